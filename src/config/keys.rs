@@ -147,7 +147,7 @@ pub(super) const DAEMON: &[Key] = &[
         "webhooks",
         Kind::Text,
         "where webhooks are delivered: an address of this machine, as in \"127.0.0.1:9470\". From elsewhere they come by a reverse \
-         proxy or `ssh -R`: docs/EVENTS.md. Default: nowhere",
+         proxy or `ssh -R`: docs/ARRIVALS.md. Default: nowhere",
     ),
 ];
 /// `[webhooks.…]`.
@@ -205,7 +205,11 @@ pub(super) const MODEL: &[Key] = &[
         Kind::Any,
         "merged into the body of each request: { seed = 7, provider = { sort = \"price\" } }",
     ),
-    key("price", Kind::Table(PRICE), "US dollars per million tokens; needed for limits in dollars"),
+    key(
+        "price",
+        Kind::WordOr(&["auto"], PRICE),
+        "US dollars per million tokens, or \"auto\": as this release knows it; needed for limits in dollars",
+    ),
     key("fallback", Kind::Texts, "models to ask instead, on rate limit, server error or network error"),
     key(
         "fallback_on",
@@ -777,7 +781,7 @@ pub(super) const TOP: &[Key] = &[
     key("mcp", Kind::Any, "MCP servers, by name"),
     key("tools", Kind::Any, "bounded instances of built-in tools, by name"),
     key("notify", Kind::Any, "where messages go, by name"),
-    key("webhooks", Kind::Any, "who may start agents from outside, by name: docs/EVENTS.md"),
+    key("webhooks", Kind::Any, "who may start agents from outside, by name: docs/ARRIVALS.md"),
     key("calendars", Kind::Any, "days that agents keep to or keep from, by name"),
     key("budget", Kind::Table(BUDGET), "for the whole fleet"),
     key("events", Kind::Table(EVENTS_TO), "where else events go"),

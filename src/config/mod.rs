@@ -29,6 +29,7 @@ mod owner;
 mod params;
 mod paths;
 mod ping;
+mod prices;
 mod programs;
 mod reach;
 mod reference;

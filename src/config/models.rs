@@ -2,6 +2,7 @@
 //! left to `llm`.
 use super::keys;
 use super::walk::{Item, Section};
+use crate::config::prices::listed_price;
 use crate::config::values::{in_the_clear, refers, url};
 use crate::domain::{Effort, FallbackOn, Fleet, ModelSpec, Price, Provider, RequestSettings, TextOrSecret};
 use serde_json::{Map, Value};
@@ -35,18 +36,8 @@ pub(super) fn model(section: &Section<'_>) -> Option<ModelSpec> {
     if let Some(address) = section.get("base_url") {
         in_the_clear(address, api_key.is_some() || headers.values().any(TextOrSecret::is_secret));
     }
-    let price = section.get("price").and_then(|item| item.section(keys::PRICE)).map(|price| {
-        let input = price.number("input").unwrap_or(0.0);
-        // what Anthropic asks for a cache that lives for five minutes
-        let written = if settings.cache { 1.25 * input } else { input };
-        Price {
-            input,
-            cached_input: price.number("cached_input").unwrap_or(input),
-            cache_write: price.number("cache_write").unwrap_or(written),
-            output: price.number("output").unwrap_or(0.0),
-        }
-    });
     let name = name?;
+    let price = section.get("price").and_then(|item| price(&item, provider?, &name, &settings));
     let most = section.whole("max_output_tokens", 1);
     let by_default = if thinks(&name, &settings) { THINKING_OUTPUT_TOKENS } else { OUTPUT_TOKENS };
     Some(ModelSpec {
@@ -182,4 +173,39 @@ pub(super) fn fallbacks(top: &Section<'_>, fleet: &Fleet) {
             }
         }
     }
+}
+
+/// `"auto"`, or what it costs.
+fn price(item: &Item<'_>, provider: Provider, model: &str, settings: &RequestSettings) -> Option<Price> {
+    if item.value.get_ref().is_str() {
+        let text = item.text()?;
+        if text != "auto" {
+            let hint = "write \"auto\", or { input = …, output = … } in US dollars per million tokens";
+            item.file.error(
+                Some(item.span()),
+                format!("`price` is a table or \"auto\", not \"{text}\""),
+                Some(hint.into()),
+            );
+            return None;
+        }
+        let listed = listed_price(provider, model);
+        if listed.is_none() {
+            item.file.warn(
+                item.span(),
+                format!("this release knows no price of `{model}`: what it costs is not counted, and no limit in dollars holds for it"),
+                Some("write it down: price = { input = …, output = … }, in US dollars per million tokens".into()),
+            );
+        }
+        return listed;
+    }
+    let table = item.section(keys::PRICE)?;
+    let input = table.number("input").unwrap_or(0.0);
+    // what Anthropic asks for a cache that lives for five minutes
+    let written = if settings.cache { 1.25 * input } else { input };
+    Some(Price {
+        input,
+        cached_input: table.number("cached_input").unwrap_or(input),
+        cache_write: table.number("cache_write").unwrap_or(written),
+        output: table.number("output").unwrap_or(0.0),
+    })
 }

@@ -77,7 +77,7 @@ pub fn reference() -> Vec<Section> {
         section("[notify.NAME]", "Where messages go.", keys::NOTIFY),
         section(
             "[webhooks.NAME]",
-            "Who may start agents from outside (`on = { webhook = … }`): docs/EVENTS.md.",
+            "Who may start agents from outside (`on = { webhook = … }`): docs/ARRIVALS.md.",
             keys::HOOK,
         ),
         section(

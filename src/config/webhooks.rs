@@ -23,7 +23,7 @@ pub(super) fn address(item: Item<'_>) -> Option<SocketAddr> {
         Ok(address) => item.refuse_with(
             format!("webhooks are taken on this machine only, and {} is open to others", address.ip()),
             format!(
-                "write \"127.0.0.1:{}\"; a reverse proxy or `ssh -R` brings what comes from elsewhere: docs/EVENTS.md",
+                "write \"127.0.0.1:{}\"; a reverse proxy or `ssh -R` brings what comes from elsewhere: docs/ARRIVALS.md",
                 address.port()
             ),
         ),

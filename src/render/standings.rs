@@ -16,7 +16,7 @@ pub(crate) fn standing_list(agents: &[AgentView], standings: &[Standing], screen
     };
     rows.sort_by(|a, b| order(a.1).cmp(&order(b.1)).then_with(|| a.0.agent_id.cmp(&b.0.agent_id)));
     let mut table = Table::new()
-        .column("")
+        .column(" ")
         .shrinking("NAME", 12)
         .shrinking_last("STATE", 8)
         .column("SINCE")

@@ -1,5 +1,6 @@
 //! What changes something, where a person allowed it (`--control`): one form, one order, and back to the page.
-use super::pages::{PageError, Web};
+use super::frame::PageError;
+use super::state::Web;
 use crate::protocol::*;
 use axum::extract::{Form, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -8,7 +9,7 @@ use subtle::ConstantTimeEq;
 
 /// What a form sends.
 #[derive(Deserialize)]
-pub(super) struct Order {
+pub(super) struct PageOrder {
     /// Shows that the form is of this page.
     form: String,
     /// `approve`, `deny`, `ack`, `run`, `pause`, `resume`, `stop`, `cancel`.
@@ -26,7 +27,7 @@ pub(super) struct Order {
     back: String,
 }
 
-pub(super) async fn act(State(web): State<Web>, Form(order): Form<Order>) -> Result<Response, PageError> {
+pub(super) async fn act(State(web): State<Web>, Form(order): Form<PageOrder>) -> Result<Response, PageError> {
     if !bool::from(order.form.as_bytes().ct_eq(web.admission.form.as_bytes())) {
         return Err(PageError::bad("this form is of another start of the page: load it again"));
     }
@@ -36,7 +37,7 @@ pub(super) async fn act(State(web): State<Web>, Form(order): Form<Order>) -> Res
     Ok(Redirect::to(back).into_response())
 }
 
-async fn carry_out(web: &Web, order: &Order) -> Result<(), PageError> {
+async fn carry_out(web: &Web, order: &PageOrder) -> Result<(), PageError> {
     let reason = || Some(order.reason.trim().to_owned()).filter(|reason| !reason.is_empty());
     let agent =
         || TargetParams { agent_id: Some(order.on.clone()), reason: reason(), ..TargetParams::default() };
@@ -77,7 +78,7 @@ async fn carry_out(web: &Web, order: &Order) -> Result<(), PageError> {
 }
 
 /// A decision is about the call that the person saw, and about no other.
-async fn decide(web: &Web, order: &Order, reason: Option<String>) -> Result<(), PageError> {
+async fn decide(web: &Web, order: &PageOrder, reason: Option<String>) -> Result<(), PageError> {
     let waiting = web.pool.call::<ListApprovals>(ListApprovalsParams::default()).await?;
     let call = waiting.iter().find(|call| call.id == order.on);
     let Some(call) = call.filter(|call| super::pages::call_hash(call) == order.what) else {

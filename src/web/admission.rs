@@ -3,9 +3,7 @@
 //! A page on loopback is reached by every site that the browser has open, so nothing is given away by the address alone.
 //! Cookies know no ports (RFC 6265, section 8.5): the page has a host name of its own, so that no other server on loopback
 //! is sent its cookie.
-use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -107,7 +105,7 @@ impl Admission {
     }
 
     /// Why a request gets no answer, as a status.
-    fn refuses(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<StatusCode> {
+    pub(super) fn refuses(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<StatusCode> {
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         // DNS rebinding ends here: whatever name was made to lead to us is not ours
         if !text(header::HOST).is_some_and(|host| self.is_own_host(host)) {
@@ -130,7 +128,7 @@ impl Admission {
 
     /// The answer to a link: the cookie, and a page that leads on. A redirect would not do: a browser sends no strict cookie
     /// along a way that begins elsewhere.
-    fn open(&self, query: &str) -> Response {
+    pub(super) fn open(&self, query: &str) -> Response {
         let token = query.split('&').find_map(|pair| pair.strip_prefix("t=")).unwrap_or_default();
         if !self.takes_link(token) {
             return refused(StatusCode::UNAUTHORIZED);
@@ -154,22 +152,7 @@ fn secret() -> String {
     format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple())
 }
 
-/// Looks at each request before a page does, and says with each answer what a browser may do with it.
-pub(super) async fn admit(State(web): State<super::pages::Web>, request: Request, next: Next) -> Response {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let mut response = match web.admission.refuses(&method, &path, request.headers()) {
-        Some(status) => refused(status),
-        None if path == "/open" => web.admission.open(request.uri().query().unwrap_or_default()),
-        None => {
-            web.seen();
-            next.run(request).await
-        }
-    };
-    protect(response.headers_mut(), path.starts_with("/static/"));
-    response
-}
-
-fn protect(headers: &mut HeaderMap, is_static: bool) {
+pub(super) fn protect(headers: &mut HeaderMap, is_static: bool) {
     let cache = if is_static { "private, max-age=31536000, immutable" } else { "no-store" };
     for (name, value) in [
         ("content-security-policy", POLICY),
@@ -185,7 +168,7 @@ fn protect(headers: &mut HeaderMap, is_static: bool) {
     }
 }
 
-fn refused(status: StatusCode) -> Response {
+pub(super) fn refused(status: StatusCode) -> Response {
     let text = match status {
         StatusCode::UNAUTHORIZED => {
             "This page opens with the link that `bgagent ui` prints. Each link works once, within two minutes; Enter there prints another one.\n"

@@ -109,3 +109,25 @@ pub(super) fn block(text: &str) -> String {
 pub(super) fn span(ms: i64) -> String {
     crate::render::millis(ms)
 }
+
+/// A word for a shell.
+pub(super) fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
+    let word = line(word);
+    if !word.is_empty() && word.chars().all(plain) {
+        word
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+/// A text as a part of an address.
+pub(super) fn encoded(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+/// A name for a place on the page: of letters that an address may have.
+pub(super) fn anchor(agent: &str, key: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    format!("i-{}", format!("{agent}-{key}").chars().map(plain).collect::<String>())
+}

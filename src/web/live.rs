@@ -1,6 +1,6 @@
 //! What changes, told to pages that are open: that something did, not what. The script asks for the page again and takes
 //! over what is different.
-use super::pages::Web;
+use super::state::Web;
 use crate::client::{Backoff, Follow, Followed, Timeouts};
 use crate::protocol::StreamParams;
 use axum::extract::State;

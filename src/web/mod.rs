@@ -2,12 +2,15 @@
 //! listens for it. Pages are made here, whole and readable without a script; the script keeps them fresh.
 mod act;
 mod admission;
+mod admit;
 mod ask;
+mod frame;
 mod html;
 mod live;
 mod pages;
 mod peer;
 mod serve;
+mod state;
 mod strip;
 
 pub use serve::{WebOptions, serve};

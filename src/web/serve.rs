@@ -1,8 +1,10 @@
 //! Starts the page: a listener on loopback, the links, and the end.
-use super::admission::{Admission, admit};
+use super::admission::Admission;
+use super::admit::admit;
 use super::ask::DaemonPool;
-use super::pages::{self, Web, WebState};
+use super::pages;
 use super::peer::user_of;
+use super::state::{Web, WebState};
 use super::{act, live};
 use crate::client::Address;
 use axum::Router;
@@ -90,7 +92,7 @@ fn router(web: Web) -> Router {
         router = router.route("/act", post(act::act));
     }
     let admitted = axum::middleware::from_fn_with_state(web.clone(), admit);
-    router.fallback(pages::not_found).layer(admitted).with_state(web)
+    router.fallback(super::frame::not_found).layer(admitted).with_state(web)
 }
 
 async fn accept(listener: TcpListener, router: Router, own: SocketAddr) {

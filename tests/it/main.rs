@@ -53,6 +53,7 @@ mod standby;
 mod support;
 mod thinking;
 mod trust;
+mod ui;
 mod walls;
 mod webhooks;
 mod wire;

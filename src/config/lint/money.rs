@@ -21,8 +21,8 @@ fn unpriced<'a>(file: &'a File<'_>, body: &'a Body, fleet: &'a Fleet) -> impl It
 
 fn give_a_price(model: &str) -> String {
     format!(
-        "add price = {{ input = …, output = … }} to [models.{model}]; for one that costs nothing, \
-         price = {{ input = 0, output = 0 }}"
+        "add price = {{ input = …, output = … }} to [models.{model}], or price = \"auto\" if this release knows it; for one \
+         that costs nothing, price = {{ input = 0, output = 0 }}"
     )
 }
 

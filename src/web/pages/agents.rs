@@ -1,11 +1,11 @@
 //! Agents: the list, and one of them.
-use super::fleet::{FleetNow, strips};
-use super::runs::RunRow;
-use super::{Frame, Page, html};
+use super::fleet::{WholeFleet, strips};
+use super::runs::RunLine;
 use crate::overview::{Standing, StandingSection, standing, standings};
 use crate::protocol::*;
-use crate::web::html::{Moment, When, class_of, line, money, span};
-use crate::web::pages::Web;
+use crate::web::frame::{Frame, Page, html};
+use crate::web::html::{Moment, When, class_of, encoded, line, money, span};
+use crate::web::state::Web;
 use crate::web::strip::Strip;
 use askama::Template;
 use axum::extract::{Path, Query, State};
@@ -48,7 +48,7 @@ pub(super) struct AgentPageOf<'a> {
 
 impl<'a> AgentPageOf<'a> {
     pub(super) fn of(
-        fleet: &'a FleetNow,
+        fleet: &'a WholeFleet,
         standings: &'a [Standing],
         (search, by_name, trouble): (&str, bool, bool),
         page: usize,
@@ -82,17 +82,13 @@ impl<'a> AgentPageOf<'a> {
     }
 }
 
-pub(super) fn encoded(text: &str) -> String {
-    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
-}
-
 pub(in crate::web) async fn agents(
     State(web): State<Web>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Page {
     let (frame, _) = Frame::of(&web, "agents", "Agents").await?;
     let moment = Moment::new();
-    let fleet = FleetNow::of(&web.pool).await?;
+    let fleet = WholeFleet::of(&web.pool).await?;
     let standings = standings(&fleet.agents, &fleet.incidents, &fleet.approvals, moment.now);
     let search = query.get("q").cloned().unwrap_or_default();
     let by_name = query.get("order").is_some_and(|order| order == "name");
@@ -144,7 +140,7 @@ struct AgentPage {
     state: String,
     facts: Vec<(&'static str, String)>,
     days: Vec<(String, Strip)>,
-    runs: Vec<RunRow>,
+    runs: Vec<RunLine>,
     next: Vec<When>,
     incidents: Vec<(String, String, When)>,
     limits: Vec<(String, String, u64, &'static str)>,
@@ -211,14 +207,14 @@ pub(in crate::web) async fn agent(State(web): State<Web>, Path(id): Path<String>
         state: agent.state.to_string(),
         facts,
         days,
-        runs: runs.iter().map(|run| RunRow::of(run, &moment)).collect(),
+        runs: runs.iter().map(|run| RunLine::of(run, &moment)).collect(),
         next: detail.next_slots.iter().map(|at| moment.when(*at)).collect(),
         incidents: detail
             .incidents
             .iter()
             .map(|one| (line(&one.key), line(&one.title), moment.when(one.since)))
             .collect(),
-        limits: detail.limits.iter().map(super::spending::limit_bar).collect(),
+        limits: detail.limits.iter().map(super::bars::limit_bar).collect(),
         settings: detail
             .settings
             .iter()
@@ -231,7 +227,11 @@ pub(in crate::web) async fn agent(State(web): State<Web>, Path(id): Path<String>
 }
 
 /// The last seven days, one below the other: what is always so at an hour is a column.
-async fn days(web: &Web, id: &str, moment: &Moment) -> Result<Vec<(String, Strip)>, super::PageError> {
+async fn days(
+    web: &Web,
+    id: &str,
+    moment: &Moment,
+) -> Result<Vec<(String, Strip)>, crate::web::frame::PageError> {
     let today = moment.now.to_zoned(moment.zone()).date();
     let mut all = Vec::new();
     for back in 0..7 {

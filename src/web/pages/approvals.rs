@@ -1,8 +1,8 @@
 //! Calls that need a person: those that wait, whole, and those that were decided.
-use super::{Frame, Page, html};
 use crate::protocol::*;
+use crate::web::frame::{Frame, Page, html};
 use crate::web::html::{Moment, When, block, line};
-use crate::web::pages::Web;
+use crate::web::state::Web;
 use askama::Template;
 use axum::extract::State;
 use serde_json::Value;

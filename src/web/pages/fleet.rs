@@ -1,9 +1,9 @@
 //! What several pages ask for: the fleet with what needs a person, and pictures of its slots.
-use super::PageError;
 use crate::client::{Backoff, Follow, Followed, Timeouts};
 use crate::domain::Payload;
 use crate::protocol::*;
 use crate::web::ask::DaemonPool;
+use crate::web::frame::PageError;
 use crate::web::strip::{Strip, strip};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
@@ -12,13 +12,13 @@ use std::collections::HashMap;
 const RECORDS: u64 = 10_000;
 
 /// The fleet, as a page needs it.
-pub(super) struct FleetNow {
+pub(super) struct WholeFleet {
     pub(super) agents: Vec<AgentView>,
     pub(super) incidents: Vec<IncidentView>,
     pub(super) approvals: Vec<ApprovalView>,
 }
 
-impl FleetNow {
+impl WholeFleet {
     pub(super) async fn of(pool: &DaemonPool) -> Result<Self, PageError> {
         let (agents, incidents, approvals) = tokio::try_join!(
             pool.call::<ListAgents>(ListParams::default()),

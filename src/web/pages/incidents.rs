@@ -1,9 +1,9 @@
 //! Incidents: open, acknowledged, ended.
-use super::{Frame, Page, html};
 use crate::domain::{Severity, counted};
 use crate::protocol::*;
-use crate::web::html::{Moment, When, line};
-use crate::web::pages::Web;
+use crate::web::frame::{Frame, Page, html};
+use crate::web::html::{Moment, When, anchor, line, shell};
+use crate::web::state::Web;
 use askama::Template;
 use axum::extract::State;
 use std::cmp::Reverse;
@@ -31,12 +31,6 @@ struct IncidentRow {
     finding: Option<(String, String)>,
 }
 
-/// A name for a place on the page: of letters that an address may have.
-pub(super) fn anchor(agent: &str, key: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
-    format!("i-{}", format!("{agent}-{key}").chars().map(plain).collect::<String>())
-}
-
 fn row(one: &IncidentView, moment: &Moment) -> IncidentRow {
     let (class, mark) = match (one.resolved_at, one.severity) {
         (Some(_), _) => ("idle", "✓"),
@@ -55,7 +49,7 @@ fn row(one: &IncidentView, moment: &Moment) -> IncidentRow {
         mark,
         agent: one.agent_id.to_string(),
         key: line(&one.key),
-        command: format!("bgagent incidents ack {} --agent {}", super::now::shell(&one.key), one.agent_id),
+        command: format!("bgagent incidents ack {} --agent {}", shell(&one.key), one.agent_id),
         title: line(&one.title),
         outside: one.untrusted,
         since: moment.when(one.since),

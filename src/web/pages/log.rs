@@ -1,11 +1,10 @@
 //! The newest events, and the search.
-use super::agents::encoded;
-use super::fleet::FleetNow;
-use super::{Frame, Page, html};
+use super::fleet::WholeFleet;
 use crate::client::{Backoff, Follow, Followed, Timeouts};
 use crate::protocol::*;
-use crate::web::html::{Moment, line};
-use crate::web::pages::Web;
+use crate::web::frame::{Frame, Page, html};
+use crate::web::html::{Moment, anchor, encoded, line};
+use crate::web::state::Web;
 use askama::Template;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect};
@@ -94,7 +93,7 @@ pub(in crate::web) async fn find(
     let (frame, _) = Frame::of(&web, "find", "Find").await?;
     let mut hits = Vec::new();
     if !wanted.is_empty() {
-        let fleet = FleetNow::of(&web.pool).await?;
+        let fleet = WholeFleet::of(&web.pool).await?;
         if fleet.agents.iter().any(|agent| agent.agent_id.as_str() == wanted) {
             return Ok(Redirect::to(&format!("/agents/{}", encoded(&wanted))).into_response());
         }
@@ -107,7 +106,7 @@ pub(in crate::web) async fn find(
             }
         }
         for one in fleet.incidents.iter().filter(|one| has(&one.key) || has(&one.title)) {
-            let anchor = super::incidents::anchor(one.agent_id.as_str(), &one.key);
+            let anchor = anchor(one.agent_id.as_str(), &one.key);
             hits.push((format!("/incidents#{anchor}"), line(&one.key), line(&one.title)));
         }
         let is_id = wanted.len() >= 4 && wanted.chars().all(|c| c.is_ascii_hexdigit() || c == '-');

@@ -1,11 +1,11 @@
 //! The first page: is all well, what needs a person and why, what runs, what comes next, what was spent.
-use super::fleet::{Away, FleetNow, away, strips};
-use super::{Frame, Page, html};
+use super::fleet::{Away, WholeFleet, away, strips};
 use crate::domain::{RunStatus, counted};
 use crate::overview::{Need, NeedKind, Rank, StandingSection, needs, standings};
 use crate::protocol::*;
-use crate::web::html::{Moment, When, class_of, line, money, span};
-use crate::web::pages::Web;
+use crate::web::frame::{Frame, Page, html};
+use crate::web::html::{Moment, When, anchor, class_of, line, money, shell, span};
+use crate::web::state::Web;
 use crate::web::strip::Strip;
 use askama::Template;
 use axum::extract::State;
@@ -102,7 +102,7 @@ struct HeldRow {
 pub(in crate::web) async fn now(State(web): State<Web>) -> Page {
     let (mut frame, daemon) = Frame::of(&web, "now", "Now").await?;
     let moment = Moment::new();
-    let fleet = FleetNow::of(&web.pool).await?;
+    let fleet = WholeFleet::of(&web.pool).await?;
     let all = needs(&fleet.agents, &fleet.incidents, &fleet.approvals, Some(&daemon), moment.now);
     let standing = standings(&fleet.agents, &fleet.incidents, &fleet.approvals, moment.now);
     let of_section = |section: StandingSection| {
@@ -203,7 +203,7 @@ fn headline(count: usize) -> String {
     }
 }
 
-fn facts(fleet: &FleetNow, standing: &[crate::overview::Standing], daemon: &DaemonView) -> String {
+fn facts(fleet: &WholeFleet, standing: &[crate::overview::Standing], daemon: &DaemonView) -> String {
     let count = |ranks: &[Rank]| standing.iter().filter(|one| ranks.contains(&one.rank)).count();
     let parts = [
         (count(&[Rank::Well, Rank::Busy, Rank::NotYet]), "well"),
@@ -233,7 +233,7 @@ fn away_line(away: &[Away], moment: &Moment) -> Option<String> {
     (!times.is_empty()).then(|| format!("In this hour no daemon ran: {}", times.join(", ")))
 }
 
-fn need_row(need: &Need, fleet: &FleetNow, strips: &HashMap<String, Strip>, moment: &Moment) -> NeedRow {
+fn need_row(need: &Need, fleet: &WholeFleet, strips: &HashMap<String, Strip>, moment: &Moment) -> NeedRow {
     let agent = need.agent().map(ToString::to_string);
     let strip = agent.as_ref().and_then(|agent| strips.get(agent)).cloned();
     let mut row = NeedRow {
@@ -261,7 +261,7 @@ fn need_row(need: &Need, fleet: &FleetNow, strips: &HashMap<String, Strip>, mome
         }
         NeedKind::Incident { agent, key } => {
             row.key = format!("incident:{agent}:{key}");
-            row.href = format!("/incidents#{}", super::incidents::anchor(agent.as_str(), key));
+            row.href = format!("/incidents#{}", anchor(agent.as_str(), key));
             row.command = Some(format!("bgagent incidents ack {}", shell(key)));
             let incident = fleet.incidents.iter().find(|one| one.agent_id == *agent && one.key == *key);
             row.finding = incident
@@ -286,17 +286,6 @@ fn need_row(need: &Need, fleet: &FleetNow, strips: &HashMap<String, Strip>, mome
         NeedKind::Daemon => row.key = "daemon".to_owned(),
     }
     row
-}
-
-/// A word for a shell.
-pub(super) fn shell(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
-    let word = line(word);
-    if !word.is_empty() && word.chars().all(plain) {
-        word
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
 }
 
 async fn running_rows(web: &Web, runs: Vec<RunView>, moment: &Moment) -> Vec<RunningRow> {
@@ -372,7 +361,7 @@ fn spent(usage: &[UsageView], daemon: &DaemonView) -> SpentBox {
     let most = rows.first().map_or(1.0, |row| row.usage.usd);
     SpentBox {
         total: money(total),
-        limits: daemon.budget.iter().map(super::spending::limit_bar).collect(),
+        limits: daemon.budget.iter().map(super::bars::limit_bar).collect(),
         agents: rows
             .iter()
             .take(6)

@@ -1,10 +1,10 @@
 //! Runs: the list, one of them whole, and its output.
-use super::transcript::{CostRow, StepRow, costs, rows};
-use super::{Frame, Page, PageError, html};
+use super::transcript::{CostRow, StepLine, costs, rows};
 use crate::domain::{RunStatus, params_in_words};
 use crate::protocol::*;
-use crate::web::html::{Moment, When, block, class_of_run, line, money, span};
-use crate::web::pages::Web;
+use crate::web::frame::{Frame, Page, PageError, html};
+use crate::web::html::{Moment, When, block, class_of_run, encoded, line, money, span};
+use crate::web::state::Web;
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::http::header;
@@ -20,7 +20,7 @@ const STEPS: u64 = 200;
 #[template(path = "runs.html")]
 struct RunsPage {
     frame: Frame,
-    runs: Vec<RunRow>,
+    runs: Vec<RunLine>,
     status: String,
     agent: String,
     statuses: Vec<(&'static str, &'static str)>,
@@ -28,7 +28,7 @@ struct RunsPage {
 }
 
 /// A run in a list.
-pub(super) struct RunRow {
+pub(super) struct RunLine {
     pub(super) class: &'static str,
     pub(super) mark: &'static str,
     pub(super) id: String,
@@ -42,7 +42,7 @@ pub(super) struct RunRow {
     pub(super) said: String,
 }
 
-impl RunRow {
+impl RunLine {
     pub(super) fn of(run: &RunView, moment: &Moment) -> Self {
         let (class, mark) = class_of_run(run.status);
         let error = run.error.as_ref().filter(|_| run.status != RunStatus::WaitingApproval);
@@ -93,20 +93,17 @@ pub(in crate::web) async fn runs(
     let mut found = web.pool.call::<ListRuns>(params).await?;
     let more = found.len() as u64 > PAGE;
     found.truncate(PAGE as usize);
-    let encode = |text: &str| {
-        percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
-    };
     let older = found.last().filter(|_| more).map(|last| {
         format!(
             "/runs?status={}&agent={}&before={}",
-            encode(status.as_deref().unwrap_or_default()),
-            encode(agent.as_deref().unwrap_or_default()),
+            encoded(status.as_deref().unwrap_or_default()),
+            encoded(agent.as_deref().unwrap_or_default()),
             last.run_id
         )
     });
     let moment = Moment::new();
     let page = RunsPage {
-        runs: found.iter().map(|run| RunRow::of(run, &moment)).collect(),
+        runs: found.iter().map(|run| RunLine::of(run, &moment)).collect(),
         status: status.unwrap_or_default(),
         agent: agent.as_deref().map(line).unwrap_or_default(),
         statuses: vec![
@@ -126,13 +123,13 @@ pub(in crate::web) async fn runs(
 #[template(path = "run.html")]
 struct RunPage {
     frame: Frame,
-    run: RunRow,
+    run: RunLine,
     slot: When,
     facts: Vec<(&'static str, String)>,
     error: String,
     warnings: Vec<String>,
     answer: String,
-    steps: Vec<StepRow>,
+    steps: Vec<StepLine>,
     first: u64,
     later: Option<String>,
     costs: Vec<CostRow>,
@@ -183,7 +180,7 @@ pub(in crate::web) async fn run(
         output: block(&text),
         output_cut: output.dropped_bytes > 0,
         is_over: run.status.is_final(),
-        run: RunRow::of(run, &moment),
+        run: RunLine::of(run, &moment),
         frame,
     };
     Ok(html(&page))

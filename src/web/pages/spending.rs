@@ -1,9 +1,9 @@
 //! What was spent: against the limits, by the hour or day, by agent and by model.
-use super::{Frame, Page, PageError, html};
 use crate::domain::counted;
 use crate::protocol::*;
+use crate::web::frame::{Frame, Page, PageError, html};
 use crate::web::html::{line, money};
-use crate::web::pages::Web;
+use crate::web::state::Web;
 use askama::Template;
 use axum::extract::{Query, State};
 use std::collections::{BTreeMap, HashMap};
@@ -43,21 +43,6 @@ struct UsageRow {
     limits: Vec<(String, String, u64, &'static str)>,
 }
 
-/// A limit: its key, words, how much of 300 is filled, and a class.
-pub(super) fn limit_bar(limit: &LimitView) -> (String, String, u64, &'static str) {
-    let amount = |of: f64| if limit.limit.starts_with("usd") { money(of) } else { format!("{of:.0}") };
-    let share = if limit.allowed > 0.0 { (limit.used / limit.allowed).clamp(0.0, 1.0) } else { 1.0 };
-    let class = if limit.left <= 0.0 {
-        "bad"
-    } else if share >= 0.8 {
-        "warn"
-    } else {
-        "ok"
-    };
-    let words = format!("{} of {}, {} left", amount(limit.used), amount(limit.allowed), amount(limit.left));
-    (line(&limit.limit).replace('_', " "), words, (share * 300.0).round() as u64, class)
-}
-
 fn tokens(count: u64) -> String {
     match count {
         0..10_000 => count.to_string(),
@@ -84,7 +69,7 @@ fn rows(usage: &[UsageView]) -> Vec<UsageRow> {
             "no price".into()
         },
         width: (row.usage.usd / most * 100.0).round() as u64,
-        limits: row.limits.iter().map(limit_bar).collect(),
+        limits: row.limits.iter().map(super::bars::limit_bar).collect(),
     };
     all.iter().map(row).collect()
 }
@@ -117,7 +102,7 @@ pub(in crate::web) async fn spending(
     let page = SpendingPage {
         days,
         total: money(agents.iter().map(|row| row.usage.usd).sum()),
-        limits: daemon.budget.iter().map(limit_bar).collect(),
+        limits: daemon.budget.iter().map(super::bars::limit_bar).collect(),
         bars: picture.bars,
         legend: picture.legend,
         axis: picture.axis,

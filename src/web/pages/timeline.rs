@@ -1,11 +1,11 @@
 //! The ledger as a picture: a strip of slots for each agent, and the slots of one of them as a table.
-use super::agents::{AgentPageOf, encoded};
-use super::fleet::{FleetNow, away, strips};
-use super::{Frame, Page, PageError, html};
+use super::agents::AgentPageOf;
+use super::fleet::{WholeFleet, away, strips};
 use crate::overview::standings;
 use crate::protocol::*;
-use crate::web::html::{Moment, When, class_of, class_of_run, line, span};
-use crate::web::pages::Web;
+use crate::web::frame::{Frame, Page, PageError, html};
+use crate::web::html::{Moment, When, class_of, class_of_run, encoded, line, span};
+use crate::web::state::Web;
 use crate::web::strip::{Strip, WIDTH};
 use askama::Template;
 use axum::extract::{Path, Query, State};
@@ -76,7 +76,7 @@ pub(in crate::web) async fn timeline(
     let moment = Moment::new();
     let (range, (from, to)) = range(&query, moment.now)?;
     let (frame, _) = Frame::of(&web, "timeline", "Timeline").await?;
-    let fleet = FleetNow::of(&web.pool).await?;
+    let fleet = WholeFleet::of(&web.pool).await?;
     let standings = standings(&fleet.agents, &fleet.incidents, &fleet.approvals, moment.now);
     let search = query.get("q").cloned().unwrap_or_default();
     let by_name = query.get("order").is_some_and(|order| order == "name");

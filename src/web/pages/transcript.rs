@@ -1,11 +1,11 @@
 //! The conversation of a run, step by step, and where its time and money went.
 use crate::domain::{Finish, Step, Usage, counted};
 use crate::protocol::StepView;
-use crate::web::html::{Moment, block, line, money, span};
+use crate::web::html::{Moment, block, line, money, shell, span};
 
 /// One entry of the transcript.
 #[derive(Default)]
-pub(super) struct StepRow {
+pub(super) struct StepLine {
     pub(super) n: u64,
     pub(super) class: &'static str,
     pub(super) who: String,
@@ -34,12 +34,12 @@ pub(super) struct CostRow {
 }
 
 /// The rows of some steps.
-pub(super) fn rows(steps: &[StepView], moment: &Moment) -> Vec<StepRow> {
+pub(super) fn rows(steps: &[StepView], moment: &Moment) -> Vec<StepLine> {
     steps.iter().filter_map(|step| row(step, moment)).collect()
 }
 
-fn row(view: &StepView, moment: &Moment) -> Option<StepRow> {
-    let mut row = StepRow { n: view.n, at: moment.when(view.at).local, class: "dim", ..StepRow::default() };
+fn row(view: &StepView, moment: &Moment) -> Option<StepLine> {
+    let mut row = StepLine { n: view.n, at: moment.when(view.at).local, class: "dim", ..StepLine::default() };
     let took = if view.duration_ms > 0 { span(view.duration_ms as i64) } else { String::new() };
     match &view.step {
         Step::Asked { .. } | Step::Calling { .. } => return None,
@@ -95,8 +95,7 @@ fn row(view: &StepView, moment: &Moment) -> Option<StepRow> {
             row.class = "ok";
             row.title = format!("kept as branch {} of {}", line(branch), line(repository));
             row.code = block(changes);
-            row.meta =
-                format!("git -C {} merge {}", super::now::shell(repository), super::now::shell(branch));
+            row.meta = format!("git -C {} merge {}", shell(repository), shell(branch));
         }
         Step::Decided { approved, reason, .. } => {
             row.who = "a person".into();

@@ -1,0 +1,21 @@
+//! The door: each request is looked at before a page sees it.
+use super::admission::{protect, refused};
+use super::state::Web;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+
+/// Looks at each request before a page does, and says with each answer what a browser may do with it.
+pub(super) async fn admit(State(web): State<Web>, request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let mut response = match web.admission.refuses(&method, &path, request.headers()) {
+        Some(status) => refused(status),
+        None if path == "/open" => web.admission.open(request.uri().query().unwrap_or_default()),
+        None => {
+            web.seen();
+            next.run(request).await
+        }
+    };
+    protect(response.headers_mut(), path.starts_with("/static/"));
+    response
+}

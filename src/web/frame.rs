@@ -1,0 +1,134 @@
+//! What is around each page, and what is there instead of one.
+use super::html::{Moment, line};
+use super::state::Web;
+use crate::client::ClientError;
+use crate::protocol::{Code, DaemonView, GetDaemonStatus, NoParams};
+use askama::Template;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+/// What is around each page.
+pub(super) struct Frame {
+    pub(super) title: String,
+    /// Which entry of the navigation it is under.
+    pub(super) here: &'static str,
+    pub(super) agents: u64,
+    pub(super) incidents: u64,
+    pub(super) approvals: u64,
+    /// What a person should know of the daemon.
+    pub(super) banner: Option<String>,
+    pub(super) control: bool,
+    pub(super) form: String,
+    pub(super) assets: String,
+    pub(super) now: String,
+    pub(super) clock: String,
+    pub(super) version: String,
+}
+
+impl Frame {
+    /// Asks the daemon how it stands.
+    pub(super) async fn of(
+        web: &Web,
+        here: &'static str,
+        title: &str,
+    ) -> Result<(Self, DaemonView), PageError> {
+        let daemon = web.pool.call::<GetDaemonStatus>(NoParams {}).await?;
+        let mut frame = Self::bare(web, here, title);
+        frame.agents = daemon.agents.values().sum();
+        frame.incidents = daemon.incidents;
+        frame.approvals = daemon.approvals;
+        frame.version = daemon.version.clone();
+        frame.banner = daemon.problem.as_deref().map(line).or_else(|| {
+            let error = daemon.config_errors.first()?.lines().next()?;
+            Some(format!(
+                "The newest configuration was not taken up, the one before it is in force: {}",
+                line(error)
+            ))
+        });
+        Ok((frame, daemon))
+    }
+
+    fn bare(web: &Web, here: &'static str, title: &str) -> Self {
+        let moment = Moment::new();
+        Self {
+            title: title.to_owned(),
+            here,
+            agents: 0,
+            incidents: 0,
+            approvals: 0,
+            banner: None,
+            control: web.control,
+            form: web.admission.form.clone(),
+            assets: web.assets.clone(),
+            now: moment.now.to_string(),
+            clock: moment.when(moment.now).local,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// Why there is no page.
+pub(super) struct PageError {
+    status: StatusCode,
+    title: &'static str,
+    text: String,
+}
+
+impl PageError {
+    pub(super) fn bad(text: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, title: "That can't be asked", text: text.into() }
+    }
+}
+
+impl From<ClientError> for PageError {
+    fn from(error: ClientError) -> Self {
+        let text = line(&error.to_string());
+        match &error {
+            ClientError::Refused(refusal) => match refusal.kind() {
+                Some(Code::NoSuchAgent | Code::NoSuchRun) => {
+                    Self { status: StatusCode::NOT_FOUND, title: "There is no such thing", text }
+                }
+                _ => Self { status: StatusCode::BAD_REQUEST, title: "The daemon said no", text },
+            },
+            ClientError::Protocol { .. } => {
+                let text = format!("{text}. Restart `bgagent ui`.");
+                Self { status: StatusCode::BAD_GATEWAY, title: "The daemon is of another release", text }
+            }
+            _ => Self {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                title: "The daemon does not answer",
+                text: format!("{text}. Start it: `bgagent daemon`, or `systemctl --user start bgagent`."),
+            },
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "message.html")]
+struct MessagePage {
+    title: &'static str,
+    text: String,
+}
+
+impl IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        let page = MessagePage { title: self.title, text: self.text };
+        (self.status, html(&page)).into_response()
+    }
+}
+
+/// A page that is not there.
+pub(super) async fn not_found() -> PageError {
+    PageError { status: StatusCode::NOT_FOUND, title: "There is no such page", text: String::new() }
+}
+
+pub(super) type Page = Result<Response, PageError>;
+
+pub(super) fn html(template: &impl Template) -> Response {
+    match template.render() {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], text).into_response(),
+        Err(error) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("this page can't be made: {error}\n")).into_response()
+        }
+    }
+}
