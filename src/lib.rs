@@ -38,6 +38,8 @@ pub mod notify;
 pub mod tools;
 // Where else events go.
 pub mod export;
+// What is told of the fleet to programs that watch it.
+pub mod telemetry;
 // How attempts happen.
 pub mod runner;
 // The client's side of the wire.

@@ -398,6 +398,11 @@ pub(super) const BUDGET: &[Key] = &[
 ];
 pub(super) const EVENTS_TO: &[Key] =
     &[key("redis", Kind::Table(REDIS), "a copy of each event in a Redis stream: docs/REDIS.md")];
+pub(super) const TELEMETRY: &[Key] = &[key(
+    "prometheus",
+    Kind::Text,
+    "address and port where Prometheus reads metrics, at /metrics; default: nowhere. 127.0.0.1:9464 is its usual one",
+)];
 pub(super) const STORE: &[Key] = &[
     key(
         "url",
@@ -785,6 +790,11 @@ pub(super) const TOP: &[Key] = &[
     key("calendars", Kind::Any, "days that agents keep to or keep from, by name"),
     key("budget", Kind::Table(BUDGET), "for the whole fleet"),
     key("events", Kind::Table(EVENTS_TO), "where else events go"),
+    key(
+        "telemetry",
+        Kind::Table(TELEMETRY),
+        "what is told of the fleet to programs that watch it: docs/TELEMETRY.md",
+    ),
     key(
         "store",
         Kind::Table(STORE),

@@ -41,6 +41,7 @@ mod schedule;
 mod schema;
 mod spans;
 mod store;
+mod telemetry;
 mod tools;
 mod trust;
 mod values;

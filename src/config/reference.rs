@@ -93,6 +93,11 @@ pub fn reference() -> Vec<Section> {
             keys::REDIS,
         ),
         section(
+            "[telemetry]",
+            "What is told of the fleet to programs that watch it: docs/TELEMETRY.md.",
+            keys::TELEMETRY,
+        ),
+        section(
             "[store]",
             "The PostgreSQL server that keeps the records; without this table they are in a file of the state folder: docs/FLEET.md.",
             keys::STORE,

@@ -3,7 +3,7 @@ use super::document::File;
 use super::keys::{self, Key};
 use super::notify::notify;
 use super::walk::{Item, Section};
-use super::{agents, calendars, events, guarded, lint, models, runners, sandbox, store, tools, webhooks};
+use super::{agents, calendars, events, guarded, lint, models, runners, sandbox, store, telemetry, tools, webhooks};
 use crate::config::values::{cwd, in_the_clear, look_for, url, zone};
 use crate::domain::*;
 use std::collections::BTreeMap;
@@ -46,6 +46,7 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
         calendars,
         budget,
         redis: events::redis(&top).map(Arc::new),
+        telemetry: telemetry::telemetry(&top).map(Arc::new),
         store: store::store(&top).map(Arc::new),
         secrets: Vec::new(),
     };

@@ -8,6 +8,7 @@ mod rights;
 mod risk;
 mod runners;
 mod store;
+mod telemetry;
 
 use super::*;
 use crate::domain::{

@@ -1,5 +1,6 @@
 //! Performs what the engine decided, once it is durable. Decides nothing.
 use crate::child;
+use crate::daemon::counting::Counting;
 use crate::daemon::inbox::{Message, RunPing};
 use crate::domain::{AgentId, Body, Entry, Fact, Fleet, LastResult, RedisSpec, RunId, Trigger};
 use crate::engine::Start;
@@ -37,6 +38,8 @@ pub(super) struct Actor {
     /// The stream that events are copied to.
     redis: watch::Sender<Option<Arc<RedisSpec>>>,
     pings: mpsc::Sender<RunPing>,
+    /// Counts what is committed, for those who watch the fleet.
+    pub(super) counting: Counting,
     /// Nobody waits for the store any more.
     given_up: CancellationToken,
 }
@@ -72,6 +75,7 @@ impl Actor {
             fleets: watch::channel(fleet.clone()).0,
             redis: watch::channel(fleet.redis.clone()).0,
             pings,
+            counting: Counting::of(fleet),
             given_up,
         }
     }
@@ -110,6 +114,7 @@ impl Actor {
             spec.clone_from(&fleet.redis);
             is_other
         });
+        self.counting.configure(fleet);
         self.shared.models = Arc::new(Models::new(fleet, Some(&self.shared.models)));
         let servers = self.shared.tools.servers();
         let servers = Servers::new(fleet, Some(servers), servers.pins().clone());

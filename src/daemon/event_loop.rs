@@ -342,7 +342,9 @@ impl EventLoop {
             let last_results = results_of(&facts);
             let over = ended_runs(&facts);
             let told: Vec<_> = facts.iter().filter_map(|entry| super::log::line_of(&entry.fact)).collect();
+            let counted = self.actor.counting.read(&facts);
             let (committed, was_down) = self.commit(facts).await?;
+            self.actor.counting.count(counted);
             told.iter().for_each(super::log::say);
             refused.extend(committed.refused);
             newest = committed.last.0;

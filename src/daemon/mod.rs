@@ -4,6 +4,7 @@
 //! keep it to `store`, how to run it to `runner`, how to show it to `cli`.
 mod act;
 mod clock;
+mod counting;
 mod event_loop;
 mod explain;
 mod exports;
@@ -30,6 +31,7 @@ mod signals;
 mod standby;
 mod start;
 mod systemd;
+mod telemetry;
 mod trust;
 mod views;
 mod watch;

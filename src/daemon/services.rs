@@ -5,6 +5,7 @@ use crate::domain::Seq;
 use crate::export::ExportProgress;
 use crate::protocol::RpcError;
 use crate::store::{Ancestor, EventFilter, Store, Where};
+use crate::telemetry::Listening;
 use crate::tools::Tools;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
@@ -31,6 +32,8 @@ pub(super) struct Services {
     pub(super) clients: AtomicU64,
     /// How the copy of the log in Redis stands.
     pub(super) exported: Arc<ExportProgress>,
+    /// How it stands with the listener for metrics.
+    pub(super) listening: Arc<Listening>,
     pub(super) reload: mpsc::Sender<crate::daemon::services::Reload>,
 }
 

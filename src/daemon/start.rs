@@ -6,7 +6,7 @@ use super::signals::{ProcessSignals, Signal};
 use super::standby::open_store;
 use super::trust::{self, TrustGate};
 use super::watch::{self};
-use super::{clock, exports, files, hearing, listen, lock, outbox, pings, retention, systemd, webhooks};
+use super::{clock, exports, files, hearing, listen, lock, outbox, pings, retention, systemd, telemetry, webhooks};
 use crate::config::{self, Asked, Context, Loaded, Paths, RejectedFor};
 use crate::daemon::inbox::{Condition, Handle, Message};
 use crate::daemon::open_files::allow_open_files;
@@ -301,6 +301,7 @@ async fn serve(
     let results = actor.results();
     let redis = actor.redis();
     let fleets = actor.fleets();
+    let (watched, tally) = (actor.counting.specs(), actor.counting.tally());
     let exported = Arc::new(ExportProgress::default());
     let tools_at_the_end = tools.clone();
     let has_agents = !fleet.agents.is_empty();
@@ -327,9 +328,11 @@ async fn serve(
         clients: AtomicU64::new(0),
         reload: reload.clone(),
         exported: exported.clone(),
+        listening: Arc::default(),
     });
     // before anybody is answered: clients look there for the socket
     write_daemon_file(paths)?;
+    tokio::spawn(telemetry::run(services.clone(), tally, watched, down.clone()));
     let serving = tokio::spawn(listen::serve(listener, paths.socket.clone(), services, down.clone()));
     let in_force = (loaded.text, has_agents, store_spec);
     let watching = (config_path, paths.state_dir.clone(), trust);

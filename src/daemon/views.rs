@@ -11,6 +11,7 @@ use crate::engine::{
 use crate::export::ExportStanding;
 use crate::protocol::*;
 use crate::store::{LedgerRow, OutboxTarget, OutputPage, RunEnd, RunRow, StepRow};
+use crate::telemetry::Standing;
 use crate::tools::mcp::{Difference, PinChange, PinState, ServerTool};
 use crate::tools::{ToolError, ToolInfo};
 use jiff::Timestamp;
@@ -170,12 +171,18 @@ pub(super) fn ancestor(one: &crate::store::Ancestor) -> AncestorView {
     AncestorView { database: one.database.clone(), until: one.until }
 }
 
-/// The copy of the log in Redis.
 pub(super) fn delivery(target: OutboxTarget) -> DeliveryView {
     let OutboxTarget { target, waiting, given_up, oldest, next_try, tries, error } = target;
     DeliveryView { target, waiting, given_up, oldest, tries, next_try, error }
 }
 
+/// Where metrics are read.
+pub(super) fn metrics(standing: Standing) -> MetricsView {
+    let Standing { address, problem } = standing;
+    MetricsView { address, problem }
+}
+
+/// The copy of the log in Redis.
 pub(super) fn redis(spec: &RedisSpec, standing: &ExportStanding, newest: u64, now: Timestamp) -> RedisView {
     let position = standing.position.map(|seq| seq.0);
     let lag = standing.behind_since.map(|since| now.duration_since(since));

@@ -8,6 +8,7 @@ use super::webhook::HookSpec;
 use super::words::words;
 use super::{
     AgentId, Body, CalendarSpec, ConfigHash, Provider, RedisSpec, RunnerSpec, SandboxSetting, StoreSpec,
+    TelemetrySpec,
 };
 use crate::domain::secret_ref::{EnvValue, SecretRef};
 use core::net::SocketAddr;
@@ -46,6 +47,8 @@ pub struct Fleet {
     pub budget: BudgetSpec,
     /// `[events.redis]`.
     pub redis: Option<Arc<RedisSpec>>,
+    /// `[telemetry]`; `None`: nothing is told.
+    pub telemetry: Option<Arc<TelemetrySpec>>,
     /// `[store]`; `None`: a file of the state folder.
     pub store: Option<Arc<StoreSpec>>,
     /// Where secrets are found: all references of the file, without doubles.
@@ -93,6 +96,7 @@ impl Fleet {
             calendars: BTreeMap::new(),
             budget: BudgetSpec::default(),
             redis: None,
+            telemetry: None,
             store: None,
             secrets: Vec::new(),
         }

@@ -54,6 +54,7 @@ mod service;
 mod slot;
 mod store_spec;
 mod talk;
+mod telemetry;
 pub mod template;
 mod time;
 mod tokens;
@@ -138,6 +139,7 @@ pub use talk::{
     ApprovalRecord, ApprovalWanted, ArchiveDoing, ArchiveStep, BudgetNews, BudgetTold, HoldRecord,
     LastResult, MemoryChange, Note, Said, SessionRow, SpentRow, Talk,
 };
+pub use telemetry::TelemetrySpec;
 pub use time::{Gap, Now, human_duration, micros, timestamp_of_micros, to_micros};
 pub use tokens::{
     LEAST_OUTPUT_TOKENS, frame_at_most, json_at_most, messages_at_most, text_at_least, text_at_most,

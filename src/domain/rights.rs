@@ -9,6 +9,7 @@ use super::export::RedisSpec;
 use super::fleet::{EmailSpec, Fleet, McpEffect, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind};
 use super::runner::{PermissionDefault, RunnerQuery, RunnerSpec, Workspace};
 use super::store_spec::StoreSpec;
+use super::telemetry::TelemetrySpec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use words::{calls, headers, program, runs, secret, value, walls, with_env, word, word_of};
@@ -63,6 +64,9 @@ impl Rights {
         }
         if let Some(spec) = &fleet.redis {
             all.insert("log".to_owned(), of_stream(spec));
+        }
+        if let Some(spec) = &fleet.telemetry {
+            all.insert("telemetry".to_owned(), of_telemetry(spec));
         }
         if let Some(spec) = &fleet.store {
             all.insert("store".to_owned(), of_store(spec));
@@ -256,6 +260,15 @@ fn of_stream(spec: &RedisSpec) -> RightsOf {
         word(&spec.place()),
         spec.format
     ));
+    rights
+}
+
+/// Names of agents, and what they do and cost, are in what is told.
+fn of_telemetry(spec: &TelemetrySpec) -> RightsOf {
+    let mut rights = RightsOf::default();
+    if let Some(address) = &spec.prometheus {
+        rights.may(format!("lets metrics be read at {}", word(address)));
+    }
     rights
 }
 

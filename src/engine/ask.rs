@@ -1,8 +1,9 @@
 //! Questions about the present. Nothing here changes anything.
 use super::agent::AgentState;
+use super::budget::BudgetLeft;
 use super::{Engine, Place};
 use crate::domain::*;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
@@ -83,6 +84,43 @@ pub struct FleetNow {
     pub queued: u64,
     /// When the next slot is due.
     pub next_due: Option<Timestamp>,
+}
+
+/// What is measured of the fleet at one moment: little of each agent, so that the loop is held up for a moment only,
+/// however many there are.
+#[derive(Debug, Clone, Default)]
+pub struct FleetGauges {
+    /// The whole, in numbers.
+    pub fleet: FleetNow,
+    /// Runs that may be in flight at a time.
+    pub max_parallel_runs: usize,
+    /// The newest configuration was rejected.
+    pub outdated: bool,
+    /// Each agent, in no order.
+    pub agents: Vec<AgentGauges>,
+    /// Open incidents, by how bad they are.
+    pub incidents: BTreeMap<Severity, u64>,
+    /// Tool calls that wait for a person.
+    pub approvals: usize,
+    /// The fleet's limits.
+    pub budget: Vec<BudgetLeft>,
+}
+
+/// What is measured of one agent.
+#[derive(Debug, Clone)]
+pub struct AgentGauges {
+    /// Which.
+    pub agent: AgentId,
+    /// How it fares.
+    pub health: Health,
+    /// Failed runs since the last success.
+    pub failures_in_row: u32,
+    /// When it last succeeded.
+    pub last_success: Option<Timestamp>,
+    /// How long the newest run took that ended.
+    pub last_duration: Option<SignedDuration>,
+    /// When it starts next by itself.
+    pub next_start: Option<Timestamp>,
 }
 
 /// A slot that is to come.
@@ -188,6 +226,32 @@ impl Engine {
         now.running = self.queue.active() as u64;
         now.queued = self.runs.len() as u64 - now.running;
         now
+    }
+
+    /// What is measured of the fleet.
+    pub fn gauges(&self, at: Timestamp) -> FleetGauges {
+        let agents = self.agents.iter().filter(|state| !state.removed).map(|state| AgentGauges {
+            agent: state.spec.id.clone(),
+            health: state.health(),
+            failures_in_row: state.counters.errors_in_row,
+            last_success: state.last_success,
+            last_duration: state.last_run.as_ref().map(|run| run.duration),
+            next_start: state.next_active.map(|slot| state.due_of(slot)),
+        });
+        let of_agents = self.incidents.values().flat_map(BTreeMap::values);
+        let mut incidents = BTreeMap::new();
+        for incident in of_agents.chain(self.own_incidents.values()).filter(|one| one.opened_at.is_some()) {
+            *incidents.entry(incident.severity).or_default() += 1;
+        }
+        FleetGauges {
+            fleet: self.fleet_now(),
+            max_parallel_runs: self.fleet.daemon.max_parallel_runs,
+            outdated: self.outdated,
+            agents: agents.collect(),
+            incidents,
+            approvals: self.approvals.len(),
+            budget: self.budget_left(None, at),
+        }
     }
 
     /// The coming slots of the agents whose name `wanted` accepts, in order, up to `until`.

@@ -274,6 +274,8 @@ pub struct BudgetLeft {
     pub allowed: f64,
     /// How much is used or held.
     pub used: f64,
+    /// How much of that is only held, for requests under way.
+    pub held: f64,
 }
 
 impl Engine {
@@ -434,7 +436,10 @@ impl Engine {
         let none = BudgetSpec::default();
         let fleet = if agent.is_some() { &none } else { &self.fleet.budget };
         let limits = self.money.limits(fleet, own, day, Amount::default());
+        // of no agent: then only the fleet's limits are asked for
+        let whose = spec.map_or_else(IncidentRecord::of_daemon, |spec| spec.id.clone());
         let left = limits.into_iter().map(|limit| BudgetLeft {
+            held: self.money.held_for(&limit, &whose, day),
             agent: spec.map(|spec| spec.id.clone()),
             limit: limit.key,
             allowed: limit.allowed,

@@ -560,6 +560,7 @@ mod backfill;
 mod commands;
 mod fairness;
 mod files;
+mod gauges;
 mod history;
 mod joins;
 mod ledger;

@@ -66,6 +66,17 @@ pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
         let (tone, what) = copy_in_redis(redis);
         line("redis", screen.paint(tone, &what));
     }
+    if let Some(metrics) = &view.metrics {
+        let url = format!("http://{}/metrics", plain(&metrics.address));
+        line(
+            "metrics",
+            match &metrics.problem {
+                None => url,
+                Some(problem) => screen
+                    .paint(Tone::Bad, &format!("{url} can't be read: {}; it is tried again", plain(problem))),
+            },
+        );
+    }
     if view.incidents > 0 {
         line(
             "problems",

@@ -51,6 +51,7 @@ mod sql;
 mod sql_reach;
 mod standby;
 mod support;
+mod telemetry;
 mod thinking;
 mod trust;
 mod ui;

@@ -245,6 +245,7 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
             .as_deref()
             .zip(services.exported.now())
             .map(|(spec, standing)| views::redis(spec, &standing, stats.newest_seq, now)),
+        metrics: services.listening.now().map(views::metrics),
         budget: budget.iter().map(|left| views::limit(left, &holds, today)).collect(),
         webhooks: condition.webhooks.as_ref().map(|standing| WebhooksView {
             address: standing.address.to_string(),

@@ -19,6 +19,7 @@ use crate::domain::runner::{Permissions, RepositorySpec, RunnerQuery, RunnerSpec
 use crate::domain::sandbox::{Sandbox, SandboxLimits, SandboxSetting};
 use crate::domain::secret_ref::{EnvValue, SecretRef, TextOrSecret};
 use crate::domain::store_spec::StoreSpec;
+use crate::domain::telemetry::TelemetrySpec;
 use crate::domain::tool::{
     FeedArgs, FeedLogin, FeedSettings, FilesSettings, HttpSettings, MetricsArgs, ParameterKind, ProbeCheck,
     ProbeSettings, ProbeTarget, S3Settings, ShellArg, ShellCommand, ShellSettings, Since, SqlSettings,
@@ -311,6 +312,7 @@ impl Canonical for Fleet {
             calendars,
             budget,
             redis,
+            telemetry,
             store,
         } = self;
         form.table(|form| {
@@ -327,6 +329,7 @@ impl Canonical for Fleet {
             form.field("calendars", calendars);
             form.field("budget", budget);
             form.field("redis", redis);
+            form.field("telemetry", telemetry);
             form.field("store", store);
         });
     }
@@ -341,6 +344,7 @@ table! { RedisSpec {
     address: "address", database: "database", username: "username", password: "password", stream: "stream",
     maxlen: "maxlen", format: "format", from: "from",
 } }
+table! { TelemetrySpec { prometheus: "prometheus", } }
 table! { StoreSpec { url: "url", password: "password", schema: "schema", durability: "durability", } }
 impl Canonical for RedisAddress {
     fn write(&self, form: &mut Form) {

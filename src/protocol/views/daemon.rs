@@ -151,6 +151,9 @@ described! {
         /// The copy of the log in Redis, if there is to be one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub redis: Option<RedisView>,
+        /// Where metrics are read, if they are to be.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub metrics: Option<MetricsView>,
         /// The fleet's budgets, and what is left of them.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub budget: Vec<LimitView>,
@@ -274,6 +277,16 @@ described! {
         pub lag_events: Option<u64>,
         /// How long ago the first of them happened, in seconds; 0 if there is none.
         pub lag_secs: u64,
+    }
+
+    /// Where metrics are read.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct MetricsView {
+        /// Address and port of the listener.
+        pub address: String,
+        /// Why nobody can read there yet; it is tried again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub problem: Option<String>,
     }
 
     /// An MCP server that nobody has trusted yet.

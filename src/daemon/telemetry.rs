@@ -1,0 +1,114 @@
+//! Lets metrics be read where the configuration says so.
+use super::counting::{SharedTally, Specs};
+use super::services::Services;
+use crate::domain::TelemetrySpec;
+use crate::telemetry::{self, FleetSnapshot, Standing};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// How often it is tried to listen where that failed.
+const AGAIN: Duration = Duration::from_secs(2);
+/// How long the engine and the store have to answer.
+const ANSWER: Duration = Duration::from_secs(8);
+
+/// Listens until the daemon goes down.
+pub(super) async fn run(
+    services: Arc<Services>,
+    tally: SharedTally,
+    mut specs: Specs,
+    down: CancellationToken,
+) {
+    loop {
+        let address = address_of(&mut specs);
+        tokio::select! {
+            () = listen(&services, &tally, address.as_deref()) => {}
+            goes_on = moved(&mut specs, address.as_deref()) => if !goes_on { return },
+            () = down.cancelled() => return,
+        }
+    }
+}
+
+fn address_of(specs: &mut Specs) -> Option<String> {
+    specs.borrow_and_update().as_deref().and_then(|spec: &TelemetrySpec| spec.prometheus.clone())
+}
+
+/// Waits for another address; false: the loop that has the configuration is over.
+async fn moved(specs: &mut Specs, address: Option<&str>) -> bool {
+    loop {
+        if specs.changed().await.is_err() {
+            return false;
+        }
+        if address_of(specs).as_deref() != address {
+            return true;
+        }
+    }
+}
+
+/// Listens there; what is in the way may pass.
+async fn listen(services: &Arc<Services>, tally: &SharedTally, address: Option<&str>) {
+    let listening = &services.listening;
+    let Some(address) = address else {
+        listening.is(None);
+        return std::future::pending().await;
+    };
+    loop {
+        let bound = TcpListener::bind(address).await;
+        match bound.and_then(|listener| Ok((listener.local_addr()?, listener))) {
+            Ok((at, listener)) => {
+                listening.is(Some(Standing { address: at.to_string(), problem: None }));
+                tracing::info!(address = %at, "metrics can be read");
+                let (services, tally) = (services.clone(), tally.clone());
+                telemetry::serve(listener, move || metrics(services.clone(), tally.clone())).await;
+            }
+            Err(error) => {
+                let problem = in_the_way(&error);
+                let standing = Standing { address: address.to_owned(), problem: Some(problem.clone()) };
+                if listening.is(Some(standing)) {
+                    tracing::warn!(address, "metrics can't be read: {problem}; it is tried again");
+                }
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+fn in_the_way(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another program listens there".into(),
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// All metrics as they are now. The loop is asked once; what is made of its answer costs it nothing.
+async fn metrics(services: Arc<Services>, tally: SharedTally) -> Option<String> {
+    let snapshot = tokio::time::timeout(ANSWER, snapshot(&services, &tally)).await.ok()??;
+    tokio::task::spawn_blocking(move || telemetry::text(snapshot)).await.ok()
+}
+
+async fn snapshot(services: &Services, tally: &SharedTally) -> Option<FleetSnapshot> {
+    let asked = services.handle.ask(|engine, now| {
+        (engine.gauges(now.wall), engine.fleet().notify.keys().cloned().collect::<Vec<_>>())
+    });
+    let (gauges, receivers) = asked.await?;
+    let tally = tally.lock().expect("no holder panics").clone();
+    let now = crate::clock::wall();
+    let stored = services.store.read(move |reader| Ok((reader.stats(now)?, reader.outbox_targets(now)?)));
+    let stored = stored.await.ok();
+    let condition = services.handle.condition.lock().expect("no holder panics");
+    Some(FleetSnapshot {
+        version: env!("CARGO_PKG_VERSION"),
+        started_at: services.started_at,
+        config_at: condition.config_at.unwrap_or(services.started_at),
+        can_write: condition.storage.is_none() && condition.files.is_none(),
+        clients: services.clients.load(Ordering::Relaxed),
+        gauges,
+        tally,
+        receivers,
+        stored,
+    })
+}
