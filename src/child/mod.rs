@@ -34,6 +34,9 @@ pub use start::{START_PLACES, STARTS_AT_A_TIME, StartFailure, StartOrder, start}
 /// called for a run gets it in [`Program::env`].
 pub const RUN_ID: &str = "BGAGENT_RUN_ID";
 
+/// The variable with the trace that a program's own spans belong to (W3C Trace Context).
+pub const TRACEPARENT: &str = "TRACEPARENT";
+
 /// The variable by which a helper that outlives its call (an MCP server) is found after a crash of the
 /// daemon that it belongs to. It names the daemon, not a run.
 pub const HELPER_OF: &str = "BGAGENT_HELPER_OF";

@@ -398,11 +398,23 @@ pub(super) const BUDGET: &[Key] = &[
 ];
 pub(super) const EVENTS_TO: &[Key] =
     &[key("redis", Kind::Table(REDIS), "a copy of each event in a Redis stream: docs/REDIS.md")];
-pub(super) const TELEMETRY: &[Key] = &[key(
-    "prometheus",
-    Kind::Text,
-    "address and port where Prometheus reads metrics, at /metrics; default: nowhere. 127.0.0.1:9464 is its usual one",
-)];
+pub(super) const TELEMETRY: &[Key] = &[
+    key(
+        "prometheus",
+        Kind::Text,
+        "address and port where Prometheus reads metrics, at /metrics; default: nowhere. 127.0.0.1:9464 is its usual one",
+    ),
+    key(
+        "otlp",
+        Kind::Text,
+        "base address of the OpenTelemetry collector that traces of runs are sent to, by OTLP over HTTP; default: none are sent. http://127.0.0.1:4318 is its usual one",
+    ),
+    key(
+        "content",
+        Kind::Flag,
+        "traces have what agents are asked, what they say, and what tools are given and give; default false",
+    ),
+];
 pub(super) const STORE: &[Key] = &[
     key(
         "url",

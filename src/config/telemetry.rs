@@ -1,5 +1,6 @@
 //! `[telemetry]`: what is told of the fleet to programs that watch it.
 use super::keys;
+use super::values::{is_this_machine, url};
 use super::walk::{Item, Section};
 use crate::domain::TelemetrySpec;
 use std::net::SocketAddr;
@@ -8,11 +9,20 @@ use std::net::SocketAddr;
 const FORM: &str =
     "write an address of this machine and a port, such as \"127.0.0.1:9464\" or \"[::1]:9464\"";
 
+/// What is said of an address that nothing can be sent to.
+const COLLECTOR: &str = "write the address without /v1/traces, such as \"http://127.0.0.1:4318\"";
+
 /// What is told, if anything is, and as far as it has no errors.
 pub(super) fn telemetry(top: &Section<'_>) -> Option<TelemetrySpec> {
     let section = top.get("telemetry")?.section(keys::TELEMETRY)?;
     let prometheus = section.get("prometheus").and_then(listens_at);
-    let spec = TelemetrySpec { prometheus };
+    let otlp = section.get("otlp").and_then(collector);
+    let content = section.flag("content").unwrap_or_default();
+    if let Some(item) = section.own("content").filter(|_| content && section.own("otlp").is_none()) {
+        let hint = "add `otlp`, the address of a collector, or leave it out";
+        item.file.warn(item.span(), "`content` is about traces, and none are sent".into(), Some(hint.into()));
+    }
+    let spec = TelemetrySpec { prometheus, otlp, content };
     (spec != TelemetrySpec::default()).then_some(spec)
 }
 
@@ -31,4 +41,25 @@ fn listens_at(item: Item<'_>) -> Option<String> {
         );
     }
     Some(address.to_string())
+}
+
+/// Where traces go. A name and a password in it would stand in the file.
+fn collector(item: Item<'_>) -> Option<String> {
+    let url = url(item)?;
+    if url.contains('@') {
+        item.file.hide(item.span());
+        let hint = "let a collector on this machine add them, and send to it: http://127.0.0.1:4318";
+        return item.refuse_with("a name and a password must not stand in an address".into(), hint.into());
+    }
+    if url.contains(['?', '#']) || url::Url::parse(&url).is_err() {
+        return item.refuse_with("`otlp` is no base address of a collector".into(), COLLECTOR.into());
+    }
+    if url.starts_with("http://") && !is_this_machine(&url) {
+        item.file.warn(
+            item.span(),
+            "traces go there over plain HTTP, and everybody on the way can read them".into(),
+            Some("write https://, or send to a collector on this machine".into()),
+        );
+    }
+    Some(url)
 }

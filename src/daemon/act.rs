@@ -2,7 +2,7 @@
 use crate::child;
 use crate::daemon::counting::Counting;
 use crate::daemon::inbox::{Message, RunPing};
-use crate::domain::{AgentId, Body, Entry, Fact, Fleet, LastResult, RedisSpec, RunId, Trigger};
+use crate::domain::{AgentId, Body, Entry, Fact, Fleet, LastResult, RedisSpec, RunId, Trigger, traceparent};
 use crate::engine::Start;
 use crate::llm::Models;
 use crate::proxy::{self, Denial};
@@ -130,6 +130,8 @@ impl Actor {
         let shared = self.shared.clone();
         let store = self.store.clone();
         let results = self.results.clone();
+        let traced = shared.fleet.telemetry.as_ref().is_some_and(|spec| spec.otlp.is_some());
+        let traceparent = traced.then(|| traceparent(start.run, start.attempt).into());
         tokio::spawn(async move {
             let last_result = match start.agent.body {
                 Body::Tool(_) => None,
@@ -159,6 +161,7 @@ impl Actor {
                 looks_first: start.looks_first,
                 gate_only: start.gate_only,
                 fence,
+                traceparent,
             };
             runner::attempt(brief, shared, stopped).await;
         });

@@ -32,6 +32,7 @@ mod standby;
 mod start;
 mod systemd;
 mod telemetry;
+mod traces;
 mod trust;
 mod views;
 mod watch;

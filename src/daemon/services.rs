@@ -5,7 +5,7 @@ use crate::domain::Seq;
 use crate::export::ExportProgress;
 use crate::protocol::RpcError;
 use crate::store::{Ancestor, EventFilter, Store, Where};
-use crate::telemetry::Listening;
+use crate::telemetry::{Listening, TraceProgress};
 use crate::tools::Tools;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
@@ -34,6 +34,8 @@ pub(super) struct Services {
     pub(super) exported: Arc<ExportProgress>,
     /// How it stands with the listener for metrics.
     pub(super) listening: Arc<Listening>,
+    /// How sending traces goes.
+    pub(super) traces: Arc<TraceProgress>,
     pub(super) reload: mpsc::Sender<crate::daemon::services::Reload>,
 }
 

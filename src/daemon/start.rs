@@ -6,7 +6,9 @@ use super::signals::{ProcessSignals, Signal};
 use super::standby::open_store;
 use super::trust::{self, TrustGate};
 use super::watch::{self};
-use super::{clock, exports, files, hearing, listen, lock, outbox, pings, retention, systemd, telemetry, webhooks};
+use super::{
+    clock, exports, files, hearing, listen, lock, outbox, pings, retention, systemd, telemetry, traces, webhooks,
+};
 use crate::config::{self, Asked, Context, Loaded, Paths, RejectedFor};
 use crate::daemon::inbox::{Condition, Handle, Message};
 use crate::daemon::open_files::allow_open_files;
@@ -301,7 +303,7 @@ async fn serve(
     let results = actor.results();
     let redis = actor.redis();
     let fleets = actor.fleets();
-    let (watched, tally) = (actor.counting.specs(), actor.counting.tally());
+    let (watched, tally) = (actor.counting.fleet(), actor.counting.tally());
     let exported = Arc::new(ExportProgress::default());
     let tools_at_the_end = tools.clone();
     let has_agents = !fleet.agents.is_empty();
@@ -329,9 +331,11 @@ async fn serve(
         reload: reload.clone(),
         exported: exported.clone(),
         listening: Arc::default(),
+        traces: Arc::default(),
     });
     // before anybody is answered: clients look there for the socket
     write_daemon_file(paths)?;
+    let sending = tokio::spawn(traces::run(services.clone(), watched.clone(), down.clone()));
     tokio::spawn(telemetry::run(services.clone(), tally, watched, down.clone()));
     let serving = tokio::spawn(listen::serve(listener, paths.socket.clone(), services, down.clone()));
     let in_force = (loaded.text, has_agents, store_spec);
@@ -378,6 +382,7 @@ async fn serve(
     let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
     let _ = tokio::time::timeout(outbox::LAST_DELIVERIES, delivering).await;
     let _ = tokio::time::timeout(exports::LAST_EVENTS, exporting).await;
+    let _ = tokio::time::timeout(traces::LAST_SPANS, sending).await;
     let tools = tools_at_the_end.lock().expect("no holder panics").clone();
     let _ = tokio::time::timeout(SERVERS_GRACE, tools.servers().stop_all()).await;
     runner::end_strays().await;

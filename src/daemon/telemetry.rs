@@ -1,7 +1,6 @@
 //! Lets metrics be read where the configuration says so.
-use super::counting::{SharedTally, Specs};
+use super::counting::{FleetNews, SharedTally};
 use super::services::Services;
-use crate::domain::TelemetrySpec;
 use crate::telemetry::{self, FleetSnapshot, Standing};
 use std::io;
 use std::sync::Arc;
@@ -19,30 +18,30 @@ const ANSWER: Duration = Duration::from_secs(8);
 pub(super) async fn run(
     services: Arc<Services>,
     tally: SharedTally,
-    mut specs: Specs,
+    mut fleet: FleetNews,
     down: CancellationToken,
 ) {
     loop {
-        let address = address_of(&mut specs);
+        let address = address_of(&mut fleet);
         tokio::select! {
             () = listen(&services, &tally, address.as_deref()) => {}
-            goes_on = moved(&mut specs, address.as_deref()) => if !goes_on { return },
+            goes_on = moved(&mut fleet, address.as_deref()) => if !goes_on { return },
             () = down.cancelled() => return,
         }
     }
 }
 
-fn address_of(specs: &mut Specs) -> Option<String> {
-    specs.borrow_and_update().as_deref().and_then(|spec: &TelemetrySpec| spec.prometheus.clone())
+fn address_of(fleet: &mut FleetNews) -> Option<String> {
+    fleet.borrow_and_update().telemetry.as_ref().and_then(|spec| spec.prometheus.clone())
 }
 
 /// Waits for another address; false: the loop that has the configuration is over.
-async fn moved(specs: &mut Specs, address: Option<&str>) -> bool {
+async fn moved(fleet: &mut FleetNews, address: Option<&str>) -> bool {
     loop {
-        if specs.changed().await.is_err() {
+        if fleet.changed().await.is_err() {
             return false;
         }
-        if address_of(specs).as_deref() != address {
+        if address_of(fleet).as_deref() != address {
             return true;
         }
     }
@@ -109,6 +108,7 @@ async fn snapshot(services: &Services, tally: &SharedTally) -> Option<FleetSnaps
         gauges,
         tally,
         receivers,
+        traces: services.traces.now(),
         stored,
     })
 }

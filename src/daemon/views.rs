@@ -11,7 +11,7 @@ use crate::engine::{
 use crate::export::ExportStanding;
 use crate::protocol::*;
 use crate::store::{LedgerRow, OutboxTarget, OutputPage, RunEnd, RunRow, StepRow};
-use crate::telemetry::Standing;
+use crate::telemetry::{Standing, TraceStanding};
 use crate::tools::mcp::{Difference, PinChange, PinState, ServerTool};
 use crate::tools::{ToolError, ToolInfo};
 use jiff::Timestamp;
@@ -180,6 +180,12 @@ pub(super) fn delivery(target: OutboxTarget) -> DeliveryView {
 pub(super) fn metrics(standing: Standing) -> MetricsView {
     let Standing { address, problem } = standing;
     MetricsView { address, problem }
+}
+
+/// How sending traces goes; `None`: none are sent.
+pub(super) fn traces(standing: TraceStanding) -> Option<TracesView> {
+    let TraceStanding { url, sent, dropped, waiting, problem } = standing;
+    (!url.is_empty()).then_some(TracesView { url, sent, dropped, waiting, problem })
 }
 
 /// The copy of the log in Redis.

@@ -60,6 +60,7 @@ mod time;
 mod tokens;
 mod tokens_said;
 mod tool;
+mod trace;
 mod usage;
 mod walled;
 mod webhook;
@@ -154,6 +155,7 @@ pub use tool::{
     ReportSeverity, S3Args, S3Op, S3Settings, ShellArg, ShellArgs, ShellCommand, ShellSettings, Since,
     SqlArgs, SqlParams, SqlSettings, TimeUnit, ToolKind, ToolMode, ToolSettings, WebCheck, shown_roots,
 };
+pub use trace::{SpanId, traceparent};
 pub use usage::{Usage, rounded};
 pub use walled::{NamedProgram, Walled};
 pub use webhook::{HookScheme, HookSpec};

@@ -269,6 +269,10 @@ fn of_telemetry(spec: &TelemetrySpec) -> RightsOf {
     if let Some(address) = &spec.prometheus {
         rights.may(format!("lets metrics be read at {}", word(address)));
     }
+    if let Some(url) = &spec.otlp {
+        let content = if spec.content { ", with what agents are asked and say" } else { "" };
+        rights.may(format!("sends traces of runs to {}{content}", word(url)));
+    }
     rights
 }
 

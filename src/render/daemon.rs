@@ -77,6 +77,14 @@ pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
             },
         );
     }
+    if let Some(traces) = &view.traces {
+        let counts = format!("{}: {} sent", plain(&traces.url), counted(traces.sent, "span"));
+        let lost = if traces.dropped > 0 { format!(", {} dropped", traces.dropped) } else { String::new() };
+        let problem = traces.problem.as_deref();
+        let waits = problem.map(|problem| format!(", {} waiting: {}", traces.waiting, plain(problem)));
+        let tone = if problem.is_some() { Tone::Warn } else { Tone::Plain };
+        line("traces", screen.paint(tone, &format!("{counts}{lost}{}", waits.unwrap_or_default())));
+    }
     if view.incidents > 0 {
         line(
             "problems",

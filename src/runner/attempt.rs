@@ -378,6 +378,7 @@ impl Attempt<'_> {
             control: self.brief.agent.control,
             // what fills its places may come from outside
             untrusted: args != template::fill_params(&call.args, places),
+            traceparent: self.brief.traceparent.clone(),
         };
         let orders = &mut self.orders;
         tokio::select! {

@@ -1,6 +1,6 @@
 //! The environment of a program: cleared, then only what the contract names.
 use super::report::Brief;
-use crate::child::{Environment, Inherit};
+use crate::child::{Environment, Inherit, TRACEPARENT};
 use crate::domain::{CommandSpec, EventType, ParamsSpec, TextOrSecret, Trigger, hex};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -36,6 +36,11 @@ pub(super) async fn of_command(
                 .to_owned(),
         };
         environment.insert(name.into(), value.into());
+    }
+    // whoever sets it is in a trace of his own
+    if let Some(traceparent) = brief.traceparent.as_deref().filter(|_| !command.env.contains_key(TRACEPARENT))
+    {
+        environment.insert(TRACEPARENT.into(), traceparent.into());
     }
     let mut warnings = Vec::new();
     for (name, value) in of_attempt(brief) {

@@ -41,6 +41,8 @@ pub struct Brief {
     pub gate_only: bool,
     /// Grows from attempt to attempt of an agent, over crashes and over daemons that lead one after the other.
     pub fence: u64,
+    /// The trace that what it starts belongs to, in the words of `traceparent`. `None`: traces are not told.
+    pub traceparent: Option<Arc<str>>,
 }
 
 /// What an attempt tells while it goes on. The other side makes it durable and answers.

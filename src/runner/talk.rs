@@ -348,6 +348,7 @@ async fn raced(
         idempotency_key: Some(key),
         store: attempt.shared.store.clone(),
         untrusted: call.tainted,
+        traceparent: attempt.brief.traceparent.clone(),
         ..CallContext::default()
     };
     let given = tokio::select! {

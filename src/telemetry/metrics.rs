@@ -5,6 +5,7 @@ use super::tally::{AgentTally, BUCKETS, Durations, FleetTally, ModelTally, OTHER
 use crate::domain::{AgentId, Desired, Health, Severity};
 use crate::engine::{AgentGauges, FleetGauges};
 use crate::store::{OutboxTarget, Stats};
+use crate::telemetry::TraceStanding;
 use MetricType::{Counter, Gauge, Histogram};
 use jiff::Timestamp;
 
@@ -27,6 +28,8 @@ pub struct FleetSnapshot {
     pub tally: FleetTally,
     /// Names of all receivers of messages.
     pub receivers: Vec<String>,
+    /// How sending traces goes; `None`: none were ever to be sent.
+    pub traces: Option<TraceStanding>,
     /// What the store knows; `None`: it can't be read.
     pub stored: Option<(Stats, Vec<OutboxTarget>)>,
 }
@@ -60,6 +63,13 @@ fn daemon(text: &mut Exposition, of: &FleetSnapshot) {
     text.gauge("bgagent_clients", "Clients that are connected to the socket.", of.clients);
     let help = "Commits of the scheduling loop.";
     text.counter("bgagent_commits_total", help, of.tally.commits);
+    let help = "Spans of traces: taken by the collector, or given up.";
+    text.family("bgagent_trace_spans_total", Counter, help, |samples| {
+        if let Some(traces) = &of.traces {
+            samples.add(&[("outcome", "sent")], traces.sent);
+            samples.add(&[("outcome", "dropped")], traces.dropped);
+        }
+    });
 }
 
 fn records(text: &mut Exposition, of: &FleetSnapshot) {

@@ -83,6 +83,8 @@ pub struct CallContext {
     pub control: Option<Control>,
     /// The caller has read data from outside: what it says now may come from there.
     pub untrusted: bool,
+    /// The trace that it belongs to, in the words of `traceparent`.
+    pub traceparent: Option<Arc<str>>,
 }
 
 /// Takes lines that say how far a call is. Who makes it reads them from the other end.

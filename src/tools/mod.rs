@@ -192,8 +192,9 @@ impl Tools {
         let servers = self.servers.clone();
         let (name, args, of) = (format!("{server}/{tool}"), args.clone(), server);
         let (server, tool) = (server.to_owned(), tool.to_owned());
+        let trace = context.traceparent.clone();
         let call = async move {
-            let result = servers.call(&server, &tool, args, bound).await?;
+            let result = servers.call(&server, &tool, args, bound, trace.as_deref()).await?;
             Ok(ToolOutput::of(result))
         };
         // The server's own bound is first, so that a server that hangs is noticed.

@@ -45,6 +45,9 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let mut env = environment(&settings.env, bound).await?;
     // so that it is found and ended if the daemon dies
     env.extend(call.context.run.map(|run| (child::RUN_ID.to_owned(), run.to_string())));
+    let traceparent =
+        call.context.traceparent.iter().filter(|_| !settings.env.contains_key(child::TRACEPARENT));
+    env.extend(traceparent.map(|trace| (child::TRACEPARENT.to_owned(), trace.to_string())));
     let named: Vec<String> = command.args.iter().filter_map(ShellArg::as_text).map(str::to_owned).collect();
     let sandbox = settings.sandbox.unless_off().map(|sandbox| within_reach(&sandbox, command));
     let owner = ProgramOwner {

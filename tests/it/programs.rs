@@ -63,6 +63,7 @@ fn attempt(agent: &str, slow: Duration) -> AttemptOutcome {
         looks_first: false,
         gate_only: false,
         fence: 1,
+        traceparent: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {

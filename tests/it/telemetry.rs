@@ -1,5 +1,7 @@
-//! Metrics that are read as Prometheus reads them, of the real daemon.
+//! Metrics that are read as Prometheus reads them, of the real daemon; and traces that a collector takes.
+mod collector;
 mod scrape;
+mod traces;
 
 use super::endpoint::{Endpoint, Reply};
 use super::support::{Daemon, wait_for};

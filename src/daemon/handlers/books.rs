@@ -246,6 +246,7 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
             .zip(services.exported.now())
             .map(|(spec, standing)| views::redis(spec, &standing, stats.newest_seq, now)),
         metrics: services.listening.now().map(views::metrics),
+        traces: services.traces.now().and_then(views::traces),
         budget: budget.iter().map(|left| views::limit(left, &holds, today)).collect(),
         webhooks: condition.webhooks.as_ref().map(|standing| WebhooksView {
             address: standing.address.to_string(),

@@ -344,7 +344,7 @@ table! { RedisSpec {
     address: "address", database: "database", username: "username", password: "password", stream: "stream",
     maxlen: "maxlen", format: "format", from: "from",
 } }
-table! { TelemetrySpec { prometheus: "prometheus", } }
+table! { TelemetrySpec { prometheus: "prometheus", otlp: "otlp", content: "content", } }
 table! { StoreSpec { url: "url", password: "password", schema: "schema", durability: "durability", } }
 impl Canonical for RedisAddress {
     fn write(&self, form: &mut Form) {

@@ -154,6 +154,9 @@ described! {
         /// Where metrics are read, if they are to be.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub metrics: Option<MetricsView>,
+        /// How sending traces of runs goes, if they are to be sent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub traces: Option<TracesView>,
         /// The fleet's budgets, and what is left of them.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub budget: Vec<LimitView>,
@@ -285,6 +288,22 @@ described! {
         /// Address and port of the listener.
         pub address: String,
         /// Why nobody can read there yet; it is tried again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub problem: Option<String>,
+    }
+
+    /// How sending traces goes. Counts are those since the daemon's start.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct TracesView {
+        /// Where they are sent to.
+        pub url: String,
+        /// Spans that the collector has taken.
+        pub sent: u64,
+        /// Spans that were given up: too many waited, or the collector refused them.
+        pub dropped: u64,
+        /// Spans that wait.
+        pub waiting: u64,
+        /// Why they do; it is tried again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub problem: Option<String>,
     }

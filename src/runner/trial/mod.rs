@@ -187,6 +187,7 @@ fn brief(run: RunId, agent: Arc<AgentSpec>) -> Brief {
         looks_first: false,
         gate_only: false,
         fence: 1,
+        traceparent: None,
     }
 }
 

@@ -226,14 +226,15 @@ impl Servers {
         tool: &str,
         args: Value,
         bound: Duration,
+        traceparent: Option<&str>,
     ) -> Result<Value, ToolError> {
-        match self.try_call(server, tool, args.clone(), bound).await {
+        match self.try_call(server, tool, args.clone(), bound, traceparent).await {
             Err(Broken { error, again: true }) => {
                 let of = self.server(server)?;
                 // One at a time: the one that kills its server does not take the others with it again.
                 match tokio::time::timeout(bound, of.link.again.lock()).await {
                     Ok(_alone) => {
-                        let result = self.try_call(server, tool, args, bound).await;
+                        let result = self.try_call(server, tool, args, bound, traceparent).await;
                         result.map_err(|broken| broken.error)
                     }
                     Err(_) => Err(error),
@@ -249,6 +250,7 @@ impl Servers {
         tool: &str,
         args: Value,
         bound: Duration,
+        traceparent: Option<&str>,
     ) -> Result<Value, Broken> {
         let of = self.server(server)?;
         let (session, listed) = self.connected(of, false, bound).await?;
@@ -265,7 +267,9 @@ impl Servers {
         let args = Value::Object(args);
         tool.check(&args).map_err(|error| ToolError::Arguments(format!("tool `{name}`: {error}")))?;
         let Value::Object(args) = args else { return Err(ToolError::Unknown(name).into()) };
-        let params = CallToolRequestParams::new(tool.raw.clone()).with_arguments(args);
+        let mut params = CallToolRequestParams::new(tool.raw.clone()).with_arguments(args);
+        params.meta =
+            traceparent.map(|trace| Map::from_iter([("traceparent".to_owned(), trace.into())]).into());
         // Dropping the call cancels it at the server.
         match tokio::time::timeout_at(deadline, session.peer.call_tool_once(params)).await {
             Ok(answer) => {

@@ -49,6 +49,7 @@ async fn attempt(fleet: &str) -> Vec<Seen> {
         looks_first: false,
         gate_only: false,
         fence: 1,
+        traceparent: None,
     };
     let shared = Shared {
         tools: Arc::new(bgagent::tools::Tools::new(&fleet)),

@@ -1,0 +1,281 @@
+//! Sends the trace of each run that ends to a collector, by OTLP over HTTP (opentelemetry.io/docs/specs/otlp).
+//!
+//! Two halves: one follows the log and makes spans of each run that ends there, the other sends what waits. A collector
+//! that is slow or away holds up neither runs nor the log: what finds no place is dropped, and counted.
+use super::attributes::{SCHEMA, SERVICE_INSTANCE, SERVICE_NAME, SERVICE_VERSION, text};
+use super::queue::{SpanQueue, TraceProgress};
+use super::spans::{MOST_SPANS, Telling, spans};
+use crate::clock;
+use crate::domain::{EventType, Fleet, LoggedEvent, RunId, Seq};
+use crate::net;
+use crate::store::{EventFilter, Store, StoreError};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, StatusCode, Url};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Between two looks at the log: what ends in between goes together.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Ends of runs of one look.
+const ENDS: usize = 256;
+/// Events of a run that are read.
+const MOST_EVENTS: usize = 5 * MOST_SPANS;
+/// For a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+/// For an answer.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Before the second try; each further wait is twice as long.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// Between tries, at the most, also if the collector wants more.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// Spans that were not taken for so long are dropped.
+const GIVE_UP: Duration = Duration::from_secs(300);
+
+/// Events that spans are made of.
+const OF_TRACES: &[EventType] = &[
+    EventType::TaskStarted,
+    EventType::TaskCompleted,
+    EventType::TaskError,
+    EventType::TaskCancelled,
+    EventType::UserMessage,
+    EventType::AgentMessage,
+    EventType::FinalAnswer,
+    EventType::ModelResponse,
+    EventType::ToolCallStarted,
+    EventType::ToolCallResult,
+    EventType::ToolCallError,
+];
+/// Those that may be the end of a run.
+const ENDS_OF_RUNS: &[EventType] =
+    &[EventType::TaskCompleted, EventType::TaskError, EventType::TaskCancelled];
+
+/// Sends traces to one place.
+pub struct TraceExporter {
+    store: Store,
+    url: Url,
+    client: Client,
+    content: bool,
+    /// Who sends: the identity of the database.
+    instance: String,
+    progress: Arc<TraceProgress>,
+    queue: SpanQueue,
+}
+
+/// Why spans were not taken.
+struct Untaken {
+    why: String,
+    /// They may be, later: not before this.
+    again: Option<Duration>,
+}
+
+impl TraceExporter {
+    /// To the collector whose base address is `endpoint`; how it goes is told to `progress`.
+    ///
+    /// # Errors
+    /// What is wrong with the address, or with this machine.
+    pub fn new(
+        store: Store,
+        endpoint: &str,
+        content: bool,
+        instance: String,
+        progress: Arc<TraceProgress>,
+    ) -> Result<Self, String> {
+        let url = traces_at(endpoint)?;
+        let client = net::pooled(&url, CONNECT)?;
+        progress.begins(url.as_str());
+        Ok(Self { store, url, client, content, instance, progress, queue: SpanQueue::default() })
+    }
+
+    /// Sends traces of runs that end after the event `after` (`None`: from now on) until `down`, and then what has ended by then.
+    pub async fn run(&self, after: Option<Seq>, fleet: watch::Receiver<Arc<Fleet>>, down: CancellationToken) {
+        let following = async {
+            self.follow(after, &fleet, &down).await;
+            self.queue.close();
+        };
+        tokio::join!(following, self.send_all());
+    }
+
+    async fn follow(
+        &self,
+        after: Option<Seq>,
+        fleet: &watch::Receiver<Arc<Fleet>>,
+        down: &CancellationToken,
+    ) {
+        let mut newest = self.store.newest();
+        let now = *newest.borrow_and_update();
+        let mut cursor = after.unwrap_or(now);
+        loop {
+            let is_last = down.is_cancelled();
+            match self.look(&mut cursor, fleet).await {
+                Ok(true) if is_last => return,
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) if is_last => return tracing::debug!(%error, "the last traces can't be read"),
+                Err(error) => {
+                    if self.progress.has_problem(&format!("the events can't be read: {error}")) {
+                        tracing::warn!(%error, "traces can't be made: the events can't be read");
+                    }
+                }
+            }
+            tokio::select! {
+                changed = newest.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                () = down.cancelled() => continue,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = down.cancelled() => {}
+            }
+        }
+    }
+
+    /// Makes spans of the runs that ended after `cursor`. True: those are all.
+    async fn look(&self, cursor: &mut Seq, fleet: &watch::Receiver<Arc<Fleet>>) -> Result<bool, StoreError> {
+        let after = *cursor;
+        let page =
+            self.store.read(move |reader| reader.events_after(after, &of_types(ENDS_OF_RUNS), ENDS)).await?;
+        let ended =
+            page.events.iter().filter_map(|event| event.event()?.ended_run().map(|(_, run)| run.run_id));
+        for run in ended.collect::<Vec<_>>() {
+            let events = self.events_of(run).await?;
+            let fleet = fleet.borrow().clone();
+            let telling = Telling { models: &fleet.models, content: self.content };
+            let (spans, left_out) = spans(run, &events, telling);
+            let count = spans.len();
+            // before anything of it is sent
+            self.progress.note(|standing| standing.waiting += count as u64);
+            let without_place = self.queue.add(spans);
+            self.progress.note(|standing| {
+                standing.waiting = standing.waiting.saturating_sub(without_place as u64);
+                standing.dropped += (left_out + without_place) as u64;
+            });
+        }
+        *cursor = page.cursor;
+        Ok(page.at_end)
+    }
+
+    async fn events_of(&self, run: RunId) -> Result<Vec<LoggedEvent>, StoreError> {
+        let filter = EventFilter { run: Some(run), ..of_types(OF_TRACES) };
+        let read = move |reader: &crate::store::Reader| {
+            let (mut all, mut after) = (Vec::new(), Seq(0));
+            loop {
+                let page = reader.events_after(after, &filter, MOST_EVENTS - all.len())?;
+                all.extend(page.events);
+                after = page.cursor;
+                if page.at_end || all.len() >= MOST_EVENTS {
+                    return Ok(all);
+                }
+            }
+        };
+        self.store.read(read).await
+    }
+
+    async fn send_all(&self) {
+        while let Some(spans) = self.queue.take().await {
+            let count = spans.len() as u64;
+            let body = self.request(spans).encode_to_vec();
+            let refused = self.send(body).await;
+            self.progress.note(|standing| {
+                standing.waiting = standing.waiting.saturating_sub(count);
+                standing.dropped += refused.unwrap_or(count).min(count);
+                standing.sent += count - refused.unwrap_or(count).min(count);
+            });
+        }
+    }
+
+    /// Sends one request, as often as it takes. How many of its spans were refused; `None`: it is given up.
+    async fn send(&self, body: Vec<u8>) -> Option<u64> {
+        let (began, mut wait) = (Instant::now(), FIRST_WAIT);
+        loop {
+            let untaken = match self.post(body.clone()).await {
+                Ok(refused) => {
+                    self.progress.note(|standing| standing.problem = None);
+                    return Some(refused);
+                }
+                Err(untaken) => untaken,
+            };
+            let Untaken { why, again } = untaken;
+            let is_news = self.progress.has_problem(&why);
+            let Some(again) = again.filter(|_| began.elapsed() < GIVE_UP) else {
+                tracing::warn!(url = %self.url, "traces are dropped: {why}");
+                return None;
+            };
+            if is_news {
+                tracing::warn!(url = %self.url, "traces can't be sent: {why}; it is tried again");
+            }
+            tokio::time::sleep(again.max(wait).min(LONGEST_WAIT)).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// One try. How many spans the collector refused.
+    async fn post(&self, body: Vec<u8>) -> Result<u64, Untaken> {
+        let later = |why: String| Untaken { why, again: Some(Duration::ZERO) };
+        let request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/x-protobuf");
+        let sent = request.body(body).timeout(ANSWER).send().await;
+        let answer = sent.map_err(|error| later(net::describe(&error.without_url())))?;
+        let status = answer.status();
+        if status.is_success() {
+            // an answer that can't be read is still one
+            let said = answer.bytes().await.unwrap_or_default();
+            let said = ExportTraceServiceResponse::decode(said).ok().and_then(|said| said.partial_success);
+            let refused = said.filter(|said| said.rejected_spans > 0);
+            if let Some(said) = &refused {
+                tracing::warn!(url = %self.url, spans = said.rejected_spans, "the collector refuses spans");
+            }
+            return Ok(refused.map_or(0, |said| said.rejected_spans.unsigned_abs()));
+        }
+        let why = format!("the collector answers with HTTP status {}", status.as_u16());
+        let passes = [
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::BAD_GATEWAY,
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::GATEWAY_TIMEOUT,
+        ];
+        let wanted = net::retry_after(answer.headers(), clock::wall()).unwrap_or_default();
+        Err(Untaken { why, again: passes.contains(&status).then_some(wanted) })
+    }
+
+    fn request(&self, spans: Vec<Span>) -> ExportTraceServiceRequest {
+        let version = env!("CARGO_PKG_VERSION");
+        let resource = Resource {
+            attributes: vec![
+                text(SERVICE_NAME, "bgagent"),
+                text(SERVICE_VERSION, version),
+                text(SERVICE_INSTANCE, self.instance.as_str()),
+            ],
+            ..Resource::default()
+        };
+        let scope =
+            InstrumentationScope { name: "bgagent".into(), version: version.into(), ..Default::default() };
+        let schema_url = SCHEMA.to_owned();
+        let scope_spans = vec![ScopeSpans { scope: Some(scope), spans, schema_url: schema_url.clone() }];
+        let resource_spans = vec![ResourceSpans { resource: Some(resource), scope_spans, schema_url }];
+        ExportTraceServiceRequest { resource_spans }
+    }
+}
+
+fn of_types(types: &[EventType]) -> EventFilter {
+    EventFilter {
+        types: types.iter().map(|kind| kind.as_str().to_owned()).collect(),
+        ..EventFilter::default()
+    }
+}
+
+/// Where a collector takes traces: beneath its base address (opentelemetry.io/docs/specs/otel/protocol/exporter).
+fn traces_at(endpoint: &str) -> Result<Url, String> {
+    let base = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
+    Url::parse(&base).map_err(|error| format!("`otlp` is no address: {error}"))
+}

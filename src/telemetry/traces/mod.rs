@@ -1,0 +1,8 @@
+//! Traces: what each run did, and when, for a collector of OpenTelemetry.
+mod attributes;
+mod exporter;
+mod queue;
+mod spans;
+
+pub use exporter::TraceExporter;
+pub use queue::{TraceProgress, TraceStanding};
