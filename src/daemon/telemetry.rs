@@ -1,7 +1,7 @@
 //! Lets metrics be read where the configuration says so.
 use super::counting::{FleetNews, SharedTally};
 use super::services::Services;
-use crate::telemetry::{self, FleetSnapshot, Standing};
+use crate::telemetry::{self, FleetSnapshot, MetricsStanding};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -58,14 +58,14 @@ async fn listen(services: &Arc<Services>, tally: &SharedTally, address: Option<&
         let bound = TcpListener::bind(address).await;
         match bound.and_then(|listener| Ok((listener.local_addr()?, listener))) {
             Ok((at, listener)) => {
-                listening.is(Some(Standing { address: at.to_string(), problem: None }));
+                listening.is(Some(MetricsStanding { address: at.to_string(), problem: None }));
                 tracing::info!(address = %at, "metrics can be read");
                 let (services, tally) = (services.clone(), tally.clone());
                 telemetry::serve(listener, move || metrics(services.clone(), tally.clone())).await;
             }
             Err(error) => {
                 let problem = in_the_way(&error);
-                let standing = Standing { address: address.to_owned(), problem: Some(problem.clone()) };
+                let standing = MetricsStanding { address: address.to_owned(), problem: Some(problem.clone()) };
                 if listening.is(Some(standing)) {
                     tracing::warn!(address, "metrics can't be read: {problem}; it is tried again");
                 }

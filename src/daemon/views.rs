@@ -11,7 +11,7 @@ use crate::engine::{
 use crate::export::ExportStanding;
 use crate::protocol::*;
 use crate::store::{LedgerRow, OutboxTarget, OutputPage, RunEnd, RunRow, StepRow};
-use crate::telemetry::{Standing, TraceStanding};
+use crate::telemetry::{MetricsStanding, TraceStanding};
 use crate::tools::mcp::{Difference, PinChange, PinState, ServerTool};
 use crate::tools::{ToolError, ToolInfo};
 use jiff::Timestamp;
@@ -177,8 +177,8 @@ pub(super) fn delivery(target: OutboxTarget) -> DeliveryView {
 }
 
 /// Where metrics are read.
-pub(super) fn metrics(standing: Standing) -> MetricsView {
-    let Standing { address, problem } = standing;
+pub(super) fn metrics(standing: MetricsStanding) -> MetricsView {
+    let MetricsStanding { address, problem } = standing;
     MetricsView { address, problem }
 }
 

@@ -8,7 +8,7 @@ mod metrics;
 mod tally;
 mod traces;
 
-pub use listen::{Listening, Standing, serve};
+pub use listen::{Listening, MetricsStanding, serve};
 pub use metrics::{FleetSnapshot, text};
 pub use tally::{CountedFact, FleetTally, MOST_AGENTS};
 pub use traces::{TraceExporter, TraceProgress, TraceStanding};
