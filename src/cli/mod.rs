@@ -84,6 +84,7 @@ fn dispatch(app: &mut App, command: Command) -> Result<Outcome, Failure> {
         Command::Resume(args) => c::resume::run(app, &args),
         Command::Stop(args) => c::stop::run(app, &args),
         Command::List(args) => c::list::run(app, &args),
+        Command::Top(args) => c::top::run(app, &args),
         Command::Status(args) => c::status::run(app, &args),
         Command::Tail(args) => c::tail::run(app, &args),
         Command::Run(args) => c::run::run(app, &args),

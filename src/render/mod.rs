@@ -23,7 +23,6 @@ pub(super) use run::{cut_result, left_out, outcome_line, output, run_detail, run
 pub(super) use screen::{Screen, Tone, millis, status_word, terminal_width};
 pub(super) use standings::{needs_line, standing_list};
 pub(super) use table::{Cell, Table};
-pub(super) use transcript::transcript;
 pub(super) use words::{
     bytes, cut_to, fold, limit_line, plain, plain_json, plain_lines, result_text, result_words, usd, wrap,
 };

@@ -13,7 +13,7 @@ const LINES: usize = 40;
 const ARGS_SHOWN: usize = 2000;
 
 /// The whole of it. `over`: its run has ended, and nothing is to come.
-pub(crate) fn transcript(steps: &[StepView], over: bool, screen: &Screen) -> String {
+pub(super) fn transcript(steps: &[StepView], over: bool, screen: &Screen) -> String {
     let mut text = String::new();
     // only programs say which session they work in
     let by_program = steps.iter().any(|step| matches!(step.step, Step::Session { .. }));

@@ -27,11 +27,11 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// How it stands with a listener, for those who are asked. Shared.
 #[derive(Debug, Default)]
-pub struct Listening(Mutex<Option<Standing>>);
+pub struct Listening(Mutex<Option<MetricsStanding>>);
 
 /// How it stood with a listener at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct MetricsStanding {
     /// Where it listens, or is to.
     pub address: String,
     /// Why it does not.
@@ -40,12 +40,12 @@ pub struct Standing {
 
 impl Listening {
     /// How it stands; `None`: nobody is to listen.
-    pub fn now(&self) -> Option<Standing> {
+    pub fn now(&self) -> Option<MetricsStanding> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// It stands so from now on. True: that is news.
-    pub fn is(&self, standing: Option<Standing>) -> bool {
+    pub fn is(&self, standing: Option<MetricsStanding>) -> bool {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_news = *now != standing;
         *now = standing;

@@ -29,6 +29,30 @@ pub enum ListOrder {
     Name,
 }
 
+/// `bgagent top`
+#[derive(Debug, Default, Args)]
+#[command(after_help = "\
+Examples:
+  bgagent top
+  bgagent top --read-only        nothing can be done to the fleet
+  watch bgagent top --once       what needs you, as text
+
+Keys: 1 to 8 views, Enter down, Esc back, / find, ? all keys. Without a terminal, or with TERM=dumb: as --plain.")]
+pub struct TopArgs {
+    /// Print the first view as text, and end
+    #[arg(long, conflicts_with = "plain")]
+    pub once: bool,
+    /// Print the first view as text, then a line for each change: for screen readers and logs
+    #[arg(long)]
+    pub plain: bool,
+    /// Take no key that does something to the fleet
+    #[arg(long)]
+    pub read_only: bool,
+    /// Use ASCII only, also where the locale says UTF-8
+    #[arg(long)]
+    pub ascii: bool,
+}
+
 /// `bgagent status`
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  bgagent status\n  bgagent status news")]

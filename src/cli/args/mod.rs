@@ -19,7 +19,7 @@ pub use daemon::{
 };
 pub use global::{ColorWhen, Global};
 pub use look::{
-    ApprovalsArgs, ListArgs, ListOrder, LogsArgs, NextArgs, RunsArgs, ShowArgs, StatusArgs, TailArgs,
+    ApprovalsArgs, ListArgs, ListOrder, LogsArgs, NextArgs, RunsArgs, ShowArgs, StatusArgs, TailArgs, TopArgs,
     UsageArgs, WhyArgs,
 };
 pub use runner::{RunnerCommand, RunnerTestArgs};
@@ -87,6 +87,8 @@ pub enum Command {
     /// One line per agent
     #[command(visible_alias = "ls")]
     List(ListArgs),
+    /// The fleet on a full screen: what needs you, what runs, what comes
+    Top(TopArgs),
     /// The daemon, or everything of one agent
     Status(StatusArgs),
     /// Show events, then follow them live

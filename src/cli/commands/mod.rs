@@ -39,6 +39,7 @@ pub(super) mod store;
 pub(super) mod tail;
 mod targets;
 pub(super) mod tool;
+pub(super) mod top;
 pub(super) mod trust;
 pub(super) mod ui;
 pub(super) mod usage;

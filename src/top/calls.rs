@@ -1,0 +1,149 @@
+//! The calls behind questions and acts.
+use super::asks::{Act, MOST_RUNS, SpentToday, TopAnswer, TopAsk};
+use crate::client::{ClientError, Connection};
+use crate::domain::AgentId;
+use crate::protocol::*;
+
+/// Days that are summed up.
+const DAYS: u32 = 14;
+
+impl TopAsk {
+    /// Asks it.
+    pub(super) fn ask(&self, connection: &mut Connection) -> Result<TopAnswer, ClientError> {
+        Ok(match self {
+            Self::Daemon => TopAnswer::Daemon(Box::new(connection.call::<GetDaemonStatus>(&NoParams {})?)),
+            Self::Agents(names) => {
+                let agents = names.iter().map(ToString::to_string).collect();
+                TopAnswer::Agents(connection.call::<ListAgents>(&ListParams { agents })?)
+            }
+            Self::Detail(agent) => {
+                let params = AgentParams { agent_id: agent.to_string() };
+                TopAnswer::Detail(Box::new(connection.call::<GetAgentStatus>(&params)?))
+            }
+            Self::Incidents(all) => {
+                TopAnswer::Incidents(connection.call::<ListIncidents>(&ListIncidentsParams { all: *all })?)
+            }
+            Self::Approvals => TopAnswer::Approvals(connection.call::<ListApprovals>(&NoParams {})?),
+            Self::Next => {
+                let params = NextParams { agents: Vec::new(), for_secs: None, limit: Some(MOST_RUNS) };
+                TopAnswer::Next(connection.call::<NextSlots>(&params)?)
+            }
+            Self::Live => TopAnswer::Runs(live(connection)?),
+            Self::Runs(agent) => {
+                let agent_id = agent.as_ref().map(ToString::to_string);
+                let params = ListRunsParams { agent_id, status: None, limit: Some(MOST_RUNS) };
+                TopAnswer::Runs(connection.call::<ListRuns>(&params)?)
+            }
+            Self::Run(run) => {
+                let params = RunIdParams { run_id: run.to_string() };
+                TopAnswer::Run(Box::new(connection.call::<GetRun>(&params)?))
+            }
+            Self::Output(run, after) => {
+                let params =
+                    OutputParams { run_id: Some(run.to_string()), agent_id: None, after: Some(*after) };
+                TopAnswer::Output(connection.call::<GetRunOutput>(&params)?)
+            }
+            Self::Usage => TopAnswer::Usage(Box::new(spent(connection)?)),
+            Self::Why(agent, timezone) => {
+                let params =
+                    ExplainParams { agent_id: agent.to_string(), at: None, timezone: timezone.clone() };
+                TopAnswer::Why(Box::new(connection.call::<ExplainSlot>(&params)?))
+            }
+        })
+    }
+}
+
+fn live(connection: &mut Connection) -> Result<Vec<RunView>, ClientError> {
+    let status =
+        |word: &str| ListRunsParams { agent_id: None, status: Some(word.to_owned()), limit: Some(MOST_RUNS) };
+    let all = ["running", "retrying", "queued", "waiting_approval"].map(status);
+    let mut runs = Vec::new();
+    for some in connection.call_many::<ListRuns>(&all)? {
+        runs.extend(some?);
+    }
+    Ok(runs)
+}
+
+fn spent(connection: &mut Connection) -> Result<SpentToday, ClientError> {
+    let by = |what: &str, days: u32| UsageParams { days: Some(days), by: Some(what.to_owned()) };
+    let all = [by("agent", 1), by("model", 1), by("day", DAYS)];
+    let mut answers = connection.call_many::<GetUsage>(&all)?.into_iter();
+    let mut next = || answers.next().unwrap_or_else(|| Ok(Vec::new()));
+    Ok(SpentToday { agents: next()?, models: next()?, days: next()? })
+}
+
+impl Act {
+    /// Does it, and says what came of it.
+    pub(super) fn perform(&self, connection: &mut Connection) -> Result<String, ClientError> {
+        let target = |agent: &AgentId| TargetParams {
+            agent_id: Some(agent.to_string()),
+            reason: Some("in top".into()),
+            ..TargetParams::default()
+        };
+        Ok(match self {
+            Self::Run(agent) => {
+                let params = RunParams { agent_id: agent.to_string(), ..RunParams::default() };
+                let started = connection.call::<RunAgent>(&params)?;
+                let note = started.note.map(|note| format!(" ({note})")).unwrap_or_default();
+                format!("{agent}: run {} {}{note}", started.run_id.short(), started.status)
+            }
+            Self::Pause(agent, for_ms) => {
+                let params = PauseParams {
+                    agent_id: Some(agent.to_string()),
+                    for_ms: *for_ms,
+                    ..PauseParams::default()
+                };
+                changed(agent, &connection.call::<PauseAgent>(&params)?)
+            }
+            Self::Resume(agent) => changed(agent, &connection.call::<ResumeAgent>(&target(agent))?),
+            Self::Start(agent) => changed(agent, &connection.call::<StartAgent>(&target(agent))?),
+            Self::Stop(agent) => {
+                let params = StopParams { agent_id: Some(agent.to_string()), ..StopParams::default() };
+                changed(agent, &connection.call::<StopAgent>(&params)?)
+            }
+            Self::Skip(agent) => {
+                let params = SkipParams { agent_id: agent.to_string(), request_id: None };
+                let skipped = connection.call::<SkipAgent>(&params)?;
+                let already = if skipped.changed { "" } else { " already" };
+                format!("{agent}: its next slot is{already} left out")
+            }
+            Self::Cancel(agent, run) => {
+                let params = CancelParams { run_id: run.to_string(), now: false, request_id: None };
+                let view = connection.call::<CancelRun>(&params)?;
+                match view.status.is_final() {
+                    true => format!("{agent}: run {} {}", run.short(), view.status),
+                    false => format!("{agent}: run {} is being ended", run.short()),
+                }
+            }
+            Self::Approve(id) => decide(connection, id, true, None)?,
+            Self::Deny(id, reason) => {
+                decide(connection, id, false, Some(reason.clone()).filter(|reason| !reason.is_empty()))?
+            }
+            Self::Acknowledge(agent, key) => {
+                let params = AckParams { key: key.clone(), agent_id: Some(agent.to_string()) };
+                connection.call::<AckIncident>(&params)?;
+                format!("{agent}: {key} acknowledged")
+            }
+        })
+    }
+}
+
+fn changed(agent: &AgentId, changed: &Changed) -> String {
+    let state = changed.state.map(|state| state.to_string()).unwrap_or_default();
+    match &changed.note {
+        Some(note) => format!("{agent}: {note}"),
+        None => format!("{agent}: {state}"),
+    }
+}
+
+fn decide(
+    connection: &mut Connection,
+    id: &str,
+    approve: bool,
+    reason: Option<String>,
+) -> Result<String, ClientError> {
+    let params = DecideParams { id: id.to_owned(), approve, reason };
+    let decided = connection.call::<DecideApproval>(&params)?;
+    let word = if approve { "approved" } else { "denied" };
+    Ok(format!("{} of run {} {word}", decided.tool, decided.run_id.short()))
+}

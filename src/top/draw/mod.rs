@@ -1,0 +1,100 @@
+//! Draws the state: state, size and theme go in, a buffer of cells comes out. Pure.
+mod frame;
+mod overlay;
+mod page;
+mod paint;
+mod pane;
+mod rows;
+mod runs;
+
+use super::layout::{Areas, areas, is_tiny};
+use super::model::{Connected, TopModel};
+use super::theme::Theme;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+use ratatui::text::Line;
+
+pub(super) use rows::plain_lines;
+
+/// Draws all of it. Gives the lines of the page that is open, shown or not: scrolling ends with them.
+pub(super) fn draw(model: &TopModel, theme: Theme, buffer: &mut Buffer) -> usize {
+    let (width, height) = (buffer.area.width, buffer.area.height);
+    let mut lines = 0;
+    if is_tiny(width, height) {
+        frame::tiny(model, theme, buffer);
+    } else {
+        let areas = areas(width, height);
+        put(buffer, areas.header, 0, &frame::header(model, theme, width.into()));
+        put(buffer, areas.tabs, 0, &frame::tabs(model, width.into()));
+        lines = body(model, theme, &areas, buffer);
+        if let Some(pane) = areas.pane {
+            beside(model, theme, pane, buffer);
+        }
+        if model.connected != Connected::Yes {
+            // what is shown is of before
+            let rest =
+                Rect::new(0, areas.header.height, width, height - areas.header.height - areas.foot.height);
+            buffer.set_style(rest, Style::new().add_modifier(Modifier::DIM));
+        }
+        put(buffer, areas.foot, 0, &frame::foot(model, width.into()));
+        overlay::draw(model, theme, &areas, buffer);
+    }
+    theme.finish(buffer);
+    lines
+}
+
+fn body(model: &TopModel, theme: Theme, areas: &Areas, buffer: &mut Buffer) -> usize {
+    let (area, width) = (areas.body, usize::from(areas.body.width));
+    if !model.places.is_empty() {
+        let lines = page::page(model, theme, width);
+        let height = usize::from(area.height);
+        let most = lines.len().saturating_sub(height);
+        let first = if model.follow { most } else { model.scroll.min(most) };
+        for (y, line) in lines.iter().skip(first).take(height).enumerate() {
+            put(buffer, area, y, line);
+        }
+        return lines.len();
+    }
+    let height = usize::from(area.height);
+    let list = model.list();
+    if list.rows().is_empty() {
+        put(buffer, area, 0, &rows::nothing(model));
+        return 0;
+    }
+    let visible = list.visible(height);
+    // the last line says how many there are below it
+    let below = list.rows().len().saturating_sub(list.offset() + visible.len());
+    for (y, key) in visible.iter().enumerate() {
+        let selected = list.cursor() == Some(list.offset() + y);
+        let is_last = below > 0 && y + 1 == visible.len() && height > 3 && !selected;
+        let line = match is_last {
+            true => rows::more(below + 1),
+            false => rows::row(model, theme, key, width, selected),
+        };
+        put(buffer, area, y, &line);
+        if selected {
+            let style = Style::new().add_modifier(Modifier::REVERSED);
+            buffer.set_style(Rect::new(area.x, area.y + y as u16, area.width, 1), style);
+        }
+    }
+    0
+}
+
+fn beside(model: &TopModel, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    for y in 0..area.height {
+        buffer.set_string(area.x - 2, area.y + y, " │", super::theme::style(crate::render::Tone::Dim));
+    }
+    let area = Rect::new(area.x + 1, area.y, area.width.saturating_sub(1), area.height);
+    let lines = pane::pane(model, theme, area.width.into(), area.height.into());
+    for (y, line) in lines.iter().take(area.height.into()).enumerate() {
+        put(buffer, area, y, line);
+    }
+}
+
+/// A line of an area.
+fn put(buffer: &mut Buffer, area: Rect, y: usize, line: &Line<'_>) {
+    if y < usize::from(area.height) && area.width > 0 {
+        buffer.set_line(area.x, area.y + y as u16, line, area.width);
+    }
+}

@@ -1,0 +1,161 @@
+//! The same without a screen: the first view as text, once, or with a line for each change after it. What a script, a log or
+//! a screen reader can follow.
+use super::asks::{TopAnswer, TopAsk, TopReply};
+use super::draw::plain_lines;
+use super::link::TopLink;
+use super::model::{Connected, Dirty, RowKey, TopModel, gist};
+use super::moment::Moment;
+use super::options::{TopFailure, TopOptions};
+use super::theme::RowMark;
+use super::update::{TopEffect, TopInput, update};
+use crate::client::{Address, ClientError, Connection, Timeouts};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+/// RowColumns where there is no terminal: enough for a cause to be read whole.
+const WIDE: usize = 400;
+/// Changes are told this long after they began to come: those of one moment together.
+const TOGETHER: Duration = Duration::from_millis(250);
+
+/// The first view as text.
+pub(super) fn once(address: &Address, options: &TopOptions) -> Result<String, ClientError> {
+    let mut model = model(options, Instant::now());
+    load(address, &mut model)?;
+    Ok(text(&mut model, options))
+}
+
+fn model(options: &TopOptions, start: Instant) -> TopModel {
+    let width = u16::try_from(options.width.unwrap_or(WIDE)).unwrap_or(u16::MAX);
+    // no pane: below its width, whatever the width of the lines is
+    let size = (width.min(119), u16::MAX);
+    TopModel::new(moment(start), options.zone.clone(), options.host.clone(), size)
+}
+
+fn moment(start: Instant) -> Moment {
+    Moment { wall: crate::clock::wall(), since_start: start.elapsed() }
+}
+
+fn load(address: &Address, model: &mut TopModel) -> Result<(), ClientError> {
+    let mut connection = Connection::open(address, Timeouts::default())?;
+    for ask in [
+        TopAsk::Daemon,
+        TopAsk::Agents(Vec::new()),
+        TopAsk::Incidents(false),
+        TopAsk::Approvals,
+        TopAsk::Live,
+    ] {
+        let said: TopAnswer = ask.ask(&mut connection)?;
+        let now = Moment { wall: crate::clock::wall(), ..model.moment };
+        update(model, now, TopInput::Replied(Box::new(TopReply { ask, said: Ok(said) })));
+    }
+    // what was to be asked meanwhile was not; whoever goes on asks for all of it
+    model.asking.clear();
+    model.asked.clear();
+    model.dirty = Dirty::everything();
+    Ok(())
+}
+
+fn text(model: &mut TopModel, options: &TopOptions) -> String {
+    model.arrange(true);
+    let lines = plain_lines(model, options.theme, options.width.unwrap_or(WIDE));
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// What is told of an item: it is told again when this changes.
+type Told = BTreeMap<RowKey, (String, String)>;
+
+/// The first view as text, and then a line for each change, until nobody reads them any more.
+pub(super) fn follow(
+    address: &Address,
+    options: &TopOptions,
+    out: &mut impl Write,
+) -> Result<(), TopFailure> {
+    let start = Instant::now();
+    let link = TopLink::start(address, None)?;
+    let mut model = model(options, start);
+    load(address, &mut model)?;
+    out.write_all(text(&mut model, options).as_bytes())?;
+    out.flush()?;
+    let mut told = state(&model);
+    let mut connected = model.connected.clone();
+    loop {
+        let mut inputs: Vec<TopInput> =
+            link.inputs.recv_timeout(Duration::from_secs(1)).into_iter().collect();
+        if !inputs.is_empty() {
+            std::thread::sleep(TOGETHER);
+        }
+        inputs.extend(link.inputs.try_iter());
+        inputs.push(TopInput::Tick);
+        for input in inputs {
+            for effect in update(&mut model, moment(start), input) {
+                if let TopEffect::Ask(ask) = effect {
+                    link.ask(ask);
+                }
+            }
+        }
+        let mut lines = Vec::new();
+        if connected != model.connected {
+            lines.push((RowMark::Warn, connection_words(&connected, &model.connected)));
+            connected = model.connected.clone();
+        }
+        // while it is away, nothing is known to have changed
+        if connected == Connected::Yes && model.asking.is_empty() {
+            let now = state(&model);
+            lines.extend(changes(&told, &now, &model));
+            told = now;
+        }
+        for (mark, line) in &lines {
+            let time = model.moment.wall.to_zoned(options.zone.clone()).strftime("%H:%M:%S").to_string();
+            let line = format!("{time} {} {line}", mark.sign(options.theme.ascii));
+            writeln!(out, "{}", options.theme.text(&line))?;
+        }
+        if !lines.is_empty() {
+            out.flush()?;
+        }
+        if let Connected::Lost(_) = &connected {
+            return Ok(());
+        }
+    }
+}
+
+fn connection_words(before: &Connected, now: &Connected) -> String {
+    match (before, now) {
+        (_, Connected::Away(_)) => "the daemon has gone away; reconnecting".into(),
+        (_, Connected::Lost(why)) => format!("the connection is lost: {why}"),
+        (Connected::Away(since), Connected::Yes) => {
+            let away = crate::clock::wall().duration_since(*since);
+            format!("the daemon is back after {}", crate::domain::human_duration(away))
+        }
+        (_, Connected::Yes) => "the daemon is back".into(),
+    }
+}
+
+/// What needs a person, in the words that are told.
+fn state(model: &TopModel) -> Told {
+    let needs = model.needs.iter().filter_map(|need| {
+        let gist = gist(&model.known, &need.key, model.moment.wall)?;
+        // one more failure is no other state
+        let state = gist.state.trim_end_matches(|c: char| c.is_ascii_digit() || c == '×' || c == ' ');
+        Some((need.key.clone(), (gist.name, state.to_owned())))
+    });
+    needs.collect()
+}
+
+fn changes(before: &Told, now: &Told, model: &TopModel) -> Vec<(RowMark, String)> {
+    let mut lines = Vec::new();
+    for (key, words) in now {
+        if before.get(key) != Some(words)
+            && let Some(gist) = gist(&model.known, key, model.moment.wall)
+        {
+            let cause = if gist.cause.is_empty() { String::new() } else { format!(": {}", gist.cause) };
+            lines.push((gist.mark, format!("{} {}{cause}", gist.name, gist.state)));
+        }
+    }
+    for (key, (name, state)) in before {
+        if !now.contains_key(key) {
+            lines.push((RowMark::Well, format!("{name} no longer needs you (was: {state})")));
+        }
+    }
+    lines
+}

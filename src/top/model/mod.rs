@@ -1,0 +1,20 @@
+//! The state of the screen: what is known, where one is, what is being asked. Pure data, and what follows from it.
+mod known;
+mod list;
+mod needs;
+mod rowkey;
+mod rows;
+mod sorting;
+mod state;
+mod table;
+mod words;
+
+pub(super) use known::is_own;
+pub(super) use known::{Known, RunOutput};
+pub(super) use needs::{NeedUrgency, calm, under_way};
+pub(super) use rowkey::{RowGroup, RowKey, UsedBy};
+pub(super) use rows::is_unwell;
+pub(super) use state::{
+    ActQuestion, ActedOn, Connected, Dirty, Overlay, Prompt, PromptFor, TopModel, TopPlace, TopView,
+};
+pub(super) use words::{Gist, arguments, gist, of_run, progress};

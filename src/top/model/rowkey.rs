@@ -1,0 +1,74 @@
+//! What a line is about.
+use crate::domain::{AgentId, RunId};
+
+/// What a line is about. The cursor belongs to one of these, and not to a place on the screen.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::top) enum RowKey {
+    /// The heading of a group.
+    Title(RowGroup),
+    /// A call that waits for a person, by its id.
+    Approval(String),
+    /// A problem, by agent and key.
+    Incident(AgentId, String),
+    /// An agent.
+    Agent(AgentId),
+    /// A run.
+    Run(RunId),
+    /// A notification target.
+    Target(String),
+    /// A configuration that was refused, or waits to be trusted.
+    Config,
+    /// An MCP server that nobody trusts yet.
+    Server(String),
+    /// The daemon itself.
+    Daemon,
+    /// All agents of a group that is too long to be listed.
+    Rest(RowGroup),
+    /// A coming slot, by agent and microseconds since 1970.
+    Slot(AgentId, i64),
+    /// What was used: by agent, model or day.
+    Used(UsedBy, String),
+    /// An event, by its number.
+    Event(u64),
+}
+
+/// Groups of lines, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::top) enum RowGroup {
+    /// What needs a person.
+    Needs,
+    /// What is under way.
+    Running,
+    /// What is well.
+    Well,
+    /// What is paused or stopped.
+    Held,
+    /// Limits and what is left of them.
+    Limits,
+    /// What agents used today.
+    ByAgent,
+    /// What models used today.
+    ByModel,
+    /// What days used.
+    ByDay,
+}
+
+/// How usage is summed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::top) enum UsedBy {
+    /// The limits of the fleet.
+    Limit,
+    /// By agent.
+    Agent,
+    /// By model.
+    Model,
+    /// By day.
+    Day,
+}
+
+impl RowKey {
+    /// Can the cursor be on it?
+    pub(in crate::top) fn takes_cursor(&self) -> bool {
+        !matches!(self, Self::Title(_))
+    }
+}

@@ -1,0 +1,174 @@
+//! The lines of each view, in order.
+use super::needs::{is_busy, needs, now_rows, urgency_of};
+use super::rowkey::{RowGroup, RowKey, UsedBy};
+use super::sorting::Sorting;
+use super::state::{TopModel, TopView};
+use super::words::gist;
+use crate::domain::{AgentId, Desired, EventType, LoggedEvent};
+use crate::protocol::{AgentView, IncidentView, UsageView};
+use crate::render::{event_words, plain};
+use crate::top::theme::RowMark;
+use std::cmp::Reverse;
+
+impl TopModel {
+    /// Counts anew what needs a person, and puts the lines in order: at once if `now` is true, else only while nobody
+    /// is moving in them.
+    pub(in crate::top) fn arrange(&mut self, now: bool) {
+        if self.frozen && !now {
+            return;
+        }
+        self.needs = needs(&self.known, self.moment.wall);
+        self.version += 1;
+        if now || !self.is_still() || self.list().rows().is_empty() {
+            let height = self.height();
+            let rows = rows(self);
+            self.list_mut().set(rows, height);
+            if !self.is_complete() && self.last_key.is_none() {
+                // the worst may be still to come
+                self.list_mut().go(0, height);
+            }
+        }
+    }
+}
+
+/// The lines of the view that is shown.
+fn rows(model: &TopModel) -> Vec<RowKey> {
+    let rows = match model.view {
+        TopView::Now => now_rows(&model.known, &model.needs, model.moment.wall),
+        TopView::Agents => agents(model),
+        TopView::Runs => model.known.runs.iter().map(|run| RowKey::Run(run.run_id)).collect(),
+        TopView::Slots => {
+            let slots = model.known.next.iter();
+            slots.map(|slot| RowKey::Slot(slot.agent_id.clone(), slot.slot.as_microsecond())).collect()
+        }
+        TopView::Incidents => incidents(model),
+        TopView::Approvals => {
+            model.known.approvals.iter().map(|one| RowKey::Approval(one.id.clone())).collect()
+        }
+        TopView::Spending => spending(model),
+        TopView::Log => model.known.events.iter().rev().map(|event| RowKey::Event(event.seq.0)).collect(),
+    };
+    filtered(model, rows)
+}
+
+fn agents(model: &TopModel) -> Vec<RowKey> {
+    let now = model.moment.wall;
+    let mut agents: Vec<&AgentView> = model.known.agents.values().collect();
+    match model.sorting {
+        Sorting::Name => {}
+        Sorting::Urgency => agents.sort_by_key(|agent| {
+            let held = agent.state != Desired::Active;
+            (urgency_of(agent, &model.known, now).map_or(9, |urgency| urgency as u8), held, !is_busy(agent))
+        }),
+        Sorting::Next => agents.sort_by_key(|agent| (agent.next_run.is_none(), agent.next_run)),
+        Sorting::Cost => agents.sort_by(|a, b| b.cost_today_usd.total_cmp(&a.cost_today_usd)),
+    }
+    agents.iter().map(|agent| RowKey::Agent(agent.agent_id.clone())).collect()
+}
+
+fn incidents(model: &TopModel) -> Vec<RowKey> {
+    let mut all: Vec<&IncidentView> =
+        model.known.incidents.iter().filter(|one| model.ended || one.resolved_at.is_none()).collect();
+    all.sort_by_key(|one| {
+        (one.resolved_at.is_some(), one.acked_at.is_some(), Reverse(one.severity), Reverse(one.since))
+    });
+    all.iter().map(|one| RowKey::Incident(one.agent_id.clone(), one.key.clone())).collect()
+}
+
+fn spending(model: &TopModel) -> Vec<RowKey> {
+    let mut rows = Vec::new();
+    let mut group = |group: RowGroup, by: UsedBy, names: Vec<String>| {
+        if !names.is_empty() {
+            rows.push(RowKey::Title(group));
+            rows.extend(names.into_iter().map(|name| RowKey::Used(by, name)));
+        }
+    };
+    let limits = model.known.daemon.iter().flat_map(|daemon| &daemon.budget);
+    group(RowGroup::Limits, UsedBy::Limit, limits.map(|limit| limit.limit.clone()).collect());
+    let spent = &model.known.spent;
+    group(RowGroup::ByAgent, UsedBy::Agent, costliest(&spent.agents));
+    group(RowGroup::ByModel, UsedBy::Model, costliest(&spent.models));
+    let days = spent.days.iter().rev().filter(|day| used_something(day));
+    group(RowGroup::ByDay, UsedBy::Day, days.map(|day| day.key.clone()).collect());
+    rows
+}
+
+fn used_something(view: &&UsageView) -> bool {
+    view.usage.requests > 0 || view.usage.usd > 0.0
+}
+
+fn costliest(views: &[UsageView]) -> Vec<String> {
+    let mut views: Vec<&UsageView> = views.iter().filter(used_something).collect();
+    views.sort_by(|a, b| b.usage.usd.total_cmp(&a.usage.usd).then(b.usage.requests.cmp(&a.usage.requests)));
+    views.iter().map(|view| view.key.clone()).collect()
+}
+
+/// Only what has the filter's text in it, headings without lines left out.
+fn filtered(model: &TopModel, rows: Vec<RowKey>) -> Vec<RowKey> {
+    let (text, wanted) = match model.filter.strip_prefix('!') {
+        Some(rest) => (rest.to_lowercase(), false),
+        None => (model.filter.to_lowercase(), true),
+    };
+    let now = model.moment.wall;
+    let passes = |key: &RowKey| {
+        let unwell = !model.only_unwell || is_unwell(model, key);
+        unwell && (text.is_empty() || haystack(model, key, now).to_lowercase().contains(&text) == wanted)
+    };
+    if text.is_empty() && !model.only_unwell {
+        return rows;
+    }
+    let mut kept: Vec<RowKey> = Vec::new();
+    for row in rows {
+        if matches!(row, RowKey::Title(_)) {
+            if matches!(kept.last(), Some(RowKey::Title(_))) {
+                kept.pop();
+            }
+            kept.push(row);
+        } else if passes(&row) {
+            kept.push(row);
+        }
+    }
+    if matches!(kept.last(), Some(RowKey::Title(_))) {
+        kept.pop();
+    }
+    kept
+}
+
+/// What a filter looks at: name, key, state and cause.
+fn haystack(model: &TopModel, key: &RowKey, now: jiff::Timestamp) -> String {
+    match key {
+        RowKey::Slot(agent, _) => agent.to_string(),
+        RowKey::Used(_, name) => plain(name),
+        RowKey::Event(seq) => model.event(*seq).map(of_event).unwrap_or_default(),
+        RowKey::Incident(agent, _) => {
+            let words = gist(&model.known, key, now)
+                .map(|gist| format!("{} {} {}", gist.name, gist.state, gist.cause));
+            format!("{agent} {}", words.unwrap_or_default())
+        }
+        key => {
+            let words = gist(&model.known, key, now);
+            words.map(|gist| format!("{} {} {}", gist.name, gist.state, gist.cause)).unwrap_or_default()
+        }
+    }
+}
+
+fn of_event(event: &LoggedEvent) -> String {
+    let words = event.event().map_or_else(|| plain(&event.kind), |known| event_words(&known));
+    format!("{} {words}", event.agent_id.as_ref().map_or("", AgentId::as_str))
+}
+
+/// Is it something that is not well?
+pub(in crate::top) fn is_unwell(model: &TopModel, key: &RowKey) -> bool {
+    match key {
+        RowKey::Rest(_) | RowKey::Used(..) | RowKey::Slot(..) | RowKey::Title(_) => false,
+        RowKey::Event(seq) => model.event(*seq).and_then(|event| event.known()).is_some_and(|kind| {
+            use EventType as E;
+            matches!(
+                kind,
+                E::TaskError | E::IncidentOpened | E::CircuitOpened | E::BudgetExhausted | E::ConfigRejected
+            )
+        }),
+        key => gist(&model.known, key, model.moment.wall)
+            .is_some_and(|gist| matches!(gist.mark, RowMark::Bad | RowMark::Warn | RowMark::Decide)),
+    }
+}

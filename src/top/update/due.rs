@@ -1,0 +1,194 @@
+//! What is to be asked now, and when to look again.
+use crate::domain::{AgentId, RunId};
+use crate::top::asks::{AskKind, TopAsk};
+use crate::top::model::{Connected, Overlay, RowKey, RunOutput, TopModel, TopPlace, TopView};
+use jiff::SignedDuration;
+use std::time::Duration;
+
+/// Nothing is asked for more often than this.
+const PACE: Duration = Duration::from_millis(250);
+/// What costs more, or changes little, is asked for less often.
+const SLOW_PACE: Duration = Duration::from_secs(2);
+/// A fleet of which so many agents changed is asked for as a whole.
+const MANY: usize = 500;
+/// An agent that was due this long ago, and of which nothing was heard, is asked for: probes that find all well say
+/// nothing.
+const OVERDUE: SignedDuration = SignedDuration::from_secs(1);
+
+/// Time has passed: what is due without an event is marked.
+pub(super) fn tick(model: &mut TopModel) {
+    if model.message.as_ref().is_some_and(|(_, until)| *until <= model.moment.since_start) {
+        model.message = None;
+    }
+    if model.frozen {
+        return;
+    }
+    let height = model.height();
+    let now = model.moment.wall;
+    let on_screen = model.list().visible(height).iter();
+    let overdue: Vec<AgentId> = on_screen
+        .filter_map(|key| match key {
+            RowKey::Agent(agent) => model.known.agents.get(agent),
+            _ => None,
+        })
+        .filter(|agent| agent.next_run.is_some_and(|next| next + OVERDUE < now))
+        .map(|agent| agent.agent_id.clone())
+        .collect();
+    if !overdue.is_empty() {
+        model.dirty.agents.extend(overdue);
+        model.dirty.kinds.insert(AskKind::Next);
+    }
+    model.arrange(false);
+}
+
+/// How long nothing needs to be looked at, if nothing happens.
+pub(in crate::top) fn next_look(model: &TopModel) -> Duration {
+    if model.frozen && model.message.is_none() {
+        return Duration::from_secs(3600);
+    }
+    if has_work(model) { PACE } else { Duration::from_secs(1) }
+}
+
+fn has_work(model: &TopModel) -> bool {
+    let wanted = wanted(model);
+    let is_dirty = model.dirty.all_agents || !model.dirty.agents.is_empty();
+    model.connected == Connected::Yes
+        && (is_dirty || model.dirty.kinds.iter().any(|kind| wanted.contains(kind)))
+}
+
+/// What is to be asked now.
+pub(super) fn asks(model: &mut TopModel) -> Vec<TopAsk> {
+    if model.connected != Connected::Yes || model.frozen {
+        return Vec::new();
+    }
+    want_what_is_looked_at(model);
+    let mut asks = Vec::new();
+    for kind in wanted(model) {
+        let is_dirty = match kind {
+            AskKind::Agents => model.dirty.all_agents || !model.dirty.agents.is_empty(),
+            kind => model.dirty.kinds.contains(&kind),
+        };
+        let pace = match kind {
+            AskKind::Usage | AskKind::Next | AskKind::Daemon => SLOW_PACE,
+            _ => PACE,
+        };
+        let is_early = model.asked.get(&kind).is_some_and(|at| model.moment.since_start < *at + pace);
+        if !is_dirty || is_early || model.asking.contains(&kind) {
+            continue;
+        }
+        let Some(ask) = question(model, kind) else { continue };
+        model.dirty.kinds.remove(&kind);
+        model.asking.insert(kind);
+        model.asked.insert(kind, model.moment.since_start);
+        asks.push(ask);
+    }
+    asks
+}
+
+/// Kinds of which something is on the screen.
+fn wanted(model: &TopModel) -> Vec<AskKind> {
+    use AskKind as K;
+    let has_pane = crate::top::layout::areas(model.size.0, model.size.1).pane.is_some();
+    let mut wanted = vec![K::Daemon, K::Agents, K::Incidents, K::Approvals, K::Live];
+    if has_pane || model.view == TopView::Slots {
+        wanted.push(K::Next);
+    }
+    if has_pane || model.view == TopView::Spending {
+        wanted.push(K::Usage);
+    }
+    if model.view == TopView::Runs {
+        wanted.push(K::Runs);
+    }
+    wanted.extend([K::Detail, K::Run, K::Output, K::Why]);
+    wanted
+}
+
+fn question(model: &mut TopModel, kind: AskKind) -> Option<TopAsk> {
+    Some(match kind {
+        AskKind::Daemon => TopAsk::Daemon,
+        AskKind::Agents => {
+            let names: Vec<AgentId> = std::mem::take(&mut model.dirty.agents).into_iter().collect();
+            let all = std::mem::take(&mut model.dirty.all_agents) || names.len() > MANY;
+            TopAsk::Agents(if all { Vec::new() } else { names })
+        }
+        AskKind::Incidents => TopAsk::Incidents(model.ended),
+        AskKind::Approvals => TopAsk::Approvals,
+        AskKind::Next => TopAsk::Next,
+        AskKind::Live => TopAsk::Live,
+        AskKind::Runs => TopAsk::Runs(None),
+        AskKind::Usage => TopAsk::Usage,
+        AskKind::Detail => TopAsk::Detail(agent_looked_at(model)?),
+        AskKind::Run => TopAsk::Run(run_looked_at(model)?),
+        AskKind::Output => {
+            let run = output_looked_at(model)?;
+            let output = model.known.output.as_ref().filter(|output| output.run == run)?;
+            TopAsk::Output(run, output.position)
+        }
+        AskKind::Why => match &model.overlay {
+            Some(Overlay::Why(agent)) => {
+                TopAsk::Why(agent.clone(), model.zone.iana_name().map(str::to_owned))
+            }
+            _ => return None,
+        },
+    })
+}
+
+/// What is looked at and not here is to be asked for.
+fn want_what_is_looked_at(model: &mut TopModel) {
+    if let Some(agent) = agent_looked_at(model)
+        && model.known.detail_of(&agent).is_none()
+    {
+        model.dirty.kinds.insert(AskKind::Detail);
+    }
+    if let Some(run) = run_looked_at(model)
+        && model.known.run_of(run).is_none()
+    {
+        model.dirty.kinds.insert(AskKind::Run);
+    }
+    if let Some(run) = output_looked_at(model) {
+        if model.known.output.as_ref().is_none_or(|output| output.run != run) {
+            model.known.output = Some(RunOutput::of(run));
+        }
+        if model.known.output.as_ref().is_some_and(|output| output.has_more) {
+            model.dirty.kinds.insert(AskKind::Output);
+        }
+    }
+}
+
+/// The agent whose details are on the screen.
+fn agent_looked_at(model: &TopModel) -> Option<AgentId> {
+    if let Some(question) = &model.question
+        && let crate::top::asks::Act::Run(agent) = &question.act
+    {
+        return Some(agent.clone());
+    }
+    match model.places.last() {
+        Some(TopPlace::Agent(agent)) => Some(agent.clone()),
+        Some(_) => None,
+        None => {
+            let pane = crate::top::layout::areas(model.size.0, model.size.1).pane;
+            let focus = pane.and_then(|_| model.focus())?;
+            matches!(focus, RowKey::Agent(_)).then(|| model.focused_agent()).flatten()
+        }
+    }
+}
+
+/// The run that is on the screen: its page, or the newest failed one of the agent that is.
+fn run_looked_at(model: &TopModel) -> Option<RunId> {
+    match model.places.last() {
+        Some(TopPlace::Run(_, run, false)) => Some(*run),
+        Some(TopPlace::Run(_, _, true)) => None,
+        _ => {
+            let detail = model.known.detail_of(&agent_looked_at(model)?)?;
+            let failed = detail.agent.last_run.as_ref().filter(|last| last.error.is_some());
+            failed.and_then(|last| last.run_id)
+        }
+    }
+}
+
+fn output_looked_at(model: &TopModel) -> Option<RunId> {
+    match model.places.last() {
+        Some(TopPlace::Run(_, run, true)) => Some(*run),
+        _ => None,
+    }
+}
