@@ -19,9 +19,9 @@ pub(super) use backfill::backfill_plan;
 pub(super) use daemon::{daemon_view, unheld_limit, untrusted_server};
 pub(super) use event::{event_gist, event_line, event_types, event_words, logged_line};
 pub(super) use fleet::{agent_list, summary, walled_lines};
-pub(super) use run::{cut_result, left_out, outcome_line, output, run_detail, run_list};
+pub(super) use run::{cut_result, found_level, left_out, outcome_line, output, run_detail, run_list};
 pub(super) use screen::{Screen, Tone, millis, status_word, terminal_width};
-pub(super) use standings::{needs_line, standing_list};
+pub(super) use standings::{needs_line, standing_list, tone_of};
 pub(super) use table::{Cell, Table};
 pub(super) use words::{
     bytes, cut_to, fold, limit_line, plain, plain_json, plain_lines, result_text, result_words, usd, wrap,

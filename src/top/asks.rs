@@ -2,8 +2,9 @@
 use crate::domain::{AgentId, LoggedEvent, RunId};
 use crate::protocol::{
     AgentDetail, AgentView, ApprovalView, DaemonView, Explanation, IncidentView, OutputView, RunDetail,
-    RunView, SlotView, UsageView,
+    RunView, SlotRecordView, SlotView, UsageView,
 };
+use jiff::Timestamp;
 
 /// A question that changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(super) enum TopAsk {
     Approvals,
     /// Coming slots.
     Next,
+    /// What became of the slots of these agents, from one time to another.
+    Slots(Vec<AgentId>, Timestamp, Timestamp),
     /// Runs that have not ended.
     Live,
     /// The newest runs, of this agent or of all.
@@ -49,6 +52,8 @@ pub(super) enum AskKind {
     Approvals,
     /// See [`TopAsk::Next`].
     Next,
+    /// See [`TopAsk::Slots`].
+    Slots,
     /// See [`TopAsk::Live`].
     Live,
     /// See [`TopAsk::Runs`].
@@ -78,6 +83,8 @@ pub(super) enum TopAnswer {
     Approvals(Vec<ApprovalView>),
     /// Of [`TopAsk::Next`].
     Next(Vec<SlotView>),
+    /// Of [`TopAsk::Slots`].
+    Slots(Vec<SlotRecordView>),
     /// Of [`TopAsk::Live`] and [`TopAsk::Runs`].
     Runs(Vec<RunView>),
     /// Of [`TopAsk::Run`].
@@ -165,6 +172,7 @@ impl TopAsk {
             Self::Incidents(_) => AskKind::Incidents,
             Self::Approvals => AskKind::Approvals,
             Self::Next => AskKind::Next,
+            Self::Slots(..) => AskKind::Slots,
             Self::Live => AskKind::Live,
             Self::Runs(_) => AskKind::Runs,
             Self::Run(_) => AskKind::Run,

@@ -3,9 +3,17 @@ use super::asks::{Act, MOST_RUNS, SpentToday, TopAnswer, TopAsk};
 use crate::client::{ClientError, Connection};
 use crate::domain::AgentId;
 use crate::protocol::*;
+use jiff::Timestamp;
 
 /// Days that are summed up.
 const DAYS: u32 = 14;
+/// Newest runs that are listed.
+const RUNS: u64 = 100;
+/// Newest runs of an agent that its strip shows.
+const RECENT: u64 = 20;
+/// Records of the ledger in an answer, and answers to one question.
+const RECORDS: u64 = 5000;
+const PAGES: usize = 6;
 
 impl TopAsk {
     /// Asks it.
@@ -14,28 +22,34 @@ impl TopAsk {
             Self::Daemon => TopAnswer::Daemon(Box::new(connection.call::<GetDaemonStatus>(&NoParams {})?)),
             Self::Agents(names) => {
                 let agents = names.iter().map(ToString::to_string).collect();
-                TopAnswer::Agents(connection.call::<ListAgents>(&ListParams { agents })?)
+                // of all of them that would be much
+                let recent = (!names.is_empty()).then_some(RECENT);
+                TopAnswer::Agents(connection.call::<ListAgents>(&ListParams { agents, recent })?)
             }
             Self::Detail(agent) => {
                 let params = AgentParams { agent_id: agent.to_string() };
                 TopAnswer::Detail(Box::new(connection.call::<GetAgentStatus>(&params)?))
             }
-            Self::Incidents(all) => {
-                TopAnswer::Incidents(connection.call::<ListIncidents>(&ListIncidentsParams { all: *all })?)
+            Self::Incidents(all) => TopAnswer::Incidents(
+                connection.call::<ListIncidents>(&ListIncidentsParams { all: *all, ..Default::default() })?,
+            ),
+            Self::Approvals => {
+                TopAnswer::Approvals(connection.call::<ListApprovals>(&ListApprovalsParams { all: false })?)
             }
-            Self::Approvals => TopAnswer::Approvals(connection.call::<ListApprovals>(&NoParams {})?),
             Self::Next => {
                 let params = NextParams { agents: Vec::new(), for_secs: None, limit: Some(MOST_RUNS) };
                 TopAnswer::Next(connection.call::<NextSlots>(&params)?)
             }
+            Self::Slots(agents, from, to) => TopAnswer::Slots(slots(connection, agents, *from, *to)?),
             Self::Live => TopAnswer::Runs(live(connection)?),
             Self::Runs(agent) => {
                 let agent_id = agent.as_ref().map(ToString::to_string);
-                let params = ListRunsParams { agent_id, status: None, limit: Some(MOST_RUNS) };
+                // whole, since the result of a probe can't be read in part
+                let params = ListRunsParams { agent_id, limit: Some(RUNS), ..ListRunsParams::default() };
                 TopAnswer::Runs(connection.call::<ListRuns>(&params)?)
             }
             Self::Run(run) => {
-                let params = RunIdParams { run_id: run.to_string() };
+                let params = GetRunParams { run_id: run.to_string(), ..GetRunParams::default() };
                 TopAnswer::Run(Box::new(connection.call::<GetRun>(&params)?))
             }
             Self::Output(run, after) => {
@@ -54,18 +68,43 @@ impl TopAsk {
 }
 
 fn live(connection: &mut Connection) -> Result<Vec<RunView>, ClientError> {
-    let status =
-        |word: &str| ListRunsParams { agent_id: None, status: Some(word.to_owned()), limit: Some(MOST_RUNS) };
-    let all = ["running", "retrying", "queued", "waiting_approval"].map(status);
-    let mut runs = Vec::new();
-    for some in connection.call_many::<ListRuns>(&all)? {
-        runs.extend(some?);
+    let statuses = ["running", "retrying", "queued", "waiting_approval"].map(str::to_owned).to_vec();
+    let params =
+        ListRunsParams { statuses, limit: Some(MOST_RUNS), brief: true, ..ListRunsParams::default() };
+    connection.call::<ListRuns>(&params)
+}
+
+/// Records of the ledger, as many pages as there are up to a bound.
+fn slots(
+    connection: &mut Connection,
+    agents: &[AgentId],
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<SlotRecordView>, ClientError> {
+    let mut params = ListSlotsParams {
+        agents: agents.iter().map(ToString::to_string).collect(),
+        from: Some(from),
+        to: Some(to),
+        limit: Some(RECORDS),
+        after: None,
+    };
+    let mut all: Vec<SlotRecordView> = Vec::new();
+    for _ in 0..PAGES {
+        let page = connection.call::<ListSlots>(&params)?;
+        let is_last = (page.len() as u64) < RECORDS;
+        all.extend(page);
+        params.after =
+            all.last().map(|last| SlotPosition { agent_id: last.agent_id.to_string(), first: last.first });
+        if is_last {
+            break;
+        }
     }
-    Ok(runs)
+    Ok(all)
 }
 
 fn spent(connection: &mut Connection) -> Result<SpentToday, ClientError> {
-    let by = |what: &str, days: u32| UsageParams { days: Some(days), by: Some(what.to_owned()) };
+    let by =
+        |what: &str, days: u32| UsageParams { days: Some(days), by: Some(UsageGroups::One(what.to_owned())) };
     let all = [by("agent", 1), by("model", 1), by("day", DAYS)];
     let mut answers = connection.call_many::<GetUsage>(&all)?.into_iter();
     let mut next = || answers.next().unwrap_or_else(|| Ok(Vec::new()));

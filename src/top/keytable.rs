@@ -29,6 +29,7 @@ pub(super) const KEYS: &[KeyRow] = &[
     look("/", "only lines with this text; ! before it: without it"),
     look("f", "only what is not well"),
     look("s", "order of the agents: by name, worst, due, cost"),
+    look("z", "in Slots: an hour, 6 hours, 24 hours, 7 days"),
     look("a", "in Incidents: also those that have ended"),
     look("w", "why: what became of the newest slot"),
     look("l", "output of the run; End follows it"),

@@ -3,17 +3,18 @@
 use super::asks::{TopAnswer, TopAsk, TopReply};
 use super::draw::plain_lines;
 use super::link::TopLink;
-use super::model::{Connected, Dirty, RowKey, TopModel, gist};
+use super::model::{Connected, Dirty, RowKey, TopModel, gist, key_of};
 use super::moment::Moment;
 use super::options::{TopFailure, TopOptions};
 use super::theme::RowMark;
 use super::update::{TopEffect, TopInput, update};
 use crate::client::{Address, ClientError, Connection, Timeouts};
+use crate::overview::Rank;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// RowColumns where there is no terminal: enough for a cause to be read whole.
+/// Columns where there is no terminal: enough for a cause to be read whole.
 const WIDE: usize = 400;
 /// Changes are told this long after they began to come: those of one moment together.
 const TOGETHER: Duration = Duration::from_millis(250);
@@ -96,7 +97,7 @@ pub(super) fn follow(
         }
         let mut lines = Vec::new();
         if connected != model.connected {
-            lines.push((RowMark::Warn, connection_words(&connected, &model.connected)));
+            lines.push((RowMark::Of(Rank::Warning), connection_words(&connected, &model.connected)));
             connected = model.connected.clone();
         }
         // while it is away, nothing is known to have changed
@@ -133,11 +134,12 @@ fn connection_words(before: &Connected, now: &Connected) -> String {
 
 /// What needs a person, in the words that are told.
 fn state(model: &TopModel) -> Told {
-    let needs = model.needs.iter().filter_map(|need| {
-        let gist = gist(&model.known, &need.key, model.moment.wall)?;
+    let needs = model.judged.needs.iter().filter_map(|need| {
+        let key = key_of(&need.kind);
+        let gist = gist(&model.known, &key, model.moment.wall)?;
         // one more failure is no other state
         let state = gist.state.trim_end_matches(|c: char| c.is_ascii_digit() || c == '×' || c == ' ');
-        Some((need.key.clone(), (gist.name, state.to_owned())))
+        Some((key, (gist.name, state.to_owned())))
     });
     needs.collect()
 }
@@ -154,7 +156,7 @@ fn changes(before: &Told, now: &Told, model: &TopModel) -> Vec<(RowMark, String)
     }
     for (key, (name, state)) in before {
         if !now.contains_key(key) {
-            lines.push((RowMark::Well, format!("{name} no longer needs you (was: {state})")));
+            lines.push((RowMark::Of(Rank::Well), format!("{name} no longer needs you (was: {state})")));
         }
     }
     lines

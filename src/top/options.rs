@@ -15,7 +15,7 @@ pub struct TopOptions {
     pub zone: TimeZone,
     /// Name of the machine.
     pub host: String,
-    /// RowColumns of lines that are printed; none: as many as they need.
+    /// Columns of lines that are printed; none: as many as they need.
     pub width: Option<usize>,
 }
 

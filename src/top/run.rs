@@ -83,6 +83,11 @@ impl FullScreen {
             let is_stale = self.redraw || drawn.is_none_or(|(_, version)| version != self.model.version);
             let rested = drawn.map_or(FRAME, |(at, _)| at.elapsed());
             if is_stale && rested >= FRAME {
+                let (width, height) = self.terminal.size()?;
+                if (width, height) != self.model.size {
+                    // of a change that no signal told of
+                    self.feed(TopInput::Resized(width, height))?;
+                }
                 self.draw(options)?;
                 drawn = Some((Instant::now(), self.model.version));
             }

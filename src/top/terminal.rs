@@ -40,7 +40,7 @@ impl TakenTerminal {
         Ok(Self { terminal })
     }
 
-    /// RowColumns and lines.
+    /// Columns and lines.
     pub(super) fn size(&self) -> io::Result<(u16, u16)> {
         self.terminal.size().map(|size| (size.width, size.height))
     }

@@ -1,6 +1,7 @@
 //! How things look: marks, colours, and what becomes of both where a terminal lacks them. A mark and a word say the
 //! state of a thing; colour only repeats it, so nothing is lost without colours.
-use crate::render::Tone;
+use crate::overview::{Rank, StandingSection};
+use crate::render::{Tone, tone_of};
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier, Style};
 use unicode_width::UnicodeWidthStr;
@@ -17,46 +18,86 @@ pub struct Theme {
 /// The sign before a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RowMark {
-    /// Waits for a decision.
-    Decide,
-    /// Does not work.
-    Bad,
-    /// Should be looked at.
-    Warn,
-    /// Is under way.
-    Busy,
-    /// Waits for its turn.
+    /// That of a rank.
+    Of(Rank),
+    /// It waits for its turn.
     Queued,
-    /// All is well.
-    Well,
-    /// Nothing happened yet.
-    None,
-    /// Paused.
-    Paused,
-    /// Stopped.
-    Stopped,
 }
 
 impl RowMark {
     /// The character for it.
     pub(super) fn sign(self, ascii: bool) -> &'static str {
         match (self, ascii) {
-            (Self::Decide, _) => "?",
-            (Self::Bad, false) => "✗",
-            (Self::Bad, true) => "X",
-            (Self::Warn, _) => "!",
-            (Self::Busy, false) => "▶",
-            (Self::Busy, true) => ">",
+            (Self::Of(rank), false) => rank.mark().symbol,
+            (Self::Of(rank), true) => rank.mark().ascii,
             (Self::Queued, false) => "…",
             (Self::Queued, true) => "-",
-            (Self::Well, false) => "✓",
-            (Self::Well, true) => "v",
-            (Self::None, false) => "·",
-            (Self::None, true) => ".",
-            (Self::Paused, false) => "‖",
-            (Self::Paused, true) => "=",
-            (Self::Stopped, false) => "■",
-            (Self::Stopped, true) => "#",
+        }
+    }
+
+    /// How it stands out.
+    pub(super) fn tone(self) -> Tone {
+        match self {
+            Self::Of(rank) => tone_of(rank),
+            Self::Queued => Tone::Dim,
+        }
+    }
+
+    /// Does it say that something needs a person?
+    pub(super) fn needs_someone(self) -> bool {
+        matches!(self, Self::Of(rank) if rank.section() == StandingSection::NeedsYou)
+    }
+}
+
+/// What became of slots or of a run, in a strip: the height of its sign says it, the colour repeats it. Of several in one
+/// place the last of this list is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Beat {
+    /// There was none.
+    None,
+    /// It was left out, for a reason that is no trouble.
+    Skipped,
+    /// It ran, found all well and left no record.
+    AllWell,
+    /// It ran and did its work.
+    Ran,
+    /// It is under way.
+    Running,
+    /// A budget or a circuit refused it.
+    Refused,
+    /// Nobody was there to run it.
+    Missed,
+    /// It ran and failed.
+    Failed,
+}
+
+impl Beat {
+    /// The character for it, and its tone.
+    pub(super) fn sign(self, ascii: bool) -> (&'static str, Tone) {
+        let (sign, plain, tone) = match self {
+            Self::None => (" ", " ", Tone::Plain),
+            Self::Skipped => ("·", ".", Tone::Dim),
+            Self::AllWell => ("▁", "_", Tone::Good),
+            Self::Ran => ("▄", "o", Tone::Good),
+            Self::Running => ("▶", ">", Tone::Busy),
+            Self::Refused => ("▅", "r", Tone::Warn),
+            Self::Missed => ("░", "m", Tone::Warn),
+            Self::Failed => ("█", "X", Tone::Bad),
+        };
+        (if ascii { plain } else { sign }, tone)
+    }
+
+    /// What it counts as, in words.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Skipped => "skipped",
+            Self::AllWell => "all well",
+            Self::Ran => "ran",
+            Self::Running => "running",
+            Self::Refused => "refused",
+            Self::Missed => "missed",
+            Self::Failed => "failed",
         }
     }
 }

@@ -56,7 +56,7 @@ fn lines_tell_each_change_also_over_a_restart() {
     };
     until("NOTHING NEEDS YOU");
     daemon.run_by_hand("bad");
-    until("bad failing: exit status 3");
+    until("bad failing 1×: exit status 3");
     daemon.kill();
     until("the daemon has gone away");
     daemon.up();
@@ -85,7 +85,7 @@ fn a_person_goes_from_a_red_line_to_its_cause() {
     }
     pty.until(&["what it said before"]);
     pty.press("qq");
-    pty.until(&["NEEDS YOU 1", "NEXT"]);
+    pty.until(&["NEEDS YOU 1", ">✗ bad", "│"]);
     pty.press("q");
     assert!(pty.ended().success());
     assert!(pty.written().contains("\u{1b}[?1049l"), "the terminal is given back");

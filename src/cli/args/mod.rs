@@ -19,8 +19,8 @@ pub use daemon::{
 };
 pub use global::{ColorWhen, Global};
 pub use look::{
-    ApprovalsArgs, ListArgs, ListOrder, LogsArgs, NextArgs, RunsArgs, ShowArgs, StatusArgs, TailArgs, TopArgs,
-    UsageArgs, WhyArgs,
+    ApprovalsArgs, ListArgs, ListOrder, LogsArgs, NextArgs, RunsArgs, ShowArgs, StatusArgs, TailArgs,
+    TopArgs, UsageArgs, WhyArgs,
 };
 pub use runner::{RunnerCommand, RunnerTestArgs};
 pub use sandbox::{DoctorArgs, SandboxCommand, SandboxTryArgs};

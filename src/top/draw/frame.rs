@@ -1,8 +1,9 @@
 //! What stands around the list: how the fleet stands, the views, keys and questions.
 use super::paint::{RowColumns, distance};
 use crate::domain::{RunStatus, counted};
+use crate::overview::Rank;
 use crate::render::{Tone, cut_to, plain, usd};
-use crate::top::model::{Connected, NeedUrgency, PromptFor, RowKey, TopModel, TopPlace, TopView, gist};
+use crate::top::model::{Connected, PromptFor, RowKey, TopModel, TopPlace, TopView, gist, key_of};
 use crate::top::theme::{RowMark, Theme, style};
 use crate::top::update::question_text;
 use jiff::Timestamp;
@@ -20,12 +21,12 @@ struct Counts {
 }
 
 fn counts(model: &TopModel) -> Counts {
-    let of = |urgency: NeedUrgency| model.needs.iter().filter(|need| need.urgency == urgency).count();
+    let of = |ranks: &[Rank]| model.judged.count(ranks);
     let running = model.known.live.iter().filter(|run| run.status == RunStatus::Running).count();
     Counts {
-        bad: of(NeedUrgency::Critical),
-        warn: of(NeedUrgency::Warning),
-        asks: of(NeedUrgency::Decide),
+        bad: of(&[Rank::Critical, Rank::CircuitOpen, Rank::Failing]),
+        warn: of(&[Rank::Warning, Rank::Undelivered, Rank::NoBudget, Rank::Silent]),
+        asks: of(&[Rank::Asks]),
         running,
     }
 }
@@ -40,8 +41,8 @@ pub(super) fn tiny(model: &TopModel, theme: Theme, buffer: &mut Buffer) {
     let text = if model.connected == Connected::Yes { text } else { format!("away {text}") };
     buffer.set_stringn(0, 0, text, area.width.into(), Style::new());
     // below them what is worst, as far as there is room
-    let names = model.needs.iter().filter_map(|need| {
-        let gist = gist(&model.known, &need.key, model.moment.wall)?;
+    let names = model.judged.needs.iter().filter_map(|need| {
+        let gist = gist(&model.known, &key_of(&need.kind), model.moment.wall)?;
         Some(format!("{}{}", gist.mark.sign(theme.ascii), gist.name))
     });
     for (y, name) in (1..area.height).zip(names) {
@@ -53,17 +54,17 @@ pub(super) fn tiny(model: &TopModel, theme: Theme, buffer: &mut Buffer) {
 fn short_counts(model: &TopModel, theme: Theme) -> String {
     let counts = counts(model);
     let parts = [
-        (RowMark::Bad, counts.bad),
-        (RowMark::Warn, counts.warn),
-        (RowMark::Decide, counts.asks),
-        (RowMark::Busy, counts.running),
+        (RowMark::Of(Rank::Failing), counts.bad),
+        (RowMark::Of(Rank::Warning), counts.warn),
+        (RowMark::Of(Rank::Asks), counts.asks),
+        (RowMark::Of(Rank::Busy), counts.running),
     ];
     let shown: Vec<String> = parts
         .iter()
         .filter(|(_, count)| *count > 0)
         .map(|(mark, count)| format!("{}{count}", mark.sign(theme.ascii)))
         .collect();
-    if shown.is_empty() { RowMark::Well.sign(theme.ascii).to_owned() } else { shown.join(" ") }
+    if shown.is_empty() { RowMark::Of(Rank::Well).sign(theme.ascii).to_owned() } else { shown.join(" ") }
 }
 
 /// The first line. What does not fit is left out, the least important first.
@@ -105,17 +106,26 @@ fn standing(model: &TopModel, theme: Theme, width: usize, line: &mut RowColumns)
     }
     let counts = counts(model);
     let parts = [
-        (RowMark::Bad, counts.bad, "failing", Tone::Bad),
-        (RowMark::Warn, counts.warn, if counts.warn == 1 { "warning" } else { "warnings" }, Tone::Warn),
-        (RowMark::Decide, counts.asks, "to decide", Tone::Warn),
-        (RowMark::Busy, counts.running, "running", Tone::Busy),
+        (RowMark::Of(Rank::Failing), counts.bad, "critical", Tone::Bad),
+        (
+            RowMark::Of(Rank::Warning),
+            counts.warn,
+            if counts.warn == 1 { "warning" } else { "warnings" },
+            Tone::Warn,
+        ),
+        (RowMark::Of(Rank::Asks), counts.asks, "to decide", Tone::Warn),
+        (RowMark::Of(Rank::Busy), counts.running, "running", Tone::Busy),
     ];
     for (mark, count, word, tone) in parts.into_iter().filter(|(_, count, ..)| *count > 0) {
-        let word = if width >= 100 || mark == RowMark::Bad { format!(" {word}") } else { String::new() };
+        let word = if width >= 110 || mark == RowMark::Of(Rank::Failing) {
+            format!(" {word}")
+        } else {
+            String::new()
+        };
         line.text(&format!(" {} {count}{word} ", mark.sign(theme.ascii)), tone);
     }
     let agents = counted(model.known.agents.len(), "agent");
-    let well = if model.needs.is_empty() { " all is well " } else { "" };
+    let well = if model.judged.needs.is_empty() { " all is well " } else { "" };
     let spent = spent(model).map(|spent| format!(" {spent} ")).unwrap_or_default();
     let short = spent.replace(" today", "");
     for (texts, tone) in [

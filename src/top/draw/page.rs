@@ -2,9 +2,9 @@
 use super::paint::{distance, from_ansi, paragraph, toned};
 use super::rows::screen;
 use super::runs;
-use crate::domain::{AgentId, Health};
+use crate::domain::{AgentId, Effect, Health};
 use crate::protocol::{AgentDetail, ApprovalView, IncidentView};
-use crate::render::{Tone, agent_detail, plain, plain_lines};
+use crate::render::{Tone, agent_detail, effect_words, plain, plain_lines};
 use crate::top::model::{RowKey, TopModel, TopPlace, gist};
 use crate::top::theme::{Theme, style};
 use ratatui::text::{Line, Span};
@@ -83,7 +83,7 @@ fn failure(model: &TopModel, detail: &AgentDetail, width: usize, lines: &mut Vec
             lines.extend(paragraph(&line, 2, width, Tone::Plain));
         }
     }
-    if let (Health::CircuitOpen, Some(until)) = (agent.health, detail.circuit_until) {
+    if let (Health::CircuitOpen, Some(until)) = (agent.health, agent.circuit_until) {
         let text = format!(
             "tries again in {}; slots until then are refused: U tries now",
             distance(until, model.moment.wall)
@@ -122,7 +122,7 @@ pub(super) fn incident(
     fact("seen by", format!("{}, {} times, last {}", one.agent_id, one.count, screen.relative(one.seen_at)));
     fact("since", screen.full(one.since));
     if let Some(at) = one.acked_at {
-        fact("noted", screen.full(at));
+        fact("acked", screen.full(at));
     }
     if let Some(at) = one.resolved_at {
         fact("resolved", screen.full(at));
@@ -153,6 +153,23 @@ pub(super) fn approval(model: &TopModel, one: &ApprovalView, width: usize) -> Ve
         toned(plain(&one.tool), Tone::Strong),
     ];
     lines.extend(arguments(&one.args, width));
+    lines.push(Line::default());
+    if let Some(effect) = one.effect {
+        let tone = if effect == Effect::Effect { Tone::Warn } else { Tone::Plain };
+        lines.extend(paragraph(effect_words(effect), 0, width, tone));
+    }
+    if one.untrusted {
+        let by = match &one.read_before[..] {
+            [] => String::new(),
+            tools => format!(", by {}", plain(&tools.join(", "))),
+        };
+        lines.extend(paragraph(&format!("data from outside was read before{by}"), 0, width, Tone::Warn));
+    }
+    let waits = match one.waits_until {
+        Some(until) => format!("it waits until {}", screen(model, width).full(until)),
+        None => "it waits for as long as it takes".to_owned(),
+    };
+    lines.extend(paragraph(&waits, 0, width, Tone::Plain));
     lines.push(Line::default());
     lines.push(toned(format!("run {}   id {}", one.run_id.short(), plain(&one.id)), Tone::Dim));
     let keys =

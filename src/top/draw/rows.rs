@@ -1,17 +1,21 @@
 //! The lines of the lists.
 use super::paint::{RowColumns, distance, toned};
 use crate::domain::{AgentId, Desired, LoggedEvent, RunStatus, counted};
+use crate::overview::Rank;
 use crate::protocol::{AgentView, LimitView, RunView, UsageView};
 use crate::render::{Screen, Tone, logged_line, millis, plain, usd};
 use crate::top::model::{
-    Gist, RowGroup, RowKey, TopModel, TopView, UsedBy, calm, gist, is_own, of_run, progress, under_way,
+    Gist, RowGroup, RowKey, TopModel, TopView, UsedBy, calm, gist, of_run, progress, strip, tally, under_way,
 };
-use crate::top::theme::{RowMark, Theme};
+use crate::top::theme::{Beat, RowMark, Theme};
 use jiff::Timestamp;
 use ratatui::text::Line;
-use unicode_width::UnicodeWidthStr;
 
-/// RowColumns of a bar.
+/// Columns of the state of an item: `circuit open 9×`.
+const STATE: usize = 15;
+/// Columns of the newest runs of an agent.
+const RECENT: usize = 20;
+/// Columns of a bar.
 const BAR: usize = 6;
 
 /// A line of a list in so many columns. The cursor is told by a sign as well, for terminals without reverse video.
@@ -30,7 +34,7 @@ pub(super) fn row(
     line.text(if selected { ">" } else { " " }, Tone::Strong);
     match key {
         RowKey::Rest(group) => rest(model, theme, *group, &mut line),
-        RowKey::Slot(agent, micros) => slot(model, theme, agent, *micros, &mut line),
+        RowKey::Strip(agent) => strip_row(model, theme, agent, &mut line),
         RowKey::Used(by, name) => used(model, theme, *by, name, &mut line),
         RowKey::Event(seq) => event(model, *seq, &mut line),
         RowKey::Run(run) => match model.known.run_row(*run) {
@@ -59,7 +63,7 @@ pub(super) fn nothing(model: &TopModel) -> Line<'static> {
     let text = match model.view {
         TopView::Now | TopView::Agents => " no agents yet: `bgagent init` writes a file to begin with",
         TopView::Runs => " no runs yet",
-        TopView::Slots => " nothing is due within a day",
+        TopView::Slots => " no agent has slots",
         TopView::Incidents => " no incidents",
         TopView::Approvals => " nothing waits for a person",
         TopView::Spending => " nothing was spent",
@@ -78,13 +82,17 @@ pub(in crate::top) fn plain_lines(model: &TopModel, theme: Theme, width: usize) 
 
 fn title(model: &TopModel, group: RowGroup) -> String {
     let known = &model.known;
-    let calm = |held: bool| calm(known, held, model.moment.wall).count();
+    let calm = |held: bool| calm(known, &model.judged, held).count();
     match group {
-        RowGroup::Needs if model.needs.is_empty() => "NOTHING NEEDS YOU".into(),
-        RowGroup::Needs => format!("NEEDS YOU {}", model.needs.len()),
+        RowGroup::Needs if model.judged.needs.is_empty() => "NOTHING NEEDS YOU".into(),
+        RowGroup::Needs => format!("NEEDS YOU {}", model.judged.needs.len()),
         RowGroup::Running => format!("RUNNING {}", under_way(known).count()),
-        RowGroup::Well => format!("WELL {}   last, next, today", calm(false)),
+        RowGroup::Well => format!("WELL {}   last, next, newest runs, today", calm(false)),
         RowGroup::Held => format!("HELD BACK {}", calm(true)),
+        RowGroup::Slots => {
+            let key = "z: 1 hour, 6 hours, 24 hours, 7 days";
+            format!("SLOTS OF THE LAST {}   {key}", model.span.words().to_uppercase())
+        }
         RowGroup::Limits => "LIMITS OF THE FLEET".into(),
         RowGroup::ByAgent => "TODAY BY AGENT".into(),
         RowGroup::ByModel => "TODAY BY MODEL".into(),
@@ -92,12 +100,9 @@ fn title(model: &TopModel, group: RowGroup) -> String {
     }
 }
 
-/// RowColumns for names: as many as the longest needs, within bounds.
+/// Columns for names: as many as the longest needs, within bounds.
 fn name_width(model: &TopModel, room: usize) -> usize {
-    let longest = model.known.agents.values().map(|agent| agent.agent_id.as_str().len()).max().unwrap_or(0);
-    let incidents = model.known.incidents.iter().filter(|one| one.resolved_at.is_none() && !is_own(one));
-    let longest = incidents.map(|one| plain(&one.key).width()).fold(longest, usize::max);
-    longest.clamp(8, (room / 3).clamp(12, 30))
+    model.judged.longest_name.clamp(8, (room / 3).clamp(12, 30))
 }
 
 /// Something that needs a person, or an agent.
@@ -110,17 +115,17 @@ fn item(model: &TopModel, theme: Theme, key: &RowKey, gist: &Gist, line: &mut Ro
     }
     line.left(&gist.name, name_width(model, room), Tone::Plain).gap(1);
     if room >= 45 {
-        line.left(&gist.state, 12, gist.tone);
+        line.left(&gist.state, STATE, gist.tone);
         let since = gist.since.map(|at| distance(at, model.moment.wall)).unwrap_or_default();
         line.right(&since, 4, Tone::Plain).gap(2);
     }
-    let is_calm = !matches!(gist.mark, RowMark::Bad | RowMark::Warn | RowMark::Decide);
+    let is_calm = !gist.mark.needs_someone();
     if let (RowKey::Agent(agent), true) = (key, is_calm || model.view == TopView::Agents)
         && let Some(agent) = model.known.agents.get(agent).filter(|_| room >= 60)
     {
         line.right(&next(agent, model.moment.wall), 9, Tone::Plain).gap(2);
-        if room >= 100 {
-            line.left(&plain(&agent.schedule), 24, Tone::Dim).gap(2);
+        if room >= 70 && is_calm && agent.state == Desired::Active {
+            recent(theme, agent, line);
         }
     }
     let cause = match key {
@@ -136,8 +141,28 @@ fn item(model: &TopModel, theme: Theme, key: &RowKey, gist: &Gist, line: &mut Ro
     line.text(&cause, if is_calm { Tone::Dim } else { Tone::Plain });
 }
 
-/// `in 12s`, `now`, `on event`; in brackets what comes only after a pause.
+/// The newest runs, the newest at the right.
+fn recent(theme: Theme, agent: &AgentView, line: &mut RowColumns) {
+    let runs = &agent.recent[agent.recent.len().saturating_sub(RECENT)..];
+    line.gap(RECENT - runs.len());
+    for run in runs {
+        let beat = match run.status {
+            RunStatus::Completed => Beat::Ran,
+            RunStatus::Cancelled => Beat::Skipped,
+            status if status.is_failure() => Beat::Failed,
+            _ => Beat::Running,
+        };
+        let (sign, tone) = beat.sign(theme.ascii);
+        line.text(sign, tone);
+    }
+    line.gap(2);
+}
+
+/// `in 12s`, `now`, `on event`; `try 8m` while its circuit is open; in brackets what comes only after a pause.
 fn next(agent: &AgentView, now: Timestamp) -> String {
+    if let Some(until) = agent.circuit_until.filter(|until| *until > now) {
+        return format!("try {}", distance(until, now));
+    }
     match (agent.next_run, agent.resume_at) {
         (Some(at), _) if at <= now => "now".into(),
         (Some(at), _) => format!("in {}", distance(at, now)),
@@ -149,9 +174,10 @@ fn next(agent: &AgentView, now: Timestamp) -> String {
 
 fn rest(model: &TopModel, theme: Theme, group: RowGroup, line: &mut RowColumns) {
     let held = group == RowGroup::Held;
-    let count = calm(&model.known, held, model.moment.wall).count();
-    let (mark, word) = if held { (RowMark::Paused, "held back") } else { (RowMark::Well, "well") };
-    line.text(mark.sign(theme.ascii), if held { Tone::Warn } else { Tone::Good });
+    let count = calm(&model.known, &model.judged, held).count();
+    let (mark, word) =
+        if held { (RowMark::Of(Rank::Paused), "held back") } else { (RowMark::Of(Rank::Well), "well") };
+    line.text(mark.sign(theme.ascii), mark.tone());
     line.text(&format!(" {} {word}: Enter lists all agents", counted(count, "agent")), Tone::Plain);
 }
 
@@ -197,34 +223,39 @@ fn run_row(model: &TopModel, theme: Theme, run: &RunView, line: &mut RowColumns)
     line.text(&gist.cause, if run.status == RunStatus::Completed { Tone::Dim } else { Tone::Plain });
 }
 
-fn slot(model: &TopModel, theme: Theme, agent: &AgentId, micros: i64, line: &mut RowColumns) {
-    let found =
-        model.known.next.iter().find(|slot| slot.agent_id == *agent && slot.slot.as_microsecond() == micros);
-    let Some(slot) = found else { return };
+/// What became of the slots of an agent, what comes next, and how many became what.
+fn strip_row(model: &TopModel, theme: Theme, agent: &AgentId, line: &mut RowColumns) {
     let room = line.room();
-    let mark =
-        if slot.note.is_some() || slot.state != Desired::Active { RowMark::Warn } else { RowMark::None };
-    line.text(mark.sign(theme.ascii), if mark == RowMark::Warn { Tone::Warn } else { Tone::Dim }).gap(1);
     let now = model.moment.wall;
-    let due = if slot.due <= now { "now".to_owned() } else { format!("in {}", distance(slot.due, now)) };
-    line.right(&due, 7, Tone::Plain).gap(2);
-    if room >= 45 {
-        let at = slot.due.to_zoned(model.zone.clone());
-        let today = now.to_zoned(model.zone.clone()).date() == at.date();
-        let form = if today { "%H:%M:%S" } else { "%a %H:%M" };
-        line.left(&at.strftime(form).to_string(), 9, Tone::Dim).gap(1);
+    if let Some(gist) = gist(&model.known, &RowKey::Agent(agent.clone()), now) {
+        line.text(gist.mark.sign(theme.ascii), gist.tone).text(" ", Tone::Plain);
     }
-    line.left(agent.as_str(), name_width(model, room), Tone::Plain).gap(1);
-    let note = match (&slot.note, slot.state) {
-        (Some(note), _) => plain(note),
-        (None, Desired::Active) => {
-            let schedule = model.known.agents.get(agent).map(|view| plain(&view.schedule));
-            line.text(&schedule.unwrap_or_default(), Tone::Dim);
-            return;
+    let names = if room < 45 { 8 } else { name_width(model, room) };
+    line.left(agent.as_str(), names, Tone::Plain).gap(1);
+    let records = model.known.ledger.of(agent).unwrap_or_default();
+    let numbers = if room >= 90 { 30 } else { 0 };
+    let coming = if room >= 45 { 9 } else { 0 };
+    let parts = line.room().saturating_sub(numbers + coming + 1);
+    // equal neighbours are one text
+    let mut beats = strip(records, model.span, now, parts).into_iter().peekable();
+    while let Some(beat) = beats.next() {
+        let (sign, tone) = beat.sign(theme.ascii);
+        let mut text = sign.to_owned();
+        while beats.next_if_eq(&beat).is_some() {
+            text.push_str(sign);
         }
-        (None, state) => format!("the agent is {state}"),
-    };
-    line.text(&note, Tone::Warn);
+        line.text(&text, tone);
+    }
+    if coming > 0 {
+        let next = model.known.agents.get(agent).map(|view| next(view, now)).unwrap_or_default();
+        line.right(&next, coming, Tone::Plain);
+    }
+    if numbers > 0 {
+        line.gap(1);
+        for (beat, count) in tally(records) {
+            line.text(&format!(" {count} {}", beat.word()), beat.sign(theme.ascii).1);
+        }
+    }
 }
 
 fn used(model: &TopModel, theme: Theme, by: UsedBy, name: &str, line: &mut RowColumns) {
@@ -314,9 +345,7 @@ pub(super) fn screen(model: &TopModel, width: usize) -> Screen {
 fn gone(key: &RowKey, line: &mut RowColumns) {
     let name = match key {
         RowKey::Agent(agent) => agent.to_string(),
-        RowKey::Incident(_, name) | RowKey::Approval(name) | RowKey::Target(name) | RowKey::Server(name) => {
-            plain(name)
-        }
+        RowKey::Incident(_, name) | RowKey::Approval(name) | RowKey::Target(name) => plain(name),
         RowKey::Run(run) => run.short(),
         _ => String::new(),
     };

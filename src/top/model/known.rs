@@ -1,4 +1,5 @@
 //! What is known of the fleet, as the daemon last said it.
+use super::strip::LedgerPart;
 use super::table::AgentTable;
 use crate::domain::{AgentId, LoggedEvent, RunId};
 use crate::protocol::{
@@ -6,7 +7,7 @@ use crate::protocol::{
     RunView, SlotView,
 };
 use crate::top::asks::SpentToday;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Events that are kept for the log.
 const EVENTS: usize = 1000;
@@ -28,6 +29,10 @@ pub(in crate::top) struct Known {
     pub(in crate::top) live: Vec<RunView>,
     /// The newest runs.
     pub(in crate::top) runs: Vec<RunView>,
+    /// What became of slots.
+    pub(in crate::top) ledger: LedgerPart,
+    /// Agents whose newest runs were asked for.
+    pub(in crate::top) with_runs: BTreeSet<AgentId>,
     /// What was used.
     pub(in crate::top) spent: SpentToday,
     /// The newest events, oldest first.

@@ -6,15 +6,18 @@ mod rowkey;
 mod rows;
 mod sorting;
 mod state;
+mod strip;
 mod table;
 mod words;
 
-pub(super) use known::is_own;
 pub(super) use known::{Known, RunOutput};
-pub(super) use needs::{NeedUrgency, calm, under_way};
+pub(super) use needs::{calm, key_of, under_way};
 pub(super) use rowkey::{RowGroup, RowKey, UsedBy};
 pub(super) use rows::is_unwell;
 pub(super) use state::{
     ActQuestion, ActedOn, Connected, Dirty, Overlay, Prompt, PromptFor, TopModel, TopPlace, TopView,
 };
+#[cfg(test)]
+pub(super) use strip::SlotSpan;
+pub(super) use strip::{strip, tally};
 pub(super) use words::{Gist, arguments, gist, of_run, progress};

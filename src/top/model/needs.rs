@@ -1,122 +1,71 @@
-//! What needs a person, what is under way, what is well and what is held back: in the order in which it is looked at.
+//! What needs a person, what is under way, what is well and what is held back: in the order in which it is looked at. JudgedFleet
+//! by `overview`; here it becomes lines.
 use super::known::{Known, is_own};
 use super::rowkey::{RowGroup, RowKey};
-use crate::domain::{Activity, Desired, Health, RunStatus, Severity};
-use crate::protocol::{AgentView, IncidentView, RunView};
+use crate::domain::{AgentId, RunStatus};
+use crate::overview::{Need, NeedKind, Rank, StandingSection, needs, standings};
+use crate::protocol::{AgentView, RunView};
+use crate::render::plain;
 use jiff::Timestamp;
+use unicode_width::UnicodeWidthStr;
 
 /// Agents that are listed by name where all is well with them; more are one line.
 const MOST_WELL: usize = 500;
 
-/// How much something needs a person, the most first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::top) enum NeedUrgency {
-    /// It waits for a decision.
-    Decide,
-    /// It does not work.
-    Critical,
-    /// It should be looked at.
-    Warning,
+/// What is judged of the fleet.
+#[derive(Debug, Default)]
+pub(in crate::top) struct JudgedFleet {
+    /// All that needs a person, the most urgent first.
+    pub(in crate::top) needs: Vec<Need>,
+    /// The rank of each agent, in the order of their names.
+    pub(in crate::top) ranks: Vec<Rank>,
+    /// Columns of the longest name of an agent or a problem.
+    pub(in crate::top) longest_name: usize,
 }
 
-/// Something that needs a person.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::top) struct NeedRow {
-    /// How much.
-    pub(in crate::top) urgency: NeedUrgency,
-    /// Since when, if that is known.
-    pub(in crate::top) since: Option<Timestamp>,
-    /// What.
-    pub(in crate::top) key: RowKey,
-}
-
-/// All that needs a person, the most urgent first, and of those the newest first.
-pub(in crate::top) fn needs(known: &Known, now: Timestamp) -> Vec<NeedRow> {
-    let mut needs: Vec<NeedRow> = Vec::new();
-    needs.extend(known.approvals.iter().map(|one| NeedRow {
-        urgency: NeedUrgency::Decide,
-        since: one.requested_at,
-        key: RowKey::Approval(one.id.clone()),
-    }));
-    needs.extend(known.incidents.iter().filter(|one| is_open(one) && !stands_for_agent(known, one)).map(
-        |one| NeedRow {
-            urgency: of_severity(one.severity),
-            since: Some(one.since),
-            key: RowKey::Incident(one.agent_id.clone(), one.key.clone()),
-        },
-    ));
-    needs.extend(known.agents.values().filter_map(|agent| {
-        let urgency = urgency_of(agent, known, now)?;
-        let since = known.own_incident(&agent.agent_id).map(|one| one.since);
-        let since = since.or(agent.last_run.as_ref().map(|last| last.finished_at));
-        Some(NeedRow { urgency, since, key: RowKey::Agent(agent.agent_id.clone()) })
-    }));
-    needs.extend(of_the_daemon(known));
-    needs.sort_by(|a, b| (a.urgency, b.since, &a.key).cmp(&(b.urgency, a.since, &b.key)));
-    needs
-}
-
-fn of_the_daemon(known: &Known) -> Vec<NeedRow> {
-    let Some(daemon) = &known.daemon else { return Vec::new() };
-    let need = |urgency, since, key| NeedRow { urgency, since, key };
-    let mut needs = Vec::new();
-    if daemon.problem.is_some() {
-        needs.push(need(NeedUrgency::Critical, None, RowKey::Daemon));
+impl JudgedFleet {
+    /// Judges all of it.
+    pub(in crate::top) fn of(known: &Known, now: Timestamp) -> Self {
+        let agents = known.agents.as_slice();
+        let needs = needs(agents, &known.incidents, &known.approvals, known.daemon.as_ref(), now);
+        let standings = standings(agents, &known.incidents, &known.approvals, now);
+        let names = agents.iter().map(|agent| agent.agent_id.as_str().len());
+        let open = known.incidents.iter().filter(|one| one.resolved_at.is_none() && !is_own(one));
+        let longest_name = names.chain(open.map(|one| plain(&one.key).width())).max().unwrap_or(0);
+        Self { needs, ranks: standings.iter().map(|standing| standing.rank).collect(), longest_name }
     }
-    if !daemon.config_errors.is_empty() || daemon.config_missing || daemon.config_waits {
-        needs.push(need(NeedUrgency::Warning, None, RowKey::Config));
-    }
-    for server in &daemon.untrusted {
-        needs.push(need(NeedUrgency::Warning, None, RowKey::Server(server.server.clone())));
-    }
-    for target in daemon.deliveries.iter().filter(|one| one.error.is_some() || one.given_up > 0) {
-        needs.push(need(NeedUrgency::Warning, Some(target.oldest), RowKey::Target(target.target.clone())));
-    }
-    needs
-}
 
-/// Is it open, and has nobody acknowledged it?
-pub(in crate::top) fn is_open(incident: &IncidentView) -> bool {
-    incident.resolved_at.is_none() && incident.opened_at.is_some() && incident.acked_at.is_none()
-}
+    /// The rank of an agent.
+    pub(in crate::top) fn rank(&self, known: &Known, agent: &AgentId) -> Option<Rank> {
+        self.ranks.get(known.agents.index(agent)?).copied()
+    }
 
-/// Is the agent's own line there for it?
-fn stands_for_agent(known: &Known, incident: &IncidentView) -> bool {
-    is_own(incident) && known.agents.get(&incident.agent_id).is_some_and(|agent| agent.health != Health::Ok)
-}
-
-fn of_severity(severity: Severity) -> NeedUrgency {
-    match severity {
-        Severity::Critical => NeedUrgency::Critical,
-        Severity::Warning => NeedUrgency::Warning,
+    /// How many need a person, of these ranks.
+    pub(in crate::top) fn count(&self, ranks: &[Rank]) -> usize {
+        self.needs.iter().filter(|need| ranks.contains(&need.rank)).count()
     }
 }
 
-/// How much an agent itself needs a person.
-pub(in crate::top) fn urgency_of(agent: &AgentView, known: &Known, now: Timestamp) -> Option<NeedUrgency> {
-    if agent.state == Desired::Stopped {
-        return None;
+/// The line of something that needs a person.
+pub(in crate::top) fn key_of(kind: &NeedKind) -> RowKey {
+    match kind {
+        NeedKind::Approval { id, .. } => RowKey::Approval(id.clone()),
+        NeedKind::Incident { agent, key } => RowKey::Incident(agent.clone(), key.clone()),
+        NeedKind::Agent(agent) => RowKey::Agent(agent.clone()),
+        NeedKind::Target(name) => RowKey::Target(name.clone()),
+        NeedKind::Daemon => RowKey::Daemon,
     }
-    let is_noted = || known.own_incident(&agent.agent_id).is_some_and(|one| one.acked_at.is_some());
-    match agent.health {
-        Health::CircuitOpen | Health::Failing if is_noted() => Some(NeedUrgency::Warning),
-        Health::CircuitOpen | Health::Failing => Some(NeedUrgency::Critical),
-        Health::Ok if agent.state == Desired::Paused => None,
-        Health::Ok if is_ahead(agent.budget_used_up_until, now) => Some(NeedUrgency::Warning),
-        Health::Ok if is_ahead(agent.silent_until, now) => Some(NeedUrgency::Warning),
-        Health::Ok => None,
-    }
-}
-
-fn is_ahead(until: Option<Timestamp>, now: Timestamp) -> bool {
-    until.is_some_and(|until| until > now)
 }
 
 /// Agents that need nobody: those that are held back, or the others.
-pub(in crate::top) fn calm(known: &Known, held: bool, now: Timestamp) -> impl Iterator<Item = &AgentView> {
-    known.agents.values().filter(move |agent| {
-        let waits = agent.activity == Activity::WaitingApproval;
-        (agent.state != Desired::Active) == held && !waits && urgency_of(agent, known, now).is_none()
+pub(in crate::top) fn calm<'a>(
+    known: &'a Known,
+    judged: &'a JudgedFleet,
+    held: bool,
+) -> impl Iterator<Item = &'a AgentView> {
+    known.agents.values().zip(&judged.ranks).filter_map(move |(agent, rank)| match rank.section() {
+        StandingSection::NeedsYou => None,
+        section => ((section == StandingSection::HeldBack) == held).then_some(agent),
     })
 }
 
@@ -125,15 +74,10 @@ pub(in crate::top) fn under_way(known: &Known) -> impl Iterator<Item = &RunView>
     known.live.iter().filter(|run| run.status != RunStatus::WaitingApproval)
 }
 
-/// Is it under way?
-pub(in crate::top) fn is_busy(agent: &AgentView) -> bool {
-    !matches!(agent.activity, Activity::Idle)
-}
-
 /// The first view: what needs a person, what is under way, what is well, what is held back.
-pub(in crate::top) fn now_rows(known: &Known, needs: &[NeedRow], now: Timestamp) -> Vec<RowKey> {
+pub(in crate::top) fn now_rows(known: &Known, judged: &JudgedFleet) -> Vec<RowKey> {
     let mut rows = vec![RowKey::Title(RowGroup::Needs)];
-    rows.extend(needs.iter().map(|need| need.key.clone()));
+    rows.extend(judged.needs.iter().map(|need| key_of(&need.kind)));
     let mut live: Vec<_> = under_way(known).collect();
     if !live.is_empty() {
         rows.push(RowKey::Title(RowGroup::Running));
@@ -141,7 +85,7 @@ pub(in crate::top) fn now_rows(known: &Known, needs: &[NeedRow], now: Timestamp)
         rows.extend(live.iter().map(|run| RowKey::Run(run.run_id)));
     }
     for group in [RowGroup::Well, RowGroup::Held] {
-        let agents: Vec<_> = calm(known, group == RowGroup::Held, now).collect();
+        let agents: Vec<_> = calm(known, judged, group == RowGroup::Held).collect();
         if agents.is_empty() {
             continue;
         }

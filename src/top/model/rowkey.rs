@@ -16,16 +16,12 @@ pub(in crate::top) enum RowKey {
     Run(RunId),
     /// A notification target.
     Target(String),
-    /// A configuration that was refused, or waits to be trusted.
-    Config,
-    /// An MCP server that nobody trusts yet.
-    Server(String),
-    /// The daemon itself.
+    /// The daemon itself, or its configuration.
     Daemon,
     /// All agents of a group that is too long to be listed.
     Rest(RowGroup),
-    /// A coming slot, by agent and microseconds since 1970.
-    Slot(AgentId, i64),
+    /// The slots of an agent.
+    Strip(AgentId),
     /// What was used: by agent, model or day.
     Used(UsedBy, String),
     /// An event, by its number.
@@ -43,6 +39,8 @@ pub(in crate::top) enum RowGroup {
     Well,
     /// What is paused or stopped.
     Held,
+    /// Slots of a time.
+    Slots,
     /// Limits and what is left of them.
     Limits,
     /// What agents used today.

@@ -1,14 +1,20 @@
 //! The lines of each view, in order.
-use super::needs::{is_busy, needs, now_rows, urgency_of};
+use super::needs::{JudgedFleet, now_rows};
 use super::rowkey::{RowGroup, RowKey, UsedBy};
 use super::sorting::Sorting;
 use super::state::{TopModel, TopView};
 use super::words::gist;
-use crate::domain::{AgentId, Desired, EventType, LoggedEvent};
+use crate::domain::{AgentId, EventType, LoggedEvent};
+use crate::overview::{Rank, StandingSection};
 use crate::protocol::{AgentView, IncidentView, UsageView};
 use crate::render::{event_words, plain};
-use crate::top::theme::RowMark;
 use std::cmp::Reverse;
+use std::time::Duration;
+
+/// A fleet of more agents is not judged anew after each answer,
+const LARGE: usize = 1000;
+/// but after this time.
+const REST: Duration = Duration::from_millis(100);
 
 impl TopModel {
     /// Counts anew what needs a person, and puts the lines in order: at once if `now` is true, else only while nobody
@@ -17,7 +23,16 @@ impl TopModel {
         if self.frozen && !now {
             return;
         }
-        self.needs = needs(&self.known, self.moment.wall);
+        let at = self.moment.since_start;
+        let rested = |rest: Duration| self.judged_at.is_none_or(|last| at >= last + rest);
+        if self.known.agents.len() > LARGE && !now && !rested(REST) {
+            // many answers at a time are looked at together
+            return;
+        }
+        if self.news || rested(Duration::from_secs(1)) {
+            self.judged = JudgedFleet::of(&self.known, self.moment.wall);
+            (self.judged_at, self.news) = (Some(at), false);
+        }
         self.version += 1;
         if now || !self.is_still() || self.list().rows().is_empty() {
             let height = self.height();
@@ -34,13 +49,10 @@ impl TopModel {
 /// The lines of the view that is shown.
 fn rows(model: &TopModel) -> Vec<RowKey> {
     let rows = match model.view {
-        TopView::Now => now_rows(&model.known, &model.needs, model.moment.wall),
+        TopView::Now => now_rows(&model.known, &model.judged),
         TopView::Agents => agents(model),
         TopView::Runs => model.known.runs.iter().map(|run| RowKey::Run(run.run_id)).collect(),
-        TopView::Slots => {
-            let slots = model.known.next.iter();
-            slots.map(|slot| RowKey::Slot(slot.agent_id.clone(), slot.slot.as_microsecond())).collect()
-        }
+        TopView::Slots => strips(model),
         TopView::Incidents => incidents(model),
         TopView::Approvals => {
             model.known.approvals.iter().map(|one| RowKey::Approval(one.id.clone())).collect()
@@ -52,18 +64,29 @@ fn rows(model: &TopModel) -> Vec<RowKey> {
 }
 
 fn agents(model: &TopModel) -> Vec<RowKey> {
-    let now = model.moment.wall;
-    let mut agents: Vec<&AgentView> = model.known.agents.values().collect();
+    let mut agents: Vec<(&AgentView, Rank)> =
+        model.known.agents.values().zip(model.judged.ranks.iter().copied()).collect();
     match model.sorting {
         Sorting::Name => {}
-        Sorting::Urgency => agents.sort_by_key(|agent| {
-            let held = agent.state != Desired::Active;
-            (urgency_of(agent, &model.known, now).map_or(9, |urgency| urgency as u8), held, !is_busy(agent))
-        }),
-        Sorting::Next => agents.sort_by_key(|agent| (agent.next_run.is_none(), agent.next_run)),
-        Sorting::Cost => agents.sort_by(|a, b| b.cost_today_usd.total_cmp(&a.cost_today_usd)),
+        Sorting::Urgency => agents.sort_by_key(|(_, rank)| *rank),
+        Sorting::Next => agents.sort_by_key(|(agent, _)| (agent.next_run.is_none(), agent.next_run)),
+        Sorting::Cost => agents.sort_by(|(a, _), (b, _)| b.cost_today_usd.total_cmp(&a.cost_today_usd)),
     }
-    agents.iter().map(|agent| RowKey::Agent(agent.agent_id.clone())).collect()
+    agents.iter().map(|(agent, _)| RowKey::Agent(agent.agent_id.clone())).collect()
+}
+
+/// Agents that have slots.
+fn strips(model: &TopModel) -> Vec<RowKey> {
+    let has_slots = |agent: &AgentId| {
+        let view = model.known.agents.get(agent);
+        let comes = view.is_some_and(|view| view.next_run.is_some() || view.resume_at.is_some());
+        comes || model.known.ledger.of(agent).is_some_and(|records| !records.is_empty())
+    };
+    let agents = agents(model).into_iter().filter_map(|key| match key {
+        RowKey::Agent(agent) if has_slots(&agent) => Some(RowKey::Strip(agent)),
+        _ => None,
+    });
+    std::iter::once(RowKey::Title(RowGroup::Slots)).chain(agents).collect()
 }
 
 fn incidents(model: &TopModel) -> Vec<RowKey> {
@@ -137,7 +160,12 @@ fn filtered(model: &TopModel, rows: Vec<RowKey>) -> Vec<RowKey> {
 /// What a filter looks at: name, key, state and cause.
 fn haystack(model: &TopModel, key: &RowKey, now: jiff::Timestamp) -> String {
     match key {
-        RowKey::Slot(agent, _) => agent.to_string(),
+        RowKey::Strip(agent) => agent.to_string(),
+        // of what is well there is no cause
+        RowKey::Agent(agent) if !needs_someone(model, agent) => {
+            let reason = model.known.agents.get(agent).and_then(|view| view.reason.as_deref());
+            format!("{agent} {}", reason.map(plain).unwrap_or_default())
+        }
         RowKey::Used(_, name) => plain(name),
         RowKey::Event(seq) => model.event(*seq).map(of_event).unwrap_or_default(),
         RowKey::Incident(agent, _) => {
@@ -157,10 +185,15 @@ fn of_event(event: &LoggedEvent) -> String {
     format!("{} {words}", event.agent_id.as_ref().map_or("", AgentId::as_str))
 }
 
+fn needs_someone(model: &TopModel, agent: &AgentId) -> bool {
+    model.judged.rank(&model.known, agent).is_some_and(|rank| rank.section() == StandingSection::NeedsYou)
+}
+
 /// Is it something that is not well?
 pub(in crate::top) fn is_unwell(model: &TopModel, key: &RowKey) -> bool {
     match key {
-        RowKey::Rest(_) | RowKey::Used(..) | RowKey::Slot(..) | RowKey::Title(_) => false,
+        RowKey::Agent(agent) => needs_someone(model, agent),
+        RowKey::Rest(_) | RowKey::Used(..) | RowKey::Strip(_) | RowKey::Title(_) => false,
         RowKey::Event(seq) => model.event(*seq).and_then(|event| event.known()).is_some_and(|kind| {
             use EventType as E;
             matches!(
@@ -168,7 +201,6 @@ pub(in crate::top) fn is_unwell(model: &TopModel, key: &RowKey) -> bool {
                 E::TaskError | E::IncidentOpened | E::CircuitOpened | E::BudgetExhausted | E::ConfigRejected
             )
         }),
-        key => gist(&model.known, key, model.moment.wall)
-            .is_some_and(|gist| matches!(gist.mark, RowMark::Bad | RowMark::Warn | RowMark::Decide)),
+        key => gist(&model.known, key, model.moment.wall).is_some_and(|gist| gist.mark.needs_someone()),
     }
 }

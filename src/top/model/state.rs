@@ -1,9 +1,10 @@
 //! The state of the screen.
 use super::known::Known;
 use super::list::CursorList;
-use super::needs::NeedRow;
+use super::needs::JudgedFleet;
 use super::rowkey::{RowKey, UsedBy};
 use super::sorting::Sorting;
+use super::strip::SlotSpan;
 use crate::domain::{AgentId, Desired, Health, LoggedEvent, RunId};
 use crate::top::asks::{Act, AskKind};
 use crate::top::layout::areas;
@@ -25,7 +26,7 @@ pub(in crate::top) enum TopView {
     Agents,
     /// Runs, newest first.
     Runs,
-    /// Coming slots.
+    /// What became of slots, and what comes.
     Slots,
     /// Problems.
     Incidents,
@@ -162,8 +163,18 @@ impl Dirty {
     /// All of it.
     pub(in crate::top) fn everything() -> Self {
         use AskKind as K;
-        let kinds =
-            [K::Daemon, K::Incidents, K::Approvals, K::Next, K::Live, K::Runs, K::Usage, K::Detail, K::Run];
+        let kinds = [
+            K::Daemon,
+            K::Incidents,
+            K::Approvals,
+            K::Next,
+            K::Slots,
+            K::Live,
+            K::Runs,
+            K::Usage,
+            K::Detail,
+            K::Run,
+        ];
         Self { all_agents: true, agents: BTreeSet::new(), kinds: kinds.into() }
     }
 }
@@ -177,14 +188,18 @@ pub(in crate::top) struct TopModel {
     pub(in crate::top) zone: TimeZone,
     /// Name of the machine.
     pub(in crate::top) host: String,
-    /// RowColumns and lines of the terminal.
+    /// Columns and lines of the terminal.
     pub(in crate::top) size: (u16, u16),
     /// Nothing is done.
     pub(in crate::top) read_only: bool,
     /// What is known of the fleet.
     pub(in crate::top) known: Known,
-    /// What needs a person.
-    pub(in crate::top) needs: Vec<NeedRow>,
+    /// What is judged of that.
+    pub(in crate::top) judged: JudgedFleet,
+    /// When that was judged.
+    pub(in crate::top) judged_at: Option<Duration>,
+    /// Something was answered since then.
+    pub(in crate::top) news: bool,
     /// Whether the daemon is there.
     pub(in crate::top) connected: Connected,
     /// The view.
@@ -209,6 +224,8 @@ pub(in crate::top) struct TopModel {
     pub(in crate::top) only_unwell: bool,
     /// Order of the agents.
     pub(in crate::top) sorting: Sorting,
+    /// How far back slots are shown.
+    pub(in crate::top) span: SlotSpan,
     /// Problems that have ended are listed as well.
     pub(in crate::top) ended: bool,
     /// Nothing on the screen changes.
@@ -239,7 +256,9 @@ impl TopModel {
             size,
             read_only: false,
             known: Known::default(),
-            needs: Vec::new(),
+            judged: JudgedFleet::default(),
+            judged_at: None,
+            news: true,
             connected: Connected::Yes,
             view: TopView::Now,
             lists: Default::default(),
@@ -252,6 +271,7 @@ impl TopModel {
             filter: String::new(),
             only_unwell: false,
             sorting: Sorting::Name,
+            span: SlotSpan::Hour,
             ended: false,
             frozen: false,
             message: None,
@@ -324,7 +344,7 @@ impl TopModel {
     /// The agent of what is looked at.
     pub(in crate::top) fn focused_agent(&self) -> Option<AgentId> {
         match self.focus()? {
-            RowKey::Agent(agent) | RowKey::Incident(agent, _) | RowKey::Slot(agent, _) => Some(agent),
+            RowKey::Agent(agent) | RowKey::Incident(agent, _) | RowKey::Strip(agent) => Some(agent),
             RowKey::Approval(id) => {
                 self.known.approvals.iter().find(|one| one.id == id).and_then(|one| one.agent_id.clone())
             }

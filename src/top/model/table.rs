@@ -14,12 +14,22 @@ impl AgentTable {
         self.place(agent).ok().map(|at| &self.all[at])
     }
 
+    /// Its place among all, if it is there.
+    pub(in crate::top) fn index(&self, agent: &AgentId) -> Option<usize> {
+        self.place(agent).ok()
+    }
+
     /// Is it there?
     pub(in crate::top) fn contains_key(&self, agent: &AgentId) -> bool {
         self.place(agent).is_ok()
     }
 
-    /// All of them, one after the other.
+    /// All of them.
+    pub(in crate::top) fn as_slice(&self) -> &[AgentView] {
+        &self.all
+    }
+
+    /// The same, one after the other.
     pub(in crate::top) fn values(&self) -> std::slice::Iter<'_, AgentView> {
         self.all.iter()
     }
@@ -41,6 +51,12 @@ impl AgentTable {
     pub(in crate::top) fn replace(&mut self, mut views: Vec<AgentView>) {
         views.sort_by(|a, b| a.agent_id.cmp(&b.agent_id));
         views.dedup_by(|a, b| a.agent_id == b.agent_id);
+        // the newest runs are asked for of those on the screen alone
+        for view in views.iter_mut().filter(|view| view.recent.is_empty()) {
+            if let Ok(at) = self.place(&view.agent_id) {
+                view.recent = std::mem::take(&mut self.all[at].recent);
+            }
+        }
         self.all = views;
     }
 

@@ -1,11 +1,11 @@
 //! What is said of an item: its mark, its state in a word or two, since when, and why. Texts of agents, tools and models
 //! go through `plain` here.
 use super::known::{Known, is_own};
-use super::needs::{is_open, urgency_of};
 use super::rowkey::RowKey;
-use crate::domain::{Activity, Desired, Health, RunStatus, Severity, counted};
+use crate::domain::{Level, RunStatus, Severity};
+use crate::overview::{NeedKind, Rank, Standing, needs, standing};
 use crate::protocol::{AgentView, ApprovalView, IncidentView, RunView};
-use crate::render::{Tone, millis, plain, result_words, status_word, usd};
+use crate::render::{Tone, found_level, millis, plain, result_words, status_word, usd};
 use crate::top::theme::RowMark;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -29,14 +29,8 @@ pub(in crate::top) struct Gist {
 
 impl Gist {
     fn new(mark: RowMark, name: impl Into<String>, state: impl Into<String>) -> Self {
-        let tone = match mark {
-            RowMark::Decide | RowMark::Warn | RowMark::Paused => Tone::Warn,
-            RowMark::Bad => Tone::Bad,
-            RowMark::Busy => Tone::Busy,
-            RowMark::Well => Tone::Good,
-            RowMark::Queued | RowMark::None | RowMark::Stopped => Tone::Dim,
-        };
-        Self { mark, tone, name: name.into(), state: state.into(), since: None, cause: String::new() }
+        let (name, state) = (name.into(), state.into());
+        Self { mark, tone: mark.tone(), name, state, since: None, cause: String::new() }
     }
 
     fn since(self, since: Option<Timestamp>) -> Self {
@@ -58,35 +52,10 @@ pub(in crate::top) fn gist(known: &Known, key: &RowKey, now: Timestamp) -> Optio
         RowKey::Agent(agent) => of_agent(known, known.agents.get(agent)?, now),
         RowKey::Run(run) => of_run(known.run_row(*run)?),
         RowKey::Target(name) => {
-            let target = known.daemon.as_ref()?.deliveries.iter().find(|one| one.target == *name)?;
-            let (count, word) = match target.waiting {
-                0 => (target.given_up, "given up"),
-                waiting => (waiting, "waiting"),
-            };
-            let why = target.error.as_deref().map(plain).unwrap_or_default();
-            Gist::new(RowMark::Warn, plain(name), "undelivered")
-                .since(Some(target.oldest))
-                .because(format!("{} {word}: {why}", counted(count, "message")))
+            of_need(known, now, |kind| matches!(kind, NeedKind::Target(of) if of == name))?
         }
-        RowKey::Config => {
-            let daemon = known.daemon.as_ref()?;
-            let (state, cause) = match daemon.config_errors.first() {
-                Some(error) if daemon.config_waits => {
-                    ("waits", format!("for `bgagent trust`: {}", plain(error)))
-                }
-                Some(error) => ("rejected", plain(error)),
-                None => ("missing", "the file is gone; what it said is still in force".into()),
-            };
-            Gist::new(RowMark::Warn, "configuration", state).because(cause)
-        }
-        RowKey::Server(name) => Gist::new(RowMark::Warn, plain(name), "not trusted")
-            .because(format!("an MCP server that agents use: bgagent mcp trust {}", plain(name))),
-        RowKey::Daemon => {
-            let daemon = known.daemon.as_ref()?;
-            let problem = daemon.problem.as_deref().map(plain).unwrap_or_default();
-            Gist::new(RowMark::Bad, "daemon", plain(&daemon.state)).because(problem)
-        }
-        RowKey::Title(_) | RowKey::Rest(_) | RowKey::Slot(..) | RowKey::Used(..) | RowKey::Event(_) => {
+        RowKey::Daemon => of_need(known, now, |kind| *kind == NeedKind::Daemon)?,
+        RowKey::Title(_) | RowKey::Rest(_) | RowKey::Strip(_) | RowKey::Used(..) | RowKey::Event(_) => {
             return None;
         }
     })
@@ -108,80 +77,62 @@ fn bare(value: &Value) -> String {
 
 fn approval(one: &ApprovalView) -> Gist {
     let agent = one.agent_id.as_ref().map_or_else(|| one.run_id.short(), ToString::to_string);
-    Gist::new(RowMark::Decide, agent, "asks")
+    Gist::new(RowMark::Of(Rank::Asks), agent, "asks")
         .since(one.requested_at)
         .because(format!("{} {}", plain(&one.tool), arguments(&one.args)).trim_end().to_owned())
 }
 
 fn incident(one: &IncidentView) -> Gist {
     let (mark, state) = match (one.resolved_at, one.acked_at, one.severity) {
-        (Some(_), ..) => (RowMark::Well, "resolved"),
-        (None, Some(_), _) => (RowMark::None, "noted"),
-        (None, None, _) if !is_open(one) => (RowMark::None, "pending"),
-        (None, None, Severity::Critical) => (RowMark::Bad, "critical"),
-        (None, None, Severity::Warning) => (RowMark::Warn, "warning"),
+        (Some(_), ..) => (RowMark::Of(Rank::Well), "resolved"),
+        (None, Some(_), _) => (RowMark::Of(Rank::NotYet), "acknowledged"),
+        (None, None, Severity::Critical) => (RowMark::Of(Rank::Failing), "critical"),
+        (None, None, Severity::Warning) => (RowMark::Of(Rank::Warning), "warning"),
     };
     let outside = if one.untrusted { "(from outside) " } else { "" };
     let name = if is_own(one) { one.agent_id.to_string() } else { plain(&one.key) };
     Gist::new(mark, name, state).since(Some(one.since)).because(format!("{outside}{}", plain(&one.title)))
 }
 
-fn of_agent(known: &Known, agent: &AgentView, now: Timestamp) -> Gist {
-    let name = agent.agent_id.as_str();
-    let own = known.own_incident(&agent.agent_id);
-    let last = agent.last_run.as_ref();
-    let error = last.and_then(|last| last.error.as_ref()).map(|error| plain(&error.message));
-    let error = error.or_else(|| own.map(|one| plain(&one.title))).unwrap_or_default();
-    let since = own.map(|one| one.since).or(last.map(|last| last.finished_at));
-    let times = |word: &str| match agent.consecutive_errors {
-        0 | 1 => word.to_owned(),
-        count => format!("{word} {count}×"),
-    };
-    let reason = || agent.reason.as_deref().map(plain).unwrap_or_default();
-    match (agent.state, agent.health) {
-        (Desired::Stopped, _) => Gist::new(RowMark::Stopped, name, "stopped").because(reason()),
-        (_, Health::CircuitOpen) => {
-            Gist::new(RowMark::Bad, name, times("gave up")).since(since).because(error)
-        }
-        (_, Health::Failing) => Gist::new(RowMark::Bad, name, times("failing")).since(since).because(error),
-        (Desired::Paused, Health::Ok) => Gist::new(RowMark::Paused, name, "paused").because(reason()),
-        (Desired::Active, Health::Ok) => healthy(agent, known, now),
-    }
+/// Something that is about no agent.
+fn of_need(known: &Known, now: Timestamp, is_it: impl Fn(&NeedKind) -> bool) -> Option<Gist> {
+    let all = needs(&[], &[], &[], known.daemon.as_ref(), now);
+    let need = all.into_iter().find(|need| is_it(&need.kind))?;
+    let cause = plain(&need.cause);
+    Some(
+        Gist::new(RowMark::Of(need.rank), plain(&need.name), plain(&need.word))
+            .since(need.since)
+            .because(cause),
+    )
 }
 
-fn healthy(agent: &AgentView, known: &Known, now: Timestamp) -> Gist {
-    let name = agent.agent_id.as_str();
-    let last = agent.last_run.as_ref();
-    let since = last.map(|last| last.finished_at);
-    if urgency_of(agent, known, now).is_some() {
-        let is_broke = agent.budget_used_up_until.is_some_and(|until| until > now);
-        let (state, cause) = match is_broke {
-            true => ("no budget", "its budget is used up; its slots are refused until there is some again"),
-            false => ("silent", "the clock was ahead and was set back; nothing starts until then"),
-        };
-        return Gist::new(RowMark::Warn, name, state).since(since).because(cause);
-    }
-    let cost = if agent.cost_today_usd > 0.0 { usd(agent.cost_today_usd) } else { String::new() };
-    match agent.activity {
-        Activity::Idle if last.is_none() => Gist::new(RowMark::None, name, "not yet"),
-        Activity::Idle => Gist::new(RowMark::Well, name, "ok").since(since).because(cost),
-        Activity::Queued => Gist::new(RowMark::Queued, name, "queued").because(cost),
-        Activity::Running => Gist::new(RowMark::Busy, name, "running").because(cost),
-        Activity::Retrying => Gist::new(RowMark::Queued, name, "retrying").because(cost),
-        Activity::WaitingApproval => Gist::new(RowMark::Decide, name, "asks").because(cost),
-    }
+fn of_agent(known: &Known, agent: &AgentView, now: Timestamp) -> Gist {
+    // its incidents and calls have lines of their own: how it fares itself is said first
+    let own = standing(agent, &[], &[], now);
+    let is_own = RowMark::Of(own.rank).needs_someone() && own.rank != Rank::Asks;
+    let stands = if is_own { own } else { standing(agent, &known.incidents, &known.approvals, now) };
+    let Standing { rank, word, since, cause } = stands;
+    let is_calm = !RowMark::Of(rank).needs_someone();
+    let cost = match agent.cost_today_usd {
+        cost if cause.is_empty() && is_calm && cost > 0.0 => usd(cost),
+        _ => String::new(),
+    };
+    // one line, whatever it was
+    let cause = cause.split_whitespace().collect::<Vec<_>>().join(" ");
+    let cause = if cost.is_empty() { plain(&cause) } else { cost };
+    Gist::new(RowMark::Of(rank), agent.agent_id.as_str(), word).since(since).because(cause)
 }
 
 /// What is said of a run.
 pub(in crate::top) fn of_run(run: &RunView) -> Gist {
     let mark = match run.status {
-        RunStatus::Running => RowMark::Busy,
+        RunStatus::Running => RowMark::Of(Rank::Busy),
         RunStatus::Queued | RunStatus::Retrying => RowMark::Queued,
-        RunStatus::WaitingApproval => RowMark::Decide,
-        RunStatus::Completed if !run.warnings.is_empty() => RowMark::Warn,
-        RunStatus::Completed => RowMark::Well,
-        RunStatus::Cancelled => RowMark::None,
-        _ => RowMark::Bad,
+        RunStatus::WaitingApproval => RowMark::Of(Rank::Asks),
+        RunStatus::Completed if !run.warnings.is_empty() => RowMark::Of(Rank::Warning),
+        RunStatus::Completed => RowMark::Of(Rank::Well),
+        RunStatus::Cancelled => RowMark::Of(Rank::NotYet),
+        _ => RowMark::Of(Rank::Failing),
     };
     let error = run.error.as_ref().filter(|_| run.status != RunStatus::WaitingApproval);
     let said = match (error, &run.result) {
@@ -189,7 +140,14 @@ pub(in crate::top) fn of_run(run: &RunView) -> Gist {
         (None, Some(result)) => result_words(result),
         (None, None) => run.warnings.first().map(|warning| plain(warning)).unwrap_or_default(),
     };
-    Gist::new(mark, run.agent_id.as_str(), status_word(run.status))
+    // a probe that found something did its work, and what it watches is not well
+    let found = run.result.as_deref().filter(|_| run.status == RunStatus::Completed).and_then(found_level);
+    let (mark, state) = match found {
+        Some(Level::Crit) => (RowMark::Of(Rank::Critical), "found crit"),
+        Some(Level::Warn) => (RowMark::Of(Rank::Warning), "found warn"),
+        _ => (mark, status_word(run.status)),
+    };
+    Gist::new(mark, run.agent_id.as_str(), state)
         .since(Some(run.finished_at.or(run.started_at).unwrap_or(run.queued_at)))
         .because(said)
 }

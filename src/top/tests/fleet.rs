@@ -36,6 +36,12 @@ pub(super) fn agent(name: &str, changes: Value) -> AgentView {
     ))
 }
 
+/// Runs with these statuses, oldest first.
+fn recent(statuses: &str) -> Value {
+    let run = |status: &str| json!({"run_id": run_id(1), "status": status, "duration_ms": 40});
+    statuses.split(' ').map(run).collect()
+}
+
 fn failed(ago: &str, end: u32, kind: &str, message: &str) -> Value {
     json!({"run_id": run_id(end), "status": "failed", "started_at": ago, "finished_at": ago, "duration_ms": 24,
         "error": {"kind": kind, "message": message}})
@@ -57,12 +63,12 @@ pub(super) fn agents() -> Vec<AgentView> {
         ),
         agent(
             "invoice-sync",
-            json!({"health": "circuit_open", "consecutive_errors": 7, "error_count": 7,
+            json!({"health": "circuit_open", "circuit_until": "2026-11-28T22:51:57Z", "consecutive_errors": 7, "error_count": 7,
             "last_run": failed("2026-11-28T22:31:57Z", 3, "exit_status", unauthorized)}),
         ),
         agent("lead-scorer", json!({"cost_today_usd": 0.12, "budget_used_up_until": "2026-11-29T00:00:00Z"})),
         agent("launch-mail", json!({"last_run": null, "run_count": 0, "next_run": "2026-12-24T18:00:00Z"})),
-        agent("log-rotate", json!({})),
+        agent("log-rotate", json!({"recent": recent("completed completed failed completed")})),
         agent(
             "mail-triage",
             json!({"activity": "waiting_approval", "runs_in_flight": [run_id(7)], "cost_today_usd": 0.0135}),
@@ -146,6 +152,12 @@ fn runs() -> Vec<RunView> {
             3,
             "invoice-sync",
             json!({"error": {"kind": "exit_status", "message": "exit status 1: 401 Unauthorized"}, "exit_code": 1}),
+        ),
+        ended(
+            "completed",
+            8,
+            "shop-watch",
+            json!({"result": "{\"status\":\"crit\",\"checks\":[{\"level\":\"crit\",\"title\":\"db is down\"}]}"}),
         ),
         ended("completed", 1, "log-rotate", json!({"result": "rotated 3 files", "exit_code": 0})),
     ]

@@ -4,6 +4,7 @@ mod fleet;
 mod hearing;
 mod keys;
 mod screens;
+mod strips;
 
 use super::asks::{TopAnswer, TopAsk, TopReply};
 use super::model::{RowKey, TopModel};
@@ -35,6 +36,11 @@ impl Screenplay {
         for (ask, said) in fleet {
             play.answer(ask, said);
         }
+        // what was asked for meanwhile is answered as well
+        let names = play.model.known.agents.values().map(|agent| agent.agent_id.clone());
+        play.model.known.with_runs = names.collect();
+        play.model.asking.clear();
+        play.model.dirty.agents.clear();
         play
     }
 

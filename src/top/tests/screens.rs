@@ -17,7 +17,7 @@ pub(super) fn detail(name: &str, changes: Value) -> AgentDetail {
         "recent": [
             {"run_id": run_id(2), "status": "failed", "duration_ms": 30}, {"run_id": run_id(3), "status": "failed", "duration_ms": 24},
         ],
-        "slots_24h": {"ran": 7, "refused_circuit": 72}, "circuit_until": "2026-11-28T22:51:57Z",
+        "slots_24h": {"ran": 7, "refused_circuit": 72},
         "settings": {"timeout": "10m", "overlap": "skip"}, "incidents": [], "defined_at": "agents.toml:91",
         "config_hash": "1a19942d00112233", "notes": [],
     });

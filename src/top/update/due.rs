@@ -2,13 +2,15 @@
 use crate::domain::{AgentId, RunId};
 use crate::top::asks::{AskKind, TopAsk};
 use crate::top::model::{Connected, Overlay, RowKey, RunOutput, TopModel, TopPlace, TopView};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
 /// Nothing is asked for more often than this.
 const PACE: Duration = Duration::from_millis(250);
 /// What costs more, or changes little, is asked for less often.
 const SLOW_PACE: Duration = Duration::from_secs(2);
+/// The picture of the slots moves on this often.
+const SLOTS_PACE: Duration = Duration::from_secs(15);
 /// A fleet of which so many agents changed is asked for as a whole.
 const MANY: usize = 500;
 /// An agent that was due this long ago, and of which nothing was heard, is asked for: probes that find all well say
@@ -34,6 +36,11 @@ pub(super) fn tick(model: &mut TopModel) {
         .filter(|agent| agent.next_run.is_some_and(|next| next + OVERDUE < now))
         .map(|agent| agent.agent_id.clone())
         .collect();
+    if model.view == TopView::Slots
+        && model.asked.get(&AskKind::Slots).is_none_or(|at| model.moment.since_start >= *at + SLOTS_PACE)
+    {
+        model.dirty.kinds.insert(AskKind::Slots);
+    }
     if !overdue.is_empty() {
         model.dirty.agents.extend(overdue);
         model.dirty.kinds.insert(AskKind::Next);
@@ -46,7 +53,12 @@ pub(in crate::top) fn next_look(model: &TopModel) -> Duration {
     if model.frozen && model.message.is_none() {
         return Duration::from_secs(3600);
     }
-    if has_work(model) { PACE } else { Duration::from_secs(1) }
+    match () {
+        // an answer is to be put in order
+        () if model.news => Duration::from_millis(100),
+        () if has_work(model) => PACE,
+        () => Duration::from_secs(1),
+    }
 }
 
 fn has_work(model: &TopModel) -> bool {
@@ -69,7 +81,7 @@ pub(super) fn asks(model: &mut TopModel) -> Vec<TopAsk> {
             kind => model.dirty.kinds.contains(&kind),
         };
         let pace = match kind {
-            AskKind::Usage | AskKind::Next | AskKind::Daemon => SLOW_PACE,
+            AskKind::Usage | AskKind::Next | AskKind::Daemon | AskKind::Slots => SLOW_PACE,
             _ => PACE,
         };
         let is_early = model.asked.get(&kind).is_some_and(|at| model.moment.since_start < *at + pace);
@@ -90,8 +102,11 @@ fn wanted(model: &TopModel) -> Vec<AskKind> {
     use AskKind as K;
     let has_pane = crate::top::layout::areas(model.size.0, model.size.1).pane.is_some();
     let mut wanted = vec![K::Daemon, K::Agents, K::Incidents, K::Approvals, K::Live];
-    if has_pane || model.view == TopView::Slots {
+    if has_pane {
         wanted.push(K::Next);
+    }
+    if model.view == TopView::Slots && model.places.is_empty() {
+        wanted.push(K::Slots);
     }
     if has_pane || model.view == TopView::Spending {
         wanted.push(K::Usage);
@@ -109,11 +124,21 @@ fn question(model: &mut TopModel, kind: AskKind) -> Option<TopAsk> {
         AskKind::Agents => {
             let names: Vec<AgentId> = std::mem::take(&mut model.dirty.agents).into_iter().collect();
             let all = std::mem::take(&mut model.dirty.all_agents) || names.len() > MANY;
+            model.known.with_runs.extend(names.iter().cloned());
             TopAsk::Agents(if all { Vec::new() } else { names })
         }
         AskKind::Incidents => TopAsk::Incidents(model.ended),
         AskKind::Approvals => TopAsk::Approvals,
         AskKind::Next => TopAsk::Next,
+        AskKind::Slots => {
+            let now = model.moment.wall;
+            let from = now.checked_sub(model.span.length()).unwrap_or(Timestamp::MIN);
+            let agents = strips_on_screen(model);
+            if agents.is_empty() {
+                return None;
+            }
+            TopAsk::Slots(agents, from, now)
+        }
         AskKind::Live => TopAsk::Live,
         AskKind::Runs => TopAsk::Runs(None),
         AskKind::Usage => TopAsk::Usage,
@@ -133,8 +158,36 @@ fn question(model: &mut TopModel, kind: AskKind) -> Option<TopAsk> {
     })
 }
 
+fn strips_on_screen(model: &TopModel) -> Vec<AgentId> {
+    let on_screen = model.list().visible(model.height()).iter();
+    let strips = on_screen.filter_map(|key| match key {
+        RowKey::Strip(agent) => Some(agent.clone()),
+        _ => None,
+    });
+    strips.collect()
+}
+
+/// Agents on the screen whose newest runs were never asked for.
+fn without_runs(model: &TopModel) -> Vec<AgentId> {
+    let on_screen = model.list().visible(model.height()).iter();
+    let agents = on_screen.filter_map(|key| match key {
+        RowKey::Agent(agent) => model.known.agents.get(agent),
+        _ => None,
+    });
+    let without =
+        agents.filter(|agent| agent.run_count > 0 && !model.known.with_runs.contains(&agent.agent_id));
+    without.map(|agent| agent.agent_id.clone()).collect()
+}
+
 /// What is looked at and not here is to be asked for.
 fn want_what_is_looked_at(model: &mut TopModel) {
+    let without = without_runs(model);
+    model.dirty.agents.extend(without);
+    if model.view == TopView::Slots
+        && strips_on_screen(model).iter().any(|agent| model.known.ledger.of(agent).is_none())
+    {
+        model.dirty.kinds.insert(AskKind::Slots);
+    }
     if let Some(agent) = agent_looked_at(model)
         && model.known.detail_of(&agent).is_none()
     {

@@ -27,6 +27,7 @@ pub(super) fn hear(model: &mut TopModel, heard: TopHeard) {
         TopHeard::Back => back(model, ""),
         TopHeard::OtherDatabase => {
             model.known.events.clear();
+            model.known.ledger.clear();
             back(model, ", with another database");
         }
         TopHeard::Lost(why) => {
@@ -60,7 +61,7 @@ fn mark(model: &mut TopModel, event: &LoggedEvent) {
     match kind {
         E::TaskStarted | E::TaskRetrying | E::TaskResumed => kinds.extend([K::Live, K::Runs, K::Next]),
         E::TaskCompleted | E::TaskError | E::TaskCancelled => {
-            kinds.extend([K::Live, K::Runs, K::Usage, K::Next]);
+            kinds.extend([K::Live, K::Runs, K::Usage, K::Next, K::Slots]);
             if let Some(run) = event.run_id {
                 model.known.last_words.remove(&run);
             }
@@ -70,7 +71,9 @@ fn mark(model: &mut TopModel, event: &LoggedEvent) {
             kinds.push(K::Output);
             note_last_words(model, event);
         }
-        E::AgentStatus | E::SlotSkipped | E::SlotsTakenBack => kinds.extend([K::Next, K::Live, K::Runs]),
+        E::AgentStatus | E::SlotSkipped | E::SlotsTakenBack => {
+            kinds.extend([K::Next, K::Live, K::Runs, K::Slots])
+        }
         E::BudgetWarning | E::BudgetExhausted => kinds.extend([K::Daemon, K::Usage]),
         E::IncidentOpened | E::IncidentResolved | E::IncidentDiagnosed | E::AgentLate | E::TaskSlow => {
             kinds.extend([K::Incidents, K::Daemon]);

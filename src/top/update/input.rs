@@ -22,7 +22,7 @@ pub(in crate::top) enum TopInput {
 /// Everything that is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::top) enum TopEffect {
-    /// TopAsk the daemon.
+    /// Ask the daemon.
     Ask(TopAsk),
     /// Have the daemon do something.
     Act(Act),

@@ -31,7 +31,7 @@ pub(super) fn press(model: &mut TopModel, key: KeyEvent) -> Vec<TopEffect> {
         return Vec::new();
     }
     if model.overlay.take().is_some() {
-        // whatever key it is, it closes what lies over the screen; the arrows and the like do nothing more
+        // any key closes what lies over the screen; these do nothing more
         if matches!(key.code, KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | '?' | 'w' | ' ')) {
             return Vec::new();
         }
@@ -55,20 +55,7 @@ fn look(model: &mut TopModel, key: KeyCode, repeated: bool) -> Vec<TopEffect> {
         KeyCode::Char('/') => {
             model.prompt = Some(Prompt { what: PromptFor::Filter, text: model.filter.clone() });
         }
-        KeyCode::Char('f') => {
-            model.only_unwell = !model.only_unwell;
-            model.arrange(true);
-        }
-        KeyCode::Char('s') => {
-            model.sorting = model.sorting.next();
-            model.say(format!("agents: {}", model.sorting.words()));
-            model.arrange(true);
-        }
-        KeyCode::Char('a') if model.view == TopView::Incidents => {
-            model.ended = !model.ended;
-            model.dirty.kinds.insert(AskKind::Incidents);
-            model.arrange(true);
-        }
+        KeyCode::Char(c @ ('f' | 's' | 'a' | 'z')) => choose(model, c),
         KeyCode::Char(' ') => {
             model.frozen = !model.frozen;
             if !model.frozen {
@@ -102,6 +89,29 @@ fn look(model: &mut TopModel, key: KeyCode, repeated: bool) -> Vec<TopEffect> {
     Vec::new()
 }
 
+/// Which lines there are, and in which order.
+fn choose(model: &mut TopModel, key: char) {
+    match key {
+        'f' => model.only_unwell = !model.only_unwell,
+        's' => {
+            model.sorting = model.sorting.next();
+            model.say(format!("agents: {}", model.sorting.words()));
+        }
+        'a' if model.view == TopView::Incidents => {
+            model.ended = !model.ended;
+            model.dirty.kinds.insert(AskKind::Incidents);
+        }
+        'z' if model.view == TopView::Slots => {
+            model.span = model.span.next();
+            model.known.ledger.clear();
+            model.dirty.kinds.insert(AskKind::Slots);
+            model.asked.remove(&AskKind::Slots);
+        }
+        _ => return,
+    }
+    model.arrange(true);
+}
+
 fn go_to(model: &mut TopModel, digit: char) {
     let place = digit.to_digit(10).map_or(0, |digit| digit as usize - 1);
     show(model, TopView::ALL[place]);
@@ -112,7 +122,7 @@ fn show(model: &mut TopModel, view: TopView) {
     model.places.clear();
     (model.scroll, model.follow) = (0, false);
     use AskKind as K;
-    model.dirty.kinds.extend([K::Runs, K::Next, K::Usage, K::Incidents]);
+    model.dirty.kinds.extend([K::Runs, K::Next, K::Usage, K::Incidents, K::Slots]);
     model.arrange(true);
 }
 
@@ -148,7 +158,7 @@ fn down(model: &mut TopModel) {
     let place = match focus {
         RowKey::Agent(_) | RowKey::Approval(_) if on_page => newest_failed_or_newest(model),
         RowKey::Incident(agent, _) if on_page => known_agent(model, agent),
-        RowKey::Agent(agent) | RowKey::Slot(agent, _) => known_agent(model, agent),
+        RowKey::Agent(agent) | RowKey::Strip(agent) => known_agent(model, agent),
         RowKey::Incident(agent, key) => Some(TopPlace::Incident(agent, key)),
         RowKey::Approval(id) => Some(TopPlace::Approval(id)),
         RowKey::Run(run) => {
@@ -157,7 +167,7 @@ fn down(model: &mut TopModel) {
         RowKey::Used(..) => model.focused_agent().map(TopPlace::Agent),
         RowKey::Event(seq) => Some(TopPlace::Event(seq)),
         RowKey::Rest(_) => return show(model, TopView::Agents),
-        RowKey::Target(_) | RowKey::Config | RowKey::Server(_) | RowKey::Daemon | RowKey::Title(_) => None,
+        RowKey::Target(_) | RowKey::Daemon | RowKey::Title(_) => None,
     };
     if let Some(place) = place {
         open(model, place);
@@ -276,7 +286,7 @@ fn id_of(model: &TopModel) -> Option<String> {
         RowKey::Approval(id) => id,
         RowKey::Incident(_, key) => key,
         RowKey::Run(run) => run.to_string(),
-        RowKey::Target(name) | RowKey::Server(name) | RowKey::Used(_, name) => name,
+        RowKey::Target(name) | RowKey::Used(_, name) => name,
         RowKey::Event(seq) => seq.to_string(),
         _ => model.focused_agent()?.to_string(),
     })
@@ -290,11 +300,9 @@ pub(super) fn command_of(model: &TopModel) -> Option<String> {
         RowKey::Approval(_) => "bgagent approvals".into(),
         RowKey::Incident(..) => "bgagent incidents".into(),
         RowKey::Run(run) => format!("bgagent show {}", run.short()),
-        RowKey::Slot(..) => format!("bgagent next {}", agent()?),
+        RowKey::Strip(_) => format!("bgagent why {}", agent()?),
         RowKey::Used(..) => "bgagent usage".into(),
         RowKey::Event(seq) => format!("bgagent tail --from {seq}"),
-        RowKey::Server(_) => "bgagent mcp list".into(),
-        RowKey::Config => "bgagent check".into(),
         RowKey::Target(_) | RowKey::Daemon => "bgagent status".into(),
         _ => format!("bgagent status {}", agent()?),
     })

@@ -32,6 +32,7 @@ pub(super) fn take(model: &mut TopModel, reply: TopReply) {
         (TopAnswer::Incidents(all), _) => known.incidents = all,
         (TopAnswer::Approvals(all), _) => known.approvals = all,
         (TopAnswer::Next(slots), _) => known.next = slots,
+        (TopAnswer::Slots(records), TopAsk::Slots(agents, ..)) => known.ledger.put(agents, records),
         (TopAnswer::Runs(runs), TopAsk::Live) => {
             known.live = runs;
             let live = &known.live;
@@ -46,8 +47,9 @@ pub(super) fn take(model: &mut TopModel, reply: TopReply) {
         }
         (TopAnswer::Usage(spent), _) => known.spent = *spent,
         (TopAnswer::Why(explanation), _) => known.why = Some(*explanation),
-        (TopAnswer::Agents(_) | TopAnswer::Output(_), _) => {}
+        (TopAnswer::Agents(_) | TopAnswer::Output(_) | TopAnswer::Slots(_), _) => {}
     }
+    model.news = true;
     model.arrange(false);
     model.answered.insert(kind);
 }

@@ -1,0 +1,137 @@
+//! The ledger as a strip: what became of the slots of a time, a sign for each part of it.
+use crate::domain::{AgentId, RunStatus, Verdict};
+use crate::protocol::SlotRecordView;
+use crate::top::theme::Beat;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+
+/// How far back slots are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::top) enum SlotSpan {
+    /// An hour.
+    Hour,
+    /// Six hours.
+    SixHours,
+    /// A day.
+    Day,
+    /// A week.
+    Week,
+}
+
+impl SlotSpan {
+    /// The one after this; after the longest the shortest.
+    pub(in crate::top) fn next(self) -> Self {
+        match self {
+            Self::Hour => Self::SixHours,
+            Self::SixHours => Self::Day,
+            Self::Day => Self::Week,
+            Self::Week => Self::Hour,
+        }
+    }
+
+    /// Its length.
+    pub(in crate::top) fn length(self) -> SignedDuration {
+        SignedDuration::from_hours(match self {
+            Self::Hour => 1,
+            Self::SixHours => 6,
+            Self::Day => 24,
+            Self::Week => 168,
+        })
+    }
+
+    /// In words.
+    pub(in crate::top) fn words(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::SixHours => "6 hours",
+            Self::Day => "24 hours",
+            Self::Week => "7 days",
+        }
+    }
+}
+
+/// Records of the ledger of some agents.
+#[derive(Debug, Default)]
+pub(in crate::top) struct LedgerPart {
+    of: BTreeMap<AgentId, Vec<SlotRecordView>>,
+}
+
+impl LedgerPart {
+    /// Those of this agent, oldest first, if they were asked for.
+    pub(in crate::top) fn of(&self, agent: &AgentId) -> Option<&[SlotRecordView]> {
+        self.of.get(agent).map(Vec::as_slice)
+    }
+
+    /// What was answered about these agents.
+    pub(in crate::top) fn put(&mut self, agents: &[AgentId], records: Vec<SlotRecordView>) {
+        for agent in agents {
+            self.of.insert(agent.clone(), Vec::new());
+        }
+        for record in records {
+            self.of.entry(record.agent_id.clone()).or_default().push(record);
+        }
+    }
+
+    /// Nothing is known any more.
+    pub(in crate::top) fn clear(&mut self) {
+        self.of.clear();
+    }
+}
+
+/// What became of the slots of a record.
+pub(in crate::top) fn beat(record: &SlotRecordView) -> Beat {
+    use Verdict as V;
+    match record.verdict {
+        V::Ran if record.all_well => Beat::AllWell,
+        V::Ran => match record.status {
+            Some(RunStatus::Cancelled) => Beat::Skipped,
+            Some(status) if status.is_failure() => Beat::Failed,
+            Some(status) if !status.is_final() => Beat::Running,
+            _ => Beat::Ran,
+        },
+        V::RefusedBudget | V::RefusedCircuit => Beat::Refused,
+        verdict if verdict.is_missed() => Beat::Missed,
+        _ => Beat::Skipped,
+    }
+}
+
+/// The time up to `to` in so many parts, with the worst of what became of the slots of each. A run fills the parts that it
+/// took.
+pub(in crate::top) fn strip(
+    records: &[SlotRecordView],
+    span: SlotSpan,
+    to: Timestamp,
+    parts: usize,
+) -> Vec<Beat> {
+    let mut beats = vec![Beat::None; parts];
+    let whole = span.length().as_secs_f64();
+    let place = |at: Timestamp| {
+        let back = to.duration_since(at).as_secs_f64();
+        let part = ((1.0 - back / whole) * parts as f64).floor();
+        // before the first part and behind the last one
+        (part.max(-1.0) as isize).min(parts as isize - 1)
+    };
+    for record in records {
+        let beat = beat(record);
+        let end = match beat {
+            Beat::Running => to,
+            Beat::Ran | Beat::Failed => record.finished_at.unwrap_or(record.last).max(record.last),
+            _ => record.last,
+        };
+        let (first, last) = (place(record.first), place(end));
+        for part in first.max(0)..=last {
+            let part = &mut beats[part as usize];
+            *part = (*part).max(beat);
+        }
+    }
+    beats
+}
+
+/// How many slots became what, the worst first.
+pub(in crate::top) fn tally(records: &[SlotRecordView]) -> Vec<(Beat, u64)> {
+    let mut counts: BTreeMap<Beat, u64> = BTreeMap::new();
+    for record in records {
+        *counts.entry(beat(record)).or_default() += record.count;
+    }
+    counts.into_iter().rev().collect()
+}
