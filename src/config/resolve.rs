@@ -3,7 +3,9 @@ use super::document::File;
 use super::keys::{self, Key};
 use super::notify::notify;
 use super::walk::{Item, Section};
-use super::{agents, calendars, events, guarded, lint, models, runners, sandbox, store, telemetry, tools, webhooks};
+use super::{
+    agents, calendars, events, guarded, lint, models, runners, sandbox, store, telemetry, tools, webhooks,
+};
 use crate::config::values::{cwd, in_the_clear, look_for, url, zone};
 use crate::domain::*;
 use std::collections::BTreeMap;

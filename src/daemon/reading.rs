@@ -64,6 +64,8 @@ impl Records {
             clients: AtomicU64::new(0),
             reload,
             exported: Arc::new(ExportProgress::default()),
+            listening: Arc::default(),
+            traces: Arc::default(),
             store,
         };
         Some(Self { runtime, services: Arc::new(services), down_since, clean })

@@ -7,7 +7,8 @@ use super::standby::open_store;
 use super::trust::{self, TrustGate};
 use super::watch::{self};
 use super::{
-    clock, exports, files, hearing, listen, lock, outbox, pings, retention, systemd, telemetry, traces, webhooks,
+    clock, exports, files, hearing, listen, lock, outbox, pings, retention, systemd, telemetry, traces,
+    webhooks,
 };
 use crate::config::{self, Asked, Context, Loaded, Paths, RejectedFor};
 use crate::daemon::inbox::{Condition, Handle, Message};

@@ -65,7 +65,8 @@ async fn listen(services: &Arc<Services>, tally: &SharedTally, address: Option<&
             }
             Err(error) => {
                 let problem = in_the_way(&error);
-                let standing = MetricsStanding { address: address.to_owned(), problem: Some(problem.clone()) };
+                let standing =
+                    MetricsStanding { address: address.to_owned(), problem: Some(problem.clone()) };
                 if listening.is(Some(standing)) {
                     tracing::warn!(address, "metrics can't be read: {problem}; it is tried again");
                 }

@@ -40,7 +40,9 @@ mod trigger;
 #[cfg(test)]
 mod tests;
 
-pub use ask::{AgentGauges, AgentNow, AwaitedFiles, BackfillNow, ComingSlot, FleetGauges, FleetNow, OpenIncidents};
+pub use ask::{
+    AgentGauges, AgentNow, AwaitedFiles, BackfillNow, ComingSlot, FleetGauges, FleetNow, OpenIncidents,
+};
 pub use budget::BudgetLeft;
 pub use exchange::{
     Action, BackfillWish, ChangedAgent, Command, Decision, Input, PauseEnd, Refusal, Reply, Reservation,

@@ -87,6 +87,7 @@ fn slots(
         to: Some(to),
         limit: Some(RECORDS),
         after: None,
+        merge_secs: None,
     };
     let mut all: Vec<SlotRecordView> = Vec::new();
     for _ in 0..PAGES {
