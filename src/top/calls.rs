@@ -11,6 +11,8 @@ const DAYS: u32 = 14;
 const RUNS: u64 = 100;
 /// Newest runs of an agent that its strip shows.
 const RECENT: u64 = 20;
+/// Parts of the widest strip.
+const STRIP_PARTS: i64 = 240;
 /// Records of the ledger in an answer, and answers to one question.
 const RECORDS: u64 = 5000;
 const PAGES: usize = 6;
@@ -86,8 +88,9 @@ fn slots(
         from: Some(from),
         to: Some(to),
         limit: Some(RECORDS),
-        after: None,
-        merge_secs: None,
+        // as fine as the parts of a strip
+        merge_secs: u64::try_from(to.duration_since(from).as_secs() / STRIP_PARTS).ok(),
+        ..ListSlotsParams::default()
     };
     let mut all: Vec<SlotRecordView> = Vec::new();
     for _ in 0..PAGES {
