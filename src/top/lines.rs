@@ -4,7 +4,7 @@ use super::asks::{TopAnswer, TopAsk, TopReply};
 use super::draw::plain_lines;
 use super::link::TopLink;
 use super::model::{Connected, Dirty, RowKey, TopModel, gist, key_of};
-use super::moment::Moment;
+use super::moment::TopMoment;
 use super::options::{TopFailure, TopOptions};
 use super::theme::RowMark;
 use super::update::{TopEffect, TopInput, update};
@@ -33,8 +33,8 @@ fn model(options: &TopOptions, start: Instant) -> TopModel {
     TopModel::new(moment(start), options.zone.clone(), options.host.clone(), size)
 }
 
-fn moment(start: Instant) -> Moment {
-    Moment { wall: crate::clock::wall(), since_start: start.elapsed() }
+fn moment(start: Instant) -> TopMoment {
+    TopMoment { wall: crate::clock::wall(), since_start: start.elapsed() }
 }
 
 fn load(address: &Address, model: &mut TopModel) -> Result<(), ClientError> {
@@ -47,7 +47,7 @@ fn load(address: &Address, model: &mut TopModel) -> Result<(), ClientError> {
         TopAsk::Live,
     ] {
         let said: TopAnswer = ask.ask(&mut connection)?;
-        let now = Moment { wall: crate::clock::wall(), ..model.moment };
+        let now = TopMoment { wall: crate::clock::wall(), ..model.moment };
         update(model, now, TopInput::Replied(Box::new(TopReply { ask, said: Ok(said) })));
     }
     // what was to be asked meanwhile was not; whoever goes on asks for all of it

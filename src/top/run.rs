@@ -3,7 +3,7 @@
 use super::draw::draw;
 use super::link::TopLink;
 use super::model::TopModel;
-use super::moment::Moment;
+use super::moment::TopMoment;
 use super::options::{TopFailure, TopOptions};
 use super::terminal::{TakenTerminal, edit, page};
 use super::update::{TopEffect, TopInput, next_look, update};
@@ -51,8 +51,8 @@ pub(super) fn full_screen(address: &Address, options: &TopOptions) -> Result<(),
     screen.run(options)
 }
 
-fn moment(start: Instant) -> Moment {
-    Moment { wall: crate::clock::wall(), since_start: start.elapsed() }
+fn moment(start: Instant) -> TopMoment {
+    TopMoment { wall: crate::clock::wall(), since_start: start.elapsed() }
 }
 
 impl FullScreen {

@@ -4,6 +4,7 @@ use crate::domain::{AgentId, Desired, LoggedEvent, RunStatus, counted};
 use crate::overview::Rank;
 use crate::protocol::{AgentView, LimitView, RunView, UsageView};
 use crate::render::{Screen, Tone, logged_line, millis, plain, usd};
+use crate::top::asks::MOST_RUNS;
 use crate::top::model::{
     Gist, RowGroup, RowKey, TopModel, TopView, UsedBy, calm, gist, of_run, progress, strip, tally, under_way,
 };
@@ -86,7 +87,10 @@ fn title(model: &TopModel, group: RowGroup) -> String {
     match group {
         RowGroup::Needs if model.judged.needs.is_empty() => "NOTHING NEEDS YOU".into(),
         RowGroup::Needs => format!("NEEDS YOU {}", model.judged.needs.len()),
-        RowGroup::Running => format!("RUNNING {}", under_way(known).count()),
+        RowGroup::Running => {
+            let more = if known.live.len() as u64 >= MOST_RUNS { " and more" } else { "" };
+            format!("RUNNING {}{more}", under_way(known).count())
+        }
         RowGroup::Well => format!("WELL {}   last, next, newest runs, today", calm(false)),
         RowGroup::Held => format!("HELD BACK {}", calm(true)),
         RowGroup::Slots => {

@@ -15,6 +15,8 @@ use std::time::Duration;
 const LARGE: usize = 1000;
 /// but after this time.
 const REST: Duration = Duration::from_millis(100);
+/// Without an answer it is judged again after this time, since budgets come back by the clock.
+const AGAIN: Duration = Duration::from_secs(5);
 
 impl TopModel {
     /// Counts anew what needs a person, and puts the lines in order: at once if `now` is true, else only while nobody
@@ -29,7 +31,7 @@ impl TopModel {
             // many answers at a time are looked at together
             return;
         }
-        if self.news || rested(Duration::from_secs(1)) {
+        if self.news || rested(AGAIN) {
             self.judged = JudgedFleet::of(&self.known, self.moment.wall);
             (self.judged_at, self.news) = (Some(at), false);
         }
@@ -111,7 +113,7 @@ fn spending(model: &TopModel) -> Vec<RowKey> {
     let spent = &model.known.spent;
     group(RowGroup::ByAgent, UsedBy::Agent, costliest(&spent.agents));
     group(RowGroup::ByModel, UsedBy::Model, costliest(&spent.models));
-    let days = spent.days.iter().rev().filter(|day| used_something(day));
+    let days = spent.days.iter().rev().filter(used_something);
     group(RowGroup::ByDay, UsedBy::Day, days.map(|day| day.key.clone()).collect());
     rows
 }

@@ -8,7 +8,7 @@ use super::strip::SlotSpan;
 use crate::domain::{AgentId, Desired, Health, LoggedEvent, RunId};
 use crate::top::asks::{Act, AskKind};
 use crate::top::layout::areas;
-use crate::top::moment::Moment;
+use crate::top::moment::TopMoment;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
@@ -183,7 +183,7 @@ impl Dirty {
 #[derive(Debug)]
 pub(in crate::top) struct TopModel {
     /// Of the newest input.
-    pub(in crate::top) moment: Moment,
+    pub(in crate::top) moment: TopMoment,
     /// Zone of local times.
     pub(in crate::top) zone: TimeZone,
     /// Name of the machine.
@@ -248,7 +248,7 @@ pub(in crate::top) struct TopModel {
 
 impl TopModel {
     /// Nothing is known yet.
-    pub(in crate::top) fn new(moment: Moment, zone: TimeZone, host: String, size: (u16, u16)) -> Self {
+    pub(in crate::top) fn new(moment: TopMoment, zone: TimeZone, host: String, size: (u16, u16)) -> Self {
         Self {
             moment,
             zone,

@@ -70,7 +70,7 @@ fn a_new_configuration_is_all_new() {
 #[test]
 fn an_agent_that_is_gone_takes_its_page_along() {
     let mut play = Screenplay::usual(80, 24);
-    play.to_agent("backup").keys("\n");
+    play.at_agent("backup").keys("\n");
     assert_eq!(play.model.places, [TopPlace::Agent(agent("backup"))]);
     let reply =
         TopReply { ask: TopAsk::Detail(agent("backup")), said: Err(Some("no agent `backup`".into())) };
@@ -142,7 +142,7 @@ fn probes_that_say_nothing_are_asked_for_when_they_were_due() {
 #[test]
 fn lines_keep_their_order_while_somebody_moves() {
     let mut play = Screenplay::usual(80, 24);
-    play.to_agent("etl-orders");
+    play.at_agent("etl-orders");
     let rows = play.model.list().rows().to_vec();
     let well = fleet::agent("invoice-sync", json!({}));
     play.wait(1999).answer(TopAsk::Agents(vec![agent("invoice-sync")]), TopAnswer::Agents(vec![well]));

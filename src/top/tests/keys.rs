@@ -94,7 +94,7 @@ fn every_other_key_is_a_no() {
         KeyCode::Down,
     ] {
         let mut play = Screenplay::usual(80, 24);
-        play.to_agent("log-rotate").keys("R").wait(1000).key(key);
+        play.at_agent("log-rotate").keys("R").wait(1000).key(key);
         assert_eq!(acts(&play), [], "{key:?}");
         assert_eq!(play.model.question, None, "{key:?}");
         assert!(play.shown().contains("nothing was done"), "{key:?}");
@@ -104,7 +104,7 @@ fn every_other_key_is_a_no() {
 #[test]
 fn a_key_that_was_meant_for_something_else_answers_nothing() {
     let mut play = Screenplay::usual(80, 24);
-    play.to_agent("log-rotate").keys("R");
+    play.at_agent("log-rotate").keys("R");
     play.wait(299).key(KeyCode::Char('y'));
     assert_eq!(acts(&play), []);
     assert!(play.model.question.is_some(), "it is still asked");
@@ -122,7 +122,7 @@ fn a_key_that_was_meant_for_something_else_answers_nothing() {
 #[test]
 fn a_question_dies_with_what_it_is_about() {
     let mut play = Screenplay::usual(80, 24);
-    play.to_agent("thumbnails").keys("S");
+    play.at_agent("thumbnails").keys("S");
     let ended = fleet::agent("thumbnails", json!({"runs_in_flight": []}));
     play.answer(TopAsk::Agents(vec![agent("thumbnails")]), TopAnswer::Agents(vec![ended]));
     assert_eq!(play.model.question, None);
@@ -131,7 +131,7 @@ fn a_question_dies_with_what_it_is_about() {
     assert_eq!(acts(&play), []);
     // what others do does not matter
     let mut play = Screenplay::usual(80, 24);
-    play.to_agent("thumbnails").keys("S");
+    play.at_agent("thumbnails").keys("S");
     play.answer(
         TopAsk::Agents(vec![agent("backup")]),
         TopAnswer::Agents(vec![fleet::agent("backup", json!({"state": "paused"}))]),
@@ -158,12 +158,12 @@ fn what_makes_no_sense_is_said_and_not_asked() {
         ("log-rotate", "C", "log-rotate has no incident of its own"),
     ] {
         let mut play = Screenplay::usual(100, 24);
-        play.to_agent(name).keys(key);
+        play.at_agent(name).keys(key);
         assert_eq!(play.model.question, None, "{name} {key}");
         assert!(play.shown().contains(why), "{name} {key}: {}", play.shown());
     }
     let mut play = Screenplay::usual(80, 24);
-    play.to_agent("log-rotate").keys("Psoon\n");
+    play.at_agent("log-rotate").keys("Psoon\n");
     assert!(play.shown().contains("`soon` is no time"), "{}", play.shown());
 }
 
@@ -172,18 +172,18 @@ fn read_only_takes_no_capital() {
     for key in "RPUSKXADC".chars() {
         let mut play = Screenplay::usual(80, 24);
         play.model.read_only = true;
-        play.to_agent("thumbnails").keys(&key.to_string());
+        play.at_agent("thumbnails").keys(&key.to_string());
         assert_eq!((&play.model.question, &play.model.prompt), (&None, &None), "{key}");
         assert!(play.shown().contains("read-only"), "{key}");
         play.keys("?");
-        assert!(!play.shown().contains("only y does it"), "{}", play.shown());
+        assert!(!play.shown().contains("ONLY y DOES IT"), "{}", play.shown());
     }
 }
 
 #[test]
 fn a_run_says_what_it_may_cost() {
     let mut play = Screenplay::usual(80, 24);
-    play.to_agent("code-review").keys("R");
+    play.at_agent("code-review").keys("R");
     assert!(play.asks().contains(&&TopAsk::Detail(agent("code-review"))), "{:?}", play.effects);
     let detail = json!({"agent_id": "code-review", "settings": {"max_usd_per_run": "$0.25"}});
     play.answer(
@@ -196,7 +196,7 @@ fn a_run_says_what_it_may_cost() {
 #[test]
 fn from_a_red_line_to_its_cause_are_two_keys() {
     let mut play = Screenplay::usual(80, 24);
-    play.to_agent("invoice-sync").keys("\n");
+    play.at_agent("invoice-sync").keys("\n");
     assert_eq!(play.model.places, [TopPlace::Agent(agent("invoice-sync"))]);
     assert!(play.asks().contains(&&TopAsk::Detail(agent("invoice-sync"))), "{:?}", play.effects);
     play.keys("\n");
@@ -276,7 +276,7 @@ fn n_goes_from_one_red_line_to_the_next() {
 #[test]
 fn ids_and_commands_are_copied() {
     let mut play = Screenplay::usual(80, 24);
-    play.to_agent("invoice-sync").keys("y");
+    play.at_agent("invoice-sync").keys("y");
     assert_eq!(play.effects[0], TopEffect::Copy("invoice-sync".into()));
     play.keys("Y");
     assert_eq!(play.effects[0], TopEffect::Copy("bgagent status invoice-sync".into()));
@@ -287,7 +287,7 @@ fn ids_and_commands_are_copied() {
 #[test]
 fn the_log_and_the_configuration_of_an_agent_are_a_key_away() {
     let mut play = Screenplay::usual(80, 24);
-    play.to_agent("invoice-sync").keys("e");
+    play.at_agent("invoice-sync").keys("e");
     assert_eq!(play.effects, [], "it is not known yet where it stands");
     let detail = screens::detail("invoice-sync", json!({}));
     play.answer(TopAsk::Detail(agent("invoice-sync")), TopAnswer::Detail(Box::new(detail)));
@@ -300,7 +300,7 @@ fn the_log_and_the_configuration_of_an_agent_are_a_key_away() {
 #[test]
 fn why_and_help_lie_over_the_screen_until_a_key() {
     let mut play = Screenplay::usual(80, 24);
-    play.to_agent("backup").keys("w");
+    play.at_agent("backup").keys("w");
     assert_eq!(play.asks(), [&TopAsk::Why(agent("backup"), Some("UTC".into()))]);
     let why = fleet::of(json!({"agent_id": "backup", "sentence": "The slot of 22:40:00 ran, and completed.",
         "slot": null, "verdict": null, "cause": null, "run_id": null, "first": null, "last": null, "count": null}));

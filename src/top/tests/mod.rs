@@ -8,7 +8,7 @@ mod strips;
 
 use super::asks::{TopAnswer, TopAsk, TopReply};
 use super::model::{RowKey, TopModel};
-use super::moment::Moment;
+use super::moment::TopMoment;
 use super::theme::Theme;
 use super::update::{TopEffect, TopInput, update};
 use jiff::tz::TimeZone;
@@ -30,7 +30,7 @@ struct Screenplay {
 impl Screenplay {
     /// A screen of this size, on which the fleet has just appeared.
     fn of(width: u16, height: u16, fleet: Vec<(TopAsk, TopAnswer)>) -> Self {
-        let moment = Moment { wall: NOW.parse().unwrap(), since_start: Duration::ZERO };
+        let moment = TopMoment { wall: NOW.parse().unwrap(), since_start: Duration::ZERO };
         let model = TopModel::new(moment, TimeZone::UTC, "vm".into(), (width, height));
         let mut play = Self { model, ms: 0, effects: Vec::new() };
         for (ask, said) in fleet {
@@ -57,7 +57,7 @@ impl Screenplay {
     fn input(&mut self, input: TopInput) -> &mut Self {
         let start: jiff::Timestamp = NOW.parse().unwrap();
         let since_start = Duration::from_millis(self.ms);
-        let moment = Moment { wall: start + since_start, since_start };
+        let moment = TopMoment { wall: start + since_start, since_start };
         self.effects = update(&mut self.model, moment, input);
         self
     }
@@ -95,7 +95,7 @@ impl Screenplay {
         panic!("{key:?} is not in {:?}", self.model.list().rows());
     }
 
-    fn to_agent(&mut self, name: &str) -> &mut Self {
+    fn at_agent(&mut self, name: &str) -> &mut Self {
         self.to(&RowKey::Agent(name.parse().unwrap()))
     }
 

@@ -114,7 +114,7 @@ fn the_other_views() {
 #[test]
 fn an_agent_that_gave_up_shows_why_first() {
     let mut play = Screenplay::usual(80, 24);
-    play.to_agent("invoice-sync").keys("\n");
+    play.at_agent("invoice-sync").keys("\n");
     invoice_sync(&mut play);
     assert_snapshot!("agent_80x24", play.shown());
     play.keys("\n");
@@ -127,7 +127,7 @@ fn beside_the_list_is_what_the_cursor_is_on() {
     assert_eq!(play.model.list().current(), Some(&RowKey::Approval("0637e0e0-8-0".into())), "the worst line");
     let shown = play.shown();
     assert!(shown.contains("it arrives within three days."), "the whole call is there:\n{shown}");
-    play.to_agent("invoice-sync");
+    play.at_agent("invoice-sync");
     invoice_sync(&mut play);
     assert_snapshot!("pane_140x40", play.shown());
 }

@@ -64,7 +64,7 @@ fn a_row_of_slots_and_a_long_run_fill_what_they_took() {
         "ran",
         json!({"count": 60, "all_well": true}),
     );
-    assert_eq!(shown(&[well.clone()]), "____________");
+    assert_eq!(shown(std::slice::from_ref(&well)), "____________");
     let counts: Vec<String> = tally(&[refused, long, well])
         .iter()
         .map(|(beat, count)| format!("{count} {}", beat.word()))

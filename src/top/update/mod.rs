@@ -15,10 +15,10 @@ pub(super) use due::next_look;
 pub(super) use input::{TopEffect, TopInput};
 
 use super::model::TopModel;
-use super::moment::Moment;
+use super::moment::TopMoment;
 
 /// Takes an input.
-pub(super) fn update(model: &mut TopModel, moment: Moment, input: TopInput) -> Vec<TopEffect> {
+pub(super) fn update(model: &mut TopModel, moment: TopMoment, input: TopInput) -> Vec<TopEffect> {
     model.moment = moment;
     let mut effects = match input {
         TopInput::Key(key) => press::press(model, key),
