@@ -14,7 +14,7 @@ pub(super) fn draw(model: &TopModel, _: Theme, areas: &Areas, buffer: &mut Buffe
     // over the list and what stands beside it
     let whole = Rect::new(0, areas.body.y, buffer.area.width, areas.body.height);
     let lines = match overlay {
-        Overlay::Help => help(model, whole.width.into()),
+        Overlay::Help(first) => help(model, whole.width.into(), whole.height.into(), *first),
         Overlay::Why(agent) => why(model, agent.as_str(), whole.width.into()),
     };
     let height = whole.height.min(u16::try_from(lines.len() + 1).unwrap_or(u16::MAX));
@@ -27,7 +27,8 @@ pub(super) fn draw(model: &TopModel, _: Theme, areas: &Areas, buffer: &mut Buffe
     }
 }
 
-fn help(model: &TopModel, width: usize) -> Vec<Line<'static>> {
+/// As many keys as there is room for, from this line of them on.
+fn help(model: &TopModel, width: usize, height: usize, first: usize) -> Vec<Line<'static>> {
     let mut lines = vec![toned(" KEYS", Tone::Strong)];
     let rows = KEYS.iter().filter(|row| !row.acts || !model.read_only);
     let mut had_acts = false;
@@ -39,6 +40,13 @@ fn help(model: &TopModel, width: usize) -> Vec<Line<'static>> {
         let mut line = RowColumns::new(width);
         line.gap(1).left(row.keys, 9, Tone::Strong).text(row.does, Tone::Plain);
         lines.push(line.line());
+    }
+    let room = height.saturating_sub(1);
+    let below = lines.len().saturating_sub(room);
+    lines.drain(..first.min(below));
+    if first < below && room > 2 {
+        lines.truncate(room - 1);
+        lines.push(toned(format!(" … {} more: ↓", below - first + 1), Tone::Dim));
     }
     lines
 }

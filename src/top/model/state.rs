@@ -89,8 +89,8 @@ pub(in crate::top) enum TopPlace {
 /// Something that lies over the screen until a key is pressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::top) enum Overlay {
-    /// The keys.
-    Help,
+    /// The keys, from this line of them on.
+    Help(usize),
     /// What became of the newest slot of this agent.
     Why(AgentId),
 }

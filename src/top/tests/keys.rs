@@ -309,8 +309,11 @@ fn why_and_help_lie_over_the_screen_until_a_key() {
     play.keys("\u{1b}");
     assert_eq!(play.model.overlay, None);
     play.keys("?");
-    assert_eq!(play.model.overlay, Some(Overlay::Help));
+    assert_eq!(play.model.overlay, Some(Overlay::Help(0)));
+    assert!(play.shown().contains("the views; Tab") && play.shown().contains("more: ↓"), "{}", play.shown());
+    play.keys("G");
     assert!(play.shown().contains("ONLY y DOES IT"), "{}", play.shown());
+    assert!(play.shown().contains("acknowledge an incident"), "{}", play.shown());
     play.keys("?");
     assert_eq!(play.model.overlay, None);
 }

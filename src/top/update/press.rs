@@ -4,6 +4,7 @@ use super::input::TopEffect;
 use super::wheel;
 use crate::domain::human_duration;
 use crate::top::asks::{Act, AskKind};
+use crate::top::keytable::KEYS;
 use crate::top::model::{Overlay, Prompt, PromptFor, RowKey, TopModel, TopPlace, TopView, is_unwell};
 use jiff::SignedDuration;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -30,6 +31,12 @@ pub(super) fn press(model: &mut TopModel, key: KeyEvent) -> Vec<TopEffect> {
         type_key(model, key.code);
         return Vec::new();
     }
+    if let Some(Overlay::Help(first)) = &mut model.overlay
+        && let Some(by) = wheel::lines(key.code)
+    {
+        *first = first.saturating_add_signed(by).min(KEYS.len());
+        return Vec::new();
+    }
     if model.overlay.take().is_some() {
         // any key closes what lies over the screen; these do nothing more
         if matches!(key.code, KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | '?' | 'w' | ' ')) {
@@ -51,7 +58,7 @@ fn look(model: &mut TopModel, key: KeyCode, repeated: bool) -> Vec<TopEffect> {
         }
         KeyCode::Esc | KeyCode::Backspace | KeyCode::Char('q') => up(model),
         KeyCode::Enter | KeyCode::Right => down(model),
-        KeyCode::Char('?') => model.overlay = Some(Overlay::Help),
+        KeyCode::Char('?') => model.overlay = Some(Overlay::Help(0)),
         KeyCode::Char('/') => {
             model.prompt = Some(Prompt { what: PromptFor::Filter, text: model.filter.clone() });
         }

@@ -2,6 +2,19 @@
 use crate::top::model::{TopModel, TopPlace};
 use ratatui::crossterm::event::KeyCode;
 
+/// By how many lines a key moves over a text that is a little longer than the screen.
+pub(super) fn lines(key: KeyCode) -> Option<isize> {
+    match key {
+        KeyCode::Up | KeyCode::Char('k') => Some(-1),
+        KeyCode::Down | KeyCode::Char('j') => Some(1),
+        KeyCode::PageUp => Some(-10),
+        KeyCode::PageDown => Some(10),
+        KeyCode::Home | KeyCode::Char('g') => Some(isize::MIN),
+        KeyCode::End | KeyCode::Char('G') => Some(isize::MAX),
+        _ => None,
+    }
+}
+
 /// Moves, if the key is one that moves.
 pub(super) fn moves(model: &mut TopModel, key: KeyCode) -> bool {
     let height = model.height();
