@@ -181,7 +181,10 @@ fn judge(agent: &AgentView, beside: Beside<'_>, now: Timestamp) -> Standing {
             return stands(Rank::CircuitOpen, &word, failed_at, error);
         }
         Health::Failing => {
-            let word = format!("failing {}×", agent.consecutive_errors);
+            let word = match agent.consecutive_errors {
+                0 | 1 => "failing".to_owned(),
+                times => format!("failing {times}×"),
+            };
             return stands(Rank::Failing, &word, failed_at, error);
         }
         Health::Ok => {}

@@ -56,7 +56,7 @@ fn lines_tell_each_change_also_over_a_restart() {
     };
     until("NOTHING NEEDS YOU");
     daemon.run_by_hand("bad");
-    until("bad failing 1×: exit status 3");
+    until("bad failing: exit status 3");
     daemon.kill();
     until("the daemon has gone away");
     daemon.up();

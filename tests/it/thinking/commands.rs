@@ -26,7 +26,10 @@ fn a_run_is_watched_shown_and_summed_up() {
     daemon.up();
     let view = completed(&daemon);
     let id = view["run_id"].as_str().expect("an id");
-    let tail = daemon.ok(&["tail", "a", "-n", "100", "--no-follow"]);
+    let brief = daemon.ok(&["tail", "a", "-n", "100", "--no-follow"]);
+    shows(&brief, &["s/look", "tool ok", "completed", "All is well."]);
+    assert!(!brief.contains("First I look.") && brief.matches("All is well.").count() == 1, "{brief}");
+    let tail = daemon.ok(&["tail", "a", "-n", "100", "--no-follow", "-v"]);
     shows(&tail, &["First I look.", "s/look", "s/put {\"q\":\"2\"}", "tool ok", "All is well.", "completed"]);
     let shown = daemon.ok(&["show", id]);
     shows(

@@ -18,7 +18,7 @@ fn enter(ui: &Ui) -> Option<(Browser, String)> {
 const LOOK: &str = "
     const name = (e) => (e.getAttribute('aria-label') || e.textContent || e.placeholder || e.title || (e.labels && e.labels.length ? e.labels[0].textContent : '')).trim();
     return {
-      nameless: [...document.querySelectorAll('a, button, input:not([type=hidden]), select')].filter((e) => !name(e)).map((e) => e.outerHTML),
+      nameless: [...document.querySelectorAll('a, button, input:not([type=hidden]), select')].filter((e) => e.checkVisibility() && !name(e)).map((e) => e.outerHTML),
       h1: document.querySelectorAll('h1').length,
       main: document.querySelectorAll('main').length,
       wide: document.documentElement.scrollWidth > window.innerWidth,
