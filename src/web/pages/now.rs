@@ -114,8 +114,7 @@ pub(in crate::web) async fn now(State(web): State<Web>) -> Page {
     let mut drawn: Vec<String> =
         all.iter().take(NEEDS).filter_map(Need::agent).map(ToString::to_string).collect();
     drawn.extend(well.iter().take(WELL).map(|(agent, _)| agent.agent_id.to_string()));
-    drawn.sort();
-    drawn.dedup();
+    let drawn = of_fleet(drawn, &fleet.agents);
     let hour = (moment.now - SignedDuration::from_hours(1), moment.now);
     let runs = ListRunsParams {
         statuses: [RunStatus::Running, RunStatus::Retrying, RunStatus::Queued]
@@ -176,6 +175,14 @@ pub(in crate::web) async fn now(State(web): State<Web>) -> Page {
         frame,
     };
     Ok(html(&page)) as Result<Response, _>
+}
+
+/// Each once, without those that are no agents: the daemon has incidents of its own.
+fn of_fleet(mut ids: Vec<String>, agents: &[AgentView]) -> Vec<String> {
+    ids.retain(|id| agents.iter().any(|agent| agent.agent_id.as_str() == id));
+    ids.sort();
+    ids.dedup();
+    ids
 }
 
 /// `All is well`, `One thing needs you`.
@@ -367,5 +374,31 @@ fn spent(usage: &[UsageView], daemon: &DaemonView) -> SpentBox {
             .take(6)
             .map(|row| (line(&row.key), money(row.usage.usd), (row.usage.usd / most * 100.0).ceil() as u64))
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of what is asked for and said.
+    use super::*;
+
+    #[test]
+    fn an_incident_of_the_daemon_asks_for_no_picture() {
+        let agent = serde_json::json!({
+            "agent_id": "a", "state": "active", "activity": "idle", "health": "ok", "schedule": "every 1m", "next_run": null,
+            "last_run": null, "runs_in_flight": [], "run_count": 0, "success_count": 0, "error_count": 0, "consecutive_errors": 0,
+            "skipped_count": 0, "cost_today_usd": 0.0,
+        });
+        let agents = [serde_json::from_value(agent).expect("an agent")];
+        let ids = ["bgagent", "a", "gone", "a"].map(str::to_owned).to_vec();
+        assert_eq!(of_fleet(ids, &agents), ["a"]);
+    }
+
+    #[test]
+    fn the_first_sentence_is_the_answer() {
+        assert_eq!(
+            [0, 1, 9, 40].map(headline),
+            ["All is well", "One thing needs you", "Nine things need you", "40 things need you"]
+        );
     }
 }
