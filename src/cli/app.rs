@@ -104,7 +104,12 @@ impl App {
                 format!(" since {} or later ({})", self.screen.short_local(at), self.screen.relative(at))
             });
             let end = if records.clean { "" } else { ", and it did not end in order" };
-            self.note(&format!("the daemon is not running{since}{end}; what follows is from its records"));
+            self.note(&match &records.leader {
+                Some(leader) => {
+                    format!("no daemon runs here, {leader} leads; what follows is from its records")
+                }
+                None => format!("the daemon is not running{since}{end}; what follows is from its records"),
+            });
             self.is_at_rest = true;
         }
         Ok(found)

@@ -412,7 +412,7 @@ pub(super) const TELEMETRY: &[Key] = &[
     key(
         "content",
         Kind::Flag,
-        "traces have what agents are asked, what they say, and what tools are given and give; default false",
+        "traces include what agents are asked and say, and what tools are given and return; default false",
     ),
 ];
 pub(super) const STORE: &[Key] = &[
@@ -561,7 +561,7 @@ pub(super) const ON: &[Key] = &[
     key(
         "settle",
         Kind::Duration,
-        "file: for so long it must not have changed before it counts; up to {}h, default {}s",
+        "file: how long it must not have changed before it counts; up to {}h, default {}s",
     )
     .with(&[FileTrigger::LONGEST_SETTLE.as_secs() as u64 / 3600, FileTrigger::SETTLE.as_secs() as u64]),
     key(
@@ -805,7 +805,7 @@ pub(super) const TOP: &[Key] = &[
     key(
         "telemetry",
         Kind::Table(TELEMETRY),
-        "what is told of the fleet to programs that watch it: docs/TELEMETRY.md",
+        "what is reported about the fleet to monitoring programs: docs/TELEMETRY.md",
     ),
     key(
         "store",

@@ -144,11 +144,7 @@ pub fn not_trusted(loaded: Loaded, beyond: &[String]) -> Box<Rejected> {
 
 /// A path as a shell takes it.
 pub fn shell_word(path: &Path) -> String {
-    let text = path.display().to_string();
-    match text.chars().all(|c| c.is_alphanumeric() || "/._-+,:@%".contains(c)) {
-        true => text,
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    }
+    crate::domain::shell_word(&path.display().to_string())
 }
 
 #[cfg(test)]

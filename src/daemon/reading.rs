@@ -2,10 +2,10 @@
 use super::handlers;
 use super::inbox::{Condition, Handle};
 use super::services::Services;
-use super::start::arrivals;
+use super::start::{arrivals, begin};
 use crate::config::{self, Context, Paths};
-use crate::domain::{Fact, Fleet};
-use crate::engine::{Engine, Restored};
+use crate::domain::Fleet;
+use crate::engine::Engine;
 use crate::export::ExportProgress;
 use crate::protocol::{Beside, Code, Request, RpcError};
 use crate::store::{Store, Where};
@@ -25,6 +25,8 @@ pub struct Records {
     pub down_since: Option<Timestamp>,
     /// The daemon ended in order; false: it was killed, or the machine went down.
     pub clean: bool,
+    /// The records are on a server, and a daemon elsewhere leads.
+    pub leader: Option<String>,
 }
 
 impl Records {
@@ -39,6 +41,10 @@ impl Records {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().ok()?;
         let (down_since, clean) = (restored.newest_event_at, !restored.unclean);
+        let leader = match records.server {
+            Some(_) => runtime.block_on(store.read(|reader| reader.leader())).ok()?,
+            None => None,
+        };
         let (database, ancestors) = (restored.database.clone(), restored.ancestors.clone());
         let engine = runtime.block_on(engine(&store, &fleet, restored))?;
         let (inbox, _) = mpsc::channel(1);
@@ -68,7 +74,7 @@ impl Records {
             traces: Arc::default(),
             store,
         };
-        Some(Self { runtime, services: Arc::new(services), down_since, clean })
+        Some(Self { runtime, services: Arc::new(services), down_since, clean, leader })
     }
 
     /// The answer to a question that records can answer.
@@ -106,24 +112,8 @@ fn is_of_records(request: &Beside) -> bool {
 }
 
 /// The engine as it would begin now. What it would decide is dropped.
-async fn engine(store: &Store, fleet: &Arc<Fleet>, restored: crate::store::Restored) -> Option<Engine> {
-    let known = Restored {
-        arrivals: arrivals(store, fleet).await.ok()?,
-        agents: restored.agents,
-        open_runs: restored.open_runs,
-        incidents: restored.incidents,
-        approvals: restored.approvals,
-        holds: restored.holds,
-        spent: restored.spent,
-        told: restored.told,
-        backfills: restored.backfills,
-        newest_run: restored.newest_run,
-    };
-    let started = Fact::DaemonStarted {
-        version: env!("CARGO_PKG_VERSION").into(),
-        pid: std::process::id(),
-        down_since: None,
-        clean: true,
-    };
+async fn engine(store: &Store, fleet: &Arc<Fleet>, mut restored: crate::store::Restored) -> Option<Engine> {
+    let arrivals = arrivals(store, fleet).await.ok()?;
+    let (known, started) = begin(&mut restored, arrivals);
     Some(Engine::restore(super::clock::now(), 0, fleet.clone(), known, started).0)
 }

@@ -236,11 +236,37 @@ pub(super) async fn arrivals(store: &Store, fleet: &Fleet) -> Result<Vec<(AgentI
     Ok(store.read(read).await?)
 }
 
+/// What the engine begins with, and the fact that it begins. The rest of what was restored stays.
+pub(super) fn begin(
+    restored: &mut crate::store::Restored,
+    arrivals: Vec<(AgentId, Event)>,
+) -> (Restored, Fact) {
+    let known = Restored {
+        arrivals,
+        agents: std::mem::take(&mut restored.agents),
+        open_runs: std::mem::take(&mut restored.open_runs),
+        incidents: std::mem::take(&mut restored.incidents),
+        approvals: std::mem::take(&mut restored.approvals),
+        holds: std::mem::take(&mut restored.holds),
+        spent: std::mem::take(&mut restored.spent),
+        told: std::mem::take(&mut restored.told),
+        backfills: std::mem::take(&mut restored.backfills),
+        newest_run: restored.newest_run,
+    };
+    let started = Fact::DaemonStarted {
+        version: env!("CARGO_PKG_VERSION").into(),
+        pid: std::process::id(),
+        down_since: restored.newest_event_at,
+        clean: restored.newest_event_at.is_none() || !restored.unclean,
+    };
+    (known, started)
+}
+
 async fn serve(
     paths: &Paths,
     (loaded, trust): (Loaded, TrustGate),
     (store, records): (Store, Where),
-    (restored, alive): (crate::store::Restored, Option<AbortOnDropHandle<()>>),
+    (mut restored, alive): (crate::store::Restored, Option<AbortOnDropHandle<()>>),
     listener: interprocess::local_socket::tokio::Listener,
     mut signals: ProcessSignals,
     began: std::time::Instant,
@@ -266,24 +292,7 @@ async fn serve(
     let fleet = Arc::new(loaded.fleet);
     let agents = fleet.agents.len();
     let arrivals = arrivals(&store, &fleet).await?;
-    let known = Restored {
-        arrivals,
-        agents: restored.agents,
-        open_runs: restored.open_runs,
-        incidents: restored.incidents,
-        approvals: restored.approvals,
-        holds: restored.holds,
-        spent: restored.spent,
-        told: restored.told,
-        backfills: restored.backfills,
-        newest_run: restored.newest_run,
-    };
-    let started = Fact::DaemonStarted {
-        version: env!("CARGO_PKG_VERSION").into(),
-        pid: std::process::id(),
-        down_since: restored.newest_event_at,
-        clean: restored.newest_event_at.is_none() || !restored.unclean,
-    };
+    let (known, started) = begin(&mut restored, arrivals);
     let seed = seed(now.wall);
     let (engine, first) = Engine::restore(now, seed, fleet.clone(), known, started);
 

@@ -136,8 +136,8 @@ pub enum Fact {
         agent: AgentId,
         /// Paths of those that are gone: what is known of them is forgotten some days later.
         gone: Vec<String>,
-        /// Paths of those that are back as they were: they are no news.
-        back: Vec<String>,
+        /// Paths and marks of those that are back as they were: they are no news, and are remembered anew.
+        back: Vec<(String, String)>,
     },
     /// An event that an agent waits for started nothing. There is no slot, so no ledger record: the event
     /// that tells it is the record. Decided in the transaction of the event itself, as a claim is: each

@@ -51,6 +51,7 @@ mod runner;
 mod sandbox;
 mod secret_ref;
 mod service;
+mod shell_word;
 mod slot;
 mod store_spec;
 mod talk;
@@ -134,6 +135,7 @@ pub use runner::{
 pub use sandbox::{Control, ProgramOwner, Sandbox, SandboxLimits, SandboxSetting};
 pub use secret_ref::{EnvValue, SecretRef, TextOrSecret};
 pub use service::{Escaping, NotifyType, SERVICES, ServicePreset};
+pub use shell_word::shell_word;
 pub use slot::Verdict;
 pub use store_spec::{Durability, StoreSpec};
 pub use talk::{

@@ -203,7 +203,7 @@ fn judge(agent: &AgentView, beside: Beside<'_>, now: Timestamp) -> Standing {
         Activity::Idle if last.is_none() => stands(Rank::NotYet, "not yet", None, ""),
         Activity::Idle => stands(Rank::Well, "ok", last.map(|last| last.finished_at), ""),
         Activity::WaitingApproval => {
-            stands(Rank::Asks, "asks you", None, "a call of it waits for a decision")
+            stands(Rank::Asks, "asks you", None, "one of its calls waits for a decision")
         }
         activity => stands(Rank::Busy, activity.as_str(), None, ""),
     }

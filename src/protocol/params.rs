@@ -165,9 +165,13 @@ described! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub after: Option<SlotPosition>,
         /// For pictures: records of one agent with one verdict whose runs stand alike become one, if they begin within so many
-        /// seconds of each other; it names the newest run of them.
+        /// seconds of each other; it names the newest run of them. Agents are given whole, also beyond `limit`, and `after` goes
+        /// on with the next one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub merge_secs: Option<u64>,
+        /// The newest records instead of the oldest, newest first. Not together with `after` or `merge_secs`.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub newest_first: bool,
     }
 
     /// Where a record stands in the ledger.

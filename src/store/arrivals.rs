@@ -46,17 +46,24 @@ pub(super) fn left(
     db: &Sql,
     agent: &AgentId,
     gone: &[String],
-    back: &[String],
+    back: &[(String, String)],
     at: Timestamp,
 ) -> SqlResult<()> {
-    let of = |path: &String, at: Option<i64>| {
+    for path in gone {
         db.run(
             "UPDATE arrivals SET left_at = ?4 WHERE source = ?1 AND name = ?2 AND agent = ?3",
-            params![FILE, path, agent.as_str(), at],
-        )
-    };
-    gone.iter().try_for_each(|path| of(path, Some(to_micros(at))))?;
-    back.iter().try_for_each(|path| of(path, None))
+            params![FILE, path, agent.as_str(), to_micros(at)],
+        )?;
+    }
+    // what was known of one may have been removed meanwhile, and would be a new file after the next start
+    for (path, mark) in back {
+        db.run(
+            "INSERT INTO arrivals(source, name, agent, mark, left_at) VALUES (?1, ?2, ?3, ?4, NULL)
+             ON CONFLICT(source, name, agent) DO UPDATE SET mark = excluded.mark, left_at = excluded.left_at",
+            params![FILE, path, agent.as_str(), mark],
+        )?;
+    }
+    Ok(())
 }
 
 impl Reader {

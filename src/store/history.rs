@@ -26,6 +26,15 @@ pub struct RunEnd {
     pub duration: Option<SignedDuration>,
 }
 
+/// Which records of a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LedgerPage {
+    /// The first so many that begin after an instant, by slot.
+    After(Option<Timestamp>, usize),
+    /// The newest so many, newest first.
+    Newest(usize),
+}
+
 /// What runs used that ended in one hour.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HourUsed {
@@ -95,27 +104,42 @@ impl Reader {
         })
     }
 
-    /// Records of the ledger of one agent that have a slot from `from` to `to`, both included; by slot, of those that begin
-    /// after `after`.
+    /// Records of the ledger of one agent that have a slot from `from` to `to`, both included.
     pub fn ledger_between(
         &self,
         agent: &AgentId,
         (from, to): (Timestamp, Timestamp),
-        after: Option<Timestamp>,
-        limit: usize,
+        page: LedgerPage,
     ) -> Result<Vec<LedgerEntry>, StoreError> {
-        let after = after.map_or(i64::MIN, to_micros);
+        let (after, order, limit) = match page {
+            LedgerPage::After(after, limit) => (after.map_or(i64::MIN, to_micros), "ASC", limit),
+            LedgerPage::Newest(limit) => (i64::MIN, "DESC", limit),
+        };
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        // records lie apart: of those that begin before the range, one at the most reaches into it
+        let sql = format!(
+            "SELECT l.first, l.last, l.count, l.verdict, l.cause, l.run, r.status, r.started_at, r.finished_at, r.duration
+             FROM ledger l LEFT JOIN runs r ON r.id = l.run
+             WHERE l.agent = ?1 AND l.last >= ?2 AND l.first <= ?3 AND l.first > ?4 AND l.first >=
+               coalesce((SELECT max(first) FROM ledger WHERE agent = ?1 AND first <= ?2), ?2)
+             ORDER BY l.first {order} LIMIT ?5"
+        );
         self.ask("reading the ledger", |db| {
-            // records lie apart: of those that begin before the range, one at the most reaches into it
-            let sql = "SELECT l.first, l.last, l.count, l.verdict, l.cause, l.run, r.status, r.started_at, r.finished_at, r.duration
-                 FROM ledger l LEFT JOIN runs r ON r.id = l.run
-                 WHERE l.agent = ?1 AND l.last >= ?2 AND l.first <= ?3 AND l.first > ?4 AND l.first >=
-                   coalesce((SELECT max(first) FROM ledger WHERE agent = ?1 AND first <= ?2), ?2)
-                 ORDER BY l.first LIMIT ?5";
-            db.rows(sql, params![agent.as_str(), to_micros(from), to_micros(to), after, limit], |row| {
+            db.rows(&sql, params![agent.as_str(), to_micros(from), to_micros(to), after, limit], |row| {
                 Ok(LedgerEntry { agent: agent.clone(), row: ledger_row(row)?, run: ledger_run(row)? })
             })
+        })
+    }
+
+    /// Whether a run has read data from outside, by its journal, and by which tools.
+    pub fn read_from_outside(&self, run: RunId) -> Result<(bool, Vec<String>), StoreError> {
+        self.ask("reading a journal", |db| {
+            // within a string of JSON its quotes would be escaped
+            let sql = "SELECT DISTINCT coalesce(tool, '') FROM steps WHERE run = ?1 AND body LIKE '%\"untrusted\":true%'";
+            let found = db.rows(sql, params![run.as_bytes().as_slice()], |row| row.get::<String>(0))?;
+            let mut by: Vec<String> = found.iter().filter(|tool| !tool.is_empty()).cloned().collect();
+            by.sort();
+            Ok((!found.is_empty(), by))
         })
     }
 

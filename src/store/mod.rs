@@ -39,7 +39,7 @@ pub use arrivals::ArrivedFile;
 pub use chains::EventOutcome;
 pub use error::StoreError;
 pub use health::{read_health, read_trusted_servers};
-pub use history::{HourUsed, RunEnd};
+pub use history::{HourUsed, LedgerPage, RunEnd};
 pub use mark::HOLDER_BYTES;
 pub use place::Where;
 pub use reader::Reader;

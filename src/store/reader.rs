@@ -21,6 +21,14 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// The daemon that leads now: its machine and its state folder. `None`: nobody does. Only of records on a server; a file has
+    /// no other daemon than its own.
+    pub fn leader(&self) -> Result<Option<String>, StoreError> {
+        self.ask("reading who leads", super::postgres::leader)
+    }
+}
+
 /// The newest event; kept apart from the rows, so that numbers never start again after a pruning.
 pub(super) fn newest_seq(db: &Sql) -> SqlResult<Seq> {
     let newest: Option<i64> = db.one("SELECT max(seq) FROM events", &[], |row| row.get(0))?;

@@ -58,7 +58,6 @@ pub async fn serve<T>(listener: TcpListener, metrics: impl Fn() -> T + Clone + S
 where
     T: Future<Output = Option<String>> + Send + 'static,
 {
-    let is_local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let places = Arc::new(Semaphore::new(AT_A_TIME));
     let mut connections = JoinSet::new();
     loop {
@@ -74,6 +73,8 @@ where
         let metrics = metrics.clone();
         connections.spawn(async move {
             let _place = place;
+            // also of a listener that others can reach: a page in a browser of this machine comes over loopback
+            let is_local = stream.local_addr().is_ok_and(|address| address.ip().is_loopback());
             let _ = tokio::time::timeout(WHOLE, connection(stream, is_local, metrics)).await;
         });
         while connections.try_join_next().is_some() {}

@@ -29,12 +29,17 @@ pub(super) struct PageOrder {
 
 pub(super) async fn act(State(web): State<Web>, Form(order): Form<PageOrder>) -> Result<Response, PageError> {
     if !bool::from(order.form.as_bytes().ct_eq(web.admission.form.as_bytes())) {
-        return Err(PageError::bad("this form is of another start of the page: load it again"));
+        return Err(PageError::bad("this form is from an earlier start of the page: reload it"));
     }
     carry_out(&web, &order).await?;
-    let back =
-        if order.back.starts_with('/') && !order.back.starts_with("//") { order.back.as_str() } else { "/" };
+    let back = if is_own_path(&order.back) { order.back.as_str() } else { "/" };
     Ok(Redirect::to(back).into_response())
+}
+
+/// A path of this page. Browsers read `/\\` as `//`, which leads to another host.
+fn is_own_path(path: &str) -> bool {
+    let rest = path.strip_prefix('/');
+    rest.is_some_and(|rest| !rest.starts_with(['/', '\\']) && !path.contains(|c: char| c.is_control()))
 }
 
 async fn carry_out(web: &Web, order: &PageOrder) -> Result<(), PageError> {
@@ -45,7 +50,7 @@ async fn carry_out(web: &Web, order: &PageOrder) -> Result<(), PageError> {
         "approve" | "deny" => decide(web, order, reason()).await?,
         "ack" => {
             let params = AckParams { key: order.what.clone(), agent_id: Some(order.on.clone()) };
-            web.pool.call::<AckIncident>(params).await?;
+            web.pool.order::<AckIncident>(params).await?;
         }
         "run" => {
             web.pool
@@ -55,21 +60,21 @@ async fn carry_out(web: &Web, order: &PageOrder) -> Result<(), PageError> {
         "pause" => {
             let params =
                 PauseParams { agent_id: Some(order.on.clone()), reason: reason(), ..PauseParams::default() };
-            web.pool.call::<PauseAgent>(params).await?;
+            web.pool.order::<PauseAgent>(params).await?;
         }
         "resume" => {
-            web.pool.call::<ResumeAgent>(agent()).await?;
+            web.pool.order::<ResumeAgent>(agent()).await?;
         }
         "start" => {
-            web.pool.call::<StartAgent>(agent()).await?;
+            web.pool.order::<StartAgent>(agent()).await?;
         }
         "cancel" => {
             let params = CancelParams { run_id: order.on.clone(), now: false, request_id: None };
-            web.pool.call::<CancelRun>(params).await?;
+            web.pool.order::<CancelRun>(params).await?;
         }
         other => {
             return Err(PageError::bad(format!(
-                "`{}` is nothing that this page does",
+                "`{}` is not an action of this page",
                 super::html::line(other)
             )));
         }
@@ -82,9 +87,30 @@ async fn decide(web: &Web, order: &PageOrder, reason: Option<String>) -> Result<
     let waiting = web.pool.call::<ListApprovals>(ListApprovalsParams::default()).await?;
     let call = waiting.iter().find(|call| call.id == order.on);
     let Some(call) = call.filter(|call| super::pages::call_hash(call) == order.what) else {
-        return Err(PageError::bad("this call does not wait any more, or it is not the one that you saw"));
+        return Err(PageError::bad("this call is no longer waiting, or it is not the one that you saw"));
     };
     let params = DecideParams { id: call.id.clone(), approve: order.act == "approve", reason };
-    web.pool.call::<DecideApproval>(params).await?;
+    web.pool.order::<DecideApproval>(params).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of where a form leads.
+    use super::*;
+
+    #[test]
+    fn a_form_leads_back_to_this_page_alone() {
+        for (path, own) in [
+            ("/", true),
+            ("/agents/a", true),
+            ("", false),
+            ("//x", false),
+            ("/\\x", false),
+            ("/\t/x", false),
+            ("http://x", false),
+        ] {
+            assert_eq!(is_own_path(path), own, "{path:?}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 use super::admission::{protect, refused};
 use super::state::Web;
 use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -10,12 +11,14 @@ pub(super) async fn admit(State(web): State<Web>, request: Request, next: Next) 
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut response = match web.admission.refuses(&method, &path, request.headers()) {
         Some(status) => refused(status),
+        None if path == "/open" && method != Method::GET => refused(StatusCode::METHOD_NOT_ALLOWED),
         None if path == "/open" => web.admission.open(request.uri().query().unwrap_or_default()),
         None => {
             web.seen();
             next.run(request).await
         }
     };
-    protect(response.headers_mut(), path.starts_with("/static/"));
+    let is_static = path.starts_with("/static/") && response.status().is_success();
+    protect(response.headers_mut(), is_static);
     response
 }

@@ -38,21 +38,37 @@ impl DaemonPool {
         asked.unwrap_or(Err(ClientError::Vanished { method: M::NAME }))
     }
 
-    /// The same, from a thread that may block.
+    /// Has something changed. On a connection of its own, and never twice: an order whose answer did not come may have been
+    /// carried out.
+    pub(super) async fn order<M: Method>(&self, params: M::Params) -> Result<M::Reply, ClientError>
+    where
+        M::Params: Send + 'static,
+        M::Reply: Send + 'static,
+    {
+        let address = self.address.clone();
+        let ordered = tokio::task::spawn_blocking(move || {
+            Connection::open(&address, Timeouts::all(PATIENCE))?.call::<M>(&params)
+        });
+        ordered.await.unwrap_or(Err(ClientError::Vanished { method: M::NAME }))
+    }
+
+    /// The same as [`DaemonPool::call`], from a thread that may block.
     pub(super) fn call_now<M: Method>(&self, params: &M::Params) -> Result<M::Reply, ClientError> {
         let kept = self.idle.lock().expect("no holder panics").pop();
         if let Some(mut connection) = kept {
             match connection.call::<M>(params) {
                 Err(error) if error.is_passing() => {}
                 answer => {
-                    self.keep(connection);
+                    if matches!(&answer, Ok(_) | Err(ClientError::Refused(_))) {
+                        self.keep(connection);
+                    }
                     return answer;
                 }
             }
         }
         let mut connection = Connection::open(&self.address, Timeouts::all(PATIENCE))?;
         let answer = connection.call::<M>(params);
-        if !matches!(&answer, Err(error) if error.is_passing()) {
+        if matches!(&answer, Ok(_) | Err(ClientError::Refused(_))) {
             self.keep(connection);
         }
         answer

@@ -76,7 +76,7 @@ pub(super) struct PageError {
 
 impl PageError {
     pub(super) fn bad(text: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, title: "That can't be asked", text: text.into() }
+        Self { status: StatusCode::BAD_REQUEST, title: "Invalid request", text: text.into() }
     }
 }
 
@@ -88,7 +88,7 @@ impl From<ClientError> for PageError {
                 Some(Code::NoSuchAgent | Code::NoSuchRun) => {
                     Self { status: StatusCode::NOT_FOUND, title: "There is no such thing", text }
                 }
-                _ => Self { status: StatusCode::BAD_REQUEST, title: "The daemon said no", text },
+                _ => Self { status: StatusCode::BAD_REQUEST, title: "The daemon refused", text },
             },
             ClientError::Protocol { .. } => {
                 let text = format!("{text}. Restart `bgagent ui`.");

@@ -110,15 +110,9 @@ pub(super) fn span(ms: i64) -> String {
     crate::render::millis(ms)
 }
 
-/// A word for a shell.
+/// A word from outside, for a command line that a person copies.
 pub(super) fn shell(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
-    let word = line(word);
-    if !word.is_empty() && word.chars().all(plain) {
-        word
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
+    crate::domain::shell_word(&line(word))
 }
 
 /// A text as a part of an address.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// Changes that come closer together are told as one.
-const PACE: Duration = Duration::from_millis(1000);
+const PACE: Duration = Duration::from_millis(2000);
 /// A sign of life, by which the script sees that the page is no longer fed.
 const TICK: Duration = Duration::from_secs(15);
 /// Streams at a time.

@@ -1,57 +1,108 @@
 //! Whose the other end of a connection is: on loopback, a port is open to every user of the machine.
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-/// The user of the other end, where the kernel tells (`/proc/net/tcp`, proc(5)). `None`: not known.
-pub(super) fn user_of(peer: SocketAddr, own: SocketAddr) -> Option<u32> {
-    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
-    user_in(&table, peer, own)
+/// Whose a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PeerOwner {
+    /// This user's.
+    User(u32),
+    /// Of none that the kernel knows: it is closed already.
+    Nobody,
+    /// This system does not tell.
+    Unknown,
 }
 
-/// From the table: its lines have the local and the remote address, the state, and the user in the eighth column.
+/// Whose the other end is, by the tables of the kernel (`/proc/net/tcp` and `tcp6`, proc(5)). A socket for IPv6 that reached an
+/// address of IPv4 stands in the second alone.
+pub(super) fn owner_of(peer: SocketAddr, own: SocketAddr) -> PeerOwner {
+    let tables: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .filter_map(|path| std::fs::read_to_string(path).ok())
+        .collect();
+    if tables.is_empty() {
+        return PeerOwner::Unknown;
+    }
+    tables.iter().find_map(|table| user_in(table, peer, own)).map_or(PeerOwner::Nobody, PeerOwner::User)
+}
+
+/// From a table: its lines have the local and the remote address, the state (01: established), and the user in the eighth
+/// column.
 fn user_in(table: &str, peer: SocketAddr, own: SocketAddr) -> Option<u32> {
-    let (local, remote) = (hex(peer)?, hex(own)?);
+    let ends = [hex(peer), hex(own)];
+    let mapped = [mapped(peer), mapped(own)];
     table.lines().skip(1).find_map(|line| {
         let columns: Vec<&str> = line.split_whitespace().collect();
-        let fits = columns.get(1) == Some(&local.as_str()) && columns.get(2) == Some(&remote.as_str());
-        if fits { columns.get(7)?.parse().ok() } else { None }
+        let [_, local, remote, state, ..] = &columns[..] else { return None };
+        let are = |ends: &[String; 2]| *local == ends[0] && *remote == ends[1];
+        if *state == "01" && (are(&ends) || are(&mapped)) { columns.get(7)?.parse().ok() } else { None }
     })
 }
 
-/// `0100007F:1F90`: the address as the kernel has it in memory, and the port.
-fn hex(address: SocketAddr) -> Option<String> {
-    match address {
-        SocketAddr::V4(address) => {
-            Some(format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port()))
-        }
-        SocketAddr::V6(_) => None,
+/// `0100007F:1F90`: the words of the address as they are in memory, and the port.
+fn hex(address: SocketAddr) -> String {
+    let words = |octets: &[u8]| -> String {
+        let words =
+            octets.chunks_exact(4).map(|word| u32::from_ne_bytes([word[0], word[1], word[2], word[3]]));
+        words.map(|word| format!("{word:08X}")).collect()
+    };
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => words(&ip.octets()),
+        IpAddr::V6(ip) => words(&ip.octets()),
+    };
+    format!("{ip}:{:04X}", address.port())
+}
+
+/// An address of IPv4 as a socket for IPv6 has it.
+fn mapped(address: SocketAddr) -> String {
+    match address.ip() {
+        IpAddr::V4(ip) => hex(SocketAddr::new(ip.to_ipv6_mapped().into(), address.port())),
+        IpAddr::V6(_) => hex(address),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    //! Tests of the table.
+    //! Tests of the tables.
     use super::*;
+    use std::net::{TcpListener, TcpStream};
 
     #[test]
     fn the_line_of_the_other_end_says_whose_it_is() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
+        let head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+        let table = format!(
+            "{head}\
              0: 0100007F:1F90 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 1\n\
-             1: 0100007F:C350 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1000        0 2\n";
+             1: 0100007F:C350 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1000        0 2\n\
+             2: 0100007F:C352 0100007F:1F90 06 00000000:00000000 00:00000000 00000000     0        0 0\n"
+        );
+        let mapped = format!(
+            "{head}\
+             0: 0000000000000000FFFF00000100007F:C353 0000000000000000FFFF00000100007F:1F90 01 0:0 0:0 0  1001 0 3\n"
+        );
         let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         if cfg!(target_endian = "little") {
-            assert_eq!(user_in(table, at(50_000), at(8080)), Some(1000));
-            assert_eq!(user_in(table, at(50_001), at(8080)), None);
+            assert_eq!(user_in(&table, at(50_000), at(8080)), Some(1000));
+            assert_eq!(user_in(&table, at(50_001), at(8080)), None);
+            assert_eq!(
+                user_in(&table, at(50_002), at(8080)),
+                None,
+                "it is closed, and then the table has user 0"
+            );
+            assert_eq!(user_in(&mapped, at(50_003), at(8080)), Some(1001), "by a socket for IPv6");
         }
     }
 
     #[test]
-    fn a_connection_of_ours_is_ours() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (server, peer) = listener.accept().unwrap();
-        if let Some(user) = user_of(peer, server.local_addr().unwrap()) {
-            assert_eq!(user, rustix::process::geteuid().as_raw());
+    fn connections_of_ours_are_ours_by_whichever_socket() {
+        let me = PeerOwner::User(rustix::process::geteuid().as_raw());
+        let v4 = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = v4.local_addr().expect("its address").port();
+        for reached in [format!("127.0.0.1:{port}"), format!("[::ffff:127.0.0.1]:{port}")] {
+            let Ok(client) = TcpStream::connect(&reached) else { continue };
+            let (server, peer) = v4.accept().expect("it comes");
+            let owner = owner_of(peer, server.local_addr().expect("its address"));
+            assert!(owner == me || owner == PeerOwner::Unknown, "{reached}: {owner:?}");
+            drop(client);
         }
-        drop(client);
     }
 }

@@ -3,7 +3,7 @@ use super::admission::Admission;
 use super::admit::admit;
 use super::ask::DaemonPool;
 use super::pages;
-use super::peer::user_of;
+use super::peer::{PeerOwner, owner_of};
 use super::state::{Web, WebState};
 use super::{act, live};
 use crate::client::Address;
@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,15 +51,15 @@ pub fn serve(
 ) -> io::Result<()> {
     if !options.listen.ip().is_loopback() || options.listen.is_ipv6() {
         let what = format!(
-            "{} is not an address of loopback (127.0.0.1): whoever reaches the page could read all; from another machine, use `ssh -L {1}:127.0.0.1:{1} HOST`",
+            "{} is not an address of loopback (127.0.0.1): anyone who reaches the page could read everything; from another machine, use `ssh -L {1}:127.0.0.1:{1} HOST`",
             options.listen.ip(),
             if options.listen.port() == 0 { 8080 } else { options.listen.port() },
         );
         return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
-        let listener = TcpListener::bind(options.listen).await?;
+    let served = runtime.block_on(async {
+        let (listener, second) = bind(options.listen).await?;
         let own = listener.local_addr()?;
         let admission = Admission::new(own.port());
         let web: Web = Arc::new(WebState::new(admission, DaemonPool::new(address), options.control));
@@ -78,12 +78,41 @@ pub fn serve(
         }
         another_link_for_each_line(links);
         tokio::select! {
-            () = accept(listener, router(web.clone()), own) => {}
+            () = accept(listener, second, router(web.clone())) => {}
             () = web.is_idle_for(IDLE) => {}
             () = ended() => {}
         }
         Ok(())
-    })
+    });
+    // a daemon that hangs keeps nobody from ending this
+    runtime.shutdown_background();
+    served
+}
+
+/// The port on both addresses of loopback: a browser that resolves `*.localhost` may try `::1` first, and whoever had the
+/// port there would be sent the link.
+async fn bind(wanted: SocketAddr) -> io::Result<(TcpListener, Option<TcpListener>)> {
+    const TRIES: usize = 20;
+    for _ in 0..TRIES {
+        let listener = TcpListener::bind(wanted).await?;
+        let port = listener.local_addr()?.port();
+        match TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await {
+            Ok(second) => return Ok((listener, Some(second))),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && wanted.port() == 0 => {}
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
+            // there is no IPv6 here
+            Err(_) => return Ok((listener, None)),
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
+}
+
+async fn next(listener: &TcpListener, second: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    let Some(second) = second else { return listener.accept().await };
+    tokio::select! {
+        came = listener.accept() => came,
+        came = second.accept() => came,
+    }
 }
 
 fn router(web: Web) -> Router {
@@ -95,11 +124,11 @@ fn router(web: Web) -> Router {
     router.fallback(super::frame::not_found).layer(admitted).with_state(web)
 }
 
-async fn accept(listener: TcpListener, router: Router, own: SocketAddr) {
+async fn accept(listener: TcpListener, second: Option<TcpListener>, router: Router) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let me = rustix::process::geteuid().as_raw();
     loop {
-        let Ok((stream, peer)) = listener.accept().await else {
+        let Ok((stream, peer)) = next(&listener, second.as_ref()).await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -107,9 +136,15 @@ async fn accept(listener: TcpListener, router: Router, own: SocketAddr) {
         let Ok(place) = places.clone().try_acquire_owned() else { continue };
         let router = router.clone();
         tokio::spawn(async move {
-            let theirs = tokio::task::spawn_blocking(move || user_of(peer, own)).await.ok().flatten();
+            let Ok(own) = stream.local_addr() else { return };
+            let owner = tokio::task::spawn_blocking(move || owner_of(peer, own)).await;
             // root sees everything anyway
-            if theirs.is_none_or(|user| user == me || user == 0) {
+            let is_let_in = match owner {
+                Ok(PeerOwner::User(user)) => user == me || user == 0,
+                Ok(PeerOwner::Unknown) => true,
+                Ok(PeerOwner::Nobody) | Err(_) => false,
+            };
+            if is_let_in {
                 talk(stream, router).await;
             }
             drop(place);
@@ -175,8 +210,8 @@ fn open_in_browser(url: &str, state_dir: &std::path::Path) {
     let Ok(mut child) = started else { return };
     let _ = std::thread::Builder::new().name("opener".into()).spawn(move || {
         let _ = child.wait();
-        // the browser reads it after its starter has ended
-        std::thread::sleep(Duration::from_secs(10));
+        // the browser reads it after its starter has ended, at its leisure
+        std::thread::sleep(Duration::from_secs(60));
         drop(file);
     });
 }

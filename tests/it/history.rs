@@ -61,6 +61,28 @@ fn slots_are_listed_by_agent_and_time_in_pages() {
         rows.iter().map(|row| (row["agent_id"].clone(), row["first"].clone())).collect::<Vec<_>>()
     };
     assert_eq!(keys(&paged), keys(list(&whole)));
+    let newest =
+        daemon.call("list_slots", json!({"agents": ["good"], "to": to, "newest_first": true, "limit": 2}));
+    let backwards: Vec<Value> =
+        list(&whole).iter().filter(|slot| slot["agent_id"] == "good").rev().take(2).cloned().collect();
+    assert_eq!(keys(list(&newest)), keys(&backwards));
+    let error = daemon
+        .client()
+        .try_call("list_slots", json!({"newest_first": true, "merge_secs": 60}))
+        .expect_err("a page is either");
+    assert!(error["message"].as_str().unwrap_or_default().contains("newest_first"), "{error}");
+    // merged, each agent is whole, and no slot is lost between two pages
+    let slots = |rows: &[Value]| rows.iter().map(|row| row["count"].as_u64().unwrap_or(1)).sum::<u64>();
+    let (mut merged, mut after) = (Vec::new(), Value::Null);
+    loop {
+        let params = json!({"to": to, "limit": 1, "merge_secs": 3600, "after": after});
+        let page = daemon.call("list_slots", params);
+        let Some(last) = list(&page).last() else { break };
+        after = json!({"agent_id": last["agent_id"], "first": last["first"]});
+        merged.extend(list(&page).clone());
+    }
+    assert!(merged.len() < list(&whole).len(), "{merged:?}");
+    assert_eq!(slots(&merged), slots(list(&whole)));
     let ahead =
         daemon.call("list_slots", json!({"from": "2001-01-01T00:00:00Z", "to": "2001-01-02T00:00:00Z"}));
     assert_eq!(ahead, json!([]));

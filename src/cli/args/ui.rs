@@ -9,7 +9,7 @@ pub struct UiArgs {
     /// Where it listens: an address of loopback, with a port; 0: any that is free
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
-    /// Hand it to the browser
+    /// Open it in the browser
     #[arg(long)]
     pub open: bool,
     /// Let it act: start, pause, resume, cancel, approve, acknowledge

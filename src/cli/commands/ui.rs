@@ -16,7 +16,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &UiArgs) -> Result<Outcome, Failu
         let text = if json {
             format!("{}\n", serde_json::json!({"url": own, "plain_url": plain}))
         } else {
-            format!("{own}\n{plain}   for a browser that knows no *.localhost\n")
+            format!("{own}\n{plain}   for a browser that does not resolve *.localhost\n")
         };
         let mut out = std::io::stdout().lock();
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -25,7 +25,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &UiArgs) -> Result<Outcome, Failu
         let rights = if args.control {
             "it can start, pause, stop and approve"
         } else {
-            "it only looks; --control lets it act"
+            "read-only; --control lets it act"
         };
         app.note(&format!(
             "the link works once, within two minutes; Enter prints another, Ctrl-C ends the page; {rights}"

@@ -45,7 +45,11 @@ fn add(found: &mut FolderFiles, folder: &Path, name: &str) -> io::Result<()> {
         Ok(_) => return Ok(()),
         // gone since the folder was read
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
+        // one entry that can't be looked at closes no folder
+        Err(_) => {
+            found.unreadable += 1;
+            return Ok(());
+        }
     };
     let nanos = i128::from(about.mtime()) * 1_000_000_000 + i128::from(about.mtime_nsec());
     let Some(path) = path.to_str() else {

@@ -276,7 +276,10 @@ impl Inboxes {
         if gone.is_empty() && back.is_empty() {
             return;
         }
-        let fact = Fact::FilesLeft { agent: agent.clone(), gone: gone.clone(), back: back.clone() };
+        let Some(inbox) = self.agents.get(agent) else { return };
+        let marked =
+            back.iter().filter_map(|path| Some((path.clone(), inbox.sighting.mark_of(path)?))).collect();
+        let fact = Fact::FilesLeft { agent: agent.clone(), gone: gone.clone(), back: marked };
         match store.commit(vec![Entry { at: clock::now().wall, fact }]).await {
             Ok(_) => {
                 let now = self.began.elapsed();
@@ -297,7 +300,7 @@ impl Inboxes {
             Ok(found) if found.unreadable > 0 => {
                 let files = counted(found.unreadable, "file");
                 Some(format!(
-                    "{files} in {folder} can't be taken: a path that is no UTF-8 can't be handed on"
+                    "{files} in {folder} can't be taken: the path is not UTF-8, or the file can't be looked at"
                 ))
             }
             Ok(_) => None,

@@ -98,6 +98,11 @@ impl Sighting {
         }
     }
 
+    /// By what a file with an outcome is known.
+    pub(super) fn mark_of(&self, path: &str) -> Option<String> {
+        self.arrived.get(path).map(|known| known.mark.clone())
+    }
+
     /// These have their outcome, on record.
     pub(super) fn taken(&mut self, files: &[FoundFile]) {
         for file in files {

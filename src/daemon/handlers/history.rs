@@ -5,8 +5,10 @@ use crate::daemon::services::{Encoded, Services};
 use crate::daemon::views::{self, approvals::Circumstances};
 use crate::domain::{AgentId, RunStatus, Trigger, glob};
 use crate::protocol::*;
-use crate::store::{LedgerEntry, RunFilter};
+use crate::store::{LedgerEntry, LedgerPage, Reader, RunFilter, StoreError};
 use jiff::{SignedDuration, Timestamp};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// Rows of one answer, at the most.
 const MOST_ROWS: usize = 10_000;
@@ -60,51 +62,97 @@ pub(super) async fn list_slots(services: &Services, params: ListSlotsParams) -> 
     if from > to {
         return Err(invalid(format!("`from` ({from}) is after `to` ({to})")));
     }
+    if params.newest_first && (params.after.is_some() || params.merge_secs.is_some()) {
+        return Err(invalid("`newest_first` goes neither with `after` nor with `merge_secs`"));
+    }
     let mut agents = match named(services, &params.agents).await? {
         Some(agents) if agents.is_empty() => everyone(services).await?,
-        Some(agents) => {
-            for agent in &agents {
-                known_agent(services, agent.as_str()).await?;
-            }
-            agents
-        }
+        Some(agents) => agents,
         None => Vec::new(),
     };
     agents.sort();
-    let limit = most(params.limit, 1000);
-    let after = params.after;
-    let merge =
-        params.merge_secs.map(|secs| SignedDuration::from_secs(i64::try_from(secs).unwrap_or(i64::MAX)));
-    let read = services.store.read(move |reader| {
+    let patterns = params.agents.clone();
+    let pages = LedgerPages {
+        range: (from, to),
+        limit: most(params.limit, 1000),
+        after: params.after,
+        merge: params
+            .merge_secs
+            .map(|secs| SignedDuration::from_secs(i64::try_from(secs).unwrap_or(i64::MAX))),
+        newest_first: params.newest_first,
+    };
+    let found = services.store.read(move |reader| pages.read(reader, agents)).await.map_err(store_error)?;
+    if found.is_empty() {
+        // what an agent that was removed has left is shown; a name that nobody ever had is a slip
+        for name in patterns.iter().filter(|name| !is_pattern(name)) {
+            known_agent(services, name).await?;
+        }
+    }
+    value(found.into_iter().map(views::slots::record).collect::<Vec<_>>())
+}
+
+/// Which records of which agents.
+struct LedgerPages {
+    range: (Timestamp, Timestamp),
+    limit: usize,
+    after: Option<SlotPosition>,
+    merge: Option<SignedDuration>,
+    newest_first: bool,
+}
+
+impl LedgerPages {
+    fn read(&self, reader: &Reader, agents: Vec<AgentId>) -> Result<Vec<LedgerEntry>, StoreError> {
         let mut found = Vec::new();
         for agent in agents {
-            let begun = match &after {
-                Some(after) if agent.as_str() < after.agent_id.as_str() => continue,
-                Some(after) if agent.as_str() == after.agent_id => Some(after.first),
+            let is_next = |after: &SlotPosition| agent.as_str() > after.agent_id.as_str();
+            let begun = match &self.after {
+                Some(after) if agent.as_str() == after.agent_id && self.merge.is_none() => Some(after.first),
+                Some(after) if !is_next(after) => continue,
                 _ => None,
             };
-            let most = if merge.is_some() { MOST_MERGED } else { limit - found.len() };
-            let mut records = reader.ledger_between(&agent, (from, to), begun, most)?;
-            if let Some(within) = merge {
-                records = merged(records, within);
-                records.truncate(limit - found.len());
+            match self.merge {
+                Some(within) => found.extend(self.merged(reader, &agent, within)?),
+                None => {
+                    let left = self.limit - found.len();
+                    let page = match self.newest_first {
+                        true => LedgerPage::Newest(left),
+                        false => LedgerPage::After(begun, left),
+                    };
+                    found.extend(reader.ledger_between(&agent, self.range, page)?);
+                }
             }
-            found.extend(records);
-            if found.len() >= limit {
+            if found.len() >= self.limit {
                 break;
             }
         }
         Ok(found)
-    });
-    value(read.await.map_err(store_error)?.into_iter().map(views::slots::record).collect::<Vec<_>>())
+    }
+
+    /// All of an agent, merged as they are read.
+    fn merged(
+        &self,
+        reader: &Reader,
+        agent: &AgentId,
+        within: SignedDuration,
+    ) -> Result<Vec<LedgerEntry>, StoreError> {
+        let (mut kept, mut after) = (Vec::new(), None);
+        loop {
+            let page = reader.ledger_between(agent, self.range, LedgerPage::After(after, READ_AT_ONCE))?;
+            let is_last = page.len() < READ_AT_ONCE;
+            after = page.last().map(|entry| entry.row.first);
+            merge_into(&mut kept, page, within);
+            if is_last {
+                return Ok(kept);
+            }
+        }
+    }
 }
 
-/// Records that are looked at of one agent where they are merged.
-const MOST_MERGED: usize = 100_000;
+/// Records of one agent that are read at once where they are merged.
+const READ_AT_ONCE: usize = 20_000;
 
 /// Neighbours that look alike become one, if they begin within so long of the first of them.
-fn merged(records: Vec<LedgerEntry>, within: SignedDuration) -> Vec<LedgerEntry> {
-    let mut kept: Vec<LedgerEntry> = Vec::new();
+fn merge_into(kept: &mut Vec<LedgerEntry>, records: Vec<LedgerEntry>, within: SignedDuration) {
     for next in records {
         let alike = |last: &&mut LedgerEntry| {
             last.row.verdict == next.row.verdict
@@ -126,16 +174,24 @@ fn merged(records: Vec<LedgerEntry>, within: SignedDuration) -> Vec<LedgerEntry>
             None => kept.push(next),
         }
     }
-    kept
 }
 
 pub(super) async fn list_approvals(services: &Services, params: ListApprovalsParams) -> Encoded {
     let read = services.store.read(move |reader| {
-        let mut waiting = Vec::new();
-        for record in reader.approvals()? {
-            let steps = reader.steps(record.run)?;
-            waiting.push((record, Circumstances::read_before(&steps)));
+        let records = reader.approvals()?;
+        let mut outside = HashMap::new();
+        for record in &records {
+            if let Entry::Vacant(place) = outside.entry(record.run) {
+                place.insert(reader.read_from_outside(record.run)?);
+            }
         }
+        let waiting: Vec<_> = records
+            .into_iter()
+            .map(|record| {
+                let read_before = outside.get(&record.run).cloned().unwrap_or_default();
+                (record, read_before)
+            })
+            .collect();
         let decided = if params.all { reader.decided_approvals(DECIDED)? } else { Vec::new() };
         Ok((waiting, decided))
     });

@@ -1,7 +1,7 @@
 //! Tool calls that need a person, as the wire has them.
-use crate::domain::{AgentId, ApprovalRecord, ApprovalWanted, Effect, RunId, Step};
+use crate::domain::{AgentId, ApprovalRecord, ApprovalWanted, Effect, RunId};
 use crate::protocol::ApprovalView;
-use crate::store::{DecidedApproval, StepRow};
+use crate::store::DecidedApproval;
 use jiff::Timestamp;
 
 /// What is known of a call that waits beside its record.
@@ -14,25 +14,6 @@ pub(in crate::daemon) struct Circumstances {
     pub(in crate::daemon) untrusted: bool,
     /// By which tools it has.
     pub(in crate::daemon) read_before: Vec<String>,
-}
-
-impl Circumstances {
-    /// What the journal of the run says of data from outside.
-    pub(in crate::daemon) fn read_before(steps: &[StepRow]) -> (bool, Vec<String>) {
-        let mut by = Vec::new();
-        let mut any = false;
-        for row in steps {
-            match &row.step {
-                Step::Begun { untrusted: true, .. } => any = true,
-                Step::Called { untrusted: true, .. } => {
-                    any = true;
-                    by.extend(row.tool.clone().filter(|tool| !by.contains(tool)));
-                }
-                _ => {}
-            }
-        }
-        (any, by)
-    }
 }
 
 /// What is asked of a person.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::Instant;
 
 /// How long the body of a request may take.
@@ -26,6 +26,12 @@ const RECORD: Duration = Duration::from_secs(15);
 const SECRET: Duration = Duration::from_secs(10);
 /// …and for how long it is used then: a program that gives it is not asked by whoever sends something.
 const SECRET_HOLDS: Duration = Duration::from_secs(60);
+/// That there is none holds for less long: it may be mended any moment.
+const NO_SECRET_HOLDS: Duration = Duration::from_secs(5);
+/// Deliveries that wait to be recorded, at the most.
+const RECORDING: usize = 64;
+/// JSON that is nested deeper stays a text: what wraps it must be readable again.
+const DEEPEST: usize = 64;
 
 /// Answers deliveries.
 pub(super) struct Receiver {
@@ -36,11 +42,13 @@ pub(super) struct Receiver {
     pace: Mutex<DeliveryPace>,
     /// Each webhook records one delivery after the other: so one that comes twice at once is recorded once.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
-    secrets: tokio::sync::Mutex<HashMap<String, HeldSecret>>,
+    secrets: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<HeldSecret>>>>>,
+    /// Places of deliveries that are being recorded: while nothing can be, no more than these are kept.
+    recording: Arc<Semaphore>,
 }
 
-/// A secret, where it was found, and when.
-type HeldSecret = (SecretRef, Instant, Arc<Secret>);
+/// A secret, or why there is none; where it was looked for, and when.
+type HeldSecret = (SecretRef, Instant, Result<Arc<Secret>, String>);
 
 /// A refusal: its status, and a sentence for whoever sends.
 type Refused = (StatusCode, String);
@@ -54,7 +62,8 @@ impl Receiver {
             began: Instant::now(),
             pace: Mutex::default(),
             turns: Mutex::default(),
-            secrets: tokio::sync::Mutex::default(),
+            secrets: Mutex::default(),
+            recording: Arc::new(Semaphore::new(RECORDING)),
         }
     }
 
@@ -78,7 +87,10 @@ impl Receiver {
         // also of one that is refused: whoever still writes would not read why
         let body = read(body, hook.is_ok()).await;
         let (hook, body) = (hook?, body?);
-        let signed = self.check(name, &hook, &head.headers, &body).await?;
+        let signed = self.check(name, &hook, &head.headers, &body).await;
+        let is_unsigned = matches!(&signed, Err((StatusCode::UNAUTHORIZED, _)));
+        self.in_pace(name, !is_unsigned)?;
+        let signed = signed?;
         let delivery = WebhookReceived {
             webhook: name.to_owned(),
             delivery: signed.id.clone(),
@@ -96,10 +108,16 @@ impl Receiver {
         if method != Method::POST {
             return Err((StatusCode::METHOD_NOT_ALLOWED, "a webhook is delivered by POST".into()));
         }
-        if !self.pace.lock().expect("no holder panics").allows(name, self.began.elapsed()) {
-            return Err((StatusCode::TOO_MANY_REQUESTS, "too many deliveries; send it again later".into()));
-        }
         Ok(hook)
+    }
+
+    /// Those that are signed and those that are not have a pace each: strangers take nothing from the sender.
+    fn in_pace(&self, name: &str, is_signed: bool) -> Result<(), Refused> {
+        let of = if is_signed { name.to_owned() } else { format!("{name}/unsigned") };
+        if self.pace.lock().expect("no holder panics").allows(&of, self.began.elapsed()) {
+            return Ok(());
+        }
+        Err((StatusCode::TOO_MANY_REQUESTS, "too many deliveries; send it again later".into()))
     }
 
     async fn check(
@@ -124,17 +142,20 @@ impl Receiver {
         })
     }
 
-    async fn secret(&self, name: &str, reference: &SecretRef) -> Result<Arc<Secret>, secret::SecretError> {
-        let mut held = self.secrets.lock().await;
-        if let Some((of, since, secret)) = held.get(name)
-            && of == reference
-            && since.elapsed() < SECRET_HOLDS
-        {
-            return Ok(secret.clone());
+    /// Each webhook by itself: a program that hangs keeps no other waiting.
+    async fn secret(&self, name: &str, reference: &SecretRef) -> Result<Arc<Secret>, String> {
+        let place =
+            self.secrets.lock().expect("no holder panics").entry(name.to_owned()).or_default().clone();
+        let mut held = place.lock().await;
+        if let Some((of, since, found)) = held.as_ref() {
+            let holds = if found.is_ok() { SECRET_HOLDS } else { NO_SECRET_HOLDS };
+            if of == reference && since.elapsed() < holds {
+                return found.clone();
+            }
         }
-        let secret = Arc::new(secret::resolve(reference, SECRET).await?);
-        held.insert(name.to_owned(), (reference.clone(), Instant::now(), secret.clone()));
-        Ok(secret)
+        let found = secret::resolve(reference, SECRET).await.map(Arc::new).map_err(|error| error.to_string());
+        *held = Some((reference.clone(), Instant::now(), found.clone()));
+        found
     }
 
     /// Has it recorded with what comes of it. It is on record, or it will be, also where whoever sent it has gone.
@@ -143,7 +164,10 @@ impl Receiver {
         let turn =
             self.turns.lock().expect("no holder panics").entry(delivery.webhook.clone()).or_default().clone();
         let (store, inbox) = (self.store.clone(), self.handle.inbox.clone());
+        let place = self.recording.clone().try_acquire_owned();
+        let place = place.map_err(|_| later("many wait to be recorded"))?;
         let recording = tokio::spawn(async move {
+            let _place = place;
             let _turn = turn.lock_owned().await;
             let (webhook, id) = (delivery.webhook.clone(), delivery.delivery.clone());
             let known = store.read(move |reader| reader.was_delivered(&webhook, &id)).await;
@@ -192,8 +216,17 @@ async fn read(body: Incoming, is_kept: bool) -> Result<Vec<u8>, Refused> {
 /// A body as JSON, or as a text where it is none.
 fn value_of(body: &[u8]) -> Result<Value, Refused> {
     let text = std::str::from_utf8(body)
-        .map_err(|_| (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body is no UTF-8".to_owned()))?;
-    Ok(serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())))
+        .map_err(|_| (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body is not UTF-8".to_owned()))?;
+    let value = serde_json::from_str(text).ok().filter(|value| depth(value) <= DEEPEST);
+    Ok(value.unwrap_or_else(|| Value::String(text.to_owned())))
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 fn said(status: StatusCode, what: &Value) -> Response<Full<Bytes>> {
@@ -211,4 +244,24 @@ fn said(status: StatusCode, what: &Value) -> Response<Full<Bytes>> {
         _ => {}
     }
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of bodies.
+    use super::*;
+
+    #[test]
+    fn what_is_nested_too_deeply_to_be_read_again_stays_a_text() {
+        let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        for (text, is_text) in
+            [(nested(64), false), (nested(65), true), (nested(126), true), (nested(500), true)]
+        {
+            let value = value_of(text.as_bytes()).expect("UTF-8");
+            assert_eq!(value.is_string(), is_text, "{}", text.len());
+            let wrapped = serde_json::json!({"payload": {"body": value}}).to_string();
+            assert!(serde_json::from_str::<Value>(&wrapped).is_ok(), "{}", text.len());
+        }
+        assert_eq!(value_of(b"\xff").map_err(|(status, _)| status), Err(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+    }
 }

@@ -37,8 +37,8 @@ pub(super) enum Unsigned {
     /// Nobody who has the secret has signed it.
     #[error("the signature does not fit")]
     Signature,
-    /// The secret of the configuration is none.
-    #[error("the secret begins with whsec_, and what follows is no base64")]
+    /// The secret of the configuration can't be one.
+    #[error("the secret is empty, or begins with whsec_ and what follows is not base64")]
     Secret,
 }
 
@@ -110,6 +110,10 @@ fn key_of(secret: &str) -> Result<Vec<u8>, Unsigned> {
 }
 
 fn mac_of(key: &[u8]) -> Result<Hmac<Sha256>, Unsigned> {
+    // by an empty key anyone can sign
+    if key.is_empty() {
+        return Err(Unsigned::Secret);
+    }
     Hmac::<Sha256>::new_from_slice(key).map_err(|_| Unsigned::Secret)
 }
 
@@ -158,6 +162,22 @@ mod tests {
     fn standard(id: &str, sent: &str, signature: &str, now: i64) -> Result<Signed, Unsigned> {
         let headers = [("webhook-id", id), ("webhook-timestamp", sent), ("webhook-signature", signature)];
         checked(HookScheme::Standard, SECRET, &headers, r#"{"test": 2432232314}"#, now)
+    }
+
+    #[test]
+    fn an_empty_key_signs_nothing() {
+        let headers = [
+            ("webhook-id", "m"),
+            ("webhook-timestamp", "1"),
+            ("webhook-signature", "v1,AAAA"),
+            ("x-hub-signature-256", "sha256=00"),
+            ("x-github-delivery", "d"),
+        ];
+        for (scheme, secret) in
+            [(HookScheme::Standard, "whsec_"), (HookScheme::Standard, " "), (HookScheme::Github, "")]
+        {
+            assert_eq!(checked(scheme, secret, &headers, "{}", 1), Err(Unsigned::Secret), "{secret:?}");
+        }
     }
 
     #[test]

@@ -146,9 +146,11 @@ impl TraceExporter {
         let after = *cursor;
         let page =
             self.store.read(move |reader| reader.events_after(after, &of_types(ENDS_OF_RUNS), ENDS)).await?;
-        let ended =
-            page.events.iter().filter_map(|event| event.event()?.ended_run().map(|(_, run)| run.run_id));
-        for run in ended.collect::<Vec<_>>() {
+        let ended = page
+            .events
+            .iter()
+            .filter_map(|event| Some((event.seq, event.event()?.ended_run().map(|(_, run)| run.run_id)?)));
+        for (seq, run) in ended.collect::<Vec<_>>() {
             let events = self.events_of(run).await?;
             let fleet = fleet.borrow().clone();
             let telling = Telling { models: &fleet.models, content: self.content };
@@ -161,6 +163,8 @@ impl TraceExporter {
                 standing.waiting = standing.waiting.saturating_sub(without_place as u64);
                 standing.dropped += (left_out + without_place) as u64;
             });
+            // a read that fails later repeats nothing of it
+            *cursor = seq;
         }
         *cursor = page.cursor;
         Ok(page.at_end)

@@ -41,7 +41,7 @@ fn indented(mut line: Line<'static>) -> Line<'static> {
 }
 
 fn gone() -> Vec<Line<'static>> {
-    vec![toned("it is over; Esc leads back", Tone::Dim)]
+    vec![toned("it has ended; Esc goes back", Tone::Dim)]
 }
 
 /// An agent: why it does not work, the end of its output, and then all that `status` says.

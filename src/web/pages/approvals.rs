@@ -1,7 +1,8 @@
 //! Calls that need a person: those that wait, whole, and those that were decided.
 use crate::protocol::*;
+use crate::render::plain_lines;
 use crate::web::frame::{Frame, Page, html};
-use crate::web::html::{Moment, When, block, line};
+use crate::web::html::{Moment, When, line};
 use crate::web::state::Web;
 use askama::Template;
 use axum::extract::State;
@@ -79,10 +80,13 @@ impl CallRow {
     }
 }
 
+/// Whole, whatever its length: a decision is about all of it.
 fn spelled(value: &Value) -> String {
     match value {
-        Value::String(text) => block(text),
-        Value::Object(_) | Value::Array(_) => block(&serde_json::to_string_pretty(value).unwrap_or_default()),
+        Value::String(text) => plain_lines(text),
+        Value::Object(_) | Value::Array(_) => {
+            plain_lines(&serde_json::to_string_pretty(value).unwrap_or_default())
+        }
         other => other.to_string(),
     }
 }

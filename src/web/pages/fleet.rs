@@ -8,8 +8,12 @@ use crate::web::strip::{Strip, strip};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 
-/// Records that are drawn of one answer.
+/// Records and runs of one answer.
 const RECORDS: u64 = 10_000;
+/// Answers that one picture takes, at the most.
+const ANSWERS: usize = 50;
+/// How long events are waited for.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// The fleet, as a page needs it.
 pub(super) struct WholeFleet {
@@ -46,19 +50,33 @@ pub(super) async fn strips(
         from: Some(from),
         to: Some(to),
         limit: Some(RECORDS),
-        after: None,
-        merge_secs: u64::try_from(per).ok().filter(|per| *per > 1),
+        merge_secs: Some(u64::try_from(per).unwrap_or(0)),
+        ..ListSlotsParams::default()
     };
     let runs = ListRunsParams {
         agents: agents.clone(),
-        since: Some(from),
-        until: Some(to),
         limit: Some(RECORDS),
-        triggers: vec!["manual".into(), "event".into()],
         brief: true,
         ..ListRunsParams::default()
     };
-    let (slots, runs) = tokio::try_join!(pool.call::<ListSlots>(slots), pool.call::<ListRuns>(runs))?;
+    // runs of no slot
+    let apart = ListRunsParams {
+        since: Some(from),
+        until: Some(to),
+        triggers: vec!["manual".into(), "event".into()],
+        ..runs.clone()
+    };
+    // and those that began before the picture does, and go on
+    let in_flight = ListRunsParams {
+        until: Some(from),
+        statuses: ["running", "retrying", "waiting_approval"].map(str::to_owned).into(),
+        ..runs
+    };
+    let (slots, runs, in_flight) =
+        tokio::try_join!(all_slots(pool, slots), async { Ok(pool.call::<ListRuns>(apart).await?) }, async {
+            Ok(pool.call::<ListRuns>(in_flight).await?)
+        },)?;
+    let runs = runs.into_iter().chain(in_flight);
     let mut by_agent: HashMap<String, (Vec<SlotRecordView>, Vec<RunView>)> =
         agents.into_iter().map(|agent| (agent, Default::default())).collect();
     for slot in slots {
@@ -71,6 +89,22 @@ pub(super) async fn strips(
         .into_iter()
         .map(|(agent, (slots, runs))| (agent, strip(&slots, &runs, (from, to), now)))
         .collect())
+}
+
+/// Page by page, agent by agent.
+async fn all_slots(pool: &DaemonPool, mut params: ListSlotsParams) -> Result<Vec<SlotRecordView>, PageError> {
+    let mut all: Vec<SlotRecordView> = Vec::new();
+    for _ in 0..ANSWERS {
+        let page = pool.call::<ListSlots>(params.clone()).await?;
+        let is_last = (page.len() as u64) < RECORDS;
+        params.after =
+            page.last().map(|last| SlotPosition { agent_id: last.agent_id.to_string(), first: last.first });
+        all.extend(page);
+        if is_last {
+            break;
+        }
+    }
+    Ok(all)
 }
 
 /// A time in which no daemon ran.
@@ -90,19 +124,19 @@ pub(super) async fn away(pool: &DaemonPool, since: Timestamp) -> Vec<Away> {
             follow: false,
             ..StreamParams::default()
         };
-        let Ok(mut follow) = Follow::start(
-            address,
-            Timeouts::all(std::time::Duration::from_secs(10)),
-            Backoff::default(),
-            params,
-            None,
-        ) else {
+        let Ok(mut follow) =
+            Follow::start(address, Timeouts::all(PATIENCE), Backoff::default(), params, None)
+        else {
             return Vec::new();
         };
+        let deadline = std::time::Instant::now() + PATIENCE;
         let mut all = Vec::new();
-        while let Ok(Followed::Event(event)) =
-            follow.next(Some(std::time::Instant::now() + std::time::Duration::from_secs(10)))
-        {
+        loop {
+            let event = match follow.next(Some(deadline)) {
+                Ok(Followed::Event(event)) => event,
+                Ok(Followed::End | Followed::Deadline) | Err(_) => break,
+                Ok(_) => continue,
+            };
             let Some(event) = event.decode().ok().and_then(|logged| logged.event()) else { continue };
             if let Payload::DaemonStarted(started) = event.payload
                 && let Some(down) = started.down_since

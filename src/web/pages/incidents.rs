@@ -1,5 +1,5 @@
 //! Incidents: open, acknowledged, ended.
-use crate::domain::{Severity, counted};
+use crate::domain::{IncidentRecord, Severity, counted};
 use crate::protocol::*;
 use crate::web::frame::{Frame, Page, html};
 use crate::web::html::{Moment, When, anchor, line, shell};
@@ -22,7 +22,11 @@ struct IncidentRow {
     class: &'static str,
     mark: &'static str,
     agent: String,
+    /// No agent has seen it.
+    of_daemon: bool,
     key: String,
+    /// As the daemon knows it, for the form.
+    raw_key: String,
     command: String,
     title: String,
     outside: bool,
@@ -48,8 +52,10 @@ fn row(one: &IncidentView, moment: &Moment) -> IncidentRow {
         class,
         mark,
         agent: one.agent_id.to_string(),
+        of_daemon: one.agent_id == IncidentRecord::of_daemon(),
         key: line(&one.key),
-        command: format!("bgagent incidents ack {} --agent {}", shell(&one.key), one.agent_id),
+        raw_key: one.key.clone(),
+        command: format!("bgagent incidents ack --agent {} -- {}", one.agent_id, shell(&one.key)),
         title: line(&one.title),
         outside: one.untrusted,
         since: moment.when(one.since),

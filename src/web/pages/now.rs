@@ -269,7 +269,7 @@ fn need_row(need: &Need, fleet: &WholeFleet, strips: &HashMap<String, Strip>, mo
         NeedKind::Incident { agent, key } => {
             row.key = format!("incident:{agent}:{key}");
             row.href = format!("/incidents#{}", anchor(agent.as_str(), key));
-            row.command = Some(format!("bgagent incidents ack {}", shell(key)));
+            row.command = Some(format!("bgagent incidents ack --agent {agent} -- {}", shell(key)));
             let incident = fleet.incidents.iter().find(|one| one.agent_id == *agent && one.key == *key);
             row.finding = incident
                 .and_then(|one| one.finding.as_ref())

@@ -135,6 +135,7 @@ struct RunPage {
     costs: Vec<CostRow>,
     output: String,
     output_cut: bool,
+    output_more: bool,
     is_over: bool,
 }
 
@@ -150,8 +151,9 @@ pub(in crate::web) async fn run(
     };
     let params = GetRunParams { run_id: id, brief: true, steps_after: after, steps_limit: Some(STEPS + 1) };
     let mut detail = web.pool.call::<GetRun>(params).await?;
-    let output = OutputParams { run_id: Some(detail.run.run_id.to_string()), ..OutputParams::default() };
-    let output = web.pool.call::<GetRunOutput>(output).await?;
+    let output = web.pool.call::<GetRunOutput>(params_of(&detail.run)).await?;
+    let more = OutputParams { after: Some(output.position), ..params_of(&detail.run) };
+    let has_more = !web.pool.call::<GetRunOutput>(more).await?.chunks.is_empty();
     let run = &detail.run;
     let title = format!("{} {}", run.agent_id, run.run_id.short());
     let (frame, _) = Frame::of(&web, "runs", &title).await?;
@@ -174,16 +176,21 @@ pub(in crate::web) async fn run(
             .map(|text| block(text.trim()))
             .unwrap_or_default(),
         steps: rows(&detail.steps, &moment),
-        first: after.map_or(0, |after| after + 1),
+        first: after.map_or(0, |after| after.saturating_add(1)),
         later,
         costs: costs(&detail.steps),
         output: block(&text),
         output_cut: output.dropped_bytes > 0,
+        output_more: has_more,
         is_over: run.status.is_final(),
         run: RunLine::of(run, &moment),
         frame,
     };
     Ok(html(&page))
+}
+
+fn params_of(run: &RunView) -> OutputParams {
+    OutputParams { run_id: Some(run.run_id.to_string()), ..OutputParams::default() }
 }
 
 fn facts(run: &RunView, moment: &Moment) -> Vec<(&'static str, String)> {

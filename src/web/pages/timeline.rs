@@ -57,10 +57,9 @@ fn range(
         .find(|(word, _)| *word == wanted)
         .ok_or_else(|| PageError::bad(format!("`range` is 1h, 6h, 24h or 7d, not {}", line(wanted))))?;
     let to = match query.get("end").filter(|end| !end.is_empty()) {
-        Some(end) => end
-            .parse::<Timestamp>()
-            .map_err(|_| PageError::bad("`end` is a time as RFC 3339 has it"))?
-            .min(now),
+        Some(end) => {
+            end.parse::<Timestamp>().map_err(|_| PageError::bad("`end` must be an RFC 3339 time"))?.min(now)
+        }
         None => now,
     };
     let from = to
@@ -196,7 +195,7 @@ pub(in crate::web) async fn slots(
     let moment = Moment::new();
     let (range, (from, to)) = range(&query, moment.now)?;
     let at = match query.get("at").map(|at| at.parse::<Timestamp>()) {
-        Some(Err(_)) => return Err(PageError::bad("`at` is a time as RFC 3339 has it")),
+        Some(Err(_)) => return Err(PageError::bad("`at` must be an RFC 3339 time")),
         Some(Ok(at)) => Some(at),
         None => None,
     };
@@ -207,11 +206,11 @@ pub(in crate::web) async fn slots(
         agents: vec![id.clone()],
         from: Some(from),
         to: Some(to),
-        limit: Some(10_000),
+        limit: Some(RECORDS + 1),
+        newest_first: true,
         ..ListSlotsParams::default()
     };
     let mut records = web.pool.call::<ListSlots>(params).await?;
-    records.reverse();
     let more = records.len() as u64 > RECORDS;
     records.truncate(RECORDS as usize);
     let strip =

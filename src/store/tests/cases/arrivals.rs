@@ -33,7 +33,7 @@ async fn a_file_is_remembered_with_its_outcome_until_it_has_long_been_gone() {
     let left = |gone: &[&str], back: &[&str]| Fact::FilesLeft {
         agent: id("a"),
         gone: gone.iter().map(|path| (*path).to_owned()).collect(),
-        back: back.iter().map(|path| (*path).to_owned()).collect(),
+        back: back.iter().map(|path| ((*path).to_owned(), "m2".to_owned())).collect(),
     };
     store.commit(vec![entry(3, left(&["/i/1", "/i/2"], &[]))]).await.unwrap();
     store.commit(vec![entry(4, left(&[], &["/i/2"]))]).await.unwrap();
@@ -46,6 +46,9 @@ async fn a_file_is_remembered_with_its_outcome_until_it_has_long_been_gone() {
         while store.prune(Retention::default(), settled(lived)).await.unwrap() {}
         assert_eq!(known(&store).await, expected);
     }
+    // one that comes back after it was forgotten is remembered anew, and so is no new file after the next start
+    store.commit(vec![entry(5, left(&[], &["/i/3"]))]).await.unwrap();
+    assert!(known(&store).await.contains(&row("a", "/i/3", "m2", false)));
 }
 
 #[tokio::test]
