@@ -1,5 +1,6 @@
 //! How a program is called: its arguments, its environment and its files, with their places filled.
 use crate::domain::{PermissionDefault, Permissions, Preset, PresetTools, Provider, RunnerSpec};
+use serde_json::{Map, Value};
 
 /// What places are filled with.
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ pub struct LaunchPlaces<'a> {
     pub meter: &'a str,
     /// The run's key there.
     pub key: &'a str,
+    /// Address of the tools that it is handed; `None`: it is handed none.
+    pub mcp: Option<&'a str>,
     /// Longest answer, in tokens.
     pub output: u64,
     /// The run's home.
@@ -51,15 +54,40 @@ pub fn launch(
     let mut argv = spec.command.clone();
     argv.extend(filled(before));
     argv.extend(held_tools(preset, permissions));
+    let mcp = places.mcp.and(preset.mcp.as_ref());
+    argv.extend(filled(mcp.map_or(&[], |mcp| mcp.args)));
     argv.extend(filled(after));
     let wire = preset.wire(provider);
     let env = preset.env.iter().chain(wire.map_or(&[][..], |wire| wire.env));
+    let env = env.chain(mcp.map_or(&[][..], |mcp| mcp.env));
     let files = preset.files.iter().chain(wire.map_or(&[][..], |wire| wire.files));
+    let files = files.chain(mcp.map_or(&[][..], |mcp| mcp.files));
     Launch {
         argv,
         env: env.map(|(name, value)| ((*name).to_owned(), places.fill(value))).collect(),
-        files: files.map(|file| (file.path.to_owned(), places.fill_json(file.text))).collect(),
+        files: joined(files.map(|file| (file.path, places.fill_json(file.text)))),
     }
+}
+
+/// Files by their paths. What comes later goes on with what is there: JSON gets further keys, other files further text.
+fn joined<'f>(texts: impl Iterator<Item = (&'f str, String)>) -> Vec<(String, String)> {
+    let mut files: Vec<(String, String)> = Vec::new();
+    for (path, text) in texts {
+        match files.iter_mut().find(|(known, _)| known == path) {
+            Some((_, before)) => {
+                *before = with_keys(before, &text).unwrap_or_else(|| format!("{before}{text}"))
+            }
+            None => files.push((path.to_owned(), text)),
+        }
+    }
+    files
+}
+
+/// A JSON object with the keys of another; `None`: one of both is none.
+fn with_keys(object: &str, more: &str) -> Option<String> {
+    let mut object: Map<String, Value> = serde_json::from_str(object).ok()?;
+    object.extend(serde_json::from_str::<Map<String, Value>>(more).ok()?);
+    Some(Value::Object(object).to_string())
 }
 
 /// Where the options end: further ones go there.
@@ -105,6 +133,7 @@ impl LaunchPlaces<'_> {
             ("{model}", self.model),
             ("{meter}", self.meter),
             ("{key}", self.key),
+            ("{mcp}", self.mcp.unwrap_or_default()),
             ("{output}", output.as_str()),
             ("{home}", self.home),
             ("{work}", self.work),

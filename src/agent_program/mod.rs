@@ -4,6 +4,8 @@
 //! Each of them prints lines of JSON, in a form of its own. A [`Decoder`] makes [`ProgramEvent`]s of them; [`HeardSoFar`] adds those
 //! up. What they say of success is not believed: [`judge()`] asks first what the meter has seen of the requests.
 //!
+//! [`mcp`] reads what they ask of the tools that they are handed.
+//!
 //! Left to others: starting programs (`runner`), their requests (`proxy`), what presets know (`domain`).
 mod claude;
 mod codex;
@@ -14,6 +16,7 @@ mod heard;
 mod judge;
 mod launch;
 mod lines;
+pub mod mcp;
 mod opencode;
 mod reading;
 

@@ -245,6 +245,7 @@ const PLACES: LaunchPlaces<'static> = LaunchPlaces {
     model: "the \"model\"",
     meter: "http://127.0.0.1:3128",
     key: "k-1",
+    mcp: None,
     output: 4000,
     home: "/h",
     work: "/w",
@@ -317,4 +318,36 @@ fn permissions_leave_only_the_tools_of_their_kinds() {
         tools(PermissionDefault::Deny, &[PermissionKind::Read, PermissionKind::Fetch]).as_deref(),
         Some("Read,Glob,Grep,WebFetch")
     );
+}
+
+#[test]
+fn who_is_handed_tools_is_told_where_they_are() {
+    let places = LaunchPlaces { mcp: Some("http://127.0.0.1:3128/mcp"), ..PLACES };
+    for (preset, provider, path) in [
+        (RunnerPreset::Claude, Provider::Anthropic, ".bgagent/mcp.json"),
+        (RunnerPreset::Codex, Provider::OpenAi, ".codex/config.toml"),
+        (RunnerPreset::Opencode, Provider::OpenAi, ".config/opencode/opencode.json"),
+        (RunnerPreset::Gemini, Provider::Gemini, ".gemini/settings.json"),
+    ] {
+        let spec = spec(Some(preset), &["x"]);
+        let text = |places: &LaunchPlaces<'_>| {
+            let launched = launch(&spec, provider, None, false, places);
+            let of_path: Vec<String> =
+                launched.files.into_iter().filter(|(known, _)| known == path).map(|(_, text)| text).collect();
+            assert!(of_path.len() < 2, "{preset}: a file is written once");
+            of_path.concat()
+        };
+        let (with, without) = (text(&places), text(&PLACES));
+        assert!(with.contains("http://127.0.0.1:3128/mcp") && !without.contains("/mcp"), "{preset}: {with}");
+        match path.ends_with("json") {
+            true => {
+                let with: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&with).unwrap();
+                assert!(without.is_empty() || with.contains_key("security"), "{preset}");
+            }
+            false => {
+                let with: toml::Table = with.parse().unwrap();
+                assert!(with["mcp_servers"]["bgagent"]["url"].is_str(), "{preset}");
+            }
+        }
+    }
 }

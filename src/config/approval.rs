@@ -3,7 +3,7 @@ use super::keys;
 use super::walk::{Item, Section};
 use crate::config::values::refers;
 use crate::domain::{
-    AgentSpec, Approval, ApprovalRoute, Body, Fleet, NotifyTargetKind, NotifyType, ServiceSpec, TextOrSecret,
+    AgentSpec, Approval, ApprovalRoute, Fleet, NotifyTargetKind, NotifyType, ServiceSpec, TextOrSecret,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -66,8 +66,8 @@ pub(super) fn no_two_of_one_account(
 ) {
     let mut listened: BTreeMap<&str, &ServiceSpec> = BTreeMap::new();
     for agent in agents {
-        let Body::Query(query) = &agent.body else { continue };
-        for name in query.route.iter().flat_map(|route| &route.via) {
+        let Some(uses) = agent.body.tool_use() else { continue };
+        for name in uses.route.iter().flat_map(|route| &route.via) {
             let Some(NotifyTargetKind::Service(spec)) = fleet.notify.get(name).map(|target| &target.kind)
             else {
                 continue;

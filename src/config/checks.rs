@@ -194,8 +194,8 @@ pub(super) fn guards(section: &Section<'_>, key: &str, tools: &[String], fleet: 
 pub(super) fn default_guards(defaults: &Section<'_>, agents: &[Arc<AgentSpec>], fleet: &Fleet) {
     let tools: Vec<String> = agents
         .iter()
-        .filter_map(|agent| if let Body::Query(query) = &agent.body { Some(&query.tools) } else { None })
-        .flatten()
+        .filter_map(|agent| agent.body.tool_use())
+        .flat_map(|uses| uses.tools)
         .cloned()
         .collect();
     if tools.is_empty() || defaults.file.is_broken("agents", "*") {

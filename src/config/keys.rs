@@ -705,7 +705,7 @@ pub(super) const AGENT: &[Key] = &[
     key(
         "tools",
         Kind::Texts,
-        "tools that the model may call: built-in ones, [tools.…], server/tool, server/*; default: none",
+        "tools that the model, or the agent program beside its own, may call: built-in ones, [tools.…], server/tool, server/*; default: none",
     ),
     key("tool", Kind::Text, "the tool that runs"),
     key("args", Kind::Any, "its arguments; {event.…}, {gate} and {param.…} are filled in"),
@@ -733,7 +733,11 @@ pub(super) const AGENT: &[Key] = &[
         Kind::Whole,
         "tokens of a run, in and out; default 100000, with a `runner` 5000000",
     ),
-    key("max_steps", Kind::Whole, "requests and tool calls of a run; default 30"),
+    key(
+        "max_steps",
+        Kind::Whole,
+        "requests and tool calls of a run; of an agent program, calls of `tools` in an attempt; default 30",
+    ),
     key("max_usd_per_run", Kind::Number, "US dollars of a run; default: none"),
     key("usd_per_day", Kind::Number, "US dollars of a day; default: none"),
     key("tokens_per_day", Kind::Whole, "tokens of a day; default: none"),

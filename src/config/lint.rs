@@ -105,7 +105,9 @@ fn lint(at: &Place<'_>, fleet: &Fleet) {
 /// Does anything of it call a tool: its runner, its gate or a proof?
 fn calls_tools(agent: &AgentSpec) -> bool {
     let mut checks = agent.gate.as_deref().into_iter().chain(agent.success_when.iter());
-    matches!(agent.body, Body::Query(_) | Body::Tool(_))
+    let is_handed = matches!(&agent.body, Body::Runner(query) if !query.handed.tools.is_empty());
+    is_handed
+        || matches!(agent.body, Body::Query(_) | Body::Tool(_))
         || checks.any(|check| matches!(check.body, CheckBody::Tool(_)))
 }
 
@@ -129,23 +131,20 @@ fn without_effect(at: &Place<'_>, fleet: &Fleet) {
         "tokens_per_day",
         "requests_per_day",
     ];
-    const OF_MODELS: &[&str] = &[
-        "approve",
-        "approval",
-        "sinks",
-        "accept_risk",
-        "output_schema",
-        "session_id",
-        "memory",
-        "max_steps",
-    ];
+    const OF_MODELS: &[&str] = &["output_schema", "session_id", "memory"];
+    const OF_TOOLS: &[&str] = &["approve", "approval", "sinks", "accept_risk", "max_steps"];
     const OF_RUNNERS: &[&str] = &["workspace", "permissions", "resume"];
     const OF_COMMANDS: &[&str] = &["stdin", "cwd", "max_output"];
     let agent = at.agent;
     let mut found: Vec<(&str, &str)> = Vec::new();
     match agent.body {
         Body::Query(_) => {}
-        Body::Runner(_) => found.extend(OF_MODELS.iter().map(|key| (*key, "agents with a `model`"))),
+        Body::Runner(ref query) => {
+            found.extend(OF_MODELS.iter().map(|key| (*key, "agents with a `model`")));
+            if query.handed.tools.is_empty() && at.knows(&["tools"]) {
+                found.extend(OF_TOOLS.iter().map(|key| (*key, "agents with `tools`")));
+            }
+        }
         Body::Tool(_) | Body::Command(_) => {
             found.extend(OF_QUERIES.iter().chain(&["runner"]).map(|key| (*key, "agents with a `query`")));
         }

@@ -2,7 +2,7 @@
 use super::keys;
 use super::machine::{self, Wanted};
 use super::walk::{Item, Section};
-use super::{reach, sandbox};
+use super::{checks, reach, sandbox};
 use crate::config::values::refers;
 use crate::domain::*;
 use std::collections::BTreeMap;
@@ -111,7 +111,7 @@ fn command(section: &Section<'_>, known: Option<&Preset>) -> Option<Vec<String>>
     if known.is_none() && !argv.iter().any(|word| word.contains(QUERY)) {
         return item.refuse_with(
             "this program is never told what to do: nothing of `command` holds {query}".into(),
-            "write {query} where the query belongs, as an argument of its own; also known: {model}, {meter}, {key}, {session}"
+            "write {query} where the query belongs, as an argument of its own; also known: {model}, {meter}, {key}, {session}, {mcp}"
                 .into(),
         );
     }
@@ -185,13 +185,6 @@ pub(super) fn query(section: &Section<'_>, query: Item<'_>, named: Item<'_>, fle
             format!("the model that answers the program is `meter` of [runners.{name}]"),
         );
     }
-    if let Some(tools) = section.own("tools") {
-        tools.refuse_with::<()>(
-            "`tools` can't be handed to an agent program yet".into(),
-            "leave `tools` out: the program has its own, within its sandbox; or name a `model` instead of a `runner`"
-                .into(),
-        );
-    }
     let runner = fleet.runners.get(name);
     let permissions = section.get("permissions").and_then(|item| permissions(item, runner));
     let workspace = section.get("workspace").map_or(Some(Workspace::Empty), workspace);
@@ -207,6 +200,7 @@ pub(super) fn query(section: &Section<'_>, query: Item<'_>, named: Item<'_>, fle
         item.file.warn(item.span(), what, Some(hint.to_owned()));
     }
     let resume = resume(section, name, runner);
+    let handed = handed(section, name, runner, resume, fleet);
     let text = query.text()?;
     if section.file.errors() > before {
         return None;
@@ -218,7 +212,48 @@ pub(super) fn query(section: &Section<'_>, query: Item<'_>, named: Item<'_>, fle
         workspace: workspace?,
         permissions,
         resume,
+        handed,
     })))
+}
+
+/// The daemon's own tools that the program is handed. Those of `[defaults]` are for agents with a model.
+fn handed(
+    section: &Section<'_>,
+    name: &str,
+    runner: Option<&RunnerSpec>,
+    resume: ResumePolicy,
+    fleet: &Fleet,
+) -> HandedTools {
+    let Some(list) = section.own("tools") else { return HandedTools::none() };
+    let tools: Vec<String> = section.texts("tools").unwrap_or_default();
+    for tool in list.items().unwrap_or_default() {
+        checks::may_be_a_models(tool, fleet);
+    }
+    if runner.is_some_and(|runner| !runner.can_be_handed_tools()) && !tools.is_empty() {
+        list.refuse_with::<()>(
+            format!("the program of [runners.{name}] is never told where its tools are: nothing of it holds {{mcp}}"),
+            "write {mcp} in `command` or `env` where it takes the address of an MCP server over HTTP, and {key} where it \
+             takes the bearer token of that"
+                .into(),
+        );
+    }
+    let (approval, route) = super::approval::approval(section, fleet);
+    if approval == Approval::Wait
+        && resume == ResumePolicy::Never
+        && let Some(item) = section.own("approval")
+    {
+        item.refuse_with::<()>(
+            "a program ends while a call of it waits for a person, and with resume = \"never\" it would begin anew".into(),
+            "leave `resume` out, or write approval = \"deny\"".into(),
+        );
+    }
+    HandedTools {
+        approve: checks::guards(section, "approve", &tools, fleet),
+        sinks: checks::guards(section, "sinks", &tools, fleet),
+        tools,
+        approval,
+        route,
+    }
 }
 
 fn permissions(item: Item<'_>, runner: Option<&RunnerSpec>) -> Option<Permissions> {

@@ -15,14 +15,12 @@ pub struct Brief {
     pub memory: Vec<ChatMessage>,
     /// What to do, its placeholders filled.
     pub query: String,
-    /// The agent's name.
-    pub agent: String,
     /// Memory or query hold data from outside.
     pub untrusted: bool,
     /// Memory holds what is private.
     pub private: bool,
-    /// What it may call.
-    pub tools: Vec<ToolOffer>,
+    /// What it may call, and when.
+    pub rules: CallRules,
     /// What it may use.
     pub limits: Arc<Limits>,
     /// Longest answer, in tokens.
@@ -37,6 +35,15 @@ pub struct Brief {
     pub ask_again: bool,
     /// JSON Schema that the final answer must fit.
     pub output_schema: Option<Value>,
+}
+
+/// Which tools may be called, and which of their calls are refused or need a person.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallRules {
+    /// Name of the agent whose table allows them.
+    pub agent: String,
+    /// The tools.
+    pub tools: Vec<ToolOffer>,
     /// What stays allowed after untrusted or private data was read: tools, by name or pattern, and addresses.
     pub sinks: Vec<String>,
     /// Addresses that the agent's own texts name whole.
@@ -47,7 +54,7 @@ pub struct Brief {
     pub approval: Approval,
 }
 
-impl Brief {
+impl CallRules {
     /// Does the model read what others say of their tools?
     pub(super) fn is_described_by_others(&self) -> bool {
         self.tools.iter().any(|tool| tool.server.is_some())

@@ -1,5 +1,5 @@
 //! The calls of one turn: which are valid, which are allowed, which go first, and what is known of them.
-use super::brief::{Brief, Next, PlannedCall};
+use super::brief::{CallRules, Next, PlannedCall};
 use super::guard::{self, HasRead, Valid};
 use super::reply::{OUTCOME_UNKNOWN, lost_in_flight, short, shown};
 use crate::domain::{
@@ -137,10 +137,10 @@ impl Turn {
 
     /// What is to be done about the open calls. Those that only look go together; as soon as one does
     /// more, they go one by one in the model's order, since each may decide about those behind it.
-    pub(super) fn next(&self, brief: &Brief, read: HasRead) -> Next {
+    pub(super) fn next(&self, rules: &CallRules, read: HasRead) -> Next {
         let (mut plan, mut open) = (Vec::new(), Vec::new());
         for (at, call) in self.calls.iter().enumerate().filter(|(_, call)| call.reply.is_none()) {
-            match self.policy(at, call, brief, read) {
+            match self.policy(at, call, rules, read) {
                 Policy::Answer(text) => plan.push(self.planned(at, Some(text), false)),
                 Policy::Make => open.push((at, true)),
                 Policy::Wait => open.push((at, false)),
@@ -156,7 +156,7 @@ impl Turn {
             let waiting = open.iter().take_while(|(_, make)| !make);
             return Next::Approve(waiting.map(|(at, _)| self.planned(*at, None, false)).collect());
         }
-        let tainted = read.untrusted || brief.is_described_by_others();
+        let tainted = read.untrusted || rules.is_described_by_others();
         plan.extend(made.into_iter().map(|at| PlannedCall { tainted, ..self.planned(at, None, parallel) }));
         plan.sort_by_key(|call| call.call);
         Next::Call(plan)
@@ -236,7 +236,7 @@ impl Turn {
         format!("{} {}", request.name, short(&request.arguments, 200)).trim_end().to_owned()
     }
 
-    fn planned(&self, at: usize, answered: Option<String>, parallel: bool) -> PlannedCall {
+    pub(super) fn planned(&self, at: usize, answered: Option<String>, parallel: bool) -> PlannedCall {
         let request = &self.said.calls[at];
         let valid = self.calls[at].checked.as_ref().ok();
         let reply =
@@ -255,7 +255,7 @@ impl Turn {
         }
     }
 
-    fn policy(&self, at: usize, call: &Call, brief: &Brief, read: HasRead) -> Policy {
+    fn policy(&self, at: usize, call: &Call, rules: &CallRules, read: HasRead) -> Policy {
         if call.begun == Some(Effect::Effect) {
             return Policy::Answer(lost_in_flight());
         }
@@ -264,13 +264,13 @@ impl Turn {
             Err(error) => return Policy::Answer(error.clone()),
         };
         let name = &self.said.calls[at].name;
-        if let Some(why) = guard::refusal(brief, name, valid, read) {
+        if let Some(why) = guard::refusal(rules, name, valid, read) {
             return Policy::Answer(why);
         }
-        if !matches(&brief.approve, name) {
+        if !matches(&rules.approve, name) {
             return Policy::Make;
         }
-        match (&call.decided, brief.approval) {
+        match (&call.decided, rules.approval) {
             (Some(Decided { approved: true, .. }), _) => Policy::Make,
             (Some(Decided { approved: false, reason }), _) => Policy::Answer(match reason {
                 Some(reason) => format!("denied: a person said no to this call of `{name}`: {reason}"),

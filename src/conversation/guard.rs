@@ -3,7 +3,7 @@
 //! After words from outside nothing is changed, and after those or what is private nothing goes to a place that the model
 //! chose: what it says then may be what somebody else wants. What the configuration names stays allowed: tools and
 //! addresses in `sinks`, and whole addresses in the agent's own texts, as long as nothing else goes there with them.
-use super::brief::Brief;
+use super::brief::CallRules;
 use super::reply::short;
 use crate::domain::{AddressPattern, Effect, Leaving, glob, host_pattern, is_address, is_named};
 use serde_json::Value;
@@ -45,12 +45,12 @@ impl HasRead {
 }
 
 /// Why a call is refused, for the model and for who reads what it did.
-pub(super) fn refusal(brief: &Brief, name: &str, valid: &Valid, read: HasRead) -> Option<String> {
+pub(super) fn refusal(rules: &CallRules, name: &str, valid: &Valid, read: HasRead) -> Option<String> {
     // What a server says of its own tools does not keep its own words from it.
-    let other_servers = brief.tools.iter().filter_map(|tool| tool.server.as_deref());
+    let other_servers = rules.tools.iter().filter_map(|tool| tool.server.as_deref());
     let described = other_servers.into_iter().any(|server| valid.server.as_deref() != Some(server));
     let read = HasRead { untrusted: read.untrusted || described, ..read };
-    if is_sink(&brief.sinks, name, valid) {
+    if is_sink(&rules.sinks, name, valid) {
         return None;
     }
     if read.untrusted && valid.changes() {
@@ -58,26 +58,26 @@ pub(super) fn refusal(brief: &Brief, name: &str, valid: &Valid, read: HasRead) -
             "refused: `{name}` changes something, and {}; after that only the tools in `sinks` of the agent may do \
              so. {}",
             read.words(),
-            what_now(brief, name, valid)
+            what_now(rules, name, valid)
         ));
     }
-    if (read.untrusted || read.private) && sends(brief, valid) {
+    if (read.untrusted || read.private) && sends(rules, valid) {
         return Some(format!(
             "refused: this call of `{name}` sends words of yours out of the machine, and {}; after that they go only \
              to addresses that the configuration names whole, and to what `sinks` of the agent names. {}",
             read.words(),
-            what_now(brief, name, valid)
+            what_now(rules, name, valid)
         ));
     }
     None
 }
 
 /// Does the call send anything out that the configuration does not name?
-fn sends(brief: &Brief, valid: &Valid) -> bool {
+fn sends(rules: &CallRules, valid: &Valid) -> bool {
     match &valid.leaving {
         None => false,
         Some(Leaving::Words) => true,
-        Some(Leaving::Request { address, is_bare }) => !(*is_bare && is_named(&brief.named, address)),
+        Some(Leaving::Request { address, is_bare }) => !(*is_bare && is_named(&rules.named, address)),
     }
 }
 
@@ -91,19 +91,19 @@ fn is_sink(sinks: &[String], name: &str, valid: &Valid) -> bool {
 }
 
 /// What the model is to do, and which line of the configuration would allow the call.
-fn what_now(brief: &Brief, name: &str, valid: &Valid) -> String {
+fn what_now(rules: &CallRules, name: &str, valid: &Valid) -> String {
     let host = match &valid.leaving {
         Some(Leaving::Request { address, .. }) => host_pattern(address),
         _ => None,
     };
     let missing = host.unwrap_or_else(|| name.to_owned());
     let all: Vec<String> =
-        brief.sinks.iter().chain([&missing]).map(|sink| format!("\"{}\"", short(sink, 300))).collect();
+        rules.sinks.iter().chain([&missing]).map(|sink| format!("\"{}\"", short(sink, 300))).collect();
     format!(
         "Don't try again; say in your answer what you would have done. A person can allow it in the configuration: \
          sinks = [{}] under {}",
         all.join(", "),
-        table_of(&brief.agent)
+        table_of(&rules.agent)
     )
 }
 

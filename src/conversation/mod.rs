@@ -26,6 +26,7 @@ mod answer;
 mod brief;
 mod calls;
 mod guard;
+mod handed;
 mod limits;
 pub mod memory;
 pub mod prompt;
@@ -34,7 +35,8 @@ mod reply;
 #[cfg(test)]
 mod tests;
 
-pub use brief::{Brief, Finished, Next, PlannedCall};
+pub use brief::{Brief, CallRules, Finished, Next, PlannedCall};
+pub use handed::{HandedCall, HandedCalls};
 pub use reply::OUTCOME_UNKNOWN;
 
 use crate::domain::{
@@ -132,7 +134,11 @@ impl Conversation {
     pub fn apply(&mut self, step: &Step) {
         match step {
             // an agent program's are no part of a conversation that is held here
-            Step::Begun { .. } | Step::Session { .. } | Step::Told { .. } | Step::Kept { .. } => {}
+            Step::Begun { .. }
+            | Step::Session { .. }
+            | Step::Told { .. }
+            | Step::Wanted { .. }
+            | Step::Kept { .. } => {}
             Step::Asked { worst, .. } => self.spent.asked(*worst),
             Step::Unanswered { used, .. } => self.spent.settle(used),
             Step::Answered { model, answer, used } => {
@@ -175,7 +181,7 @@ impl Conversation {
             ],
             Err(_) => Vec::new(),
         };
-        let untrusted = self.read.untrusted || self.brief.is_described_by_others();
+        let untrusted = self.read.untrusted || self.brief.rules.is_described_by_others();
         Next::Finish(Finished { end, usage: self.usage(), unknown: self.unknown(), said, untrusted })
     }
 
@@ -195,7 +201,7 @@ impl Conversation {
         ModelRequest {
             system: Some(self.system.clone()),
             messages: self.messages.clone(),
-            tools: self.brief.tools.iter().map(prompt::shown_tool).collect(),
+            tools: self.brief.rules.tools.iter().map(prompt::shown_tool).collect(),
             max_output_tokens: self.brief.max_output_tokens,
             output_schema: self.brief.output_schema.clone(),
             only_answer: self.only_answer,
@@ -203,7 +209,7 @@ impl Conversation {
     }
 
     fn go_on_with(&self, turn: &Turn) -> Result<Next, RunError> {
-        let next = turn.next(&self.brief, self.read);
+        let next = turn.next(&self.brief.rules, self.read);
         if let Next::Call(calls) = &next {
             self.spent.may_call(turn.new_steps(calls), &self.brief.limits)?;
         }
@@ -253,7 +259,7 @@ impl Conversation {
     /// The model wants calls.
     fn called_for(&mut self, answer: &ModelAnswer) {
         let cut_off = (answer.finish == Finish::Length).then(|| self.spent.asked_output_tokens());
-        let turn = Turn::open(self.turns, &answer.turn, &self.brief.tools, cut_off);
+        let turn = Turn::open(self.turns, &answer.turn, &self.brief.rules.tools, cut_off);
         self.turns += 1;
         self.only_answer = false;
         self.bad_turns = if turn.has_valid_call() { 0 } else { self.bad_turns + 1 };

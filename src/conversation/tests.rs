@@ -53,17 +53,23 @@ fn brief() -> Brief {
         system: None,
         memory: Vec::new(),
         query: "look after it".into(),
-        agent: "a".into(),
         untrusted: false,
         private: false,
-        tools: vec![
-            offer("look", Effect::Read, false),
-            offer("fetch", Effect::Read, true),
-            offer("note", Effect::Idempotent, false),
-            offer("send", Effect::Effect, false),
-            offer("ticket", Effect::Effect, false),
-            db,
-        ],
+        rules: CallRules {
+            agent: "a".into(),
+            tools: vec![
+                offer("look", Effect::Read, false),
+                offer("fetch", Effect::Read, true),
+                offer("note", Effect::Idempotent, false),
+                offer("send", Effect::Effect, false),
+                offer("ticket", Effect::Effect, false),
+                db,
+            ],
+            sinks: vec!["ticket".into()],
+            named: Vec::new(),
+            approve: Vec::new(),
+            approval: Approval::Deny,
+        },
         limits: Arc::new(limits()),
         max_output_tokens: 1000,
         max_output_by_default: false,
@@ -71,10 +77,6 @@ fn brief() -> Brief {
         price: None,
         ask_again: false,
         output_schema: None,
-        sinks: vec!["ticket".into()],
-        named: Vec::new(),
-        approve: Vec::new(),
-        approval: Approval::Deny,
     }
 }
 
@@ -379,7 +381,7 @@ fn what_is_known_from_before_takes_effects_away_as_well() {
         brief.untrusted = true;
         let mut sync = offer("out/sync", Effect::Idempotent, true);
         sync.server = Some("out".into());
-        brief.tools.push(sync);
+        brief.rules.tools.push(sync);
     });
     talk.want(&[("send", "{}"), ("out/sync", "{}"), ("note", "{}"), ("ticket", "{}"), ("look", "{}")]);
     // the other side of a call that may be repeated is outside: it counts as a change there
@@ -424,8 +426,8 @@ fn data_is_marked_and_bounded() {
 fn approvals() {
     let approve = |approval| {
         move |brief: &mut Brief| {
-            brief.approve = vec!["s*".into(), "db".into()];
-            brief.approval = approval;
+            brief.rules.approve = vec!["s*".into(), "db".into()];
+            brief.rules.approval = approval;
         }
     };
     let mut talk = Talk::new(approve(Approval::Deny));

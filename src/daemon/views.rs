@@ -427,12 +427,12 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
             put("permissions", if kinds.is_empty() { "none".into() } else { kinds.join(", ") });
         }
     }
-    if let Body::Query(query) = &spec.body {
-        if !query.tools.is_empty() {
-            put("tools", query.tools.join(", "));
+    if let Some(uses) = spec.body.tool_use() {
+        if !uses.tools.is_empty() {
+            put("tools", uses.tools.join(", "));
         }
-        if !query.approve.is_empty() {
-            let then = match (&query.route, query.approval) {
+        if !uses.approve.is_empty() {
+            let then = match (uses.route, uses.approval) {
                 (Some(route), _) => {
                     let wait = route.wait.map(|wait| format!(" {}", human_duration(wait)));
                     let via =
@@ -442,11 +442,13 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
                 (None, Approval::Wait) => "wait".to_owned(),
                 (None, Approval::Deny) => "denied".to_owned(),
             };
-            put("approve", format!("{} ({then})", query.approve.join(", ")));
+            put("approve", format!("{} ({then})", uses.approve.join(", ")));
         }
-        if !query.sinks.is_empty() {
-            put("sinks", query.sinks.join(", "));
+        if !uses.sinks.is_empty() {
+            put("sinks", uses.sinks.join(", "));
         }
+    }
+    if let Body::Query(query) = &spec.body {
         match query.memory {
             Memory::None => {}
             Memory::LastResult => put("memory", query.memory.mode().to_string()),

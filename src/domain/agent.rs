@@ -11,6 +11,7 @@ use crate::domain::file_trigger::FileTrigger;
 use crate::domain::run::RunStatus;
 use crate::domain::runner::{ResumePolicy, RunnerQuery};
 use crate::domain::secret_ref::EnvValue;
+use crate::domain::tool_use::{Approval, ApprovalRoute, ToolUse};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -81,9 +82,8 @@ impl AgentSpec {
     /// The tools that it names, for its body, its gate and its proofs.
     pub fn tool_names(&self) -> Vec<&str> {
         let of_body = match &self.body {
-            Body::Query(query) => query.tools.iter().map(String::as_str).collect(),
             Body::Tool(call) => vec![call.tool.as_str()],
-            Body::Command(_) | Body::Runner(_) => Vec::new(),
+            body => body.tool_use().iter().flat_map(|uses| uses.tools).map(String::as_str).collect(),
         };
         let checks = self.gate.iter().map(|gate| &**gate).chain(self.success_when.iter());
         let of_checks = checks.filter_map(|check| match &check.body {
@@ -370,6 +370,21 @@ impl Body {
         matches!(self, Self::Query(_) | Self::Runner(_))
     }
 
+    /// The tools that it lets a model or an agent program call; `None`: it is neither.
+    pub fn tool_use(&self) -> Option<ToolUse<'_>> {
+        match self {
+            Self::Query(query) => Some(ToolUse {
+                tools: &query.tools,
+                approve: &query.approve,
+                approval: query.approval,
+                route: query.route.as_deref(),
+                sinks: &query.sinks,
+            }),
+            Self::Runner(query) => Some(query.handed.as_use()),
+            Self::Tool(_) | Self::Command(_) => None,
+        }
+    }
+
     /// Does a run that was cut short go on where it was, in the same attempt?
     pub fn goes_on(&self) -> bool {
         match self {
@@ -441,25 +456,6 @@ impl Memory {
             Self::LastResult => MemoryMode::LastResult,
             Self::Session { .. } => MemoryMode::Session,
         }
-    }
-}
-
-/// Whom the calls of an agent are put to: `approval = { … }`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ApprovalRoute {
-    /// Names of `[notify.…]` tables that can bring an answer back.
-    pub via: Vec<String>,
-    /// A call about which nobody has decided for so long is denied. `None`: it waits as long as its run may.
-    pub wait: Option<SignedDuration>,
-}
-
-words! {
-    /// What happens to a tool call that needs a person.
-    Approval {
-        /// It is denied at once.
-        Deny = "deny",
-        /// It waits, durably.
-        Wait = "wait",
     }
 }
 

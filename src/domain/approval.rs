@@ -1,8 +1,9 @@
 //! Whom calls that need a person are put to, and by what an answer of theirs is known.
-use super::agent::{ApprovalRoute, TellOn};
+use super::agent::TellOn;
 use super::ids::{AgentId, RunId};
 use super::notice::Notice;
 use super::talk::ApprovalWanted;
+use super::tool_use::ApprovalRoute;
 use super::{human_duration, is_unseen, one_line};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};

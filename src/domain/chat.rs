@@ -353,6 +353,13 @@ described! {
             #[serde(default, skip_serializing_if = "Option::is_none")]
             thought: Option<String>,
         },
+        /// An agent program asked for a call of a tool that it is handed, and that waits for a person.
+        Wanted {
+            /// Place among the calls of the run, from 0.
+            call: usize,
+            /// The call.
+            request: ToolRequest,
+        },
         /// What an agent program made in its clone is a branch of the repository now.
         Kept {
             /// The repository.

@@ -61,6 +61,8 @@ mod time;
 mod tokens;
 mod tokens_said;
 mod tool;
+mod tool_names;
+mod tool_use;
 mod trace;
 mod usage;
 mod walled;
@@ -70,9 +72,9 @@ mod words;
 pub use active_times::{ActiveTimes, CalendarSpec, Hours, NamedPeriods};
 pub use address::{AddressPattern, addresses_in, host_pattern, is_address, is_named};
 pub use agent::{
-    AgentSpec, Approval, ApprovalRoute, Backoff, Body, CatchUp, CatchUpPolicy, Check, CheckBody, CircuitSpec,
-    CommandSpec, EventTrigger, FirstRun, History, Join, JoinStatus, Limits, Memory, MemoryMode, NotifySpec,
-    Overlap, QuerySpec, RetrySpec, Schedule, TellOn, ToolCallSpec, WhenCutOff,
+    AgentSpec, Backoff, Body, CatchUp, CatchUpPolicy, Check, CheckBody, CircuitSpec, CommandSpec,
+    EventTrigger, FirstRun, History, Join, JoinStatus, Limits, Memory, MemoryMode, NotifySpec, Overlap,
+    QuerySpec, RetrySpec, Schedule, TellOn, ToolCallSpec, WhenCutOff,
 };
 pub use agent_state::{Activity, Desired, Health, Held};
 pub use ahead::{Ahead, AheadRow, Judged, LookAhead, Taken};
@@ -128,9 +130,9 @@ pub use rights::{Rights, RightsOf};
 pub use run::{AttemptEnd, AttemptOutcome, RunMode, RunStatus, Trigger};
 pub use run_error::{ErrorKind, RunError};
 pub use runner::{
-    KeepBranch, PermissionDefault, PermissionKind, Permissions, Preset, PresetFile, PresetTools, PresetWire,
-    QUERY, RepositorySpec, ResumePolicy, RunnerAuth, RunnerPreset, RunnerProtocol, RunnerQuery, RunnerSpec,
-    RunnerVersion, SESSION, WORK, Workspace,
+    KeepBranch, MCP, PermissionDefault, PermissionKind, Permissions, Preset, PresetFile, PresetMcp,
+    PresetTools, PresetWire, QUERY, RepositorySpec, ResumePolicy, RunnerAuth, RunnerPreset, RunnerProtocol,
+    RunnerQuery, RunnerSpec, RunnerVersion, SESSION, WORK, Workspace,
 };
 pub use sandbox::{Control, ProgramOwner, Sandbox, SandboxLimits, SandboxSetting};
 pub use secret_ref::{EnvValue, SecretRef, TextOrSecret};
@@ -157,6 +159,8 @@ pub use tool::{
     ReportSeverity, S3Args, S3Op, S3Settings, ShellArg, ShellArgs, ShellCommand, ShellSettings, Since,
     SqlArgs, SqlParams, SqlSettings, TimeUnit, ToolKind, ToolMode, ToolSettings, WebCheck, shown_roots,
 };
+pub use tool_names::ToolNames;
+pub use tool_use::{Approval, ApprovalRoute, HandedTools, ToolUse};
 pub use trace::{SpanId, traceparent};
 pub use usage::{Usage, rounded};
 pub use walled::{NamedProgram, Walled};

@@ -4,12 +4,13 @@
 //! All of it is lines of text, by what they are about. What is compared is their words, so each line says all that
 //! counts of one right: which program with which arguments, where, and with what in its environment. A new key that
 //! gives a right, such as one more way out, is a line more in one of the functions here.
-use super::agent::{AgentSpec, Body, CheckBody, QuerySpec};
+use super::agent::{AgentSpec, Body, CheckBody};
 use super::export::RedisSpec;
 use super::fleet::{EmailSpec, Fleet, McpEffect, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind};
 use super::runner::{PermissionDefault, RunnerQuery, RunnerSpec, Workspace};
 use super::store_spec::StoreSpec;
 use super::telemetry::TelemetrySpec;
+use super::tool_use::ToolUse;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use words::{calls, headers, program, runs, secret, value, walls, with_env, word, word_of};
@@ -111,8 +112,12 @@ fn of_agent(agent: &AgentSpec) -> RightsOf {
             walls("its program", command.sandbox.as_deref(), &mut rights);
         }
         Body::Tool(call) => rights.may(calls(call)),
-        Body::Query(query) => of_query(query, &mut rights),
+        Body::Query(_) => {}
         Body::Runner(query) => of_runner_query(query, &mut rights),
+    }
+    if let Some(uses) = agent.body.tool_use() {
+        let who = if matches!(agent.body, Body::Runner(_)) { "the agent program" } else { "a model" };
+        of_tools(who, uses, &mut rights);
     }
     let proofs = agent.success_when.iter().map(|check| ("proof", check));
     for (what, check) in agent.gate.iter().map(|gate| ("gate", &**gate)).chain(proofs) {
@@ -136,17 +141,18 @@ fn of_agent(agent: &AgentSpec) -> RightsOf {
     rights
 }
 
-fn of_query(query: &QuerySpec, rights: &mut RightsOf) {
-    for tool in &query.tools {
-        rights.may(format!("lets a model call {}", word(tool)));
+/// `who`: a model, or an agent program.
+fn of_tools(who: &str, uses: ToolUse<'_>, rights: &mut RightsOf) {
+    for tool in uses.tools {
+        rights.may(format!("lets {who} call {}", word(tool)));
     }
-    for tool in &query.sinks {
-        rights.may(format!("lets a model call {} after it has read what strangers wrote", word(tool)));
+    for tool in uses.sinks {
+        rights.may(format!("lets {who} call {} after it has read what strangers wrote", word(tool)));
     }
-    for target in query.route.iter().flat_map(|route| &route.via) {
+    for target in uses.route.iter().flat_map(|route| &route.via) {
         rights.may(format!("lets people at {} allow calls that need a person", word(target)));
     }
-    for tool in &query.approve {
+    for tool in uses.approve {
         rights.held(format!("asks a person before it calls {}", word(tool)));
     }
 }

@@ -182,10 +182,7 @@ impl Engine {
 
 /// Whom the calls of an agent are put to.
 fn route_of(spec: &AgentSpec) -> Option<&ApprovalRoute> {
-    match &spec.body {
-        Body::Query(query) => query.route.as_deref(),
-        _ => None,
-    }
+    spec.body.tool_use()?.route
 }
 
 /// A call that waits, and what to do about it.

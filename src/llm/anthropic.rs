@@ -1,7 +1,8 @@
 //! The wire of Anthropic's messages.
-use super::names::{Names, call_ids};
+use super::names::call_ids;
 use super::reading::{Bad, add, arguments, list, text};
 use super::shape;
+use crate::domain::ToolNames;
 use crate::domain::{ChatMessage, Effort, Finish, ModelTurn, ToolRequest};
 use crate::llm::asked::{Asked, Wire, object_or_empty};
 use serde::Serialize;
@@ -223,7 +224,7 @@ fn blocks<'a>(asked: &Asked<'a>, turn: &'a ModelTurn, ids: &'a [Cow<'a, str>]) -
 }
 
 /// What was said, and why it ended.
-pub(super) fn answer(answer: &Value, names: &Names<'_>) -> Result<(ModelTurn, Finish), Bad> {
+pub(super) fn answer(answer: &Value, names: &ToolNames<'_>) -> Result<(ModelTurn, Finish), Bad> {
     if !answer["content"].is_array() {
         return Err(Bad("`content` is missing or not a list".into()));
     }

@@ -1,5 +1,5 @@
 //! One request with all that a wire needs to write it down, and what all wires have in common.
-use super::names::Names;
+use crate::domain::ToolNames;
 use crate::domain::{ModelRequest, ModelTurn, RequestSettings};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -23,7 +23,7 @@ pub(super) struct Asked<'a> {
     pub(super) model: &'a str,
     pub(super) temperature: Option<f64>,
     pub(super) request: &'a ModelRequest,
-    pub(super) names: &'a Names<'a>,
+    pub(super) names: &'a ToolNames<'a>,
     /// Say which schema the answer must fit, if the wire has a word for that. Else the system instruction
     /// has to do.
     pub(super) with_schema: bool,

@@ -1,7 +1,7 @@
 //! The wire of Gemini's `generateContent`.
-use super::names::Names;
 use super::reading::{Bad, add, arguments, list, text};
 use super::shape;
+use crate::domain::ToolNames;
 use crate::domain::{ChatMessage, Effort, Finish, ModelTurn, ToolReply, ToolRequest};
 use crate::llm::asked::{Asked, Wire, object_or_empty};
 use serde::Serialize;
@@ -190,7 +190,7 @@ fn parts<'a>(asked: &Asked<'a>, turn: &'a ModelTurn) -> Vec<Part<'a>> {
 }
 
 /// `own`: the call was its own, so that its name for it means something.
-fn response<'a>(names: &Names<'a>, reply: &'a ToolReply, own: bool) -> Part<'a> {
+fn response<'a>(names: &ToolNames<'a>, reply: &'a ToolReply, own: bool) -> Part<'a> {
     let text = reply.text.as_str();
     Part {
         function_response: Some(Response {
@@ -203,7 +203,7 @@ fn response<'a>(names: &Names<'a>, reply: &'a ToolReply, own: bool) -> Part<'a> 
 }
 
 /// What was said, and why it ended.
-pub(super) fn answer(answer: &Value, names: &Names<'_>) -> Result<(ModelTurn, Finish), Bad> {
+pub(super) fn answer(answer: &Value, names: &ToolNames<'_>) -> Result<(ModelTurn, Finish), Bad> {
     let Some(candidate) = list(answer, "candidates")?.first() else {
         return match text(&answer["promptFeedback"], "blockReason")? {
             Some(why) => {

@@ -18,6 +18,7 @@ mod tool_schema;
 mod trouble;
 mod wire;
 
+use crate::domain::ToolNames;
 use crate::domain::{
     ChatMessage, ErrorKind, FallbackOn, Finish, Fleet, MOST_NESTED, ModelAnswer, ModelError, ModelRequest,
     ModelSpec, ModelTurn, Slips, TextOrSecret, Tokens, is_deeper, read_json,
@@ -27,7 +28,6 @@ use crate::{net, secret};
 use asked::{Asked, Wire};
 use exchange::{Answered, Patience, exchange};
 use gate::{Allowed, Gate, NoPlace, Place};
-use names::Names;
 use reason::{Cause, Reason};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, StatusCode, Url};
@@ -155,7 +155,7 @@ impl Model {
         let client = self.client(url)?;
         let patience = self.patience(deadline);
         let (headers, secrets) = self.headers(*wire, patience.until).await?;
-        let names = Names::of(&request.tools);
+        let names = ToolNames::of(&request.tools);
         let clean = |text: &str| clean(text, &secrets, request);
         // a model that stands in may say less than the one that was to be asked
         let most = self.spec.max_output_tokens;
@@ -440,7 +440,7 @@ enum Way {
 struct Heard<'a> {
     wire: Wire,
     request: &'a ModelRequest,
-    names: &'a Names<'a>,
+    names: &'a ToolNames<'a>,
     place: &'a Place,
     clean: &'a (dyn Fn(&str) -> String + Sync),
 }

@@ -1,8 +1,8 @@
 //! The wire of Ollama's own `/api/chat`: its imitation of OpenAI's has no word for how long a context may be.
-use super::names::Names;
 use super::openai::{self, Tool};
 use super::reading::{Bad, add, arguments, list, object, text};
 use super::shape;
+use crate::domain::ToolNames;
 use crate::domain::{ChatMessage, Effort, Finish, ModelTurn, ToolRequest};
 use crate::llm::asked::{Asked, Wire, object_or_empty};
 use serde::Serialize;
@@ -110,7 +110,7 @@ fn assistant<'a>(asked: &Asked<'a>, turn: &'a ModelTurn) -> Message<'a> {
 }
 
 /// What was said, and why it ended.
-pub(super) fn answer(answer: &Value, names: &Names<'_>) -> Result<(ModelTurn, Finish), Bad> {
+pub(super) fn answer(answer: &Value, names: &ToolNames<'_>) -> Result<(ModelTurn, Finish), Bad> {
     if answer["choices"].is_array() {
         return openai::answer(answer, names);
     }

@@ -1,8 +1,9 @@
 //! The wire of OpenAI's chat completions, which most servers speak, each a little differently: what is
 //! sent is what all of them take, and what is read is read generously.
-use super::names::{Names, call_ids};
+use super::names::call_ids;
 use super::reading::{Bad, add, arguments, list, object, text};
 use super::shape;
+use crate::domain::ToolNames;
 use crate::domain::{ChatMessage, Effort, Finish, ModelTurn, ToolDef, ToolRequest};
 use crate::llm::asked::{Asked, Wire, object_or_empty};
 use serde::Serialize;
@@ -197,7 +198,7 @@ fn assistant<'a>(asked: &Asked<'a>, turn: &'a ModelTurn, ids: &'a [Cow<'a, str>]
 }
 
 /// What was said, and why it ended.
-pub(super) fn answer(answer: &Value, names: &Names<'_>) -> Result<(ModelTurn, Finish), Bad> {
+pub(super) fn answer(answer: &Value, names: &ToolNames<'_>) -> Result<(ModelTurn, Finish), Bad> {
     let choice = list(answer, "choices")?.first().ok_or_else(|| Bad("`choices` is missing".into()))?;
     let message = object(choice, "message")?;
     let mut turn = ModelTurn::default();

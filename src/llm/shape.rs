@@ -263,8 +263,8 @@ fn mark(asked: &Asked<'_>) -> u64 {
 #[cfg(test)]
 mod tests {
     //! Tests of schemas in the forms that providers take.
-    use super::super::names::Names;
     use super::*;
+    use crate::domain::ToolNames;
     use crate::domain::{ModelRequest, RequestSettings};
     use serde_json::json;
 
@@ -402,7 +402,7 @@ mod tests {
             output_schema: Some(json!({})),
             only_answer: false,
         };
-        let names = Names::of(&[]);
+        let names = ToolNames::of(&[]);
         let asked = Asked {
             model: "m",
             temperature: None,

@@ -1,8 +1,8 @@
 //! Slips of models that leave no doubt about what is meant: a tool's name with something around it, arguments
 //! that are JSON twice over, a number as a text. They are put right as they come, so that the conversation, its
 //! journal and the provider see calls in order. Anything else goes back to the model as its error.
-use super::names::Names;
 use super::tool_schema::{legal_keys, target};
+use crate::domain::ToolNames;
 use crate::domain::{ModelTurn, Slips, fits_part, fits_schema, read_json};
 use serde_json::{Map, Number, Value};
 use std::cell::Cell;
@@ -35,7 +35,7 @@ const MOST_STEPS: u32 = 60_000;
 const BYTES_A_STEP: usize = 64;
 
 /// Puts the calls of a turn right.
-pub(super) fn mend(turn: &mut ModelTurn, names: &Names<'_>) {
+pub(super) fn mend(turn: &mut ModelTurn, names: &ToolNames<'_>) {
     for call in &mut turn.calls {
         if !names.tools.iter().any(|tool| tool.name == call.name)
             && let Some(meant) = tool_named(&call.name, names)
@@ -51,7 +51,7 @@ pub(super) fn mend(turn: &mut ModelTurn, names: &Names<'_>) {
 }
 
 /// The tool that is meant, if it can only be one.
-fn tool_named<'a>(said: &str, names: &Names<'a>) -> Option<&'a str> {
+fn tool_named<'a>(said: &str, names: &ToolNames<'a>) -> Option<&'a str> {
     if said.len() > LONGEST_NAME {
         return None;
     }
@@ -79,12 +79,12 @@ fn tool_named<'a>(said: &str, names: &Names<'a>) -> Option<&'a str> {
     only(names, |tool, _| last(tool) == last(bare) && !last(bare).is_empty())
 }
 
-fn alike<'a>(said: &str, names: &Names<'a>) -> Option<&'a str> {
+fn alike<'a>(said: &str, names: &ToolNames<'a>) -> Option<&'a str> {
     let exact = |tool: &str, out: &str| tool == said || out == said;
     only(names, exact).or_else(|| only(names, |tool, out| key(tool) == key(said) || key(out) == key(said)))
 }
 
-fn only<'a>(names: &Names<'a>, fits: impl Fn(&str, &str) -> bool) -> Option<&'a str> {
+fn only<'a>(names: &ToolNames<'a>, fits: impl Fn(&str, &str) -> bool) -> Option<&'a str> {
     let mut all = names.tools.iter().filter(|tool| fits(&tool.name, &names.out(&tool.name)));
     let first = all.next()?;
     all.next().is_none().then_some(first.name.as_str())
@@ -353,7 +353,7 @@ mod tests {
     #[test]
     fn a_name_without_end_is_that_of_no_tool() {
         let tools = [ToolDef { name: "http".into(), description: String::new(), schema: json!({}) }];
-        let names = Names::of(&tools);
+        let names = ToolNames::of(&tools);
         assert_eq!(tool_named(&("tool.".repeat(20) + "http"), &names), Some("http"));
         let began = crate::testing::worked();
         assert_eq!(tool_named(&("tool.".repeat(200_000) + "http"), &names), None);
@@ -388,7 +388,7 @@ mod tests {
         let tool = |name: &str| ToolDef { name: name.into(), description: String::new(), schema: json!({}) };
         let tools: Vec<ToolDef> =
             ["system_metrics", "gh/search_issues", "a/list", "b/list", "http"].map(tool).into();
-        let names = Names::of(&tools);
+        let names = ToolNames::of(&tools);
         for (said, meant) in [
             ("system_metrics", "system_metrics"),
             (" system_metrics\n", "system_metrics"),

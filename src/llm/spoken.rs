@@ -7,7 +7,7 @@ mod quoted;
 mod thoughts;
 mod written;
 
-use super::names::Names;
+use crate::domain::ToolNames;
 use crate::domain::{Finish, ModelRequest, ModelTurn, ToolRequest, fits_schema};
 use calls::{Found, Tools};
 
@@ -16,7 +16,7 @@ pub(super) fn sort(
     turn: &mut ModelTurn,
     finish: Finish,
     request: &ModelRequest,
-    names: &Names<'_>,
+    names: &ToolNames<'_>,
 ) -> Finish {
     if let Some((answer, thought)) = thoughts::split(&turn.text) {
         turn.text = answer;

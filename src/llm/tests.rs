@@ -25,7 +25,7 @@ fn spec(provider: &str, base_url: Option<&str>) -> ModelSpec {
 
 #[test]
 fn what_is_kept_of_an_answer_can_be_read_in_the_journal() {
-    let names = Names::of(&[]);
+    let names = ToolNames::of(&[]);
     let answer = |levels: usize| {
         let details = "[".repeat(levels) + &"]".repeat(levels);
         format!("{{\"choices\":[{{\"message\":{{\"content\":\"x\",\"reasoning_details\":{details}}}}}]}}")
@@ -89,7 +89,7 @@ const MARK: &str = "m";
 
 /// What a turn looks like when it is sent to this wire again.
 fn sent_again(wire: Wire, turn: ModelTurn) -> Value {
-    let names = Names::of(&[]);
+    let names = ToolNames::of(&[]);
     let replies = turn.calls.iter().map(|call| ToolReply {
         id: call.id.clone(),
         name: call.name.clone(),
@@ -119,7 +119,7 @@ fn sent_again(wire: Wire, turn: ModelTurn) -> Value {
 }
 
 fn read(wire: Wire, answer: &Value) -> (ModelTurn, Finish) {
-    let (turn, finish) = wire.answer(answer, &Names::of(&[])).expect("an answer");
+    let (turn, finish) = wire.answer(answer, &ToolNames::of(&[])).expect("an answer");
     (ModelTurn { by: Some(MARK.into()), ..turn }, finish)
 }
 

@@ -1,7 +1,7 @@
 //! Which wire a provider speaks, where it answers, and what all wires have in common.
-use super::names::Names;
 use super::reading::Bad;
 use super::{anthropic, gemini, ollama, openai};
+use crate::domain::ToolNames;
 use crate::domain::{Finish, ModelSpec, ModelTurn, Provider, Tokens, hex, tokens_said};
 use crate::llm::asked::{Asked, Wire};
 use reqwest::Url;
@@ -87,7 +87,7 @@ impl Wire {
         tokens_said(answer).filter(|tokens| tokens.input > 0 || tokens.output > 0)
     }
 
-    pub(super) fn answer(self, answer: &Value, names: &Names<'_>) -> Result<(ModelTurn, Finish), Bad> {
+    pub(super) fn answer(self, answer: &Value, names: &ToolNames<'_>) -> Result<(ModelTurn, Finish), Bad> {
         match self {
             Self::OpenAi | Self::LikeOpenAi => openai::answer(answer, names),
             Self::Anthropic => anthropic::answer(answer, names),

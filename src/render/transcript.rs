@@ -51,6 +51,10 @@ pub(super) fn transcript(steps: &[StepView], over: bool, screen: &Screen) -> Str
                 sent(&mut text, step.args.as_deref().unwrap_or_default(), screen);
                 body(&mut text, &format!("-> {}", reply.text), screen, Tone::Plain);
             }
+            Step::Wanted { request, .. } => {
+                head(&mut text, step, &plain(&request.name), "waits for a person", "", screen);
+                sent(&mut text, step.args.as_deref().unwrap_or_default(), screen);
+            }
             Step::Session { id, version } => {
                 let version =
                     version.as_deref().map(|version| format!(", version {version}")).unwrap_or_default();

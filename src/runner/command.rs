@@ -110,6 +110,11 @@ pub(super) trait Audience: Send {
         None
     }
 
+    /// Returns when that is to be asked at once.
+    fn must_be_looked_at(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
     /// Why the program must end now, if it does not get on.
     fn lost_patience(&mut self) -> Option<RunError> {
         None
@@ -372,6 +377,7 @@ impl Attempt<'_> {
                     output.add(piece);
                     dirty = true;
                 }
+                () = output.must_be_looked_at() => {}
                 () = at(output.look_at()) => {
                     if let Some(why) = output.lost_patience() {
                         return Err(End::Stuck(why));

@@ -18,6 +18,7 @@
 mod asking;
 mod attempt;
 mod broken;
+mod calling;
 mod command;
 mod env;
 mod model;

@@ -4,7 +4,7 @@ use super::command::Attempt;
 use super::report::{Report, StopOrder};
 use super::talk::{Calls, Journal};
 use super::template::{self, Places};
-use crate::conversation::{Brief, Conversation, Finished, Next, PlannedCall, memory};
+use crate::conversation::{Brief, CallRules, Conversation, Finished, Next, PlannedCall, memory};
 use crate::domain::{
     AttemptEnd, AttemptOutcome, ChatMessage, ErrorKind, Memory, Price, QuerySpec, RunError, RunMode, Step,
     Usage, addresses_in, frame_at_most,
@@ -166,9 +166,16 @@ impl Attempt<'_> {
             private: !memory.is_empty() || (agent.gate.is_some() && query.contains("{gate}")),
             memory,
             query: filled,
-            agent: agent.id.to_string(),
             untrusted: from_memory || from_query,
-            tools: offers.tools,
+            rules: CallRules {
+                agent: agent.id.to_string(),
+                tools: offers.tools,
+                sinks: spec.sinks.clone(),
+                named: named(&spec.query, spec.system_instruction.as_deref()),
+                // what is not called for real needs nobody's word
+                approve: if real { spec.approve.clone() } else { Vec::new() },
+                approval: spec.approval,
+            },
             limits: agent.limits.clone(),
             max_output_tokens: model.max_output_tokens,
             max_output_by_default: model.max_output_by_default,
@@ -176,17 +183,12 @@ impl Attempt<'_> {
             price: self.dearest(&chain),
             ask_again: agent.retry.max > 0,
             output_schema: spec.output_schema.clone(),
-            sinks: spec.sinks.clone(),
-            named: named(spec),
-            // what is not called for real needs nobody's word
-            approve: if real { spec.approve.clone() } else { Vec::new() },
-            approval: spec.approval,
         };
         Ok((brief, offers.warnings))
     }
 
     /// What it may call. Servers that have to be started first may take as long as they are allowed to.
-    async fn offers(&self, names: &[String]) -> Result<Offers, Break> {
+    pub(super) async fn offers(&self, names: &[String]) -> Result<Offers, Break> {
         let bound = self.time_left().min(to_std(self.brief.agent.limits.tool_call_timeout));
         let mut orders = self.orders.clone();
         tokio::select! {
@@ -263,8 +265,8 @@ impl Attempt<'_> {
 }
 
 /// Addresses that the agent's own texts name whole: those of the configuration, whatever a person asks instead.
-fn named(spec: &QuerySpec) -> Vec<String> {
-    let texts = [Some(spec.query.as_str()), spec.system_instruction.as_deref()];
+pub(super) fn named(query: &str, system_instruction: Option<&str>) -> Vec<String> {
+    let texts = [Some(query), system_instruction];
     texts.into_iter().flatten().flat_map(addresses_in).collect()
 }
 

@@ -1,13 +1,13 @@
 //! The journal of a conversation, and the calls of tools that it asks for: for real, in a rehearsal, or
 //! as they were in an earlier run.
+use super::calling::Caller;
 use super::command::Attempt;
 use super::report::{Brief, Report, Shared, StopOrder};
-use crate::conversation::{OUTCOME_UNKNOWN, PlannedCall};
+use crate::conversation::PlannedCall;
 use crate::domain::{ApprovalWanted, Effect, RunError, RunMode, Said, Step, Talk, ToolReply, WorstCase};
 use crate::runner::broken::{Break, to_std};
 use crate::secret;
 use crate::store::StepRow;
-use crate::tools::{CallContext, ToolError, ToolOutput};
 use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -338,50 +338,11 @@ async fn raced(
     key: String,
     call: &PlannedCall,
 ) -> Result<(ToolReply, bool), Break> {
-    let bound = to_std(attempt.brief.agent.limits.tool_call_timeout);
-    let context = CallContext {
-        progress: None,
-        control: attempt.brief.agent.control,
-        agent: Some(attempt.brief.agent.id.clone()),
-        run: Some(attempt.brief.run),
-        timeout: Some(bound.min(attempt.time_left())),
-        idempotency_key: Some(key),
-        store: attempt.shared.store.clone(),
-        untrusted: call.tainted,
-        traceparent: attempt.brief.traceparent.clone(),
-        ..CallContext::default()
-    };
-    let given = tokio::select! {
-        given = attempt.shared.tools.call(&call.name, &call.args, &context) => given,
-        Ok(_) = orders.wait_for(|order| *order > StopOrder::None) => return Err(Break::Stopped),
-        () = tokio::time::sleep_until(attempt.deadline) => return Err(attempt.out_of_time()),
-    };
-    let untrusted = call.untrusted || given.as_ref().is_ok_and(|given| given.untrusted);
-    Ok((reply_of(attempt, given, call).await, untrusted))
-}
-
-async fn reply_of(
-    attempt: &Attempt<'_>,
-    given: Result<ToolOutput, ToolError>,
-    call: &PlannedCall,
-) -> ToolReply {
-    let (text, is_error) = match given {
-        Ok(given) => {
-            if !given.findings.is_empty() {
-                let (go, durable) = oneshot::channel();
-                let report = Report::Found { run: attempt.brief.run, findings: given.findings, go };
-                // on record before the call counts as made, which is not made again
-                if attempt.shared.reports.send(report).await.is_ok() {
-                    let _ = durable.await;
-                }
-            }
-            (super::template::as_text(&given.result), false)
-        }
-        Err(error) if call.effect == Effect::Effect && error.may_have_happened() => {
-            (format!("{OUTCOME_UNKNOWN} {error}. Check before you repeat it."), true)
-        }
-        Err(error) => (error.to_string(), true),
-    };
-    let text = secret::redact(&text).into_owned();
-    ToolReply { id: call.id.clone(), name: call.name.clone(), text, is_error }
+    let bound = to_std(attempt.brief.agent.limits.tool_call_timeout).min(attempt.time_left());
+    let caller = Caller::of(attempt.brief, attempt.shared);
+    tokio::select! {
+        given = caller.call(call, key, bound) => Ok(given),
+        Ok(_) = orders.wait_for(|order| *order > StopOrder::None) => Err(Break::Stopped),
+        () = tokio::time::sleep_until(attempt.deadline) => Err(attempt.out_of_time()),
+    }
 }

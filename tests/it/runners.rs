@@ -1,10 +1,13 @@
 //! Agents whose work an agent program does, through the real binary: scripted programs for every fault, and the real ones
 //! where they are installed.
 use super::endpoint::{Endpoint, Reply, Request};
-use super::support::{Daemon, python3};
+use super::support::{Daemon, python3, wait_for};
 use rustix::process::Pid;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+
+#[path = "runners/handed.rs"]
+mod handed;
 
 /// The key that no program may see.
 const KEY: &str = "sk-ant-the-real-key";

@@ -67,8 +67,7 @@ fn span_of(written: &Spanned<DeValue<'_>>, keys: &[&str]) -> Option<Range<usize>
 fn uses(agent: &AgentSpec, tool: &str) -> bool {
     let by_body = match &agent.body {
         Body::Tool(call) => call.tool == tool,
-        Body::Query(query) => query.tools.iter().any(|name| name == tool),
-        Body::Command(_) | Body::Runner(_) => false,
+        body => body.tool_use().is_some_and(|uses| uses.tools.iter().any(|name| name == tool)),
     };
     by_body || asks_in_gate(agent, tool) || agent.success_when.iter().any(|check| calls(&check.body, tool))
 }

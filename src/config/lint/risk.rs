@@ -14,21 +14,21 @@ struct Joined {
 
 /// Notes an agent that does all three, unless it says why that is all right.
 pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
-    let Body::Query(query) = &at.agent.body else { return };
+    let Some(uses) = at.agent.body.tool_use() else { return };
     if !at.knows(SCHEDULE)
         || !at.knows(&["tools", "memory", "gate", "query", "sinks", "approve", "accept_risk"])
     {
         return;
     }
     let accepted = at.agent.accept_risk.is_some();
-    if query.sinks.iter().any(|sink| sink == "*") && !accepted {
+    if uses.sinks.iter().any(|sink| sink == "*") && !accepted {
         at.file.warn(
             at.of("sinks"),
             "`sinks = [\"*\"]` allows every tool after data from outside was read".into(),
             Some("name the tools and addresses that it needs, or say why not in `accept_risk`".into()),
         );
     }
-    let joined = joined(at.agent, query, fleet);
+    let joined = joined(at.agent, uses, fleet);
     let joins = ![&joined.untrusted, &joined.private, &joined.outward].iter().any(|some| some.is_empty());
     if joins && !accepted {
         let message = format!(
@@ -46,7 +46,7 @@ pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
             guarded.join(", ")
         );
         at.file.error(Some(at.of("tools")), message, Some(hint));
-    } else if accepted && !joins && at.has("accept_risk") && !query.sinks.iter().any(|sink| sink == "*") {
+    } else if accepted && !joins && at.has("accept_risk") && !uses.sinks.iter().any(|sink| sink == "*") {
         at.file.warn(
             at.of("accept_risk"),
             "`accept_risk` has no effect here: this agent does not join untrusted input, private data and a way out".into(),
@@ -55,16 +55,30 @@ pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
     }
 }
 
-fn joined(agent: &AgentSpec, query: &QuerySpec, fleet: &Fleet) -> Joined {
+fn joined(agent: &AgentSpec, uses: ToolUse<'_>, fleet: &Fleet) -> Joined {
     let mut joined = Joined::default();
-    for tool in &query.tools {
-        let guarded = query.approve.iter().any(|pattern| glob(pattern, tool));
+    for tool in uses.tools {
+        let guarded = uses.approve.iter().any(|pattern| glob(pattern, tool));
         joined.add(tool, guarded, fleet);
     }
-    if shares_its_session(agent, query, fleet) {
-        joined.private.push("session_id".into());
-    }
-    if let (Some(gate), true) = (agent.gate.as_deref(), query.query.contains("{gate}")) {
+    let asked = match &agent.body {
+        Body::Query(query) => {
+            if shares_its_session(agent, query, fleet) {
+                joined.private.push("session_id".into());
+            }
+            &query.query
+        }
+        Body::Runner(query) => {
+            // nobody sees what a program reads where it works
+            joined.untrusted.push(format!("what {} reads", query.runner));
+            if query.workspace != Workspace::Empty {
+                joined.private.push("workspace".into());
+            }
+            &query.query
+        }
+        Body::Tool(_) | Body::Command(_) => return joined,
+    };
+    if let (Some(gate), true) = (agent.gate.as_deref(), asked.contains("{gate}")) {
         joined.untrusted.push("gate".into());
         let settings = match &gate.body {
             CheckBody::Tool(call) => settings_of(&call.tool, fleet),
@@ -75,17 +89,15 @@ fn joined(agent: &AgentSpec, query: &QuerySpec, fleet: &Fleet) -> Joined {
         }
     }
     if let (Schedule::Join(_), true) =
-        (&agent.schedule, ["{event", "{after"].iter().any(|place| query.query.contains(place)))
+        (&agent.schedule, ["{event", "{after"].iter().any(|place| asked.contains(place)))
     {
         joined.untrusted.push("event".into());
         joined.private.push("event".into());
     }
-    if let (Schedule::File(_) | Schedule::Webhook(_), true) =
-        (&agent.schedule, query.query.contains("{event"))
-    {
+    if let (Schedule::File(_) | Schedule::Webhook(_), true) = (&agent.schedule, asked.contains("{event")) {
         joined.untrusted.push("event".into());
     }
-    if let (Schedule::On(on), true) = (&agent.schedule, query.query.contains("{event")) {
+    if let (Schedule::On(on), true) = (&agent.schedule, asked.contains("{event")) {
         joined.untrusted.push("event".into());
         if on.event == EventType::TaskCompleted {
             joined.private.push("event".into());

@@ -1,11 +1,11 @@
 //! Tools of MCP servers that an agent names and can't get, as far as the file alone tells.
 use super::place::Place;
-use crate::domain::{Body, Fleet, McpSpec, glob, nearest};
+use crate::domain::{Fleet, McpSpec, glob, nearest};
 
 /// Wherever `allow` or `deny` of a server leaves an agent without a tool that it names, each of its runs fails.
 pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
-    let Body::Query(query) = &at.agent.body else { return };
-    for name in &query.tools {
+    let Some(uses) = at.agent.body.tool_use() else { return };
+    for name in uses.tools {
         let Some((server, tool)) = name.split_once('/') else { continue };
         let Some(spec) = fleet.mcp.get(server) else { continue };
         if let Some((why, hint)) = out_of_reach(server, tool, spec) {

@@ -155,13 +155,13 @@ impl Sink {
 fn talk(before: Before, sink: Sink, sinks: &[String]) -> Talk {
     let mut talk = Talk::new(|brief| {
         let look = |name, untrusted, private| ToolOffer { untrusted, private, ..free(name, Effect::Read) };
-        brief.tools = vec![look("outside", true, false), look("files", false, true), sink.tool()];
+        brief.rules.tools = vec![look("outside", true, false), look("files", false, true), sink.tool()];
         brief.untrusted = before == Before::UntrustedMemory;
         brief.private = before == Before::PrivateMemory;
-        brief.sinks = sinks.to_vec();
-        brief.named = vec![NAMED.into()];
+        brief.rules.sinks = sinks.to_vec();
+        brief.rules.named = vec![NAMED.into()];
         if before == Before::AnotherServersWords {
-            brief.tools.push(of_server("other", "nice", Effect::Read, Outward::Nothing));
+            brief.rules.tools.push(of_server("other", "nice", Effect::Read, Outward::Nothing));
         }
     });
     let read = match before {
@@ -209,7 +209,7 @@ fn a_refusal_names_the_line_with_what_is_allowed_already() {
         "{refused}"
     );
     let mut other = talk(Before::Untrusted, Sink::Write, &[]);
-    other.brief.agent = "a.b".into();
+    other.brief.rules.agent = "a.b".into();
     let other = Talk { live: Conversation::replay(other.brief.clone(), &other.journal), ..other };
     assert!(answered(&other).expect("refused").ends_with("sinks = [\"write\"] under [agents.\"a.b\"]"));
 }
@@ -218,9 +218,9 @@ fn a_refusal_names_the_line_with_what_is_allowed_already() {
 fn a_call_that_was_refused_gave_nothing_private() {
     let mut talk = Talk::new(|brief| {
         let private = |name, effect| ToolOffer { private: true, ..free(name, effect) };
-        brief.tools = vec![private("db", Effect::Effect), Sink::Get.tool()];
+        brief.rules.tools = vec![private("db", Effect::Effect), Sink::Get.tool()];
         brief.untrusted = false;
-        brief.approve = vec!["db".into()];
+        brief.rules.approve = vec!["db".into()];
     });
     talk.want(&[("db", "{}")]).work();
     talk.want(&[("web", &Sink::Get.args().to_string())]);
@@ -229,7 +229,7 @@ fn a_call_that_was_refused_gave_nothing_private() {
 
 #[test]
 fn the_words_of_a_server_are_marked_and_taint_what_is_not_its_own() {
-    let talk = |tools: Vec<ToolOffer>| Talk::new(|brief| brief.tools = tools);
+    let talk = |tools: Vec<ToolOffer>| Talk::new(|brief| brief.rules.tools = tools);
     let own = vec![Sink::ServerEffect.tool(), Sink::ServerRemoteRead.tool()];
     let mut one = talk(own.clone());
     let request = one.request();

@@ -100,8 +100,8 @@ impl World {
                 brief.limits = Arc::new(super::limits());
             }
             brief.price = Some(Price { input: 0.15, cached_input: 0.1, cache_write: 0.15, output: 0.6 });
-            brief.approve = vec!["db".into()];
-            brief.approval = if dice.below(2) == 0 { Approval::Wait } else { Approval::Deny };
+            brief.rules.approve = vec!["db".into()];
+            brief.rules.approval = if dice.below(2) == 0 { Approval::Wait } else { Approval::Deny };
             if dice.below(4) == 0 {
                 brief.output_schema = Some(json!({"type": "object"}));
             }

@@ -25,6 +25,7 @@ use crate::domain::tool::{
     ProbeSettings, ProbeTarget, S3Settings, ShellArg, ShellCommand, ShellSettings, Since, SqlSettings,
     ToolSettings, WebCheck,
 };
+use crate::domain::tool_use::{ApprovalRoute, HandedTools};
 use crate::domain::webhook::HookSpec;
 use crate::domain::words::Word;
 use jiff::tz::TimeZone;
@@ -244,8 +245,26 @@ table! { QuerySpec {
 table! { ApprovalRoute { via: "via", wait: "wait", } }
 table! { RunnerQuery {
     query: "query", system_instruction: "system_instruction", runner: "runner", workspace: "workspace",
-    permissions: "permissions", resume: "resume",
+    permissions: "permissions", resume: "resume", handed: "handed",
 } }
+
+impl Canonical for HandedTools {
+    fn is_nothing(&self) -> bool {
+        self.tools.is_empty()
+    }
+
+    fn write(&self, form: &mut Form) {
+        let Self { tools, approve, approval, route, sinks } = self;
+        form.table(|form| {
+            form.field("tools", tools);
+            form.field("approve", approve);
+            form.field("approval", approval);
+            form.field("approval_route", route);
+            form.field("sinks", sinks);
+        });
+    }
+}
+
 table! { Permissions { default: "default", allow: "allow", } }
 table! { RepositorySpec { path: "path", keep: "keep", } }
 table! { RunnerVersion { expected: "expected", exact: "exact", } }

@@ -8,11 +8,12 @@ mod words;
 
 use super::sandbox::SandboxSetting;
 use super::secret_ref::EnvValue;
+use super::tool_use::HandedTools;
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub use preset::{Preset, PresetFile, PresetTools, PresetWire};
+pub use preset::{Preset, PresetFile, PresetMcp, PresetTools, PresetWire};
 pub use words::{
     KeepBranch, PermissionDefault, PermissionKind, ResumePolicy, RunnerAuth, RunnerPreset, RunnerProtocol,
 };
@@ -112,12 +113,25 @@ impl RunnerSpec {
     }
 }
 
+impl RunnerSpec {
+    /// Can it be told where the tools are that it is handed?
+    pub fn can_be_handed_tools(&self) -> bool {
+        let is_told = |text: &str| text.contains(MCP);
+        let in_env = |value: &EnvValue| matches!(value, EnvValue::Text(text) if is_told(text));
+        self.preset().is_some_and(|preset| preset.mcp.is_some())
+            || self.command.iter().any(|word| is_told(word))
+            || self.env.values().any(in_env)
+    }
+}
+
 /// The place for a session's id among the words of a command.
 pub const SESSION: &str = "{session}";
 /// Stands for the folder that the program works in, where that is another one in each run.
 pub const WORK: &str = "{work}";
 /// The place for what the program is asked.
 pub const QUERY: &str = "{query}";
+/// The place for the address of the tools that a program is handed.
+pub const MCP: &str = "{mcp}";
 
 /// A query that an agent program carries out.
 #[derive(Clone, Debug, PartialEq)]
@@ -134,6 +148,8 @@ pub struct RunnerQuery {
     pub permissions: Option<Permissions>,
     /// When it goes on with an earlier session.
     pub resume: ResumePolicy,
+    /// What it may call of the daemon's tools.
+    pub handed: HandedTools,
 }
 
 #[cfg(test)]

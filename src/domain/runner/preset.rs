@@ -4,7 +4,7 @@ use crate::domain::provider::Provider;
 
 /// What is known of an agent program: how it is started, resumed and pointed at the meter, and what it can't promise.
 /// Texts have places: `{query}`, `{session}` (its own session), `{model}`, `{meter}` (address of the meter), `{key}` (the
-/// run's key there), `{output}` (longest answer in tokens), `{home}` and `{work}` (folders of the run), `{tools}` (those that
+/// run's key there), `{mcp}` (address of the tools that it is handed), `{output}` (longest answer in tokens), `{home}` and `{work}` (folders of the run), `{tools}` (those that
 /// are allowed).
 #[derive(Debug)]
 pub struct Preset {
@@ -32,6 +32,8 @@ pub struct Preset {
     pub wires: &'static [PresetWire],
     /// How it is held to fewer tools.
     pub tools: PresetTools,
+    /// How it is told of the tools that it is handed; `None`: it can't be.
+    pub mcp: Option<PresetMcp>,
     /// Settings that a repository has for the program can't be switched off.
     pub reads_workspace: bool,
     /// Longest answer in tokens, where the model's table says nothing.
@@ -57,6 +59,18 @@ pub struct PresetWire {
     /// Added to its environment.
     pub env: &'static [(&'static str, &'static str)],
     /// Added to its files.
+    pub files: &'static [PresetFile],
+}
+
+/// How an agent program is told of an MCP server over HTTP: the one with the tools that it is handed.
+#[derive(Debug)]
+pub struct PresetMcp {
+    /// Added to its options.
+    pub args: &'static [&'static str],
+    /// Added to its environment.
+    pub env: &'static [(&'static str, &'static str)],
+    /// Added to its files. Of a file that the preset has already, this is more: further keys of JSON, else further
+    /// text.
     pub files: &'static [PresetFile],
 }
 

@@ -20,7 +20,7 @@ fn request(tools: &[&str], schema: Option<Value>) -> ModelRequest {
 }
 
 fn sorted_by(text: &str, finish: Finish, request: &ModelRequest) -> (ModelTurn, Finish) {
-    let names = Names::of(&request.tools);
+    let names = ToolNames::of(&request.tools);
     let mut turn = ModelTurn { text: text.into(), ..ModelTurn::default() };
     let finish = sort(&mut turn, finish, request, &names);
     (turn, finish)

@@ -12,6 +12,8 @@
 //! A request that must not be sent is answered by HTTP 400 in the provider's own form: the one answer on which all programs
 //! end at once. What a program asks again, or beside its work, is a request like any other.
 //!
+//! Beside that, the tools that a program is handed are reached at the same address (`tools`).
+//!
 //! An exchange belongs to the meter and not to the connection of the program: it is settled, whoever goes away.
 mod account;
 mod answer;
@@ -29,6 +31,8 @@ mod report;
 mod request;
 mod spec;
 mod state;
+mod tool_server;
+mod tools;
 mod weigh;
 mod wire;
 
@@ -41,6 +45,7 @@ pub use account::{Account, AnswerEnd, Asked, HeldRequest as Held, Settled};
 pub use report::MeterReport;
 pub use spec::{MeterLimits, MeterPatience, MeterSpec, Upstream};
 pub(super) use state::MeterState;
+pub use tool_server::{MCP_PATH, ToolServer};
 pub use wire::ModelWire;
 
 /// Stands for a model's provider, for one attempt of a run. Dropping it ends what it serves; what is under way is settled.
@@ -52,6 +57,14 @@ impl Meter {
     /// For a program that is to be started.
     pub fn new(spec: MeterSpec, account: Arc<dyn Account>) -> Self {
         Self { state: Arc::new(MeterState::new(spec, account)) }
+    }
+
+    /// With tools that the program is handed, at [`MCP_PATH`] of the same address and by the same key. Before it serves.
+    pub fn with_tools(mut self, tools: Arc<dyn ToolServer>) -> Self {
+        if let Some(state) = Arc::get_mut(&mut self.state) {
+            state.tools = Some(tools);
+        }
+        self
     }
 
     /// The run's key: what the program has in the place of the provider's. Good for this meter alone.

@@ -5,6 +5,8 @@ use super::exchange::{Exchange, Hold};
 use super::refusal::{NotSent, in_form};
 use super::request::{Readied, RequestReader};
 use super::state::MeterState;
+use super::tool_server::MCP_PATH;
+use super::tools;
 use super::wire::{Asks, ModelWire, Route, route, wire_of};
 use crate::domain::{ErrorKind, Price, RunError, Tokens, WorstCase, cost};
 use crate::proxy::listen::{self, Answers, Place, is_itself};
@@ -124,6 +126,9 @@ async fn receive(
         let message =
             "this is not the key of the run: a program uses the key and the address that its start gave it";
         return Err(NotSent::odd(StatusCode::BAD_REQUEST, message));
+    }
+    if let (Some(server), MCP_PATH) = (&state.tools, parts.uri.path()) {
+        return Ok(tools::receive(state, server.clone(), &parts, body).await);
     }
     let provider = state.spec.model.provider;
     let Some(route) = route(ModelWire::of(provider), &parts.method, parts.uri.path()) else {

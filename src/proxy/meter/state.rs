@@ -4,6 +4,7 @@ use super::body::BodyMemory;
 use super::limits::RunAccount;
 use super::report::MeterReport;
 use super::spec::{MeterSpec, Upstream};
+use super::tool_server::ToolServer;
 use crate::domain::{ErrorKind, RunError, Usage};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,6 +26,8 @@ const MOST_LOOKUPS: u64 = 1000;
 pub(in crate::proxy) struct MeterState {
     pub(super) spec: MeterSpec,
     pub(super) account: Arc<dyn Account>,
+    /// What it is handed.
+    pub(super) tools: Option<Arc<dyn ToolServer>>,
     pub(super) limits: RunAccount,
     /// For what is read of its requests.
     pub(super) bodies: BodyMemory,
@@ -85,6 +88,7 @@ impl MeterState {
             upstream: Mutex::new(spec.upstream.clone()),
             spec,
             account,
+            tools: None,
             key: Zeroizing::new(key),
             stopped: CancellationToken::new(),
             ended: CancellationToken::new(),

@@ -1,18 +1,27 @@
 //! The journal of a run that an agent program carries out: places are given to whoever asks, since requests and events come
 //! side by side.
-use crate::domain::{Said, Step, Talk, Usage, WorstCase};
+use crate::conversation::PlannedCall;
+use crate::domain::{ApprovalWanted, Effect, Said, Step, Talk, ToolReply, ToolRequest, Usage, WorstCase};
 use crate::runner::broken::Break;
+use crate::runner::output::shorten;
 use crate::runner::report::{Brief, Report, Shared};
+use crate::secret;
 use crate::store::StepRow;
-use std::sync::atomic::{AtomicU64, Ordering};
+use serde_json::Value;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+
+/// Most of the arguments of a call that events and lists show.
+const ARGS_SHOWN: usize = 2000;
 
 /// Writes down what happens in one run, in places of one journal.
 pub(super) struct ProgramJournal {
     reports: mpsc::Sender<Report>,
     template: Talk,
     next: AtomicU64,
+    /// Calls of tools so far, of those of the program and of those that it is handed.
+    calls: AtomicUsize,
 }
 
 impl ProgramJournal {
@@ -26,7 +35,55 @@ impl ProgramJournal {
             said: Said::Resumed,
         };
         let next = AtomicU64::new(rows.last().map_or(0, |last| last.n + 1));
-        Self { reports: shared.reports.clone(), template, next }
+        Self { reports: shared.reports.clone(), template, next, calls: AtomicUsize::new(calls_of(rows)) }
+    }
+
+    /// The number of a call that nobody else gets.
+    pub(super) fn take_call(&self) -> usize {
+        self.calls.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A call is about to be made. Returns when that is durable.
+    pub(super) async fn calling(&self, n: usize, call: &PlannedCall) -> Result<(), Break> {
+        let step = Step::Calling { call: n, effect: call.effect };
+        self.write(vec![self.of_call(step, call.name.clone(), args_shown(call), Duration::ZERO)]).await
+    }
+
+    /// A call was made, or answered without being made.
+    pub(super) async fn called(
+        &self,
+        n: usize,
+        call: &PlannedCall,
+        reply: ToolReply,
+        untrusted: bool,
+        took: Duration,
+    ) -> Result<(), Break> {
+        let step = Step::Called { call: n, reply, untrusted };
+        self.write(vec![self.of_call(step, call.name.clone(), args_shown(call), took)]).await
+    }
+
+    /// A call waits for a person: what that is asked.
+    pub(super) async fn wanted(
+        &self,
+        n: usize,
+        call: &PlannedCall,
+        request: &ToolRequest,
+    ) -> Result<ApprovalWanted, Break> {
+        let step = Step::Wanted { call: n, request: request.clone() };
+        let entry = self.of_call(step, call.name.clone(), args_shown(call), Duration::ZERO);
+        let place = self.next.load(Ordering::Relaxed);
+        self.write(vec![entry]).await?;
+        Ok(ApprovalWanted {
+            id: format!("{}-{place}-{n}", self.template.run.short()),
+            call: n,
+            tool: call.name.clone(),
+            args: secret::redact(&call.args.to_string()).into_owned(),
+        })
+    }
+
+    /// Equal in each try of a call, another for each other one.
+    pub(super) fn key_of(&self, n: usize) -> String {
+        format!("{}-call-{n}", self.template.run)
     }
 
     /// A place that nobody else gets.
@@ -77,10 +134,42 @@ pub(super) struct Past {
     pub(super) session: Option<String>,
     /// What is charged.
     pub(super) used: Usage,
-    /// Calls of tools so far.
-    pub(super) calls: usize,
-    /// Those of them that nobody saw the end of.
+    /// Calls of tools that nobody saw the end of.
     pub(super) open_calls: Vec<String>,
+    /// Calls that waited for a person, and of which the program knows nothing more.
+    pub(super) wanted: Vec<PastCall>,
+}
+
+/// A call of a tool that a program is handed, and that waited for a person.
+#[derive(Debug)]
+pub(super) struct PastCall {
+    /// Its number in the journal.
+    pub(super) call: usize,
+    pub(super) request: ToolRequest,
+    /// Whether it may be made, and what the person said.
+    pub(super) decided: Option<(bool, Option<String>)>,
+    /// It was begun; what it may do.
+    pub(super) begun: Option<Effect>,
+    /// What came of it, and whether that is from outside.
+    pub(super) reply: Option<(ToolReply, bool)>,
+}
+
+/// The arguments of a call, as events and lists show them.
+fn args_shown(call: &PlannedCall) -> String {
+    let args = match &call.args {
+        Value::Null => call.sent.clone(),
+        args => args.to_string(),
+    };
+    shorten(&secret::redact(&args), ARGS_SHOWN)
+}
+
+/// How many calls of tools a journal has.
+fn calls_of(rows: &[StepRow]) -> usize {
+    let numbers = rows.iter().filter_map(|row| match &row.step {
+        Step::Wanted { call, .. } | Step::Calling { call, .. } | Step::Called { call, .. } => Some(call + 1),
+        _ => None,
+    });
+    numbers.max().unwrap_or(0)
 }
 
 impl Past {
@@ -90,28 +179,50 @@ impl Past {
         let mut ended = 0;
         let mut open: Vec<(usize, String)> = Vec::new();
         for row in rows {
+            let wanted = |past: &mut Self, call: &usize| past.wanted.iter().position(|one| one.call == *call);
             match &row.step {
                 Step::Begun { query, untrusted, seen, gate } => {
                     past.query = Some(query.clone());
                     (past.untrusted, past.seen, past.gate) = (*untrusted, seen.clone(), gate.clone());
                 }
                 Step::Session { id, .. } => past.session = Some(id.clone()),
-                Step::Asked { worst, .. } => asked.push(*worst),
+                Step::Asked { worst, .. } => {
+                    asked.push(*worst);
+                    // whoever asks its model has read its prompt
+                    past.wanted.retain(|one| one.reply.is_none());
+                }
                 Step::Answered { used, .. } | Step::Unanswered { used, .. } => {
                     ended += 1;
                     past.used.add(used);
                 }
-                Step::Calling { call, .. } => {
-                    past.calls = past.calls.max(call + 1);
+                Step::Calling { call, effect } => {
+                    if let Some(at) = wanted(&mut past, call) {
+                        past.wanted[at].begun = Some(*effect);
+                        continue;
+                    }
                     let what = [row.tool.as_deref(), row.args.as_deref()];
                     let what: Vec<&str> = what.into_iter().flatten().collect();
                     open.push((*call, what.join(" ")));
                 }
-                Step::Called { call, .. } => {
-                    past.calls = past.calls.max(call + 1);
+                Step::Called { call, reply, untrusted } => {
+                    if let Some(at) = wanted(&mut past, call) {
+                        past.wanted[at].reply = Some((reply.clone(), *untrusted));
+                    }
                     open.retain(|(open, _)| open != call);
                 }
-                Step::Told { .. } | Step::Kept { .. } | Step::Decided { .. } => {}
+                Step::Wanted { call, request } => past.wanted.push(PastCall {
+                    call: *call,
+                    request: request.clone(),
+                    decided: None,
+                    begun: None,
+                    reply: None,
+                }),
+                Step::Decided { call, approved, reason } => {
+                    if let Some(at) = wanted(&mut past, call) {
+                        past.wanted[at].decided = Some((*approved, reason.clone()));
+                    }
+                }
+                Step::Told { .. } | Step::Kept { .. } => {}
             }
         }
         // it is not known which of them have no end: the dearest may be among them
@@ -152,7 +263,7 @@ mod tests {
         let answer = ModelAnswer { turn: ModelTurn::default(), finish, tokens: None, asked_twice: false };
         let calling = |call| (Step::Calling { call, effect: Effect::Effect }, Some("shell"));
         let reply = ToolReply { id: "t".into(), name: "shell".into(), text: String::new(), is_error: false };
-        let past = Past::of(&rows(vec![
+        let rows = rows(vec![
             (
                 Step::Begun { query: "do it".into(), untrusted: true, seen: vec!["k".into()], gate: None },
                 None,
@@ -164,9 +275,10 @@ mod tests {
             calling(0),
             (Step::Called { call: 0, reply, untrusted: true }, Some("shell")),
             calling(1),
-        ]));
+        ]);
+        let past = Past::of(&rows);
         assert_eq!((past.query.as_deref(), past.session.as_deref()), (Some("do it"), Some("s-1")));
-        assert_eq!((past.calls, past.open_calls), (2, vec!["shell {\"command\":\"make\"}".to_owned()]));
+        assert_eq!((calls_of(&rows), past.open_calls), (2, vec!["shell {\"command\":\"make\"}".to_owned()]));
         // one of the two requests has no end: the dearer one may be it
         assert_eq!((past.used.requests, past.used.tokens()), (2, 110));
         assert!((past.used.usd - 1.1).abs() < 1e-9);

@@ -1,6 +1,8 @@
 //! Listens to an agent program: what it prints becomes entries of the journal and lines of the run's output. Knows when it
 //! has been silent for too long.
+use super::handed::HandedServer;
 use super::journal::ProgramJournal;
+use crate::agent_program::mcp::is_handed;
 use crate::agent_program::{Decoder, HeardSoFar, ProgramEvent, is_session_id};
 use crate::domain::{
     Effect, ErrorKind, RunError, RunnerSpec, Said, Step, Stream, ToolReply, counted, human_duration,
@@ -85,7 +87,8 @@ pub(super) struct ProgramListener {
     waiting: Vec<Said>,
     journaled: Journaled,
     calls: HashMap<String, OpenCall>,
-    next_call: usize,
+    /// The tools that the program is handed.
+    handed: Option<Arc<HandedServer>>,
     first_event: Duration,
     idle: Duration,
     /// Since when it runs.
@@ -100,7 +103,7 @@ impl ProgramListener {
         journal: Arc<ProgramJournal>,
         meter: Arc<Meter>,
         output: Output,
-        next_call: usize,
+        handed: Option<Arc<HandedServer>>,
     ) -> Self {
         Self {
             decoder: Decoder::new(spec.protocol),
@@ -111,7 +114,7 @@ impl ProgramListener {
             waiting: Vec::new(),
             journaled: Journaled::default(),
             calls: HashMap::new(),
-            next_call,
+            handed,
             first_event: to_std(spec.first_event),
             idle: to_std(spec.idle),
             began: Instant::now(),
@@ -182,6 +185,8 @@ impl ProgramListener {
                 self.told(text, None);
             }
             ProgramEvent::Thought(text) => self.told(String::new(), Some(text)),
+            // those that it is handed are written down where they are made
+            ProgramEvent::ToolBegan { tool, .. } if self.is_handed(&tool) => {}
             ProgramEvent::ToolBegan { id, tool, args } => self.began(id, &tool, &args),
             ProgramEvent::ToolEnded { id, text, is_error, .. } => {
                 let id = bounded(id);
@@ -199,6 +204,10 @@ impl ProgramListener {
         }
     }
 
+    fn is_handed(&self, tool: &str) -> bool {
+        self.handed.is_some() && is_handed(tool)
+    }
+
     fn began(&mut self, id: String, tool: &str, args: &str) {
         let (id, tool) = (bounded(id), shorten(tool, ARGS_SHOWN));
         let args = shorten(args, ARGS_SHOWN);
@@ -207,9 +216,9 @@ impl ProgramListener {
             return;
         }
         // one that is not written down is under way all the same: its silence is no idleness
-        let call = self.journaled.has_room(tool.len() + args.len()).then_some(self.next_call);
+        let has_room = self.journaled.has_room(tool.len() + args.len());
+        let call = has_room.then(|| self.journal.take_call());
         if let Some(call) = call {
-            self.next_call += 1;
             let step = Step::Calling { call, effect: Effect::Effect };
             self.waiting.push(self.journal.of_call(step, tool.clone(), args.clone(), Duration::ZERO));
         }
@@ -229,7 +238,8 @@ impl ProgramListener {
     fn life(&self) -> (Instant, Duration) {
         let report = self.meter.report();
         // a build may be silent for long: what runs for the program is bounded by `timeout`
-        if report.in_flight > 0 || !self.calls.is_empty() {
+        let is_served = self.handed.as_ref().is_some_and(|handed| handed.is_busy());
+        if report.in_flight > 0 || !self.calls.is_empty() || is_served {
             return (Instant::now(), self.idle);
         }
         let asked = report.used.requests + report.refused > 0;
@@ -263,10 +273,22 @@ impl Audience for ProgramListener {
 
     fn look_at(&self) -> Option<Instant> {
         let (last, patience) = self.life();
-        Some(last + patience)
+        let for_a_person = self.handed.as_ref().and_then(|handed| handed.ends_at());
+        for_a_person.or(Some(last + patience))
+    }
+
+    async fn must_be_looked_at(&self) {
+        match &self.handed {
+            Some(handed) => handed.waits().await,
+            None => std::future::pending().await,
+        }
     }
 
     fn lost_patience(&mut self) -> Option<RunError> {
+        if let Some(ends_at) = self.handed.as_ref().and_then(|handed| handed.ends_at()) {
+            let why = || RunError::new(ErrorKind::Interrupted, "a call of it waits for a person");
+            return (ends_at <= Instant::now()).then(why);
+        }
         let (last, patience) = self.life();
         if last + patience > Instant::now() {
             return None;

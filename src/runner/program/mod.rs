@@ -2,9 +2,11 @@
 //!
 //! The program gets a home of its own, the address of a [`Meter`] in the place of its provider's, and a key that is good
 //! there alone. Its requests are held for and settled like those of other runs (`account`); what it prints becomes entries of
-//! the same journal (`listener`). How it ended is judged by what the meter has seen (`agent_program::judge`), and by its own
+//! the same journal (`listener`). Tools of the daemon that it is handed are called here, by the rules of a conversation (`handed`).
+//! How it ended is judged by what the meter has seen (`agent_program::judge`), and by its own
 //! word last.
 mod account;
+mod handed;
 mod journal;
 mod listener;
 mod outcome;
@@ -16,21 +18,26 @@ mod world;
 pub(super) use version::version_of;
 pub(super) use world::World;
 
+use super::calling::Caller;
 use super::command::{Attempt, End, Ran, StartPlan, Surroundings};
+use super::model::named;
 use super::output::Output;
 use super::template::{self, Places};
 use crate::agent_program::{Launch, LaunchPlaces, judge, launch};
 use crate::child::confined::{keep_of_run, run_folder};
+use crate::conversation::{CallRules, prompt::shown_tool};
 use crate::domain::{
-    AttemptEnd, AttemptOutcome, Body, CommandSpec, ErrorKind, ModelSpec, ProcessRole, ProgramOwner,
-    RepositorySpec, ResumePolicy, RunError, RunnerQuery, RunnerSpec, Said, Sandbox, Step, TextOrSecret,
-    Usage, WORK, Workspace,
+    ApprovalWanted, AttemptEnd, AttemptOutcome, Body, CommandSpec, ErrorKind, ModelSpec, ProcessRole,
+    ProgramOwner, RepositorySpec, ResumePolicy, RunError, RunnerQuery, RunnerSpec, Said, Sandbox, Step,
+    TextOrSecret, ToolOffer, Usage, WORK, Workspace,
 };
 use crate::proxy;
-use crate::proxy::meter::{Meter, MeterLimits, MeterSpec, Upstream};
-use crate::runner::broken::Break;
+use crate::proxy::meter::{MCP_PATH, Meter, MeterLimits, MeterSpec, Upstream};
+use crate::runner::broken::{Break, to_std};
 use crate::secret;
+use crate::tools::Offers;
 use account::ProgramAccount;
+use handed::{DecidedCall, HandedLimits, HandedServer};
 use journal::{Past, ProgramJournal};
 use listener::ProgramListener;
 use outcome::{end_of, metered, taken_out, without_room};
@@ -58,6 +65,8 @@ struct ProgramSoFar {
     ended_by_others: bool,
     /// It ended before it had said or asked anything.
     never_began: bool,
+    /// It was ended since these calls wait for a person.
+    waits: Vec<ApprovalWanted>,
 }
 
 /// A program that is about to start.
@@ -66,6 +75,8 @@ struct Ready {
     command: CommandSpec,
     meter: Arc<Meter>,
     journal: Arc<ProgramJournal>,
+    /// The tools that it is handed.
+    handed: Option<Arc<HandedServer>>,
     surroundings: Surroundings,
     /// Says to whoever waits for a budget that the program has ended.
     over: CancellationToken,
@@ -79,6 +90,10 @@ struct Task<'t> {
     model: &'t ModelSpec,
     past: &'t Past,
     world: &'t World,
+    /// The tools that it is handed.
+    rules: Option<&'t CallRules>,
+    /// Calls that waited for a person, and what came of them.
+    decided: &'t [DecidedCall],
     /// Its session is gone, whatever the journal says.
     anew: bool,
 }
@@ -92,7 +107,7 @@ impl Task<'_> {
 
     fn prompt(&self, asked: &str, goes_on: bool) -> Result<String, Break> {
         let system = self.query.system_instruction.as_deref();
-        let prompt = prompt::of(system, asked, goes_on, &self.past.open_calls);
+        let prompt = prompt::of(system, asked, goes_on, &self.past.open_calls, self.decided);
         if prompt.len() <= LONGEST_ARGUMENT {
             return Ok(prompt);
         }
@@ -145,6 +160,9 @@ impl Attempt<'_> {
         let carried_out = self.carried_out(query, places, &mut so_far).await;
         let (end, result, retry_after) = match carried_out {
             Ok(answer) => (AttemptEnd::Completed, Some(secret::redact(&answer).into_owned()), None),
+            Err(Break::Stopped) if !so_far.waits.is_empty() => {
+                (AttemptEnd::Waits(std::mem::take(&mut so_far.waits)), None, None)
+            }
             Err(Break::Stopped) => (AttemptEnd::Cancelled, None, None),
             Err(Break::Failed(error, retry_after)) => {
                 let message = secret::redact(&error.message).into_owned();
@@ -230,7 +248,18 @@ impl Attempt<'_> {
         if let Workspace::Folder(folder) = &query.workspace {
             not_a_repository(folder)?;
         }
-        let mut task = Task { query, spec, model, past, world, anew: false };
+        let rules = self.rules(query).await?;
+        let decided = match &rules {
+            Some((rules, warnings)) => {
+                so_far.warnings.extend(warnings.iter().cloned());
+                let caller = Caller::of(self.brief, self.shared);
+                let settling = handed::settled(rules, &caller, journal, &past.wanted, self.one_call());
+                self.while_wanted(settling).await??
+            }
+            None => Vec::new(),
+        };
+        let rules = rules.as_ref().map(|(rules, _)| rules);
+        let mut task = Task { query, spec, model, past, world, rules, decided: &decided, anew: false };
         if let Workspace::Repository(repository) = &query.workspace {
             // a session remembers files: it is of no use where they are not
             task.anew = !repository::is_cloned(world);
@@ -250,6 +279,29 @@ impl Attempt<'_> {
         came
     }
 
+    /// The tools that the program is handed, and what is not as they should be; `None`: it is handed none.
+    async fn rules(&self, query: &RunnerQuery) -> Result<Option<(CallRules, Vec<String>)>, Break> {
+        let handed = &query.handed;
+        if handed.tools.is_empty() {
+            return Ok(None);
+        }
+        let Offers { tools, warnings } = self.offers(&handed.tools).await?;
+        let rules = CallRules {
+            agent: self.brief.agent.id.to_string(),
+            tools: tools.iter().map(|tool| ToolOffer { def: shown_tool(tool), ..tool.clone() }).collect(),
+            sinks: handed.sinks.clone(),
+            named: named(&query.query, query.system_instruction.as_deref()),
+            approve: handed.approve.clone(),
+            approval: handed.approval,
+        };
+        Ok(Some((rules, warnings)))
+    }
+
+    /// Longest time of a call of a tool.
+    fn one_call(&self) -> Duration {
+        to_std(self.brief.agent.limits.tool_call_timeout).min(self.time_left())
+    }
+
     /// Starts the program with a meter of its own, and follows it to its end.
     async fn asked_to_work(
         &mut self,
@@ -262,9 +314,21 @@ impl Attempt<'_> {
         let over = CancellationToken::new();
         let account = ProgramAccount::new(journal.clone(), self.shared, self.deadline, over.clone());
         let metering = self.meter(task.spec, task.model, task.past, account, owner);
-        let meter = Arc::new(self.while_wanted(metering).await??);
-        let ready = self.ready(task, asked, meter, journal.clone(), over).await?;
-        self.watched(task.spec, task.past, ready, owner, so_far).await
+        let mut meter = self.while_wanted(metering).await??;
+        let handed = task.rules.map(|rules| {
+            let limits = HandedLimits {
+                one_call: to_std(self.brief.agent.limits.tool_call_timeout),
+                calls: self.brief.agent.limits.max_steps,
+                deadline: self.deadline,
+            };
+            let caller = Caller::of(self.brief, self.shared);
+            Arc::new(HandedServer::new(rules.clone(), caller, journal.clone(), limits, over.clone()))
+        });
+        if let Some(handed) = &handed {
+            meter = meter.with_tools(handed.clone());
+        }
+        let ready = self.ready(task, asked, Arc::new(meter), journal.clone(), handed, over).await?;
+        self.watched(task.spec, ready, owner, so_far).await
     }
 
     /// A proof of what the program has done: it runs where that worked, and may change what that may. `None`: there is no
@@ -341,6 +405,7 @@ impl Attempt<'_> {
         asked: &str,
         meter: Arc<Meter>,
         journal: Arc<ProgramJournal>,
+        handed: Option<Arc<HandedServer>>,
         over: CancellationToken,
     ) -> Result<Ready, Break> {
         let Task { query, spec, model, past, world, .. } = *task;
@@ -354,6 +419,7 @@ impl Attempt<'_> {
         let fresh = Uuid::new_v4().to_string();
         let prompt = task.prompt(asked, session.is_some())?;
         let work = work_of(&query.workspace, &world.folder);
+        let mcp = format!("{address}{MCP_PATH}");
         let (home, shown) = (world.home().display().to_string(), work.display().to_string());
         let places = LaunchPlaces {
             query: &prompt,
@@ -361,6 +427,7 @@ impl Attempt<'_> {
             model: &model.model,
             meter: &address,
             key: meter.key(),
+            mcp: handed.is_some().then_some(mcp.as_str()),
             output: output_bound(spec, model),
             home: &home,
             work: &shown,
@@ -369,7 +436,7 @@ impl Attempt<'_> {
             launch(spec, model.provider, query.permissions.as_ref(), session.is_some(), &places);
         world.write(std::mem::take(&mut launched.files)).await.map_err(spawn)?;
         let (command, surroundings) = task.command(launched, &places, work, &meter);
-        Ok(Ready { name: name_of(spec), command, meter, journal, surroundings, over })
+        Ok(Ready { name: name_of(spec), command, meter, journal, handed, surroundings, over })
     }
 
     /// What the program made in its clone becomes a branch, also after a stop. What can't be brought back stays in the state
@@ -427,18 +494,21 @@ impl Attempt<'_> {
     async fn watched(
         &mut self,
         spec: &RunnerSpec,
-        past: &Past,
         ready: Ready,
         owner: &ProgramOwner,
         so_far: &mut ProgramSoFar,
     ) -> Result<String, Break> {
-        let Ready { name, command, meter, journal, surroundings, over } = ready;
+        let Ready { name, command, meter, journal, handed, surroundings, over } = ready;
         let output = Output::kept(self.brief, self.shared.reports.clone(), TAIL);
-        let mut listener = ProgramListener::new(spec, journal, meter.clone(), output, past.calls);
+        let mut listener = ProgramListener::new(spec, journal, meter.clone(), output, handed.clone());
         let plan = StartPlan { spec: &command, role: ProcessRole::Body, owner: owner.clone(), surroundings };
         let end = self.started(&plan, &mut listener, &mut so_far.warnings).await;
         // whatever the program left on its way is settled before its run can end
         over.cancel();
+        let waits = match &handed {
+            Some(handed) => handed.finish().await,
+            None => Vec::new(),
+        };
         meter.close().await;
         so_far.warnings.extend(listener.finish().await);
         let report = meter.report();
@@ -455,6 +525,11 @@ impl Attempt<'_> {
         let metered = metered(&report);
         let judged = match &ran.end {
             End::Stopped => return Err(Break::Stopped),
+            // whether it was ended for that, or by itself meanwhile
+            End::Stuck(_) | End::Exited(_) | End::Signalled(_) if !waits.is_empty() => {
+                so_far.waits = waits;
+                return Err(Break::Stopped);
+            }
             End::Exited(_) | End::Signalled(_) => judge(&name, &heard, &metered, &end_of(&ran)),
             _ => {
                 let error = ran.error(&name).map_or_else(|| Ok(String::new()), Err);

@@ -8,8 +8,9 @@ use super::report::{Brief, Report, Shared, StopOrder};
 use crate::child::confined::remove_run_folder;
 use crate::domain::{
     AgentId, AgentSpec, AttemptEnd, AttemptOutcome, Body, CatchUp, CatchUpPolicy, CircuitSpec, ConfigHash,
-    FirstRun, Fleet, History, Limits, Overlap, Price, ProgramOwner, Provider, ResumePolicy, RetrySpec,
-    RunError, RunId, RunMode, RunnerQuery, RunnerSpec, Said, Schedule, Step, Trigger, Usage, Workspace,
+    FirstRun, Fleet, HandedTools, History, Limits, Overlap, Price, ProgramOwner, Provider, ResumePolicy,
+    RetrySpec, RunError, RunId, RunMode, RunnerQuery, RunnerSpec, Said, Schedule, Step, Trigger, Usage,
+    Workspace,
 };
 use crate::llm::Models;
 use crate::tools::Tools;
@@ -138,6 +139,7 @@ fn agent(runner: &str) -> AgentSpec {
             workspace: Workspace::Empty,
             permissions: None,
             resume: ResumePolicy::Never,
+            handed: HandedTools::none(),
         })),
         history: History::All,
         gate: None,

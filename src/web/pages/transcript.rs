@@ -78,6 +78,12 @@ fn row(view: &StepView, moment: &Moment) -> Option<StepLine> {
             row.meta = took;
             row.outside = *untrusted;
         }
+        Step::Wanted { request, .. } => {
+            row.who = line(&request.name);
+            row.class = "ask";
+            row.title = "waits for a person".into();
+            row.args = view.args.as_deref().map(block).unwrap_or_default();
+        }
         Step::Session { id, version } => {
             row.who = "program".into();
             let version =

@@ -59,6 +59,30 @@ def ask(words="hello", key=None):
         return json.load(error)
 
 
+def tools(method, params=None, key=None, body=None):
+    """One message to the tools that it is handed."""
+    body = body or json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params or {}}).encode()
+    headers = {
+        "content-type": "application/json",
+        "accept": "application/json, text/event-stream",
+        "authorization": "Bearer " + (key or os.environ["ANTHROPIC_API_KEY"]),
+    }
+    request = urllib.request.Request(os.environ["ANTHROPIC_BASE_URL"] + "/mcp", body, headers)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return json.loads(answer.read() or b"null")
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def call(name, **arguments):
+    """What a tool that it is handed says; it is printed like those of its own."""
+    block = {"type": "tool_use", "id": name, "name": "mcp__bgagent__" + name, "input": arguments}
+    say({"type": "assistant", "message": {"model": "m", "content": [block]}})
+    answer = tools("tools/call", {"name": name, "arguments": arguments})["result"]
+    return ("error: " if answer["isError"] else "") + answer["content"][0]["text"]
+
+
 def attempt(what):
     try:
         return what()
@@ -142,6 +166,36 @@ elif doing == "reach":
         "key": ask(key="sk-guessed").get("error", {}).get("message", "taken"),
     }
     end(json.dumps(told))
+elif doing == "handed":
+    begin()
+    ask()
+    told = {
+        "version": tools("initialize", {"protocolVersion": "2025-06-18"})["result"]["protocolVersion"],
+        "names": [tool["name"] for tool in tools("tools/list")["result"]["tools"]],
+        "notice": tools("notifications/initialized", body=b'{"jsonrpc":"2.0","method":"notifications/initialized"}'),
+        "kept": call("remember", key="k", text="v"),
+        "recalled": call("recall"),
+        "refused": call("say", command="hello"),
+        "unknown": call("delete_all"),
+        "wrong": call("remember", key=7),
+        "guessed": tools("tools/list", key="sk-guessed"),
+        "garbage": tools("", body=b"{")["error"]["code"],
+        "huge": tools("", body=b"[" + b" " * (1 << 20) + b"]"),
+    }
+    end(json.dumps(told))
+elif doing == "calls":
+    begin()
+    ask()
+    end(json.dumps([call("recall") for _ in range(int(about))]))
+elif doing == "wants":
+    # the first attempt is ended in its call; the next one is told what came of it
+    begin()
+    ask()
+    if resumed:
+        end(query)
+    else:
+        call("remember", key="k", text="v")
+        end("nobody was asked")
 elif doing == "commit":
     begin()
     ask()

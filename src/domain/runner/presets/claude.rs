@@ -4,7 +4,7 @@
 //! and `--strict-mcp-config` leave them out, and `--settings` stands over them. It refuses to skip its own questions as root
 //! unless `IS_SANDBOX` is exactly `1`. Requests for side models go to the metered one.
 use crate::domain::provider::Provider;
-use crate::domain::runner::preset::{Preset, PresetTools, PresetWire};
+use crate::domain::runner::preset::{Preset, PresetFile, PresetMcp, PresetTools, PresetWire};
 use crate::domain::runner::words::{PermissionKind, RunnerPreset, RunnerProtocol};
 
 pub(super) const PRESET: Preset = Preset {
@@ -77,6 +77,11 @@ pub(super) const PRESET: Preset = Preset {
             (PermissionKind::Fetch, &["WebFetch"]),
         ],
     },
+    mcp: Some(PresetMcp {
+        args: &["--mcp-config", "{home}/.bgagent/mcp.json"],
+        env: &[("MCP_TOOL_TIMEOUT", "86400000")],
+        files: &[PresetFile { path: ".bgagent/mcp.json", text: MCP }],
+    }),
     reads_workspace: false,
     output: 32_000,
     limits: &[
@@ -86,3 +91,5 @@ pub(super) const PRESET: Preset = Preset {
 };
 
 const SETTINGS: &str = r#"{"env":{"ANTHROPIC_BASE_URL":"{meter}"},"disableAllHooks":true}"#;
+const MCP: &str =
+    r#"{"mcpServers":{"bgagent":{"type":"http","url":"{mcp}","headers":{"Authorization":"Bearer {key}"}}}}"#;

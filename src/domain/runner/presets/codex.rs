@@ -3,7 +3,7 @@
 //!
 //! Its own sandbox can't be put up within another one, and fails without a word: it is off.
 use crate::domain::provider::Provider;
-use crate::domain::runner::preset::{Preset, PresetFile, PresetTools, PresetWire};
+use crate::domain::runner::preset::{Preset, PresetFile, PresetMcp, PresetTools, PresetWire};
 use crate::domain::runner::words::{RunnerPreset, RunnerProtocol};
 
 pub(super) const PRESET: Preset = Preset {
@@ -35,6 +35,11 @@ pub(super) const PRESET: Preset = Preset {
     files: &[PresetFile { path: ".codex/config.toml", text: CONFIG }],
     wires: &[PresetWire { providers: &[Provider::OpenAi], env: &[], files: &[] }],
     tools: PresetTools::NotHeld,
+    mcp: Some(PresetMcp {
+        args: &[],
+        env: &[],
+        files: &[PresetFile { path: ".codex/config.toml", text: MCP }],
+    }),
     reads_workspace: false,
     output: 32_000,
     limits: &[
@@ -72,4 +77,13 @@ env_key = "BGAGENT_METER_KEY"
 wire_api = "responses"
 request_max_retries = 0
 stream_max_retries = 0
+"#;
+
+// nobody is there whom it could ask about a call: what needs a person is asked for on this side
+const MCP: &str = r#"
+[mcp_servers.bgagent]
+url = "{mcp}"
+bearer_token_env_var = "BGAGENT_METER_KEY"
+default_tools_approval_mode = "approve"
+tool_timeout_sec = 86400
 "#;

@@ -2,7 +2,7 @@
 //!
 //! It needs a workspace that it trusts, and reads the settings of that: `mcp` in them starts servers, within the walls.
 use crate::domain::provider::Provider;
-use crate::domain::runner::preset::{Preset, PresetFile, PresetTools, PresetWire};
+use crate::domain::runner::preset::{Preset, PresetFile, PresetMcp, PresetTools, PresetWire};
 use crate::domain::runner::words::{RunnerPreset, RunnerProtocol};
 
 pub(super) const PRESET: Preset = Preset {
@@ -40,6 +40,11 @@ pub(super) const PRESET: Preset = Preset {
     files: &[PresetFile { path: ".gemini/settings.json", text: SETTINGS }],
     wires: &[PresetWire { providers: &[Provider::Gemini], env: &[], files: &[] }],
     tools: PresetTools::NotHeld,
+    mcp: Some(PresetMcp {
+        args: &[],
+        env: &[],
+        files: &[PresetFile { path: ".gemini/settings.json", text: MCP }],
+    }),
     reads_workspace: true,
     output: 8192,
     limits: &[
@@ -51,3 +56,4 @@ pub(super) const PRESET: Preset = Preset {
 };
 
 const SETTINGS: &str = r#"{"security":{"auth":{"selectedType":"gemini-api-key"}},"general":{"enableAutoUpdate":false,"enableAutoUpdateNotification":false,"maxAttempts":1},"privacy":{"usageStatisticsEnabled":false},"telemetry":{"enabled":false}}"#;
+const MCP: &str = r#"{"mcpServers":{"bgagent":{"httpUrl":"{mcp}","headers":{"Authorization":"Bearer {key}"},"timeout":86400000,"trust":true}}}"#;

@@ -2,7 +2,7 @@
 //!
 //! The project's own configuration is left out: a plugin of a repository can hang the program before its first event.
 use crate::domain::provider::Provider;
-use crate::domain::runner::preset::{Preset, PresetTools, PresetWire};
+use crate::domain::runner::preset::{Preset, PresetFile, PresetMcp, PresetTools, PresetWire};
 use crate::domain::runner::words::{RunnerPreset, RunnerProtocol};
 
 pub(super) const PRESET: Preset = Preset {
@@ -40,6 +40,11 @@ pub(super) const PRESET: Preset = Preset {
         },
     ],
     tools: PresetTools::NotHeld,
+    mcp: Some(PresetMcp {
+        args: &[],
+        env: &[],
+        files: &[PresetFile { path: ".config/opencode/opencode.json", text: MCP }],
+    }),
     reads_workspace: false,
     output: 8192,
     limits: &[
@@ -52,3 +57,4 @@ pub(super) const PRESET: Preset = Preset {
 const CHAT: &str = r#"{"$schema":"https://opencode.ai/config.json","autoupdate":false,"share":"disabled","model":"bgagent/{model}","small_model":"bgagent/{model}","agent":{"title":{"disable":true}},"permission":{"*":"allow"},"provider":{"bgagent":{"npm":"@ai-sdk/openai-compatible","options":{"baseURL":"{meter}/v1","apiKey":"{key}"},"models":{"{model}":{"name":"{model}","limit":{"context":200000,"output":{output}}}}}}}"#;
 const MESSAGES: &str = r#"{"$schema":"https://opencode.ai/config.json","autoupdate":false,"share":"disabled","model":"bgagent/{model}","small_model":"bgagent/{model}","agent":{"title":{"disable":true}},"permission":{"*":"allow"},"provider":{"bgagent":{"npm":"@ai-sdk/anthropic","options":{"baseURL":"{meter}/v1","apiKey":"{key}"},"models":{"{model}":{"name":"{model}","limit":{"context":200000,"output":{output}}}}}}}"#;
 const RESPONSES: &str = r#"{"$schema":"https://opencode.ai/config.json","autoupdate":false,"share":"disabled","model":"bgagent/{model}","small_model":"bgagent/{model}","agent":{"title":{"disable":true}},"permission":{"*":"allow"},"provider":{"bgagent":{"npm":"@ai-sdk/openai","options":{"baseURL":"{meter}/v1","apiKey":"{key}"},"models":{"{model}":{"name":"{model}","limit":{"context":200000,"output":{output}}}}}}}"#;
+const MCP: &str = r#"{"$schema":"https://opencode.ai/config.json","mcp":{"bgagent":{"type":"remote","url":"{mcp}","enabled":true,"oauth":false,"timeout":86400000,"headers":{"Authorization":"Bearer {key}"}}}}"#;

@@ -1,0 +1,77 @@
+//! One call of a tool for a run: what it is told, and what of its outcome is told on.
+use super::report::{Brief, Report, Shared};
+use crate::conversation::{OUTCOME_UNKNOWN, PlannedCall};
+use crate::domain::{AgentSpec, Effect, RunId, ToolReply};
+use crate::secret;
+use crate::store::Store;
+use crate::tools::{CallContext, ToolError, ToolOutput, Tools};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Calls tools for one run.
+#[derive(Clone)]
+pub(super) struct Caller {
+    tools: Arc<Tools>,
+    store: Option<Store>,
+    reports: mpsc::Sender<Report>,
+    agent: Arc<AgentSpec>,
+    run: RunId,
+    traceparent: Option<Arc<str>>,
+}
+
+impl Caller {
+    /// For the run of this brief.
+    pub(super) fn of(brief: &Brief, shared: &Shared) -> Self {
+        Self {
+            tools: shared.tools.clone(),
+            store: shared.store.clone(),
+            reports: shared.reports.clone(),
+            agent: brief.agent.clone(),
+            run: brief.run,
+            traceparent: brief.traceparent.clone(),
+        }
+    }
+
+    /// Makes the call, in `bound` at the most. Returns the reply, and whether what it holds comes from outside. `key`: equal in
+    /// each try of the same call.
+    pub(super) async fn call(&self, call: &PlannedCall, key: String, bound: Duration) -> (ToolReply, bool) {
+        let context = CallContext {
+            progress: None,
+            control: self.agent.control,
+            agent: Some(self.agent.id.clone()),
+            run: Some(self.run),
+            timeout: Some(bound),
+            idempotency_key: Some(key),
+            store: self.store.clone(),
+            untrusted: call.tainted,
+            traceparent: self.traceparent.clone(),
+            ..CallContext::default()
+        };
+        let given = self.tools.call(&call.name, &call.args, &context).await;
+        let untrusted = call.untrusted || given.as_ref().is_ok_and(|given| given.untrusted);
+        (self.reply(given, call).await, untrusted)
+    }
+
+    async fn reply(&self, given: Result<ToolOutput, ToolError>, call: &PlannedCall) -> ToolReply {
+        let (text, is_error) = match given {
+            Ok(given) => {
+                if !given.findings.is_empty() {
+                    let (go, durable) = oneshot::channel();
+                    let report = Report::Found { run: self.run, findings: given.findings, go };
+                    // on record before the call counts as made, which is not made again
+                    if self.reports.send(report).await.is_ok() {
+                        let _ = durable.await;
+                    }
+                }
+                (super::template::as_text(&given.result), false)
+            }
+            Err(error) if call.effect == Effect::Effect && error.may_have_happened() => {
+                (format!("{OUTCOME_UNKNOWN} {error}. Check before you repeat it."), true)
+            }
+            Err(error) => (error.to_string(), true),
+        };
+        let text = secret::redact(&text).into_owned();
+        ToolReply { id: call.id.clone(), name: call.name.clone(), text, is_error }
+    }
+}
