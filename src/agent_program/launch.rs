@@ -15,8 +15,10 @@ pub struct LaunchPlaces<'a> {
     pub meter: &'a str,
     /// The run's key there.
     pub key: &'a str,
-    /// Address of the tools that it is handed; `None`: it is handed none.
-    pub mcp: Option<&'a str>,
+    /// Address of the tools that it is handed.
+    pub mcp: &'a str,
+    /// There are some.
+    pub is_handed: bool,
     /// Longest answer, in tokens.
     pub output: u64,
     /// The run's home.
@@ -54,8 +56,11 @@ pub fn launch(
     let mut argv = spec.command.clone();
     argv.extend(filled(before));
     argv.extend(held_tools(preset, permissions));
-    let mcp = places.mcp.and(preset.mcp.as_ref());
+    let mcp = preset.mcp.as_ref().filter(|_| places.is_handed);
     argv.extend(filled(mcp.map_or(&[], |mcp| mcp.args)));
+    if permissions.is_some_and(Permissions::are_judged) {
+        argv.extend(filled(preset.judged));
+    }
     argv.extend(filled(after));
     let wire = preset.wire(provider);
     let env = preset.env.iter().chain(wire.map_or(&[][..], |wire| wire.env));
@@ -101,8 +106,8 @@ fn held_tools(preset: &Preset, permissions: Option<&Permissions>) -> Vec<String>
     let (Some(held), PresetTools::Listed { flags, by_kind }) = (held, &preset.tools) else {
         return Vec::new();
     };
-    let allowed = by_kind.iter().filter(|(kind, _)| held.allow.contains(kind));
-    let names: Vec<&str> = allowed.flat_map(|(_, names)| names.iter().copied()).collect();
+    let left = by_kind.iter().filter(|(kind, _)| held.leave(*kind));
+    let names: Vec<&str> = left.flat_map(|(_, names)| names.iter().copied()).collect();
     flags.iter().map(|flag| flag.replace("{tools}", &names.join(","))).collect()
 }
 
@@ -133,7 +138,7 @@ impl LaunchPlaces<'_> {
             ("{model}", self.model),
             ("{meter}", self.meter),
             ("{key}", self.key),
-            ("{mcp}", self.mcp.unwrap_or_default()),
+            ("{mcp}", self.mcp),
             ("{output}", output.as_str()),
             ("{home}", self.home),
             ("{work}", self.work),

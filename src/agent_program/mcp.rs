@@ -1,12 +1,12 @@
 //! The tools that a program is handed, in the words of the Model Context Protocol (2025-06-18): JSON-RPC 2.0 messages, each
 //! answered by itself. There is nothing but tools: no resources, no prompts, no requests of this side.
-use crate::domain::{Effect, ToolNames, ToolOffer, ToolReply};
+use crate::domain::{Effect, ToolDef, ToolNames, ToolOffer, ToolReply};
 use serde_json::{Map, Value, json};
 
 /// What this server is called in the settings of programs, which put it into the names of its tools.
 pub const SERVER: &str = "bgagent";
 /// Versions of the protocol that are answered as they are asked; another one is answered with the newest of them.
-const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
+const VERSIONS: [&str; 3] = ["2024-11-05", "2025-06-18", "2025-11-25"];
 /// Codes of JSON-RPC 2.0, 5.1.
 const PARSE_ERROR: i64 = -32_700;
 const INVALID_REQUEST: i64 = -32_600;
@@ -19,7 +19,7 @@ pub enum McpMessage {
     /// It is answered like this.
     Answered(String),
     /// It wants no answer.
-    Notice,
+    Notification,
     /// A call of a tool.
     Call {
         /// By which its answer is known.
@@ -34,21 +34,21 @@ pub enum McpMessage {
 /// Reads a message of a program that is handed these tools.
 pub fn read(message: &[u8], tools: &[ToolOffer], version: &str) -> McpMessage {
     let Ok(message) = serde_json::from_slice::<Value>(message) else {
-        return McpMessage::Answered(error(&Value::Null, PARSE_ERROR, "this is no JSON"));
+        return McpMessage::Answered(error(&Value::Null, PARSE_ERROR, "invalid JSON"));
     };
     let Some(fields) = message.as_object() else {
-        let why = "a message is one object: several at once are not taken";
+        let why = "a message is one object: batches are not supported";
         return McpMessage::Answered(error(&Value::Null, INVALID_REQUEST, why));
     };
     let Some(method) = fields.get("method").and_then(Value::as_str) else {
         // an answer: nothing was asked
         return match fields.contains_key("result") || fields.contains_key("error") {
-            true => McpMessage::Notice,
+            true => McpMessage::Notification,
             false => McpMessage::Answered(error(&Value::Null, INVALID_REQUEST, "there is no `method`")),
         };
     };
     let Some(id) = fields.get("id").filter(|id| id.is_string() || id.is_number()) else {
-        return McpMessage::Notice;
+        return McpMessage::Notification;
     };
     let params = fields.get("params").and_then(Value::as_object);
     let answer = match method {
@@ -69,12 +69,26 @@ pub fn called(id: &Value, reply: &ToolReply) -> String {
     result(id, json!({"content": [{"type": "text", "text": reply.text}], "isError": reply.is_error}))
 }
 
-/// Is this a tool of this server, as a program calls it? Each has a way of its own to put the server's name before that of the
-/// tool.
-pub fn is_handed(tool: &str) -> bool {
+/// Is this one of these tools, as a program calls those of an MCP server? Each has a way of its own to put the server's name
+/// before that of the tool.
+pub fn is_handed(tool: &str, tools: &[ToolOffer]) -> bool {
+    let Some(rest) = within_server(tool) else { return false };
+    let defs: Vec<_> = tools.iter().map(|tool| tool.def.clone()).collect();
+    let names = ToolNames::of(&defs);
+    let is_it = |def: &ToolDef| [&*names.out(&def.name), &def.name].contains(&rest.trim_start_matches('_'));
+    defs.iter().any(is_it)
+}
+
+/// Is this a tool of this server, whether there is such a one or not?
+pub fn is_of_server(tool: &str) -> bool {
+    within_server(tool).is_some()
+}
+
+/// What follows the name of the server.
+fn within_server(tool: &str) -> Option<&str> {
     let after = |before: &str| tool.strip_prefix(before)?.strip_prefix(SERVER);
-    let rest = ["mcp__", "mcp_", ""].into_iter().find_map(after);
-    rest.is_some_and(|rest| rest.starts_with(['_', '.', '/', ':']))
+    let rest = ["mcp__", "mcp_", ""].into_iter().find_map(after)?;
+    rest.strip_prefix(['_', '.', '/', ':'])
 }
 
 fn initialized(params: Option<&Map<String, Value>>, version: &str) -> Value {
@@ -135,7 +149,7 @@ fn error(id: &Value, code: i64, message: &str) -> String {
 mod tests {
     //! Tests of messages.
     use super::*;
-    use crate::domain::{Outward, ToolDef};
+    use crate::domain::Outward;
 
     fn tools() -> Vec<ToolOffer> {
         let tool = |name: &str, effect| ToolOffer {
@@ -213,20 +227,22 @@ mod tests {
             r#"{"jsonrpc":"2.0","method":"tools/call","id":null,"params":{"name":"report"}}"#,
             r#"{"jsonrpc":"2.0","id":9,"result":{}}"#,
         ] {
-            assert_eq!(read(message.as_bytes(), &tools(), "1"), McpMessage::Notice, "{message}");
+            assert_eq!(read(message.as_bytes(), &tools(), "1"), McpMessage::Notification, "{message}");
         }
     }
 
     #[test]
     fn a_program_calls_them_by_names_of_its_own() {
+        let tools = tools();
         for name in ["mcp__bgagent__report", "bgagent_report", "mcp_bgagent_report", "bgagent/github/search"]
         {
-            assert!(is_handed(name), "{name}");
+            assert!(is_handed(name, &tools) && is_of_server(name), "{name}");
         }
+        assert!(is_of_server("mcp__bgagent__other") && !is_handed("mcp__bgagent__other", &tools));
         for name in
             ["report", "Bash", "mcp__other__report", "mcp__other__bgagent_report", "bgagent", "bgagentx"]
         {
-            assert!(!is_handed(name), "{name}");
+            assert!(!is_of_server(name), "{name}");
         }
     }
 }

@@ -245,7 +245,8 @@ const PLACES: LaunchPlaces<'static> = LaunchPlaces {
     model: "the \"model\"",
     meter: "http://127.0.0.1:3128",
     key: "k-1",
-    mcp: None,
+    mcp: "http://127.0.0.1:3128/mcp",
+    is_handed: false,
     output: 4000,
     home: "/h",
     work: "/w",
@@ -300,7 +301,11 @@ fn each_preset_is_called_as_it_should_be() {
 #[test]
 fn permissions_leave_only_the_tools_of_their_kinds() {
     let tools = |default, allow: &[PermissionKind]| {
-        let permissions = Permissions { default, allow: allow.to_vec() };
+        let permissions = Permissions {
+            default,
+            allow: allow.iter().map(|kind| (*kind).into()).collect(),
+            ask: Vec::new(),
+        };
         let called = launch(
             &spec(Some(RunnerPreset::Claude), &["p"]),
             Provider::Anthropic,
@@ -322,7 +327,7 @@ fn permissions_leave_only_the_tools_of_their_kinds() {
 
 #[test]
 fn who_is_handed_tools_is_told_where_they_are() {
-    let places = LaunchPlaces { mcp: Some("http://127.0.0.1:3128/mcp"), ..PLACES };
+    let places = LaunchPlaces { is_handed: true, ..PLACES };
     for (preset, provider, path) in [
         (RunnerPreset::Claude, Provider::Anthropic, ".bgagent/mcp.json"),
         (RunnerPreset::Codex, Provider::OpenAi, ".codex/config.toml"),

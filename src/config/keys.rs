@@ -293,8 +293,13 @@ pub(super) const WORKSPACE: &[Key] = &[
     key("dir", Kind::Text, "a folder that the program works in, and may change"),
 ];
 pub(super) const PERMISSIONS: &[Key] = &[
-    key("default", Kind::Word(PermissionDefault::WORDS), "what is not named in `allow`; default deny"),
-    key("allow", Kind::Words(PermissionKind::WORDS), "what the program may although the default is deny"),
+    key("default", Kind::Word(PermissionDefault::WORDS), "what is not named; default deny"),
+    key(
+        "allow",
+        Kind::Texts,
+        "what the program may although the default is deny: read, edit, execute, fetch, or commands: execute:cargo test*",
+    ),
+    key("ask", Kind::Texts, "what a person is asked about, in the same words; the program ends meanwhile"),
 ];
 pub(super) const MCP: &[Key] = &[
     key("command", Kind::Command, "program of a stdio server"),
@@ -736,7 +741,7 @@ pub(super) const AGENT: &[Key] = &[
     key(
         "max_steps",
         Kind::Whole,
-        "requests and tool calls of a run; of an agent program, calls of `tools` in an attempt; default 30",
+        "requests and tool calls of a run; of an agent program, calls of `tools`; default 30",
     ),
     key("max_usd_per_run", Kind::Number, "US dollars of a run; default: none"),
     key("usd_per_day", Kind::Number, "US dollars of a day; default: none"),

@@ -200,7 +200,8 @@ pub(super) fn query(section: &Section<'_>, query: Item<'_>, named: Item<'_>, fle
         item.file.warn(item.span(), what, Some(hint.to_owned()));
     }
     let resume = resume(section, name, runner);
-    let handed = handed(section, name, runner, resume, fleet);
+    let asks = permissions.as_ref().is_some_and(|permissions| !permissions.ask.is_empty());
+    let handed = handed(section, name, runner, resume, asks, fleet);
     let text = query.text()?;
     if section.file.errors() > before {
         return None;
@@ -222,69 +223,92 @@ fn handed(
     name: &str,
     runner: Option<&RunnerSpec>,
     resume: ResumePolicy,
+    asks: bool,
     fleet: &Fleet,
 ) -> HandedTools {
-    let Some(list) = section.own("tools") else { return HandedTools::none() };
-    let tools: Vec<String> = section.texts("tools").unwrap_or_default();
-    for tool in list.items().unwrap_or_default() {
+    let list = section.own("tools");
+    if list.is_none() && !asks {
+        return HandedTools::none();
+    }
+    let tools: Vec<String> = list.and_then(|_| section.texts("tools")).unwrap_or_default();
+    for tool in list.and_then(|list| list.items()).unwrap_or_default() {
         checks::may_be_a_models(tool, fleet);
     }
-    if runner.is_some_and(|runner| !runner.can_be_handed_tools()) && !tools.is_empty() {
+    if let Some(list) = list
+        && runner.is_some_and(|runner| !runner.can_be_handed_tools())
+        && !tools.is_empty()
+    {
         list.refuse_with::<()>(
             format!("the program of [runners.{name}] is never told where its tools are: nothing of it holds {{mcp}}"),
-            "write {mcp} in `command` or `env` where it takes the address of an MCP server over HTTP, and {key} where it \
-             takes the bearer token of that"
+            "write {mcp} in `env` where it takes the address of an MCP server over HTTP, and {key} where it takes the \
+             bearer token of that"
                 .into(),
         );
     }
     let (approval, route) = super::approval::approval(section, fleet);
-    if approval == Approval::Wait
+    let approve = checks::guards(section, "approve", &tools, fleet);
+    if (asks || approval == Approval::Wait && !approve.is_empty())
         && resume == ResumePolicy::Never
-        && let Some(item) = section.own("approval")
+        && let Some(item) = ["approval", "permissions", "tools"].iter().find_map(|key| section.own(key))
     {
         item.refuse_with::<()>(
             "a program ends while a call of it waits for a person, and with resume = \"never\" it would begin anew".into(),
-            "leave `resume` out, or write approval = \"deny\"".into(),
+            "leave `resume` out, or ask nobody: approval = \"deny\", and no `ask` in `permissions`".into(),
         );
     }
-    HandedTools {
-        approve: checks::guards(section, "approve", &tools, fleet),
-        sinks: checks::guards(section, "sinks", &tools, fleet),
-        tools,
-        approval,
-        route,
-    }
+    HandedTools { approve, sinks: checks::guards(section, "sinks", &tools, fleet), tools, approval, route }
 }
 
 fn permissions(item: Item<'_>, runner: Option<&RunnerSpec>) -> Option<Permissions> {
     let section = item.section(keys::PERMISSIONS)?;
     let default = section.word("default").unwrap_or(PermissionDefault::Deny);
-    let allow = section.get("allow").map_or(Some(Vec::new()), |list| {
-        Some(list.items()?.into_iter().filter_map(|item| kind(&item)).collect())
-    })?;
+    let rules = |key: &str| -> Option<Vec<PermissionRule>> {
+        let Some(list) = section.get(key) else { return Some(Vec::new()) };
+        Some(list.items()?.iter().filter_map(rule).collect())
+    };
+    let permissions = Permissions { default, allow: rules("allow")?, ask: rules("ask")? };
     let preset = runner.and_then(RunnerSpec::preset);
+    let which =
+        || preset.map_or_else(|| "a program without a preset".to_owned(), |preset| preset.name.to_string());
     let holds = preset.is_some_and(|preset| preset.tools != PresetTools::NotHeld);
     if default == PermissionDefault::Deny && runner.is_some() && !holds {
-        let which =
-            preset.map_or_else(|| "a program without a preset".to_owned(), |preset| preset.name.to_string());
         return item.refuse_with(
-            format!("{which} can't be held to `permissions`: it would do what they deny"),
+            format!("{} can't be held to `permissions`: it would do what they deny", which()),
             "leave them out, and let its `sandbox` bound it; or use preset = \"claude\"".into(),
         );
     }
-    Some(Permissions { default, allow })
-}
-
-/// One kind; commands can't be told apart by this side.
-fn kind(item: &Item<'_>) -> Option<PermissionKind> {
-    let text = item.text()?;
-    if let Some((kind, _)) = text.split_once(':').filter(|(kind, _)| PermissionKind::parse(kind).is_some()) {
+    let asks = preset.is_some_and(|preset| !preset.judged.is_empty());
+    if permissions.are_judged() && runner.is_some() && !asks {
         return item.refuse_with(
-            format!("`{text}`: a program that prints lines of JSON asks nobody, so a pattern can't be held"),
-            format!("allow \"{kind}\" as a whole, and let its `sandbox` bound what commands can do"),
+            format!(
+                "{} asks nobody before it uses a tool, so neither `ask` nor a pattern can be held",
+                which()
+            ),
+            "leave them out, and let its `sandbox` bound what commands can do; or use preset = \"claude\""
+                .into(),
         );
     }
-    item.word()
+    Some(permissions)
+}
+
+/// One kind, or commands by a pattern.
+fn rule(item: &Item<'_>) -> Option<PermissionRule> {
+    let text = item.text()?;
+    let Some((kind, _)) = text.split_once(':') else { return item.word::<PermissionKind>().map(Into::into) };
+    match PermissionRule::parse(text) {
+        Some(rule) if rule.kind == PermissionKind::Execute => Some(rule),
+        Some(_) => item.refuse_with(
+            format!("`{text}`: only commands can be told apart, by \"execute:PATTERN\""),
+            format!("write \"{kind}\", and let the `sandbox` bound which files and hosts are reached"),
+        ),
+        None => item.refuse_with(
+            format!("`{text}` is neither a kind nor commands by a pattern"),
+            format!(
+                "a kind is one of {}; commands are \"execute:cargo test*\"",
+                PermissionKind::WORDS.join(", ")
+            ),
+        ),
+    }
 }
 
 fn workspace(item: Item<'_>) -> Option<Workspace> {

@@ -273,8 +273,8 @@ impl Turn {
         match (&call.decided, rules.approval) {
             (Some(Decided { approved: true, .. }), _) => Policy::Make,
             (Some(Decided { approved: false, reason }), _) => Policy::Answer(match reason {
-                Some(reason) => format!("denied: a person said no to this call of `{name}`: {reason}"),
-                None => format!("denied: a person said no to this call of `{name}`"),
+                Some(reason) => format!("denied: this call of `{name}` was not allowed: {reason}"),
+                None => format!("denied: this call of `{name}` was not allowed"),
             }),
             (None, Approval::Wait) => Policy::Wait,
             (None, Approval::Deny) => Policy::Answer(format!(

@@ -137,7 +137,7 @@ impl Conversation {
             Step::Begun { .. }
             | Step::Session { .. }
             | Step::Told { .. }
-            | Step::Wanted { .. }
+            | Step::Handed { .. }
             | Step::Kept { .. } => {}
             Step::Asked { worst, .. } => self.spent.asked(*worst),
             Step::Unanswered { used, .. } => self.spent.settle(used),

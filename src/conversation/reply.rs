@@ -13,7 +13,7 @@ pub(super) const MAX_REPLY: usize = 64 << 10;
 /// The reply after a crash in the middle of a call that must not be repeated.
 pub(super) fn lost_in_flight() -> String {
     format!(
-        "{OUTCOME_UNKNOWN} the daemon ended while this call was in flight; it may or may not have happened. \
+        "{OUTCOME_UNKNOWN} the attempt ended while this call was in flight; it may or may not have happened. \
          Check before you repeat it."
     )
 }

@@ -442,7 +442,7 @@ fn approvals() {
     };
     assert_eq!(waiting(&talk), [1, 2]);
     talk.step(Step::Decided { call: 2, approved: false, reason: Some("not today".into()) });
-    starts(&talk.work(), "2 db: denied: a person said no to this call of `db`: not today");
+    starts(&talk.work(), "2 db: denied: this call of `db` was not allowed: not today");
     assert_eq!(waiting(&talk), [1]);
     talk.step(Step::Decided { call: 1, approved: true, reason: None });
     assert_eq!(talk.work(), "1 send {}\n3 ticket {}");
@@ -462,7 +462,7 @@ fn calls_in_flight_when_the_daemon_ended() {
         if again {
             assert_eq!(told, format!("0 {tool} {{\"n\":1}}"));
         } else {
-            starts(&told, "0 send: outcome unknown: the daemon ended while this call was in flight; it may");
+            starts(&told, "0 send: outcome unknown: the attempt ended while this call was in flight; it may");
         }
         talk.say("done");
         assert_eq!(talk.finished().unknown, (!again).then(|| "send {\"n\":1}".to_owned()));

@@ -421,10 +421,15 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
                 put("workspace", format!("a clone of {} (keep {})", spec.path.display(), spec.keep));
             }
         }
-        if let Some(held) = query.permissions.as_ref().filter(|held| held.default == PermissionDefault::Deny)
-        {
-            let kinds: Vec<&str> = held.allow.iter().map(|kind| kind.as_str()).collect();
-            put("permissions", if kinds.is_empty() { "none".into() } else { kinds.join(", ") });
+        if let Some(permissions) = &query.permissions {
+            let named = |rules: &[PermissionRule]| {
+                rules.iter().map(PermissionRule::to_string).collect::<Vec<_>>().join(", ")
+            };
+            let mut shown = vec![format!("{} by default", permissions.default)];
+            for (what, rules) in [("allow", &permissions.allow), ("ask", &permissions.ask)] {
+                shown.extend((!rules.is_empty()).then(|| format!("{what} {}", named(rules))));
+            }
+            put("permissions", shown.join("; "));
         }
     }
     if let Some(uses) = spec.body.tool_use() {

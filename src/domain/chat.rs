@@ -353,12 +353,15 @@ described! {
             #[serde(default, skip_serializing_if = "Option::is_none")]
             thought: Option<String>,
         },
-        /// An agent program asked for a call of a tool that it is handed, and that waits for a person.
-        Wanted {
+        /// An agent program called a tool that it is handed, or asked whether it may use one of its own.
+        Handed {
             /// Place among the calls of the run, from 0.
             call: usize,
             /// The call.
             request: ToolRequest,
+            /// A person is to decide about it.
+            #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+            waits: bool,
         },
         /// What an agent program made in its clone is a branch of the repository now.
         Kept {

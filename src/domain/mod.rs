@@ -130,9 +130,9 @@ pub use rights::{Rights, RightsOf};
 pub use run::{AttemptEnd, AttemptOutcome, RunMode, RunStatus, Trigger};
 pub use run_error::{ErrorKind, RunError};
 pub use runner::{
-    KeepBranch, MCP, PermissionDefault, PermissionKind, Permissions, Preset, PresetFile, PresetMcp,
-    PresetTools, PresetWire, QUERY, RepositorySpec, ResumePolicy, RunnerAuth, RunnerPreset, RunnerProtocol,
-    RunnerQuery, RunnerSpec, RunnerVersion, SESSION, WORK, Workspace,
+    KeepBranch, MCP, OUTCOMES, PERMISSION, PermissionDefault, PermissionKind, PermissionRule, Permissions,
+    Preset, PresetFile, PresetMcp, PresetTools, PresetWire, QUERY, RepositorySpec, ResumePolicy, RunnerAuth,
+    RunnerPreset, RunnerProtocol, RunnerQuery, RunnerSpec, RunnerVersion, SESSION, WORK, Workspace,
 };
 pub use sandbox::{Control, ProgramOwner, Sandbox, SandboxLimits, SandboxSetting};
 pub use secret_ref::{EnvValue, SecretRef, TextOrSecret};

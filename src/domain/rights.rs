@@ -7,7 +7,7 @@
 use super::agent::{AgentSpec, Body, CheckBody};
 use super::export::RedisSpec;
 use super::fleet::{EmailSpec, Fleet, McpEffect, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind};
-use super::runner::{PermissionDefault, RunnerQuery, RunnerSpec, Workspace};
+use super::runner::{PermissionDefault, PermissionRule, RunnerQuery, RunnerSpec, Workspace};
 use super::store_spec::StoreSpec;
 use super::telemetry::TelemetrySpec;
 use super::tool_use::ToolUse;
@@ -168,12 +168,16 @@ fn of_runner_query(query: &RunnerQuery, rights: &mut RightsOf) {
                 .may(format!("lets it work in a clone of {path}, branches of which come back (keep {keep})"));
         }
     }
-    if let Some(permissions) =
-        query.permissions.as_ref().filter(|held| held.default == PermissionDefault::Deny)
-    {
-        let kinds: Vec<&str> = permissions.allow.iter().map(|kind| kind.as_str()).collect();
-        let kinds = if kinds.is_empty() { "nothing".to_owned() } else { kinds.join(", ") };
-        rights.held(format!("allows it {kinds}, and nothing else"));
+    let Some(permissions) = &query.permissions else { return };
+    let named = |rules: &[PermissionRule]| match rules {
+        [] => "nothing".to_owned(),
+        rules => rules.iter().map(PermissionRule::to_string).collect::<Vec<_>>().join(", "),
+    };
+    if permissions.default == PermissionDefault::Deny {
+        rights.held(format!("allows it {}, and nothing else", named(&permissions.allow)));
+    }
+    if !permissions.ask.is_empty() {
+        rights.held(format!("asks a person before it does {}", named(&permissions.ask)));
     }
 }
 

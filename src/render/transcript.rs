@@ -51,7 +51,8 @@ pub(super) fn transcript(steps: &[StepView], over: bool, screen: &Screen) -> Str
                 sent(&mut text, step.args.as_deref().unwrap_or_default(), screen);
                 body(&mut text, &format!("-> {}", reply.text), screen, Tone::Plain);
             }
-            Step::Wanted { request, .. } => {
+            Step::Handed { waits: false, .. } => {}
+            Step::Handed { request, .. } => {
                 head(&mut text, step, &plain(&request.name), "waits for a person", "", screen);
                 sent(&mut text, step.args.as_deref().unwrap_or_default(), screen);
             }

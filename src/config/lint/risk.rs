@@ -69,10 +69,8 @@ fn joined(agent: &AgentSpec, uses: ToolUse<'_>, fleet: &Fleet) -> Joined {
             &query.query
         }
         Body::Runner(query) => {
-            // nobody sees what a program reads where it works
-            joined.untrusted.push(format!("what {} reads", query.runner));
-            if query.workspace != Workspace::Empty {
-                joined.private.push("workspace".into());
+            if !uses.tools.is_empty() {
+                joined.add_program(query, fleet);
             }
             &query.query
         }
@@ -122,6 +120,29 @@ fn shares_its_session(agent: &AgentSpec, query: &QuerySpec, fleet: &Fleet) -> bo
 }
 
 impl Joined {
+    /// What an agent program does by itself: nobody sees what it reads, and what its walls leave open is a way out for what the
+    /// tools give it.
+    fn add_program(&mut self, query: &RunnerQuery, fleet: &Fleet) {
+        let table = format!("runners.{}", query.runner);
+        self.untrusted.push(format!("what {} reads", query.runner));
+        let is_given_private = !self.private.is_empty();
+        if query.workspace != Workspace::Empty {
+            self.private.push("workspace".into());
+        }
+        let Some(runner) = fleet.runners.get(&query.runner) else { return };
+        match runner.sandbox.unless_off() {
+            None => {
+                self.private.push(format!("sandbox = false of {table}"));
+                self.outward.push(format!("sandbox = false of {table}"));
+            }
+            // hosts that a person has named are no way out that the model chose, but they are one for what a tool gives
+            Some(sandbox) if !sandbox.net.is_empty() && is_given_private => {
+                self.outward.push(format!("net in the sandbox of {table}"));
+            }
+            Some(_) => {}
+        }
+    }
+
     fn add(&mut self, tool: &str, guarded: bool, fleet: &Fleet) {
         let mut put = |to: fn(&mut Self) -> &mut Vec<String>| to(self).push(tool.to_owned());
         let Some(settings) = settings_of(tool, fleet) else {

@@ -68,7 +68,10 @@ fn limits_fit_what_programs_send() {
     assert_eq!(limits(1), (20, 100_000));
     assert_eq!(fleet.agents[0].retry.max, 2);
     let Body::Runner(query) = &fleet.agents[0].body else { panic!("an agent program") };
-    assert_eq!(query.permissions.as_ref().unwrap().allow, [PermissionKind::Read, PermissionKind::Edit]);
+    assert_eq!(
+        query.permissions.as_ref().unwrap().allow,
+        [PermissionKind::Read.into(), PermissionKind::Edit.into()]
+    );
     assert_eq!(fleet.model_of(&fleet.agents[0].body), Some("main"));
 }
 

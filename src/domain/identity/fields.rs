@@ -15,7 +15,9 @@ use crate::domain::params::{ParamDefault, ParamSpec, ParamsSpec};
 use crate::domain::ping::PingSpec;
 use crate::domain::private_host::PrivateHost;
 use crate::domain::quiet::QuietHours;
-use crate::domain::runner::{Permissions, RepositorySpec, RunnerQuery, RunnerSpec, RunnerVersion, Workspace};
+use crate::domain::runner::{
+    PermissionRule, Permissions, RepositorySpec, RunnerQuery, RunnerSpec, RunnerVersion, Workspace,
+};
 use crate::domain::sandbox::{Sandbox, SandboxLimits, SandboxSetting};
 use crate::domain::secret_ref::{EnvValue, SecretRef, TextOrSecret};
 use crate::domain::store_spec::StoreSpec;
@@ -265,7 +267,14 @@ impl Canonical for HandedTools {
     }
 }
 
-table! { Permissions { default: "default", allow: "allow", } }
+table! { Permissions { default: "default", allow: "allow", ask: "ask", } }
+
+impl Canonical for PermissionRule {
+    fn write(&self, form: &mut Form) {
+        form.text(&self.to_string());
+    }
+}
+
 table! { RepositorySpec { path: "path", keep: "keep", } }
 table! { RunnerVersion { expected: "expected", exact: "exact", } }
 table! { RunnerSpec {

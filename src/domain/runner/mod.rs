@@ -2,6 +2,7 @@
 //! asks of one.
 //!
 //! What is known of each program beforehand (its flags, its environment, its files) is a [`Preset`]: data, not code.
+mod permissions;
 mod preset;
 mod presets;
 mod words;
@@ -13,19 +14,11 @@ use jiff::SignedDuration;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub use preset::{Preset, PresetFile, PresetMcp, PresetTools, PresetWire};
+pub use permissions::{PermissionRule, Permissions};
+pub use preset::{OUTCOMES, PERMISSION, Preset, PresetFile, PresetMcp, PresetTools, PresetWire};
 pub use words::{
     KeepBranch, PermissionDefault, PermissionKind, ResumePolicy, RunnerAuth, RunnerPreset, RunnerProtocol,
 };
-
-/// What of an agent program is allowed within its sandbox. The sandbox stands in any case.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Permissions {
-    /// What is not named.
-    pub default: PermissionDefault,
-    /// What it may although the default is `deny`.
-    pub allow: Vec<PermissionKind>,
-}
 
 /// Where an agent program works.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

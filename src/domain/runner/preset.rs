@@ -32,6 +32,9 @@ pub struct Preset {
     pub wires: &'static [PresetWire],
     /// How it is held to fewer tools.
     pub tools: PresetTools,
+    /// Added to its options where each use of a tool is judged when it comes: it asks the tool [`PERMISSION`] of the server
+    /// of the tools that it is handed. None: it can't be made to ask.
+    pub judged: &'static [&'static str],
     /// How it is told of the tools that it is handed; `None`: it can't be.
     pub mcp: Option<PresetMcp>,
     /// Settings that a repository has for the program can't be switched off.
@@ -41,6 +44,12 @@ pub struct Preset {
     /// What it can't promise, in sentences for people.
     pub limits: &'static [&'static str],
 }
+
+/// The tool by which a program asks whether it may use another one of its own.
+pub const PERMISSION: &str = "permission";
+
+/// The tool by which a program hears of calls that were settled while it did not run.
+pub const OUTCOMES: &str = "outcomes";
 
 /// A file that is written into the home of an agent program before it starts.
 #[derive(Debug)]

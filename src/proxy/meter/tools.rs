@@ -5,13 +5,13 @@ use super::state::MeterState;
 use super::tool_server::ToolServer;
 use crate::proxy::reply::{Answer, of_type, said};
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_LENGTH, HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use std::sync::Arc;
 
 /// Longest message, in bytes.
-const LONGEST: usize = 1 << 20;
+const LONGEST: usize = 256 << 10;
 
 /// One request of HTTP.
 pub(super) async fn receive(
@@ -25,22 +25,36 @@ pub(super) async fn receive(
         answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
         return answer;
     }
-    let message = match body::whole(&state.bodies, &parts.headers, body).await {
-        Ok(whole) if whole.bytes.len() <= LONGEST => whole.bytes,
-        Ok(_) => {
-            let why = format!("a message to the tools has {} KiB at the most", LONGEST >> 10);
-            return said(StatusCode::PAYLOAD_TOO_LARGE, &why);
-        }
+    // programs send none; pages of a browser do (the transport's rule against DNS rebinding)
+    if parts.headers.contains_key(ORIGIN) {
+        return said(
+            StatusCode::FORBIDDEN,
+            "the tools are for the program of the run, not for pages of a browser",
+        );
+    }
+    let too_long = || {
+        said(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            &format!("a message to the tools has {} KiB at the most", LONGEST >> 10),
+        )
+    };
+    let length =
+        parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > LONGEST) {
+        return too_long();
+    }
+    let whole = match body::whole(&state.bodies, &parts.headers, body).await {
+        Ok(whole) if whole.bytes.len() <= LONGEST => whole,
+        Ok(_) => return too_long(),
         Err(NoBody::NoRoom) => {
             state.had_no_room();
             return said(StatusCode::SERVICE_UNAVAILABLE, "there was no memory for this message");
         }
         Err(NoBody::Unfit(why) | NoBody::Broken(why)) => return said(StatusCode::BAD_REQUEST, &why),
     };
-    state.lives();
-    let answered = server.answer(message).await;
-    state.lives();
-    match answered {
+    // its memory is taken until it is answered
+    let (message, _room) = (whole.bytes, whole.room);
+    match server.answer(message).await {
         Some(answer) => of_type(StatusCode::OK, "application/json", answer),
         None => said(StatusCode::ACCEPTED, ""),
     }

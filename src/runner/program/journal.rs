@@ -1,7 +1,9 @@
 //! The journal of a run that an agent program carries out: places are given to whoever asks, since requests and events come
 //! side by side.
 use crate::conversation::PlannedCall;
-use crate::domain::{ApprovalWanted, Effect, Said, Step, Talk, ToolReply, ToolRequest, Usage, WorstCase};
+use crate::domain::{
+    ApprovalWanted, Effect, OUTCOMES, Said, Step, Talk, ToolReply, ToolRequest, Usage, WorstCase,
+};
 use crate::runner::broken::Break;
 use crate::runner::output::shorten;
 use crate::runner::report::{Brief, Report, Shared};
@@ -22,6 +24,8 @@ pub(super) struct ProgramJournal {
     next: AtomicU64,
     /// Calls of tools so far, of those of the program and of those that it is handed.
     calls: AtomicUsize,
+    /// Those of earlier attempts that were of tools that it is handed.
+    handed: u64,
 }
 
 impl ProgramJournal {
@@ -35,7 +39,14 @@ impl ProgramJournal {
             said: Said::Resumed,
         };
         let next = AtomicU64::new(rows.last().map_or(0, |last| last.n + 1));
-        Self { reports: shared.reports.clone(), template, next, calls: AtomicUsize::new(calls_of(rows)) }
+        let handed = rows.iter().filter(|row| matches!(row.step, Step::Handed { .. })).count() as u64;
+        Self {
+            reports: shared.reports.clone(),
+            template,
+            next,
+            calls: AtomicUsize::new(calls_of(rows)),
+            handed,
+        }
     }
 
     /// The number of a call that nobody else gets.
@@ -62,6 +73,21 @@ impl ProgramJournal {
         self.write(vec![self.of_call(step, call.name.clone(), args_shown(call), took)]).await
     }
 
+    /// A call of a tool that the program is handed came.
+    pub(super) async fn handed(
+        &self,
+        n: usize,
+        call: &PlannedCall,
+        request: &ToolRequest,
+        waits: bool,
+    ) -> Result<u64, Break> {
+        let step = Step::Handed { call: n, request: request.clone(), waits };
+        let entry = self.of_call(step, call.name.clone(), args_shown(call), Duration::ZERO);
+        let Said::Step { n: place, .. } = entry else { return Err(Break::Stopped) };
+        self.write(vec![entry]).await?;
+        Ok(place)
+    }
+
     /// A call waits for a person: what that is asked.
     pub(super) async fn wanted(
         &self,
@@ -69,16 +95,27 @@ impl ProgramJournal {
         call: &PlannedCall,
         request: &ToolRequest,
     ) -> Result<ApprovalWanted, Break> {
-        let step = Step::Wanted { call: n, request: request.clone() };
-        let entry = self.of_call(step, call.name.clone(), args_shown(call), Duration::ZERO);
-        let place = self.next.load(Ordering::Relaxed);
-        self.write(vec![entry]).await?;
-        Ok(ApprovalWanted {
+        let place = self.handed(n, call, request, true).await?;
+        Ok(self.question(place, n, &call.name, &call.args.to_string()))
+    }
+
+    /// The same again, of a call that waits since an earlier attempt.
+    pub(super) fn wanted_of(&self, past: &PastCall) -> ApprovalWanted {
+        self.question(past.place, past.call, &past.request.name, &past.request.arguments)
+    }
+
+    fn question(&self, place: u64, n: usize, tool: &str, args: &str) -> ApprovalWanted {
+        ApprovalWanted {
             id: format!("{}-{place}-{n}", self.template.run.short()),
             call: n,
-            tool: call.name.clone(),
-            args: secret::redact(&call.args.to_string()).into_owned(),
-        })
+            tool: tool.to_owned(),
+            args: secret::redact(args).into_owned(),
+        }
+    }
+
+    /// Calls of earlier attempts of the tools that the program is handed.
+    pub(super) fn handed_calls(&self) -> u64 {
+        self.handed
     }
 
     /// Equal in each try of a call, another for each other one.
@@ -136,13 +173,17 @@ pub(super) struct Past {
     pub(super) used: Usage,
     /// Calls of tools that nobody saw the end of.
     pub(super) open_calls: Vec<String>,
-    /// Calls that waited for a person, and of which the program knows nothing more.
-    pub(super) wanted: Vec<PastCall>,
+    /// Calls of tools that it is handed, and of which it can't have heard the end.
+    pub(super) handed: Vec<PastCall>,
 }
 
-/// A call of a tool that a program is handed, and that waited for a person.
+/// A call of a tool that a program is handed.
 #[derive(Debug)]
 pub(super) struct PastCall {
+    /// Its place in the journal.
+    pub(super) place: u64,
+    /// It was to wait for a person.
+    pub(super) waits: bool,
     /// Its number in the journal.
     pub(super) call: usize,
     pub(super) request: ToolRequest,
@@ -166,7 +207,7 @@ fn args_shown(call: &PlannedCall) -> String {
 /// How many calls of tools a journal has.
 fn calls_of(rows: &[StepRow]) -> usize {
     let numbers = rows.iter().filter_map(|row| match &row.step {
-        Step::Wanted { call, .. } | Step::Calling { call, .. } | Step::Called { call, .. } => Some(call + 1),
+        Step::Handed { call, .. } | Step::Calling { call, .. } | Step::Called { call, .. } => Some(call + 1),
         _ => None,
     });
     numbers.max().unwrap_or(0)
@@ -179,7 +220,7 @@ impl Past {
         let mut ended = 0;
         let mut open: Vec<(usize, String)> = Vec::new();
         for row in rows {
-            let wanted = |past: &mut Self, call: &usize| past.wanted.iter().position(|one| one.call == *call);
+            let handed = |past: &Self, call: &usize| past.handed.iter().position(|one| one.call == *call);
             match &row.step {
                 Step::Begun { query, untrusted, seen, gate } => {
                     past.query = Some(query.clone());
@@ -188,29 +229,34 @@ impl Past {
                 Step::Session { id, .. } => past.session = Some(id.clone()),
                 Step::Asked { worst, .. } => {
                     asked.push(*worst);
-                    // whoever asks its model has read its prompt
-                    past.wanted.retain(|one| one.reply.is_none());
+                    // whoever asks its model has read the replies to its calls; of those that waited it asks
+                    past.handed.retain(|one| one.reply.is_none() || one.waits);
                 }
                 Step::Answered { used, .. } | Step::Unanswered { used, .. } => {
                     ended += 1;
                     past.used.add(used);
                 }
                 Step::Calling { call, effect } => {
-                    if let Some(at) = wanted(&mut past, call) {
-                        past.wanted[at].begun = Some(*effect);
+                    if let Some(at) = handed(&past, call) {
+                        past.handed[at].begun = Some(*effect);
                         continue;
                     }
                     let what = [row.tool.as_deref(), row.args.as_deref()];
                     let what: Vec<&str> = what.into_iter().flatten().collect();
                     open.push((*call, what.join(" ")));
                 }
+                Step::Called { reply, .. } if reply.name == OUTCOMES => {
+                    past.handed.retain(|one| one.reply.is_none());
+                }
                 Step::Called { call, reply, untrusted } => {
-                    if let Some(at) = wanted(&mut past, call) {
-                        past.wanted[at].reply = Some((reply.clone(), *untrusted));
+                    if let Some(at) = handed(&past, call) {
+                        past.handed[at].reply = Some((reply.clone(), *untrusted));
                     }
                     open.retain(|(open, _)| open != call);
                 }
-                Step::Wanted { call, request } => past.wanted.push(PastCall {
+                Step::Handed { call, request, waits } => past.handed.push(PastCall {
+                    place: row.n,
+                    waits: *waits,
                     call: *call,
                     request: request.clone(),
                     decided: None,
@@ -218,8 +264,8 @@ impl Past {
                     reply: None,
                 }),
                 Step::Decided { call, approved, reason } => {
-                    if let Some(at) = wanted(&mut past, call) {
-                        past.wanted[at].decided = Some((*approved, reason.clone()));
+                    if let Some(at) = handed(&past, call) {
+                        past.handed[at].decided = Some((*approved, reason.clone()));
                     }
                 }
                 Step::Told { .. } | Step::Kept { .. } => {}
@@ -284,5 +330,31 @@ mod tests {
         assert!((past.used.usd - 1.1).abs() < 1e-9);
         let none = Past::of(&[]);
         assert!(none.query.is_none() && none.session.is_none() && none.used == Usage::default());
+    }
+
+    #[test]
+    fn a_handed_call_is_told_until_the_program_can_have_heard_of_it() {
+        let request = ToolRequest { id: "1".into(), name: "post".into(), arguments: "{}".into() };
+        let handed = |call, waits| (Step::Handed { call, request: request.clone(), waits }, Some("post"));
+        let called = |call, name: &str| {
+            let reply = ToolReply { id: "1".into(), name: name.into(), text: "done".into(), is_error: false };
+            (Step::Called { call, reply, untrusted: false }, Some("post"))
+        };
+        let calling = |call| (Step::Calling { call, effect: Effect::Effect }, Some("post"));
+        let decided = |call, approved| (Step::Decided { call, approved, reason: Some("why".into()) }, None);
+        let asked =
+            || (Step::Asked { model: "m".into(), worst: WorstCase { tokens: 1, output: 1, usd: 0.0 } }, None);
+        let open =
+            |steps| -> Vec<usize> { Past::of(&rows(steps)).handed.iter().map(|one| one.call).collect() };
+        // answered, and the program has died before it asked its model with the answer
+        assert_eq!(open(vec![handed(0, false), calling(0), called(0, "post")]), [0]);
+        assert!(open(vec![handed(0, false), calling(0), called(0, "post"), asked()]).is_empty());
+        // of one that waited it asks
+        let waited = || vec![handed(0, true), decided(0, true), calling(0), called(0, "post"), asked()];
+        assert_eq!(open(waited()), [0]);
+        assert!(open(waited().into_iter().chain([called(1, OUTCOMES)]).collect()).is_empty());
+        let past = Past::of(&rows(vec![handed(0, true), decided(0, false), handed(1, false), calling(1)]));
+        assert_eq!(past.handed[0].decided, Some((false, Some("why".into()))));
+        assert_eq!((past.handed[1].begun, past.open_calls.len()), (Some(Effect::Effect), 0));
     }
 }

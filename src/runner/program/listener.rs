@@ -2,7 +2,6 @@
 //! has been silent for too long.
 use super::handed::HandedServer;
 use super::journal::ProgramJournal;
-use crate::agent_program::mcp::is_handed;
 use crate::agent_program::{Decoder, HeardSoFar, ProgramEvent, is_session_id};
 use crate::domain::{
     Effect, ErrorKind, RunError, RunnerSpec, Said, Step, Stream, ToolReply, counted, human_duration,
@@ -205,7 +204,7 @@ impl ProgramListener {
     }
 
     fn is_handed(&self, tool: &str) -> bool {
-        self.handed.is_some() && is_handed(tool)
+        self.handed.as_ref().is_some_and(|handed| handed.has(tool))
     }
 
     fn began(&mut self, id: String, tool: &str, args: &str) {
@@ -238,13 +237,13 @@ impl ProgramListener {
     fn life(&self) -> (Instant, Duration) {
         let report = self.meter.report();
         // a build may be silent for long: what runs for the program is bounded by `timeout`
-        let is_served = self.handed.as_ref().is_some_and(|handed| handed.is_busy());
-        if report.in_flight > 0 || !self.calls.is_empty() || is_served {
+        if report.in_flight > 0 || !self.calls.is_empty() {
             return (Instant::now(), self.idle);
         }
         let asked = report.used.requests + report.refused > 0;
         let asked = asked.then_some(report.last_sign);
-        match self.progress.max(asked) {
+        let served = self.handed.as_ref().and_then(|handed| handed.last_sign());
+        match self.progress.max(asked).max(served) {
             Some(last) => (last, self.idle),
             None => (self.began, self.first_event),
         }
@@ -306,6 +305,9 @@ impl Audience for ProgramListener {
     }
 
     fn must_end(&mut self, end: &End) {
+        if let Some(handed) = &self.handed {
+            handed.close();
+        }
         let why = match end {
             End::Stopped => "the run was stopped",
             _ => "the run is being ended",

@@ -27,9 +27,9 @@ use crate::agent_program::{Launch, LaunchPlaces, judge, launch};
 use crate::child::confined::{keep_of_run, run_folder};
 use crate::conversation::{CallRules, prompt::shown_tool};
 use crate::domain::{
-    ApprovalWanted, AttemptEnd, AttemptOutcome, Body, CommandSpec, ErrorKind, ModelSpec, ProcessRole,
-    ProgramOwner, RepositorySpec, ResumePolicy, RunError, RunnerQuery, RunnerSpec, Said, Sandbox, Step,
-    TextOrSecret, ToolOffer, Usage, WORK, Workspace,
+    ApprovalWanted, AttemptEnd, AttemptOutcome, Body, CommandSpec, ErrorKind, ModelSpec, Permissions,
+    ProcessRole, ProgramOwner, RepositorySpec, ResumePolicy, RunError, RunnerQuery, RunnerSpec, Said,
+    Sandbox, Step, TextOrSecret, ToolOffer, Usage, WORK, Workspace,
 };
 use crate::proxy;
 use crate::proxy::meter::{MCP_PATH, Meter, MeterLimits, MeterSpec, Upstream};
@@ -37,7 +37,7 @@ use crate::runner::broken::{Break, to_std};
 use crate::secret;
 use crate::tools::Offers;
 use account::ProgramAccount;
-use handed::{DecidedCall, HandedLimits, HandedServer};
+use handed::{GrantedUse, HandedEnd, HandedLimits, HandedOutcome, HandedServer, SettledCalls, Uses};
 use journal::{Past, ProgramJournal};
 use listener::ProgramListener;
 use outcome::{end_of, metered, taken_out, without_room};
@@ -92,8 +92,10 @@ struct Task<'t> {
     world: &'t World,
     /// The tools that it is handed.
     rules: Option<&'t CallRules>,
-    /// Calls that waited for a person, and what came of them.
-    decided: &'t [DecidedCall],
+    /// What it is to be told of calls of before.
+    outcomes: &'t [HandedOutcome],
+    /// What it may use of its own tools since a person has allowed it.
+    granted: &'t [GrantedUse],
     /// Its session is gone, whatever the journal says.
     anew: bool,
 }
@@ -105,9 +107,15 @@ impl Task<'_> {
         may && !self.world.fresh && !self.anew
     }
 
+    /// What the program asks before it uses a tool of its own; `None`: it does not ask.
+    fn uses(&self) -> Option<Uses> {
+        let permissions = self.query.permissions.as_ref().filter(|permissions| permissions.are_judged())?;
+        Some(Uses::new(permissions.clone(), self.spec.preset()?, self.granted.to_vec()))
+    }
+
     fn prompt(&self, asked: &str, goes_on: bool) -> Result<String, Break> {
         let system = self.query.system_instruction.as_deref();
-        let prompt = prompt::of(system, asked, goes_on, &self.past.open_calls, self.decided);
+        let prompt = prompt::of(system, asked, goes_on, &self.past.open_calls, self.outcomes);
         if prompt.len() <= LONGEST_ARGUMENT {
             return Ok(prompt);
         }
@@ -248,18 +256,8 @@ impl Attempt<'_> {
         if let Workspace::Folder(folder) = &query.workspace {
             not_a_repository(folder)?;
         }
-        let rules = self.rules(query).await?;
-        let decided = match &rules {
-            Some((rules, warnings)) => {
-                so_far.warnings.extend(warnings.iter().cloned());
-                let caller = Caller::of(self.brief, self.shared);
-                let settling = handed::settled(rules, &caller, journal, &past.wanted, self.one_call());
-                self.while_wanted(settling).await??
-            }
-            None => Vec::new(),
-        };
-        let rules = rules.as_ref().map(|(rules, _)| rules);
-        let mut task = Task { query, spec, model, past, world, rules, decided: &decided, anew: false };
+        let mut task =
+            Task { query, spec, model, past, world, rules: None, outcomes: &[], granted: &[], anew: false };
         if let Workspace::Repository(repository) = &query.workspace {
             // a session remembers files: it is of no use where they are not
             task.anew = !repository::is_cloned(world);
@@ -267,6 +265,23 @@ impl Attempt<'_> {
             let cloned = self.while_wanted(cloning).await?;
             so_far.warnings.extend(cloned.map_err(|why| Break::failed(ErrorKind::Config, why))?);
         }
+        // last, so that no call is made for a program that can't be started
+        let rules = self.rules(query).await?;
+        let (mut outcomes, mut granted) = (Vec::new(), Vec::new());
+        if let Some((rules, warnings)) = &rules {
+            so_far.warnings.extend(warnings.iter().cloned());
+            let caller = Caller::of(self.brief, self.shared);
+            let settling = handed::settled(rules, &caller, journal, &past.handed, self.handed_limits());
+            match self.while_wanted(settling).await?? {
+                SettledCalls::All(told, allowed) => (outcomes, granted) = (told, allowed),
+                SettledCalls::Waits(waits) => {
+                    so_far.waits = waits;
+                    return Err(Break::Stopped);
+                }
+            }
+        }
+        task.rules = rules.as_ref().map(|(rules, _)| rules);
+        (task.outcomes, task.granted) = (&outcomes, &granted);
         let goes_on = task.goes_on() && past.session.is_some();
         let mut came = self.asked_to_work(&task, &asked, journal, &owner, so_far).await;
         if goes_on && so_far.never_began && matches!(came, Err(Break::Failed(..))) {
@@ -282,7 +297,7 @@ impl Attempt<'_> {
     /// The tools that the program is handed, and what is not as they should be; `None`: it is handed none.
     async fn rules(&self, query: &RunnerQuery) -> Result<Option<(CallRules, Vec<String>)>, Break> {
         let handed = &query.handed;
-        if handed.tools.is_empty() {
+        if handed.tools.is_empty() && !query.permissions.as_ref().is_some_and(Permissions::are_judged) {
             return Ok(None);
         }
         let Offers { tools, warnings } = self.offers(&handed.tools).await?;
@@ -297,9 +312,9 @@ impl Attempt<'_> {
         Ok(Some((rules, warnings)))
     }
 
-    /// Longest time of a call of a tool.
-    fn one_call(&self) -> Duration {
-        to_std(self.brief.agent.limits.tool_call_timeout).min(self.time_left())
+    fn handed_limits(&self) -> HandedLimits {
+        let limits = &self.brief.agent.limits;
+        HandedLimits { one_call: to_std(limits.tool_call_timeout), calls: limits.max_steps }
     }
 
     /// Starts the program with a meter of its own, and follows it to its end.
@@ -316,13 +331,9 @@ impl Attempt<'_> {
         let metering = self.meter(task.spec, task.model, task.past, account, owner);
         let mut meter = self.while_wanted(metering).await??;
         let handed = task.rules.map(|rules| {
-            let limits = HandedLimits {
-                one_call: to_std(self.brief.agent.limits.tool_call_timeout),
-                calls: self.brief.agent.limits.max_steps,
-                deadline: self.deadline,
-            };
-            let caller = Caller::of(self.brief, self.shared);
-            Arc::new(HandedServer::new(rules.clone(), caller, journal.clone(), limits, over.clone()))
+            let (outcomes, caller) = (task.outcomes.to_vec(), Caller::of(self.brief, self.shared));
+            let limits = self.handed_limits();
+            Arc::new(HandedServer::new(rules.clone(), task.uses(), outcomes, caller, journal.clone(), limits))
         });
         if let Some(handed) = &handed {
             meter = meter.with_tools(handed.clone());
@@ -427,7 +438,8 @@ impl Attempt<'_> {
             model: &model.model,
             meter: &address,
             key: meter.key(),
-            mcp: handed.is_some().then_some(mcp.as_str()),
+            mcp: &mcp,
+            is_handed: handed.is_some(),
             output: output_bound(spec, model),
             home: &home,
             work: &shown,
@@ -505,10 +517,14 @@ impl Attempt<'_> {
         let end = self.started(&plan, &mut listener, &mut so_far.warnings).await;
         // whatever the program left on its way is settled before its run can end
         over.cancel();
-        let waits = match &handed {
-            Some(handed) => handed.finish().await,
-            None => Vec::new(),
+        // whoever is stopped, or has taken too long, waits for nothing
+        let cut = matches!(end, End::Stopped | End::TimedOut(_));
+        let handed = match &handed {
+            Some(handed) => handed.finish(cut).await,
+            None => HandedEnd::default(),
         };
+        let unknown = |call: &String| format!("it is unknown whether this call happened: {call}");
+        so_far.warnings.extend(handed.unknown.iter().map(unknown));
         meter.close().await;
         so_far.warnings.extend(listener.finish().await);
         let report = meter.report();
@@ -520,14 +536,15 @@ impl Attempt<'_> {
         // one that did its work has an answer, and no code that anybody asks for
         so_far.exit_code = if let End::Exited(code @ 1..) = ran.end { Some(code) } else { None };
         so_far.ended_by_others = ran.was_ended_by_others();
-        let is_silent = heard.session.is_none() && report.used.requests + report.refused == 0;
+        let asked = report.used.requests + report.refused > 0 || handed.was_called;
+        let is_silent = heard.session.is_none() && !asked;
         so_far.never_began = is_silent && matches!(ran.end, End::Exited(code) if code != 0);
         let metered = metered(&report);
         let judged = match &ran.end {
             End::Stopped => return Err(Break::Stopped),
             // whether it was ended for that, or by itself meanwhile
-            End::Stuck(_) | End::Exited(_) | End::Signalled(_) if !waits.is_empty() => {
-                so_far.waits = waits;
+            End::Stuck(_) | End::Exited(_) | End::Signalled(_) if !handed.waits.is_empty() => {
+                so_far.waits = handed.waits;
                 return Err(Break::Stopped);
             }
             End::Exited(_) | End::Signalled(_) => judge(&name, &heard, &metered, &end_of(&ran)),

@@ -1,28 +1,23 @@
 //! What an agent program is told to do.
-use super::handed::DecidedCall;
-use crate::runner::output::shorten;
-
-/// Most of the reply to a call that a prompt holds, in bytes.
-const LONGEST_REPLY: usize = 16 << 10;
+use super::handed::HandedOutcome;
+use crate::domain::OUTCOMES;
 
 /// The words of a prompt: who the program is to be, and what is asked of it. Where its session goes on, it is told so, and
-/// which calls were in flight: programs forget them. What people have decided about calls of it, it is told in any case.
+/// which calls were in flight: programs forget them. Of calls that were settled meanwhile it is
+/// told the names: what came of them is nobody's business who can see its command line.
 pub(super) fn of(
     system: Option<&str>,
     query: &str,
     goes_on: bool,
     open_calls: &[String],
-    decided: &[DecidedCall],
+    outcomes: &[HandedOutcome],
 ) -> String {
     let mut prompt = String::new();
     if let Some(system) = system.filter(|_| !goes_on) {
         prompt = format!("{}\n\n", system.trim_end());
     }
     if goes_on {
-        prompt.push_str(match decided {
-            [] => "You were interrupted before you were done. Go on from where you were.\n",
-            _ => "You were ended while a person decided about calls of yours. Go on from where you were.\n",
-        });
+        prompt.push_str("You were interrupted before you were done. Go on from where you were.\n");
         if !open_calls.is_empty() {
             prompt.push_str(
                 "It is unknown whether the calls happened that were in flight. Check what they have changed before you \
@@ -31,15 +26,15 @@ pub(super) fn of(
             open_calls.iter().for_each(|call| prompt.push_str(&format!("- {call}\n")));
         }
     }
-    if !decided.is_empty() {
-        prompt.push_str(
-            "\nA person has decided about these calls. They are done with; make none of them again:\n",
-        );
-        let of_one =
-            |one: &DecidedCall| format!("\n- {}\n{}\n", one.call, shorten(&one.reply, LONGEST_REPLY));
-        decided.iter().for_each(|one| prompt.push_str(&of_one(one)));
+    if !outcomes.is_empty() {
+        let names: Vec<String> = outcomes.iter().map(|one| format!("`{}`", one.tool)).collect();
+        prompt.push_str(&format!(
+            "Tool calls that you made were settled while you did not run: {}. First call the tool `{OUTCOMES}` of the MCP \
+             server `bgagent`: it says what came of each. Do not repeat what was done or denied.\n",
+            names.join(", ")
+        ));
     }
-    if goes_on || !decided.is_empty() {
+    if goes_on || !outcomes.is_empty() {
         prompt.push_str(if goes_on { "\nYour task was:\n\n" } else { "\nYour task is:\n\n" });
     }
     prompt.push_str(query);
@@ -62,13 +57,13 @@ mod tests {
         );
         assert!(again.contains("\n- shell {\"command\":\"make\"}\n"), "{again}");
         assert!(!of(None, "do it", true, &[], &[]).contains("in flight"));
-        let decided = [DecidedCall { call: "`post` {}".into(), reply: "posted".into() }];
-        let again = of(None, "do it", true, &[], &decided);
+        let outcomes = [HandedOutcome::test("post")];
+        let again = of(None, "do it", true, &[], &outcomes);
         assert!(
-            again.starts_with("You were ended while a person") && again.contains("- `post` {}\nposted\n"),
+            again.contains("settled while you did not run: `post`. First call the tool `outcomes`"),
             "{again}"
         );
-        let anew = of(None, "do it", false, &[], &decided);
-        assert!(anew.contains("A person has decided") && anew.ends_with("Your task is:\n\ndo it"), "{anew}");
+        let anew = of(None, "do it", false, &[], &outcomes);
+        assert!(anew.contains("`outcomes`") && anew.ends_with("Your task is:\n\ndo it"), "{anew}");
     }
 }

@@ -63,8 +63,7 @@ impl World {
         let home = self.home();
         let written = move || -> Result<(), String> {
             for (path, text) in files {
-                let file = home.join(&path);
-                replaced(&file, &text)
+                replaced(&home, Path::new(&path), &text)
                     .map_err(|error| format!("`{path}` of its home can't be written: {error}"))?;
             }
             Ok(())
@@ -78,15 +77,43 @@ pub(in crate::runner) fn writable(folder: &Path) -> Vec<PathBuf> {
     FOLDERS.iter().map(|name| folder.join(name)).collect()
 }
 
-/// Puts a file in the place of whatever is there: a program may have put a link to somewhere else.
-fn replaced(file: &Path, text: &str) -> io::Result<()> {
-    let folder = file.parent().unwrap_or(Path::new("/"));
-    if folder.symlink_metadata().is_ok_and(|found| !found.is_dir()) {
-        std::fs::remove_file(folder)?;
+/// Puts a file in the place of whatever is there: a program may have put links to somewhere else, in each part of the path.
+fn replaced(home: &Path, path: &Path, text: &str) -> io::Result<()> {
+    let mut folder = home.to_path_buf();
+    for part in path.parent().into_iter().flat_map(Path::components) {
+        folder.push(part);
+        match folder.symlink_metadata() {
+            Ok(found) if found.is_dir() => continue,
+            Ok(_) => std::fs::remove_file(&folder)?,
+            Err(_) => {}
+        }
+        std::fs::create_dir(&folder)?;
     }
-    std::fs::create_dir_all(folder)?;
-    let mut fresh = tempfile::NamedTempFile::new_in(folder)?;
+    let mut fresh = tempfile::NamedTempFile::new_in(&folder)?;
     io::Write::write_all(&mut fresh, text.as_bytes())?;
-    fresh.persist(file).map_err(|error| error.error)?;
+    fresh.persist(home.join(path)).map_err(|error| error.error)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of files in a home.
+    use super::*;
+
+    #[test]
+    fn a_planted_link_is_not_followed_wherever_it_stands() {
+        let (home, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = Path::new(".config/opencode/opencode.json");
+        for planted in [".config", ".config/opencode", ".config/opencode/opencode.json"] {
+            let link = home.path().join(planted);
+            let _ = std::fs::remove_dir_all(home.path().join(".config"));
+            std::fs::create_dir_all(link.parent().unwrap()).unwrap();
+            let target =
+                if planted.ends_with("json") { outside.path().join("x") } else { outside.path().into() };
+            std::os::unix::fs::symlink(target, &link).unwrap();
+            replaced(home.path(), path, "{}").unwrap();
+            assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0, "{planted}");
+            assert!(home.path().join(path).symlink_metadata().unwrap().is_file(), "{planted}");
+        }
+    }
 }

@@ -78,7 +78,8 @@ fn row(view: &StepView, moment: &Moment) -> Option<StepLine> {
             row.meta = took;
             row.outside = *untrusted;
         }
-        Step::Wanted { request, .. } => {
+        Step::Handed { waits: false, .. } => return None,
+        Step::Handed { request, .. } => {
             row.who = line(&request.name);
             row.class = "ask";
             row.title = "waits for a person".into();

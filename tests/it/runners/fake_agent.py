@@ -183,6 +183,29 @@ elif doing == "handed":
         "huge": tools("", body=b"[" + b" " * (1 << 20) + b"]"),
     }
     end(json.dumps(told))
+elif doing == "uses":
+    # asks before each use of a tool of its own; once it goes on, it does again what it was ended in
+    begin()
+    ask()
+
+    def may(tool_name, **arguments):
+        answer = tools("tools/call", {"name": "permission", "arguments": {"tool_name": tool_name, "input": arguments}})
+        told = json.loads(answer["result"]["content"][0]["text"])
+        return told["behavior"] + (": " + told["message"] if "message" in told else "")
+
+    end(
+        json.dumps(
+            {
+                "asked": "--permission-prompt-tool" in args,
+                "names": [tool["name"] for tool in tools("tools/list")["result"]["tools"]],
+                "test": may("Bash", command="cargo test -q && git status"),
+                "other": may("Bash", command="cargo test; rm x"),
+                "hidden": may("WebFetch", url="http://x"),
+                "push": may("Bash", command="git push", description="x" if resumed else "y"),
+                "told": call("outcomes") if resumed else "",
+            }
+        )
+    )
 elif doing == "calls":
     begin()
     ask()
@@ -192,7 +215,7 @@ elif doing == "wants":
     begin()
     ask()
     if resumed:
-        end(query)
+        end(call("outcomes") + "\n" + query)
     else:
         call("remember", key="k", text="v")
         end("nobody was asked")

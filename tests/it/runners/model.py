@@ -4,16 +4,35 @@ It prints its port on its first line, and each request that has tools as a line 
 import http.server
 import json
 import sys
+import uuid
 
 ARGS = {"key": "k", "text": "from the model"}
+# calls to make one after the other instead, each with the end of the tool's name and its arguments (Messages only)
+CALLS = json.loads(sys.argv[2]) if len(sys.argv) > 2 else None
 
 
-def tool_named(request):
+def results(request):
+    return [
+        block
+        for message in request.get("messages", [])
+        if isinstance(message.get("content"), list)
+        for block in message["content"]
+        if block.get("type") == "tool_result"
+    ]
+
+
+def next_call(request):
+    """The next of the calls; None: all were made."""
+    made = len(results(request))
+    return CALLS[made] if made < len(CALLS) else None
+
+
+def tool_named(request, ending="remember"):
     """Name and namespace of the tool, as the request writes them."""
     for tool in request.get("tools", []):
         inner = tool.get("functionDeclarations") or tool.get("tools") or [tool.get("function", tool)]
         for one in inner:
-            if str(one.get("name", "")).endswith("remember"):
+            if str(one.get("name", "")).endswith(ending):
                 return one["name"], tool.get("name") if tool.get("type") == "namespace" else None
     return None, None
 
@@ -28,10 +47,10 @@ def event(body):
     return f"event: {body['type']}\ndata: {json.dumps(body)}\n\n"
 
 
-def messages(name, space, words):
-    block = {"type": "tool_use", "id": "toolu_1", "name": name, "input": {}} if name else {"type": "text", "text": ""}
+def messages(name, space, words, args=ARGS):
+    block = {"type": "tool_use", "id": f"toolu_{uuid.uuid4().hex}", "name": name, "input": {}} if name else {"type": "text", "text": ""}
     delta = (
-        {"type": "input_json_delta", "partial_json": json.dumps(ARGS)} if name else {"type": "text_delta", "text": words}
+        {"type": "input_json_delta", "partial_json": json.dumps(args)} if name else {"type": "text_delta", "text": words}
     )
     start = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": None}
     return "".join(
@@ -115,6 +134,11 @@ class Model(http.server.BaseHTTPRequestHandler):
         if request.get("tools"):
             with open(sys.argv[1], "a") as seen:
                 seen.write(json.dumps(request) + "\n")
+        if CALLS is not None and wire is messages:
+            call = next_call(request) if request.get("tools") else None
+            name = tool_named(request, call[0])[0] if call else None
+            words = json.dumps([block.get("content") for block in results(request)])
+            return self.answer("text/event-stream", messages(name, None, words, call[1] if call else None))
         words = f"The note is {known}." if known else "There is no such tool."
         self.answer("text/event-stream", wire(None if known else name, space, words))
 

@@ -77,6 +77,14 @@ pub(super) const PRESET: Preset = Preset {
             (PermissionKind::Fetch, &["WebFetch"]),
         ],
     },
+    judged: &[
+        "--permission-mode",
+        "default",
+        "--permission-prompt-tool",
+        "mcp__bgagent__permission",
+        "--settings",
+        JUDGED,
+    ],
     mcp: Some(PresetMcp {
         args: &["--mcp-config", "{home}/.bgagent/mcp.json"],
         env: &[("MCP_TOOL_TIMEOUT", "86400000")],
@@ -91,5 +99,8 @@ pub(super) const PRESET: Preset = Preset {
 };
 
 const SETTINGS: &str = r#"{"env":{"ANTHROPIC_BASE_URL":"{meter}"},"disableAllHooks":true}"#;
+// what it would do unasked in this mode it asks for, too
+const JUDGED: &str = r#"{"env":{"ANTHROPIC_BASE_URL":"{meter}"},"disableAllHooks":true,"permissions":{"ask":["Bash","Read","Glob","Grep","Edit","Write","NotebookEdit","WebFetch"]}}"#;
+
 const MCP: &str =
     r#"{"mcpServers":{"bgagent":{"type":"http","url":"{mcp}","headers":{"Authorization":"Bearer {key}"}}}}"#;

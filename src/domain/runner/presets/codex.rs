@@ -35,6 +35,7 @@ pub(super) const PRESET: Preset = Preset {
     files: &[PresetFile { path: ".codex/config.toml", text: CONFIG }],
     wires: &[PresetWire { providers: &[Provider::OpenAi], env: &[], files: &[] }],
     tools: PresetTools::NotHeld,
+    judged: &[],
     mcp: Some(PresetMcp {
         args: &[],
         env: &[],

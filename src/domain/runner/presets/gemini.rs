@@ -40,6 +40,7 @@ pub(super) const PRESET: Preset = Preset {
     files: &[PresetFile { path: ".gemini/settings.json", text: SETTINGS }],
     wires: &[PresetWire { providers: &[Provider::Gemini], env: &[], files: &[] }],
     tools: PresetTools::NotHeld,
+    judged: &[],
     mcp: Some(PresetMcp {
         args: &[],
         env: &[],

@@ -31,6 +31,7 @@ pub(super) const PRESET: Preset = Preset {
         },
     ],
     tools: PresetTools::NotHeld,
+    judged: &[],
     mcp: None,
     reads_workspace: true,
     output: 8192,

@@ -40,6 +40,7 @@ pub(super) const PRESET: Preset = Preset {
         },
     ],
     tools: PresetTools::NotHeld,
+    judged: &[],
     mcp: Some(PresetMcp {
         args: &[],
         env: &[],

@@ -1,0 +1,343 @@
+//! The daemon's tools that a program is handed: each call is judged, written down before and after, and made here. A call that
+//! needs a person ends the program; when it was decided, it is made before the program goes on.
+//!
+//! What came of calls that a program can't have heard of, it is told by the tool [`OUTCOMES`] (`settled`). Where its agent has
+//! `permissions` that are judged use by use, the program asks here whether it may use a tool of its own (`uses`).
+mod making;
+mod settled;
+mod uses;
+
+pub(super) use making::HandedLimits;
+pub(super) use settled::{HandedOutcome, SettledCalls, settled};
+pub(super) use uses::{GrantedUse, Uses};
+
+use super::journal::ProgramJournal;
+use crate::agent_program::mcp::{self, McpMessage};
+use crate::conversation::{CallRules, HandedCall, HandedCalls, PlannedCall};
+use crate::domain::{ApprovalWanted, Effect, OUTCOMES, PERMISSION, ToolOffer, ToolReply, ToolRequest};
+use crate::proxy::meter::ToolServer;
+use crate::runner::broken::Break;
+use crate::runner::calling::Caller;
+use crate::runner::output::shorten;
+use crate::secret;
+use futures_util::future::BoxFuture;
+use making::made;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Calls of one program that are made at a time. Further ones wait.
+const AT_A_TIME: usize = 8;
+/// After a call that waits for a person, others that the program makes with it are waited for.
+const WITH_IT: Duration = Duration::from_secs(1);
+/// Longest name of a tool or id of a message that is kept, in bytes.
+const NAME: usize = 64;
+
+/// The tools of one attempt.
+pub(super) struct HandedServer {
+    calls: HandedCalls,
+    /// Whether it may use tools of its own; `None`: it does not ask.
+    uses: Option<Uses>,
+    /// What it is to be told of calls of before.
+    outcomes: Vec<HandedOutcome>,
+    /// What the program sees.
+    shown: Vec<ToolOffer>,
+    caller: Caller,
+    journal: Arc<ProgramJournal>,
+    limits: HandedLimits,
+    /// No further call is taken up, and none waits any more.
+    closed: CancellationToken,
+    /// Calls that are under way are given up.
+    cut: CancellationToken,
+    places: Semaphore,
+    tasks: TaskTracker,
+    state: Mutex<State>,
+    /// A call waits for a person.
+    waits: Notify,
+}
+
+struct State {
+    /// Calls of the run.
+    made: u64,
+    /// Calls that are being made.
+    in_flight: usize,
+    /// When the last of them ended.
+    last: Option<Instant>,
+    /// Calls that change something, and have no end.
+    open: BTreeMap<usize, String>,
+    wanted: Vec<ApprovalWanted>,
+    /// Since when one waits for a person.
+    since: Option<Instant>,
+}
+
+/// What the end of a program leaves.
+#[derive(Default)]
+pub(super) struct HandedEnd {
+    /// Calls that wait for a person.
+    pub(super) waits: Vec<ApprovalWanted>,
+    /// Calls of which nobody knows whether they happened.
+    pub(super) unknown: Vec<String>,
+    /// Calls were made, or asked for.
+    pub(super) was_called: bool,
+}
+
+impl HandedServer {
+    /// For a program that is about to start.
+    pub(super) fn new(
+        rules: CallRules,
+        uses: Option<Uses>,
+        outcomes: Vec<HandedOutcome>,
+        caller: Caller,
+        journal: Arc<ProgramJournal>,
+        limits: HandedLimits,
+    ) -> Self {
+        let told = (!outcomes.is_empty()).then(offer_of_outcomes);
+        let asks = uses.as_ref().map(|_| uses::offer());
+        let shown = rules.tools.iter().cloned().chain(told).chain(asks).collect();
+        let state = State {
+            made: journal.handed_calls(),
+            in_flight: 0,
+            last: None,
+            open: BTreeMap::new(),
+            wanted: Vec::new(),
+            since: None,
+        };
+        Self {
+            calls: HandedCalls::new(rules),
+            uses,
+            outcomes,
+            shown,
+            caller,
+            journal,
+            limits,
+            closed: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            places: Semaphore::new(AT_A_TIME),
+            tasks: TaskTracker::new(),
+            state: Mutex::new(state),
+            waits: Notify::new(),
+        }
+    }
+
+    /// Is this one of them, as the program calls it?
+    pub(super) fn has(&self, tool: &str) -> bool {
+        mcp::is_handed(tool, &self.shown)
+    }
+
+    /// When a call last gave a sign of life; `None`: there was none.
+    pub(super) fn last_sign(&self) -> Option<Instant> {
+        let state = self.state();
+        if state.in_flight > 0 { Some(Instant::now()) } else { state.last }
+    }
+
+    /// When the program is to be ended, since a call waits for a person.
+    pub(super) fn ends_at(&self) -> Option<Instant> {
+        self.state().since.map(|since| since + WITH_IT)
+    }
+
+    /// Returns when a call begins to wait for a person.
+    pub(super) async fn waits(&self) {
+        self.waits.notified().await;
+    }
+
+    /// From now on no further call is taken up: the program is being ended.
+    pub(super) fn close(&self) {
+        self.closed.cancel();
+    }
+
+    /// The program has ended. What is under way is waited for, or given up if `cut`.
+    pub(super) async fn finish(&self, cut: bool) -> HandedEnd {
+        self.closed.cancel();
+        if cut {
+            self.cut.cancel();
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+        let mut state = self.state();
+        HandedEnd {
+            waits: std::mem::take(&mut state.wanted),
+            unknown: std::mem::take(&mut state.open).into_values().collect(),
+            was_called: state.made > self.journal.handed_calls(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // counters and lists: a panic leaves nothing half done that matters
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn called(&self, request: ToolRequest) -> ToolReply {
+        let said = |text: String, is_error| ToolReply {
+            id: request.id.clone(),
+            name: request.name.clone(),
+            text,
+            is_error,
+        };
+        let over = || said("refused: this attempt of the run is over".to_owned(), true);
+        if request.name == OUTCOMES && !self.outcomes.is_empty() {
+            let n = self.journal.take_call();
+            let told = said(settled::text_of(&self.outcomes), false);
+            let noted = said(format!("{} outcomes", self.outcomes.len()), false);
+            let call = uses::planned(&request, Value::Null);
+            return self
+                .journal
+                .called(n, &call, noted, false, Duration::ZERO)
+                .await
+                .map_or_else(|_| over(), |()| told);
+        }
+        if let Some(uses) = self.uses.as_ref().filter(|_| request.name == PERMISSION) {
+            return self.asked_for_use(uses, &request).await.unwrap_or_else(|_| over());
+        }
+        if !self.may_call() {
+            let why = format!(
+                "refused: the limit of {} tool calls of a run (`max_steps`) is reached. Go on without them",
+                self.limits.calls
+            );
+            return said(why, true);
+        }
+        self.judged(&request).await.unwrap_or_else(|_| over())
+    }
+
+    /// Counts a call. False: it is one too many.
+    fn may_call(&self) -> bool {
+        let mut state = self.state();
+        let may = state.made < self.limits.calls;
+        state.made += u64::from(may);
+        may
+    }
+
+    async fn judged(&self, request: &ToolRequest) -> Result<ToolReply, Break> {
+        let n = self.journal.take_call();
+        match self.calls.judge(request, None) {
+            HandedCall::Answered(call, reply) => {
+                self.journal.handed(n, &call, request, false).await?;
+                self.journal.called(n, &call, reply.clone(), false, Duration::ZERO).await?;
+                Ok(reply)
+            }
+            HandedCall::Wait(call) => self.wait(n, &call, request).await,
+            HandedCall::Make(call) => {
+                let place = self.closed.run_until_cancelled(self.places.acquire()).await;
+                let Some(Ok(_place)) = place else { return Err(Break::Stopped) };
+                let _busy = Busy::begin(self, n, &call);
+                let making = async {
+                    self.journal.handed(n, &call, request, false).await?;
+                    made(&self.caller, &self.journal, n, &call, request, self.limits.one_call).await
+                };
+                let reply = self.cut.run_until_cancelled(making).await.ok_or(Break::Stopped)??;
+                self.state().open.remove(&n);
+                Ok(reply)
+            }
+        }
+    }
+
+    /// Asks a person about a call: the program ends, and never hears of it here.
+    async fn wait(&self, n: usize, call: &PlannedCall, request: &ToolRequest) -> Result<ToolReply, Break> {
+        let wanted = self.journal.wanted(n, call, request).await?;
+        {
+            let mut state = self.state();
+            state.wanted.push(wanted);
+            state.since.get_or_insert_with(Instant::now);
+        }
+        self.waits.notify_one();
+        self.closed.cancelled().await;
+        Err(Break::Stopped)
+    }
+
+    /// The program asks whether it may use a tool of its own.
+    async fn asked_for_use(&self, uses: &Uses, asked: &ToolRequest) -> Result<ToolReply, Break> {
+        match uses.judge(asked) {
+            uses::UseVerdict::Said(reply) => Ok(reply),
+            uses::UseVerdict::Granted { n, call, reply } => {
+                let noted = ToolReply { text: "allowed, and begun".into(), ..reply.clone() };
+                self.journal.called(n, &call, noted, false, Duration::ZERO).await?;
+                Ok(reply)
+            }
+            uses::UseVerdict::Wait { call, request } => {
+                self.wait(self.journal.take_call(), &call, &request).await
+            }
+        }
+    }
+}
+
+impl ToolServer for HandedServer {
+    fn answer(self: Arc<Self>, message: Vec<u8>) -> BoxFuture<'static, Option<String>> {
+        Box::pin(async move {
+            match mcp::read(&message, &self.shown, env!("CARGO_PKG_VERSION")) {
+                McpMessage::Answered(answer) => Some(answer),
+                McpMessage::Notification => None,
+                McpMessage::Call { id, name, arguments } => {
+                    let name = if self.shown.iter().any(|tool| tool.def.name == name) {
+                        name
+                    } else {
+                        shorten(&secret::redact(&name), NAME)
+                    };
+                    let request =
+                        ToolRequest { id: id_text(&id), name, arguments: without_secrets(arguments) };
+                    // a call goes on, whoever waits for it no more; the tracker is asked first, so that none is missed
+                    let tracked = self.tasks.token();
+                    if self.closed.is_cancelled() {
+                        return None;
+                    }
+                    let tools = self.clone();
+                    let calling = tokio::spawn(async move {
+                        let _tracked = tracked;
+                        tools.called(request).await
+                    });
+                    let reply = calling.await.ok()?;
+                    Some(mcp::called(&id, &reply))
+                }
+            }
+        })
+    }
+}
+
+/// Counts a call as being made, as long as it lives.
+struct Busy<'t>(&'t HandedServer);
+
+impl<'t> Busy<'t> {
+    fn begin(tools: &'t HandedServer, n: usize, call: &PlannedCall) -> Self {
+        let mut state = tools.state();
+        state.in_flight += 1;
+        if call.effect == Effect::Effect {
+            state.open.insert(n, format!("{} {}", call.name, shorten(&secret::redact(&call.sent), 200)));
+        }
+        drop(state);
+        Self(tools)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.in_flight -= 1;
+        state.last = Some(Instant::now());
+    }
+}
+
+fn offer_of_outcomes() -> ToolOffer {
+    let about =
+        "Says what came of tool calls of yours that were settled while you did not run. Call it first.";
+    uses::plain_offer(OUTCOMES, about, json!({"type": "object", "properties": {}}))
+}
+
+/// Whatever a program says, and however it came to know it: no secret is written down or handed to a tool.
+fn without_secrets(arguments: String) -> String {
+    let Ok(before) = serde_json::from_str::<Value>(&arguments) else {
+        return secret::redact(&arguments).into_owned();
+    };
+    let mut after = before.clone();
+    secret::redact_json(&mut after);
+    if after == before { arguments } else { after.to_string() }
+}
+
+fn id_text(id: &Value) -> String {
+    match id {
+        Value::String(text) => shorten(&secret::redact(text), NAME),
+        other => other.to_string(),
+    }
+}
