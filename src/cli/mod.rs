@@ -7,6 +7,7 @@ mod complete;
 mod demo;
 mod exit;
 mod manual;
+mod origin;
 mod respondent;
 mod service;
 mod when;
@@ -16,19 +17,21 @@ use app::App;
 use args::{Cli, Command, ListArgs};
 use clap::{CommandFactory, FromArgMatches};
 use exit::{Failure, Outcome};
+pub use origin::Origin;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Parses, runs, and turns every failure into one sentence, a hint and an exit code.
-pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+/// Parses, runs, and turns every failure into one sentence, a hint and an exit code. `origin` is what `--version` names.
+pub fn main(args: impl Iterator<Item = OsString>, origin: &Origin) -> ExitCode {
     clap_complete::CompleteEnv::with_factory(Cli::command).bin("bgagent").complete();
     let args: Vec<OsString> = args.collect();
     if let Some(tried) = crate::doctor::try_if_asked(args.get(1).map(OsString::as_os_str)) {
         return ExitCode::from(u8::from(tried.is_err()));
     }
-    let parsed =
-        Cli::command().try_get_matches_from(&args).and_then(|matches| Cli::from_arg_matches(&matches));
+    // clap keeps it as long as the process
+    let command = Cli::command().version(&*origin.version().leak());
+    let parsed = command.try_get_matches_from(&args).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return misused(&error, &args),
