@@ -75,6 +75,11 @@ pub fn completion_script(shell: &str) -> Option<Vec<u8>> {
     complete::script(shell)
 }
 
+/// The systemd unit of packages; checked in as `packaging/systemd/bgagent.service`.
+pub fn packaged_unit() -> String {
+    service::packaged_unit()
+}
+
 fn dispatch(app: &mut App, command: Command) -> Result<Outcome, Failure> {
     use commands as c;
     match command {

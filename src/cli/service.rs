@@ -115,6 +115,17 @@ WantedBy=default.target
     )
 }
 
+/// The unit that packages of distributions bring: that of an installation, with what every machine has.
+pub(super) fn packaged_unit() -> String {
+    systemd_unit(&Installation {
+        program: "/usr/bin/bgagent".into(),
+        path: "/usr/local/bin:/usr/bin:/bin".into(),
+        config: None,
+        state_dir: None,
+        trust: false,
+    })
+}
+
 /// Says to the daemon that the control group of its unit is its own to divide: systemd marks such groups since version 251 only in a
 /// way that a service of a user can read.
 pub(super) fn delegated(unit: &str) -> String {
@@ -205,9 +216,21 @@ pub(super) fn unit_path() -> Option<PathBuf> {
     })
 }
 
+/// Where units for all users are, those that stand before others first (systemd.unit(5)).
+const FOR_ALL: [&str; 3] = ["/etc/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user"];
+
+/// The service file of a package, if one is installed.
+pub(super) fn packaged() -> Option<PathBuf> {
+    if cfg!(target_os = "macos") { None } else { first_in(FOR_ALL.iter().map(Path::new)) }
+}
+
+fn first_in<'a>(mut folders: impl Iterator<Item = &'a Path>) -> Option<PathBuf> {
+    folders.find_map(|folder| Some(folder.join(UNIT)).filter(|path| path.is_file()))
+}
+
 /// What to do when no daemon answers.
 pub(super) fn how_to_start(paths: Option<&Paths>) -> String {
-    let installed = unit_path().is_some_and(|path| path.exists());
+    let installed = unit_path().is_some_and(|path| path.exists()) || packaged().is_some();
     match paths {
         Some(paths) if !paths.config.exists() => {
             format!("`bgagent init` writes {}, `bgagent daemon` starts it", paths.config.display())
@@ -300,6 +323,31 @@ mod tests {
             assert!(line(&unit, void).is_empty(), "{void}");
         }
         assert!(unit.lines().all(|line| !line.contains(" #")), "units have no comments behind values");
+    }
+
+    #[test]
+    fn the_unit_of_a_package_is_that_of_an_installation() {
+        let of = |unit: &str| -> Vec<String> {
+            let words = ["ExecStart=", "Environment=\"PATH="];
+            unit.lines()
+                .filter(|line| !words.iter().any(|word| line.starts_with(word)))
+                .map(Into::into)
+                .collect()
+        };
+        assert_eq!(of(&packaged_unit()), of(&systemd_unit(&plain())));
+        assert_eq!(line(&packaged_unit(), "ExecStart"), [r#""/usr/bin/bgagent" "daemon""#]);
+    }
+
+    #[test]
+    fn a_unit_of_a_package_is_found_in_the_order_of_systemd() {
+        let (first, second) =
+            (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let found = || first_in([first.path(), second.path()].into_iter());
+        assert_eq!(found(), None);
+        std::fs::write(second.path().join(UNIT), "").expect("a file");
+        assert_eq!(found(), Some(second.path().join(UNIT)));
+        std::fs::write(first.path().join(UNIT), "").expect("a file");
+        assert_eq!(found(), Some(first.path().join(UNIT)));
     }
 
     #[test]

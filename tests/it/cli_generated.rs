@@ -32,6 +32,11 @@ fn the_document_of_the_protocol_is_up_to_date() {
     check_file("docs/PROTOCOL.md", &bgagent::protocol::markdown());
 }
 
+#[test]
+fn the_unit_of_packages_is_up_to_date() {
+    check_file("packaging/systemd/bgagent.service", &bgagent::cli::packaged_unit());
+}
+
 fn check_file(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     if std::env::var_os("UPDATE").is_some() {

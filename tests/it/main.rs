@@ -28,6 +28,7 @@ mod llm;
 mod mcp;
 mod moto;
 mod news;
+mod packaging;
 mod params;
 mod people;
 mod postgres;

@@ -101,6 +101,13 @@ impl App {
 
 fn uninstall(app: &mut App, file: &Path) -> Result<Outcome, Failure> {
     if !file.exists() {
+        if let Some(packaged) = service::packaged() {
+            return Err(Failure::Negative {
+                what: format!("{} belongs to a package", packaged.display()),
+                hint: "to stop it: systemctl --user disable --now bgagent; the package's removal removes it"
+                    .into(),
+            });
+        }
         app.answer(&json!({"path": file, "installed": false}), |_, _| "not installed\n".into())?;
         return Ok(Outcome::Done);
     }
@@ -127,7 +134,9 @@ fn uninstall(app: &mut App, file: &Path) -> Result<Outcome, Failure> {
 }
 
 fn status(app: &mut App, file: &Path) -> Result<Outcome, Failure> {
-    let installed = file.exists();
+    let packaged = service::packaged().filter(|_| !file.exists());
+    let installed = file.exists() || packaged.is_some();
+    let file = packaged.as_deref().unwrap_or(file);
     let ask = |what: &str| {
         if MACOS {
             let found = output("launchctl", &["list", LABEL]).is_ok();
