@@ -54,5 +54,9 @@ mod render;
 pub mod top;
 // The page for the browser.
 pub mod web;
+// Changes that are proposed, and wait for a person.
+pub mod proposal;
+// The fleet for assistants: an MCP server.
+pub mod assistant;
 // What a person types and sees.
 pub mod cli;

@@ -27,7 +27,7 @@ pub use helper::{ChildError, Finished, Program, first_line, how_it_ended, run};
 pub use inherit::{Environment, Inherit};
 pub use kept::{Ended, KeptProgram};
 pub use own::{Own, is_nobodys, is_owned, starting};
-pub use peers::rights_of_peer;
+pub use peers::{is_of_agent, rights_of_peer};
 pub use start::{START_PLACES, STARTS_AT_A_TIME, StartFailure, StartOrder, start};
 
 /// The variable by which a program that belongs to a run is found after a crash. A helper that is

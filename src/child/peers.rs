@@ -32,6 +32,47 @@ pub fn rights_of_peer(pid: u32) -> Option<Control> {
     Some(Control::None)
 }
 
+/// Is this process the doing of an agent: does it descend from `daemon`, from anything else that is called like this program or
+/// its gate, or has it the mark of a run in its environment?
+///
+/// It is asked where something needs a person. As with [`rights_of_peer`], who had another service start it is not known by this.
+pub fn is_of_agent(daemon: Option<u32>) -> bool {
+    if [super::RUN_ID, super::HELPER_OF].iter().any(|mark| std::env::var_os(mark).is_some()) {
+        return true;
+    }
+    let own = std::env::current_exe().ok();
+    let own = own.as_deref().and_then(std::path::Path::file_name).map(std::ffi::OsStr::as_encoded_bytes);
+    let mut at = std::os::unix::process::parent_id();
+    for _ in 0..MOST_ANCESTORS {
+        if at == 0 {
+            return false;
+        }
+        if daemon == Some(at) {
+            return true;
+        }
+        // what can't be seen is another user's, and so are all above it
+        let (Some(stat), Some(name)) = (stat(at), name_of(at)) else { return false };
+        if is_named_like_us(&name, own) {
+            return true;
+        }
+        at = stat.parent;
+    }
+    true
+}
+
+/// The name that the kernel keeps of a process: the beginning of its program's (proc_pid_comm(5)).
+fn name_of(pid: u32) -> Option<Vec<u8>> {
+    let name = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_ascii_end().to_vec())
+}
+
+fn is_named_like_us(name: &[u8], own: Option<&[u8]>) -> bool {
+    /// Bytes of a name that the kernel keeps.
+    const KEPT: usize = 15;
+    let is_own = own.is_some_and(|own| &own[..own.len().min(KEPT)] == name);
+    is_own || matches!(name, b"bgagent" | b"bgagent-gate")
+}
+
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
@@ -40,6 +81,22 @@ mod tests {
     use super::super::{Inherit, KeptProgram};
     use super::*;
     use std::path::Path;
+
+    #[test]
+    fn a_process_knows_whose_doing_it_is() {
+        assert!(!is_of_agent(None), "these tests are nobody's agent");
+        assert!(is_of_agent(Some(std::os::unix::process::parent_id())));
+        for (name, own, is) in [
+            ("bgagent", None, true),
+            ("bgagent-gate", None, true),
+            ("bgagent-other", None, false),
+            ("scheduler", Some("scheduler"), true),
+            ("a-name-that-is-", Some("a-name-that-is-longer"), true),
+            ("bash", Some("scheduler"), false),
+        ] {
+            assert_eq!(is_named_like_us(name.as_bytes(), own.map(str::as_bytes)), is, "{name}");
+        }
+    }
 
     #[tokio::test]
     async fn a_peer_has_the_rights_of_the_program_that_it_descends_from() {

@@ -5,9 +5,13 @@ use super::render::{self, Screen};
 use super::respondent::Respondent;
 use crate::client::{Address, Connection, Timeouts};
 use crate::config::{Context, Paths, RejectedFor};
+use crate::daemon::Records;
+use crate::protocol::{GetDaemonStatus, NoParams};
 use crate::store::Where;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// What every command needs: where things lie, what the screen is like, and the two outputs.
 pub(super) struct App {
@@ -100,19 +104,16 @@ impl App {
     pub(super) fn reading(&mut self) -> Result<Respondent, Failure> {
         let found = Respondent::find(&self.address()?, self.paths()?)?;
         if let Respondent::Records(records) = &found {
-            let since = records.down_since.map_or(String::new(), |at| {
-                format!(" since {} or later ({})", self.screen.short_local(at), self.screen.relative(at))
-            });
-            let end = if records.clean { "" } else { ", and it did not end in order" };
-            self.note(&match &records.leader {
-                Some(leader) => {
-                    format!("no daemon runs here, {leader} leads; what follows is from its records")
-                }
-                None => format!("the daemon is not running{since}{end}; what follows is from its records"),
-            });
+            self.note(&records_answer(records, &self.screen));
             self.is_at_rest = true;
         }
         Ok(found)
+    }
+
+    /// The configuration that is meant: one that is named, else that of the running daemon, else the one in its usual place.
+    pub(super) fn config_in_use(&mut self) -> Result<PathBuf, Failure> {
+        let named = self.global.config.is_some();
+        Ok(config_in_use(self.paths()?, named))
     }
 
     /// Standard output, as it is.
@@ -183,6 +184,30 @@ impl App {
         } else {
             self.note(failure.to_text(self.paths.as_ref()).trim_end());
         }
+    }
+}
+
+/// See [`App::config_in_use`].
+pub(super) fn config_in_use(paths: &Paths, is_named: bool) -> PathBuf {
+    /// How long a daemon is waited for that may know which file is meant.
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let of_daemon = || {
+        let mut connection = Connection::open(&address_of(paths), Timeouts::all(PATIENCE)).ok()?;
+        Some(PathBuf::from(connection.call::<GetDaemonStatus>(&NoParams {}).ok()?.config_path))
+    };
+    let of_daemon = if is_named { None } else { of_daemon() };
+    of_daemon.unwrap_or_else(|| paths.config.clone())
+}
+
+/// That not the daemon answers, but its records.
+pub(super) fn records_answer(records: &Records, screen: &Screen) -> String {
+    let since = records.down_since.map_or(String::new(), |at| {
+        format!(" since {} or later ({})", screen.short_local(at), screen.relative(at))
+    });
+    let end = if records.clean { "" } else { ", and it did not end in order" };
+    match &records.leader {
+        Some(leader) => format!("no daemon runs here, {leader} leads; what follows is from its records"),
+        None => format!("the daemon is not running{since}{end}; what follows is from its records"),
     }
 }
 

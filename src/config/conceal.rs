@@ -49,25 +49,9 @@ pub(super) fn conceal(text: &str, mut secrets: Vec<Range<usize>>, diagnostics: &
     if diagnostics.is_empty() {
         return String::new();
     }
-    let named = NAMED
-        .captures_iter(text)
-        .filter(|found| !found.get(0).is_some_and(|all| names_a_webhook(all.as_str())));
-    secrets.extend(named.filter_map(|found| found.get(1)).map(|found| found.range()));
-    for pattern in [&BARE, &IN_ADDRESS, &FORMS] {
-        secrets
-            .extend(pattern.captures_iter(text).filter_map(|found| found.get(1)).map(|found| found.range()));
-    }
+    secrets.extend(secrets_in(text));
     secrets.sort_by_key(|span| span.start);
-    let mut shown = String::with_capacity(text.len());
-    for span in &secrets {
-        let start = text.floor_char_boundary(span.start.min(text.len())).max(shown.len());
-        let end = text.ceil_char_boundary(span.end.min(text.len()));
-        if start < end {
-            shown.push_str(&text[shown.len()..start]);
-            shown.extend(text[start..end].chars().map(masked));
-        }
-    }
-    shown.push_str(&text[shown.len()..]);
+    let shown = without(text, &secrets);
     for span in secrets {
         let Some(secret) = text.get(span) else { continue };
         let secret = secret.trim_matches(['"', '\'', '\n']);
@@ -78,6 +62,40 @@ pub(super) fn conceal(text: &str, mut secrets: Vec<Range<usize>>, diagnostics: &
             }
         }
     }
+    shown
+}
+
+/// Where something stands that looks like a secret.
+pub(super) fn secrets_in(text: &str) -> Vec<Range<usize>> {
+    let named = NAMED
+        .captures_iter(text)
+        .filter(|found| !found.get(0).is_some_and(|all| names_a_webhook(all.as_str())));
+    let mut secrets: Vec<_> = named.filter_map(|found| found.get(1)).map(|found| found.range()).collect();
+    for pattern in [&BARE, &IN_ADDRESS, &FORMS] {
+        secrets
+            .extend(pattern.captures_iter(text).filter_map(|found| found.get(1)).map(|found| found.range()));
+    }
+    secrets.sort_by_key(|span| span.start);
+    secrets
+}
+
+/// The text without what looks like a secret, each byte in its place.
+pub fn concealed(text: &str) -> String {
+    without(text, &secrets_in(text))
+}
+
+/// `secrets` by their beginnings.
+fn without(text: &str, secrets: &[Range<usize>]) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for span in secrets {
+        let start = text.floor_char_boundary(span.start.min(text.len())).max(shown.len());
+        let end = text.ceil_char_boundary(span.end.min(text.len()));
+        if start < end {
+            shown.push_str(&text[shown.len()..start]);
+            shown.extend(text[start..end].chars().map(masked));
+        }
+    }
+    shown.push_str(&text[shown.len()..]);
     shown
 }
 

@@ -3,6 +3,7 @@
 //! What a valid configuration means is left to `engine`; this floor only makes sure that there is no
 //! such thing as an invalid [`crate::domain::Fleet`].
 mod agents;
+mod amend;
 mod approval;
 mod at;
 mod calendars;
@@ -52,6 +53,8 @@ mod webhooks;
 #[cfg(test)]
 mod tests;
 
+pub use amend::{Amended, NotAmended, amend, table_of};
+pub use conceal::concealed;
 pub use context::{Context, Entry, Found, system_zone};
 pub use diagnostic::Diagnostic;
 pub use duration::parse_duration;

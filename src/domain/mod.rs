@@ -32,6 +32,7 @@ mod ids;
 mod incident;
 mod json_schema;
 mod loose_json;
+mod misleading;
 mod nearest;
 mod net_target;
 mod notice;
@@ -114,6 +115,7 @@ pub use ids::{AgentId, ConfigHash, InvalidAgentId, InvalidRunId, RunId, Seq};
 pub use incident::{Diagnosis, Finding, FoundBy, IncidentRecord, Level, Severity};
 pub use json_schema::{check_schema, fits_part, fits_schema};
 pub use loose_json::{MOST_NESTED, Slips, is_deeper, mended_json, read_json};
+pub use misleading::misleads;
 pub use nearest::{distance, nearest};
 pub use net_target::NetTarget;
 pub use notice::{Notice, NoticeState, Urgency};
@@ -151,6 +153,7 @@ pub use tokens::{
     tokens_at_most,
 };
 pub use tokens_said::tokens_said;
+pub use tool::assistant;
 pub use tool::{
     AnswerForm, ArchiveSettings, ArchiveSource, ArchiveTarget, CallSchema, ChosenHeaders, Database,
     DiskMetric, Effect, FeedArgs, FeedLogin, FeedSettings, FilesArgs, FilesOp, FilesSettings, Guarded,

@@ -1,6 +1,7 @@
 //! Tools: which there are, what the configuration says of an instance of one, and what a call of it takes.
 mod archive;
 mod arguments;
+pub mod assistant;
 mod feed;
 mod files;
 mod http;

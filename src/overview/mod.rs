@@ -4,4 +4,4 @@ mod needs;
 mod standing;
 
 pub use needs::{Need, NeedKind, needs};
-pub use standing::{Rank, Standing, StandingMark, StandingSection, standing, standings};
+pub use standing::{Rank, Standing, StandingMark, StandingSection, by_need, standing, standings};

@@ -132,6 +132,17 @@ pub fn standings(
     agents.iter().map(|agent| judge(agent, of(agent), now)).collect()
 }
 
+/// All of them, most urgent first; what is well, idle or busy stays where its name has it.
+pub fn by_need<'a>(agents: &'a [AgentView], standings: &'a [Standing]) -> Vec<(&'a AgentView, &'a Standing)> {
+    let mut all: Vec<(&AgentView, &Standing)> = agents.iter().zip(standings).collect();
+    let order = |standing: &Standing| match standing.rank.section() {
+        StandingSection::NeedsYou => (StandingSection::NeedsYou, Some(standing.rank)),
+        section => (section, None),
+    };
+    all.sort_by(|a, b| order(a.1).cmp(&order(b.1)).then_with(|| a.0.agent_id.cmp(&b.0.agent_id)));
+    all
+}
+
 /// How one agent stands.
 pub fn standing(
     agent: &AgentView,

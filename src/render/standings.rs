@@ -3,18 +3,11 @@ use super::screen::{Screen, Tone};
 use super::table::{Cell, Table};
 use super::words::{plain, usd};
 use crate::domain::counted;
-use crate::overview::{Rank, Standing, StandingSection};
+use crate::overview::{Rank, Standing, StandingSection, by_need};
 use crate::protocol::AgentView;
 
 /// The table, most urgent first; of equals by name.
 pub(crate) fn standing_list(agents: &[AgentView], standings: &[Standing], screen: &Screen) -> String {
-    let mut rows: Vec<(&AgentView, &Standing)> = agents.iter().zip(standings).collect();
-    // what is well, idle or busy stays where its name has it
-    let order = |standing: &Standing| match standing.rank.section() {
-        StandingSection::NeedsYou => (StandingSection::NeedsYou, Some(standing.rank)),
-        section => (section, None),
-    };
-    rows.sort_by(|a, b| order(a.1).cmp(&order(b.1)).then_with(|| a.0.agent_id.cmp(&b.0.agent_id)));
     let mut table = Table::new()
         .column(" ")
         .shrinking("NAME", 12)
@@ -22,7 +15,7 @@ pub(crate) fn standing_list(agents: &[AgentView], standings: &[Standing], screen
         .column("SINCE")
         .column("NEXT")
         .shrinking_first("WHY", 12);
-    for (agent, standing) in rows {
+    for (agent, standing) in by_need(agents, standings) {
         table.row(row(agent, standing, screen));
     }
     table.render(screen)

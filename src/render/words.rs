@@ -1,5 +1,5 @@
 //! Small things in words.
-use crate::domain::{LengthUnit, counted, shortened};
+use crate::domain::{LengthUnit, counted, misleads, shortened};
 use crate::protocol::LimitView;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -46,16 +46,6 @@ fn escaped(text: &str, lines: bool) -> String {
         }
     }
     out
-}
-
-/// Does a character change how others are shown, or hide among them: marks of direction, ends of
-/// lines and paragraphs, marks of annotation, tags?
-fn misleads(c: char) -> bool {
-    matches!(
-        c,
-        '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{206F}' | '\u{FEFF}'
-            | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}'
-    )
 }
 
 /// JSON that means the same and that no terminal acts upon: DEL, the controls from 80 to 9f and what

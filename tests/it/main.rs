@@ -4,6 +4,7 @@ mod agents;
 mod answers;
 mod archive;
 mod arrivals;
+mod assistants;
 mod calendar;
 mod checker;
 mod children;

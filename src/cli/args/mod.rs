@@ -25,8 +25,8 @@ pub use look::{
 pub use runner::{RunnerCommand, RunnerTestArgs};
 pub use sandbox::{DoctorArgs, SandboxCommand, SandboxTryArgs};
 pub use tools::{
-    ArchiveCommand, DecideArgs, IncidentsArgs, IncidentsCommand, McpCommand, MemoryAction, MemoryArgs,
-    NotifyCommand, RestoreArgs, ToolCommand,
+    AcceptArgs, ArchiveCommand, DecideArgs, IncidentsArgs, IncidentsCommand, McpCommand, MemoryAction,
+    MemoryArgs, NotifyCommand, ProposalsArgs, RejectArgs, RestoreArgs, ToolCommand,
 };
 pub use ui::UiArgs;
 
@@ -130,9 +130,15 @@ pub enum Command {
     /// What was archived: list, verify, bring back
     #[command(subcommand)]
     Archive(ArchiveCommand),
-    /// MCP servers and their tools
+    /// MCP servers and their tools; and bgagent as one, for assistants
     #[command(subcommand)]
     Mcp(McpCommand),
+    /// Agents that assistants have proposed, and that wait for a person
+    Proposals(ProposalsArgs),
+    /// Look at a proposal, and write it into the configuration
+    Accept(AcceptArgs),
+    /// Drop a proposal
+    Reject(RejectArgs),
     /// Tool calls that wait for a person
     Approvals(ApprovalsArgs),
     /// Allow a tool call that waits

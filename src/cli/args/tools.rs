@@ -1,6 +1,7 @@
 //! Tools, archives, MCP servers, calls that wait, incidents, memory.
 use crate::cli::complete;
 use crate::domain::TellOn;
+use crate::domain::assistant::AssistantMay;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::ArgValueCompleter;
@@ -102,6 +103,19 @@ pub struct RestoreArgs {
 /// `bgagent mcp`
 #[derive(Debug, Subcommand)]
 pub enum McpCommand {
+    /// Be an MCP server, by which an assistant looks at the fleet
+    #[command(after_help = "\
+Examples:
+  claude mcp add bgagent -- bgagent mcp serve
+  claude mcp add bgagent -- bgagent mcp serve --may run,propose
+
+It speaks MCP on standard input and output, and ends with its input. Without `--may` an assistant can only look. What \
+it proposes waits for `bgagent accept`.")]
+    Serve {
+        /// What an assistant may do besides looking: run (start runs, pause, resume), propose (agents; a person decides)
+        #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = assistant_may())]
+        may: Vec<AssistantMay>,
+    },
     /// The tools of all servers, or of one; starts them if need be
     List {
         /// Name of an [mcp.…] table
@@ -123,6 +137,45 @@ pub enum McpCommand {
         #[arg(long, short)]
         yes: bool,
     },
+}
+
+fn assistant_may() -> impl TypedValueParser<Value = AssistantMay> {
+    PossibleValuesParser::new(AssistantMay::WORDS)
+        .try_map(|word| AssistantMay::parse(&word).ok_or_else(|| format!("`{word}` is nothing to allow")))
+}
+
+/// `bgagent proposals`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  bgagent proposals\n  bgagent proposals 1a2b3c4d        what it would change, and which rights it would add\n\nAssistants propose agents by `bgagent mcp serve --may propose`."
+)]
+pub struct ProposalsArgs {
+    /// Show this one, whole
+    #[arg(value_name = "ID")]
+    pub id: Option<String>,
+}
+
+/// `bgagent accept`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  bgagent accept 1a2b3c4d\n  bgagent accept 1a2b3c4d --yes        in a script, after somebody has read `bgagent proposals 1a2b3c4d`"
+)]
+pub struct AcceptArgs {
+    /// Which
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// `bgagent reject`
+#[derive(Debug, Args)]
+#[command(after_help = "`bgagent proposals` shows what waits.")]
+pub struct RejectArgs {
+    /// Which
+    #[arg(value_name = "ID")]
+    pub id: String,
 }
 
 /// `bgagent approve`, `bgagent deny`

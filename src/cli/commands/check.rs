@@ -11,7 +11,6 @@ use crate::store::Where;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long a daemon is waited for that may know which file is meant.
@@ -20,7 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const TIMES: usize = 3;
 
 pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Failure> {
-    let path = file(app, args)?;
+    let path = match &args.file {
+        Some(file) => file.clone(),
+        None => app.config_in_use()?,
+    };
     let now = app.screen.now;
     let context = match app.paths() {
         Ok(paths) => Context::system(now).of_state(&paths.state_dir),
@@ -121,21 +123,6 @@ fn store_of(fleet: &Fleet) -> Value {
         Value::Null,
         |spec| json!({"url": spec.place(), "schema": spec.schema, "durability": spec.durability}),
     )
-}
-
-/// The file that is meant: one that is named, else that of the running daemon, else the one in its usual place.
-fn file(app: &mut App, args: &CheckArgs) -> Result<PathBuf, Failure> {
-    if let Some(file) = &args.file {
-        return Ok(file.clone());
-    }
-    if app.global.config.is_none() {
-        let view = Connection::open(&app.address()?, Timeouts::all(PATIENCE))
-            .and_then(|mut connection| connection.call::<GetDaemonStatus>(&NoParams {}));
-        if let Ok(view) = view {
-            return Ok(view.config_path.into());
-        }
-    }
-    Ok(app.paths()?.config.clone())
 }
 
 /// A warning for each MCP server that agents use and nobody has trusted yet.

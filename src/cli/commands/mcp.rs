@@ -1,4 +1,8 @@
-//! `bgagent mcp list | test | trust`: MCP servers and their tools.
+//! `bgagent mcp list | test | trust`: MCP servers and their tools; and `serve`, which is one.
+pub(super) use serve::is_of_agent;
+
+mod serve;
+
 use super::prelude::*;
 use crate::cli::args::McpCommand;
 use crate::cli::render::plain_lines;
@@ -14,10 +18,14 @@ use std::time::Duration;
 const SERVER_TIME: Duration = Duration::from_secs(120);
 
 pub(in crate::cli) fn run(app: &mut App, command: &McpCommand) -> Result<Outcome, Failure> {
+    if let McpCommand::Serve { may } = command {
+        return serve::run(app, may);
+    }
     let mut connection = app.connect()?;
     connection.set_answer_timeout(SERVER_TIME);
     let (server, test) = match command {
         McpCommand::Trust { server, yes } => return trust(app, &mut connection, server, *yes),
+        McpCommand::Serve { .. } => unreachable!("it needs no daemon"),
         McpCommand::List { server } => (server.clone(), false),
         McpCommand::Test { server } => (Some(server.clone()), true),
     };

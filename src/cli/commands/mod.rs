@@ -1,5 +1,6 @@
 //! One file per command, named like it. Each takes its arguments and the [`App`](super::App),
 //! asks, prints, and says how it ended.
+pub(super) mod accept;
 pub(super) mod approvals;
 pub(super) mod archive;
 pub(super) mod backfill;
@@ -20,6 +21,8 @@ pub(super) mod memory;
 pub(super) mod next;
 pub(super) mod notify;
 pub(super) mod pause;
+pub(super) mod proposals;
+pub(super) mod reject;
 pub(super) mod reload;
 pub(super) mod replay;
 pub(super) mod resume;

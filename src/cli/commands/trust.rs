@@ -130,7 +130,7 @@ fn shown(view: &View<'_>, before: Option<&Trusted>, screen: &Screen) -> String {
 }
 
 /// A daemon that runs with this file reads it again.
-fn take_up(app: &mut App, path: &Path) -> Result<Outcome, Failure> {
+pub(super) fn take_up(app: &mut App, path: &Path) -> Result<Outcome, Failure> {
     let address = app.address()?;
     let Ok(mut connection) = Connection::open(&address, Timeouts::all(PATIENCE)) else {
         return Ok(Outcome::Done);

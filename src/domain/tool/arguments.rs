@@ -5,7 +5,7 @@
 //! [`CallSchema`].
 use crate::domain::described::text;
 use crate::domain::words::Word;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -376,6 +376,7 @@ plain! {
     u16 = {"type": "integer", "minimum": 0, "maximum": 65535};
     u64 = {"type": "integer", "minimum": 0};
     f64 = {"type": "number"};
+    Timestamp = {"type": "string", "format": "date-time"};
     // seconds, or a text such as 5m
     SignedDuration = {"type": ["number", "string"], "minimum": 0};
 }

@@ -37,6 +37,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("render", &["domain", "config", "protocol", "client", "overview"]),
     ("top", &["domain", "clock", "protocol", "client", "overview", "render"]),
     ("web", &["domain", "clock", "protocol", "client", "overview", "render"]),
+    ("proposal", &["domain", "config"]),
+    ("assistant", &["domain", "clock", "config", "protocol", "client", "overview", "render", "proposal"]),
     (
         "runner",
         &[
@@ -77,8 +79,22 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "domain", "clock", "config", "protocol", "client", "overview", "render", "top", "web", "store",
-            "runner", "daemon", "doctor",
+            "domain",
+            "clock",
+            "config",
+            "protocol",
+            "client",
+            "overview",
+            "render",
+            "top",
+            "web",
+            "store",
+            "child",
+            "runner",
+            "daemon",
+            "doctor",
+            "proposal",
+            "assistant",
         ],
     ),
 ];

@@ -1,0 +1,90 @@
+//! `bgagent mcp serve`: how assistants reach the fleet. The daemon is looked for anew with each call, so a session outlives
+//! daemons; where none runs, its records answer.
+use crate::assistant::{CallTrouble, Desk, FleetPlace, Reach};
+use crate::cli::App;
+use crate::cli::app::{address_of, config_in_use, records_answer};
+use crate::cli::args::Global;
+use crate::cli::exit::{Failure, Outcome};
+use crate::cli::render::Screen;
+use crate::cli::respondent::Respondent;
+use crate::client::{ClientError, Connection, Timeouts, holder};
+use crate::config::Paths;
+use crate::domain::assistant::AssistantMay;
+use crate::domain::shell_word;
+use crate::protocol::Method;
+use std::path::PathBuf;
+
+pub(super) fn run(app: &mut App, may: &[AssistantMay]) -> Result<Outcome, Failure> {
+    let paths = app.paths()?.clone();
+    let fleet = FleetHere { global: app.global.clone(), paths, screen: app.screen.clone() };
+    crate::assistant::serve(fleet, may, std::io::stdin().lock(), std::io::stdout())
+        .map_err(|cause| Failure::io("read from", "standard input".as_ref(), cause))?;
+    Ok(Outcome::Done)
+}
+
+/// The fleet that the command line names.
+struct FleetHere {
+    global: Global,
+    paths: Paths,
+    screen: Screen,
+}
+
+impl Desk for Respondent {
+    fn call<M: Method>(&mut self, params: &M::Params) -> Result<M::Reply, ClientError> {
+        Self::call::<M>(self, params)
+    }
+}
+
+impl Reach for FleetHere {
+    type Desk = Respondent;
+
+    fn desk(&self) -> Result<(Respondent, Option<String>), CallTrouble> {
+        let found =
+            Respondent::find(&address_of(&self.paths), &self.paths).map_err(|error| self.trouble(error))?;
+        let note = match &found {
+            Respondent::Daemon(_) => None,
+            Respondent::Records(records) => {
+                let screen = Screen { now: crate::clock::wall(), ..self.screen.clone() };
+                Some(records_answer(records, &screen))
+            }
+        };
+        Ok((found, note))
+    }
+
+    fn daemon(&self) -> Result<Connection, CallTrouble> {
+        Connection::open(&address_of(&self.paths), Timeouts::default()).map_err(|error| self.trouble(error))
+    }
+
+    fn trouble(&self, error: ClientError) -> CallTrouble {
+        let failure = Failure::from(error);
+        CallTrouble { what: failure.what(), hint: failure.hint(Some(&self.paths)) }
+    }
+
+    fn place(&self) -> Result<FleetPlace, CallTrouble> {
+        Ok(FleetPlace {
+            config: config_in_use(&self.paths, self.global.config.is_some()),
+            state_dir: self.paths.state_dir.clone(),
+            is_of_agent: is_of_agent(&self.paths),
+        })
+    }
+
+    fn command(&self, words: &[&str]) -> String {
+        let mut command = vec!["bgagent".to_owned()];
+        let flag = |name: &str, path: &Option<PathBuf>| {
+            path.as_deref().map(|path| format!("{name} {}", shell_word(&path.display().to_string())))
+        };
+        let Global { config, state_dir, socket, .. } = &self.global;
+        command.extend(
+            [flag("--config", config), flag("--state-dir", state_dir), flag("--socket", socket)]
+                .into_iter()
+                .flatten(),
+        );
+        command.extend(words.iter().map(|word| (*word).to_owned()));
+        command.join(" ")
+    }
+}
+
+/// Is this process the doing of an agent of the daemon of this state folder, or of another one?
+pub(in crate::cli) fn is_of_agent(paths: &Paths) -> bool {
+    crate::child::is_of_agent(holder(&paths.state_dir).and_then(|holder| holder.pid))
+}

@@ -1,0 +1,15 @@
+//! `bgagent reject`: drops a proposal.
+use super::prelude::*;
+use super::proposals::{failure, only_people};
+use crate::cli::args::RejectArgs;
+use crate::proposal::ProposalBook;
+
+pub(in crate::cli) fn run(app: &mut App, args: &RejectArgs) -> Result<Outcome, Failure> {
+    only_people(app)?;
+    ProposalBook::of(&app.paths()?.state_dir).remove(&args.id).map_err(failure)?;
+    app.note(&format!("proposal {} is dropped", args.id));
+    if app.json {
+        app.print_json(&serde_json::json!({"id": args.id, "rejected": true}))?;
+    }
+    Ok(Outcome::Done)
+}

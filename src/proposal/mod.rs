@@ -1,0 +1,12 @@
+//! Changes of one agent that an assistant proposes, and that wait for a person: what such a change would do, how it is kept,
+//! and how it gets into the file.
+//!
+//! A proposal changes nothing. It is a small file in the state folder; whether it fits is judged anew each time, since the
+//! configuration goes on. Who may accept one is left to `cli`.
+mod book;
+mod judge;
+mod replace;
+
+pub use book::{BookError, EXPIRES_AFTER, MOST_WAITING, NewProposal, Proposal, ProposalBook, Proposer};
+pub use judge::{JudgedProposal, LONGEST_BYTES, UnfitProposal, judge};
+pub use replace::{ReplaceError, replace};
