@@ -12,6 +12,8 @@ pub mod clock;
 pub mod engine;
 // The second pure machine: how a conversation with a model goes on.
 pub mod conversation;
+// What agents will cost: pure.
+pub mod forecast;
 // What a person configures.
 pub mod config;
 // The wire: what client and daemon say to each other.

@@ -111,6 +111,7 @@ fn dispatch(app: &mut App, command: Command) -> Result<Outcome, Failure> {
         Command::Why(args) => c::why::run(app, &args),
         Command::Ui(args) => c::ui::run(app, &args),
         Command::Usage(args) => c::usage::run(app, &args),
+        Command::Forecast(args) => c::forecast::run(app, &args),
         Command::Reload => c::reload::run(app),
         Command::Shutdown(args) => c::shutdown::run(app, &args),
         Command::Notify(command) => c::notify::run(app, &command),

@@ -17,6 +17,7 @@ mod dependencies;
 mod endpoint;
 mod faults;
 mod fleet;
+mod forecast;
 mod fuzz;
 mod going_down;
 #[cfg(target_os = "linux")]

@@ -227,6 +227,29 @@ pub struct WhyArgs {
     pub time: Option<String>,
 }
 
+/// `bgagent forecast`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bgagent forecast
+  bgagent forecast --for 7d 'news-*'
+  bgagent forecast --json | jq .usd.p95
+
+From what runs have cost, how often due moments led to one, and the calendar. p50: as likely more as less; p95: not more \
+in 19 of 20 cases; worst: what the limits allow. An agent with fewer than 5 runs counts at its worst. docs/MODELS.md says \
+how it is made, and how far it is to be trusted.")]
+pub struct ForecastArgs {
+    /// Only these: names or globs
+    #[arg(value_name = "AGENT", add = ArgValueCompleter::new(complete::agents))]
+    pub agents: Vec<String>,
+    /// How far ahead
+    #[arg(long = "for", value_name = "SPAN", default_value = "30d")]
+    pub period: String,
+    /// How much of the past it is made from
+    #[arg(long, value_name = "SPAN", default_value = "90d")]
+    pub history: String,
+}
+
 /// `bgagent usage`
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  bgagent usage\n  bgagent usage --by day")]

@@ -19,8 +19,8 @@ pub use daemon::{
 };
 pub use global::{ColorWhen, Global};
 pub use look::{
-    ApprovalsArgs, ListArgs, ListOrder, LogsArgs, NextArgs, RunsArgs, ShowArgs, StatusArgs, TailArgs,
-    TopArgs, UsageArgs, WhyArgs,
+    ApprovalsArgs, ForecastArgs, ListArgs, ListOrder, LogsArgs, NextArgs, RunsArgs, ShowArgs, StatusArgs,
+    TailArgs, TopArgs, UsageArgs, WhyArgs,
 };
 pub use runner::{RunnerCommand, RunnerTestArgs};
 pub use sandbox::{DoctorArgs, SandboxCommand, SandboxTryArgs};
@@ -117,6 +117,8 @@ pub enum Command {
     Why(WhyArgs),
     /// Requests, tokens and dollars
     Usage(UsageArgs),
+    /// What the fleet will cost, and which limit would be hit
+    Forecast(ForecastArgs),
     /// Take up the configuration file; all of it or nothing
     Reload,
     /// End the daemon

@@ -10,6 +10,7 @@ pub(super) mod completions;
 pub(super) mod daemon;
 pub(super) mod decide;
 pub(super) mod doctor;
+pub(super) mod forecast;
 pub(super) mod health;
 pub(super) mod incidents;
 pub(super) mod init;

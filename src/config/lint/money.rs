@@ -71,18 +71,21 @@ pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
     if !at.knows(SCHEDULE) {
         return;
     }
-    if let (Some(per_run), Some(budget)) = (limits.max_usd_per_run, fleet.budget.usd_per_day) {
-        let worst = per_run * slots_a_day(at.agent, at.file.context.now);
-        if worst > budget {
-            let message = format!(
-                "at the worst this agent costs ${worst:.2} a day, the fleet's budget is ${budget:.2}"
-            );
-            at.file.warn(
-                at.of("max_usd_per_run"),
-                message,
-                Some("its runs will be refused when the budget is used up".into()),
-            );
-        }
+    let Some(per_run) = limits.max_usd_per_run else { return };
+    // a limit of its own holds it, however often it is due
+    let worst =
+        (per_run * slots_a_day(at.agent, at.file.context.now)).min(limits.usd_per_day.unwrap_or(f64::MAX));
+    let of = [(worst, fleet.budget.usd_per_day, "day"), (worst * 30.0, fleet.budget.usd_per_month, "month")];
+    let over = of.into_iter().find_map(|(worst, budget, time)| {
+        let budget = budget.filter(|budget| worst > *budget)?;
+        Some(format!(
+            "at the worst this agent costs ${worst:.2} a {time}, the fleet's budget is ${budget:.2}"
+        ))
+    });
+    if let Some(message) = over {
+        let hint =
+            "its runs will be refused when the budget is used up; `bgagent forecast` says what is likely";
+        at.file.warn(at.of("max_usd_per_run"), message, Some(hint.into()));
     }
 }
 

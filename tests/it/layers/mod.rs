@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("engine", &["domain"]),
     ("conversation", &["domain"]),
+    ("forecast", &["domain"]),
     ("agent_program", &["domain"]),
     ("config", &["domain"]),
     ("protocol", &["domain"]),
@@ -95,12 +96,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "doctor",
             "proposal",
             "assistant",
+            "forecast",
         ],
     ),
 ];
 
 /// Floors that compute and do nothing else.
-const PURE: &[&str] = &["domain", "engine", "conversation", "agent_program"];
+const PURE: &[&str] = &["domain", "engine", "conversation", "agent_program", "forecast"];
 
 /// What those must not say: clocks, I/O, tasks, chance.
 const IMPURE: &[&str] = &[

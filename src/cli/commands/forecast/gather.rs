@@ -1,0 +1,312 @@
+//! What a forecast is made of: the configuration, and what the daemon, or its records, say of history.
+use super::super::prelude::*;
+use crate::cli::respondent::Respondent;
+use crate::config::Context;
+use crate::domain::{AgentSpec, Body, Desired, Fleet, Schedule, Trigger};
+use crate::forecast::{AgentBasis, LimitSpan, PastRun, PerRun, SpendingLimit, days_of, due_by_day};
+use crate::protocol::{
+    AgentView, GetUsage, ListAgents, ListParams, ListRuns, ListRunsParams, ListSlots, ListSlotsParams,
+    RunView, SlotRecordView, UsageGroups, UsageParams,
+};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+
+/// Runs of one answer, and answers.
+const PAGE: u64 = 10_000;
+const MOST_PAGES: usize = 5;
+
+/// All of it.
+pub(super) struct ForecastInputs {
+    /// Agents that ask models.
+    pub(super) agents: Vec<AgentBasis>,
+    /// Limits of the fleet and of those agents.
+    pub(super) limits: Vec<SpendingLimit>,
+    /// The daemon's time zone: budgets go by its days.
+    pub(super) zone: TimeZone,
+    /// Names of all agents.
+    pub(super) names: Vec<String>,
+    /// Names of those that something besides the calendar starts.
+    pub(super) by_events: Vec<String>,
+    /// Names of those that are paused or stopped.
+    pub(super) held: Vec<String>,
+}
+
+pub(super) fn gather(
+    app: &mut App,
+    (from, until): (Timestamp, Timestamp),
+    history: SignedDuration,
+) -> Result<ForecastInputs, Failure> {
+    let path = app.config_in_use()?;
+    let context = Context::system(from).of_state(&app.paths()?.state_dir);
+    let loaded = crate::config::load(&path, &context)
+        .map_err(|rejected| Failure::rejected(&rejected, app.stderr_color))?;
+    let fleet = loaded.fleet;
+    let zone = fleet.daemon.timezone.clone();
+    let names = fleet.names().map(ToString::to_string).collect();
+    let asking: Vec<&AgentSpec> =
+        fleet.agents.iter().map(|spec| &**spec).filter(|spec| fleet.model_of(&spec.body).is_some()).collect();
+    if asking.is_empty() {
+        let (agents, limits, by_events, held) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        return Ok(ForecastInputs { agents, limits, zone, names, by_events, held });
+    }
+    let mut known = app.reading()?;
+    let past = Past::read(&mut known, &asking, from, history, &zone)?;
+    let ends = days_of(from, until, &zone);
+    let mut agents = Vec::new();
+    for spec in &asking {
+        agents.push(past.of(spec, &fleet, from, &ends));
+    }
+    let limits = limits(&asking, &fleet, &past);
+    let name = |spec: &&&AgentSpec| spec.id.to_string();
+    let by_events =
+        asking.iter().filter(|spec| !has_calendar(&spec.schedule)).map(|spec| name(&spec)).collect();
+    let held = asking.iter().filter(|spec| past.rests_until(spec.id.as_str(), from).is_some());
+    let held = held.map(|spec| name(&spec)).collect();
+    Ok(ForecastInputs { agents, limits, zone, names, by_events, held })
+}
+
+/// Does the calendar say when it is due?
+fn has_calendar(schedule: &Schedule) -> bool {
+    schedule.parts().iter().any(|part| {
+        matches!(part, Schedule::Every(_) | Schedule::Cron(_) | Schedule::At(_) | Schedule::After(_))
+    })
+}
+
+/// What was.
+struct Past {
+    states: BTreeMap<String, AgentView>,
+    runs: BTreeMap<String, Vec<RunView>>,
+    slots: BTreeMap<String, Vec<SlotRecordView>>,
+    /// By agent: of today, and of this month.
+    today: BTreeMap<String, PastRun>,
+    month: BTreeMap<String, PastRun>,
+    since: Timestamp,
+}
+
+impl Past {
+    fn read(
+        known: &mut Respondent,
+        asking: &[&AgentSpec],
+        now: Timestamp,
+        history: SignedDuration,
+        zone: &TimeZone,
+    ) -> Result<Self, Failure> {
+        let states = known.call::<ListAgents>(&ListParams::default())?;
+        let names: Vec<String> = asking
+            .iter()
+            .map(|spec| spec.id.to_string())
+            // one that was added to the file since is not known yet, and has no history
+            .filter(|name| states.iter().any(|state| state.agent_id.as_str() == *name))
+            .collect();
+        let since = now.saturating_sub(history).unwrap_or(Timestamp::MIN);
+        let mut runs: Vec<RunView> = Vec::new();
+        let mut slots = Vec::new();
+        if !names.is_empty() {
+            for _ in 0..MOST_PAGES {
+                let params = ListRunsParams {
+                    agents: names.clone(),
+                    since: Some(since),
+                    before: runs.last().map(|run| run.run_id.to_string()),
+                    brief: true,
+                    limit: Some(PAGE),
+                    ..ListRunsParams::default()
+                };
+                let page = known.call::<ListRuns>(&params)?;
+                let is_last = (page.len() as u64) < PAGE;
+                runs.extend(page);
+                if is_last {
+                    break;
+                }
+            }
+            let params = ListSlotsParams {
+                agents: names,
+                from: Some(since),
+                to: Some(now),
+                limit: Some(PAGE),
+                merge_secs: Some(history.unsigned_abs().as_secs()),
+                ..ListSlotsParams::default()
+            };
+            slots = known.call::<ListSlots>(&params)?;
+        }
+        let day = now.to_zoned(zone.clone()).day();
+        let mut used = |days: u32| -> Result<BTreeMap<String, PastRun>, Failure> {
+            let params = UsageParams { by: Some(UsageGroups::One("agent".into())), days: Some(days) };
+            let all = known.call::<GetUsage>(&params)?.into_iter();
+            let of = |usd: f64, tokens: u64| PastRun { usd, tokens: tokens as f64 };
+            Ok(all.map(|view| (view.key, of(view.usage.usd, view.usage.tokens()))).collect())
+        };
+        let (today, month) = (used(1)?, used(u32::try_from(day).unwrap_or(1))?);
+        let mut by_agent = BTreeMap::<String, Vec<RunView>>::new();
+        for run in runs {
+            by_agent.entry(run.agent_id.to_string()).or_default().push(run);
+        }
+        let mut slots_of = BTreeMap::<String, Vec<SlotRecordView>>::new();
+        for record in slots {
+            slots_of.entry(record.agent_id.to_string()).or_default().push(record);
+        }
+        let states = states.into_iter().map(|state| (state.agent_id.to_string(), state)).collect();
+        Ok(Self { states, runs: by_agent, slots: slots_of, today, month, since })
+    }
+
+    /// Until when it is held back; `None`: it is not.
+    fn rests_until(&self, agent: &str, now: Timestamp) -> Option<Timestamp> {
+        let state = self.states.get(agent)?;
+        match state.state {
+            Desired::Active => None,
+            _ => Some(state.resume_at.unwrap_or(Timestamp::MAX).max(now)),
+        }
+    }
+
+    fn of(&self, spec: &AgentSpec, fleet: &Fleet, now: Timestamp, ends: &[Timestamp]) -> AgentBasis {
+        let name = spec.id.as_str();
+        let ended: Vec<&RunView> = self
+            .runs
+            .get(name)
+            .into_iter()
+            .flatten()
+            .filter(|run| run.status.is_final() && run.mode.as_deref() != Some("replay"))
+            .collect();
+        let slots = self.slots.get(name).map_or(&[][..], Vec::as_slice);
+        let by_slot = |run: &&&RunView| {
+            matches!(run.trigger, Trigger::Schedule | Trigger::CatchUp) && run.slot.is_some()
+        };
+        let asked_for = |run: &&&RunView| run.backfill_id.is_none();
+        let when_due = ended.iter().filter(asked_for).filter(by_slot).count();
+        let besides = ended.iter().filter(asked_for).count() - when_due;
+        let first =
+            ended.iter().map(|run| run.queued_at).chain(slots.iter().map(|record| record.first)).min();
+        let begun = first.unwrap_or(now).max(self.since);
+        let took: i64 = ended.iter().filter_map(|run| run.duration_ms).sum();
+        let took = took / i64::try_from(ended.len()).unwrap_or(1).max(1);
+        let mut due = due_by_day(spec, now, ends, SignedDuration::from_millis(took));
+        if let Some(rests) = self.rests_until(name, now) {
+            due.iter_mut().zip(ends).filter(|(_, end)| **end <= rests).for_each(|(count, _)| *count = 0);
+        }
+        AgentBasis {
+            agent: name.to_owned(),
+            due,
+            runs: ended
+                .iter()
+                .map(|run| PastRun { usd: run.usage.usd, tokens: run.usage.tokens() as f64 })
+                .collect(),
+            due_before: slots.iter().map(|record| record.count).sum::<u64>().max(when_due as u64),
+            runs_when_due: when_due as u64,
+            runs_besides: besides as u64,
+            days_before: (now.duration_since(begun).as_secs_f64() / 86_400.0).max(if first.is_some() {
+                1.0
+            } else {
+                0.0
+            }),
+            per_run: per_run(spec, fleet),
+            per_day: PerRun {
+                usd: spec.limits.usd_per_day,
+                tokens: spec.limits.tokens_per_day.map(|tokens| tokens as f64),
+            },
+            used_today: self.today.get(name).copied().unwrap_or_default(),
+            has_price: models(spec, fleet).iter().all(|price| price.is_some()),
+        }
+    }
+}
+
+/// Prices of all models that may answer it; `None` for one without.
+fn models(spec: &AgentSpec, fleet: &Fleet) -> Vec<Option<f64>> {
+    let own = fleet.model_of(&spec.body).and_then(|name| fleet.models.get(name));
+    let others = own.filter(|_| matches!(spec.body, Body::Query(_))).map_or(&[][..], |model| &model.fallback);
+    let all = own.into_iter().chain(others.iter().filter_map(|name| fleet.models.get(name)));
+    all.map(|model| model.price.map(|price| price.input.max(price.cache_write).max(price.output) / 1e6))
+        .collect()
+}
+
+/// A run at its worst: its limit in dollars, or all of its tokens at the dearest price.
+fn per_run(spec: &AgentSpec, fleet: &Fleet) -> PerRun {
+    let tokens = spec.limits.total_tokens_limit as f64;
+    let dearest = models(spec, fleet).into_iter().collect::<Option<Vec<f64>>>();
+    let by_tokens = dearest.map(|all| all.into_iter().fold(0.0, f64::max) * tokens);
+    let usd = match (spec.limits.max_usd_per_run, by_tokens) {
+        (Some(limit), Some(by_tokens)) => Some(by_tokens.min(limit)),
+        (one, other) => one.or(other),
+    };
+    PerRun { usd, tokens: Some(tokens) }
+}
+
+/// The limits of the fleet, and those of a day of agents.
+fn limits(asking: &[&AgentSpec], fleet: &Fleet, past: &Past) -> Vec<SpendingLimit> {
+    let sum = |of: &BTreeMap<String, PastRun>| {
+        of.values().fold(PastRun::default(), |sum, one| PastRun {
+            usd: sum.usd + one.usd,
+            tokens: sum.tokens + one.tokens,
+        })
+    };
+    let (today, month) = (sum(&past.today), sum(&past.month));
+    let budget = &fleet.budget;
+    let tokens = |tokens: Option<u64>| tokens.map(|tokens| tokens as f64);
+    let mut all = Vec::new();
+    let mut add = |agent, key, of_tokens, span, allowed: Option<f64>, used| {
+        all.extend(allowed.map(|allowed| SpendingLimit { agent, key, of_tokens, span, allowed, used }));
+    };
+    add(None, "usd_per_day", false, LimitSpan::Day, budget.usd_per_day, today.usd);
+    add(None, "usd_per_month", false, LimitSpan::Month, budget.usd_per_month, month.usd);
+    add(None, "tokens_per_day", true, LimitSpan::Day, tokens(budget.tokens_per_day), today.tokens);
+    for (at, spec) in asking.iter().enumerate() {
+        let used = past.today.get(spec.id.as_str()).copied().unwrap_or_default();
+        let limits = &spec.limits;
+        add(Some(at), "usd_per_day", false, LimitSpan::Day, limits.usd_per_day, used.usd);
+        add(Some(at), "tokens_per_day", true, LimitSpan::Day, tokens(limits.tokens_per_day), used.tokens);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    //! How often agents of a configuration are due.
+    use super::*;
+    use crate::config::parse;
+
+    fn from() -> Timestamp {
+        "2026-11-30T12:00:00Z".parse().unwrap()
+    }
+
+    fn until(days: i64) -> Timestamp {
+        from() + SignedDuration::from_hours(24 * days)
+    }
+
+    #[test]
+    fn due_moments_are_counted_by_the_calendar() {
+        let text = "[daemon]\ntimezone = \"UTC\"\n[defaults]\ncommand = \"true\"\n\
+            [agents.hourly]\ninterval = \"1h\"\n[agents.daily]\ncron = \"0 18 * * *\"\n[agents.work]\ninterval = \"10m\"\nactive = \"09:00-17:00\"\n\
+            [agents.event]\non = { event = \"background_task_completed\", agent = \"daily\" }\n[agents.hand]\n\
+            [agents.after]\nafter = \"50m\"\n[agents.many]\nwhen = [{ cron = \"0 * * * *\" }, { cron = \"0 18 * * *\" }]\n";
+        let loaded =
+            match parse(text.to_owned(), std::path::Path::new("/c/agents.toml"), &Context::system(from())) {
+                Ok(loaded) => loaded,
+                Err(rejected) => panic!("{:?}", rejected.diagnostics),
+            };
+        let ends = days_of(from(), until(2), &TimeZone::UTC);
+        assert_eq!(ends.len(), 3);
+        let due = |name: &str| {
+            let spec = loaded.fleet.agents.iter().find(|agent| agent.id.as_str() == name).unwrap();
+            due_by_day(spec, from(), &ends, SignedDuration::from_mins(10))
+        };
+        assert_eq!(due("hourly").iter().sum::<u64>(), 47, "the last one is at the end, and so beyond it");
+        assert_eq!(due("daily"), [1, 1, 0]);
+        assert_eq!(due("work"), [29, 48, 18]);
+        assert_eq!((due("event"), due("hand")), (vec![0; 3], vec![0; 3]));
+        assert_eq!(due("after"), [12, 24, 12]);
+        assert_eq!(due("many"), [12, 24, 12]);
+    }
+
+    #[test]
+    fn a_run_at_its_worst_is_bounded_by_dollars_or_by_tokens() {
+        let text = "[models.m]\nprovider = \"openai\"\nmodel = \"m\"\napi_key = { env = \"K\" }\nprice = { input = 1, output = 10 }\n\
+            [models.free]\nprovider = \"ollama\"\nmodel = \"f\"\n[defaults]\nquery = \"?\"\nmodel = \"m\"\ntotal_tokens_limit = 100000\n\
+            [agents.a]\n[agents.b]\nmax_usd_per_run = 0.5\n[agents.c]\nmodel = \"free\"\n";
+        let loaded =
+            match parse(text.to_owned(), std::path::Path::new("/c/agents.toml"), &Context::system(from())) {
+                Ok(loaded) => loaded,
+                Err(rejected) => panic!("{:?}", rejected.diagnostics),
+            };
+        let of = |at: usize| per_run(&loaded.fleet.agents[at], &loaded.fleet).usd;
+        assert_eq!((of(0), of(1), of(2)), (Some(1.0), Some(0.5), None));
+    }
+}

@@ -1,0 +1,158 @@
+//! What a forecast is made of: an agent's history, its coming due moments, and its limits.
+use crate::domain::{ActiveTimes, AgentSpec, Calendar, FirstRun, Schedule};
+use jiff::{SignedDuration, Timestamp};
+
+/// With fewer runs than that, an agent counts as one without history.
+pub const LEAST_RUNS: usize = 5;
+/// From so many runs on a history is more than thin,
+pub const TRUSTED_RUNS: usize = 30;
+/// if it is of so many days.
+pub const TRUSTED_DAYS: f64 = 7.0;
+
+/// What one run used.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PastRun {
+    /// US dollars.
+    pub usd: f64,
+    /// Tokens in and out.
+    pub tokens: f64,
+}
+
+/// What a run, or a day, can use at the most; `None`: nothing bounds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PerRun {
+    /// US dollars.
+    pub usd: Option<f64>,
+    /// Tokens in and out.
+    pub tokens: Option<f64>,
+}
+
+/// On what a forecast of an agent rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// On its history.
+    History,
+    /// On a short history.
+    Thin,
+    /// On its limits: it has next to no history.
+    Limits,
+}
+
+impl Basis {
+    /// As a word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::History => "history",
+            Self::Thin => "thin history",
+            Self::Limits => "limits",
+        }
+    }
+}
+
+/// What is known of one agent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AgentBasis {
+    /// Its name.
+    pub agent: String,
+    /// Due moments on each day of the period, by the calendar.
+    pub due: Vec<u64>,
+    /// Its runs that ended.
+    pub runs: Vec<PastRun>,
+    /// Due moments of its history.
+    pub due_before: u64,
+    /// Runs of its history that those led to.
+    pub runs_when_due: u64,
+    /// Runs of its history that something else led to: an event, a file, a person.
+    pub runs_besides: u64,
+    /// ForecastDays of its history.
+    pub days_before: f64,
+    /// A run at the worst.
+    pub per_run: PerRun,
+    /// A day at the worst, by limits of the agent's own.
+    pub per_day: PerRun,
+    /// What it has used today.
+    pub used_today: PastRun,
+    /// All its models have a price; else its dollars are not known.
+    pub has_price: bool,
+}
+
+impl AgentBasis {
+    /// On what its forecast rests.
+    pub fn basis(&self) -> Basis {
+        match self.runs.len() {
+            runs if runs < LEAST_RUNS => Basis::Limits,
+            runs if runs < TRUSTED_RUNS || self.days_before < TRUSTED_DAYS => Basis::Thin,
+            _ => Basis::History,
+        }
+    }
+
+    /// Runs besides those that are due, on an average day.
+    pub fn besides_a_day(&self) -> f64 {
+        if self.days_before > 0.0 { self.runs_besides as f64 / self.days_before } else { 0.0 }
+    }
+}
+
+/// Due moments of each of these days, `from` on; `ends` has the end of each. `took`: how long its runs take, for those that are due a
+/// while after the last one. What follows from events, files or people is none.
+pub fn due_by_day(spec: &AgentSpec, from: Timestamp, ends: &[Timestamp], took: SignedDuration) -> Vec<u64> {
+    let mut begin = from;
+    let mut days = Vec::with_capacity(ends.len());
+    for end in ends {
+        let mut count = 0;
+        for (first, until) in active_spans(spec.active_times.as_deref(), begin, *end) {
+            count += due_within(&spec.schedule, from, first, until, took);
+        }
+        days.push(count);
+        begin = *end;
+    }
+    days
+}
+
+/// The parts of a time in which an agent may start by itself.
+fn active_spans(
+    active: Option<&ActiveTimes>,
+    from: Timestamp,
+    until: Timestamp,
+) -> Vec<(Timestamp, Timestamp)> {
+    /// More changes than that a day has no calendar.
+    const MOST_CHANGES: usize = 500;
+    let Some(active) = active else { return vec![(from, until)] };
+    let mut spans = Vec::new();
+    let mut at = from;
+    for _ in 0..MOST_CHANGES {
+        if at >= until {
+            break;
+        }
+        let (cause, holds) = active.at(at);
+        let end = holds.min(until);
+        if cause.is_none() {
+            spans.push((at, end));
+        }
+        at = end;
+    }
+    spans
+}
+
+/// Slots from `first` on and before `until`.
+fn due_within(
+    schedule: &Schedule,
+    anchor: Timestamp,
+    first: Timestamp,
+    until: Timestamp,
+    took: SignedDuration,
+) -> u64 {
+    let tick = SignedDuration::from_micros(1);
+    if let Schedule::Any(parts) = schedule
+        && parts.iter().any(|part| matches!(part, Schedule::After(_)))
+    {
+        return parts.iter().map(|part| due_within(part, anchor, first, until, took)).sum();
+    }
+    if let Schedule::After(delay) = schedule {
+        let each = delay.saturating_add(took).as_secs_f64().max(1.0);
+        return (until.duration_since(first).as_secs_f64() / each) as u64;
+    }
+    let calendar = Calendar { schedule, anchor, first_run: FirstRun::AfterInterval };
+    let begin = first.checked_sub(tick).ok().and_then(|before| calendar.next_after(before));
+    let Some(begin) = begin.filter(|begin| *begin < until) else { return 0 };
+    calendar.prev_before(until).filter(|last| *last >= begin).map_or(0, |last| calendar.count(begin, last))
+}

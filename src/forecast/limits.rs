@@ -1,0 +1,157 @@
+//! Which limit would be hit, how likely, and when.
+use super::basis::{AgentBasis, PastRun};
+use super::days::{Amounts, ForecastDays};
+use jiff::civil::Date;
+
+/// The time that a limit is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitSpan {
+    /// A day of the calendar.
+    Day,
+    /// A month of the calendar.
+    Month,
+}
+
+/// A limit of an agent or of the fleet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpendingLimit {
+    /// Whose, by its place in the list of agents; `None`: the fleet's.
+    pub agent: Option<usize>,
+    /// Its key: `usd_per_day`.
+    pub key: &'static str,
+    /// It counts tokens, and not dollars.
+    pub of_tokens: bool,
+    /// Of what time.
+    pub span: LimitSpan,
+    /// How much it allows.
+    pub allowed: f64,
+    /// How much of it is used today, or this month.
+    pub used: f64,
+}
+
+/// What becomes of a limit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LimitOutlook {
+    /// Which.
+    pub limit: SpendingLimit,
+    /// In which part of the futures it is hit within the period.
+    pub chance: f64,
+    /// The first day by which it is hit in half of all futures.
+    pub likely_on: Option<Date>,
+    /// The first day by which it is hit in one of twenty.
+    pub possible_on: Option<Date>,
+    /// The first day on which it would be hit at the worst.
+    pub worst_on: Option<Date>,
+}
+
+/// Counts over all draws, on which day each limit is hit first.
+pub(super) struct Tallies<'a> {
+    limits: &'a [SpendingLimit],
+    days: &'a ForecastDays,
+    prices: Vec<bool>,
+    /// By limit and day.
+    first: Vec<Vec<u32>>,
+    /// In this draw, by limit.
+    now: Vec<Option<usize>>,
+}
+
+impl<'a> Tallies<'a> {
+    pub(super) fn new(limits: &'a [SpendingLimit], agents: &[AgentBasis], days: &'a ForecastDays) -> Self {
+        Self {
+            limits,
+            days,
+            prices: agents.iter().map(|agent| agent.has_price).collect(),
+            first: vec![vec![0; days.dates.len()]; limits.len()],
+            now: vec![None; limits.len()],
+        }
+    }
+
+    /// What an agent would use on a day.
+    pub(super) fn agent_day(&mut self, agent: usize, day: usize, wanted: PastRun) {
+        for (at, limit) in self.limits.iter().enumerate().filter(|(_, limit)| limit.agent == Some(agent)) {
+            let used = if day == 0 { limit.used } else { 0.0 };
+            if self.now[at].is_none() && used + amount(limit, wanted) > limit.allowed {
+                self.now[at] = Some(day);
+            }
+        }
+    }
+
+    /// What the fleet would use on each day.
+    pub(super) fn end_of_draw(&mut self, of_days: &[PastRun]) {
+        for (at, limit) in self.limits.iter().enumerate() {
+            if limit.agent.is_none() {
+                self.now[at] = first_over(limit, self.days, |day| amount(limit, of_days[day]));
+            }
+            if let Some(day) = self.now[at].take() {
+                self.first[at][day] += 1;
+            }
+        }
+    }
+
+    /// `worst`: what each agent can use on each day by limits of its own; `wanted`: what it could if those did not hold it.
+    pub(super) fn outlooks(
+        &self,
+        draws: usize,
+        worst: &[Vec<Amounts>],
+        wanted: &[Vec<Amounts>],
+    ) -> Vec<LimitOutlook> {
+        let of = |(limit, first): (&SpendingLimit, &Vec<u32>)| {
+            let by = |part: f64| {
+                let mut sum = 0;
+                let day = first.iter().position(|count| {
+                    sum += *count;
+                    f64::from(sum) >= part * draws as f64
+                });
+                day.map(|day| self.days.dates[day])
+            };
+            let hits: u32 = first.iter().sum();
+            LimitOutlook {
+                limit: limit.clone(),
+                chance: f64::from(hits) / draws.max(1) as f64,
+                likely_on: by(0.5),
+                possible_on: by(0.05),
+                worst_on: self.worst_on(limit, worst, wanted).map(|day| self.days.dates[day]),
+            }
+        };
+        self.limits.iter().zip(&self.first).map(of).collect()
+    }
+
+    /// Where nothing bounds an agent, the first day on which it may run.
+    fn worst_on(
+        &self,
+        limit: &SpendingLimit,
+        worst: &[Vec<Amounts>],
+        wanted: &[Vec<Amounts>],
+    ) -> Option<usize> {
+        let of = |day: &Amounts| if limit.of_tokens { day.tokens } else { day.usd }.unwrap_or(f64::MAX);
+        if let Some(agent) = limit.agent {
+            return first_over(limit, self.days, |day| of(&wanted[agent][day]));
+        }
+        first_over(limit, self.days, |day| {
+            let counted =
+                worst.iter().zip(&self.prices).filter(|(_, has_price)| limit.of_tokens || **has_price);
+            counted.map(|(days, _)| of(&days[day])).sum()
+        })
+    }
+}
+
+fn amount(limit: &SpendingLimit, used: PastRun) -> f64 {
+    if limit.of_tokens { used.tokens } else { used.usd }
+}
+
+/// The first day on which more is used than a limit allows.
+fn first_over(limit: &SpendingLimit, days: &ForecastDays, used_on: impl Fn(usize) -> f64) -> Option<usize> {
+    let mut used = limit.used;
+    (0..days.dates.len()).find(|day| {
+        let is_new = *day > 0
+            && match limit.span {
+                LimitSpan::Day => true,
+                LimitSpan::Month => days.dates[*day].month() != days.dates[day - 1].month(),
+            };
+        if is_new {
+            used = 0.0;
+        }
+        used += used_on(*day);
+        used > limit.allowed
+    })
+}
