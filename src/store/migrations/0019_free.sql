@@ -1,0 +1,2 @@
+-- Nothing changes here in this version.
+SELECT 1;
