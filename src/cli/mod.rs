@@ -108,6 +108,7 @@ fn dispatch(app: &mut App, command: Command) -> Result<Outcome, Failure> {
         Command::Show(args) => c::show::run(app, &args),
         Command::Logs(args) => c::logs::run(app, &args),
         Command::Next(args) => c::next::run(app, &args),
+        Command::Nodes => c::nodes::run(app),
         Command::Why(args) => c::why::run(app, &args),
         Command::Ui(args) => c::ui::run(app, &args),
         Command::Usage(args) => c::usage::run(app, &args),

@@ -29,6 +29,8 @@ pub(super) enum Kind {
     Command,
     /// A table of texts or secrets.
     Texts2,
+    /// A table of texts, by names that the user gives.
+    NamedTexts,
     /// A table with these keys.
     Table(&'static [Key]),
     /// True, false, or a table with these keys.
@@ -149,6 +151,17 @@ pub(super) const DAEMON: &[Key] = &[
         "where webhooks are delivered: an address of this machine, as in \"127.0.0.1:9470\". From elsewhere they come by a reverse \
          proxy or `ssh -R`: docs/ARRIVALS.md. Default: nowhere",
     ),
+    key(
+        "node",
+        Kind::Text,
+        "with [store]: its name among the daemons that share the records; default: the name of the machine",
+    ),
+    key(
+        "labels",
+        Kind::NamedTexts,
+        "with [store]: what the node has, as in { gpu = \"h100\" }; `bgagent nodes` shows it",
+    ),
+    key("leads", Kind::Flag, "with [store]: whether it may take the lead; default true"),
 ];
 /// `[webhooks.…]`.
 pub(super) const HOOK: &[Key] = &[

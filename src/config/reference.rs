@@ -149,7 +149,7 @@ fn value(kind: Kind) -> String {
         Kind::Texts => "list of texts".into(),
         Kind::Words(words) => format!("list of {}", words.join(" | ")),
         Kind::Command => "text or list of texts".into(),
-        Kind::Texts2 => "table of texts".into(),
+        Kind::Texts2 | Kind::NamedTexts => "table of texts".into(),
         Kind::NamedWords(words) => format!("{}, by name", words.join(" | ")),
         Kind::NamedWordOr(words, _) => format!("{}, or a table, by name", words.join(" | ")),
         Kind::Table(_) => "table".into(),

@@ -99,6 +99,7 @@ fn daemon(top: &Section<'_>) -> DaemonSpec {
     if section.word("reload") == Some(ReloadMode::Manual) {
         spec.reload = ReloadMode::Manual;
     }
+    spec.node = node(&section);
     spec.webhooks = section.get("webhooks").and_then(webhooks::address);
     spec.ping = section.get("ping").and_then(|item| super::ping::ping(item, keys::DAEMON_PING)).map(Arc::new);
     if let Some(section) = section.get("retention").and_then(|item| item.section(keys::RETENTION)) {
@@ -118,6 +119,37 @@ fn daemon(top: &Section<'_>) -> DaemonSpec {
         }
     }
     spec
+}
+
+/// What the daemon is among those that share its records.
+fn node(section: &Section<'_>) -> NodeSpec {
+    let named = section.get("node").and_then(|item| {
+        let text = item.text()?;
+        text.parse().map_err(|error: InvalidNodeName| item.refuse::<()>(error.to_string())).ok()
+    });
+    let mut labels = BTreeMap::new();
+    if let Some(table) = section.get("labels").and_then(|item| item.table()) {
+        for (name, value) in table {
+            let item = Item { file: section.file, value, name: "labels" };
+            let Some(text) = item.text() else { continue };
+            if name.get_ref().parse::<NodeName>().is_err() {
+                let what = format!("{:?} can't name a label", name.get_ref());
+                let hint = "letters, digits, `-`, `_` and `.`, as in gpu = \"h100\"".to_owned();
+                section.file.error(Some(name.span()), what, Some(hint));
+            }
+            if text.len() > NodeSpec::LONGEST_LABEL || text.chars().any(char::is_control) {
+                item.refuse::<()>(format!(
+                    "a label is one line of at most {} bytes",
+                    NodeSpec::LONGEST_LABEL
+                ));
+            }
+            labels.insert(name.get_ref().to_string(), text.to_owned());
+        }
+        if let Some(item) = section.get("labels").filter(|_| labels.len() > NodeSpec::MOST_LABELS) {
+            item.refuse::<()>(format!("a node has at most {} labels", NodeSpec::MOST_LABELS));
+        }
+    }
+    NodeSpec { name: named, labels, leads: section.flag("leads").unwrap_or(true) }
 }
 
 fn mcp(section: &Section<'_>) -> Option<McpSpec> {

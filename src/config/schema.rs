@@ -60,6 +60,7 @@ fn of(kind: Kind) -> Value {
             json!({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]})
         }
         Kind::Texts2 => json!({"type": "object"}),
+        Kind::NamedTexts => json!({"type": "object", "additionalProperties": {"type": "string"}}),
         Kind::NamedWords(words) => json!({"type": "object", "additionalProperties": {"enum": words}}),
         Kind::NamedWordOr(words, keys) => {
             json!({"type": "object", "additionalProperties": {"oneOf": [{"enum": words}, object(keys)]}})

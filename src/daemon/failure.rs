@@ -17,6 +17,9 @@ pub(super) enum Failure {
     /// Others can write the configuration, or nobody has trusted it.
     #[error("{what}")]
     NotOurs { what: String, hint: Option<String> },
+    /// Another node has the name of this one.
+    #[error("another daemon is the node {name} already: {by}")]
+    SameName { name: String, by: String },
     #[error("{0}")]
     Internal(String),
     #[error("{doing}: {cause}")]
@@ -38,7 +41,7 @@ impl Failure {
             Self::Listen(ListenError::Bind { cause, .. }) if lock::passes(cause) => 74,
             Self::Listen(ListenError::Folder(LockError::Io { .. })) => 74,
             Self::Listen(_) | Self::Lock(LockError::Create { .. } | LockError::InTheWay { .. }) => 73,
-            Self::Lock(LockError::Held { .. }) => 75,
+            Self::Lock(LockError::Held { .. }) | Self::SameName { .. } => 75,
             Self::Store(_) | Self::Lock(LockError::Io { .. }) | Self::Io { .. } => 74,
             Self::NotOurs { .. } => 77,
             Self::Config(_) => 78,
@@ -49,6 +52,10 @@ impl Failure {
         match self {
             Self::Store(error) => error.hint(),
             Self::NotOurs { hint, .. } => hint.clone(),
+            Self::SameName { .. } => Some(
+                "give each its own name, with `node` of [daemon]; one that was killed gives its name free after 25 seconds"
+                    .into(),
+            ),
             Self::Lock(LockError::Held { .. }) => Some(
                 "one daemon per state folder: use that one (if its socket was removed, it makes it anew within \
                  seconds), or name another --state-dir"

@@ -351,7 +351,7 @@ impl Listener {
     ) -> Result<AnswerVerdict, String> {
         let approve = given.approve;
         let (answer, answered) = oneshot::channel();
-        let by = Some(AnsweredBy { who: who.clone(), call: asked.question.call });
+        let by = Some(AnsweredBy { who: who.clone(), call: Some(asked.question.call) });
         let command = Command::Decide { id: asked.question.approval, approve, reason: None, by };
         let message = Message::Command { command, request_id: None, answer };
         let sent = self.handle.inbox.send(message).await;

@@ -1,11 +1,11 @@
 //! The socket: made under the state lock, guarded, and looked after.
+use super::desk::Desk;
 use super::flow::Flow;
 use super::ground;
 use super::house::House;
 use super::lock::{self, LockError};
-use super::session::{self};
+use super::session::{self, Peer};
 use crate::config::Paths;
-use crate::daemon::services::Services;
 use interprocess::local_socket::tokio::{Listener, Stream, prelude::*};
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
@@ -95,10 +95,15 @@ async fn bind_anew(path: &Path) -> Result<Listener, ListenError> {
 }
 
 /// Clients look into `daemon.json` for the socket.
-fn say_where(paths: &Paths, socket: &Path) {
-    if !paths.daemon_json().exists()
-        && let Err(error) = lock::write_daemon_file(paths, socket)
-    {
+fn say_where(paths: &Paths, desk: &Desk) {
+    if paths.daemon_json().exists() {
+        return;
+    }
+    let written = match desk.standby_of() {
+        Some(leader) => lock::write_standby_file(paths, &leader),
+        None => lock::write_daemon_file(paths, &paths.socket),
+    };
+    if let Err(error) = written {
         tracing::debug!(%error, "{} was removed and can't be written again", paths.daemon_json().display());
     }
 }
@@ -109,12 +114,8 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 }
 
 /// Accepts clients until the daemon goes down, then removes the socket, if it is still ours.
-pub(super) async fn serve(
-    mut listener: Listener,
-    path: PathBuf,
-    services: Arc<Services>,
-    down: CancellationToken,
-) {
+pub(super) async fn serve(mut listener: Listener, paths: Paths, desk: Arc<Desk>, down: CancellationToken) {
+    let path = paths.socket.clone();
     let mut ours = identity(&path);
     let (house, flow) = (House::new(), Flow::new());
     let mut look = tokio::time::interval(LOOK_AFTER);
@@ -124,7 +125,7 @@ pub(super) async fn serve(
         tokio::select! {
             () = down.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok(stream) => admit(stream, (&house, &flow), &services, &down),
+                Ok(stream) => admit(stream, (&house, &flow), &desk),
                 Err(error) => {
                     // out of file descriptors, most likely: who is idle gives way, and we don't spin
                     let gave_way = house.make_room(Instant::now());
@@ -148,7 +149,7 @@ pub(super) async fn serve(
                         }
                     }
                 }
-                say_where(&services.paths, &path);
+                say_where(&paths, &desk);
             },
         }
     }
@@ -158,27 +159,22 @@ pub(super) async fn serve(
 }
 
 /// Only the daemon's own user and root may talk to it. Of whom it can't be told who they are is neither.
-fn admit(
-    stream: Stream,
-    (house, flow): (&Arc<House>, &Arc<Flow>),
-    services: &Arc<Services>,
-    down: &CancellationToken,
-) {
+fn admit(stream: Stream, (house, flow): (&Arc<House>, &Arc<Flow>), desk: &Arc<Desk>) {
     let me = rustix::process::geteuid().as_raw();
-    match stream.peer_creds().map(|creds| creds.euid()) {
-        Ok(Some(user)) if user == me || user == 0 => {}
+    let user = match stream.peer_creds().map(|creds| creds.euid()) {
+        Ok(Some(user)) if user == me || user == 0 => user,
         Ok(Some(user)) => return tracing::warn!(user, "a client of another user was turned away"),
         Ok(None) => return tracing::warn!("a client was turned away: the system does not say whose it is"),
         Err(error) => {
             return tracing::warn!(%error, "a client was turned away: the system does not say whose it is");
         }
-    }
+    };
     let number = stream.peer_creds().ok().and_then(|creds| u32::try_from(creds.pid()?).ok());
     // of whom the number is not known it can't be said whose they are
     let unknown = cfg!(target_os = "linux").then_some(crate::domain::Control::None);
     let rights = number.map_or(unknown, crate::child::rights_of_peer);
-    let gone = down.child_token();
+    let gone = desk.guest();
     let place = house.enter(gone.clone(), Instant::now());
     let outlet = flow.open(gone.clone());
-    tokio::spawn(session::serve(stream, services.clone(), gone, place, outlet, rights));
+    tokio::spawn(session::serve(stream, (desk.clone(), gone), place, outlet, Peer { user, rights }));
 }

@@ -1,19 +1,18 @@
-//! What the records say while no daemon runs: the same answers, from the same code, of an engine that decides nothing.
+//! What the records say without the daemon that writes them: the same answers, from the same code, of an engine that decides
+//! nothing.
 use super::handlers;
-use super::inbox::{Condition, Handle};
-use super::services::Services;
-use super::start::{arrivals, begin};
+use super::inbox::{Condition, Handle, Message, Question};
+use super::services::{Role, Services};
+use super::snapshot::engine;
 use crate::config::{self, Context, Paths};
 use crate::domain::Fleet;
-use crate::engine::Engine;
 use crate::export::ExportProgress;
 use crate::protocol::{Beside, Code, Request, RpcError};
-use crate::store::{Store, Where};
+use crate::store::{Ancestor, NodeLink, Store, Where};
 use crate::tools::Tools;
 use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 
@@ -45,36 +44,24 @@ impl Records {
             Some(_) => runtime.block_on(store.read(|reader| reader.leader())).ok()?,
             None => None,
         };
-        let (database, ancestors) = (restored.database.clone(), restored.ancestors.clone());
-        let engine = runtime.block_on(engine(&store, &fleet, restored))?;
+        let of = ReadOnly {
+            store: store.clone(),
+            records,
+            database: restored.database.clone(),
+            ancestors: restored.ancestors.clone(),
+            role: Role::AtRest(down_since),
+            link: None,
+        };
+        let engine = runtime.block_on(engine(&store, &fleet, restored)).ok()?;
         let (inbox, _) = mpsc::channel(1);
-        let (questions, mut asked) = mpsc::channel::<super::inbox::Question>(64);
+        let (questions, mut asked) = mpsc::channel::<Question>(64);
         runtime.spawn(async move {
             while let Some(question) = asked.recv().await {
                 question(&engine, super::clock::now());
             }
         });
-        let condition = Arc::new(Mutex::new(Condition::default()));
-        let (reload, _) = mpsc::channel(1);
-        let services = Services {
-            handle: Handle { inbox, questions, condition },
-            tools: Arc::new(Mutex::new(Arc::new(Tools::new(&fleet)))),
-            results: Arc::default(),
-            paths: paths.clone(),
-            socket: paths.socket.clone(),
-            database,
-            records,
-            ancestors,
-            started_at: now.wall,
-            began_after: *store.newest().borrow(),
-            clients: AtomicU64::new(0),
-            reload,
-            exported: Arc::new(ExportProgress::default()),
-            listening: Arc::default(),
-            traces: Arc::default(),
-            store,
-        };
-        Some(Self { runtime, services: Arc::new(services), down_since, clean, leader })
+        let services = Arc::new(services(paths, &fleet, of, (inbox, questions)));
+        Some(Self { runtime, services, down_since, clean, leader })
     }
 
     /// The answer to a question that records can answer.
@@ -89,6 +76,47 @@ impl Records {
             }
             _ => Err(RpcError::new(Code::ShuttingDown, format!("`{method}` needs a daemon that runs"))),
         }
+    }
+}
+
+/// Records that are only read.
+pub(super) struct ReadOnly {
+    pub(super) store: Store,
+    pub(super) records: Where,
+    pub(super) database: String,
+    pub(super) ancestors: Vec<Ancestor>,
+    pub(super) role: Role,
+    pub(super) link: Option<Arc<NodeLink>>,
+}
+
+/// What answers from them. Questions to the engine, and messages to the loop, go to whoever has the other ends.
+pub(super) fn services(
+    paths: &Paths,
+    fleet: &Arc<Fleet>,
+    of: ReadOnly,
+    (inbox, questions): (mpsc::Sender<Message>, mpsc::Sender<Question>),
+) -> Services {
+    let ReadOnly { store, records, database, ancestors, role, link } = of;
+    let (reload, _) = mpsc::channel(1);
+    Services {
+        handle: Handle { inbox, questions, condition: Arc::new(Mutex::new(Condition::default())) },
+        tools: Arc::new(Mutex::new(Arc::new(Tools::new(fleet)))),
+        results: Arc::default(),
+        paths: paths.clone(),
+        socket: paths.socket.clone(),
+        database,
+        records,
+        ancestors,
+        started_at: crate::clock::wall(),
+        began_after: *store.newest().borrow(),
+        clients: Arc::default(),
+        role,
+        link,
+        reload,
+        exported: Arc::new(ExportProgress::default()),
+        listening: Arc::default(),
+        traces: Arc::default(),
+        store,
     }
 }
 
@@ -108,12 +136,6 @@ fn is_of_records(request: &Beside) -> bool {
             | Beside::ListIncidents(_)
             | Beside::ListApprovals(_)
             | Beside::GetMemory(_)
+            | Beside::ListNodes(_)
     )
-}
-
-/// The engine as it would begin now. What it would decide is dropped.
-async fn engine(store: &Store, fleet: &Arc<Fleet>, mut restored: crate::store::Restored) -> Option<Engine> {
-    let arrivals = arrivals(store, fleet).await.ok()?;
-    let (known, started) = begin(&mut restored, arrivals);
-    Some(Engine::restore(super::clock::now(), 0, fleet.clone(), known, started).0)
 }

@@ -1,14 +1,13 @@
 //! What sessions need of the daemon, and what handlers give back to a session.
 use super::inbox::{Answer, Handle};
 use crate::config::Paths;
+use crate::daemon::forward::Forwarder;
 use crate::domain::Seq;
 use crate::export::ExportProgress;
-use crate::protocol::RpcError;
-use crate::store::{Ancestor, EventFilter, Store, Where};
+use crate::store::{Ancestor, EventFilter, NodeLink, Store, Where};
 use crate::telemetry::{Listening, TraceProgress};
 use crate::tools::Tools;
 use jiff::Timestamp;
-use serde_json::value::RawValue;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot};
@@ -29,7 +28,11 @@ pub(super) struct Services {
     pub(super) started_at: Timestamp,
     /// The newest event when the database was opened.
     pub(super) began_after: Seq,
-    pub(super) clients: AtomicU64,
+    pub(super) clients: Arc<AtomicU64>,
+    /// What it is to those that share its records.
+    pub(super) role: Role,
+    /// Its connection to them; `None`: the records are in a file.
+    pub(super) link: Option<Arc<NodeLink>>,
     /// How the copy of the log in Redis stands.
     pub(super) exported: Arc<ExportProgress>,
     /// How it stands with the listener for metrics.
@@ -39,8 +42,26 @@ pub(super) struct Services {
     pub(super) reload: mpsc::Sender<crate::daemon::services::Reload>,
 }
 
-/// An answer as it goes over the line.
-pub(super) type Encoded = Result<Box<RawValue>, RpcError>;
+/// What a daemon is to the records.
+pub(super) enum Role {
+    /// It writes them.
+    Leads,
+    /// Another one does, to which it forwards what that one alone can answer.
+    StandsBy(Arc<Forwarder>),
+    /// No daemon runs, since this event or later.
+    AtRest(Option<Timestamp>),
+}
+
+/// On whose behalf a request is made.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Caller {
+    /// Who, of a client of another node: `ada at gpu-7`.
+    pub(super) by: Option<String>,
+    /// By which a change is known, of a method without a `request_id` of its own.
+    pub(super) request_id: Option<String>,
+}
+
+pub(super) use super::encoded::Encoded;
 
 /// What is to be done about a call.
 pub(super) enum Step {

@@ -3,11 +3,13 @@
 //! Answers and events of one client go through one bounded line; a client that does not read holds
 //! up itself and nobody else, and is let go after a while. Events are read from the database by
 //! cursor, page by page, so a slow reader costs no memory.
+use super::desk::Desk;
 use super::flow::Outlet;
-use super::handlers;
+use super::forward::user_name;
+use super::handlers::{self, OfStandby, of_standby};
 use super::house::{FIRST_CALL, Place, STEERS, Work};
 use crate::daemon::handlers::answers::value;
-use crate::daemon::services::{Encoded, Services, Step, Subscription};
+use crate::daemon::services::{Caller, Encoded, Role, Services, Step, Subscription};
 use crate::domain::{Control, LoggedEvent, Seq};
 use crate::protocol::{
     Code, END_NOTIFICATION, EVENT_NOTIFICATION, EventNote, GAP_NOTIFICATION, GapNote, LIVE_NOTIFICATION,
@@ -43,27 +45,32 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long answers that are under way may take when the daemon goes down.
 const LAST_ANSWERS: Duration = Duration::from_millis(300);
 
+/// Whose process a client is.
+pub(super) struct Peer {
+    /// Its user.
+    pub(super) user: u32,
+    /// What it may ask, if it is a program of a run.
+    pub(super) rights: Option<Control>,
+}
+
 /// Serves one client until it goes, or has to.
-///
-/// `rights`: what it may ask, if it is a program of a run.
 pub(super) async fn serve(
     stream: Stream,
-    services: Arc<Services>,
-    gone: CancellationToken,
+    (desk, gone): (Arc<Desk>, CancellationToken),
     place: Place,
     outlet: Arc<Outlet>,
-    rights: Option<Control>,
+    peer: Peer,
 ) {
-    services.clients.fetch_add(1, Ordering::Relaxed);
+    desk.clients.fetch_add(1, Ordering::Relaxed);
     let (input, output) = tokio::io::split(stream);
     let (lines, waiting) = mpsc::channel(LINES_WAITING);
     let writer = tokio::spawn(write(output, waiting, gone.clone(), outlet.clone()));
     let session = Session {
-        services: services.clone(),
+        desk: desk.clone(),
         lines: Out { lines, outlet },
         gone: gone.clone(),
         place,
-        rights,
+        peer,
         room: Arc::new(Semaphore::new(CALLS_AT_A_TIME)),
         questions: Arc::new(Semaphore::new(QUESTIONS_AT_A_TIME)),
         subscriptions: HashMap::new(),
@@ -73,7 +80,7 @@ pub(super) async fn serve(
     // the writer ends when the last line of the last call is written
     let _ = writer.await;
     gone.cancel();
-    services.clients.fetch_sub(1, Ordering::Relaxed);
+    desk.clients.fetch_sub(1, Ordering::Relaxed);
 }
 
 async fn write(
@@ -156,12 +163,11 @@ impl Out {
 }
 
 struct Session {
-    services: Arc<Services>,
+    desk: Arc<Desk>,
     lines: Out,
     gone: CancellationToken,
     place: Place,
-    /// `None`: what its owner may.
-    rights: Option<Control>,
+    peer: Peer,
     room: Arc<Semaphore>,
     questions: Arc<Semaphore>,
     subscriptions: HashMap<u64, CancellationToken>,
@@ -210,7 +216,7 @@ impl Session {
             Err((id, error)) => return self.say(response_line(&id, Err::<Value, _>(error))).await,
         };
         let id = call.id.clone();
-        if let Some(error) = self.rights.and_then(|rights| beyond(rights, &call.method)) {
+        if let Some(error) = self.peer.rights.and_then(|rights| beyond(rights, &call.method)) {
             return self.answer(id, Err(error)).await;
         }
         let work = match self.place.calls(&call.method, Instant::now()) {
@@ -223,11 +229,16 @@ impl Session {
             return;
         }
         let waits_outside = WAIT_OUTSIDE.contains(&call.method.as_str());
+        let services = self.desk.services();
+        let params = match services.role {
+            Role::StandsBy(_) => call.params.clone(),
+            Role::Leads | Role::AtRest(_) => Value::Null,
+        };
         let request = Request::decode(&call.method, call.params);
         // Its answer may be long, and is computed when it is its turn.
         let is_question = matches!(request, Ok(Request::Beside(_))) && !steers && !waits_outside;
         let step = match request {
-            Ok(request) => handlers::handle(request, &self.services).await,
+            Ok(request) => self.step(request, (&call.method, params), &services).await,
             Err(error) => Step::Done(Err(error)),
         };
         match step {
@@ -258,7 +269,9 @@ impl Session {
                     drop((place, question, work));
                 });
             }
-            Step::Stream(subscription) => self.subscribe(id, *subscription, work).await,
+            Step::Stream(subscription) => {
+                self.subscribe(id, *subscription, work, services.store.clone()).await
+            }
             Step::Unsubscribe(subscription) => {
                 let known = self.subscriptions.remove(&subscription);
                 if let Some(token) = &known {
@@ -281,7 +294,37 @@ impl Session {
         }
     }
 
-    async fn subscribe(&mut self, id: Option<Value>, subscription: Subscription, work: Work) {
+    /// A daemon that stands by forwards what it can't answer. What a program of a run may ask was judged here before.
+    async fn step(
+        &self,
+        request: Request,
+        (method, params): (&str, Value),
+        services: &Arc<Services>,
+    ) -> Step {
+        let Role::StandsBy(forwarder) = &services.role else {
+            return handlers::handle(request, services, &Caller::default()).await;
+        };
+        let here = match of_standby(request) {
+            OfStandby::Here(request) => return handlers::handle(request, services, &Caller::default()).await,
+            OfStandby::Leader(here) => here,
+        };
+        let forwarding = match forwarder.begin(method, params, &user_name(self.peer.user)).await {
+            Ok(forwarding) => forwarding,
+            Err(error) => return Step::Done(Err(error)),
+        };
+        let services = services.clone();
+        Step::Later(Box::pin(async move {
+            let answer = forwarding.answer().await;
+            match (answer, here) {
+                (Err(error), Some(request)) if error.kind() == Some(Code::NoLeader) => {
+                    handlers::beside(request, services).await
+                }
+                (answer, _) => answer,
+            }
+        }))
+    }
+
+    async fn subscribe(&mut self, id: Option<Value>, subscription: Subscription, work: Work, store: Store) {
         self.made += 1;
         let number = self.made;
         let view = SubscriptionView {
@@ -293,7 +336,6 @@ impl Session {
         let token = self.gone.child_token();
         self.subscriptions.retain(|_, token| !token.is_cancelled());
         self.subscriptions.insert(number, token.clone());
-        let store = self.services.store.clone();
         let lines = self.lines.clone();
         let gone = self.gone.clone();
         tokio::spawn(async move {
@@ -332,6 +374,7 @@ impl Feed {
     async fn run(self, subscription: Subscription) {
         let Subscription { mut cursor, filter, follow, .. } = subscription;
         let mut newest = self.store.newest();
+        let _attention = self.store.attend();
         let mut is_live = false;
         loop {
             if !self.lines.outlet.has_room().await {

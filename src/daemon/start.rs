@@ -1,30 +1,33 @@
 //! The way up and the way down: lock, configuration, database, socket, leftovers, engine; and back.
 use super::act::Actor;
+use super::desk::Desk;
 use super::event_loop::EventLoop;
 use super::failure::Failure;
+use super::services::Role;
 use super::signals::{ProcessSignals, Signal};
-use super::standby::open_store;
+use super::snapshot::{arrivals, begin};
+use super::standby::{OpenedStore, Serving, Waiting};
 use super::trust::{self, TrustGate};
 use super::watch::{self};
 use super::{
-    clock, exports, files, hearing, listen, lock, outbox, pings, retention, systemd, telemetry, traces,
-    webhooks,
+    clock, exports, files, hearing, listen, lock, mailbox, nodes, outbox, pings, retention, systemd,
+    telemetry, traces, webhooks,
 };
 use crate::config::{self, Asked, Context, Loaded, Paths, RejectedFor};
 use crate::daemon::inbox::{Condition, Handle, Message};
 use crate::daemon::open_files::allow_open_files;
 use crate::daemon::services::{Reload, Services};
-use crate::domain::{AgentId, Event, Fact, Fleet, Join, Process, RunId, RunStatus, Schedule};
-use crate::engine::{Engine, Restored};
+use crate::domain::{Fleet, Process, RunId, RunStatus};
+use crate::engine::Engine;
 use crate::export::ExportProgress;
-use crate::store::{Reader, Store, Where};
+use crate::protocol::PROTOCOLS;
+use crate::store::{Joined, NodeAbout, NodeLink, Store, Where};
 use crate::tools::mcp::{About, Pin};
 use crate::{child, runner, secret};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::process::ExitCode;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -109,19 +112,34 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
     super::log::say_warnings(&loaded);
     allow_open_files(loaded.fleet.daemon.max_parallel_runs);
     let records = Where { file: paths.database(), server: loaded.fleet.store.clone() };
-    let Some((store, restored, waited)) = open_store(records.clone(), paths, &mut signals).await? else {
-        lock::remove_daemon_file(paths);
-        return Ok(());
+    let link = node_link(&records, &loaded.fleet)?;
+    let down = CancellationToken::new();
+    let of = (Arc::new(loaded.fleet.clone()), trust.clone());
+    let waiting = Waiting::new(records.clone(), paths, of, link.clone(), down.clone());
+    let opened = waiting.open(&mut signals).await;
+    let (store, restored, waited, serving) = match opened {
+        Ok(Some(OpenedStore { store, restored, waited, serving })) => (store, restored, waited, serving),
+        ended => {
+            if let Some(link) = &link {
+                nodes::leave(link).await;
+            }
+            lock::remove_daemon_file(paths);
+            return ended.map(drop);
+        }
     };
+    if let Err(failure) = joined(link.as_ref()).await {
+        return Err(gave_up(failure, paths, &store, serving, &down).await);
+    }
     let alive = waited.then(|| AbortOnDropHandle::new(tokio::spawn(systemd::keep_alive())));
     if waited {
         match newest_config(paths, &trust, &records).await {
             Ok(Some(newest)) => loaded = newest,
             Ok(None) => {}
             Err(failure) => {
-                let _ = store.close().await;
-                lock::remove_daemon_file(paths);
-                return Err(failure);
+                if let Some(link) = &link {
+                    nodes::leave(link).await;
+                }
+                return Err(gave_up(failure, paths, &store, serving, &down).await);
             }
         }
     }
@@ -133,10 +151,13 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
             "a copy was put in the place of the database: what came after its newest event is not known here"
         );
     }
-    let listener = listen::bind(&paths.socket).await?;
+    let socket = match serving {
+        Some(serving) => Socket::Served(serving),
+        None => Socket::Fresh(listen::bind(&paths.socket).await?),
+    };
+    let ends = Ends { signals, began, down, link };
     let ended =
-        serve(paths, (loaded, trust), (store.clone(), records), (restored, alive), listener, signals, began)
-            .await;
+        serve(paths, (loaded, trust), (store.clone(), records), (restored, alive), socket, ends).await;
     let ended = match ended {
         // what a reader took for damage may be a read that failed
         Err(Failure::Store(error)) if error.is_damage() => Err(Failure::Store(store.confirm(error).await)),
@@ -150,6 +171,64 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
     lock::remove_daemon_file(paths);
     let _ = tokio::task::spawn_blocking(child::groups::clear).await;
     ended
+}
+
+/// Gives the lead up again, and the socket that a standby had.
+async fn gave_up(
+    failure: Failure,
+    paths: &Paths,
+    store: &Store,
+    serving: Option<Serving>,
+    down: &CancellationToken,
+) -> Failure {
+    down.cancel();
+    if let Some(serving) = serving {
+        let _ = tokio::time::timeout(Duration::from_secs(2), serving.task).await;
+    }
+    let _ = store.close().await;
+    lock::remove_daemon_file(paths);
+    failure
+}
+
+/// The connection to the other nodes; `None`: the records are in a file.
+fn node_link(records: &Where, fleet: &Fleet) -> Result<Option<Arc<NodeLink>>, Failure> {
+    let about = NodeAbout {
+        spec: fleet.daemon.node.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        protocol: *PROTOCOLS.last().expect("there is one"),
+        config: fleet.hash.to_string(),
+    };
+    Ok(NodeLink::to(records, about)?)
+}
+
+/// A daemon that leads is one of the nodes. One that could not join before, since there were no tables, does it now.
+async fn joined(link: Option<&Arc<NodeLink>>) -> Result<(), Failure> {
+    let Some(link) = link else { return Ok(()) };
+    match link.join().await {
+        Ok(Joined::Taken { name, by }) => Err(Failure::SameName { name, by }),
+        Ok(Joined::Yes | Joined::NoTables) => Ok(()),
+        // it is tried again
+        Err(error) => {
+            tracing::warn!(%error, "the node could not join the others yet");
+            Ok(())
+        }
+    }
+}
+
+/// The socket that clients come by.
+enum Socket {
+    /// Nobody was served yet.
+    Fresh(interprocess::local_socket::tokio::Listener),
+    /// Clients were served while this daemon stood by.
+    Served(Serving),
+}
+
+/// What tells a daemon to end, and what is told of it.
+struct Ends {
+    signals: ProcessSignals,
+    began: std::time::Instant,
+    down: CancellationToken,
+    link: Option<Arc<NodeLink>>,
 }
 
 /// The configuration as it is now, for a daemon that has waited: what it read may be weeks old. `None`: what it read is in
@@ -218,58 +297,13 @@ async fn read_config(paths: &Paths, trust: &TrustGate) -> Result<Loaded, Failure
     }
 }
 
-/// What the log has of the runs that agents with a join wait for.
-pub(super) async fn arrivals(store: &Store, fleet: &Fleet) -> Result<Vec<(AgentId, Event)>, Failure> {
-    let joins = fleet.agents.iter().filter_map(|agent| match &agent.schedule {
-        Schedule::Join(join) => Some((agent.id.clone(), join.clone())),
-        _ => None,
-    });
-    let joins: Vec<(AgentId, Arc<Join>)> = joins.collect();
-    let read = move |reader: &Reader| {
-        let mut all = Vec::new();
-        for (waiting, join) in joins {
-            let found = reader.arrivals(&waiting, &join)?;
-            all.extend(found.into_iter().map(|event| (waiting.clone(), event)));
-        }
-        Ok(all)
-    };
-    Ok(store.read(read).await?)
-}
-
-/// What the engine begins with, and the fact that it begins. The rest of what was restored stays.
-pub(super) fn begin(
-    restored: &mut crate::store::Restored,
-    arrivals: Vec<(AgentId, Event)>,
-) -> (Restored, Fact) {
-    let known = Restored {
-        arrivals,
-        agents: std::mem::take(&mut restored.agents),
-        open_runs: std::mem::take(&mut restored.open_runs),
-        incidents: std::mem::take(&mut restored.incidents),
-        approvals: std::mem::take(&mut restored.approvals),
-        holds: std::mem::take(&mut restored.holds),
-        spent: std::mem::take(&mut restored.spent),
-        told: std::mem::take(&mut restored.told),
-        backfills: std::mem::take(&mut restored.backfills),
-        newest_run: restored.newest_run,
-    };
-    let started = Fact::DaemonStarted {
-        version: env!("CARGO_PKG_VERSION").into(),
-        pid: std::process::id(),
-        down_since: restored.newest_event_at,
-        clean: restored.newest_event_at.is_none() || !restored.unclean,
-    };
-    (known, started)
-}
-
 async fn serve(
     paths: &Paths,
     (loaded, trust): (Loaded, TrustGate),
     (store, records): (Store, Where),
     (mut restored, alive): (crate::store::Restored, Option<AbortOnDropHandle<()>>),
-    listener: interprocess::local_socket::tokio::Listener,
-    mut signals: ProcessSignals,
-    began: std::time::Instant,
+    socket: Socket,
+    Ends { mut signals, began, down, link }: Ends,
 ) -> Result<(), Failure> {
     // Before anything runs that could find them.
     secret::learn(&loaded.fleet.secrets).await;
@@ -317,13 +351,12 @@ async fn serve(
     let exported = Arc::new(ExportProgress::default());
     let tools_at_the_end = tools.clone();
     let has_agents = !fleet.agents.is_empty();
-    let store_spec = records.server.clone();
+    let (store_spec, node_spec) = (records.server.clone(), fleet.daemon.node.clone());
     drop(fleet);
     let event_loop = EventLoop::new(engine, store.clone(), actor, taken, asked, condition);
     let (ready, is_ready) = oneshot::channel();
     let mut scheduling = tokio::spawn(event_loop.run(first, ready));
 
-    let down = CancellationToken::new();
     let (reload, reloads) = mpsc::channel(16);
     let services = Arc::new(Services {
         handle: handle.clone(),
@@ -337,7 +370,12 @@ async fn serve(
         ancestors: restored.ancestors.clone(),
         started_at: now.wall,
         began_after,
-        clients: AtomicU64::new(0),
+        clients: match &socket {
+            Socket::Fresh(_) => Arc::default(),
+            Socket::Served(serving) => serving.desk.clients.clone(),
+        },
+        role: Role::Leads,
+        link: link.clone(),
         reload: reload.clone(),
         exported: exported.clone(),
         listening: Arc::default(),
@@ -347,8 +385,21 @@ async fn serve(
     write_daemon_file(paths)?;
     let sending = tokio::spawn(traces::run(services.clone(), watched.clone(), down.clone()));
     tokio::spawn(telemetry::run(services.clone(), tally, watched, down.clone()));
-    let serving = tokio::spawn(listen::serve(listener, paths.socket.clone(), services, down.clone()));
-    let in_force = (loaded.text, has_agents, store_spec);
+    if let (Some(link), Some(epoch)) = (&link, store.epoch()) {
+        tokio::spawn(mailbox::run(link.clone(), services.clone(), epoch, down.clone()));
+    }
+    let membership = link.map(|link| tokio::spawn(nodes::keep(link, down.clone())));
+    let serving = match socket {
+        Socket::Fresh(listener) => {
+            let desk = Desk::new(services, None, &down);
+            tokio::spawn(listen::serve(listener, paths.clone(), desk, down.clone()))
+        }
+        Socket::Served(serving) => {
+            serving.desk.leads(services, &down);
+            serving.task
+        }
+    };
+    let in_force = (loaded.text, has_agents, store_spec, node_spec);
     let watching = (config_path, paths.state_dir.clone(), trust);
     tokio::spawn(watch::run(watching, reload_mode, in_force, reloads, inbox.clone()));
     let delivering = tokio::spawn(outbox::run(store.clone(), handle.clone(), down.clone()));
@@ -390,6 +441,9 @@ async fn serve(
     };
     down.cancel();
     let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
+    if let Some(membership) = membership {
+        let _ = tokio::time::timeout(Duration::from_secs(2), membership).await;
+    }
     let _ = tokio::time::timeout(outbox::LAST_DELIVERIES, delivering).await;
     let _ = tokio::time::timeout(exports::LAST_EVENTS, exporting).await;
     let _ = tokio::time::timeout(traces::LAST_SPANS, sending).await;

@@ -10,7 +10,7 @@ use crate::engine::{
 };
 use crate::export::ExportStanding;
 use crate::protocol::*;
-use crate::store::{LedgerRow, OutboxTarget, OutputPage, RunEnd, RunRow, StepRow};
+use crate::store::{FleetLead, LedgerRow, OutboxTarget, OutputPage, RunEnd, RunRow, StepRow};
 use crate::telemetry::{MetricsStanding, TraceStanding};
 use crate::tools::mcp::{Difference, PinChange, PinState, ServerTool};
 use crate::tools::{ToolError, ToolInfo};
@@ -189,6 +189,11 @@ pub(super) fn traces(standing: TraceStanding) -> Option<TracesView> {
 }
 
 /// The copy of the log in Redis.
+pub(super) fn fleet_lead(lead: FleetLead, nodes: Vec<NodeView>) -> FleetLeadView {
+    let FleetLead { epoch, leader, node, since, .. } = lead;
+    FleetLeadView { leader: node.or_else(|| leader.clone()), place: leader, epoch, since, nodes }
+}
+
 pub(super) fn redis(spec: &RedisSpec, standing: &ExportStanding, newest: u64, now: Timestamp) -> RedisView {
     let position = standing.position.map(|seq| seq.0);
     let lag = standing.behind_since.map(|since| now.duration_since(since));

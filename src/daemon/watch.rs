@@ -4,7 +4,7 @@ use crate::daemon::inbox::{Answer, Message};
 use crate::daemon::open_files::allow_open_files;
 use crate::daemon::services::Reload;
 use crate::daemon::trust::TrustGate;
-use crate::domain::{ReloadMode, StoreSpec};
+use crate::domain::{NodeSpec, ReloadMode, StoreSpec};
 use crate::protocol::{Code, RpcError};
 use crate::secret;
 use notify::{RecursiveMode, Watcher};
@@ -41,18 +41,28 @@ fn at_next_start() -> Diagnostic {
     )
 }
 
+/// What is said of a name, of labels, or of `leads` that are others than at the start.
+fn node_at_next_start() -> Diagnostic {
+    Diagnostic::of_key(
+        "daemon".into(),
+        "`node`, `labels` and `leads` of [daemon] are taken up with the next start of the daemon".into(),
+        "`bgagent nodes` shows those in force".into(),
+    )
+}
+
 /// Reads the file whenever somebody asks for it or it changes. When the machine's time zone changes, what is in
-/// force is read anew for it. With the file comes the state folder, which no tool may reach. `first` is what is in force: its text, whether it has agents, and where records are kept.
+/// force is read anew for it. With the file comes the state folder, which no tool may reach. `first` is what is in force: its text, whether it has agents,
+/// where records are kept, and which node it is.
 pub(super) async fn run(
     (path, state_dir, trust): (PathBuf, PathBuf, TrustGate),
     mode: ReloadMode,
-    first: (String, bool, Option<Arc<StoreSpec>>),
+    first: (String, bool, Option<Arc<StoreSpec>>, NodeSpec),
     mut asked: mpsc::Receiver<Reload>,
     inbox: mpsc::Sender<Message>,
 ) {
     let (touch, mut touched) = mpsc::channel::<()>(1);
     let mut watcher = None;
-    let (mut last_text, mut has_agents, store) = first;
+    let (mut last_text, mut has_agents, store, node) = first;
     let mut in_force = last_text.clone();
     let mut refused = None;
     let mut zone = config::system_zone();
@@ -138,6 +148,9 @@ pub(super) async fn run(
             Ok(mut loaded) => {
                 if loaded.fleet.store != store {
                     loaded.warnings.push(at_next_start());
+                }
+                if loaded.fleet.daemon.node != node && store.is_some() {
+                    loaded.warnings.push(node_at_next_start());
                 }
                 has_agents = !loaded.fleet.agents.is_empty();
                 in_force.clone_from(&loaded.text);

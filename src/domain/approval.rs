@@ -26,13 +26,13 @@ pub struct QuestionRecord {
     pub asked_at: Timestamp,
 }
 
-/// Where a decision comes from that is an answer to a question.
+/// Where a decision comes from that is an answer to a question, or was made at another node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnsweredBy {
     /// Who, for people.
     pub who: String,
-    /// [`call_hash`] of the call that was asked about.
-    pub call: String,
+    /// [`call_hash`] of the call that was asked about; `None`: of whatever waits under that id.
+    pub call: Option<String>,
 }
 
 /// What a question is bound to: the tool and the arguments of its call, hashed.

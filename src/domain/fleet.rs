@@ -1,5 +1,6 @@
 //! The fleet: everything that one `agents.toml` says, validated.
 use super::agent::AgentSpec;
+use super::node::NodeSpec;
 use super::ping::PingSpec;
 use super::quiet::QuietHours;
 use super::service::{NotifyType, ServicePreset};
@@ -134,6 +135,8 @@ pub struct DaemonSpec {
     pub ping: Option<Arc<PingSpec>>,
     /// Where webhooks are delivered: an address of this machine. `None`: nowhere.
     pub webhooks: Option<SocketAddr>,
+    /// What it is among daemons that share its records.
+    pub node: NodeSpec,
 }
 
 impl Default for DaemonSpec {
@@ -146,6 +149,7 @@ impl Default for DaemonSpec {
             retention: Retention::default(),
             ping: None,
             webhooks: None,
+            node: NodeSpec::default(),
         }
     }
 }

@@ -63,7 +63,11 @@ impl Engine {
             return Err(Refusal::NoSuchApproval(approval.to_owned()));
         };
         // an answer is to the call that was asked about, and to no other
-        if by.as_ref().is_some_and(|by| by.call != call_hash(&wanted.tool, &wanted.args)) {
+        if by
+            .as_ref()
+            .and_then(|by| by.call.as_ref())
+            .is_some_and(|call| *call != call_hash(&wanted.tool, &wanted.args))
+        {
             return Err(Refusal::NoSuchApproval(approval.to_owned()));
         }
         self.approvals.remove(approval);

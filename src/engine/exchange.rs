@@ -191,7 +191,7 @@ pub enum Command {
         approve: bool,
         /// What the person says.
         reason: Option<String>,
-        /// Who, if it is an answer to a question at a notification target.
+        /// Who, if it is an answer to a question at a notification target, or comes from another node.
         by: Option<AnsweredBy>,
     },
     /// Ends one run.

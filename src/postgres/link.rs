@@ -5,12 +5,13 @@ use super::trouble::{ConnectError, ConnectErrorKind};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::tls::MakeTlsConnect;
@@ -120,8 +121,10 @@ impl Link {
             let mut connection = connection;
             // Its errors come to the client as well.
             while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-                if let AsyncMessage::Notice(notice) = message {
-                    ears.take_in(&notice);
+                match message {
+                    AsyncMessage::Notice(notice) => ears.take_in(&notice),
+                    AsyncMessage::Notification(_) => ears.ring(),
+                    _ => {}
                 }
             }
         }));
@@ -166,12 +169,24 @@ fn notice_a_lost_peer(socket: &TcpStream) -> io::Result<()> {
 #[derive(Debug, Clone, Default)]
 pub struct Heard {
     not_replicated: Arc<AtomicBool>,
+    bell: Arc<OnceLock<watch::Sender<u64>>>,
 }
 
 impl Heard {
     /// Did a commit come back that was on no standby yet, although it had been waiting for one? Forgets it.
     pub fn was_not_replicated(&self) -> bool {
         self.not_replicated.swap(false, Ordering::Relaxed)
+    }
+
+    /// From now on this bell rings with each notification (`LISTEN`).
+    pub fn ring_with(&self, bell: watch::Sender<u64>) {
+        let _ = self.bell.set(bell);
+    }
+
+    fn ring(&self) {
+        if let Some(bell) = self.bell.get() {
+            bell.send_modify(|rings| *rings += 1);
+        }
     }
 
     fn take_in(&self, notice: &DbError) {

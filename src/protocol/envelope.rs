@@ -71,13 +71,15 @@ codes! {
         ShuttingDown = 6,
         /// No common version of the protocol. The hint says which side is older.
         Protocol = 7,
+        /// No node of the fleet leads, or the one that does has not taken the call in time. Nothing has happened, and nothing will.
+        NoLeader = 8,
     }
 }
 
 impl Code {
     /// Does it pass by itself? Then the same call may succeed later, and its `request_id` is not used up.
     pub fn passes(self) -> bool {
-        matches!(self, Self::ShuttingDown | Self::Refused | Self::Internal)
+        matches!(self, Self::ShuttingDown | Self::Refused | Self::Internal | Self::NoLeader)
     }
 }
 

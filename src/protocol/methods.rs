@@ -168,6 +168,8 @@ methods! {
         beside {
             /// The daemon itself. Frozen.
             GetDaemonStatus = "get_daemon_status" (NoParams) -> DaemonView;
+            /// The daemons that share the records, by name; with records in a file the one that there is.
+            ListNodes = "list_nodes" (NoParams) -> Vec<NodeView>;
             /// Requests, tokens and dollars that were used.
             GetUsage = "get_usage" (UsageParams) -> Vec<UsageView>;
         }

@@ -15,6 +15,7 @@ const LOOKING: &[&str] = &[
     "get_run_output",
     "stream_agent_events",
     "get_daemon_status",
+    "list_nodes",
     "get_usage",
     "list_tools",
     "list_mcp",

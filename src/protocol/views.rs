@@ -2,10 +2,12 @@
 //! US dollars. Fields are only ever added.
 mod agents;
 mod daemon;
+mod nodes;
 mod runs;
 mod tools;
 
 pub use agents::*;
 pub use daemon::*;
+pub use nodes::*;
 pub use runs::*;
 pub use tools::*;

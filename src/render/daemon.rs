@@ -1,4 +1,5 @@
 //! `status`: the daemon itself.
+use super::nodes::{lead_line, nodes_line};
 use super::screen::{Screen, Tone};
 use super::words::{bytes, plain};
 use crate::config::shell_word;
@@ -29,7 +30,7 @@ pub(crate) fn unheld_limit(one: &UnheldLimitView) -> String {
 /// The page.
 pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
     let mut text = String::new();
-    let tone = if view.state == "ok" { Tone::Good } else { Tone::Bad };
+    let tone = if ["ok", "standby"].contains(&view.state.as_str()) { Tone::Good } else { Tone::Bad };
     let up = human_duration(screen.now.duration_since(view.started_at));
     let _ = writeln!(
         text,
@@ -44,6 +45,13 @@ pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
     };
     if let Some(problem) = &view.problem {
         line("problem", screen.paint(Tone::Bad, &plain(problem)));
+    }
+    if let Some(fleet) = &view.fleet {
+        let (tone, what) = lead_line(fleet, screen);
+        line("lead", screen.paint(tone, &what));
+        if !fleet.nodes.is_empty() {
+            line("nodes", nodes_line(fleet, screen));
+        }
     }
     let mut agents: Vec<String> =
         view.agents.iter().map(|(state, count)| format!("{count} {state}")).collect();

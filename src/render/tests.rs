@@ -623,3 +623,38 @@ fn each_request_that_was_charged_is_shown() {
     let text = shown(vec![asked(0), answered(1, 2)], true);
     assert!(text.contains("2 requests, 100 in"), "{text}");
 }
+
+#[test]
+fn nodes_are_a_line_each_and_what_is_odd_about_them() {
+    let node = |name: &str, changes: Value| -> crate::protocol::NodeView {
+        let mut view = json!({
+            "name": name, "role": "stands_by", "place": format!("{name} /s"), "version": "0.1.0", "protocol": 1,
+            "may_lead": true, "config_hash": "11", "started_at": "2026-11-24T09:00:00Z",
+            "last_seen": "2026-11-24T09:59:58Z", "clock_offset_ms": 3, "lag_ms": 1,
+        });
+        merge(&mut view, changes);
+        serde_json::from_value(view).unwrap()
+    };
+    let nodes = [
+        node("gpu-7", json!({"role": "leads", "labels": {"gpu": "h100"}, "is_this": true})),
+        node("nuc", json!({"clock_offset_ms": -90_000, "other_config": true})),
+        node("old", json!({"role": "away", "last_seen": "2026-11-24T08:00:00Z", "clock_offset_ms": 0})),
+    ];
+    let shown = node_list(&nodes, &screen(None, false));
+    for line in [
+        "gpu-7*  leads",
+        "gpu=h100  gpu-7 /s",
+        "nuc     stands by",
+        "-1m 30s",
+        "away since",
+        "1 node with another configuration than the node that leads: nuc",
+        "clocks that are over 2 s from that of the database: nuc",
+    ] {
+        assert!(shown.contains(line), "`{line}` is missing:\n{shown}");
+    }
+    let never = [node("a", json!({"may_lead": false})), node("b", json!({"role": "away"}))];
+    let shown = node_list(&never, &screen(None, false));
+    assert!(shown.contains("never leads") && shown.contains("no node that is there may lead"), "{shown}");
+    let shown = node_list(&[node("a", json!({}))], &screen(None, false));
+    assert!(shown.ends_with("no node leads\n"), "{shown}");
+}

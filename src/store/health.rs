@@ -36,6 +36,7 @@ pub fn read_health(
                 Some(_) => postgres::leader(db)?,
                 None => None,
             },
+            nobody_may_lead: place.server.is_some() && postgres::nobody_may_lead(db)?,
         })
     })
 }

@@ -10,11 +10,13 @@ mod backfill;
 mod chains;
 mod error;
 mod follow;
+mod following;
 mod health;
 mod history;
 mod lead_time;
 mod mark;
 mod meta;
+mod nodes;
 mod outbox;
 mod place;
 mod postgres;
@@ -38,10 +40,16 @@ mod tests;
 pub use arrivals::ArrivedFile;
 pub use chains::EventOutcome;
 pub use error::StoreError;
+pub use following::Attention;
 pub use health::{read_health, read_trusted_servers};
 pub use history::{HourUsed, LedgerPage, RunEnd};
 pub use mark::HOLDER_BYTES;
+pub use nodes::{FleetLead, NodeRow};
 pub use place::Where;
+pub use postgres::{
+    CallAnswer, ForwardedCall, Joined, MOST_ANSWERS, NodeAbout, NodeLink, Posted, RENEW_NODE_EVERY,
+    TakenCall, UnknownIf, Withdrawn,
+};
 pub use reader::Reader;
 pub use retention::Lived;
 pub use sqlite::copy::{Copied, back_up, reset, restore};
@@ -49,6 +57,7 @@ pub use transfer::{MovedRecords, transfer};
 pub use types::*;
 
 use crate::domain::{Entry, Retention, Seq, StoreSpec};
+use following::{Following, LOOK_FOR_EVENTS};
 use lead_time::LeadTime;
 use readers::Readers;
 use std::path::Path;
@@ -73,6 +82,10 @@ pub struct Store {
     readers: Arc<Readers>,
     /// `None`: the records are in a file, whose lock nobody can take away.
     lead: Option<LeadTime>,
+    /// Under which this daemon leads, with records on a server.
+    epoch: Option<i64>,
+    /// Of records that another daemon writes: who wants to hear of new events.
+    following: Option<Arc<Following>>,
 }
 
 impl Store {
@@ -107,15 +120,23 @@ impl Store {
     /// `None`: there are none.
     pub fn open_to_read(place: &Where) -> Result<Option<(Self, Restored)>, StoreError> {
         let Some(reader) = health::to_read(place)? else { return Ok(None) };
-        let restored = reader.ask("reading what was", |db| {
-            let unclean = meta::value(db, meta::CLEAN)?.as_deref() != Some("yes");
-            Ok(Restored { unclean, ..read::restored(db)? })
-        })?;
+        let restored = following::restored(&reader)?;
         let readers = Readers::of(Box::new(at_rest::AtRest(place.clone())));
         let (jobs, _) = mpsc::channel(1);
         let (_, newest) = watch::channel(reader.newest()?);
         let (_, outbox) = watch::channel(0);
-        Ok(Some((Self { jobs, newest, outbox, readers: Arc::new(readers), lead: None }, restored)))
+        Ok(Some((
+            Self {
+                jobs,
+                newest,
+                outbox,
+                readers: Arc::new(readers),
+                lead: None,
+                epoch: None,
+                following: None,
+            },
+            restored,
+        )))
     }
 
     fn open_on_server(spec: &StoreSpec, place: &Where) -> Result<(Self, Restored), StoreError> {
@@ -125,7 +146,8 @@ impl Store {
         let restored = std::mem::take(&mut opened.restored);
         let readers = Arc::new(Readers::of(Box::new(server.clone())));
         let leader = postgres::Leader::new(opened, server)?;
-        let store = Self::start(Box::new(leader), readers, newest)?;
+        let epoch = leader.epoch();
+        let store = Self { epoch: Some(epoch), ..Self::start(Box::new(leader), readers, newest)? };
         store.keep_lead()?;
         Ok((store, restored))
     }
@@ -156,13 +178,18 @@ impl Store {
         let (queued, outbox) = watch::channel(0);
         let lead = backend.lead_time();
         writer::start(backend, waiting, tell, queued)?;
-        Ok(Self { jobs, newest: told, outbox, readers, lead })
+        Ok(Self { jobs, newest: told, outbox, readers, lead, epoch: None, following: None })
     }
 
     /// Has the server not been heard of for so long that another daemon may lead? What is decided since then is only done when
     /// a commit has shown that this one does.
     pub fn is_cut_off(&self) -> bool {
         self.lead.as_ref().is_some_and(|lead| lead.is_over(crate::clock::boot()))
+    }
+
+    /// The number of this daemon's lead, with records on a server: it grows with each daemon that leads.
+    pub fn epoch(&self) -> Option<i64> {
+        self.epoch
     }
 
     /// Makes entries durable, in order, in one transaction with whatever else waits; returns when
@@ -243,5 +270,55 @@ impl Store {
         let (done, closed) = oneshot::channel();
         self.jobs.send(Job::Close { done }).await.map_err(|_| StoreError::Closed)?;
         closed.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+impl Store {
+    /// The records, to be read while another daemon writes them. A commit gets [`StoreError::Closed`]. New events are
+    /// noticed as long as [`Store::look_for_events`] runs. `None`: there are none.
+    pub fn open_to_follow(place: &Where) -> Result<Option<(Self, Restored)>, StoreError> {
+        let Some(reader) = health::to_read(place)? else { return Ok(None) };
+        let restored = following::restored(&reader)?;
+        let readers = Readers::of(Box::new(at_rest::AtRest(place.clone())));
+        let (jobs, _) = mpsc::channel(1);
+        let (tell, newest) = watch::channel(reader.newest()?);
+        let (_, outbox) = watch::channel(0);
+        let following = Following { waiting: watch::channel(0).0, newest: tell };
+        let (readers, following) = (Arc::new(readers), Some(Arc::new(following)));
+        Ok(Some((Self { jobs, newest, outbox, readers, lead: None, epoch: None, following }, restored)))
+    }
+
+    /// What is known now: for records that another daemon writes.
+    pub async fn restored(&self) -> Result<Restored, StoreError> {
+        self.read(following::restored).await
+    }
+
+    /// Somebody wants to hear of new events.
+    pub fn attend(&self) -> Attention {
+        Attention::to(self.following.clone())
+    }
+
+    /// The newest event. Of records that another daemon writes, the database is asked.
+    pub async fn newest_now(&self) -> Result<Seq, StoreError> {
+        let known = *self.newest.borrow();
+        let Some(following) = &self.following else { return Ok(known) };
+        let found = self.read(|reader| reader.newest()).await?;
+        following.newest.send_if_modified(|newest| std::mem::replace(newest, found) != found);
+        Ok(found)
+    }
+
+    /// Looks for new events while somebody attends; it never ends. Of records that this daemon writes there is nothing to do.
+    pub async fn look_for_events(self) {
+        let Some(following) = self.following.clone() else { return };
+        let mut waiting = following.waiting.subscribe();
+        loop {
+            // the sender is held here, so this can't fail
+            let _ = waiting.wait_for(|waiting| *waiting > 0).await.map(|_| ());
+            // what can't be read now is looked for again
+            if let Err(error) = self.newest_now().await {
+                tracing::debug!(%error, "events could not be looked for");
+            }
+            tokio::time::sleep(LOOK_FOR_EVENTS).await;
+        }
     }
 }

@@ -394,6 +394,8 @@ pub struct HealthReport {
     pub untold: Vec<Untold>,
     /// Who leads, where the records are on a server; `None`: nobody, or they are in a file.
     pub leader: Option<String>,
+    /// None of the nodes that are there may lead.
+    pub nobody_may_lead: bool,
 }
 
 /// A critical incident.

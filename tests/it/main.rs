@@ -30,6 +30,7 @@ mod llm;
 mod mcp;
 mod moto;
 mod news;
+mod nodes;
 mod packaging;
 mod params;
 mod people;

@@ -4,7 +4,7 @@ use super::crash::children_left;
 use super::postgres::Server;
 use super::records::Records;
 use super::rng::Rng;
-use super::support::{Daemon, signal, wait_for};
+use super::support::{Client, Daemon, signal, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// Starts that are witnessed; more with `BGAGENT_STARTS`.
 const STARTS: usize = 250;
 
-fn two(fleet: &str) -> Option<[Daemon; 2]> {
+pub fn two(fleet: &str) -> Option<[Daemon; 2]> {
     let Records { server, schema } = Records::on_a_server()?;
     Some([(); 2].map(|()| {
         let mut daemon = Daemon::with("");
@@ -24,7 +24,7 @@ fn two(fleet: &str) -> Option<[Daemon; 2]> {
     }))
 }
 
-fn spawn(daemon: &mut Daemon) {
+pub fn spawn(daemon: &mut Daemon) {
     daemon.child = Some(daemon.daemon_command().spawn().expect("the program can be started"));
 }
 
@@ -32,13 +32,22 @@ fn pid(daemon: &Daemon) -> u32 {
     daemon.child.as_ref().expect("it runs").id()
 }
 
-fn health(daemon: &Daemon) -> (Option<i32>, String) {
+pub fn health(daemon: &Daemon) -> (Option<i32>, String) {
     let output = daemon.run(&["health"]);
     (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn stands_by(daemon: &Daemon) {
+pub fn stands_by(daemon: &Daemon) {
     wait_for("a standby", || daemon.log().contains("standing by").then_some(()));
+}
+
+/// Waits until it leads.
+pub fn leads(daemon: &Daemon) {
+    wait_for("the lead", || {
+        let mut client = Client::new(std::os::unix::net::UnixStream::connect(daemon.path("socket")).ok()?);
+        let status = client.try_call("get_daemon_status", json!({})).ok()?;
+        (status["state"] == "ok").then_some(())
+    });
 }
 
 #[test]
@@ -50,20 +59,19 @@ fn a_standby_takes_over_and_says_until_then_who_leads() {
     spawn(&mut second);
     stands_by(&second);
     let leader = first.path("state").display().to_string();
-    let refused = second.run(&["status"]);
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(!refused.status.success() && said.contains("is a standby") && said.contains(&leader), "{said}");
+    let said = second.ok(&["status"]);
+    assert!(said.contains("standby") && said.contains(" leads since"), "{said}");
     let (code, told) = health(&second);
     assert!(code == Some(0) && told.contains("standing by") && told.contains(&leader), "{told}");
     // given up in order, the lead is free at once
     assert_eq!(first.down(), Some(0), "{}", first.log());
-    second.ready();
+    leads(&second);
     assert_eq!(second.call("get_run", json!({"run_id": run["run_id"]}))["status"], "completed");
     // after a crash it is free when the lease is over
     spawn(&mut first);
     stands_by(&first);
     second.kill();
-    first.ready();
+    leads(&first);
     assert_eq!(first.run_by_hand("hand")["status"], "completed");
     // who stands by ends when it is asked to
     spawn(&mut second);
@@ -83,7 +91,7 @@ fn a_leader_that_was_stopped_ends_with_its_programs_when_it_comes_back() {
     spawn(&mut second);
     stands_by(&second);
     signal(pid(&first), Signal::STOP);
-    second.ready();
+    leads(&second);
     assert_eq!(second.finished(&run)["status"], "interrupted");
     signal(pid(&first), Signal::CONT);
     assert_eq!(first.wait_end(), Some(74), "{}", first.log());

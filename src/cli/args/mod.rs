@@ -91,6 +91,11 @@ pub enum Command {
     Top(TopArgs),
     /// The daemon, or everything of one agent
     Status(StatusArgs),
+    /// The daemons that share the records: who leads, who stands by, who is away
+    #[command(
+        after_help = "Examples:\n  bgagent nodes\n  bgagent nodes --json | jq -r '.[] | select(.role == \"away\") | .name'"
+    )]
+    Nodes,
     /// Show events, then follow them live
     Tail(Box<TailArgs>),
     /// Start a run by hand and print its id

@@ -59,7 +59,15 @@ pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, F
             report.warnings = warnings(&health);
             report.leader = health.leader.filter(|_| standby.is_some());
             if let (Some(last), None) = (&standby, &report.leader) {
-                let what = format!("no daemon leads; the last leader was {last}");
+                let what = match last.as_str() {
+                    "" => "no daemon leads".to_owned(),
+                    last => format!("no daemon leads; the last leader was {last}"),
+                };
+                report.problems.push(Problem { agent_id: None, what });
+            }
+            if health.nobody_may_lead {
+                let what =
+                    "no node that is there may lead: set `leads` of [daemon] on one of them".to_owned();
                 report.problems.push(Problem { agent_id: None, what });
             }
         }
@@ -351,6 +359,7 @@ mod tests {
             incidents: vec![OpenIncident { agent, key, title, since }],
             untold: vec![untold(1, false), untold(2, true)],
             leader: None,
+            nobody_may_lead: false,
         };
         let told: Vec<String> = recorded(&report, now, SignedDuration::from_mins(5))
             .into_iter()

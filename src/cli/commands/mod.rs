@@ -20,6 +20,7 @@ pub(super) mod man;
 pub(super) mod mcp;
 pub(super) mod memory;
 pub(super) mod next;
+pub(super) mod nodes;
 pub(super) mod notify;
 pub(super) mod pause;
 pub(super) mod proposals;

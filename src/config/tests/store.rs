@@ -1,7 +1,7 @@
 //! Where records are kept.
 use super::read;
 use crate::config::store_at;
-use crate::domain::{Durability, Rights, SecretRef, StoreSpec};
+use crate::domain::{Durability, NodeSpec, Rights, SecretRef, StoreSpec};
 
 fn store(keys: &str) -> StoreSpec {
     let loaded = read(&format!("[store]\n{keys}\n"));
@@ -107,5 +107,35 @@ fn it_is_another_configuration_and_another_right() {
         seen.push(fleet.hash);
         let wider = Rights::of(&fleet).beyond(&Rights::of(&of(base)));
         assert_eq!(!wider.is_empty(), is_right, "{other}: {wider:?}");
+    }
+}
+
+#[test]
+fn a_node_has_a_name_labels_and_may_lead() {
+    let daemon = |keys: &str| read(&format!("[daemon]\n{keys}\n"));
+    let node = |keys: &str| {
+        daemon(keys).unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics)).fleet.daemon.node
+    };
+    assert_eq!(node(""), NodeSpec::default());
+    let spec = node("node = \"gpu-7\"\nlabels = { gpu = \"h100\", site = \"fra\" }\nleads = false");
+    assert_eq!(
+        (spec.name.unwrap().as_str(), spec.labels["gpu"].as_str(), spec.leads),
+        ("gpu-7", "h100", false)
+    );
+    // nodes of a fleet have one identity
+    let hash = |keys: &str| daemon(keys).unwrap().fleet.hash;
+    assert_eq!(hash(""), hash("node = \"gpu-7\"\nlabels = { gpu = \"h100\" }\nleads = false"));
+    for (keys, wanted) in [
+        ("node = \"a b\"", "can't name a node"),
+        ("node = 7", "`node` must be a text"),
+        ("labels = { gpu = 7 }", "`labels` must be a text"),
+        ("labels = { \"a b\" = \"x\" }", "can't name a label"),
+        ("labels = { a = \"x\\ny\" }", "a label is one line"),
+        ("labels = \"gpu\"", "`labels` must be a table"),
+        ("leads = \"yes\"", "`leads` must be true or false"),
+    ] {
+        let Err(rejected) = daemon(keys) else { panic!("{keys} is valid") };
+        let said: Vec<&str> = rejected.diagnostics.iter().map(|one| one.message.as_str()).collect();
+        assert!(said.iter().any(|what| what.contains(wanted)), "{keys}: {said:?}");
     }
 }

@@ -15,7 +15,7 @@ pub(in crate::daemon) fn value(view: impl Serialize) -> Encoded {
 }
 
 /// What answers a change.
-pub(super) fn encode(answer: Answer) -> Encoded {
+pub(in crate::daemon) fn encode(answer: Answer) -> Encoded {
     answer.and_then(value)
 }
 

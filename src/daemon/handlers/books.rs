@@ -1,6 +1,6 @@
 //! What was used, what agents remember, and the daemon itself.
 use super::answers::{down, invalid, known_agent, store_error, value};
-use crate::daemon::services::{Encoded, Services};
+use crate::daemon::services::{Encoded, Role, Services};
 use crate::daemon::views;
 use crate::domain::{Body, Entry, Fact, Memory, MemoryChange, Note, counted};
 use crate::protocol::*;
@@ -201,6 +201,8 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
     let untrusted = users.filter(|(server, _)| !tools.servers().pins().trusts(server)).map(views::untrusted);
     let untrusted = untrusted.collect();
     let groups = crate::child::groups::support();
+    let lead = super::nodes::fleet_lead(services).await;
+    let is_standby = matches!(services.role, Role::StandsBy(_));
     let condition = services.handle.condition.lock().expect("no holder panics");
     let problem = [&condition.storage, &condition.files, &condition.unread]
         .into_iter()
@@ -209,6 +211,7 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
     let state = match (&problem, condition.stopping) {
         (_, true) => "stopping",
         (Some(_), _) => "degraded",
+        _ if is_standby => "standby",
         _ => "ok",
     };
     value(DaemonView {
@@ -235,6 +238,8 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
         events_per_second: stats.events_last_minute as f64 / 60.0,
         database_bytes: stats.bytes,
         store: services.records.place(),
+        // what could not be read is told as the problem
+        fleet: lead.and_then(Result::ok),
         clients: services.clients.load(Ordering::Relaxed),
         next_due: fleet_now.next_due,
         incidents: stats.incidents,

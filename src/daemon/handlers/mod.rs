@@ -2,18 +2,20 @@
 //! present to the engine, questions about the past to the store.
 use crate::daemon::handlers::answers::{agent_id, invalid, known_agent, store_error, value};
 pub(super) mod answers;
+pub(super) use answers::encode as encoded;
 mod backfill;
 mod books;
 mod changes;
 mod fleet;
 mod history;
+mod nodes;
 mod people;
 mod tools;
 
 use crate::daemon::inbox::Message;
-use crate::daemon::services::{Encoded, Services, Step, Subscription};
+use crate::daemon::services::{Caller, Encoded, Services, Step, Subscription};
 use crate::daemon::views;
-use crate::domain::Seq;
+use crate::domain::{AnsweredBy, Seq};
 use crate::engine::{Command, StopMode, Wish};
 use crate::protocol::*;
 use crate::store::EventFilter;
@@ -21,6 +23,7 @@ use books::{clear_memory, daemon_status, memory, usage};
 use changes::{cancel_run, change, change_agent, change_target, pause, reload, run_agent, send};
 use fleet::{agent_status, explain_slot, find_run, get_run, list_agents, next_slots, run_output};
 use history::{list_approvals, list_runs, list_slots};
+use nodes::list_nodes;
 use people::test_notification;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -28,11 +31,11 @@ use tools::{ask_archive, call_tool, list_mcp};
 
 /// Begins to work on a request. Changes are in the loop's inbox when this returns, in the order of
 /// the calls.
-pub(super) async fn handle(request: Request, services: &Arc<Services>) -> Step {
+pub(super) async fn handle(request: Request, services: &Arc<Services>, caller: &Caller) -> Step {
     let services = services.clone();
     match request {
         Request::AtOnce(request) => at_once(request, &services).await,
-        Request::InTurn(request) => in_turn(request, services).await,
+        Request::InTurn(request) => in_turn(request, services, caller).await,
         Request::Beside(request) => Step::Later(Box::pin(beside(request, services))),
     }
 }
@@ -46,16 +49,77 @@ async fn at_once(request: AtOnce, services: &Services) -> Step {
     }
 }
 
+impl Caller {
+    /// Why something is wanted, with who asks at another node.
+    fn reason(&self, reason: Option<String>) -> Option<String> {
+        match (reason, &self.by) {
+            (Some(reason), Some(by)) => Some(format!("{reason} ({by})")),
+            (None, Some(by)) => Some(format!("asked by {by}")),
+            (reason, None) => reason,
+        }
+    }
+
+    fn answered_by(&self) -> Option<AnsweredBy> {
+        self.by.clone().map(|who| AnsweredBy { who, call: None })
+    }
+}
+
+/// What a daemon that stands by does about a request.
+pub(super) enum OfStandby {
+    /// It answers by itself.
+    Here(Request),
+    /// The leader answers; if there is none, the records may.
+    Leader(Option<Beside>),
+}
+
+/// Who answers a request at a daemon that stands by: what is recorded is read there, what the engine knows and decides is
+/// asked of the leader.
+pub(super) fn of_standby(request: Request) -> OfStandby {
+    match request {
+        Request::AtOnce(_) | Request::InTurn(InTurn::Shutdown(_)) => OfStandby::Here(request),
+        Request::InTurn(_) => OfStandby::Leader(None),
+        Request::Beside(request) => match request {
+            Beside::GetAgentStatus(_) | Beside::ListAgents(_) | Beside::NextSlots(_) => {
+                OfStandby::Leader(Some(request))
+            }
+            Beside::ListTools(_)
+            | Beside::TestNotification(_)
+            | Beside::CallTool(_)
+            | Beside::AskArchive(_)
+            | Beside::ListMcp(_)
+            | Beside::TrustMcp(_)
+            | Beside::ClearMemory(_) => OfStandby::Leader(None),
+            Beside::ListRuns(_)
+            | Beside::GetRun(_)
+            | Beside::GetRunOutput(_)
+            | Beside::ExplainSlot(_)
+            | Beside::ListSlots(_)
+            | Beside::GetDaemonStatus(_)
+            | Beside::ListNodes(_)
+            | Beside::GetUsage(_)
+            | Beside::ListApprovals(_)
+            | Beside::ListIncidents(_)
+            | Beside::GetMemory(_) => OfStandby::Here(Request::Beside(request)),
+        },
+    }
+}
+
 /// Requests that change what the engine decides.
-async fn in_turn(request: InTurn, services: Arc<Services>) -> Step {
+async fn in_turn(request: InTurn, services: Arc<Services>, caller: &Caller) -> Step {
+    let id = || caller.request_id.clone();
     match request {
         InTurn::StartAgent(p) => {
-            change_target(&services, p.agent_id, p.all, p.request_id, Wish::Start, p.reason).await
+            change_target(&services, p.agent_id, p.all, p.request_id, Wish::Start, caller.reason(p.reason))
+                .await
         }
         InTurn::ResumeAgent(p) => {
-            change_target(&services, p.agent_id, p.all, p.request_id, Wish::Resume, p.reason).await
+            change_target(&services, p.agent_id, p.all, p.request_id, Wish::Resume, caller.reason(p.reason))
+                .await
         }
-        InTurn::PauseAgent(p) => pause(&services, p).await,
+        InTurn::PauseAgent(mut p) => {
+            p.reason = caller.reason(p.reason);
+            pause(&services, p).await
+        }
         InTurn::StopAgent(p) => {
             let mode = match (p.drain, p.now) {
                 (true, true) => return Step::Done(Err(invalid("`drain` and `now` exclude each other"))),
@@ -64,12 +128,13 @@ async fn in_turn(request: InTurn, services: Arc<Services>) -> Step {
                 (false, false) => StopMode::Terminate,
             };
             let wish = Wish::Stop { mode };
-            change_target(&services, p.agent_id, p.all, p.request_id, wish, p.reason).await
+            change_target(&services, p.agent_id, p.all, p.request_id, wish, caller.reason(p.reason)).await
         }
         InTurn::RunAgent(p) => run_agent(&services, p).await,
         InTurn::DecideApproval(p) => {
-            let decide = Command::Decide { id: p.id, approve: p.approve, reason: p.reason, by: None };
-            change(&services, decide, None).await
+            let decide =
+                Command::Decide { id: p.id, approve: p.approve, reason: p.reason, by: caller.answered_by() };
+            change(&services, decide, id()).await
         }
         InTurn::SkipAgent(p) => {
             change_agent(&services, &p.agent_id, p.request_id, |agent| Command::Skip { agent }).await
@@ -81,7 +146,7 @@ async fn in_turn(request: InTurn, services: Arc<Services>) -> Step {
                 Ok(agent) => agent,
                 Err(error) => return Step::Done(Err(error)),
             };
-            change(&services, Command::Ack { agent, key: p.key }, None).await
+            change(&services, Command::Ack { agent, key: p.key }, id()).await
         }
         InTurn::ReloadConfig(_) => reload(services).await,
         InTurn::Shutdown(p) => {
@@ -105,6 +170,7 @@ pub(super) async fn beside(request: Beside, services: Arc<Services>) -> Encoded 
         Beside::ExplainSlot(p) => explain_slot(&services, p).await,
         Beside::GetUsage(p) => usage(&services, p).await,
         Beside::GetDaemonStatus(_) => daemon_status(&services).await,
+        Beside::ListNodes(_) => value(list_nodes(&services).await?),
         Beside::ListTools(_) => {
             let tools = services.tools.lock().expect("no holder panics").clone();
             value(tools.list().into_iter().map(views::tool).collect::<Vec<_>>())
@@ -178,7 +244,7 @@ async fn subscription(services: &Services, params: StreamParams) -> Result<Subsc
         heard_of(services, agent).await?;
     }
     let filter = EventFilter { agents: params.agents, types: params.types, run, until: params.until };
-    let mut newest = *services.store.newest().borrow();
+    let mut newest = services.store.newest_now().await.map_err(store_error)?;
     let read = services.store.clone();
     let mut instead_after = None;
     let cursor = match (params.from, params.since, params.last) {
@@ -222,7 +288,7 @@ async fn heard_of(services: &Services, name: &str) -> Result<(), RpcError> {
     }
     let Err(error) = known_agent(services, name).await else { return Ok(()) };
     let filter = EventFilter { agents: vec![name.to_owned()], ..EventFilter::default() };
-    let newest = *services.store.newest().borrow();
+    let newest = services.store.newest_now().await.map_err(store_error)?;
     let last = services.store.read(move |reader| reader.cursor_before_last(1, &filter)).await;
     if last.map_err(store_error)? < newest { Ok(()) } else { Err(error) }
 }

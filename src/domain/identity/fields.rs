@@ -11,6 +11,7 @@ use crate::domain::fleet::*;
 use crate::domain::host::HostPattern;
 use crate::domain::ids::AgentId;
 use crate::domain::net_target::NetTarget;
+use crate::domain::node::NodeSpec;
 use crate::domain::params::{ParamDefault, ParamSpec, ParamsSpec};
 use crate::domain::ping::PingSpec;
 use crate::domain::private_host::PrivateHost;
@@ -393,8 +394,15 @@ impl Canonical for StreamFrom {
 }
 table! { DaemonSpec {
     timezone: "timezone", max_parallel_runs: "max_parallel_runs", shutdown_grace: "shutdown_grace",
-    reload: "reload", retention: "retention", ping: "ping", webhooks: "webhooks",
+    reload: "reload", retention: "retention", ping: "ping", webhooks: "webhooks", node: "node",
 } }
+/// What a machine is called, and what it has, is no part of what its fleet does: nodes with the same agents have one identity.
+impl Canonical for NodeSpec {
+    fn is_nothing(&self) -> bool {
+        true
+    }
+    fn write(&self, _: &mut Form) {}
+}
 table! { Retention {
     runs: "runs", events: "events", transcripts: "transcripts", output: "output", max_db_size: "max_db_size",
 } }

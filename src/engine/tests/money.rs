@@ -542,7 +542,7 @@ fn an_answer_is_to_the_call_that_was_asked_about() {
         id: "x".into(),
         approve: true,
         reason: None,
-        by: Some(AnsweredBy { who: "ada".into(), call: call_hash(tool, args) }),
+        by: Some(AnsweredBy { who: "ada".into(), call: Some(call_hash(tool, args)) }),
     };
     assert!(bench.command(answer(&wanted.tool, "{\"other\": 1}")).is_err());
     assert_eq!(bench.approvals.len(), 1, "it still waits");

@@ -1,4 +1,5 @@
 //! What is said of the daemon, of what was used, and of subscriptions.
+use super::FleetLeadView;
 use crate::domain::described;
 use crate::domain::{AgentId, Desired, ExportState, LoggedEvent, StreamFormat, TellOn, Usage};
 use jiff::Timestamp;
@@ -91,7 +92,7 @@ described! {
         pub version: String,
         /// Since when it is up.
         pub started_at: Timestamp,
-        /// `ok`, `degraded` (can't write) or `stopping`.
+        /// `ok`, `degraded` (can't write), `stopping`, or `standby`: another daemon leads.
         pub state: String,
         /// Why, if it is not ok.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,6 +138,9 @@ described! {
         /// Where the database is: its file, or its server without user and password.
         #[serde(default)]
         pub store: String,
+        /// Who leads the daemons that share the records, if those are on a server.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub fleet: Option<FleetLeadView>,
         /// How many clients are connected.
         pub clients: u64,
         /// When the next slot is due.

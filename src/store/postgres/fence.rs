@@ -124,9 +124,12 @@ pub(super) fn renew_by_another(db: &Sql) -> SqlResult<()> {
     change.commit()
 }
 
-/// Renews the lead for as long as a lease of this kind lasts, within the transaction at hand.
+/// Renews the lead for as long as a lease of this kind lasts, within the transaction at hand, which is the first of a daemon that
+/// leads.
 pub(super) fn extend(db: &Sql, lease: Lease) -> SqlResult<()> {
-    db.run("UPDATE fleet SET expires = now() + ?1 * interval '1 second'", params![lease.seconds()])
+    let since = if lease == Lease::Daemon { ", led_since = now()" } else { "" };
+    let sql = format!("UPDATE fleet SET expires = now() + ?1 * interval '1 second'{since}");
+    db.run(&sql, params![lease.seconds()])
 }
 
 /// Renews the lead; nothing else is written.

@@ -1,8 +1,11 @@
 //! PostgreSQL: a schema of a database on a server, for fleets that outgrow one machine's disk.
 mod durability;
 mod fence;
+mod mailbox;
 mod migrations;
 mod node;
+mod node_link;
+mod nodes;
 mod open;
 mod server;
 mod session;
@@ -12,6 +15,9 @@ mod waiting;
 mod writer;
 
 pub(super) use fence::leader;
+pub use mailbox::{CallAnswer, ForwardedCall, MOST_ANSWERS, Posted, TakenCall, Withdrawn};
+pub use node_link::{Joined, NodeAbout, NodeLink, RENEW_NODE_EVERY, UnknownIf};
+pub(super) use nodes::nobody_may_lead;
 pub(super) use open::{Side, open, open_alone, to_read};
 pub(super) use server::StoreServer;
 pub(super) use writer::Leader;

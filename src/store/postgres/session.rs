@@ -15,6 +15,7 @@ use std::ops::ControlFlow;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio_postgres::{Error, Statement};
 
 /// Answers that are waited for at the most before more is sent.
@@ -80,6 +81,13 @@ impl Session {
     pub(super) fn batch(&self, sql: &str) -> SqlResult<()> {
         self.settle()?;
         self.answer(self.link.client.batch_execute(sql))
+    }
+
+    /// Rings the bell with each notification on one of these channels, as long as the connection lasts.
+    pub(super) fn listen(&self, channels: &[String], bell: watch::Sender<u64>) -> SqlResult<()> {
+        self.link.heard().ring_with(bell);
+        let all: Vec<String> = channels.iter().map(|channel| format!("LISTEN {channel}")).collect();
+        self.batch(&all.join("; "))
     }
 
     /// Sends a statement without values; its answer is looked at later.

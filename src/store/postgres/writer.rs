@@ -66,6 +66,11 @@ impl Leader {
         })
     }
 
+    /// Under which this daemon leads, for life.
+    pub(in crate::store) fn epoch(&self) -> i64 {
+        self.lead.epoch
+    }
+
     fn says(&self, error: SqlError, doing: &str) -> StoreError {
         match error.kind {
             SqlErrorKind::Fenced => self.lost_lead(),

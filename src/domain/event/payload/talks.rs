@@ -138,8 +138,9 @@ described! {
         pub approved: bool,
         /// What the person said.
         pub reason: Option<String>,
-        /// Who decided at a notification target (`approval.via`), in the words of its service. null: it was decided by
-        /// `decide_approval`, or nobody did in time.
+        /// Who decided at a notification target (`approval.via`), in the words of its service, or by `decide_approval` at a
+        /// node that stands by: `ada at gpu-7`. null: it was decided by `decide_approval` where the leader runs, or nobody did
+        /// in time.
         pub by: Option<String>,
     }
 }

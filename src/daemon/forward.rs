@@ -1,0 +1,301 @@
+//! Calls that only the node that leads can answer, from the node where a client asks: they go through the database, and so
+//! does the answer. A call that no leader has taken in time is withdrawn, and then it provably never happens.
+use super::encoded::Encoded;
+use crate::domain::human_duration;
+use crate::protocol::{Code, RpcError};
+use crate::store::{
+    CallAnswer, FleetLead, ForwardedCall, MOST_ANSWERS, NodeLink, Posted, StoreError, UnknownIf, Withdrawn,
+};
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, oneshot};
+use uuid::Uuid;
+
+/// Longest parameters that are forwarded, in bytes.
+const LONGEST_PARAMS: usize = 256 << 10;
+/// So often answers are looked for where nothing rings.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A fleet without a leader for so long is said to have none.
+const WITHOUT_LEADER: SignedDuration = SignedDuration::from_secs(8);
+/// A leader takes a call within this, or it is withdrawn.
+const TAKEN_WITHIN: Duration = Duration::from_secs(30);
+/// An answer to what a leader has taken comes within this, or nobody waits for it any more. Clients wait for 60 s.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(50);
+/// The same, of calls that wait for something outside.
+const OUTSIDE_WITHIN: Duration = Duration::from_secs(3600);
+/// Those.
+const WAIT_OUTSIDE: &[&str] = &["call_tool", "ask_archive", "list_mcp", "test_notification"];
+/// Methods with a `request_id` of their own.
+const WITH_REQUEST_ID: &[&str] = &[
+    "start_agent",
+    "pause_agent",
+    "resume_agent",
+    "stop_agent",
+    "skip_agent",
+    "run_agent",
+    "backfill_agent",
+    "cancel_run",
+];
+/// What a leader may have begun and not finished must not be begun again by the next one.
+const ONCE_AT_MOST: &[&str] = &["call_tool", "ask_archive", "test_notification"];
+
+/// May it be done again for the same `request_id`, or because doing it twice is the same as once?
+pub(super) fn is_repeatable(method: &str) -> bool {
+    !ONCE_AT_MOST.contains(&method)
+}
+
+/// An answer as it is kept in the database.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kept {
+    Result(Box<RawValue>),
+    Error(RpcError),
+}
+
+/// An answer, to be kept.
+pub(super) fn kept(answer: Encoded) -> String {
+    let kept = match answer {
+        Ok(result) => Kept::Result(result),
+        Err(error) => Kept::Error(error),
+    };
+    serde_json::to_string(&kept).expect("answers serialize")
+}
+
+fn restored(text: &str) -> Encoded {
+    match serde_json::from_str(text) {
+        Ok(Kept::Result(result)) => Ok(result),
+        Ok(Kept::Error(error)) => Err(error),
+        Err(error) => {
+            Err(RpcError::new(Code::Internal, format!("the answer of the leader can't be read: {error}")))
+        }
+    }
+}
+
+/// What forwards calls of this node's clients.
+pub(super) struct Forwarder {
+    link: Arc<NodeLink>,
+    waiting: Mutex<HashMap<String, oneshot::Sender<Encoded>>>,
+    more: Notify,
+}
+
+impl Forwarder {
+    pub(super) fn new(link: Arc<NodeLink>) -> Arc<Self> {
+        Arc::new(Self { link, waiting: Mutex::default(), more: Notify::new() })
+    }
+
+    /// Hands answers out as they come. It never ends.
+    pub(super) async fn run(self: Arc<Self>) {
+        let mut bell = self.link.bell();
+        loop {
+            let is_waiting = !self.waiting().is_empty();
+            tokio::select! {
+                _ = bell.changed() => {}
+                () = self.more.notified() => continue,
+                () = tokio::time::sleep(LOOK_EVERY), if is_waiting => {}
+            }
+            while !self.waiting().is_empty() {
+                match self.take_answers().await {
+                    Ok(count) if count < MOST_ANSWERS => break,
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::debug!(%error, "answers of the leader could not be fetched");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hands out the answers that are there; how many they were.
+    async fn take_answers(&self) -> Result<usize, StoreError> {
+        let answers = self.link.answers().await?;
+        let ids: Vec<i64> = answers.iter().map(|answer| answer.id).collect();
+        for CallAnswer { key, text, .. } in answers {
+            if let Some(told) = self.waiting().remove(&key) {
+                let _ = told.send(restored(&text));
+            }
+        }
+        let count = ids.len();
+        if count > 0 {
+            self.link.forget(ids).await?;
+        }
+        Ok(count)
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<Encoded>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who asks at this node, as the leader records it.
+    pub(super) fn asker(&self, user: &str) -> String {
+        format!("{user} at {}", self.link.name())
+    }
+
+    /// Forwards a call; when this returns, it has its place in the order of calls.
+    ///
+    /// # Errors
+    /// It is too long, too many wait, or the database can't be reached: it was not forwarded.
+    pub(super) async fn begin(
+        self: &Arc<Self>,
+        method: &str,
+        mut params: Value,
+        user: &str,
+    ) -> Result<Forwarding, RpcError> {
+        let key = Uuid::new_v4().to_string();
+        if params.is_null() {
+            params = Value::Object(Default::default());
+        }
+        let given = params.get("request_id").and_then(Value::as_str).map(str::to_owned);
+        let request_id = given.unwrap_or_else(|| key.clone());
+        if WITH_REQUEST_ID.contains(&method) && params.get("plan") != Some(&Value::Bool(true)) {
+            params["request_id"] = Value::String(request_id.clone());
+        }
+        let params = params.to_string();
+        if params.len() > LONGEST_PARAMS {
+            let what = format!(
+                "`{method}` has parameters of {} bytes, and a node forwards {LONGEST_PARAMS}",
+                params.len()
+            );
+            return Err(RpcError::new(Code::InvalidParams, what)
+                .hint("run it where the leader runs: `bgagent nodes`"));
+        }
+        let (tell, told) = oneshot::channel();
+        self.waiting().insert(key.clone(), tell);
+        self.more.notify_one();
+        let call = ForwardedCall {
+            key: key.clone(),
+            asker: self.asker(user),
+            method: method.to_owned(),
+            params,
+            request_id: Some(request_id.clone()),
+        };
+        let mut forwarding = Forwarding {
+            forwarder: self.clone(),
+            told,
+            began: Instant::now(),
+            within: if WAIT_OUTSIDE.contains(&method) { OUTSIDE_WITHIN } else { ANSWERED_WITHIN },
+            is_taken: false,
+            failed: None,
+            key,
+            request_id,
+        };
+        match self.link.post(call).await {
+            Ok(Posted::Yes) => Ok(forwarding),
+            Ok(Posted::Full) => Err(RpcError::new(Code::Refused, "too many calls wait for the leader")
+                .hint("ask again later; `bgagent nodes` says who leads")),
+            Err(UnknownIf { error, may_be_done }) => {
+                let what = format!("nothing was asked of the leader: {error}");
+                let refused =
+                    RpcError::new(Code::Refused, what).hint("ask again when the database can be reached");
+                if !may_be_done {
+                    return Err(refused);
+                }
+                forwarding.failed = Some(refused);
+                Ok(forwarding)
+            }
+        }
+    }
+}
+
+/// A call that was forwarded, and whose answer is waited for.
+pub(super) struct Forwarding {
+    forwarder: Arc<Forwarder>,
+    key: String,
+    request_id: String,
+    told: oneshot::Receiver<Encoded>,
+    began: Instant,
+    within: Duration,
+    is_taken: bool,
+    /// Whether it was forwarded is not known: what is said once it is certain that it was not.
+    failed: Option<RpcError>,
+}
+
+impl Drop for Forwarding {
+    fn drop(&mut self) {
+        self.forwarder.waiting().remove(&self.key);
+    }
+}
+
+impl Forwarding {
+    /// Waits for the answer.
+    pub(super) async fn answer(mut self) -> Encoded {
+        loop {
+            tokio::select! {
+                told = &mut self.told => return told.unwrap_or_else(|_| Err(self.not_known())),
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            if self.began.elapsed() >= self.within {
+                return Err(self.not_known());
+            }
+            if self.is_taken {
+                continue;
+            }
+            if let Some(why) = self.reason_to_withdraw().await {
+                let (key, id) = (self.key.clone(), self.request_id.clone());
+                let answer = kept(Err(why.clone()));
+                match self.forwarder.link.withdraw(key, id, answer).await {
+                    Ok(Withdrawn::Yes) => return self.told.try_recv().unwrap_or(Err(why)),
+                    Ok(Withdrawn::Taken) => self.is_taken = true,
+                    Err(error) => tracing::debug!(%error, "a call could not be withdrawn"),
+                }
+            }
+        }
+    }
+
+    /// Why the call is not worth waiting for; `None`: it is.
+    async fn reason_to_withdraw(&self) -> Option<RpcError> {
+        if let Some(failed) = &self.failed {
+            return Some(failed.clone());
+        }
+        let is_late = self.began.elapsed() >= TAKEN_WITHIN;
+        let lead = match self.forwarder.link.lead().await {
+            Ok(lead) => lead,
+            Err(error) if is_late => {
+                let what = format!("the database could not be asked for an answer of the leader: {error}");
+                return Some(RpcError::new(Code::NoLeader, what).hint("nothing was done; ask again later"));
+            }
+            Err(_) => return None,
+        };
+        let hint = "nothing was done, and nothing will be; questions to the records still work, and `bgagent nodes` says who is there";
+        let what = match (&lead.leader, without_leader(&lead)) {
+            (None, Some(span)) if is_late || span >= WITHOUT_LEADER => {
+                format!("no node leads, for {} already", human_duration(span))
+            }
+            (None, None) => "no node of this fleet has ever led".to_owned(),
+            (Some(leader), _) if is_late => {
+                format!("{leader} leads, and has not taken this within {} s", TAKEN_WITHIN.as_secs())
+            }
+            _ => return None,
+        };
+        Some(RpcError::new(Code::NoLeader, what).hint(hint))
+    }
+
+    /// It was taken, or may have been, and there is no answer.
+    fn not_known(&self) -> RpcError {
+        let what = "the leader has taken this and has not answered; it, or the next leader, will do it";
+        let hint =
+            "see how things stand when a node leads again, or send it again with the same `request_id`";
+        RpcError::new(Code::Refused, what).hint(hint).pending()
+    }
+}
+
+/// For how long nobody has led.
+fn without_leader(lead: &FleetLead) -> Option<SignedDuration> {
+    lead.since.map(|since| lead.now.duration_since(since))
+}
+
+/// The name of a user of this machine.
+pub(super) fn user_name(uid: u32) -> String {
+    let all = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let named = all.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    named.unwrap_or_else(|| format!("user {uid}"))
+}

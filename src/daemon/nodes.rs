@@ -1,0 +1,42 @@
+//! A daemon that leads is one of the nodes, and says so as long as it lives.
+use crate::store::{Joined, NodeLink, RENEW_NODE_EVERY};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Says every few seconds that the node is there, until the daemon goes down.
+pub(super) async fn keep(link: Arc<NodeLink>, down: CancellationToken) {
+    let mut is_joined = true;
+    let mut trouble = String::new();
+    loop {
+        let said = match is_joined {
+            true => link.renew().await.map(|lead| is_joined = lead.is_some()),
+            false => link.join().await.map(|joined| match joined {
+                Joined::Yes => is_joined = true,
+                Joined::NoTables => {}
+                Joined::Taken { name, by } => {
+                    let what = format!("another daemon has the name {name} of this node: {by}");
+                    if trouble != what {
+                        tracing::error!("{what}; give each its own, with `node` of [daemon]");
+                    }
+                    trouble = what;
+                }
+            }),
+        };
+        if let Err(error) = said {
+            tracing::debug!(%error, "the node could not be renewed");
+        }
+        tokio::select! {
+            () = down.cancelled() => break,
+            () = tokio::time::sleep(RENEW_NODE_EVERY), if is_joined || !trouble.is_empty() => {}
+            () = tokio::time::sleep(std::time::Duration::from_secs(1)), if !is_joined && trouble.is_empty() => {}
+        }
+    }
+    leave(&link).await;
+}
+
+/// The node is none any more.
+pub(super) async fn leave(link: &Arc<NodeLink>) {
+    if let Err(error) = link.leave().await {
+        tracing::debug!(%error, "the node could not be taken off the list");
+    }
+}

@@ -1,0 +1,71 @@
+//! What is said of the daemons that share their records.
+use crate::domain::{described, words};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+words! {
+    /// What a node is to the others.
+    NodeRole {
+        /// It decides, and all that runs runs there.
+        Leads = "leads",
+        /// It takes over when nobody leads, if it may, and forwards to the leader what that one alone can answer.
+        StandsBy = "stands_by",
+        /// It was not heard of for 25 seconds.
+        Away = "away",
+    }
+}
+
+described! {
+    /// A daemon among those that share their records.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct NodeView {
+        /// Its name: `node` of `[daemon]`, or that of its machine.
+        pub name: String,
+        /// What it is to the others.
+        pub role: NodeRole,
+        /// It is the one that answers this.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub is_this: bool,
+        /// Its machine and its state folder.
+        pub place: String,
+        /// Its release.
+        pub version: String,
+        /// The newest version of the protocol that it speaks.
+        pub protocol: u32,
+        /// What it has, by `labels` of `[daemon]`.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        pub labels: BTreeMap<String, String>,
+        /// It may take the lead.
+        pub may_lead: bool,
+        /// Hash of its configuration, 16 hexadecimal digits. Its name and its labels don't count.
+        pub config_hash: String,
+        /// Its configuration is another one than that of the node that leads.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub other_config: bool,
+        /// When it was started, by its own clock.
+        pub started_at: Timestamp,
+        /// When it was last heard of, by the clock of the database. Of one that is away: since when it is.
+        pub last_seen: Timestamp,
+        /// How far its clock is ahead of that of the database, in milliseconds.
+        pub clock_offset_ms: i64,
+        /// How long the database took to answer it then, in milliseconds.
+        pub lag_ms: u64,
+    }
+
+    /// Who leads the daemons that share their records.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct FleetLeadView {
+        /// The node that leads; null: nobody does.
+        pub leader: Option<String>,
+        /// Its machine and its state folder.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub place: Option<String>,
+        /// Grows with each daemon that takes the lead.
+        pub epoch: u64,
+        /// Since when it leads, or since when nobody does, by the clock of the database; null: nobody ever did.
+        pub since: Option<Timestamp>,
+        /// All nodes, by name.
+        pub nodes: Vec<NodeView>,
+    }
+}

@@ -1,0 +1,113 @@
+//! `nodes`: one line for each daemon, and what is odd about them.
+use super::screen::{Screen, Tone};
+use super::table::{Cell, Table};
+use super::words::plain;
+use crate::domain::{counted, human_duration};
+use crate::protocol::{FleetLeadView, NodeRole, NodeView};
+use jiff::SignedDuration;
+use std::fmt::Write as _;
+
+/// Clocks that are further apart than this are worth a word.
+const FAR_APART_MS: u64 = 2_000;
+
+/// All nodes, and what a person should look at.
+pub(crate) fn node_list(nodes: &[NodeView], screen: &Screen) -> String {
+    let mut table = Table::new()
+        .column("NODE")
+        .column("ROLE")
+        .column("VERSION")
+        .column("SEEN")
+        .column("CLOCK")
+        .column("LAG")
+        .shrinking("LABELS", 8)
+        .shrinking_first("WHERE", 8);
+    for node in nodes {
+        let name = if node.is_this { format!("{}*", plain(&node.name)) } else { plain(&node.name) };
+        let (tone, role) = role(node, screen);
+        let clock = match node.clock_offset_ms {
+            0 => "0".to_owned(),
+            ms if ms.unsigned_abs() < 1000 => format!("{ms:+} ms"),
+            ms => {
+                let sign = if ms < 0 { '-' } else { '+' };
+                let span = SignedDuration::from_millis(ms.saturating_abs());
+                format!("{sign}{}", human_duration(span))
+            }
+        };
+        let far = if is_far(node) { Tone::Warn } else { Tone::Plain };
+        let labels: Vec<String> = node.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        table.row(vec![
+            name.into(),
+            Cell::toned(tone, role),
+            node.version.as_str().into(),
+            screen.relative(node.last_seen).into(),
+            Cell::toned(far, clock),
+            format!("{} ms", node.lag_ms).into(),
+            labels.join(" ").into(),
+            node.place.as_str().into(),
+        ]);
+    }
+    let mut text = table.render(screen);
+    for what in odd(nodes) {
+        let _ = writeln!(text, "{}", screen.paint(Tone::Warn, &what));
+    }
+    text
+}
+
+/// Who leads, in one line.
+pub(super) fn lead_line(fleet: &FleetLeadView, screen: &Screen) -> (Tone, String) {
+    let since = fleet.since.map(|since| format!(" since {}", screen.full(since))).unwrap_or_default();
+    match &fleet.leader {
+        Some(leader) => (Tone::Plain, format!("{} leads{since} (epoch {})", plain(leader), fleet.epoch)),
+        None => (Tone::Bad, format!("no node leads{since}")),
+    }
+}
+
+/// The nodes, in one line.
+pub(super) fn nodes_line(fleet: &FleetLeadView, screen: &Screen) -> String {
+    let one = |node: &NodeView| {
+        let (tone, role) = role(node, screen);
+        let seen = match node.role {
+            NodeRole::Away => String::new(),
+            NodeRole::Leads | NodeRole::StandsBy => format!(", {} ms", node.lag_ms),
+        };
+        screen.paint(tone, &format!("{} {role}{seen}", plain(&node.name)))
+    };
+    fleet.nodes.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+fn role(node: &NodeView, screen: &Screen) -> (Tone, String) {
+    match (node.role, node.may_lead) {
+        (NodeRole::Leads, _) => (Tone::Good, "leads".into()),
+        (NodeRole::StandsBy, true) => (Tone::Plain, "stands by".into()),
+        (NodeRole::StandsBy, false) => (Tone::Plain, "never leads".into()),
+        (NodeRole::Away, _) => (Tone::Bad, format!("away since {}", screen.short_local(node.last_seen))),
+    }
+}
+
+fn is_far(node: &NodeView) -> bool {
+    node.clock_offset_ms.unsigned_abs() > FAR_APART_MS
+}
+
+fn odd(nodes: &[NodeView]) -> Vec<String> {
+    let there = || nodes.iter().filter(|node| node.role != NodeRole::Away);
+    let mut found = Vec::new();
+    if there().next().is_some() && !there().any(|node| node.may_lead) {
+        found.push("no node that is there may lead: set `leads` of [daemon] on one of them".to_owned());
+    } else if !nodes.iter().any(|node| node.role == NodeRole::Leads) && there().next().is_some() {
+        found.push("no node leads".to_owned());
+    }
+    let others: Vec<String> =
+        there().filter(|node| node.other_config).map(|node| plain(&node.name)).collect();
+    if !others.is_empty() {
+        found.push(format!(
+            "{} with another configuration than the node that leads: {}",
+            counted(others.len(), "node"),
+            others.join(", ")
+        ));
+    }
+    let far: Vec<String> = there().filter(|node| is_far(node)).map(|node| plain(&node.name)).collect();
+    if !far.is_empty() {
+        found.push(format!("clocks that are over 2 s from that of the database: {}", far.join(", ")));
+    }
+    found
+}

@@ -1,0 +1,236 @@
+//! What clients of one node ask of the node that leads: rows of `forwarded`. The one that leads takes them under its epoch,
+//! so that none is worked on by two, and one that is not taken yet can be withdrawn: then it provably never happens.
+use super::node_link::{NodeLink, UnknownIf};
+use super::session::Session;
+use crate::store::error::StoreError;
+use crate::store::sql::{Scope, Sql, SqlResult, params};
+use std::sync::Arc;
+
+/// Questions that wait for one node's clients, at the most.
+const MOST_OF_A_NODE: i64 = 200;
+/// Questions that wait at all.
+const MOST: i64 = 2000;
+/// Answers that are fetched at a time.
+pub const MOST_ANSWERS: usize = 64;
+
+/// A call that is forwarded to the node that leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardedCall {
+    /// Drawn by the node that forwards it; no two have one.
+    pub key: String,
+    /// Who asks: a user at a node.
+    pub asker: String,
+    /// The method.
+    pub method: String,
+    /// Its parameters, as JSON.
+    pub params: String,
+    /// By which the leader knows a change that it has made already.
+    pub request_id: Option<String>,
+}
+
+/// One that the node that leads has taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenCall {
+    /// Its number.
+    pub id: i64,
+    /// The life of the node that forwarded it.
+    pub session: String,
+    /// What is asked.
+    pub call: ForwardedCall,
+    /// An earlier leader had taken it and has not answered.
+    pub was_taken: bool,
+}
+
+/// The answer to a call that was forwarded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallAnswer {
+    /// The number of the call.
+    pub id: i64,
+    /// Its key.
+    pub key: String,
+    /// The answer, as the leader wrote it.
+    pub text: String,
+}
+
+/// What became of forwarding a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Posted {
+    /// It waits for the leader.
+    Yes,
+    /// Too many wait.
+    Full,
+}
+
+/// What became of withdrawing a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withdrawn {
+    /// Nobody had taken it, and nobody will.
+    Yes,
+    /// A leader has taken it.
+    Taken,
+}
+
+impl NodeLink {
+    /// Forwards a call; done twice, it is there once. The leader can take it for half a minute.
+    pub async fn post(self: &Arc<Self>, call: ForwardedCall) -> Result<Posted, UnknownIf> {
+        self.attempt("forwarding a call", move |link, session| link.post_now(session, &call)).await
+    }
+
+    fn post_now(&self, session: &Session, call: &ForwardedCall) -> SqlResult<Posted> {
+        let db: &Sql = session;
+        let change = db.begin(Scope::Write)?;
+        let posted = change.change(
+            "INSERT INTO forwarded(key, node, session, asker, method, params, request_id, expires)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, now() + interval '30 seconds'
+             WHERE (SELECT count(*) FROM forwarded WHERE answer IS NULL) < ?8
+               AND (SELECT count(*) FROM forwarded WHERE answer IS NULL AND session = ?3) < ?9
+             ON CONFLICT(key) DO NOTHING",
+            params![
+                call.key,
+                self.name().as_str(),
+                self.session,
+                call.asker,
+                call.method,
+                call.params,
+                call.request_id,
+                MOST,
+                MOST_OF_A_NODE
+            ],
+        )?;
+        if posted == 0 && !change.exists("SELECT 1 FROM forwarded WHERE key = ?1", params![call.key])? {
+            return Ok(Posted::Full);
+        }
+        ring(&*change, &self.channel_of_asks())?;
+        change.commit()?;
+        Ok(Posted::Yes)
+    }
+
+    /// Answers that have come for this life of the node, the oldest [`MOST_ANSWERS`] of them. They stay until
+    /// [`NodeLink::forget`] removes them.
+    pub async fn answers(self: &Arc<Self>) -> Result<Vec<CallAnswer>, StoreError> {
+        self.with("fetching answers", |link, session| {
+            let db: &Sql = session;
+            db.rows(
+                "SELECT id, key, answer FROM forwarded WHERE session = ?1 AND answer IS NOT NULL ORDER BY id LIMIT ?2",
+                params![link.session, MOST_ANSWERS as i64],
+                |row| Ok(CallAnswer { id: row.get(0)?, key: row.get(1)?, text: row.get(2)? }),
+            )
+        })
+        .await
+    }
+
+    /// Removes calls whose answers have arrived.
+    pub async fn forget(self: &Arc<Self>, ids: Vec<i64>) -> Result<(), StoreError> {
+        self.with("removing answers", move |_, session| {
+            let db: &Sql = session;
+            let change = db.begin(Scope::Write)?;
+            for id in &ids {
+                change.run("DELETE FROM forwarded WHERE id = ?1", params![*id])?;
+            }
+            change.commit()
+        })
+        .await
+    }
+
+    /// Takes a call back, if no leader has taken it, with all that ask for the same change: those get `answer`. A row of its
+    /// key stays, with an answer for nobody: it waits for a transaction that may still be writing the call, so that what was
+    /// withdrawn can't turn up later.
+    pub async fn withdraw(
+        self: &Arc<Self>,
+        key: String,
+        request_id: String,
+        answer: String,
+    ) -> Result<Withdrawn, StoreError> {
+        self.with("withdrawing a call", move |link, session| {
+            let db: &Sql = session;
+            let change = db.begin(Scope::Write)?;
+            let withdrawn = change.change(
+                "INSERT INTO forwarded(key, node, session, asker, method, params, expires, answer, answered_at)
+                 VALUES (?1, ?2, '', '', '', '', now(), '', now())
+                 ON CONFLICT(key) DO UPDATE SET session = '', answer = '', answered_at = now()
+                 WHERE forwarded.taken IS NULL",
+                params![key, link.name().as_str()],
+            )?;
+            change.run(
+                "UPDATE forwarded SET answer = ?2, answered_at = now()
+                 WHERE request_id = ?1 AND taken IS NULL AND answer IS NULL",
+                params![request_id, answer],
+            )?;
+            let is_taken = change.exists(
+                "SELECT 1 FROM forwarded WHERE request_id = ?1 AND taken IS NOT NULL AND answer IS NULL",
+                params![request_id],
+            )?;
+            change.commit()?;
+            Ok(if withdrawn > 0 && !is_taken { Withdrawn::Yes } else { Withdrawn::Taken })
+        })
+        .await
+    }
+
+    /// Takes calls, as the one that leads under this epoch, in the order in which they were forwarded. Those that an earlier
+    /// leader has not answered are among them.
+    pub async fn take(self: &Arc<Self>, epoch: i64, most: i64) -> Result<Vec<TakenCall>, StoreError> {
+        self.with("taking calls", move |_, session| {
+            let db: &Sql = session;
+            let mut taken = db.rows(
+                "WITH mine AS (SELECT id, taken AS before FROM forwarded
+                   WHERE answer IS NULL AND (taken < ?1 OR (taken IS NULL AND expires > now()))
+                     AND EXISTS (SELECT 1 FROM fleet WHERE epoch = ?1)
+                   ORDER BY id LIMIT ?2 FOR UPDATE SKIP LOCKED)
+                 UPDATE forwarded f SET taken = ?1 FROM mine WHERE f.id = mine.id
+                 RETURNING f.id, f.session, f.key, f.asker, f.method, f.params, f.request_id, mine.before IS NOT NULL",
+                params![epoch, most],
+                |row| {
+                    let call = ForwardedCall {
+                        key: row.get(2)?,
+                        asker: row.get(3)?,
+                        method: row.get(4)?,
+                        params: row.get(5)?,
+                        request_id: row.get(6)?,
+                    };
+                    Ok(TakenCall { id: row.get(0)?, session: row.get(1)?, call, was_taken: row.get(7)? })
+                },
+            )?;
+            taken.sort_by_key(|taken| taken.id);
+            Ok(taken)
+        })
+        .await
+    }
+
+    /// Answers a call that was taken under this epoch, unless a later leader has taken it.
+    pub async fn answer(
+        self: &Arc<Self>,
+        epoch: i64,
+        taken: &TakenCall,
+        answer: String,
+    ) -> Result<(), StoreError> {
+        let (id, channel) = (taken.id, self.channel_of(&taken.session));
+        self.with("answering a call", move |_, session| {
+            let db: &Sql = session;
+            let change = db.begin(Scope::Write)?;
+            change.run(
+                "UPDATE forwarded SET answer = ?3, answered_at = now() WHERE id = ?1 AND taken = ?2 AND answer IS NULL",
+                params![id, epoch, answer],
+            )?;
+            ring(&*change, &channel)?;
+            change.commit()
+        })
+        .await
+    }
+
+    /// Removes what nobody waits for any more.
+    pub async fn clean(self: &Arc<Self>) -> Result<(), StoreError> {
+        self.with("removing old calls", |_, session| {
+            let db: &Sql = session;
+            db.run(
+                "DELETE FROM forwarded WHERE answered_at < now() - interval '5 minutes'
+                   OR (taken IS NULL AND expires < now() - interval '5 minutes') OR expires < now() - interval '25 hours'",
+                &[],
+            )
+        })
+        .await
+    }
+}
+
+fn ring(db: &Sql, channel: &str) -> SqlResult<()> {
+    db.rows("SELECT 1 FROM (SELECT pg_notify(?1, '')) AS rung", params![channel], |_| Ok(())).map(|_| ())
+}

@@ -1,0 +1,314 @@
+//! The connection of a node to the tables that nodes share: it says that the node is there, and carries what clients of one
+//! node ask of the one that leads. It writes no records, so it needs no lead.
+use super::node::{identity, shown};
+use super::nodes;
+use super::server::{Purpose, StoreServer};
+use super::session::Session;
+use crate::clock;
+use crate::domain::{NodeName, NodeSpec, to_micros};
+use crate::store::error::StoreError;
+use crate::store::nodes::FleetLead;
+use crate::store::place::Where;
+use crate::store::sql::{Sql, SqlConnection, SqlErrorKind, SqlResult, params};
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// How often a node says that it is there.
+pub const RENEW_NODE_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Digits of the number of a state folder that tell a node from others of one machine.
+const SUFFIX: usize = 6;
+
+/// What a node says of itself.
+#[derive(Debug, Clone)]
+pub struct NodeAbout {
+    /// Its name, labels and whether it may lead.
+    pub spec: NodeSpec,
+    /// Its release.
+    pub version: &'static str,
+    /// The newest version of the protocol that it speaks.
+    pub protocol: u32,
+    /// Hash of its configuration.
+    pub config: String,
+}
+
+/// What became of joining.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Joined {
+    /// It is one of the nodes.
+    Yes,
+    /// There are no tables of this release yet.
+    NoTables,
+    /// A node of this name is there, and another daemon than this.
+    Taken {
+        /// The name.
+        name: String,
+        /// Its machine and its state folder.
+        by: String,
+    },
+}
+
+/// What went wrong, where it matters whether it was done all the same.
+#[derive(Debug)]
+pub struct UnknownIf {
+    /// What went wrong.
+    pub error: StoreError,
+    /// The connection was lost after it was sent.
+    pub may_be_done: bool,
+}
+
+/// The connection. It is made when it is needed, and anew when it was lost.
+pub struct NodeLink {
+    pub(super) server: Arc<StoreServer>,
+    about: NodeAbout,
+    me: String,
+    name: Mutex<NodeName>,
+    /// One life of the node.
+    pub(super) session: String,
+    started_at: Timestamp,
+    open: Arc<tokio::sync::Mutex<Option<Session>>>,
+    bell: watch::Sender<u64>,
+    hears_asks: AtomicBool,
+    /// The connection does not listen to all that it has to.
+    is_stale: AtomicBool,
+    clock_offset_ms: AtomicI64,
+    lag_ms: AtomicI64,
+}
+
+impl NodeLink {
+    /// To the records of a daemon; `None`: they are in a file.
+    ///
+    /// # Errors
+    /// What tells the daemon from others can't be read or written.
+    pub fn to(place: &Where, about: NodeAbout) -> Result<Option<Arc<Self>>, StoreError> {
+        let Some(spec) = &place.server else { return Ok(None) };
+        let server = Arc::new(StoreServer::of(spec, place.state_dir()));
+        let me = identity(&server.state_dir)?;
+        let host = rustix::system::uname();
+        let name = about.spec.name.clone();
+        let name = name.unwrap_or_else(|| NodeName::of_host(&host.nodename().to_string_lossy()));
+        Ok(Some(Arc::new(Self {
+            server,
+            about,
+            me,
+            name: Mutex::new(name),
+            session: Uuid::new_v4().simple().to_string(),
+            started_at: clock::wall(),
+            open: Arc::default(),
+            bell: watch::channel(0).0,
+            hears_asks: AtomicBool::new(false),
+            is_stale: AtomicBool::new(false),
+            clock_offset_ms: AtomicI64::new(0),
+            lag_ms: AtomicI64::new(0),
+        })))
+    }
+
+    /// What the node is called.
+    pub fn name(&self) -> NodeName {
+        self.name.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// May it take the lead?
+    pub fn may_lead(&self) -> bool {
+        self.about.spec.leads
+    }
+
+    /// Changes when there may be something to look at: an answer, or, for the one that leads, a question.
+    pub fn bell(&self) -> watch::Receiver<u64> {
+        self.bell.subscribe()
+    }
+
+    /// Says that the node is there. A name that nobody chose, and that another daemon of the machine has, gets a suffix.
+    pub async fn join(self: &Arc<Self>) -> Result<Joined, StoreError> {
+        let joined = self.with("joining the nodes", Self::join_now).await?;
+        if !matches!(joined, Joined::Taken { .. }) || self.about.spec.name.is_some() {
+            return Ok(joined);
+        }
+        let number = self.me.rsplit(' ').next().unwrap_or_default();
+        let apart = self.name().apart(&number[..number.len().min(SUFFIX)]);
+        *self.name.lock().unwrap_or_else(PoisonError::into_inner) = apart;
+        self.with("joining the nodes", Self::join_now).await
+    }
+
+    fn join_now(&self, session: &Session) -> SqlResult<Joined> {
+        let db: &Sql = session;
+        if !db.exists("SELECT 1 WHERE to_regclass('nodes') IS NOT NULL", &[])? {
+            return Ok(Joined::NoTables);
+        }
+        self.measure(db)?;
+        let name = self.name();
+        let labels = serde_json::to_string(&self.about.spec.labels).unwrap_or_default();
+        let joined = db.change(
+            "INSERT INTO nodes(name, identity, session, version, protocol, labels, leads, config, started_at, seen,
+               clock_offset_ms, lag_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, now(), ?10, ?11)
+             ON CONFLICT(name) DO UPDATE SET identity = excluded.identity, session = excluded.session,
+               version = excluded.version, protocol = excluded.protocol, labels = excluded.labels, leads = excluded.leads,
+               config = excluded.config, started_at = excluded.started_at, seen = excluded.seen,
+               clock_offset_ms = excluded.clock_offset_ms, lag_ms = excluded.lag_ms
+             WHERE nodes.identity = excluded.identity OR nodes.seen < now() - interval '25 seconds'",
+            params![
+                name.as_str(),
+                self.me,
+                self.session,
+                self.about.version,
+                self.about.protocol,
+                labels,
+                self.about.spec.leads,
+                self.about.config,
+                to_micros(self.started_at),
+                self.clock_offset_ms.load(Ordering::Relaxed),
+                self.lag_ms.load(Ordering::Relaxed)
+            ],
+        )?;
+        if joined == 0 {
+            let by = "SELECT identity FROM nodes WHERE name = ?1";
+            let by = db.row(by, params![name.as_str()], |row| row.get::<String>(0))?.unwrap_or_default();
+            return Ok(Joined::Taken { name: name.to_string(), by: shown(&by).to_owned() });
+        }
+        // what it was called before, and who has not been there for long
+        db.run("DELETE FROM nodes WHERE identity = ?1 AND name <> ?2", params![self.me, name.as_str()])?;
+        db.run("DELETE FROM nodes WHERE seen < now() - interval '7 days'", &[])?;
+        Ok(Joined::Yes)
+    }
+
+    /// Says that the node is still there, and asks who leads. `None`: it is none of the nodes any more.
+    pub async fn renew(self: &Arc<Self>) -> Result<Option<FleetLead>, StoreError> {
+        self.with("renewing the node", |link, session| {
+            let db: &Sql = session;
+            let renewed = db.change(
+                "UPDATE nodes SET seen = now(), clock_offset_ms = ?3, lag_ms = ?4 WHERE name = ?1 AND session = ?2",
+                params![
+                    link.name().as_str(),
+                    link.session,
+                    link.clock_offset_ms.load(Ordering::Relaxed),
+                    link.lag_ms.load(Ordering::Relaxed)
+                ],
+            )?;
+            let lead = link.measure(db)?;
+            Ok((renewed > 0).then_some(lead))
+        })
+        .await
+    }
+
+    /// Is this daemon the one of whom `lead` speaks?
+    pub fn is_me(&self, lead: &FleetLead) -> bool {
+        lead.leader.as_deref() == Some(shown(&self.me))
+    }
+
+    /// Who leads. Nothing is renewed.
+    pub async fn lead(self: &Arc<Self>) -> Result<FleetLead, StoreError> {
+        self.with("asking who leads", |link, session| link.measure(session)).await
+    }
+
+    /// The node is none any more.
+    pub async fn leave(self: &Arc<Self>) -> Result<(), StoreError> {
+        self.with("leaving the nodes", |link, session| {
+            let name = link.name();
+            let gone = "DELETE FROM nodes WHERE name = ?1 AND session = ?2";
+            session.change(gone, params![name.as_str(), link.session]).map(|_| ())
+        })
+        .await
+    }
+
+    /// Who leads; on the way, how far the clocks are apart, and how long an answer takes.
+    fn measure(&self, db: &Sql) -> SqlResult<FleetLead> {
+        let (asked, at) = (clock::boot(), clock::wall());
+        let lead = nodes::fleet_lead(db)?;
+        let took = clock::boot() - asked;
+        let middle = at + took / 2;
+        let whole = |span: jiff::SignedDuration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        self.clock_offset_ms.store(whole(middle.duration_since(lead.now)), Ordering::Relaxed);
+        self.lag_ms.store(whole(took), Ordering::Relaxed);
+        Ok(lead)
+    }
+
+    /// From now on this node leads: it hears what is asked.
+    pub fn hear_asks(&self) {
+        self.hears_asks.store(true, Ordering::Relaxed);
+        self.is_stale.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn channel_of_asks(&self) -> String {
+        format!("{}_asks", self.channel())
+    }
+
+    pub(super) fn channel_of(&self, session: &str) -> String {
+        format!("{}_{}", self.channel(), &session[..session.len().min(16)])
+    }
+
+    /// Channels are of the whole database, and have short names.
+    fn channel(&self) -> String {
+        let digest = Sha256::digest(self.server.schema().as_bytes());
+        digest[..6].iter().fold("bgagent_".to_owned(), |name, byte| format!("{name}{byte:02x}"))
+    }
+
+    fn connect(&self) -> Result<Session, StoreError> {
+        let session = self.server.connect(Purpose::Write)?;
+        let mut channels = vec![self.channel_of(&self.session)];
+        if self.hears_asks.load(Ordering::Relaxed) {
+            channels.push(self.channel_of_asks());
+        }
+        session.listen(&channels, self.bell.clone()).map_err(self.server.says("listening"))?;
+        // whatever was rung meanwhile was not heard
+        self.bell.send_modify(|rings| *rings += 1);
+        Ok(session)
+    }
+
+    /// Works on the connection, off the async threads. What is done here can be done again: where the connection is lost it
+    /// is done once more.
+    pub(super) async fn with<T: Send + 'static>(
+        self: &Arc<Self>,
+        doing: &'static str,
+        work: impl Fn(&Self, &Session) -> SqlResult<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.attempt(doing, work).await.map_err(|unknown| unknown.error)
+    }
+
+    /// The same; an error says whether the work may have been done all the same.
+    pub(super) async fn attempt<T: Send + 'static>(
+        self: &Arc<Self>,
+        doing: &'static str,
+        work: impl Fn(&Self, &Session) -> SqlResult<T> + Send + 'static,
+    ) -> Result<T, UnknownIf> {
+        let link = self.clone();
+        // waited for without a thread: there are few for what blocks
+        let mut open = self.open.clone().lock_owned().await;
+        let done = tokio::task::spawn_blocking(move || {
+            if link.is_stale.swap(false, Ordering::Relaxed) {
+                *open = None;
+            }
+            let mut again = open.is_some();
+            let mut may_be_done = false;
+            loop {
+                let session = match open.take().filter(SqlConnection::is_open) {
+                    Some(session) => session,
+                    None => link.connect().map_err(|error| UnknownIf { error, may_be_done })?,
+                };
+                match work(&link, &session) {
+                    Ok(done) => {
+                        *open = Some(session);
+                        return Ok(done);
+                    }
+                    Err(error) => {
+                        let is_lost = error.kind == SqlErrorKind::Lost;
+                        may_be_done |= is_lost;
+                        if is_lost && std::mem::take(&mut again) {
+                            continue;
+                        }
+                        let error = StoreError::of(error, link.server.place(), doing);
+                        return Err(UnknownIf { error, may_be_done });
+                    }
+                }
+            }
+        });
+        done.await.unwrap_or_else(|panic| {
+            let error = StoreError::Other { doing: doing.into(), what: panic.to_string() };
+            Err(UnknownIf { error, may_be_done: true })
+        })
+    }
+}
