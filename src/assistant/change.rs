@@ -11,7 +11,6 @@ const REASON: &str = "by an assistant (bgagent mcp serve)";
 pub(super) fn run_agent<R: Reach>(reach: &R, call: RunAgentCall) -> Result<ToolAnswer, CallTrouble> {
     let params = RunParams {
         agent_id: call.agent,
-        query: call.query,
         params: call.params,
         rehearse: call.rehearse.unwrap_or(false),
         ..RunParams::default()

@@ -79,6 +79,11 @@ pub(super) fn secrets_in(text: &str) -> Vec<Range<usize>> {
     secrets
 }
 
+/// Where in a text the first thing begins that looks like a secret, in bytes.
+pub fn secret_at(text: &str) -> Option<usize> {
+    secrets_in(text).into_iter().find(|span| !span.is_empty()).map(|span| span.start)
+}
+
 /// The text without what looks like a secret, each byte in its place.
 pub fn concealed(text: &str) -> String {
     without(text, &secrets_in(text))

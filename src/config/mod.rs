@@ -54,7 +54,7 @@ mod webhooks;
 mod tests;
 
 pub use amend::{Amended, NotAmended, amend, table_of};
-pub use conceal::concealed;
+pub use conceal::{concealed, secret_at};
 pub use context::{Context, Entry, Found, system_zone};
 pub use diagnostic::Diagnostic;
 pub use duration::parse_duration;

@@ -116,7 +116,7 @@ pub use ids::{AgentId, ConfigHash, InvalidAgentId, InvalidRunId, RunId, Seq};
 pub use incident::{Diagnosis, Finding, FoundBy, IncidentRecord, Level, Severity};
 pub use json_schema::{check_schema, fits_part, fits_schema};
 pub use loose_json::{MOST_NESTED, Slips, is_deeper, mended_json, read_json};
-pub use misleading::misleads;
+pub use misleading::{is_invisible, misleads};
 pub use nearest::{distance, nearest};
 pub use net_target::NetTarget;
 pub use node::{InvalidNodeName, NodeName, NodeSpec};

@@ -64,7 +64,9 @@ pub struct AgentBasis {
     pub runs_when_due: u64,
     /// Runs of its history that something else led to: an event, a file, a person.
     pub runs_besides: u64,
-    /// ForecastDays of its history.
+    /// Events, files or deliveries start it: no calendar and no limit of a run bounds how often.
+    pub by_events: bool,
+    /// Days of its history.
     pub days_before: f64,
     /// A run at the worst.
     pub per_run: PerRun,
@@ -92,15 +94,25 @@ impl AgentBasis {
     }
 }
 
-/// Due moments of each of these days, `from` on; `ends` has the end of each. `took`: how long its runs take, for those that are due a
-/// while after the last one. What follows from events, files or people is none.
-pub fn due_by_day(spec: &AgentSpec, from: Timestamp, ends: &[Timestamp], took: SignedDuration) -> Vec<u64> {
-    let mut begin = from;
+/// From where on an agent is due, and how fast.
+#[derive(Clone, Copy, Debug)]
+pub struct DueFrom {
+    /// The beginning of the period.
+    pub from: Timestamp,
+    /// When it is due next, where that is known.
+    pub next: Option<Timestamp>,
+    /// How long its runs take, for those that are due a while after the last one.
+    pub took: SignedDuration,
+}
+
+/// Due moments of each of these days; `ends` has the end of each. What follows from events, files or people is none.
+pub fn due_by_day(spec: &AgentSpec, due: DueFrom, ends: &[Timestamp]) -> Vec<u64> {
+    let mut begin = due.from;
     let mut days = Vec::with_capacity(ends.len());
     for end in ends {
         let mut count = 0;
         for (first, until) in active_spans(spec.active_times.as_deref(), begin, *end) {
-            count += due_within(&spec.schedule, from, first, until, took);
+            count += due_within(&spec.schedule, due, first, until);
         }
         days.push(count);
         begin = *end;
@@ -134,24 +146,23 @@ fn active_spans(
 }
 
 /// Slots from `first` on and before `until`.
-fn due_within(
-    schedule: &Schedule,
-    anchor: Timestamp,
-    first: Timestamp,
-    until: Timestamp,
-    took: SignedDuration,
-) -> u64 {
+fn due_within(schedule: &Schedule, due: DueFrom, first: Timestamp, until: Timestamp) -> u64 {
     let tick = SignedDuration::from_micros(1);
-    if let Schedule::Any(parts) = schedule
-        && parts.iter().any(|part| matches!(part, Schedule::After(_)))
-    {
-        return parts.iter().map(|part| due_within(part, anchor, first, until, took)).sum();
-    }
     if let Schedule::After(delay) = schedule {
-        let each = delay.saturating_add(took).as_secs_f64().max(1.0);
-        return (until.duration_since(first).as_secs_f64() / each) as u64;
+        let each = delay.saturating_add(due.took).as_secs_f64().max(1.0);
+        let begun = due.next.map_or(each, |next| next.duration_since(due.from).as_secs_f64());
+        // what is left of one day counts on the next
+        let by = |time: Timestamp| {
+            let since = time.duration_since(due.from).as_secs_f64() - begun;
+            if since < 0.0 { 0 } else { (since / each) as u64 + 1 }
+        };
+        return by(until).saturating_sub(by(first));
     }
-    let calendar = Calendar { schedule, anchor, first_run: FirstRun::AfterInterval };
+    let (anchor, first_run) = match (schedule, due.next) {
+        (Schedule::Every(_), Some(next)) => (next, FirstRun::Now),
+        _ => (due.from, FirstRun::AfterInterval),
+    };
+    let calendar = Calendar { schedule, anchor, first_run };
     let begin = first.checked_sub(tick).ok().and_then(|before| calendar.next_after(before));
     let Some(begin) = begin.filter(|begin| *begin < until) else { return 0 };
     calendar.prev_before(until).filter(|last| *last >= begin).map_or(0, |last| calendar.count(begin, last))

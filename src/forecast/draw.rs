@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 const MOST_DRAWS: usize = 1_000;
 /// and where it is.
 const LEAST_DRAWS: usize = 200;
-/// ForecastDays of agents that are drawn altogether.
+/// Days of agents that are drawn altogether.
 const MOST_DAYS: usize = 10_000_000;
 /// Runs of a day that are drawn one by one; the sum of more is as good as normal.
 const ONE_BY_ONE: u64 = 24;
@@ -144,11 +144,17 @@ fn add(one: PastRun, other: PastRun) -> PastRun {
 }
 
 /// By limits: each due moment a run at its worst, and so many runs besides as are counted with at all; no more than a day may use.
+/// What events start may run as often as they come: only a limit of a day bounds that.
 fn worst_days(agent: &AgentBasis, per_day: PerRun, days: &ForecastDays) -> Vec<Amounts> {
     let of_day = |day: usize| {
         let runs = (agent.due[day] + most_events(agent.besides_a_day() * days.lengths[day])) as f64;
         let most = |run: Option<f64>, limit: Option<f64>, used: f64| {
-            let by_runs = if runs == 0.0 { Some(0.0) } else { run.map(|run| run * runs) };
+            let by_runs = match runs {
+                // nobody knows how often
+                _ if agent.by_events => None,
+                0.0 => Some(0.0),
+                runs => run.map(|run| run * runs),
+            };
             let left = limit.map(|limit| if day == 0 { (limit - used).max(0.0) } else { limit });
             match (by_runs, left) {
                 (Some(by_runs), Some(left)) => Some(by_runs.min(left)),

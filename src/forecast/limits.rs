@@ -49,6 +49,8 @@ pub(super) struct Tallies<'a> {
     limits: &'a [SpendingLimit],
     days: &'a ForecastDays,
     prices: Vec<bool>,
+    /// Limits of each agent.
+    of_agent: Vec<Vec<usize>>,
     /// By limit and day.
     first: Vec<Vec<u32>>,
     /// In this draw, by limit.
@@ -57,7 +59,14 @@ pub(super) struct Tallies<'a> {
 
 impl<'a> Tallies<'a> {
     pub(super) fn new(limits: &'a [SpendingLimit], agents: &[AgentBasis], days: &'a ForecastDays) -> Self {
+        let mut of_agent = vec![Vec::new(); agents.len()];
+        for (at, limit) in limits.iter().enumerate() {
+            if let Some(own) = limit.agent.and_then(|agent| of_agent.get_mut(agent)) {
+                own.push(at);
+            }
+        }
         Self {
+            of_agent,
             limits,
             days,
             prices: agents.iter().map(|agent| agent.has_price).collect(),
@@ -68,7 +77,8 @@ impl<'a> Tallies<'a> {
 
     /// What an agent would use on a day.
     pub(super) fn agent_day(&mut self, agent: usize, day: usize, wanted: PastRun) {
-        for (at, limit) in self.limits.iter().enumerate().filter(|(_, limit)| limit.agent == Some(agent)) {
+        for at in self.of_agent[agent].iter().copied() {
+            let limit = &self.limits[at];
             let used = if day == 0 { limit.used } else { 0.0 };
             if self.now[at].is_none() && used + amount(limit, wanted) > limit.allowed {
                 self.now[at] = Some(day);

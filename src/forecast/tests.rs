@@ -34,6 +34,7 @@ fn agent(days: i64, due_a_day: u64, costs: &[f64]) -> AgentBasis {
         due_before: costs.len() as u64,
         runs_when_due: costs.len() as u64,
         runs_besides: 0,
+        by_events: false,
         days_before: costs.len() as f64 / due_a_day.max(1) as f64,
         per_run: PerRun { usd: Some(1.0), tokens: Some(1e6) },
         has_price: true,

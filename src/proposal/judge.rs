@@ -1,8 +1,8 @@
 //! What a proposal would do to a configuration: whether it fits, which rights it adds, what `check` says, and the difference.
 use crate::config::{
-    Amended, Context, Diagnostic, Loaded, NotAmended, Rejected, amend, concealed, parse, render,
+    Amended, Context, Diagnostic, Loaded, NotAmended, Rejected, amend, concealed, parse, render, secret_at,
 };
-use crate::domain::{Rights, misleads};
+use crate::domain::{Rights, is_invisible, misleads};
 use similar::TextDiff;
 use std::path::Path;
 
@@ -64,12 +64,13 @@ pub fn judge(current: &Loaded, table: &str, context: &Context<'_>) -> Result<Jud
         return Err(UnfitProposal::TooLong(table.len()));
     }
     let line_of = |at: usize| table[..at].matches('\n').count() + 1;
-    let acts = |c: char| misleads(c) || (c.is_control() && !matches!(c, '\n' | '\t' | '\r'));
+    let acts =
+        |c: char| misleads(c) || is_invisible(c) || (c.is_control() && !matches!(c, '\n' | '\t' | '\r'));
     if let Some((at, c)) = table.char_indices().find(|(_, c)| acts(*c)) {
         return Err(UnfitProposal::Misleads { line: line_of(at), character: c.into() });
     }
-    let shown = concealed(table);
-    if let Some(at) = table.bytes().zip(shown.bytes()).position(|(own, shown)| own != shown) {
+    // also one that is masked: it would be written over the one that it stands for
+    if let Some(at) = secret_at(table) {
         return Err(UnfitProposal::Secret(line_of(table.floor_char_boundary(at))));
     }
     let amended = amend(&current.text, table)?;
@@ -82,6 +83,7 @@ pub fn judge(current: &Loaded, table: &str, context: &Context<'_>) -> Result<Jud
         UnfitProposal::Rejected { errors: errors.map(|one| shown_of(one, &rejected.shown, path)).collect() }
     })?;
     let rights = Rights::of(&loaded.fleet).beyond(&Rights::of(&current.fleet));
+    let rights = rights.iter().map(|line| concealed(line)).collect();
     let is_known = |one: &&Diagnostic| {
         !current.warnings.iter().any(|old| (&old.key, &old.message) == (&one.key, &one.message))
     };
@@ -111,7 +113,8 @@ impl UnfitProposal {
             Self::TooLong(_) => "say it shorter: a long text belongs into a file that the agent reads",
             Self::Misleads { .. } => "leave such characters out",
             Self::Secret(_) => {
-                "write where the secret is found instead: { env = \"NAME\" }, { file = \"PATH\" } or { command = [\"…\"] }"
+                "write where the secret is found instead: { env = \"NAME\" }, { file = \"PATH\" } or { command = [\"…\"] }; an agent whose \
+                 table has a secret in plain text is changed by a person"
             }
             Self::NotAmended(NotAmended::NotToml { .. }) => "send one table of TOML, with its keys",
             Self::NotAmended(NotAmended::NotOneAgent(_)) => {
@@ -165,16 +168,29 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_of_the_defaults_is_not_told_as_a_right() {
+        let context = Context::system(jiff::Timestamp::UNIX_EPOCH);
+        let file = "[defaults]\nenv = { API_TOKEN = \"s3cret-of-ours\" }\n";
+        let current = parse(file.to_owned(), Path::new("/c/agents.toml"), &context).unwrap();
+        let judged = judge(&current, "[agents.x]\ncommand = [\"true\"]\n", &context).unwrap();
+        let told = judged.rights.join("\n");
+        assert!(told.contains("agent x runs true") && !told.contains("s3cret"), "{told}");
+    }
+
+    #[test]
     fn what_does_not_fit_says_why_and_what_to_do() {
         let long = format!("[agents.b]\n# {}\n", "x".repeat(LONGEST_BYTES));
         for (table, says) in [
             (long.as_str(), "16384 are the most"),
             ("[agents.b]\n# \u{202e}\n", "line 2 has the character U+202E"),
+            ("[agents.b]\nquery = \"?\u{e0101}\"\n", "line 2 has the character U+E0101"),
             ("[agents.b]\n# \u{1b}[2J\n", "line 2 has the character U+001B"),
             (
                 "[agents.b]\ncommand = \"true\"\nenv = { API_KEY = \"abcdefgh\" }\n",
                 "line 3 has what looks like a secret",
             ),
+            // what `read_agent` gives, sent back
+            (concealed(FILE).as_str(), "line 4 has what looks like a secret"),
             ("[agents.b]\n[models.m]\n", "`models` stands beside it"),
             (FILE.lines().take(3).collect::<Vec<_>>().join("\n").as_str(), ""),
             ("[agents.b]\nintervall = 5\ncommand = \"true\"\n", "would not be valid"),

@@ -10,13 +10,13 @@ const RUNS: usize = 8;
 
 fn fleet(endpoint: &Endpoint) -> String {
     format!(
-        "[daemon]\ntimezone = \"UTC\"\n[budget]\nusd_per_day = 1.0\nusd_per_month = 20.0\n\
+        "[daemon]\ntimezone = \"UTC\"\n[budget]\nusd_per_day = 0.5\nusd_per_month = 20.0\n\
          [models.main]\nprovider = \"openai-compatible\"\nmodel = \"m-1\"\nbase_url = \"{0}\"\nmax_output_tokens = 500\n\
          price = {{ input = 1.0, cached_input = 0.5, output = 4.0 }}\n\
-         [defaults]\nquery = \"Look after it.\"\nmodel = \"main\"\n\
-         [agents.asked]\n\
-         [agents.new]\ninterval = \"6h\"\nfirst_run = \"after_interval\"\nmax_usd_per_run = 0.5\n\
-         [agents.rests]\ninterval = \"6h\"\nfirst_run = \"after_interval\"\nmax_usd_per_run = 0.5\nenabled = false\n",
+         [defaults]\nmodel = \"main\"\n\
+         [agents.asked]\nquery = \"Look after it.\"\n\
+         [agents.new]\nquery = \"Look after it.\"\ninterval = \"6h\"\nfirst_run = \"after_interval\"\nmax_usd_per_run = 0.25\n\
+         [agents.rests]\nquery = \"Look after it.\"\ninterval = \"6h\"\nfirst_run = \"after_interval\"\nmax_usd_per_run = 0.25\nenabled = false\n",
         endpoint.url()
     )
 }
@@ -64,7 +64,7 @@ fn what_the_fleet_will_cost_comes_from_history_calendar_and_limits() {
     let new = of(&view, "new");
     let due = new["due"].as_u64().expect("a count");
     assert!((39..=41).contains(&due), "{new}");
-    let worst = 0.5 * due as f64;
+    let worst = 0.25 * due as f64;
     assert_eq!(
         (&new["basis"], new["usd"]["p50"].as_f64(), new["usd"]["worst"].as_f64()),
         (&json!("limits"), Some(worst), Some(worst))
@@ -74,7 +74,7 @@ fn what_the_fleet_will_cost_comes_from_history_calendar_and_limits() {
         let of = |key: &str| range[key].as_f64().expect("a number");
         assert!(of("p50") <= of("p95") && of("p95") <= of("worst"), "{range}");
     }
-    // four runs a day at 50 cents each: more than a dollar on the first whole day
+    // four runs a day at a quarter each: more than half a dollar on the first whole day
     let limit = |key: &str| {
         view["limits"].as_array().expect("limits").iter().find(|one| one["limit"] == key).cloned().expect(key)
     };

@@ -230,7 +230,9 @@ impl View {
     }
 
     fn to_json(&self) -> Value {
-        let range = |range: &SpendRange| json!({"p50": range.p50, "p95": range.p95, "worst": range.worst});
+        // without the noise of sums of binary fractions
+        let amount = |of: f64| (of * 1e9).round() / 1e9;
+        let range = |range: &SpendRange| json!({"p50": amount(range.p50), "p95": amount(range.p95), "worst": range.worst.map(amount)});
         let agents: Vec<Value> = self
             .shown
             .agents

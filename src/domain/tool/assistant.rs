@@ -101,8 +101,6 @@ arguments! {
     pub struct RunAgentCall {
         /// Name of the agent.
         pub agent: String,
-        /// What it is asked, in place of the configured query.
-        pub query: Option<String>,
         /// Its parameters by name.
         #[serde(default)]
         pub params: ParamValues,

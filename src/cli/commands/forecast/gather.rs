@@ -3,10 +3,10 @@ use super::super::prelude::*;
 use crate::cli::respondent::Respondent;
 use crate::config::Context;
 use crate::domain::{AgentSpec, Body, Desired, Fleet, Schedule, Trigger};
-use crate::forecast::{AgentBasis, LimitSpan, PastRun, PerRun, SpendingLimit, days_of, due_by_day};
+use crate::forecast::{AgentBasis, DueFrom, LimitSpan, PastRun, PerRun, SpendingLimit, days_of, due_by_day};
 use crate::protocol::{
     AgentView, GetUsage, ListAgents, ListParams, ListRuns, ListRunsParams, ListSlots, ListSlotsParams,
-    RunView, SlotRecordView, UsageGroups, UsageParams,
+    RunView, SlotPosition, SlotRecordView, UsageGroups, UsageParams,
 };
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -73,6 +73,11 @@ fn has_calendar(schedule: &Schedule) -> bool {
     })
 }
 
+/// Does something start it that comes when it comes?
+fn is_by_event(part: &Schedule) -> bool {
+    matches!(part, Schedule::On(_) | Schedule::Join(_) | Schedule::File(_) | Schedule::Webhook(_))
+}
+
 /// What was.
 struct Past {
     states: BTreeMap<String, AgentView>,
@@ -99,7 +104,7 @@ impl Past {
             // one that was added to the file since is not known yet, and has no history
             .filter(|name| states.iter().any(|state| state.agent_id.as_str() == *name))
             .collect();
-        let since = now.saturating_sub(history).unwrap_or(Timestamp::MIN);
+        let mut since = now.saturating_sub(history).unwrap_or(Timestamp::MIN);
         let mut runs: Vec<RunView> = Vec::new();
         let mut slots = Vec::new();
         if !names.is_empty() {
@@ -119,15 +124,31 @@ impl Past {
                     break;
                 }
             }
-            let params = ListSlotsParams {
-                agents: names,
-                from: Some(since),
-                to: Some(now),
-                limit: Some(PAGE),
-                merge_secs: Some(history.unsigned_abs().as_secs()),
-                ..ListSlotsParams::default()
-            };
-            slots = known.call::<ListSlots>(&params)?;
+            // of a long history the newest part: due moments and days are counted over the same time
+            if let (Some(oldest), true) = (runs.last(), runs.len() as u64 >= PAGE * MOST_PAGES as u64) {
+                since = since.max(oldest.queued_at);
+            }
+            loop {
+                let after = slots.last().map(|last: &SlotRecordView| SlotPosition {
+                    agent_id: last.agent_id.to_string(),
+                    first: last.first,
+                });
+                let params = ListSlotsParams {
+                    agents: names.clone(),
+                    from: Some(since),
+                    to: Some(now),
+                    limit: Some(PAGE),
+                    merge_secs: Some(history.unsigned_abs().as_secs()),
+                    after,
+                    ..ListSlotsParams::default()
+                };
+                let page = known.call::<ListSlots>(&params)?;
+                let is_last = (page.len() as u64) < PAGE;
+                slots.extend(page);
+                if is_last {
+                    break;
+                }
+            }
         }
         let day = now.to_zoned(zone.clone()).day();
         let mut used = |days: u32| -> Result<BTreeMap<String, PastRun>, Failure> {
@@ -179,7 +200,9 @@ impl Past {
         let begun = first.unwrap_or(now).max(self.since);
         let took: i64 = ended.iter().filter_map(|run| run.duration_ms).sum();
         let took = took / i64::try_from(ended.len()).unwrap_or(1).max(1);
-        let mut due = due_by_day(spec, now, ends, SignedDuration::from_millis(took));
+        let next = self.states.get(name).and_then(|state| state.next_run).filter(|next| *next >= now);
+        let due_from = DueFrom { from: now, next, took: SignedDuration::from_millis(took) };
+        let mut due = due_by_day(spec, due_from, ends);
         if let Some(rests) = self.rests_until(name, now) {
             due.iter_mut().zip(ends).filter(|(_, end)| **end <= rests).for_each(|(count, _)| *count = 0);
         }
@@ -193,6 +216,7 @@ impl Past {
             due_before: slots.iter().map(|record| record.count).sum::<u64>().max(when_due as u64),
             runs_when_due: when_due as u64,
             runs_besides: besides as u64,
+            by_events: spec.schedule.parts().iter().any(is_by_event),
             days_before: (now.duration_since(begun).as_secs_f64() / 86_400.0).max(if first.is_some() {
                 1.0
             } else {
@@ -273,10 +297,10 @@ mod tests {
 
     #[test]
     fn due_moments_are_counted_by_the_calendar() {
-        let text = "[daemon]\ntimezone = \"UTC\"\n[defaults]\ncommand = \"true\"\n\
-            [agents.hourly]\ninterval = \"1h\"\n[agents.daily]\ncron = \"0 18 * * *\"\n[agents.work]\ninterval = \"10m\"\nactive = \"09:00-17:00\"\n\
-            [agents.event]\non = { event = \"background_task_completed\", agent = \"daily\" }\n[agents.hand]\n\
-            [agents.after]\nafter = \"50m\"\n[agents.many]\nwhen = [{ cron = \"0 * * * *\" }, { cron = \"0 18 * * *\" }]\n";
+        let text = "[daemon]\ntimezone = \"UTC\"\n\
+            [agents.hourly]\ncommand = \"true\"\ninterval = \"1h\"\n[agents.daily]\ncommand = \"true\"\ncron = \"0 18 * * *\"\n[agents.work]\ncommand = \"true\"\ninterval = \"10m\"\nactive = \"09:00-17:00\"\n\
+            [agents.event]\ncommand = \"true\"\non = { event = \"background_task_completed\", agent = \"daily\" }\n[agents.hand]\ncommand = \"true\"\n\
+            [agents.after]\ncommand = \"true\"\nafter = \"50m\"\n[agents.many]\ncommand = \"true\"\nwhen = [{ cron = \"0 * * * *\" }, { cron = \"0 18 * * *\" }]\n";
         let loaded =
             match parse(text.to_owned(), std::path::Path::new("/c/agents.toml"), &Context::system(from())) {
                 Ok(loaded) => loaded,
@@ -286,7 +310,8 @@ mod tests {
         assert_eq!(ends.len(), 3);
         let due = |name: &str| {
             let spec = loaded.fleet.agents.iter().find(|agent| agent.id.as_str() == name).unwrap();
-            due_by_day(spec, from(), &ends, SignedDuration::from_mins(10))
+            let took = SignedDuration::from_mins(10);
+            due_by_day(spec, DueFrom { from: from(), next: None, took }, &ends)
         };
         assert_eq!(due("hourly").iter().sum::<u64>(), 47, "the last one is at the end, and so beyond it");
         assert_eq!(due("daily"), [1, 1, 0]);
@@ -297,10 +322,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_due_seldom_is_due_when_it_is() {
+        let text = "[agents.monthly]\ncommand = \"true\"\ninterval = \"30d\"\n[agents.late]\ncommand = \"true\"\nafter = \"36h\"\n";
+        let loaded =
+            parse(text.to_owned(), std::path::Path::new("/c/agents.toml"), &Context::system(from())).unwrap();
+        let ends = days_of(from(), until(6), &TimeZone::UTC);
+        let due = |at: usize, next: Option<Timestamp>| {
+            let due_from = DueFrom { from: from(), next, took: SignedDuration::ZERO };
+            due_by_day(&loaded.fleet.agents[at], due_from, &ends).iter().sum::<u64>()
+        };
+        assert_eq!((due(0, None), due(0, Some(until(2)))), (0, 1));
+        assert_eq!((due(1, None), due(1, Some(until(1)))), (4, 4));
+    }
+
+    #[test]
     fn a_run_at_its_worst_is_bounded_by_dollars_or_by_tokens() {
         let text = "[models.m]\nprovider = \"openai\"\nmodel = \"m\"\napi_key = { env = \"K\" }\nprice = { input = 1, output = 10 }\n\
-            [models.free]\nprovider = \"ollama\"\nmodel = \"f\"\n[defaults]\nquery = \"?\"\nmodel = \"m\"\ntotal_tokens_limit = 100000\n\
-            [agents.a]\n[agents.b]\nmax_usd_per_run = 0.5\n[agents.c]\nmodel = \"free\"\n";
+            [models.free]\nprovider = \"ollama\"\nmodel = \"f\"\n[defaults]\nmodel = \"m\"\ntotal_tokens_limit = 100000\n\
+            [agents.a]\nquery = \"?\"\n[agents.b]\nquery = \"?\"\nmax_usd_per_run = 0.5\n[agents.c]\nquery = \"?\"\nmodel = \"free\"\n";
         let loaded =
             match parse(text.to_owned(), std::path::Path::new("/c/agents.toml"), &Context::system(from())) {
                 Ok(loaded) => loaded,
