@@ -27,7 +27,7 @@ pub use helper::{ChildError, Finished, Program, first_line, how_it_ended, run};
 pub use inherit::{Environment, Inherit};
 pub use kept::{Ended, KeptProgram};
 pub use own::{Own, is_nobodys, is_owned, starting};
-pub use peers::{is_of_agent, rights_of_peer};
+pub use peers::rights_of_peer;
 pub use start::{START_PLACES, STARTS_AT_A_TIME, StartFailure, StartOrder, start};
 
 /// The variable by which a program that belongs to a run is found after a crash. A helper that is
@@ -52,6 +52,15 @@ pub fn mark_helpers_of(daemon: RunId) {
 /// What a helper that outlives its call gets in its environment; nothing outside of a daemon.
 pub fn mark() -> Option<(&'static str, String)> {
     DAEMON.get().map(|daemon| (HELPER_OF, daemon.to_string()))
+}
+
+/// Is this process the doing of an agent: has it the mark of a run in its environment, or does it descend from `daemon`, or from
+/// anything else that is called like this program or its gate?
+///
+/// It is asked where something needs a person. As with [`rights_of_peer`], who had another service start it is not known by this.
+pub fn is_of_agent(daemon: Option<u32>) -> bool {
+    let is_marked = [RUN_ID, HELPER_OF].iter().any(|mark| std::env::var_os(mark).is_some());
+    is_marked || peers::descends_from_us(daemon)
 }
 
 /// Others of the same user can't read what this process knows: it is not dumpable (`PR_SET_DUMPABLE`, prctl(2)), which closes

@@ -32,14 +32,8 @@ pub fn rights_of_peer(pid: u32) -> Option<Control> {
     Some(Control::None)
 }
 
-/// Is this process the doing of an agent: does it descend from `daemon`, from anything else that is called like this program or
-/// its gate, or has it the mark of a run in its environment?
-///
-/// It is asked where something needs a person. As with [`rights_of_peer`], who had another service start it is not known by this.
-pub fn is_of_agent(daemon: Option<u32>) -> bool {
-    if [super::RUN_ID, super::HELPER_OF].iter().any(|mark| std::env::var_os(mark).is_some()) {
-        return true;
-    }
+/// Does this process descend from `daemon`, or from anything else that is called like this program or its gate?
+pub(super) fn descends_from_us(daemon: Option<u32>) -> bool {
     let own = std::env::current_exe().ok();
     let own = own.as_deref().and_then(std::path::Path::file_name).map(std::ffi::OsStr::as_encoded_bytes);
     let mut at = std::os::unix::process::parent_id();
@@ -84,8 +78,8 @@ mod tests {
 
     #[test]
     fn a_process_knows_whose_doing_it_is() {
-        assert!(!is_of_agent(None), "these tests are nobody's agent");
-        assert!(is_of_agent(Some(std::os::unix::process::parent_id())));
+        assert!(!descends_from_us(None), "these tests are nobody's agent");
+        assert!(descends_from_us(Some(std::os::unix::process::parent_id())));
         for (name, own, is) in [
             ("bgagent", None, true),
             ("bgagent-gate", None, true),

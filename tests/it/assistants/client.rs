@@ -1,7 +1,7 @@
 //! The project's own MCP client, which speaks as the SDKs do, against its own server.
 use super::super::support::{Daemon, PATIENCE};
 use super::FILE;
-use bgagent::domain::{Effect, Fleet, McpSpec, SandboxSetting};
+use bgagent::domain::{Fleet, McpSpec, SandboxSetting};
 use bgagent::tools::mcp::{Limits, Pins, Servers};
 use bgagent::tools::{CallContext, Tools};
 use jiff::SignedDuration;
@@ -39,11 +39,10 @@ async fn our_own_client_takes_our_own_server_for_one_like_others() {
     let names: Vec<String> =
         ["fleet/list_agents", "fleet/pause", "fleet/propose_agent"].map(String::from).to_vec();
     let offers = tools.offers(&names, PATIENCE).await.expect("they are offered").tools;
-    let effects: Vec<Effect> = offers.iter().map(|offer| offer.effect).collect();
-    assert_eq!(effects, [Effect::Read, Effect::Idempotent, Effect::Idempotent]);
+    assert_eq!(offers.len(), names.len());
     let refused = tools.call("fleet/why", &json!({"agent": "nobody"}), &context()).await.unwrap_err();
-    assert!(refused.to_string().contains("no agent `nobody`"), "{refused}");
-    // it descends from this process, which is no daemon: a program of an agent would not get so far
+    assert!(refused.to_string().contains("no agent named `nobody`"), "{refused}");
+    // its keeper is called like ours, so it counts as a program of an agent
     let proposed = tools.call("fleet/propose_agent", &json!({"toml": super::SAY}), &context()).await;
     let error = proposed.map(|output| output.result.to_string()).unwrap_or_else(|error| error.to_string());
     assert!(error.contains("can't propose agents") || error.contains("Proposal"), "{error}");
