@@ -8,7 +8,8 @@ use super::forward::{is_repeatable, kept};
 use super::handlers;
 use super::services::{Caller, Encoded, Services, Step};
 use super::views;
-use crate::protocol::{Code, Request, RpcError};
+use crate::domain::Control;
+use crate::protocol::{Code, Request, RpcError, rights};
 use crate::store::{NodeLink, TakenCall};
 use serde_json::Value;
 use std::sync::Arc;
@@ -99,13 +100,18 @@ impl Mailbox {
         {
             return Some(Step::Done(answer));
         }
-        tracing::info!(by = call.asker, "{} from another node", call.method);
         let caller = Caller { by: Some(call.asker.clone()), request_id: call.request_id.clone() };
         let params = serde_json::from_str(&call.params).unwrap_or(Value::Null);
-        Some(match Request::decode(&call.method, params) {
-            Ok(request) => handlers::handle(request, &self.services, &caller).await,
-            Err(error) => Step::Done(Err(error)),
-        })
+        let request = match Request::decode(&call.method, params) {
+            Ok(request) => request,
+            Err(error) => return Some(Step::Done(Err(error))),
+        };
+        let by = &call.asker;
+        match rights::needed(&call.method) {
+            Control::None | Control::Read => tracing::debug!(by, "{} was forwarded", call.method),
+            Control::Run | Control::Full => tracing::info!(by, "{} was forwarded", call.method),
+        }
+        Some(handlers::handle(request, &self.services, &caller).await)
     }
 
     /// The answer that an earlier leader, or this one, gave to this change. It is asked for until the database says, since a

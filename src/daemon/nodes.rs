@@ -1,5 +1,5 @@
 //! A daemon that leads is one of the nodes, and says so as long as it lives.
-use crate::store::{Joined, NodeLink, RENEW_NODE_EVERY};
+use crate::store::{NodeJoined, NodeLink, RENEW_NODE_EVERY};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -11,9 +11,9 @@ pub(super) async fn keep(link: Arc<NodeLink>, down: CancellationToken) {
         let said = match is_joined {
             true => link.renew().await.map(|lead| is_joined = lead.is_some()),
             false => link.join().await.map(|joined| match joined {
-                Joined::Yes => is_joined = true,
-                Joined::NoTables => {}
-                Joined::Taken { name, by } => {
+                NodeJoined::Yes => is_joined = true,
+                NodeJoined::NoTables => {}
+                NodeJoined::Taken { name, by } => {
                     let what = format!("another daemon has the name {name} of this node: {by}");
                     if trouble != what {
                         tracing::error!("{what}; give each its own, with `node` of [daemon]");

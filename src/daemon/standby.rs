@@ -12,7 +12,7 @@ use super::trust::TrustGate;
 use super::{listen, lock, systemd};
 use crate::config::Paths;
 use crate::domain::Fleet;
-use crate::store::{FleetLead, Joined, NodeLink, Restored, Store, StoreError, Where};
+use crate::store::{FleetLead, NodeJoined, NodeLink, Restored, Store, StoreError, Where};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -157,15 +157,15 @@ impl<'a> Waiting<'a> {
         let Some(link) = self.link.clone() else { return Ok(Look::Open) };
         if !self.is_joined {
             match link.join().await {
-                Ok(Joined::Yes) => self.is_joined = true,
+                Ok(NodeJoined::Yes) => self.is_joined = true,
                 // what is wrong is said when the store is opened
-                Ok(Joined::NoTables) | Err(_) if link.may_lead() => return Ok(Look::Open),
-                Ok(Joined::NoTables) => {
+                Ok(NodeJoined::NoTables) | Err(_) if link.may_lead() => return Ok(Look::Open),
+                Ok(NodeJoined::NoTables) => {
                     self.stand_by("").await?;
                     return Ok(Look::Wait(STANDBY_AGAIN));
                 }
                 Err(error) => return Ok(self.unreached(&error)),
-                Ok(Joined::Taken { name, by }) => return Err(Failure::SameName { name, by }),
+                Ok(NodeJoined::Taken { name, by }) => return Err(Failure::SameName { name, by }),
             }
         }
         let lead = match link.renew().await {
@@ -234,9 +234,7 @@ impl<'a> Waiting<'a> {
         if let Some(serving) = &self.serving {
             serving.desk.follows(leader);
         }
-        if let Err(error) = lock::write_standby_file(self.paths, leader) {
-            tracing::warn!(%error, "{} can't be written", self.paths.daemon_json().display());
-        }
+        self.say_where(leader);
         let place = self.place.place();
         if leader.is_empty() {
             tracing::warn!(place, "standing by: no daemon leads, and this one may not (`leads` of [daemon])");
@@ -249,6 +247,12 @@ impl<'a> Waiting<'a> {
         }
         systemd::standing_by(leader);
         Ok(())
+    }
+
+    fn say_where(&self, leader: &str) {
+        if let Err(error) = lock::write_standby_file(self.paths, leader) {
+            tracing::warn!(%error, "{} can't be written", self.paths.daemon_json().display());
+        }
     }
 
     /// Listens, if the tables are there for it.
@@ -282,6 +286,8 @@ impl<'a> Waiting<'a> {
             }
         };
         let listener = listen::bind(&self.paths.socket).await?;
+        // before the socket is looked after: that writes it where it is missing
+        self.say_where(leader);
         let (inbox, asked) = mpsc::channel(16);
         let (questions, waiting) = mpsc::channel(1024);
         let services = Arc::new(reading::services(self.paths, &self.fleet, of, (inbox, questions)));

@@ -21,7 +21,7 @@ use crate::domain::{Fleet, Process, RunId, RunStatus};
 use crate::engine::Engine;
 use crate::export::ExportProgress;
 use crate::protocol::PROTOCOLS;
-use crate::store::{Joined, NodeAbout, NodeLink, Store, Where};
+use crate::store::{NodeAbout, NodeJoined, NodeLink, Store, Where};
 use crate::tools::mcp::{About, Pin};
 use crate::{child, runner, secret};
 use jiff::Timestamp;
@@ -205,8 +205,8 @@ fn node_link(records: &Where, fleet: &Fleet) -> Result<Option<Arc<NodeLink>>, Fa
 async fn joined(link: Option<&Arc<NodeLink>>) -> Result<(), Failure> {
     let Some(link) = link else { return Ok(()) };
     match link.join().await {
-        Ok(Joined::Taken { name, by }) => Err(Failure::SameName { name, by }),
-        Ok(Joined::Yes | Joined::NoTables) => Ok(()),
+        Ok(NodeJoined::Taken { name, by }) => Err(Failure::SameName { name, by }),
+        Ok(NodeJoined::Yes | NodeJoined::NoTables) => Ok(()),
         // it is tried again
         Err(error) => {
             tracing::warn!(%error, "the node could not join the others yet");

@@ -47,7 +47,7 @@ pub use mark::HOLDER_BYTES;
 pub use nodes::{FleetLead, NodeRow};
 pub use place::Where;
 pub use postgres::{
-    CallAnswer, ForwardedCall, Joined, MOST_ANSWERS, NodeAbout, NodeLink, Posted, RENEW_NODE_EVERY,
+    CallAnswer, ForwardedCall, MOST_ANSWERS, NodeAbout, NodeJoined, NodeLink, Posted, RENEW_NODE_EVERY,
     TakenCall, UnknownIf, Withdrawn,
 };
 pub use reader::Reader;

@@ -328,7 +328,7 @@ fn through_faults_each_change_is_made_once() {
             client.send(line.as_bytes()).expect("the daemon reads");
         }
         std::thread::sleep(Duration::from_micros(random.next() % 25_000));
-        let fault = random.next() % 4;
+        let fault = random.next() % 5;
         match fault {
             0 => {
                 leader.kill();
@@ -342,6 +342,11 @@ fn through_faults_each_change_is_made_once() {
                 let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                     WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
                 server.psql(cut).expect("a count");
+            }
+            3 => {
+                leader.ready();
+                leader.down();
+                spawn(leader);
             }
             _ => {}
         }

@@ -38,7 +38,7 @@ pub struct NodeAbout {
 
 /// What became of joining.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Joined {
+pub enum NodeJoined {
     /// It is one of the nodes.
     Yes,
     /// There are no tables of this release yet.
@@ -123,9 +123,9 @@ impl NodeLink {
     }
 
     /// Says that the node is there. A name that nobody chose, and that another daemon of the machine has, gets a suffix.
-    pub async fn join(self: &Arc<Self>) -> Result<Joined, StoreError> {
+    pub async fn join(self: &Arc<Self>) -> Result<NodeJoined, StoreError> {
         let joined = self.with("joining the nodes", Self::join_now).await?;
-        if !matches!(joined, Joined::Taken { .. }) || self.about.spec.name.is_some() {
+        if !matches!(joined, NodeJoined::Taken { .. }) || self.about.spec.name.is_some() {
             return Ok(joined);
         }
         let number = self.me.rsplit(' ').next().unwrap_or_default();
@@ -134,10 +134,10 @@ impl NodeLink {
         self.with("joining the nodes", Self::join_now).await
     }
 
-    fn join_now(&self, session: &Session) -> SqlResult<Joined> {
+    fn join_now(&self, session: &Session) -> SqlResult<NodeJoined> {
         let db: &Sql = session;
         if !db.exists("SELECT 1 WHERE to_regclass('nodes') IS NOT NULL", &[])? {
-            return Ok(Joined::NoTables);
+            return Ok(NodeJoined::NoTables);
         }
         self.measure(db)?;
         let name = self.name();
@@ -168,12 +168,12 @@ impl NodeLink {
         if joined == 0 {
             let by = "SELECT identity FROM nodes WHERE name = ?1";
             let by = db.row(by, params![name.as_str()], |row| row.get::<String>(0))?.unwrap_or_default();
-            return Ok(Joined::Taken { name: name.to_string(), by: shown(&by).to_owned() });
+            return Ok(NodeJoined::Taken { name: name.to_string(), by: shown(&by).to_owned() });
         }
         // what it was called before, and who has not been there for long
         db.run("DELETE FROM nodes WHERE identity = ?1 AND name <> ?2", params![self.me, name.as_str()])?;
         db.run("DELETE FROM nodes WHERE seen < now() - interval '7 days'", &[])?;
-        Ok(Joined::Yes)
+        Ok(NodeJoined::Yes)
     }
 
     /// Says that the node is still there, and asks who leads. `None`: it is none of the nodes any more.

@@ -1,7 +1,7 @@
 //! Nodes, and calls that one of them forwards to the one that leads.
 use super::*;
 use crate::domain::NodeSpec;
-use crate::store::{ForwardedCall, Joined, NodeAbout, NodeLink, Posted, Withdrawn};
+use crate::store::{ForwardedCall, NodeAbout, NodeJoined, NodeLink, Posted, Withdrawn};
 use std::path::Path;
 
 fn link(db: &Db, state: &Path, name: Option<&str>) -> Arc<NodeLink> {
@@ -26,24 +26,29 @@ async fn a_name_is_of_one_daemon_as_long_as_it_is_heard_of() {
     let Some(db) = Db::some() else { return };
     let [one, other] = [(), ()].map(|()| tempfile::tempdir().unwrap());
     let early = link(&db, one.path(), Some("a"));
-    assert_eq!(early.join().await.unwrap(), Joined::NoTables);
+    assert_eq!(early.join().await.unwrap(), NodeJoined::NoTables);
     let (store, _) = db.open();
-    assert_eq!(early.join().await.unwrap(), Joined::Yes);
+    assert_eq!(early.join().await.unwrap(), NodeJoined::Yes);
     // another life of the same daemon
     let first = link(&db, one.path(), Some("a"));
-    assert_eq!(first.join().await.unwrap(), Joined::Yes);
+    assert_eq!(first.join().await.unwrap(), NodeJoined::Yes);
     assert!(early.renew().await.unwrap().is_none() && first.renew().await.unwrap().is_some());
     let second = link(&db, other.path(), Some("a"));
-    let Joined::Taken { name, by } = second.join().await.unwrap() else { panic!("there are two of a name") };
+    let NodeJoined::Taken { name, by } = second.join().await.unwrap() else {
+        panic!("there are two of a name")
+    };
     assert!(name == "a" && by.ends_with(&one.path().display().to_string()), "{by}");
     db.by_hand("UPDATE nodes SET seen = now() - interval '26 seconds'").unwrap();
     let rows = store.read(|reader| reader.nodes()).await.unwrap();
     assert!(rows.len() == 1 && !rows[0].is_there && !rows[0].leads, "{rows:?}");
-    assert_eq!(second.join().await.unwrap(), Joined::Yes);
+    assert_eq!(second.join().await.unwrap(), NodeJoined::Yes);
     assert!(first.renew().await.unwrap().is_none());
     // a name that nobody chose is told apart from others of the machine
     let [third, fourth] = [one.path(), other.path()].map(|state| link(&db, state, None));
-    assert_eq!((third.join().await.unwrap(), fourth.join().await.unwrap()), (Joined::Yes, Joined::Yes));
+    assert_eq!(
+        (third.join().await.unwrap(), fourth.join().await.unwrap()),
+        (NodeJoined::Yes, NodeJoined::Yes)
+    );
     assert_ne!(third.name(), fourth.name());
     let names = store.read(|reader| reader.nodes()).await.unwrap();
     assert_eq!(names.len(), 2, "a daemon has one name: {names:?}");
