@@ -18,5 +18,5 @@ mod toolbox;
 #[cfg(test)]
 mod tests;
 
-pub use reach::{CallTrouble, Desk, FleetPlace, Reach};
+pub use reach::{CallTrouble, CallDesk, FleetPlace, Reach};
 pub use session::serve;

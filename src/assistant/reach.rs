@@ -20,7 +20,7 @@ impl CallTrouble {
 }
 
 /// Whoever answers one question after the other.
-pub trait Desk {
+pub trait CallDesk {
     /// Asks.
     ///
     /// # Errors
@@ -42,13 +42,13 @@ pub struct FleetPlace {
 /// How the fleet is reached, anew for each call.
 pub trait Reach: Send + Sync + 'static {
     /// Who answers questions.
-    type Desk: Desk;
+    type CallDesk: CallDesk;
 
     /// Whoever answers questions that change nothing; and a sentence where that is not the daemon.
     ///
     /// # Errors
     /// Nobody does.
-    fn desk(&self) -> Result<(Self::Desk, Option<String>), CallTrouble>;
+    fn desk(&self) -> Result<(Self::CallDesk, Option<String>), CallTrouble>;
 
     /// The daemon.
     ///

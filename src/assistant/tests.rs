@@ -1,5 +1,5 @@
 //! Whole sessions, with a fleet that answers nothing.
-use super::reach::{CallTrouble, Desk, FleetPlace, Reach};
+use super::reach::{CallTrouble, CallDesk, FleetPlace, Reach};
 use super::{lines, serve};
 use crate::client::{ClientError, Connection};
 use crate::domain::assistant::AssistantMay;
@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex};
 /// Nobody is there.
 struct Nobody;
 
-impl Desk for Connection {
+impl CallDesk for Connection {
     fn call<M: Method>(&mut self, params: &M::Params) -> Result<M::Reply, ClientError> {
         Self::call::<M>(self, params)
     }
 }
 
 impl Reach for Nobody {
-    type Desk = Connection;
+    type CallDesk = Connection;
 
     fn desk(&self) -> Result<(Connection, Option<String>), CallTrouble> {
         self.daemon().map(|daemon| (daemon, None))

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Calls tools for one run.
 #[derive(Clone)]
-pub(super) struct Caller {
+pub(super) struct ToolCaller {
     tools: Arc<Tools>,
     store: Option<Store>,
     reports: mpsc::Sender<Report>,
@@ -20,7 +20,7 @@ pub(super) struct Caller {
     traceparent: Option<Arc<str>>,
 }
 
-impl Caller {
+impl ToolCaller {
     /// For the run of this brief.
     pub(super) fn of(brief: &Brief, shared: &Shared) -> Self {
         Self {

@@ -1,6 +1,6 @@
 //! The journal of a conversation, and the calls of tools that it asks for: for real, in a rehearsal, or
 //! as they were in an earlier run.
-use super::calling::Caller;
+use super::calling::ToolCaller;
 use super::command::Attempt;
 use super::report::{Brief, Report, Shared, StopOrder};
 use crate::conversation::PlannedCall;
@@ -339,7 +339,7 @@ async fn raced(
     call: &PlannedCall,
 ) -> Result<(ToolReply, bool), Break> {
     let bound = to_std(attempt.brief.agent.limits.tool_call_timeout).min(attempt.time_left());
-    let caller = Caller::of(attempt.brief, attempt.shared);
+    let caller = ToolCaller::of(attempt.brief, attempt.shared);
     tokio::select! {
         given = caller.call(call, key, bound) => Ok(given),
         Ok(_) = orders.wait_for(|order| *order > StopOrder::None) => Err(Break::Stopped),

@@ -18,7 +18,7 @@ mod world;
 pub(super) use version::version_of;
 pub(super) use world::World;
 
-use super::calling::Caller;
+use super::calling::ToolCaller;
 use super::command::{Attempt, End, Ran, StartPlan, Surroundings};
 use super::model::named;
 use super::output::Output;
@@ -270,7 +270,7 @@ impl Attempt<'_> {
         let (mut outcomes, mut granted) = (Vec::new(), Vec::new());
         if let Some((rules, warnings)) = &rules {
             so_far.warnings.extend(warnings.iter().cloned());
-            let caller = Caller::of(self.brief, self.shared);
+            let caller = ToolCaller::of(self.brief, self.shared);
             let settling = handed::settled(rules, &caller, journal, &past.handed, self.handed_limits());
             match self.while_wanted(settling).await?? {
                 SettledCalls::All(told, allowed) => (outcomes, granted) = (told, allowed),
@@ -331,7 +331,7 @@ impl Attempt<'_> {
         let metering = self.meter(task.spec, task.model, task.past, account, owner);
         let mut meter = self.while_wanted(metering).await??;
         let handed = task.rules.map(|rules| {
-            let (outcomes, caller) = (task.outcomes.to_vec(), Caller::of(self.brief, self.shared));
+            let (outcomes, caller) = (task.outcomes.to_vec(), ToolCaller::of(self.brief, self.shared));
             let limits = self.handed_limits();
             Arc::new(HandedServer::new(rules.clone(), task.uses(), outcomes, caller, journal.clone(), limits))
         });

@@ -1,6 +1,6 @@
 //! `bgagent mcp serve`: how assistants reach the fleet. The daemon is looked for anew with each call, so a session outlives
 //! daemons; where none runs, its records answer.
-use crate::assistant::{CallTrouble, Desk, FleetPlace, Reach};
+use crate::assistant::{CallTrouble, CallDesk, FleetPlace, Reach};
 use crate::cli::App;
 use crate::cli::app::{address_of, config_in_use, records_answer};
 use crate::cli::args::Global;
@@ -29,14 +29,14 @@ struct FleetHere {
     screen: Screen,
 }
 
-impl Desk for Respondent {
+impl CallDesk for Respondent {
     fn call<M: Method>(&mut self, params: &M::Params) -> Result<M::Reply, ClientError> {
         Self::call::<M>(self, params)
     }
 }
 
 impl Reach for FleetHere {
-    type Desk = Respondent;
+    type CallDesk = Respondent;
 
     fn desk(&self) -> Result<(Respondent, Option<String>), CallTrouble> {
         let found =

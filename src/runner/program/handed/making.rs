@@ -2,7 +2,7 @@
 use crate::conversation::{HandedCalls, PlannedCall};
 use crate::domain::{ToolReply, ToolRequest};
 use crate::runner::broken::Break;
-use crate::runner::calling::Caller;
+use crate::runner::calling::ToolCaller;
 use crate::runner::program::journal::ProgramJournal;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ pub(in crate::runner::program) struct HandedLimits {
 
 /// Makes a call, and writes it down before and after.
 pub(super) async fn made(
-    caller: &Caller,
+    caller: &ToolCaller,
     journal: &ProgramJournal,
     n: usize,
     call: &PlannedCall,

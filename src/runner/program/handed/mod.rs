@@ -17,7 +17,7 @@ use crate::conversation::{CallRules, HandedCall, HandedCalls, PlannedCall};
 use crate::domain::{ApprovalWanted, Effect, OUTCOMES, PERMISSION, ToolOffer, ToolReply, ToolRequest};
 use crate::proxy::meter::ToolServer;
 use crate::runner::broken::Break;
-use crate::runner::calling::Caller;
+use crate::runner::calling::ToolCaller;
 use crate::runner::output::shorten;
 use crate::secret;
 use futures_util::future::BoxFuture;
@@ -47,7 +47,7 @@ pub(super) struct HandedServer {
     outcomes: Vec<HandedOutcome>,
     /// What the program sees.
     shown: Vec<ToolOffer>,
-    caller: Caller,
+    caller: ToolCaller,
     journal: Arc<ProgramJournal>,
     limits: HandedLimits,
     /// No further call is taken up, and none waits any more.
@@ -92,7 +92,7 @@ impl HandedServer {
         rules: CallRules,
         uses: Option<Uses>,
         outcomes: Vec<HandedOutcome>,
-        caller: Caller,
+        caller: ToolCaller,
         journal: Arc<ProgramJournal>,
         limits: HandedLimits,
     ) -> Self {

@@ -4,7 +4,7 @@ use super::uses::{self, GrantedUse};
 use crate::conversation::{CallRules, HandedCall, HandedCalls};
 use crate::domain::{ApprovalWanted, ToolReply};
 use crate::runner::broken::Break;
-use crate::runner::calling::Caller;
+use crate::runner::calling::ToolCaller;
 use crate::runner::output::shorten;
 use crate::runner::program::journal::{PastCall, ProgramJournal};
 use std::time::Duration;
@@ -50,7 +50,7 @@ pub(in crate::runner::program) enum SettledCalls {
 /// Makes the calls that a person has allowed, and answers the others.
 pub(in crate::runner::program) async fn settled(
     rules: &CallRules,
-    caller: &Caller,
+    caller: &ToolCaller,
     journal: &ProgramJournal,
     past: &[PastCall],
     limits: HandedLimits,
@@ -81,7 +81,7 @@ fn still_waits(calls: &HandedCalls, one: &PastCall) -> bool {
 
 async fn settle(
     calls: &HandedCalls,
-    caller: &Caller,
+    caller: &ToolCaller,
     journal: &ProgramJournal,
     past: &PastCall,
     one_call: Duration,
