@@ -1,5 +1,5 @@
 //! The tools that only look.
-use super::reach::{CallTrouble, CallDesk, Reach};
+use super::reach::{CallDesk, CallTrouble, Reach};
 use super::said::{ToolAnswer, page};
 use crate::domain::assistant::{ListAgentsCall, NextCall, RunsCall, ShowCall, StatusCall, WhyCall};
 use crate::overview::{by_need, standings};

@@ -18,5 +18,5 @@ mod toolbox;
 #[cfg(test)]
 mod tests;
 
-pub use reach::{CallTrouble, CallDesk, FleetPlace, Reach};
+pub use reach::{CallDesk, CallTrouble, FleetPlace, Reach};
 pub use session::serve;

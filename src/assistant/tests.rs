@@ -1,5 +1,5 @@
 //! Whole sessions, with a fleet that answers nothing.
-use super::reach::{CallTrouble, CallDesk, FleetPlace, Reach};
+use super::reach::{CallDesk, CallTrouble, FleetPlace, Reach};
 use super::{lines, serve};
 use crate::client::{ClientError, Connection};
 use crate::domain::assistant::AssistantMay;

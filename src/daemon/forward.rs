@@ -238,7 +238,7 @@ impl Forwarding {
             if let Some(why) = self.reason_to_withdraw().await {
                 let (key, id) = (self.key.clone(), self.request_id.clone());
                 let answer = kept(Err(why.clone()));
-                match self.forwarder.link.withdraw(key, id, answer).await {
+                match self.forwarder.link.withdraw(key, self.failed.is_none(), id, answer).await {
                     Ok(Withdrawn::Yes) => return self.told.try_recv().unwrap_or(Err(why)),
                     Ok(Withdrawn::Taken) => self.is_taken = true,
                     Err(error) => tracing::debug!(%error, "a call could not be withdrawn"),
@@ -264,7 +264,7 @@ impl Forwarding {
         let hint = "nothing was done, and nothing will be; questions to the records still work, and `bgagent nodes` says who is there";
         let what = match (&lead.leader, without_leader(&lead)) {
             (None, Some(span)) if is_late || span >= WITHOUT_LEADER => {
-                format!("no node leads, for {} already", human_duration(span))
+                format!("no node has led for {}", human_duration(span))
             }
             (None, None) => "no node of this fleet has ever led".to_owned(),
             (Some(leader), _) if is_late => {
@@ -277,9 +277,11 @@ impl Forwarding {
 
     /// It was taken, or may have been, and there is no answer.
     fn not_known(&self) -> RpcError {
-        let what = "the leader has taken this and has not answered; it, or the next leader, will do it";
-        let hint =
-            "see how things stand when a node leads again, or send it again with the same `request_id`";
+        let what = match self.is_taken {
+            true => "the leader has taken this and has not answered; it, or the next leader, may still do it",
+            false => "the database can't be asked whether the leader has taken this",
+        };
+        let hint = "see how things stand when a node leads again, before you ask again";
         RpcError::new(Code::Refused, what).hint(hint).pending()
     }
 }

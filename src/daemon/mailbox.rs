@@ -12,7 +12,8 @@ use crate::domain::Control;
 use crate::protocol::{Code, Request, RpcError, rights};
 use crate::store::{NodeLink, TakenCall};
 use serde_json::Value;
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,8 @@ struct Mailbox {
     services: Arc<Services>,
     epoch: i64,
     down: CancellationToken,
+    /// Calls that are worked on.
+    in_hand: Mutex<BTreeSet<i64>>,
 }
 
 /// Works on forwarded calls until the daemon goes down.
@@ -44,7 +47,7 @@ pub(super) async fn run(link: Arc<NodeLink>, services: Arc<Services>, epoch: i64
     let mut bell = link.bell();
     let room = Arc::new(Semaphore::new(AT_A_TIME));
     let mut clean = tokio::time::interval(CLEAN_EVERY);
-    let mailbox = Arc::new(Mailbox { link, services, epoch, down: down.clone() });
+    let mailbox = Arc::new(Mailbox { link, services, epoch, down: down.clone(), in_hand: Mutex::default() });
     loop {
         mailbox.take_all(&room).await;
         tokio::select! {
@@ -66,17 +69,21 @@ impl Mailbox {
             if most == 0 {
                 return;
             }
-            let taken = match self.link.take(self.epoch, most as i64).await {
+            let in_hand = self.in_hand().clone();
+            let taken = match self.link.take(self.epoch, most as i64, &in_hand).await {
                 Ok(taken) => taken,
                 Err(error) => return tracing::debug!(%error, "forwarded calls could not be taken"),
             };
             let is_all = taken.len() < most;
             for one in taken {
                 let Ok(place) = room.clone().acquire_owned().await else { return };
+                self.in_hand().insert(one.id);
                 let Some(step) = self.begin(&one).await else { return };
                 let mailbox = self.clone();
                 tokio::spawn(async move {
+                    let id = one.id;
                     mailbox.finish(one, step).await;
+                    mailbox.in_hand().remove(&id);
                     drop(place);
                 });
             }
@@ -84,6 +91,10 @@ impl Mailbox {
                 return;
             }
         }
+    }
+
+    fn in_hand(&self) -> MutexGuard<'_, BTreeSet<i64>> {
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins to work on a call: a change is in the loop's inbox when this returns. `None`: the daemon goes down.

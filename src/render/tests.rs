@@ -645,7 +645,7 @@ fn nodes_are_a_line_each_and_what_is_odd_about_them() {
         "gpu-7*  leads",
         "gpu=h100  gpu-7 /s",
         "nuc     stands by",
-        "-1m 30s",
+        "-1m30s",
         "away since",
         "1 node with another configuration than the node that leads: nuc",
         "clocks that are over 2 s from that of the database: nuc",

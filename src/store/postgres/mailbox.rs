@@ -4,6 +4,7 @@ use super::node_link::{NodeLink, UnknownIf};
 use super::session::Session;
 use crate::store::error::StoreError;
 use crate::store::sql::{Scope, Sql, SqlResult, params};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Questions that wait for one node's clients, at the most.
@@ -132,32 +133,41 @@ impl NodeLink {
         .await
     }
 
-    /// Takes a call back, if no leader has taken it, with all that ask for the same change: those get `answer`. A row of its
-    /// key stays, with an answer for nobody: it waits for a transaction that may still be writing the call, so that what was
-    /// withdrawn can't turn up later.
+    /// Takes a call back, if no leader has taken it, with all that ask for the same change: those get `answer`. Where it is not
+    /// known whether the call was `posted`, a row of its key stays, with an answer for nobody: it waits for a transaction that
+    /// may still be writing the call, so that what was withdrawn can't turn up later. One that was posted and is not there any
+    /// more was answered. What was done under the same `request_id` before is not withdrawn either.
     pub async fn withdraw(
         self: &Arc<Self>,
         key: String,
+        posted: bool,
         request_id: String,
         answer: String,
     ) -> Result<Withdrawn, StoreError> {
         self.with("withdrawing a call", move |link, session| {
             let db: &Sql = session;
             let change = db.begin(Scope::Write)?;
-            let withdrawn = change.change(
-                "INSERT INTO forwarded(key, node, session, asker, method, params, expires, answer, answered_at)
-                 VALUES (?1, ?2, '', '', '', '', now(), '', now())
-                 ON CONFLICT(key) DO UPDATE SET session = '', answer = '', answered_at = now()
-                 WHERE forwarded.taken IS NULL",
-                params![key, link.name().as_str()],
-            )?;
+            let withdrawn = match posted {
+                true => change.change(
+                    "UPDATE forwarded SET session = '', answer = '', answered_at = now() WHERE key = ?1 AND taken IS NULL",
+                    params![key],
+                )?,
+                false => change.change(
+                    "INSERT INTO forwarded(key, node, session, asker, method, params, expires, answer, answered_at)
+                     VALUES (?1, ?2, '', '', '', '', now(), '', now())
+                     ON CONFLICT(key) DO UPDATE SET session = '', answer = '', answered_at = now()
+                     WHERE forwarded.taken IS NULL",
+                    params![key, link.name().as_str()],
+                )?,
+            };
             change.run(
                 "UPDATE forwarded SET answer = ?2, answered_at = now()
                  WHERE request_id = ?1 AND taken IS NULL AND answer IS NULL",
                 params![request_id, answer],
             )?;
             let is_taken = change.exists(
-                "SELECT 1 FROM forwarded WHERE request_id = ?1 AND taken IS NOT NULL AND answer IS NULL",
+                "SELECT 1 FROM forwarded WHERE request_id = ?1 AND taken IS NOT NULL
+                 UNION ALL SELECT 1 FROM requests WHERE id = ?1",
                 params![request_id],
             )?;
             change.commit()?;
@@ -167,17 +177,28 @@ impl NodeLink {
     }
 
     /// Takes calls, as the one that leads under this epoch, in the order in which they were forwarded. Those that an earlier
-    /// leader has not answered are among them.
-    pub async fn take(self: &Arc<Self>, epoch: i64, most: i64) -> Result<Vec<TakenCall>, StoreError> {
+    /// leader has not answered are among them, for an hour: what is older nobody waits for, and the answers by which a change
+    /// is known to be done are kept for a day. So are those that were taken and did not arrive: they are not `in_hand`.
+    pub async fn take(
+        self: &Arc<Self>,
+        epoch: i64,
+        most: i64,
+        in_hand: &BTreeSet<i64>,
+    ) -> Result<Vec<TakenCall>, StoreError> {
+        let in_hand = in_hand.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+        // ids are drawn by the database, from 1
+        let in_hand = if in_hand.is_empty() { "0".to_owned() } else { in_hand };
         self.with("taking calls", move |_, session| {
             let db: &Sql = session;
             let mut taken = db.rows(
-                "WITH mine AS (SELECT id, taken AS before FROM forwarded
-                   WHERE answer IS NULL AND (taken < ?1 OR (taken IS NULL AND expires > now()))
+                &format!("WITH mine AS (SELECT id, taken AS before FROM forwarded
+                   WHERE answer IS NULL
+                     AND ((taken IS NULL AND expires > now())
+                       OR (expires > now() - interval '1 hour' AND (taken < ?1 OR (taken = ?1 AND id NOT IN ({in_hand})))))
                      AND EXISTS (SELECT 1 FROM fleet WHERE epoch = ?1)
                    ORDER BY id LIMIT ?2 FOR UPDATE SKIP LOCKED)
                  UPDATE forwarded f SET taken = ?1 FROM mine WHERE f.id = mine.id
-                 RETURNING f.id, f.session, f.key, f.asker, f.method, f.params, f.request_id, mine.before IS NOT NULL",
+                 RETURNING f.id, f.session, f.key, f.asker, f.method, f.params, f.request_id, mine.before IS NOT NULL"),
                 params![epoch, most],
                 |row| {
                     let call = ForwardedCall {
@@ -208,7 +229,8 @@ impl NodeLink {
             let db: &Sql = session;
             let change = db.begin(Scope::Write)?;
             change.run(
-                "UPDATE forwarded SET answer = ?3, answered_at = now() WHERE id = ?1 AND taken = ?2 AND answer IS NULL",
+                "UPDATE forwarded SET answer = ?3, answered_at = now() WHERE id = ?1 AND taken = ?2 AND answer IS NULL
+                   AND EXISTS (SELECT 1 FROM fleet WHERE epoch = ?2)",
                 params![id, epoch, answer],
             )?;
             ring(&*change, &channel)?;

@@ -8,8 +8,7 @@ pub(in crate::store) const MIGRATIONS: &[(i64, &str)] = &[
     (16, include_str!("../migrations/postgres/0016_params.sql")),
     (17, include_str!("../migrations/postgres/0017_people.sql")),
     (18, include_str!("../migrations/postgres/0018_arrivals.sql")),
-    (19, include_str!("../migrations/postgres/0019_free.sql")),
-    (20, include_str!("../migrations/postgres/0020_nodes.sql")),
+    (19, include_str!("../migrations/postgres/0019_nodes.sql")),
 ];
 
 /// The version that this program knows.

@@ -20,6 +20,5 @@ pub(in crate::store) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0016_params.sql"),
     include_str!("../migrations/0017_people.sql"),
     include_str!("../migrations/0018_arrivals.sql"),
-    include_str!("../migrations/0019_free.sql"),
-    include_str!("../migrations/0020_nodes.sql"),
+    include_str!("../migrations/0019_nodes.sql"),
 ];

@@ -327,12 +327,13 @@ mod tests {
         let loaded =
             parse(text.to_owned(), std::path::Path::new("/c/agents.toml"), &Context::system(from())).unwrap();
         let ends = days_of(from(), until(6), &TimeZone::UTC);
-        let due = |at: usize, next: Option<Timestamp>| {
+        let due = |name: &str, next: Option<Timestamp>| {
             let due_from = DueFrom { from: from(), next, took: SignedDuration::ZERO };
-            due_by_day(&loaded.fleet.agents[at], due_from, &ends).iter().sum::<u64>()
+            let spec = loaded.fleet.agents.iter().find(|agent| agent.id.as_str() == name).unwrap();
+            due_by_day(spec, due_from, &ends).iter().sum::<u64>()
         };
-        assert_eq!((due(0, None), due(0, Some(until(2)))), (0, 1));
-        assert_eq!((due(1, None), due(1, Some(until(1)))), (4, 4));
+        assert_eq!((due("monthly", None), due("monthly", Some(until(2)))), (0, 1));
+        assert_eq!((due("late", None), due("late", Some(until(1)))), (4, 4));
     }
 
     #[test]

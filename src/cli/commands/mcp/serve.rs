@@ -1,6 +1,6 @@
 //! `bgagent mcp serve`: how assistants reach the fleet. The daemon is looked for anew with each call, so a session outlives
 //! daemons; where none runs, its records answer.
-use crate::assistant::{CallTrouble, CallDesk, FleetPlace, Reach};
+use crate::assistant::{CallDesk, CallTrouble, FleetPlace, Reach};
 use crate::cli::App;
 use crate::cli::app::{address_of, config_in_use, records_answer};
 use crate::cli::args::Global;

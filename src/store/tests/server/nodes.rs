@@ -2,6 +2,7 @@
 use super::*;
 use crate::domain::NodeSpec;
 use crate::store::{ForwardedCall, NodeAbout, NodeJoined, NodeLink, Posted, Withdrawn};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 fn link(db: &Db, state: &Path, name: Option<&str>) -> Arc<NodeLink> {
@@ -65,46 +66,68 @@ async fn a_call_is_taken_once_by_each_leader_and_answered_by_the_last() {
     let (asker, leader) = (link(&db, asks.path(), Some("b")), link(&db, leads.path(), Some("a")));
     let mut bell = leader.bell();
     leader.hear_asks();
-    assert!(leader.take(epoch, 9).await.unwrap().is_empty());
+    assert!(leader.take(epoch, 9, &BTreeSet::new()).await.unwrap().is_empty());
     bell.borrow_and_update();
     for key in ["1", "2", "3", "1"] {
         assert_eq!(asker.post(call(key)).await.unwrap(), Posted::Yes);
     }
     bell.changed().await.unwrap();
-    assert!(leader.take(epoch + 1, 9).await.unwrap().is_empty(), "nobody leads under that epoch");
-    let withdraw =
-        async |key: &str| asker.withdraw(key.into(), format!("of {key}"), "sorry".into()).await.unwrap();
+    assert!(
+        leader.take(epoch + 1, 9, &BTreeSet::new()).await.unwrap().is_empty(),
+        "nobody leads under that epoch"
+    );
+    let withdraw = async |key: &str| {
+        asker.withdraw(key.into(), true, format!("of {key}"), "sorry".into()).await.unwrap()
+    };
     assert_eq!(withdraw("3").await, Withdrawn::Yes);
-    let taken = leader.take(epoch, 9).await.unwrap();
+    let taken = leader.take(epoch, 9, &BTreeSet::new()).await.unwrap();
     let keys: Vec<&str> = taken.iter().map(|taken| taken.call.key.as_str()).collect();
     assert_eq!((keys, taken[0].was_taken), (vec!["1", "2"], false));
     assert_eq!(taken[0].call, call("1"));
-    assert!(leader.take(epoch, 9).await.unwrap().is_empty());
+    let in_hand: BTreeSet<i64> = taken.iter().map(|taken| taken.id).collect();
+    assert!(leader.take(epoch, 9, &in_hand).await.unwrap().is_empty());
+    // what was taken, and did not arrive, is taken again by the same leader
+    let lost = leader.take(epoch, 9, &BTreeSet::from([taken[0].id])).await.unwrap();
+    assert!(lost.len() == 1 && lost[0].was_taken && lost[0].call.key == "2", "{lost:?}");
     assert_eq!((withdraw("1").await, withdraw("2").await), (Withdrawn::Taken, Withdrawn::Taken));
     // what is withdrawn before it is there, never is
-    assert_eq!(withdraw("4").await, Withdrawn::Yes);
+    let absent =
+        async |posted| asker.withdraw("4".into(), posted, "of 4".into(), "sorry".into()).await.unwrap();
+    assert_eq!(absent(true).await, Withdrawn::Taken, "one that was there, and is not, was answered");
+    assert_eq!(absent(false).await, Withdrawn::Yes);
     assert_eq!(asker.post(call("4")).await.unwrap(), Posted::Yes);
-    assert!(leader.take(epoch, 9).await.unwrap().is_empty());
+    assert!(leader.take(epoch, 9, &in_hand).await.unwrap().is_empty());
     leader.answer(epoch, &taken[0], "one".into()).await.unwrap();
+    // what was done under a `request_id` is not withdrawn by somebody who asks the same again
+    let same = ForwardedCall { key: "1-again".into(), ..call("1") };
+    assert_eq!(asker.post(same).await.unwrap(), Posted::Yes);
+    let again = asker.withdraw("1-again".into(), true, "of 1".into(), "sorry".into()).await.unwrap();
+    assert_eq!(again, Withdrawn::Taken);
+    db.by_hand("DELETE FROM forwarded WHERE key = '1-again'").unwrap();
     let answers = asker.answers().await.unwrap();
     assert_eq!(answers.iter().map(|one| (&*one.key, &*one.text)).collect::<Vec<_>>(), [("1", "one")]);
     asker.forget(vec![answers[0].id]).await.unwrap();
     assert!(asker.answers().await.unwrap().is_empty());
     // the next leader takes what has no answer, and an old one can't answer it any more
     db.by_hand("UPDATE fleet SET epoch = epoch + 1").unwrap();
-    assert!(leader.take(epoch, 9).await.unwrap().is_empty());
-    let again = leader.take(epoch + 1, 9).await.unwrap();
+    assert!(leader.take(epoch, 9, &BTreeSet::new()).await.unwrap().is_empty());
+    let again = leader.take(epoch + 1, 9, &BTreeSet::new()).await.unwrap();
     assert!(again.len() == 1 && again[0].was_taken && again[0].call.key == "2", "{again:?}");
     leader.answer(epoch, &taken[1], "late".into()).await.unwrap();
     leader.answer(epoch + 1, &again[0], "two".into()).await.unwrap();
     let found = asker.answers().await.unwrap();
     assert_eq!(found.iter().map(|one| (&*one.key, &*one.text)).collect::<Vec<_>>(), [("2", "two")]);
+    // nobody waits for what an earlier leader has left for so long
+    assert_eq!(asker.post(call("6")).await.unwrap(), Posted::Yes);
+    db.by_hand("UPDATE forwarded SET taken = 0, expires = now() - interval '61 minutes' WHERE key = '6'")
+        .unwrap();
+    assert!(leader.take(epoch + 1, 9, &BTreeSet::new()).await.unwrap().is_empty());
     // too late, it is nobody's
     assert_eq!(asker.post(call("5")).await.unwrap(), Posted::Yes);
     db.by_hand("UPDATE forwarded SET expires = now() - interval '1 second' WHERE key = '5'").unwrap();
-    assert!(leader.take(epoch + 1, 9).await.unwrap().is_empty());
+    assert!(leader.take(epoch + 1, 9, &BTreeSet::new()).await.unwrap().is_empty());
     db.by_hand(
-        "UPDATE forwarded SET expires = now() - interval '1 hour', answered_at = now() - interval '1 hour'",
+        "UPDATE forwarded SET expires = now() - interval '26 hours', answered_at = now() - interval '1 hour'",
     )
     .unwrap();
     leader.clean().await.unwrap();
@@ -121,7 +144,7 @@ async fn those_that_ask_for_the_same_change_are_withdrawn_together_and_there_are
         let same = ForwardedCall { request_id: Some("r".into()), ..call(key) };
         assert_eq!(asker.post(same).await.unwrap(), Posted::Yes);
     }
-    assert_eq!(asker.withdraw("1".into(), "r".into(), "sorry".into()).await.unwrap(), Withdrawn::Yes);
+    assert_eq!(asker.withdraw("1".into(), true, "r".into(), "sorry".into()).await.unwrap(), Withdrawn::Yes);
     let found = asker.answers().await.unwrap();
     assert_eq!(found.iter().map(|one| (&*one.key, &*one.text)).collect::<Vec<_>>(), [("2", "sorry")]);
     db.by_hand(

@@ -1,2 +1,0 @@
--- Nothing changes here in this version.
-SELECT 1;
