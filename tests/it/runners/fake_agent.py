@@ -180,7 +180,7 @@ elif doing == "handed":
         "wrong": call("remember", key=7),
         "guessed": tools("tools/list", key="sk-guessed"),
         "garbage": tools("", body=b"{")["error"]["code"],
-        "huge": tools("", body=b"[" + b" " * (1 << 20) + b"]"),
+        "huge": attempt(lambda: tools("", body=b"[" + b" " * (1 << 20) + b"]")),
     }
     end(json.dumps(told))
 elif doing == "uses":

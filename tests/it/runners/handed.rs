@@ -39,12 +39,15 @@ fn a_program_calls_the_tools_that_it_is_handed_and_no_others() {
     daemon.up();
     let view = daemon.run_by_hand("a");
     assert_eq!(view["status"], "completed", "{view:#}");
-    let told: Value = serde_json::from_str(view["result"].as_str().expect("a text")).expect("JSON");
+    let told: Value =
+        serde_json::from_str(view["result"].as_str().unwrap_or_else(|| panic!("{view:#}"))).expect("JSON");
     assert_eq!(told["version"], "2025-06-18");
     assert_eq!(told["names"], json!(["remember", "recall", "say"]), "{told:#}");
-    assert_eq!(
-        (&told["notice"], &told["garbage"], &told["huge"]),
-        (&Value::Null, &json!(-32700), &json!(413))
+    assert_eq!((&told["notice"], &told["garbage"]), (&Value::Null, &json!(-32700)));
+    // who sends on after the answer finds the connection closed
+    assert!(
+        told["huge"] == 413 || told["huge"].as_str().is_some_and(|said| said.starts_with("refused")),
+        "{told:#}"
     );
     let says = |key: &str| told[key].as_str().unwrap_or_default().to_owned();
     assert!(says("kept").contains("\"kept\":true"), "{told:#}");
@@ -82,10 +85,12 @@ fn a_sink_may_be_called_and_calls_are_bounded() {
     let mut daemon = with_say(&endpoint, &[("sink", "handed", &sinks), ("few", "calls 5", &few)]);
     daemon.up();
     let view = daemon.run_by_hand("sink");
-    let told: Value = serde_json::from_str(view["result"].as_str().expect("a text")).expect("JSON");
+    let told: Value =
+        serde_json::from_str(view["result"].as_str().unwrap_or_else(|| panic!("{view:#}"))).expect("JSON");
     assert!(told["refused"].as_str().is_some_and(|said| said.contains("hello")), "{told:#}");
     let view = daemon.run_by_hand("few");
-    let told: Value = serde_json::from_str(view["result"].as_str().expect("a text")).expect("JSON");
+    let told: Value =
+        serde_json::from_str(view["result"].as_str().unwrap_or_else(|| panic!("{view:#}"))).expect("JSON");
     let refused: Vec<bool> = told
         .as_array()
         .expect("a list")
@@ -179,7 +184,8 @@ fn a_call_that_nobody_may_be_asked_about_is_denied() {
     let mut daemon = with_say(&endpoint, &[("a", "handed", &keys)]);
     daemon.up();
     let view = daemon.run_by_hand("a");
-    let told: Value = serde_json::from_str(view["result"].as_str().expect("a text")).expect("JSON");
+    let told: Value =
+        serde_json::from_str(view["result"].as_str().unwrap_or_else(|| panic!("{view:#}"))).expect("JSON");
     assert!(told["kept"].as_str().is_some_and(|said| said.starts_with("error: denied")), "{told:#}");
     assert_eq!(daemon.call("get_memory", json!({"agent_id": "a"})), json!([]));
 }
@@ -295,7 +301,8 @@ fn a_program_asks_before_it_uses_its_own_tools_and_a_person_may_be_asked() {
             continue;
         }
         let view = daemon.finished(&run);
-        let told: Value = serde_json::from_str(view["result"].as_str().expect("a text")).expect("JSON");
+        let told: Value = serde_json::from_str(view["result"].as_str().unwrap_or_else(|| panic!("{view:#}")))
+            .expect("JSON");
         assert_eq!(
             (&told["asked"], &told["names"]),
             (&json!(true), &json!(["outcomes", "permission"])),
