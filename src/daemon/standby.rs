@@ -185,7 +185,8 @@ impl<'a> Waiting<'a> {
         if link.may_lead() && !(knows && lead.left_secs > 0) {
             return Ok(Look::Open);
         }
-        if !link.may_lead() {
+        // also where it could not listen so far
+        if !link.may_lead() || self.serving.is_none() {
             let leader = lead.leader.clone().unwrap_or_default();
             self.stand_by(&leader).await?;
         }

@@ -39,7 +39,7 @@ pub(crate) fn node_list(nodes: &[NodeView], screen: &Screen) -> String {
             name.into(),
             Cell::toned(tone, role),
             node.version.as_str().into(),
-            screen.relative(node.last_seen).into(),
+            screen.relative(node.last_seen.min(screen.now)).into(),
             Cell::toned(far, clock),
             format!("{} ms", node.lag_ms).into(),
             labels.join(" ").into(),
