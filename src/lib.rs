@@ -27,14 +27,17 @@ pub mod child;
 pub mod net;
 pub mod proxy;
 pub mod secret;
-// A server of PostgreSQL: its address, encryption, the connection.
+// Servers of PostgreSQL and of Redis: their address, encryption, the connection.
 pub mod postgres;
+pub mod redis;
 // Durability: facts to rows and back, in SQLite or PostgreSQL.
 pub mod store;
 // Whether what keeps programs in holds.
 pub mod doctor;
 // Models: one request, one answer, in each provider's words.
 pub mod llm;
+// What agents remember in Redis.
+pub mod redis_memory;
 // What agents use, and how people are told.
 pub mod notify;
 pub mod tools;

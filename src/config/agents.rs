@@ -184,7 +184,7 @@ impl Maker<'_> {
         }
         let memory = match section.get("memory") {
             None => Memory::None,
-            Some(item) => memory(item).unwrap_or(Memory::None),
+            Some(item) => memory(item, self.fleet).unwrap_or(Memory::None),
         };
         let (query, name) = (query?.to_owned(), name?);
         let (approval, route) = super::approval::approval(section, self.fleet);
@@ -384,16 +384,32 @@ fn circuit(section: &Section<'_>) -> CircuitSpec {
     rule
 }
 
-fn memory(item: Item<'_>) -> Option<Memory> {
-    let of = |mode: MemoryMode, max_tokens: u64| match mode {
+fn memory(item: Item<'_>, fleet: &Fleet) -> Option<Memory> {
+    let of = |mode: MemoryMode, max_tokens: u64, store: MemoryStore| match mode {
         MemoryMode::None => Memory::None,
         MemoryMode::LastResult => Memory::LastResult,
-        MemoryMode::Session => Memory::Session { max_tokens },
+        MemoryMode::Session => Memory::Session { max_tokens, store },
     };
     if item.value.get_ref().is_str() {
-        return item.word().map(|mode| of(mode, 8000));
+        return item.word().map(|mode| of(mode, 8000, MemoryStore::Database));
     }
     let section = item.section(keys::MEMORY_TABLE)?;
     let max_tokens = section.whole("max_tokens", 1).unwrap_or(8000);
-    section.get("mode").map_or(Some(Memory::None), |mode| mode.word().map(|mode| of(mode, max_tokens)))
+    let store = section.word("store").unwrap_or(MemoryStore::Database);
+    let mode = section.get("mode").map_or(Some(MemoryMode::None), |mode| mode.word())?;
+    if let (Some(place), MemoryStore::Redis) = (section.own("store"), store) {
+        if mode != MemoryMode::Session {
+            return place.refuse_with(
+                format!("`store = \"redis\"` is for `mode = \"session\"`, and this is \"{mode}\""),
+                "write mode = \"session\", or leave `store` out".into(),
+            );
+        }
+        if fleet.memory.is_none() {
+            return place.refuse_with(
+                "there is no [memory.redis] that says where".into(),
+                "add [memory.redis] with url = \"redis://host:6379/0\"".into(),
+            );
+        }
+    }
+    Some(of(mode, max_tokens, store))
 }

@@ -415,7 +415,12 @@ pub(super) const BUDGET: &[Key] = &[
     key("warn_at", Kind::Number, "part of a budget at which a warning is recorded; default 0.8"),
 ];
 pub(super) const EVENTS_TO: &[Key] =
-    &[key("redis", Kind::Table(REDIS), "a copy of each event in a Redis stream: docs/REDIS.md")];
+    &[key("redis", Kind::Table(EVENTS_REDIS), "a copy of each event in a Redis stream: docs/REDIS.md")];
+pub(super) const MEMORY_IN: &[Key] = &[key(
+    "redis",
+    Kind::Table(MEMORY_REDIS),
+    "sessions and notes of agents with `store = \"redis\"`, shared by all fleets that name it: docs/REDIS.md",
+)];
 pub(super) const TELEMETRY: &[Key] = &[
     key(
         "prometheus",
@@ -447,7 +452,7 @@ pub(super) const STORE: &[Key] = &[
         "what a commit has to outlive: synchronous (default): the loss of the server, by a standby; single: a crash of it",
     ),
 ];
-pub(super) const REDIS: &[Key] = &[
+pub(super) const EVENTS_REDIS: &[Key] = &[
     key(
         "url",
         Kind::Text,
@@ -472,6 +477,16 @@ pub(super) const REDIS: &[Key] = &[
         Kind::WholeOr(&["now"]),
         "where a new stream begins: with the event of this number, or \"now\"; default now",
     ),
+];
+pub(super) const MEMORY_REDIS: &[Key] = &[
+    key("url", Kind::Text, "as that of [events.redis]; it may be the same server"),
+    key(
+        "username",
+        Kind::TextOrSecret,
+        "name of the Redis user; default: the one that Redis calls `default`",
+    ),
+    key("password", Kind::Secret, "its password"),
+    key("prefix", Kind::Text, "what all keys there begin with; default bgagent:memory"),
 ];
 pub(super) const CATCH_UP_TABLE: &[Key] = &[
     key("policy", Kind::Word(CatchUpPolicy::WORDS), "which missed slots are made up for; default latest"),
@@ -500,6 +515,11 @@ pub(super) const CIRCUIT: &[Key] = &[
 pub(super) const MEMORY_TABLE: &[Key] = &[
     key("mode", Kind::Word(MemoryMode::WORDS), "what is remembered"),
     key("max_tokens", Kind::Whole, "session: its bound; default 8000"),
+    key(
+        "store",
+        Kind::Word(MemoryStore::WORDS),
+        "session: where it and the agent's notes are kept: with the other records, or in [memory.redis]; default database",
+    ),
 ];
 pub(super) const CHECK: &[Key] = &[
     key("tool", Kind::Text, "a tool"),
@@ -824,6 +844,7 @@ pub(super) const TOP: &[Key] = &[
     key("calendars", Kind::Any, "days that agents keep to or keep from, by name"),
     key("budget", Kind::Table(BUDGET), "for the whole fleet"),
     key("events", Kind::Table(EVENTS_TO), "where else events go"),
+    key("memory", Kind::Table(MEMORY_IN), "where else agents remember"),
     key(
         "telemetry",
         Kind::Table(TELEMETRY),

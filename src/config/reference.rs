@@ -90,7 +90,12 @@ pub fn reference() -> Vec<Section> {
         section(
             "[events.redis]",
             "A copy of each event in a Redis stream, once and in order: docs/REDIS.md.",
-            keys::REDIS,
+            keys::EVENTS_REDIS,
+        ),
+        section(
+            "[memory.redis]",
+            "Where agents with `memory = { mode = \"session\", store = \"redis\" }` keep their sessions and notes; all fleets that name it share them: docs/REDIS.md.",
+            keys::MEMORY_REDIS,
         ),
         section(
             "[telemetry]",

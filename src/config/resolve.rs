@@ -4,7 +4,7 @@ use super::keys::{self, Key};
 use super::notify::notify;
 use super::walk::{Item, Section};
 use super::{
-    agents, calendars, events, guarded, lint, models, runners, sandbox, store, telemetry, tools, webhooks,
+    agents, calendars, guarded, lint, models, redis, runners, sandbox, store, telemetry, tools, webhooks,
 };
 use crate::config::values::{cwd, in_the_clear, look_for, url, zone};
 use crate::domain::*;
@@ -47,7 +47,8 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
         hooks,
         calendars,
         budget,
-        redis: events::redis(&top).map(Arc::new),
+        redis: redis::events(&top).map(Arc::new),
+        memory: redis::memory(&top).map(Arc::new),
         telemetry: telemetry::telemetry(&top).map(Arc::new),
         store: store::store(&top).map(Arc::new),
         secrets: Vec::new(),

@@ -1,9 +1,9 @@
 //! Good and bad files.
 mod cases;
-mod events;
 mod follow_ups;
 mod identity;
 mod judged;
+mod redis;
 mod rights;
 mod risk;
 mod runners;

@@ -6,6 +6,7 @@ use crate::domain::{AgentId, Body, Entry, Fact, Fleet, LastResult, RedisSpec, Ru
 use crate::engine::Start;
 use crate::llm::Models;
 use crate::proxy::{self, Denial};
+use crate::redis_memory::RedisMemory;
 use crate::runner::{self, Brief, Report, Shared, StopOrder};
 use crate::store::Store;
 use crate::tools::Tools;
@@ -44,6 +45,11 @@ pub(super) struct Actor {
     given_up: CancellationToken,
 }
 
+/// What agents remember in Redis, if that is configured.
+fn memory(store: &Store, fleet: &Fleet) -> Option<RedisMemory> {
+    fleet.memory.clone().map(|spec| RedisMemory::new(store.clone(), spec))
+}
+
 impl Actor {
     /// `inbox` gets what runners report, `pings` what monitors are to hear; output goes straight to the store.
     pub(super) fn new(
@@ -67,6 +73,7 @@ impl Actor {
                 tools: tools.clone(),
                 models: Arc::new(Models::new(fleet, None)),
                 store: Some(store.clone()),
+                memory: memory(&store, fleet),
                 reports,
             },
             stops: HashMap::new(),
@@ -108,6 +115,7 @@ impl Actor {
     /// Attempts that start from now on use this configuration's tools.
     pub(super) fn configure(&mut self, fleet: &Arc<Fleet>) {
         self.shared.fleet = fleet.clone();
+        self.shared.memory = memory(&self.store, fleet);
         self.fleets.send_replace(fleet.clone());
         self.redis.send_if_modified(|spec| {
             let is_other = *spec != fleet.redis;

@@ -56,7 +56,7 @@ pub(super) async fn run(
         };
         let goes_down = tokio::select! {
             () = sending => false,
-            () = watch_over(&copied.progress, &inbox, &mut told) => false,
+            () = tell_levels(|now| finding(copied.progress.now().as_ref(), now), &inbox, &mut told) => false,
             // the loop that has the configuration is over
             changed = specs.changed() => changed.is_err(),
             () = down.cancelled() => true,
@@ -71,13 +71,17 @@ pub(super) async fn run(
     }
 }
 
-/// Tells the engine each time that the level of the problem is another one.
-async fn watch_over(progress: &ExportProgress, inbox: &mpsc::Sender<Message>, told: &mut Option<Level>) {
+/// Tells the engine each time that the level of a problem of the daemon's own is another one.
+pub(super) async fn tell_levels(
+    look: impl Fn(jiff::Timestamp) -> Option<Finding>,
+    inbox: &mpsc::Sender<Message>,
+    told: &mut Option<Level>,
+) {
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        let Some(finding) = finding(progress.now().as_ref(), clock::wall()) else { continue };
+        let Some(finding) = look(clock::wall()) else { continue };
         if *told != Some(finding.level) {
             *told = Some(finding.level);
             let _ = inbox.send(Message::Noticed(finding)).await;

@@ -29,6 +29,7 @@ mod open_files;
 mod outbox;
 mod pings;
 mod reading;
+mod remembering;
 mod retention;
 mod services;
 mod session;

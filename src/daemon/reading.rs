@@ -114,6 +114,7 @@ pub(super) fn services(
         link,
         reload,
         exported: Arc::new(ExportProgress::default()),
+        remembering: Arc::default(),
         listening: Arc::default(),
         traces: Arc::default(),
         store,

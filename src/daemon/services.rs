@@ -4,6 +4,7 @@ use crate::config::Paths;
 use crate::daemon::forward::Forwarder;
 use crate::domain::Seq;
 use crate::export::ExportProgress;
+use crate::redis_memory::MemoryProgress;
 use crate::store::{Ancestor, EventFilter, NodeLink, Store, Where};
 use crate::telemetry::{Listening, TraceProgress};
 use crate::tools::Tools;
@@ -35,6 +36,8 @@ pub(super) struct Services {
     pub(super) link: Option<Arc<NodeLink>>,
     /// How the copy of the log in Redis stands.
     pub(super) exported: Arc<ExportProgress>,
+    /// How it stands with what agents remember in Redis.
+    pub(super) remembering: Arc<MemoryProgress>,
     /// How it stands with the listener for metrics.
     pub(super) listening: Arc<Listening>,
     /// How sending traces goes.

@@ -10,8 +10,8 @@ use super::standby::{OpenedStore, Serving, Waiting};
 use super::trust::{self, TrustGate};
 use super::watch::{self};
 use super::{
-    clock, exports, files, hearing, listen, lock, mailbox, nodes, outbox, pings, retention, systemd,
-    telemetry, traces, webhooks,
+    clock, exports, files, hearing, listen, lock, mailbox, nodes, outbox, pings, remembering, retention,
+    systemd, telemetry, traces, webhooks,
 };
 use crate::config::{self, Asked, Context, Loaded, Paths, RejectedFor};
 use crate::daemon::inbox::{Condition, Handle, Message};
@@ -21,6 +21,7 @@ use crate::domain::{Fleet, Process, RunId, RunStatus};
 use crate::engine::Engine;
 use crate::export::ExportProgress;
 use crate::protocol::PROTOCOLS;
+use crate::redis_memory::MemoryProgress;
 use crate::store::{NodeAbout, NodeJoined, NodeLink, Store, Where};
 use crate::tools::mcp::{About, Pin};
 use crate::{child, runner, secret};
@@ -349,6 +350,7 @@ async fn serve(
     let fleets = actor.fleets();
     let (watched, tally) = (actor.counting.fleet(), actor.counting.tally());
     let exported = Arc::new(ExportProgress::default());
+    let remembering = Arc::<MemoryProgress>::default();
     let tools_at_the_end = tools.clone();
     let has_agents = !fleet.agents.is_empty();
     let (store_spec, node_spec) = (records.server.clone(), fleet.daemon.node.clone());
@@ -378,6 +380,7 @@ async fn serve(
         link: link.clone(),
         reload: reload.clone(),
         exported: exported.clone(),
+        remembering: remembering.clone(),
         listening: Arc::default(),
         traces: Arc::default(),
     });
@@ -406,6 +409,13 @@ async fn serve(
     let copied =
         exports::Copied { database: restored.database, ancestors: restored.ancestors, progress: exported };
     let exporting = tokio::spawn(exports::run(store.clone(), copied, redis, inbox.clone(), down.clone()));
+    let remembering = tokio::spawn(remembering::run(
+        store.clone(),
+        remembering,
+        fleets.clone(),
+        inbox.clone(),
+        down.clone(),
+    ));
     tokio::spawn(webhooks::run(store.clone(), handle.clone(), fleets, down.clone()));
     tokio::spawn(files::run(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(hearing::run(store.clone(), handle.clone(), down.clone()));
@@ -446,6 +456,7 @@ async fn serve(
     }
     let _ = tokio::time::timeout(outbox::LAST_DELIVERIES, delivering).await;
     let _ = tokio::time::timeout(exports::LAST_EVENTS, exporting).await;
+    let _ = tokio::time::timeout(remembering::LAST_CHANGES, remembering).await;
     let _ = tokio::time::timeout(traces::LAST_SPANS, sending).await;
     let tools = tools_at_the_end.lock().expect("no holder panics").clone();
     let _ = tokio::time::timeout(SERVERS_GRACE, tools.servers().stop_all()).await;

@@ -10,6 +10,7 @@ use crate::engine::{
 };
 use crate::export::ExportStanding;
 use crate::protocol::*;
+use crate::redis_memory::MemoryStanding;
 use crate::store::{FleetLead, LedgerRow, OutboxTarget, OutputPage, RunEnd, RunRow, StepRow};
 use crate::telemetry::{MetricsStanding, TraceStanding};
 use crate::tools::mcp::{Difference, PinChange, PinState, ServerTool};
@@ -188,17 +189,24 @@ pub(super) fn traces(standing: TraceStanding) -> Option<TracesView> {
     (!url.is_empty()).then_some(TracesView { url, sent, dropped, waiting, problem })
 }
 
-/// The copy of the log in Redis.
+/// The node that leads, and the others.
 pub(super) fn fleet_lead(lead: FleetLead, nodes: Vec<NodeView>) -> FleetLeadView {
     let FleetLead { epoch, leader, node, since, .. } = lead;
     FleetLeadView { leader: node.or_else(|| leader.clone()), place: leader, epoch, since, nodes }
 }
 
+/// How it stands with what agents remember in Redis.
+pub(super) fn redis_memory(spec: &RedisMemorySpec, standing: MemoryStanding) -> RedisMemoryView {
+    let MemoryStanding { state, problem, since, waiting } = standing;
+    RedisMemoryView { url: spec.server.place(), prefix: spec.prefix.clone(), state, since, problem, waiting }
+}
+
+/// The copy of the log in Redis.
 pub(super) fn redis(spec: &RedisSpec, standing: &ExportStanding, newest: u64, now: Timestamp) -> RedisView {
     let position = standing.position.map(|seq| seq.0);
     let lag = standing.behind_since.map(|since| now.duration_since(since));
     RedisView {
-        url: spec.place(),
+        url: spec.server.place(),
         stream: spec.stream.clone(),
         format: spec.format,
         state: standing.state,
@@ -462,8 +470,9 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
         match query.memory {
             Memory::None => {}
             Memory::LastResult => put("memory", query.memory.mode().to_string()),
-            Memory::Session { max_tokens } => {
-                put("memory", format!("{}, up to {max_tokens} tokens", query.memory.mode()));
+            Memory::Session { max_tokens, store } => {
+                let place = if store == MemoryStore::Redis { ", in [memory.redis]" } else { "" };
+                put("memory", format!("{}, up to {max_tokens} tokens{place}", query.memory.mode()));
             }
         }
     }

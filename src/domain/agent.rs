@@ -4,6 +4,7 @@
 //! large or rare sits behind a pointer, so that 100,000 agents stay small.
 use super::deliver::DeliverSpec;
 use super::expected::Expect;
+use super::memory::{Memory, MemoryStore};
 use super::ping::PingSpec;
 use super::words::words;
 use super::{ActiveTimes, AgentId, ConfigHash, Control, CronSchedule, EventType, ParamsSpec, Sandbox};
@@ -100,6 +101,14 @@ impl AgentSpec {
                 Arc::from(query.session_id.as_deref().unwrap_or_default())
             }
             _ => Arc::from(self.id.as_str()),
+        }
+    }
+
+    /// Where its session and its notes are kept.
+    pub fn memory_store(&self) -> MemoryStore {
+        match &self.body {
+            Body::Query(query) => query.memory.store(),
+            Body::Command(_) | Body::Tool(_) | Body::Runner(_) => MemoryStore::Database,
         }
     }
 }
@@ -420,43 +429,6 @@ pub struct QuerySpec {
     pub sinks: Vec<String>,
     /// JSON Schema that the answer must fit.
     pub output_schema: Option<serde_json::Value>,
-}
-
-words! {
-    /// How an agent remembers.
-    MemoryMode {
-        /// Nothing is kept between runs.
-        None = "none",
-        /// The last successful answer.
-        LastResult = "last_result",
-        /// The conversation.
-        Session = "session",
-    }
-}
-
-/// What an agent remembers between runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Memory {
-    /// Nothing.
-    None,
-    /// The last successful answer.
-    LastResult,
-    /// The conversation, up to this many tokens.
-    Session {
-        /// Upper bound.
-        max_tokens: u64,
-    },
-}
-
-impl Memory {
-    /// How it remembers.
-    pub fn mode(self) -> MemoryMode {
-        match self {
-            Self::None => MemoryMode::None,
-            Self::LastResult => MemoryMode::LastResult,
-            Self::Session { .. } => MemoryMode::Session,
-        }
-    }
 }
 
 /// One tool call: the name and its arguments, as configured.

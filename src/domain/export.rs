@@ -1,19 +1,12 @@
 //! Where else events go: what is configured of a copy of the log in Redis, and how it stands.
-use super::secret_ref::{EnvValue, SecretRef};
+use super::redis::RedisServer;
 use super::words::words;
-use std::path::PathBuf;
 
 /// `[events.redis]`: a stream to which each event is appended, once and in order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RedisSpec {
-    /// Where the server listens.
-    pub address: RedisAddress,
-    /// Number of the database there.
-    pub database: u32,
-    /// Name of the user; `None`: the one that Redis calls `default`.
-    pub username: Option<EnvValue>,
-    /// Password of the user.
-    pub password: Option<SecretRef>,
+    /// The server.
+    pub server: RedisServer,
     /// Key of the stream.
     pub stream: String,
     /// About how many entries each stream keeps.
@@ -32,41 +25,10 @@ impl RedisSpec {
     /// Longest name of a stream, in bytes.
     pub const LONGEST_STREAM: usize = 256;
 
-    /// The server and the database there, without secrets: `rediss://cache.internal:6379/0`.
-    pub fn place(&self) -> String {
-        match &self.address {
-            RedisAddress::Socket(path) => format!("unix://{}?db={}", path.display(), self.database),
-            RedisAddress::Host { host, port, tls } => {
-                let (scheme, host) = (if *tls { "rediss" } else { "redis" }, bracketed(host));
-                format!("{scheme}://{host}:{port}/{}", self.database)
-            }
-        }
-    }
-
     /// The key beside the stream that says which database of ours it is a copy of.
     pub fn mark(&self) -> String {
         format!("{}:fleet", self.stream)
     }
-}
-
-fn bracketed(host: &str) -> String {
-    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
-}
-
-/// Where a Redis server listens.
-#[derive(Clone, Debug, PartialEq)]
-pub enum RedisAddress {
-    /// On the network.
-    Host {
-        /// Its name, or its address without brackets.
-        host: String,
-        /// The port there.
-        port: u16,
-        /// The connection is encrypted from the first byte.
-        tls: bool,
-    },
-    /// At a socket of this machine.
-    Socket(PathBuf),
 }
 
 words! {

@@ -8,8 +8,8 @@ use super::tool::{Effect, ToolKind, ToolSettings};
 use super::webhook::HookSpec;
 use super::words::words;
 use super::{
-    AgentId, Body, CalendarSpec, ConfigHash, Provider, RedisSpec, RunnerSpec, SandboxSetting, StoreSpec,
-    TelemetrySpec,
+    AgentId, Body, CalendarSpec, ConfigHash, Provider, RedisMemorySpec, RedisSpec, RunnerSpec,
+    SandboxSetting, StoreSpec, TelemetrySpec,
 };
 use crate::domain::secret_ref::{EnvValue, SecretRef};
 use core::net::SocketAddr;
@@ -48,6 +48,8 @@ pub struct Fleet {
     pub budget: BudgetSpec,
     /// `[events.redis]`.
     pub redis: Option<Arc<RedisSpec>>,
+    /// `[memory.redis]`.
+    pub memory: Option<Arc<RedisMemorySpec>>,
     /// `[telemetry]`; `None`: nothing is told.
     pub telemetry: Option<Arc<TelemetrySpec>>,
     /// `[store]`; `None`: a file of the state folder.
@@ -97,6 +99,7 @@ impl Fleet {
             calendars: BTreeMap::new(),
             budget: BudgetSpec::default(),
             redis: None,
+            memory: None,
             telemetry: None,
             store: None,
             secrets: Vec::new(),

@@ -136,11 +136,13 @@ pub struct Diagnosis {
 /// What stands for the daemon where an incident has its agent.
 const DAEMON: &str = "bgagent";
 /// Keys of the daemon's own incidents. An agent of that name keeps all others for itself.
-const OWN_KEYS: &[&str] = &[IncidentRecord::REDIS];
+const OWN_KEYS: &[&str] = &[IncidentRecord::REDIS, IncidentRecord::REDIS_MEMORY];
 
 impl IncidentRecord {
     /// Key of the incident that events don't get to Redis.
     pub const REDIS: &str = "redis:events";
+    /// Key of the incident that what agents remember in Redis can't be had.
+    pub const REDIS_MEMORY: &str = "redis:memory";
     /// Before the name of an agent: key of the incident that it is late.
     pub const LATE: &str = "late:";
     /// Before the name of an agent: key of the incident that a run of it is slow.

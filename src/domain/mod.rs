@@ -32,6 +32,7 @@ mod ids;
 mod incident;
 mod json_schema;
 mod loose_json;
+mod memory;
 mod misleading;
 mod nearest;
 mod net_target;
@@ -46,6 +47,8 @@ mod price;
 mod private_host;
 mod provider;
 mod quiet;
+mod redis;
+mod remembered;
 mod rights;
 mod run;
 mod run_error;
@@ -75,8 +78,8 @@ pub use active_times::{ActiveTimes, CalendarSpec, Hours, NamedPeriods};
 pub use address::{AddressPattern, addresses_in, host_pattern, is_address, is_named};
 pub use agent::{
     AgentSpec, Backoff, Body, CatchUp, CatchUpPolicy, Check, CheckBody, CircuitSpec, CommandSpec,
-    EventTrigger, FirstRun, History, Join, JoinStatus, Limits, Memory, MemoryMode, NotifySpec, Overlap,
-    QuerySpec, RetrySpec, Schedule, TellOn, ToolCallSpec, WhenCutOff,
+    EventTrigger, FirstRun, History, Join, JoinStatus, Limits, NotifySpec, Overlap, QuerySpec, RetrySpec,
+    Schedule, TellOn, ToolCallSpec, WhenCutOff,
 };
 pub use agent_state::{Activity, Desired, Health, Held};
 pub use ahead::{Ahead, AheadRow, Judged, LookAhead, Taken};
@@ -97,7 +100,7 @@ pub use duration::parse_duration;
 pub use event::*;
 pub use excerpt::{LengthUnit, cut_at_sentence, is_unseen, one_line, quoted, shortened};
 pub use expected::{Compare, Expect};
-pub use export::{ExportState, RedisAddress, RedisSpec, StreamFormat, StreamFrom};
+pub use export::{ExportState, RedisSpec, StreamFormat, StreamFrom};
 pub use fact::{
     ALL_WELL, AgentChange, AgentRecord, CircuitRecord, Counters, Entry, Fact, KeptFeed, LastRun, OutputChunk,
     Process, ProcessRole, RunRecord, Stream,
@@ -116,6 +119,7 @@ pub use ids::{AgentId, ConfigHash, InvalidAgentId, InvalidRunId, RunId, Seq};
 pub use incident::{Diagnosis, Finding, FoundBy, IncidentRecord, Level, Severity};
 pub use json_schema::{check_schema, fits_part, fits_schema};
 pub use loose_json::{MOST_NESTED, Slips, is_deeper, mended_json, read_json};
+pub use memory::{Memory, MemoryMode, MemoryStore};
 pub use misleading::{is_invisible, misleads};
 pub use nearest::{distance, nearest};
 pub use net_target::NetTarget;
@@ -130,6 +134,8 @@ pub use provider::Provider;
 pub use object_key::check_object_key;
 pub use price::cost;
 pub use quiet::QuietHours;
+pub use redis::{RedisAddress, RedisMemorySpec, RedisSection, RedisServer};
+pub use remembered::{MemoryPlace, NoteThere, PlaceChange, PlaceContent, RUNS_KEPT, SaidThere};
 pub use rights::{Rights, RightsOf};
 pub use run::{AttemptEnd, AttemptOutcome, RunMode, RunStatus, Trigger};
 pub use run_error::{ErrorKind, RunError};

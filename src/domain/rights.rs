@@ -7,6 +7,7 @@
 use super::agent::{AgentSpec, Body, CheckBody};
 use super::export::RedisSpec;
 use super::fleet::{EmailSpec, Fleet, McpEffect, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind};
+use super::redis::{RedisMemorySpec, RedisServer};
 use super::runner::{PermissionDefault, PermissionRule, RunnerQuery, RunnerSpec, Workspace};
 use super::store_spec::StoreSpec;
 use super::telemetry::TelemetrySpec;
@@ -65,6 +66,9 @@ impl Rights {
         }
         if let Some(spec) = &fleet.redis {
             all.insert("log".to_owned(), of_stream(spec));
+        }
+        if let Some(spec) = &fleet.memory {
+            all.insert("memory".to_owned(), of_memory(spec));
         }
         if let Some(spec) = &fleet.telemetry {
             all.insert("telemetry".to_owned(), of_telemetry(spec));
@@ -259,18 +263,34 @@ fn of_receiver(target: &NotifyTarget) -> RightsOf {
 /// All that agents do and say is in the log.
 fn of_stream(spec: &RedisSpec) -> RightsOf {
     let mut rights = RightsOf::default();
-    let login = match (&spec.username, &spec.password) {
-        (Some(name), Some(password)) => format!(", as {} with {}", value(name), secret(password)),
-        (None, Some(password)) => format!(" with {}", secret(password)),
-        _ => String::new(),
-    };
     rights.may(format!(
-        "is copied to the stream {} of Redis at {}{login}, in the format {}",
+        "is copied to the stream {} of Redis at {}{}, in the format {}",
         word(&spec.stream),
-        word(&spec.place()),
+        word(&spec.server.place()),
+        login(&spec.server),
         spec.format
     ));
     rights
+}
+
+/// Who may write there puts words into the memory of agents.
+fn of_memory(spec: &RedisMemorySpec) -> RightsOf {
+    let mut rights = RightsOf::default();
+    rights.may(format!(
+        "keeps sessions and notes of agents below {} in Redis at {}{}, and believes what is there",
+        word(&spec.prefix),
+        word(&spec.server.place()),
+        login(&spec.server)
+    ));
+    rights
+}
+
+fn login(server: &RedisServer) -> String {
+    match (&server.username, &server.password) {
+        (Some(name), Some(password)) => format!(", as {} with {}", value(name), secret(password)),
+        (None, Some(password)) => format!(" with {}", secret(password)),
+        _ => String::new(),
+    }
 }
 
 /// Names of agents, and what they do and cost, are in what is told.

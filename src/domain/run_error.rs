@@ -46,6 +46,8 @@ words! {
         Spawn = "spawn",
         /// A `success_when` check does not hold.
         Unverified = "unverified",
+        /// What the agent remembers is in Redis and can't be read.
+        Memory = "memory",
         /// The daemon ended while the run was in flight.
         Interrupted = "interrupted",
         /// It needs a tool of an MCP server that nobody has trusted yet.

@@ -1,5 +1,6 @@
 //! What is recorded of a run that a model carries out: requests with what is held and charged for
 //! them, calls of tools, approvals, and what stays in memory.
+use super::memory::MemoryStore;
 use super::{AgentId, ChatMessage, RunId, Step, Usage, WorstCase};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -251,6 +252,8 @@ pub enum MemoryChange {
         messages: Vec<ChatMessage>,
         /// The run had read data from outside.
         untrusted: bool,
+        /// Where the session is.
+        store: MemoryStore,
     },
     /// A note is kept; an empty text takes it away.
     Note {
@@ -262,6 +265,8 @@ pub enum MemoryChange {
         text: String,
         /// The run that keeps it had read data from outside.
         untrusted: bool,
+        /// Where the notes are.
+        store: MemoryStore,
     },
     /// Items of a gate are seen.
     Seen {
@@ -276,6 +281,8 @@ pub enum MemoryChange {
         agent: AgentId,
         /// Its session.
         session: Arc<str>,
+        /// Where it remembers.
+        store: MemoryStore,
     },
 }
 

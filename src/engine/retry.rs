@@ -49,6 +49,7 @@ fn may_repeat(spec: &AgentSpec, kind: ErrorKind) -> bool {
         | ErrorKind::RateLimit
         | ErrorKind::Provider
         | ErrorKind::Network
+        | ErrorKind::Memory
         | ErrorKind::Interrupted
         | ErrorKind::RunnerStuck => true,
         ErrorKind::ExitStatus => spec.retry.explicit && matches!(spec.body, Body::Command(_)),

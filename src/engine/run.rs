@@ -413,11 +413,13 @@ impl Engine {
         if let Some(result) = &outcome.result {
             self.diagnosed(now, &run.record, result);
         }
-        let remembers =
-            matches!(&spec.body, Body::Query(query) if matches!(query.memory, Memory::Session { .. }));
-        if remembers && !outcome.said.is_empty() {
+        if let Body::Query(query) = &spec.body
+            && let Memory::Session { store, .. } = query.memory
+            && !outcome.said.is_empty()
+        {
             let (session, messages) = (spec.session(), outcome.said.clone());
-            let change = MemoryChange::Said { session, run: id, messages, untrusted: outcome.untrusted };
+            let change =
+                MemoryChange::Said { session, run: id, messages, untrusted: outcome.untrusted, store };
             self.push(now, Fact::Remembered(Box::new(change)));
         }
         if !outcome.seen.is_empty() {

@@ -2,11 +2,9 @@
 //! stands. The script is `append.lua`, and whoever calls it may be late, paused, or one of two: it never appends
 //! anything twice, nor anything out of order.
 use super::entry;
-use super::hitch::Hitch;
-use super::link::RedisLink;
 use super::omni;
-use super::resp::{RedisCommand, RedisReply};
 use crate::domain::{RedisSpec, Seq, StreamFormat};
+use crate::redis::{Hitch, RedisCommand, RedisLink, RedisReply, Script};
 use crate::store::{Ancestor, EventPageRows, EventRow};
 use jiff::Timestamp;
 use std::collections::HashMap;
@@ -149,14 +147,13 @@ pub(super) struct Appender<'a> {
     mark: String,
     /// The databases that ours was a copy of, as the script reads them.
     ancestors: String,
-    /// How the server names the script, once it has it.
-    name: Option<String>,
+    script: Script,
 }
 
 impl<'a> Appender<'a> {
     pub(super) fn new(spec: &'a RedisSpec, ancestors: &[Ancestor]) -> Self {
         let ancestors = ancestors.iter().map(|one| format!(" {}={};", one.database, one.until)).collect();
-        Self { spec, mark: spec.mark(), ancestors, name: None }
+        Self { spec, mark: spec.mark(), ancestors, script: Script::new(SCRIPT) }
     }
 
     /// Where the stream stands. Nothing is changed.
@@ -194,31 +191,21 @@ impl<'a> Appender<'a> {
         known: Option<&KnownEntry>,
         entries: &Entries,
     ) -> Result<Appended, Hitch> {
-        // twice at the most: a server forgets its scripts when it restarts, or when somebody says so
-        for _ in 0..2 {
-            let name = match &self.name {
-                Some(name) => name.clone(),
-                None => self.name.insert(load(link).await?).clone(),
-            };
-            match link.ask(&self.command(&name, claim, last, known, entries)).await? {
-                RedisReply::Error(error) if error.starts_with("NOSCRIPT") => self.name = None,
-                RedisReply::Error(error) => return Err(Hitch::said(&error)),
-                RedisReply::List(said) => return self.meaning(&said),
-                _ => break,
-            }
+        let command = self.command(claim, last, known, entries);
+        match self.script.call(link, &command).await? {
+            RedisReply::List(said) => self.meaning(&said),
+            _ => Err(Hitch::unknown_answer()),
         }
-        Err(Hitch::passing("the server's answer is none that is known"))
     }
 
     fn command(
         &self,
-        name: &str,
         claim: Claim<'_>,
         last: &str,
         known: Option<&KnownEntry>,
         entries: &Entries,
     ) -> RedisCommand {
-        let mut command = RedisCommand::of(&["EVALSHA", name]);
+        let mut command = RedisCommand::default();
         command.number(2 + 2 * entries.sessions.len() as u64);
         command.part(self.spec.stream.as_bytes());
         command.part(self.mark.as_bytes());
@@ -277,7 +264,7 @@ impl<'a> Appender<'a> {
                      session another `session_id`, or delete this one, so that it is filled again: DEL {key} {mark}"
                 )));
             }
-            _ => return Err(Hitch::passing("the server's answer is none that is known")),
+            _ => return Err(Hitch::unknown_answer()),
         })
     }
 }
@@ -288,12 +275,4 @@ const MARK: &str = ":fleet";
 /// The key that says of which database the stream of a session is a copy.
 fn mark_of(session: &str) -> String {
     format!("{session}{MARK}")
-}
-
-async fn load(link: &mut RedisLink) -> Result<String, Hitch> {
-    match link.ask(&RedisCommand::of(&["SCRIPT", "LOAD", SCRIPT])).await? {
-        RedisReply::Text(name) => Ok(name),
-        RedisReply::Error(error) => Err(Hitch::said(&error)),
-        _ => Err(Hitch::passing("the server's answer is none that is known")),
-    }
 }

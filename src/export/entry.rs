@@ -1,7 +1,7 @@
 //! An event as the entry of a stream, in our own form: `event` is the line of `tail --json`, and what readers choose by
 //! stands beside it. docs/REDIS.md is the contract.
-use super::resp::RedisCommand;
 use crate::domain::Seq;
+use crate::redis::RedisCommand;
 use crate::store::EventRow;
 use std::io::Write;
 

@@ -8,11 +8,10 @@
 //! of the log, or that has another past, is left alone until a person has decided.
 use super::append::{Appended, Appender, Claim, Entries, KnownEntry};
 use super::entry;
-use super::hitch::Hitch;
-use super::link::RedisLink;
 use super::progress::ExportProgress;
 use crate::clock;
 use crate::domain::{Entry, Fact, RedisSpec, Seq, StreamFrom};
+use crate::redis::{Hitch, RedisLink, ReplyBounds};
 use crate::store::{Ancestor, Store};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -97,7 +96,7 @@ impl Exporter {
         loop {
             let Err(hitch) = self.session(&mut wait).await;
             if self.progress.is_held_up(clock::wall(), &hitch) {
-                let (place, stream) = (self.spec.place(), &self.spec.stream);
+                let (place, stream) = (self.spec.server.place(), &self.spec.stream);
                 tracing::warn!(%place, %stream, "events can't be copied to Redis: {hitch}");
             }
             self.look_how_far_behind().await;
@@ -112,7 +111,8 @@ impl Exporter {
     /// What is in the way, in words.
     pub async fn catch_up(&self) -> Result<Seq, String> {
         let all = async {
-            let mut link = RedisLink::open(&self.spec, self.patience.answer).await?;
+            let mut link =
+                RedisLink::open(&self.spec.server, self.patience.answer, ReplyBounds::SHORT).await?;
             let mut appender = Appender::new(&self.spec, &self.ancestors);
             let mut cursor = self.settle(&mut link, &mut appender, None).await?;
             self.send_all(&mut link, &mut appender, &mut cursor).await?;
@@ -124,7 +124,7 @@ impl Exporter {
     /// One connection, until it breaks or something is in the way.
     async fn session(&self, wait: &mut Duration) -> Result<Infallible, Hitch> {
         let mut newest = self.store.newest();
-        let mut link = RedisLink::open(&self.spec, self.patience.answer).await?;
+        let mut link = RedisLink::open(&self.spec.server, self.patience.answer, ReplyBounds::SHORT).await?;
         let mut appender = Appender::new(&self.spec, &self.ancestors);
         let before = self.progress.now().and_then(|standing| standing.position);
         let mut cursor = self.settle(&mut link, &mut appender, before).await?;
@@ -221,7 +221,7 @@ impl Exporter {
                 Appended::Other { whose, .. } => return Err(self.of_another(&whose)),
                 Appended::Unmarked(last) => return Err(self.of_nobody(&last)),
                 Appended::Done | Appended::Differs(_) => {
-                    return Err(Hitch::passing("the server's answer is none that is known"));
+                    return Err(Hitch::unknown_answer());
                 }
             };
             let there = number_of(&id)?;
@@ -327,7 +327,7 @@ impl Exporter {
 
     /// After which event a stream begins that is new. That is kept: a stream that was lost begins there again.
     async fn start(&self) -> Result<Seq, Hitch> {
-        let target = format!("{} {}", self.spec.place(), self.spec.stream);
+        let target = format!("{} {}", self.spec.server.place(), self.spec.stream);
         let from = self.spec.from;
         loop {
             let asked = target.clone();
@@ -369,7 +369,7 @@ impl Exporter {
 
     fn told(&self, position: Seq, behind_since: Option<jiff::Timestamp>) {
         if self.progress.stands_at(clock::wall(), position, behind_since) {
-            let (place, stream) = (self.spec.place(), &self.spec.stream);
+            let (place, stream) = (self.spec.server.place(), &self.spec.stream);
             tracing::info!(%place, %stream, position = position.0, "events are copied to Redis");
         }
     }

@@ -6,11 +6,8 @@
 mod append;
 mod entry;
 mod exporter;
-mod hitch;
-mod link;
 mod omni;
 mod progress;
-mod resp;
 
 pub use exporter::{ExportPatience, Exporter};
 pub use progress::{ExportProgress, ExportStanding};

@@ -1,6 +1,6 @@
 //! How a copy of the log stands, for those who are asked: shared between the one who sends and the one who tells.
-use super::hitch::Hitch;
 use crate::domain::{ExportState, Seq};
+use crate::redis::Hitch;
 use jiff::Timestamp;
 use std::sync::{Mutex, PoisonError};
 

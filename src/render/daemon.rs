@@ -4,7 +4,9 @@ use super::screen::{Screen, Tone};
 use super::words::{bytes, plain};
 use crate::config::shell_word;
 use crate::domain::{ExportState, counted, human_duration};
-use crate::protocol::{DaemonView, DeliveryView, RedisView, UnheldLimitView, UntrustedServerView};
+use crate::protocol::{
+    DaemonView, DeliveryView, RedisMemoryView, RedisView, UnheldLimitView, UntrustedServerView,
+};
 use std::fmt::Write as _;
 
 /// What is said of an MCP server that nobody has trusted yet.
@@ -73,6 +75,10 @@ pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
     if let Some(redis) = &view.redis {
         let (tone, what) = copy_in_redis(redis);
         line("redis", screen.paint(tone, &what));
+    }
+    if let Some(memory) = &view.memory {
+        let (tone, what) = memory_in_redis(memory);
+        line("memory", screen.paint(tone, &what));
     }
     if let Some(metrics) = &view.metrics {
         let url = format!("http://{}/metrics", plain(&metrics.address));
@@ -189,6 +195,21 @@ fn delivery(view: &DeliveryView, screen: &Screen) -> (Tone, String) {
         _ => Tone::Bad,
     };
     (tone, text)
+}
+
+/// How it stands with what agents remember in Redis, in one line.
+fn memory_in_redis(view: &RedisMemoryView) -> (Tone, String) {
+    let place = format!("{} at {}", plain(&view.prefix), plain(&view.url));
+    let waiting = match view.waiting {
+        0 => String::new(),
+        waiting => format!(", {} not there yet", counted(waiting, "change")),
+    };
+    let problem = view.problem.as_deref().map(|problem| format!(": {}", plain(problem))).unwrap_or_default();
+    match view.state {
+        ExportState::Connected => (Tone::Plain, format!("{place}{waiting}")),
+        ExportState::Trying => (Tone::Bad, format!("{place}, not connected{waiting}{problem}")),
+        ExportState::Stopped => (Tone::Bad, format!("{place}, stopped{waiting}{problem}")),
+    }
 }
 
 /// How the copy of the log in Redis stands, in one line.

@@ -372,6 +372,7 @@ impl Attempt<'_> {
             timeout: Some(bound.min(left)),
             idempotency_key: Some(super::env::idempotency_key(self.brief)),
             store: self.shared.store.clone(),
+            memory: self.shared.memory_of(&self.brief.agent),
             written: Some(call.args.clone()),
             novel_by: novel_by.to_vec(),
             progress,

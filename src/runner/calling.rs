@@ -2,6 +2,7 @@
 use super::report::{Brief, Report, Shared};
 use crate::conversation::{OUTCOME_UNKNOWN, PlannedCall};
 use crate::domain::{AgentSpec, Effect, RunId, ToolReply};
+use crate::redis_memory::RedisMemory;
 use crate::secret;
 use crate::store::Store;
 use crate::tools::{CallContext, ToolError, ToolOutput, Tools};
@@ -14,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 pub(super) struct ToolCaller {
     tools: Arc<Tools>,
     store: Option<Store>,
+    memory: Option<RedisMemory>,
     reports: mpsc::Sender<Report>,
     agent: Arc<AgentSpec>,
     run: RunId,
@@ -26,6 +28,7 @@ impl ToolCaller {
         Self {
             tools: shared.tools.clone(),
             store: shared.store.clone(),
+            memory: shared.memory_of(&brief.agent),
             reports: shared.reports.clone(),
             agent: brief.agent.clone(),
             run: brief.run,
@@ -44,6 +47,7 @@ impl ToolCaller {
             timeout: Some(bound),
             idempotency_key: Some(key),
             store: self.store.clone(),
+            memory: self.memory.clone(),
             untrusted: call.tainted,
             traceparent: self.traceparent.clone(),
             ..CallContext::default()

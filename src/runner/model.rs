@@ -6,8 +6,8 @@ use super::talk::{Calls, Journal};
 use super::template::{self, Places};
 use crate::conversation::{Brief, CallRules, Conversation, Finished, Next, PlannedCall, memory};
 use crate::domain::{
-    AttemptEnd, AttemptOutcome, ChatMessage, ErrorKind, Memory, Price, QuerySpec, RunError, RunMode, Step,
-    Usage, addresses_in, frame_at_most,
+    AttemptEnd, AttemptOutcome, ChatMessage, ErrorKind, Memory, MemoryStore, Price, QuerySpec, RunError,
+    RunMode, SessionRow, Step, Usage, addresses_in, frame_at_most,
 };
 use crate::runner::broken::{Break, to_std};
 use crate::secret;
@@ -208,14 +208,27 @@ impl Attempt<'_> {
                 Some(last) => (memory::last_result(&last.text), last.untrusted),
                 None => (Vec::new(), false),
             }),
-            Memory::Session { max_tokens } => {
+            Memory::Session { max_tokens, store } => {
                 let session = self.brief.agent.session();
-                let rows = self.read(move |reader| reader.session(&session, MESSAGES)).await?;
+                let rows = match store {
+                    MemoryStore::Database => {
+                        self.read(move |reader| reader.session(&session, MESSAGES)).await?
+                    }
+                    MemoryStore::Redis => self.session_in_redis(&session).await?,
+                };
                 let untrusted = rows.iter().any(|row| row.untrusted);
                 let stored: Vec<ChatMessage> = rows.into_iter().map(|row| row.message).collect();
                 Ok((memory::messages_of_session(&stored, max_tokens).0, untrusted))
             }
         }
+    }
+
+    /// A run does not begin without what it is to remember.
+    async fn session_in_redis(&self, session: &str) -> Result<Vec<SessionRow>, Break> {
+        let failed = |why: String| Break::failed(ErrorKind::Memory, why);
+        let memory =
+            self.shared.memory.as_ref().ok_or_else(|| failed("there is no [memory.redis]".into()))?;
+        memory.session(session, MESSAGES).await.map_err(|error| failed(error.to_string()))
     }
 
     pub(super) async fn read<T: Send + 'static>(

@@ -1,9 +1,10 @@
 //! The words between an attempt and those who start it: what it is told, what it tells, and how it is stopped.
 use crate::domain::{
-    AgentId, AgentSpec, AttemptOutcome, Finding, Fleet, LastResult, LoggedEvent, OutputChunk, ParamValues,
-    Process, ProcessRole, RunError, RunId, RunMode, Step, Talk, Trigger, WorstCase,
+    AgentId, AgentSpec, AttemptOutcome, Finding, Fleet, LastResult, LoggedEvent, MemoryStore, OutputChunk,
+    ParamValues, Process, ProcessRole, RunError, RunId, RunMode, Step, Talk, Trigger, WorstCase,
 };
 use crate::llm::Models;
+use crate::redis_memory::RedisMemory;
 use crate::store::Store;
 use crate::tools::Tools;
 use jiff::{SignedDuration, Timestamp};
@@ -172,6 +173,15 @@ pub struct Shared {
     pub models: Arc<Models>,
     /// To read journals and memories; without it, no model can run.
     pub store: Option<Store>,
+    /// What agents with `store = "redis"` remember, if [memory.redis] is configured.
+    pub memory: Option<RedisMemory>,
     /// Where reports go.
     pub reports: mpsc::Sender<Report>,
+}
+
+impl Shared {
+    /// Where the agent's session and notes are, if not in the store.
+    pub(super) fn memory_of(&self, agent: &AgentSpec) -> Option<RedisMemory> {
+        self.memory.clone().filter(|_| agent.memory_store() == MemoryStore::Redis)
+    }
 }

@@ -15,6 +15,7 @@ mod health;
 mod history;
 mod lead_time;
 mod mark;
+mod memory_changes;
 mod meta;
 mod nodes;
 mod outbox;
@@ -44,6 +45,7 @@ pub use following::Attention;
 pub use health::{read_health, read_trusted_servers};
 pub use history::{HourUsed, LedgerPage, RunEnd};
 pub use mark::HOLDER_BYTES;
+pub use memory_changes::MemoryRow;
 pub use nodes::{FleetLead, NodeRow};
 pub use place::Where;
 pub use postgres::{

@@ -13,6 +13,11 @@ pub(super) fn text<'a>(row: &'a SqlRow<'_>, at: usize) -> SqlResult<&'a str> {
     row.text(at)?.ok_or_else(|| odd(at, "it has no value"))
 }
 
+/// What a text says in JSON.
+pub(super) fn json_of<T: serde::de::DeserializeOwned>(row: &SqlRow<'_>, at: usize) -> SqlResult<T> {
+    serde_json::from_str(text(row, at)?).map_err(|error| odd(at, error.to_string()))
+}
+
 pub(super) fn agent_id(row: &SqlRow<'_>, at: usize) -> SqlResult<AgentId> {
     let text = text(row, at)?;
     text.parse().map_err(|_| odd(at, format!("no agent id: `{text}`")))

@@ -1,10 +1,11 @@
 //! What is recorded of runs that a model carries out: to SQL and back.
 use super::UsageBy;
 use super::error::StoreError;
+use super::memory_changes;
 use super::types::{DecidedApproval, StepRow};
 use crate::domain::*;
 use crate::store::reader::Reader;
-use crate::store::rows::{agent_id, instant, run_id, text, usage_of};
+use crate::store::rows::{agent_id, instant, json_of, run_id, text, usage_of};
 use crate::store::sql::{Sql, SqlResult, SqlRow, odd, params};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -160,7 +161,10 @@ fn waits(db: &Sql, talk: &Talk, wanted: &[ApprovalWanted], at: Timestamp) -> Sql
 
 pub(super) fn remembered(db: &Sql, change: &MemoryChange, at: Timestamp) -> SqlResult<()> {
     match change {
-        MemoryChange::Said { session, run, messages, untrusted } => {
+        MemoryChange::Said { session, run, messages, untrusted, store } => {
+            if *store == MemoryStore::Redis {
+                memory_changes::said(db, session, (*run, *untrusted), messages, at)?;
+            }
             for message in messages {
                 let text = serde_json::to_string(message).expect("messages serialize");
                 db.run(
@@ -174,7 +178,10 @@ pub(super) fn remembered(db: &Sql, change: &MemoryChange, at: Timestamp) -> SqlR
                 params![&**session, MESSAGES_KEPT],
             )?;
         }
-        MemoryChange::Note { agent, key, text, untrusted } => {
+        MemoryChange::Note { agent, key, text, untrusted, store } => {
+            if *store == MemoryStore::Redis {
+                return memory_changes::noted(db, agent, (key, text, *untrusted), at);
+            }
             // what comes from outside takes no other's place; what does not takes that of both
             db.change(
                 "DELETE FROM notes WHERE agent = ?1 AND key = ?2 AND untrusted >= ?3",
@@ -201,7 +208,10 @@ pub(super) fn remembered(db: &Sql, change: &MemoryChange, at: Timestamp) -> SqlR
                 params![agent.as_str(), SEEN_KEPT],
             )?;
         }
-        MemoryChange::Cleared { agent, session } => {
+        MemoryChange::Cleared { agent, session, store } => {
+            if *store == MemoryStore::Redis {
+                memory_changes::forgotten(db, agent, session, at)?;
+            }
             db.run("DELETE FROM sessions WHERE session = ?1", params![&**session])?;
             db.run("DELETE FROM notes WHERE agent = ?1", params![agent.as_str()])?;
             db.run("DELETE FROM seen WHERE agent = ?1", params![agent.as_str()])?;
@@ -533,8 +543,4 @@ fn step_row(row: &SqlRow<'_>) -> SqlResult<StepRow> {
         took_ms: row.get::<i64>(4)? as u64,
         step: json_of(row, 5)?,
     })
-}
-
-fn json_of<T: serde::de::DeserializeOwned>(row: &SqlRow<'_>, at: usize) -> SqlResult<T> {
-    serde_json::from_str(text(row, at)?).map_err(|error| odd(at, error.to_string()))
 }

@@ -31,6 +31,7 @@ pub(super) const TABLES: &[&str] = &[
     "outbox",
     "sessions",
     "notes",
+    "memory_changes",
     "seen",
     "pins",
     "feeds",
@@ -39,7 +40,7 @@ pub(super) const TABLES: &[&str] = &[
     "requests",
 ];
 /// Those whose rows are numbered by the database: numbers that were given are not given again.
-pub(super) const NUMBERED: &[&str] = &["output", "incidents", "outbox", "sessions"];
+pub(super) const NUMBERED: &[&str] = &["output", "incidents", "outbox", "sessions", "memory_changes"];
 
 /// What was moved.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use crate::domain::{
     AgentId, Control, Effect, ErrorKind, Finding, Outward, ReadsWhen, RunId, ToolDef, ToolOffer, ToolSettings,
 };
+use crate::redis_memory::RedisMemory;
 use crate::secret;
 use crate::store::Store;
 use serde::de::DeserializeOwned;
@@ -73,6 +74,8 @@ pub struct CallContext {
     pub idempotency_key: Option<String>,
     /// For tools that keep something for the agent.
     pub store: Option<Store>,
+    /// Where its notes are, if not in the store.
+    pub memory: Option<RedisMemory>,
     /// The arguments as a person wrote them, before their places were filled. `None`: a model chose them.
     pub written: Option<Value>,
     /// Of a gate: fields that tell its items apart. What the agent has seen of them is of no use to it.

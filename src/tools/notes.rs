@@ -1,7 +1,7 @@
 //! `remember` and `recall`: notes that an agent keeps between its runs, by key. Those of runs that had read data from
 //! outside are kept apart and marked: they take no other's place, and who reads one has read data from outside.
 use super::contract::{Call, ToolError, ToolOutput};
-use crate::domain::{AgentId, Entry, Fact, MemoryChange, RecallArgs, RememberArgs};
+use crate::domain::{AgentId, Entry, Fact, MemoryChange, MemoryStore, Note, RecallArgs, RememberArgs};
 use crate::store::{Store, StoreError};
 use serde_json::{Value, json};
 
@@ -22,8 +22,7 @@ pub(super) async fn remember(call: Call) -> Result<ToolOutput, ToolError> {
             RememberArgs::LONGEST_TEXT_BYTES
         )));
     }
-    let of = agent.clone();
-    let known = store.read(move |reader| reader.notes(&of, None)).await.map_err(failed)?;
+    let known = notes(&call, &store, &agent, None).await?;
     let untrusted = call.context.untrusted;
     let mut alike = known.iter().filter(|note| note.untrusted == untrusted);
     if !text.is_empty() && alike.clone().count() >= MOST && alike.all(|note| note.key != key) {
@@ -31,7 +30,8 @@ pub(super) async fn remember(call: Call) -> Result<ToolOutput, ToolError> {
     }
     let kept = !text.is_empty();
     let stays = untrusted && known.iter().any(|note| !note.untrusted && note.key == key);
-    let change = MemoryChange::Note { agent, key: key.clone(), text, untrusted };
+    let kept_in = if call.context.memory.is_some() { MemoryStore::Redis } else { MemoryStore::Database };
+    let change = MemoryChange::Note { agent, key: key.clone(), text, untrusted, store: kept_in };
     let entry = Entry { at: crate::clock::wall(), fact: Fact::Remembered(Box::new(change)) };
     store.commit(vec![entry]).await.map_err(failed)?;
     let mut result = json!({"key": key, "kept": kept});
@@ -47,7 +47,7 @@ pub(super) async fn remember(call: Call) -> Result<ToolOutput, ToolError> {
 pub(super) async fn recall(call: Call) -> Result<ToolOutput, ToolError> {
     let (store, agent) = whose(&call)?;
     let RecallArgs { key } = call.arguments()?;
-    let notes = store.read(move |reader| reader.notes(&agent, key.as_deref())).await.map_err(failed)?;
+    let notes = notes(&call, &store, &agent, key).await?;
     let untrusted = notes.iter().any(|note| note.untrusted);
     let notes: Vec<Value> = notes
         .into_iter()
@@ -60,6 +60,21 @@ pub(super) async fn recall(call: Call) -> Result<ToolOutput, ToolError> {
         })
         .collect();
     Ok(ToolOutput { untrusted, ..ToolOutput::of(json!({"wake": !notes.is_empty(), "notes": notes})) })
+}
+
+/// Notes of the agent, wherever they are. With `key`: that one.
+async fn notes(
+    call: &Call,
+    store: &Store,
+    agent: &AgentId,
+    key: Option<String>,
+) -> Result<Vec<Note>, ToolError> {
+    if let Some(memory) = &call.context.memory {
+        let notes = memory.notes(agent, key.as_deref()).await;
+        return notes.map_err(|error| ToolError::Failed(error.to_string()));
+    }
+    let agent = agent.clone();
+    store.read(move |reader| reader.notes(&agent, key.as_deref())).await.map_err(failed)
 }
 
 fn whose(call: &Call) -> Result<(Store, AgentId), ToolError> {

@@ -73,6 +73,7 @@ fn attempt(agent: &str, slow: Duration) -> AttemptOutcome {
             models: Arc::new(bgagent::llm::Models::new(&fleet, None)),
             fleet: Arc::new(fleet),
             store: None,
+            memory: None,
             reports,
         };
         let (_stop, orders) = watch::channel(StopOrder::None);

@@ -2,7 +2,10 @@
 use super::redis_server::{Oddly, Redis, before};
 use super::rng::Rng;
 use super::support::PATIENCE;
-use bgagent::domain::{Entry, ExportState, Fact, RedisAddress, RedisSpec, Seq, StreamFormat, StreamFrom};
+use bgagent::domain::{
+    Entry, ExportState, Fact, RedisAddress, RedisSection, RedisServer, RedisSpec, Seq, StreamFormat,
+    StreamFrom,
+};
 use bgagent::export::{ExportPatience, ExportProgress, Exporter};
 use bgagent::store::{Ancestor, Store};
 use serde_json::{Value, json};
@@ -85,10 +88,13 @@ async fn add(store: &Store, events: u64) {
 
 pub(super) fn spec(redis: &Redis) -> RedisSpec {
     RedisSpec {
-        address: RedisAddress::Socket(redis.socket()),
-        database: 0,
-        username: None,
-        password: None,
+        server: RedisServer {
+            section: RedisSection::Events,
+            address: RedisAddress::Socket(redis.socket()),
+            database: 0,
+            username: None,
+            password: None,
+        },
         stream: RedisSpec::STREAM.into(),
         maxlen: 10_000_000,
         format: StreamFormat::Bgagent,
@@ -98,7 +104,9 @@ pub(super) fn spec(redis: &Redis) -> RedisSpec {
 
 pub(super) fn at_port(redis: &Redis, port: u16) -> Arc<RedisSpec> {
     let address = RedisAddress::Host { host: "127.0.0.1".into(), port, tls: false };
-    Arc::new(RedisSpec { address, ..spec(redis) })
+    let mut spec = spec(redis);
+    spec.server.address = address;
+    Arc::new(spec)
 }
 
 /// Each event is there, once, in order, with what it says.
@@ -307,7 +315,7 @@ async fn passwords_databases_and_encryption_are_as_configured() {
             std::fs::write(&key, password).expect("our folder");
             let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
             std::fs::set_permissions(&key, mode).expect("our folder");
-            spec.password = Some(bgagent::domain::SecretRef::File(key.clone()));
+            spec.server.password = Some(bgagent::domain::SecretRef::File(key.clone()));
         }
         change(&mut spec);
         Arc::new(spec)
@@ -317,13 +325,13 @@ async fn passwords_databases_and_encryption_are_as_configured() {
     assert!(why.contains("it wants a password"), "{why}");
     let why = log.refused(&with(Some("a-wrong-one"), &as_is)).await;
     assert!(why.contains("check `username` and `password`") && !why.contains("a-wrong-one"), "{why}");
-    let other = |spec: &mut RedisSpec| spec.database = 3;
+    let other = |spec: &mut RedisSpec| spec.server.database = 3;
     assert_eq!(log.caught_up(&with(Some("the-right-one"), &other)).await, 10);
-    let none = |spec: &mut RedisSpec| spec.database = 99;
+    let none = |spec: &mut RedisSpec| spec.server.database = 99;
     let why = log.refused(&with(Some("the-right-one"), &none)).await;
     assert!(why.contains("no database of this number"), "{why}");
     let tls = |spec: &mut RedisSpec| {
-        spec.address = RedisAddress::Host { host: "localhost".into(), port: redis.port, tls: true };
+        spec.server.address = RedisAddress::Host { host: "localhost".into(), port: redis.port, tls: true };
     };
     let why = log.refused(&with(Some("the-right-one"), &tls)).await;
     assert!(why.contains("no encryption"), "{why}");

@@ -110,8 +110,8 @@ async fn the_rights_that_are_documented_are_enough() {
     // there is a stream, and an event that is not in it
     assert_eq!(log.caught_up(&Arc::new(spec.clone())).await, 10);
     log.add(1).await;
-    spec.username = Some(bgagent::domain::EnvValue::Text("bgagent".into()));
-    spec.password = Some(bgagent::domain::SecretRef::File(password));
+    spec.server.username = Some(bgagent::domain::EnvValue::Text("bgagent".into()));
+    spec.server.password = Some(bgagent::domain::SecretRef::File(password));
     let spec = Arc::new(spec);
     for (without, works) in
         [("+xinfo|stream", false), ("+xadd", false), ("~bgagent:events:fleet", false), ("", true)]
@@ -166,7 +166,8 @@ async fn a_password_that_a_server_repeats_is_not_shown() {
     for answers in cases {
         let say = Oddly::Say(answers.iter().map(|answer| answer.as_bytes().to_vec()).collect());
         let mut spec = (*at_port(&redis, before(&redis, vec![say]))).clone();
-        (spec.password, spec.database) = (Some(bgagent::domain::SecretRef::File(key.clone())), 1);
+        (spec.server.password, spec.server.database) =
+            (Some(bgagent::domain::SecretRef::File(key.clone())), 1);
         let why = log.refused(&Arc::new(spec)).await;
         assert!(why.contains("Redis") || why.contains("another fleet"), "{why}");
         assert!(!why.contains("hunter2") && !why.contains("hunter"), "{why}");

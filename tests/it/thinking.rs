@@ -3,6 +3,7 @@
 mod approvals;
 mod commands;
 mod failures;
+mod in_redis;
 mod limits;
 mod memories;
 mod money;

@@ -87,8 +87,12 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
         app.note(&line);
     }
     if let Some(redis) = &loaded.fleet.redis {
-        let (stream, place) = (plain(&redis.stream), plain(&redis.place()));
+        let (stream, place) = (plain(&redis.stream), plain(&redis.server.place()));
         app.note(&format!("events are copied to the Redis stream {stream} at {place}"));
+    }
+    if let Some(memory) = &loaded.fleet.memory {
+        let (prefix, place) = (plain(&memory.prefix), plain(&memory.server.place()));
+        app.note(&format!("agents with `store = \"redis\"` remember below {prefix} at {place}"));
     }
     if let (Some(address), false) = (&loaded.fleet.daemon.webhooks, loaded.fleet.hooks.is_empty()) {
         let hooks =
@@ -109,7 +113,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
 fn events_to(fleet: &Fleet) -> Value {
     let redis = fleet.redis.as_deref().map(|spec| {
         json!({
-            "url": spec.place(), "stream": spec.stream, "format": spec.format, "maxlen": spec.maxlen,
+            "url": spec.server.place(), "stream": spec.stream, "format": spec.format, "maxlen": spec.maxlen,
             "from": spec.from.to_string(),
         })
     });

@@ -2,11 +2,15 @@
 use super::answers::{down, invalid, known_agent, store_error, value};
 use crate::daemon::services::{Encoded, Role, Services};
 use crate::daemon::views;
-use crate::domain::{Body, Entry, Fact, Memory, MemoryChange, Note, counted};
+use crate::domain::{AgentSpec, Body, Entry, Fact, Memory, MemoryChange, MemoryStore, Note, counted};
 use crate::protocol::*;
+use crate::redis_memory::{MemoryUnavailable, RedisMemory};
 use crate::store::{UsageBy, UsageOf};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+
+/// Messages of a session that a person is shown.
+const MESSAGES_SHOWN: usize = 200;
 
 pub(super) async fn usage(services: &Services, params: UsageParams) -> Encoded {
     let words = params.by.as_ref().map_or_else(|| vec!["agent"], UsageGroups::words);
@@ -135,19 +139,30 @@ pub(super) async fn memory(services: &Services, id: &str) -> Encoded {
         Body::Command(_) => true,
         Body::Tool(_) | Body::Runner(_) => false,
     };
+    let in_redis = remembers_in(services, &now.spec).await?;
+    let (of, conversation) = (agent.clone(), session.clone());
+    let here = in_redis.is_none();
     let (notes, said, seen, last) = services
         .store
         .read(move |reader| {
-            let last = if told { reader.last_result_at(&agent)? } else { None };
-            Ok((
-                reader.notes(&agent, None)?,
-                reader.session(&session, 200)?,
-                reader.seen_count(&agent)?,
-                last,
-            ))
+            let last = if told { reader.last_result_at(&of)? } else { None };
+            let (notes, said) = match here {
+                true => (reader.notes(&of, None)?, reader.session(&conversation, MESSAGES_SHOWN)?),
+                false => Default::default(),
+            };
+            Ok((notes, said, reader.seen_count(&of)?, last))
         })
         .await
         .map_err(store_error)?;
+    let (notes, said) = match &in_redis {
+        None => (notes, said),
+        Some(memory) => {
+            let unread =
+                |error: MemoryUnavailable| RpcError::new(Code::Refused, format!("agent `{agent}`: {error}"));
+            let notes = memory.notes(&agent, None).await.map_err(unread)?;
+            (notes, memory.session(&session, MESSAGES_SHOWN).await.map_err(unread)?)
+        }
+    };
     let note =
         |note: Note| MemoryView { key: note.key, value: note.text, at: note.at, untrusted: note.untrusted };
     let mut all: Vec<MemoryView> = notes.into_iter().map(note).collect();
@@ -170,9 +185,19 @@ pub(super) async fn memory(services: &Services, id: &str) -> Encoded {
     value(all)
 }
 
+/// Where it remembers, if not with the other records.
+async fn remembers_in(services: &Services, spec: &AgentSpec) -> Result<Option<RedisMemory>, RpcError> {
+    if spec.memory_store() != MemoryStore::Redis {
+        return Ok(None);
+    }
+    let memory = services.handle.ask(|engine, _| engine.fleet().memory.clone()).await.ok_or_else(down)?;
+    Ok(memory.map(|spec| RedisMemory::new(services.store.clone(), spec)))
+}
+
 pub(super) async fn clear_memory(services: &Services, id: &str) -> Encoded {
     let now = known_agent(services, id).await?;
-    let change = MemoryChange::Cleared { agent: now.spec.id.clone(), session: now.spec.session() };
+    let store = now.spec.memory_store();
+    let change = MemoryChange::Cleared { agent: now.spec.id.clone(), session: now.spec.session(), store };
     let entry = Entry { at: crate::clock::wall(), fact: Fact::Remembered(Box::new(change)) };
     services.store.commit(vec![entry]).await.map_err(store_error)?;
     services.results.lock().expect("no holder panics").insert(now.spec.id.clone(), None);
@@ -250,6 +275,11 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
             .as_deref()
             .zip(services.exported.now())
             .map(|(spec, standing)| views::redis(spec, &standing, stats.newest_seq, now)),
+        memory: fleet
+            .memory
+            .as_deref()
+            .zip(services.remembering.now())
+            .map(|(spec, standing)| views::redis_memory(spec, standing)),
         metrics: services.listening.now().map(views::metrics),
         traces: services.traces.now().and_then(views::traces),
         budget: budget.iter().map(|left| views::limit(left, &holds, today)).collect(),

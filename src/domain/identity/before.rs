@@ -12,6 +12,7 @@ pub(super) fn hashes(spec: &AgentSpec) -> [ConfigHash; 2] {
         .replace(", control: None", "")
         .replace(", sandbox: None", "")
         .replace(", when_cut_off: None", "")
+        .replace(", store: Database }", " }")
         .replace(", active_times: None", "")
         .replace(", route: None, sinks: ", ", sinks: ")
         .replacen(", params: None", "", 1)

@@ -5,17 +5,19 @@ use crate::domain::active_times::{ActiveTimes, CalendarSpec, Hours, NamedPeriods
 use crate::domain::agent::*;
 use crate::domain::deliver::DeliverSpec;
 use crate::domain::expected::Expect;
-use crate::domain::export::{RedisAddress, RedisSpec, StreamFrom};
+use crate::domain::export::{RedisSpec, StreamFrom};
 use crate::domain::file_trigger::FileTrigger;
 use crate::domain::fleet::*;
 use crate::domain::host::HostPattern;
 use crate::domain::ids::AgentId;
+use crate::domain::memory::{Memory, MemoryStore};
 use crate::domain::net_target::NetTarget;
 use crate::domain::node::NodeSpec;
 use crate::domain::params::{ParamDefault, ParamSpec, ParamsSpec};
 use crate::domain::ping::PingSpec;
 use crate::domain::private_host::PrivateHost;
 use crate::domain::quiet::QuietHours;
+use crate::domain::redis::{RedisAddress, RedisMemorySpec, RedisServer};
 use crate::domain::runner::{
     PermissionRule, Permissions, RepositorySpec, RunnerQuery, RunnerSpec, RunnerVersion, Workspace,
 };
@@ -341,6 +343,7 @@ impl Canonical for Fleet {
             calendars,
             budget,
             redis,
+            memory,
             telemetry,
             store,
         } = self;
@@ -358,6 +361,7 @@ impl Canonical for Fleet {
             form.field("calendars", calendars);
             form.field("budget", budget);
             form.field("redis", redis);
+            form.field("memory_redis", memory);
             form.field("telemetry", telemetry);
             form.field("store", store);
         });
@@ -369,10 +373,35 @@ impl Canonical for core::net::SocketAddr {
         form.token(self);
     }
 }
-table! { RedisSpec {
-    address: "address", database: "database", username: "username", password: "password", stream: "stream",
-    maxlen: "maxlen", format: "format", from: "from",
-} }
+/// Flat, as the table of the file is.
+impl Canonical for RedisSpec {
+    fn write(&self, form: &mut Form) {
+        let Self { server, stream, maxlen, format, from } = self;
+        form.table(|form| {
+            fields_of_server(form, server);
+            form.field("stream", stream);
+            form.field("maxlen", maxlen);
+            form.field("format", format);
+            form.field("from", from);
+        });
+    }
+}
+impl Canonical for RedisMemorySpec {
+    fn write(&self, form: &mut Form) {
+        let Self { server, prefix } = self;
+        form.table(|form| {
+            fields_of_server(form, server);
+            form.field("prefix", prefix);
+        });
+    }
+}
+fn fields_of_server(form: &mut Form, server: &RedisServer) {
+    let RedisServer { section: _, address, database, username, password } = server;
+    form.field("address", address);
+    form.field("database", database);
+    form.field("username", username);
+    form.field("password", password);
+}
 table! { TelemetrySpec { prometheus: "prometheus", otlp: "otlp", content: "content", } }
 table! { StoreSpec { url: "url", password: "password", schema: "schema", durability: "durability", } }
 impl Canonical for RedisAddress {
@@ -650,9 +679,13 @@ impl Canonical for Memory {
         match self {
             Self::None => form.token("none"),
             Self::LastResult => form.token("last_result"),
-            Self::Session { max_tokens } => {
-                form.tagged("session", |form| form.field("max_tokens", max_tokens));
-            }
+            Self::Session { max_tokens, store } => form.tagged("session", |form| {
+                form.field("max_tokens", max_tokens);
+                // as before there was a choice
+                if *store != MemoryStore::Database {
+                    form.field("store", store);
+                }
+            }),
         }
     }
 }

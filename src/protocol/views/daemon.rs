@@ -155,6 +155,9 @@ described! {
         /// The copy of the log in Redis, if there is to be one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub redis: Option<RedisView>,
+        /// The memory of agents in Redis, if there is to be one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub memory: Option<RedisMemoryView>,
         /// Where metrics are read, if they are to be.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub metrics: Option<MetricsView>,
@@ -284,6 +287,24 @@ described! {
         pub lag_events: Option<u64>,
         /// How long ago the first of them happened, in seconds; 0 if there is none.
         pub lag_secs: u64,
+    }
+
+    /// How it stands with what agents remember in Redis.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct RedisMemoryView {
+        /// Server and database, without user and password.
+        pub url: String,
+        /// What all keys there begin with.
+        pub prefix: String,
+        /// Whether changes get there.
+        pub state: ExportState,
+        /// Since when the connection is there, or gone.
+        pub since: Timestamp,
+        /// What is in the way.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub problem: Option<String>,
+        /// How many changes are not there yet.
+        pub waiting: u64,
     }
 
     /// Where metrics are read.

@@ -61,6 +61,7 @@ pub async fn try_runner(fleet: &Fleet, name: &str) -> Result<Trial, String> {
         tools: Arc::new(Tools::new(&fleet)),
         fleet,
         store: None,
+        memory: None,
         reports,
     };
     let brief = brief(run, Arc::new(agent(name)));

@@ -9,6 +9,7 @@ pub(in crate::store) const MIGRATIONS: &[(i64, &str)] = &[
     (17, include_str!("../migrations/postgres/0017_people.sql")),
     (18, include_str!("../migrations/postgres/0018_arrivals.sql")),
     (19, include_str!("../migrations/postgres/0019_nodes.sql")),
+    (20, include_str!("../migrations/postgres/0020_memory_changes.sql")),
 ];
 
 /// The version that this program knows.

@@ -21,4 +21,5 @@ pub(in crate::store) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0017_people.sql"),
     include_str!("../migrations/0018_arrivals.sql"),
     include_str!("../migrations/0019_nodes.sql"),
+    include_str!("../migrations/0020_memory_changes.sql"),
 ];

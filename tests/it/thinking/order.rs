@@ -56,6 +56,7 @@ async fn attempt(fleet: &str) -> Vec<Seen> {
         models: Arc::new(bgagent::llm::Models::new(&fleet, None)),
         fleet: Arc::new(fleet),
         store: Some(store),
+        memory: None,
         reports,
     };
     let (_stop, orders) = watch::channel(StopOrder::None);

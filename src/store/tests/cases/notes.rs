@@ -6,7 +6,13 @@ async fn notes_from_outside_are_kept_apart() {
     let Some(db) = Db::some() else { return };
     let (store, _) = db.open();
     let note = |key: &str, text: &str, untrusted: bool| {
-        let change = MemoryChange::Note { agent: id("a"), key: key.into(), text: text.into(), untrusted };
+        let change = MemoryChange::Note {
+            agent: id("a"),
+            key: key.into(),
+            text: text.into(),
+            untrusted,
+            store: MemoryStore::Database,
+        };
         entry(1, Fact::Remembered(Box::new(change)))
     };
     let kept = async || -> Vec<(String, bool)> {

@@ -188,6 +188,7 @@ async fn a_text_with_nul_is_kept_without_it() {
         key: "k\0".into(),
         text: "t\0t".into(),
         untrusted: false,
+        store: crate::domain::MemoryStore::Database,
     };
     store.commit(vec![entry(0, fact), entry(0, Fact::Remembered(Box::new(note)))]).await.unwrap();
     // JSON writes it as an escape, which is text

@@ -1,5 +1,6 @@
 //! Why nothing is sent just now, and whether that passes by itself. Errors of Redis are told by their codes, which stand
 //! in front of them, or within the text where a script of an older server met them.
+use crate::domain::RedisSection;
 use crate::secret;
 use std::io;
 use std::time::Duration;
@@ -7,26 +8,28 @@ use std::time::Duration;
 /// Why nothing is sent just now, in words for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
-pub(super) struct Hitch {
+pub struct Hitch {
     /// What is wrong, and what to do where a person can.
-    pub(super) what: String,
+    pub what: String,
     /// It does not pass before somebody has put something right.
-    pub(super) stays: bool,
+    pub stays: bool,
     /// No answer came in time: less may be asked for at once.
-    pub(super) is_late: bool,
+    pub is_late: bool,
 }
 
 impl Hitch {
-    pub(super) fn passing(what: impl Into<String>) -> Self {
+    /// Something that may be over at the next try.
+    pub fn passing(what: impl Into<String>) -> Self {
         Self { what: what.into(), stays: false, is_late: false }
     }
 
-    pub(super) fn staying(what: impl Into<String>) -> Self {
+    /// Something that somebody must put right.
+    pub fn staying(what: impl Into<String>) -> Self {
         Self { what: what.into(), stays: true, is_late: false }
     }
 
     /// No answer came within this time.
-    pub(super) fn late(patience: Duration) -> Self {
+    pub fn late(patience: Duration) -> Self {
         Self {
             is_late: true,
             ..Self::passing(format!("it gave no answer within {} s", patience.as_secs_f32()))
@@ -37,31 +40,40 @@ impl Hitch {
         Self { what, stays, is_late: false }
     }
 
-    /// What a server says instead of doing it.
-    pub(super) fn said(error: &str) -> Self {
+    /// What came back is not an answer to what was asked.
+    pub fn unknown_answer() -> Self {
+        Self::passing("the server's answer is none that is known")
+    }
+
+    /// What a server says instead of doing it. `section`: which table of the configuration names it.
+    pub fn said(error: &str, section: RedisSection) -> Self {
         let shown = cleaned(error, SHOWN);
         match ADVICE.iter().find(|(code, ..)| has_code(error, code)) {
-            Some((_, stays, advice)) => Self::advised(format!("Redis says \"{shown}\": {advice}"), *stays),
+            Some((_, stays, advice)) => {
+                Self::advised(format!("Redis says \"{shown}\": {}", worded(advice, section)), *stays)
+            }
             None => Self::passing(format!("Redis says \"{shown}\"")),
         }
     }
 
     /// What a server says instead of logging somebody in. It may repeat what it was told, the password, in any form: of
     /// its words nothing is shown but a code that is known.
-    pub(super) fn said_to_login(error: &str) -> Self {
+    pub fn said_to_login(error: &str, section: RedisSection) -> Self {
         let known = OF_LOGIN.iter().chain(ADVICE).find(|(code, ..)| has_code(error, code));
         match known {
             Some((code, stays, advice)) => {
+                let advice = worded(advice, section);
                 Self::advised(format!("Redis refuses the login ({code}): {advice}"), *stays)
             }
-            None => Self::passing(
-                "Redis refuses the login with an error that is not one that is known (not shown, since it may repeat the password): check `username` and `password` of [events.redis]",
-            ),
+            None => Self::passing(worded(
+                "Redis refuses the login with an error that is not one that is known (not shown, since it may repeat the password): check `username` and `password` of {section}",
+                section,
+            )),
         }
     }
 
     /// The connection broke, or what came over it was no reply.
-    pub(super) fn broke(error: &io::Error, tls: bool) -> Self {
+    pub fn broke(error: &io::Error, tls: bool) -> Self {
         match error.kind() {
             io::ErrorKind::InvalidData => Self::passing(format!(
                 "what answers there does not speak Redis's protocol ({error}): check the port, and {}",
@@ -73,12 +85,17 @@ impl Hitch {
     }
 }
 
+/// Advice, with the names of this table.
+fn worded(advice: &str, section: RedisSection) -> String {
+    advice.replace("{section}", section.header()).replace("{name}", section.name_key())
+}
+
 /// Shown of what a server says, in characters.
 const SHOWN: usize = 160;
 
 /// What a server said, as it may be shown and kept: without secrets and control characters, and not longer than `most`
 /// characters. Secrets go first, since a cut one is not found, and once more when nothing stands between their parts.
-pub(super) fn cleaned(said: &str, most: usize) -> String {
+pub fn cleaned(said: &str, most: usize) -> String {
     let visible: String = secret::redact(said).chars().filter(|c| !c.is_control()).collect();
     let mut clean = secret::redact(&visible).into_owned();
     if let Some((end, _)) = clean.char_indices().nth(most) {
@@ -97,12 +114,12 @@ const OF_LOGIN: &[(&str, bool, &str)] = &[
     (
         "ERR wrong number of arguments",
         true,
-        "it knows passwords without names only, as Redis did before 6: remove `username` from [events.redis]",
+        "it knows passwords without names only, as Redis did before 6: remove `username` from {section}",
     ),
     (
         "ERR syntax error",
         true,
-        "it knows passwords without names only, as Redis did before 6: remove `username` from [events.redis]",
+        "it knows passwords without names only, as Redis did before 6: remove `username` from {section}",
     ),
 ];
 
@@ -114,32 +131,20 @@ const ADVICE: &[(&str, bool, &str)] = &[
     ("MASTERDOWN", false, "this is a replica without its primary; the address must lead to the primary"),
     ("NOREPLICAS", false, "too few replicas are connected (min-replicas-to-write)"),
     ("MISCONF", false, "it can't save to its disk and refuses to write (stop-writes-on-bgsave-error)"),
-    ("OOM", false, "its memory is used up: lower `maxlen`, or raise maxmemory there"),
     (
-        "MOVED",
-        true,
-        "this is a Redis Cluster; a stream with its order is on one server: name a Redis without it",
+        "OOM",
+        false,
+        "its memory is used up: raise maxmemory there, or let less be kept (`maxlen` of [events.redis])",
     ),
-    (
-        "ASK",
-        true,
-        "this is a Redis Cluster; a stream with its order is on one server: name a Redis without it",
-    ),
-    (
-        "CROSSSLOT",
-        true,
-        "this is a Redis Cluster; a stream with its order is on one server: name a Redis without it",
-    ),
-    (
-        "CLUSTERDOWN",
-        true,
-        "this is a Redis Cluster; a stream with its order is on one server: name a Redis without it",
-    ),
-    ("WRONGPASS", true, "check `username` and `password` of [events.redis]"),
-    ("NOAUTH", true, "it wants a password: set `password` in [events.redis]"),
-    ("ERR AUTH", true, "it has no password: remove `password` from [events.redis], or set one there"),
-    ("ERR Client sent AUTH", true, "it has no password: remove `password` from [events.redis]"),
-    ("ERR invalid password", true, "check `password` of [events.redis]"),
+    ("MOVED", true, "this is a Redis Cluster, whose scripts reach one key: name a Redis without it"),
+    ("ASK", true, "this is a Redis Cluster, whose scripts reach one key: name a Redis without it"),
+    ("CROSSSLOT", true, "this is a Redis Cluster, whose scripts reach one key: name a Redis without it"),
+    ("CLUSTERDOWN", true, "this is a Redis Cluster, whose scripts reach one key: name a Redis without it"),
+    ("WRONGPASS", true, "check `username` and `password` of {section}"),
+    ("NOAUTH", true, "it wants a password: set `password` in {section}"),
+    ("ERR AUTH", true, "it has no password: remove `password` from {section}, or set one there"),
+    ("ERR Client sent AUTH", true, "it has no password: remove `password` from {section}"),
+    ("ERR invalid password", true, "check `password` of {section}"),
     (
         "NOPERM",
         true,
@@ -155,11 +160,11 @@ const ADVICE: &[(&str, bool, &str)] = &[
         true,
         "it accepts connections from its own machine only (protected-mode): set a password there, and here",
     ),
-    ("WRONGTYPE", true, "other data has the name of the stream: choose another `stream`"),
+    ("WRONGTYPE", true, "other data has that name: choose another `{name}` in {section}"),
     (
         "ERR unknown command",
         true,
-        "streams and scripts are needed: Redis 5 or later, with none of their commands renamed or taken away",
+        "scripts and streams are needed: Redis 5 or later, with none of their commands renamed or taken away",
     ),
     ("ERR DB index", true, "it has no database of this number: check the end of `url`"),
     ("ERR invalid DB index", true, "it has no database of this number: check the end of `url`"),
@@ -219,11 +224,13 @@ mod tests {
             ("ASKING for it", false, "Redis says"),
         ];
         for (said, stays, advice) in cases {
-            let hitch = Hitch::said(said);
+            let hitch = Hitch::said(said, RedisSection::Events);
             assert_eq!(hitch.stays, stays, "{hitch}");
             assert!(hitch.what.contains(advice), "{hitch}");
         }
-        let long = Hitch::said(&format!("ERR \x1b[31m{}", "x".repeat(5000)));
+        let advice = Hitch::said("WRONGTYPE Operation against a key", RedisSection::Memory);
+        assert!(advice.what.ends_with("choose another `prefix` in [memory.redis]"), "{advice}");
+        let long = Hitch::said(&format!("ERR \x1b[31m{}", "x".repeat(5000)), RedisSection::Events);
         assert!(long.what.len() < 300 && !long.what.contains('\x1b'), "{long}");
     }
 
@@ -246,7 +253,7 @@ mod tests {
             ("LOADING hunter2-and-more", false, "after a start"),
         ];
         for (said, stays, advice) in cases {
-            let hitch = Hitch::said_to_login(said);
+            let hitch = Hitch::said_to_login(said, RedisSection::Events);
             assert!(hitch.stays == stays && hitch.what.contains(advice), "{hitch}");
             assert!(!hitch.what.contains("hunter2"), "{hitch}");
         }

@@ -5,34 +5,46 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 
 /// Longest line of a reply, in bytes.
 const LINE: u64 = 8 << 10;
-/// Longest text of a reply, in bytes.
-const TEXT: usize = 64 << 10;
-/// Longest reply, in bytes as they are kept.
-const REPLY: usize = 256 << 10;
 /// What a part takes beside its text, in bytes.
 const PART: usize = 64;
-/// Most parts of a list.
-const PARTS: usize = 256;
 /// How deep lists may be in lists.
 const DEPTH: u32 = 2;
 
+/// The most that a reply may have. More is not what a server says that is asked by us.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplyBounds {
+    /// Longest text, in bytes.
+    pub text: usize,
+    /// Longest reply, in bytes as it is kept.
+    pub whole: usize,
+    /// Most parts of a list.
+    pub parts: usize,
+    /// Longest text as it is handed on, in characters: what is longer is cut.
+    pub shown: usize,
+}
+
+impl ReplyBounds {
+    /// Keys, ids, identities, errors.
+    pub const SHORT: Self = Self { text: 64 << 10, whole: 256 << 10, parts: 256, shown: 1024 };
+}
+
 /// A command while it is written: its parts are texts of any bytes.
 #[derive(Debug, Default)]
-pub(super) struct RedisCommand {
+pub struct RedisCommand {
     parts: usize,
     body: Vec<u8>,
 }
 
 impl RedisCommand {
     /// One with these parts.
-    pub(super) fn of(parts: &[&str]) -> Self {
+    pub fn of(parts: &[&str]) -> Self {
         let mut command = Self::default();
         parts.iter().for_each(|part| command.part(part.as_bytes()));
         command
     }
 
     /// One more part.
-    pub(super) fn part(&mut self, bytes: &[u8]) {
+    pub fn part(&mut self, bytes: &[u8]) {
         self.parts += 1;
         self.length(bytes.len());
         self.body.extend_from_slice(bytes);
@@ -40,25 +52,25 @@ impl RedisCommand {
     }
 
     /// A part that is a number.
-    pub(super) fn number(&mut self, number: u64) {
+    pub fn number(&mut self, number: u64) {
         let mut digits = [0; 20];
         let text = decimal(number, &mut digits);
         self.part(text);
     }
 
     /// The parts of another one, after those of this one.
-    pub(super) fn append(&mut self, other: &Self) {
+    pub fn append(&mut self, other: &Self) {
         self.parts += other.parts;
         self.body.extend_from_slice(&other.body);
     }
 
     /// How many bytes its parts take.
-    pub(super) fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.body.len()
     }
 
     /// As it is sent.
-    pub(super) fn encoded(&self) -> Vec<u8> {
+    pub fn encoded(&self) -> Vec<u8> {
         let mut out = format!("*{}\r\n", self.parts).into_bytes();
         out.extend_from_slice(&self.body);
         out
@@ -87,7 +99,7 @@ fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
 
 /// A reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum RedisReply {
+pub enum RedisReply {
     /// A text, or a status.
     Text(String),
     /// A whole number.
@@ -105,9 +117,12 @@ pub(super) enum RedisReply {
 /// # Errors
 /// The connection's own; [`io::ErrorKind::InvalidData`]: this is not what a Redis server says, or more than any reply
 /// that is waited for may have.
-pub(super) async fn read(stream: &mut (impl AsyncBufRead + Unpin + Send)) -> io::Result<RedisReply> {
-    let mut left = REPLY;
-    read_part(stream, DEPTH, &mut left).await
+pub async fn read(
+    stream: &mut (impl AsyncBufRead + Unpin + Send),
+    bounds: ReplyBounds,
+) -> io::Result<RedisReply> {
+    let mut left = bounds.whole;
+    read_part(stream, DEPTH, bounds, &mut left).await
 }
 
 /// Takes `bytes` off what a reply may still have.
@@ -123,6 +138,7 @@ fn odd(what: &str) -> io::Error {
 async fn read_part<S: AsyncBufRead + Unpin + Send>(
     stream: &mut S,
     depth: u32,
+    bounds: ReplyBounds,
     left: &mut usize,
 ) -> io::Result<RedisReply> {
     let mut line = Vec::new();
@@ -144,7 +160,7 @@ async fn read_part<S: AsyncBufRead + Unpin + Send>(
         b':' => RedisReply::Number(number()?),
         b'$' => match usize::try_from(number()?) {
             Err(_) => RedisReply::Nothing,
-            Ok(length) if length > TEXT => return Err(odd("a text that is too long")),
+            Ok(length) if length > bounds.text => return Err(odd("a text that is too long")),
             Ok(length) => {
                 spend(left, length)?;
                 let mut bytes = vec![0; length + 2];
@@ -155,11 +171,11 @@ async fn read_part<S: AsyncBufRead + Unpin + Send>(
         },
         b'*' => match usize::try_from(number()?) {
             Err(_) => RedisReply::Nothing,
-            Ok(parts) if parts > PARTS || depth == 0 => return Err(odd("a list that is too long")),
+            Ok(parts) if parts > bounds.parts || depth == 0 => return Err(odd("a list that is too long")),
             Ok(parts) => {
-                let mut list = Vec::with_capacity(parts);
+                let mut list = Vec::new();
                 for _ in 0..parts {
-                    list.push(Box::pin(read_part(stream, depth - 1, left)).await?);
+                    list.push(Box::pin(read_part(stream, depth - 1, bounds, left)).await?);
                 }
                 RedisReply::List(list)
             }
@@ -175,7 +191,7 @@ mod tests {
     async fn replies(mut bytes: &[u8]) -> io::Result<Vec<RedisReply>> {
         let mut all = Vec::new();
         while !bytes.is_empty() {
-            all.push(read(&mut bytes).await?);
+            all.push(read(&mut bytes, ReplyBounds::SHORT).await?);
         }
         Ok(all)
     }

@@ -1,8 +1,10 @@
-//! `[events.…]`: where else events go.
+//! `[events.redis]` and `[memory.redis]`: servers of Redis, and what they are for.
 use super::keys;
 use super::values::is_this_machine;
 use super::walk::{Item, Section};
-use crate::domain::{RedisAddress, RedisSpec, StreamFormat, StreamFrom};
+use crate::domain::{
+    RedisAddress, RedisMemorySpec, RedisSection, RedisServer, RedisSpec, StreamFormat, StreamFrom,
+};
 use std::path::PathBuf;
 
 /// What is said of an address that can't be read.
@@ -13,12 +15,37 @@ const LOGIN: &str =
     "write the address without them, and username = \"…\" and password = { env = \"REDIS_PASSWORD\" }";
 
 /// The stream that events are copied to, if one is configured without errors.
-pub(super) fn redis(top: &Section<'_>) -> Option<RedisSpec> {
+pub(super) fn events(top: &Section<'_>) -> Option<RedisSpec> {
     let events = top.get("events")?.section(keys::EVENTS_TO)?;
-    let section = events.get("redis")?.section(keys::REDIS)?;
+    let section = events.get("redis")?.section(keys::EVENTS_REDIS)?;
+    let server = server(&section, RedisSection::Events);
+    let stream = section.get("stream").map_or_else(
+        || Some(RedisSpec::STREAM.to_owned()),
+        |item| key_name(item, RedisSpec::STREAM, RedisSpec::LONGEST_STREAM),
+    );
+    let maxlen = section.whole("maxlen", 1).unwrap_or(RedisSpec::MAXLEN);
+    let format = section.word("format").unwrap_or(StreamFormat::Bgagent);
+    let from = section.get("from").map_or(Some(StreamFrom::Now), from);
+    Some(RedisSpec { server: server?, stream: stream?, maxlen, format, from: from? })
+}
+
+/// Where agents with `store = "redis"` remember, if that is configured without errors.
+pub(super) fn memory(top: &Section<'_>) -> Option<RedisMemorySpec> {
+    let memory = top.get("memory")?.section(keys::MEMORY_IN)?;
+    let section = memory.get("redis")?.section(keys::MEMORY_REDIS)?;
+    let server = server(&section, RedisSection::Memory);
+    let prefix = section.get("prefix").map_or_else(
+        || Some(RedisMemorySpec::PREFIX.to_owned()),
+        |item| key_name(item, RedisMemorySpec::PREFIX, RedisMemorySpec::LONGEST_PREFIX),
+    );
+    Some(RedisMemorySpec { server: server?, prefix: prefix? })
+}
+
+/// The server, and as whom the daemon logs in there.
+fn server(section: &Section<'_>, of: RedisSection) -> Option<RedisServer> {
     let address = match section.get("url") {
         Some(url) => address(url),
-        None => section.missing(&["url"], "[events.redis] needs `url`".into(), Some(FORMS.into())),
+        None => section.missing(&["url"], format!("{} needs `url`", of.header()), Some(FORMS.into())),
     };
     let username = section.get("username").and_then(|item| item.text_or_secret());
     let password = section.get("password").and_then(|item| item.secret());
@@ -28,10 +55,6 @@ pub(super) fn redis(top: &Section<'_>) -> Option<RedisSpec> {
             "write password = { env = \"REDIS_PASSWORD\" } as well".into(),
         );
     }
-    let stream = section.get("stream").map_or_else(|| Some(RedisSpec::STREAM.to_owned()), stream);
-    let maxlen = section.whole("maxlen", 1).unwrap_or(RedisSpec::MAXLEN);
-    let format = section.word("format").unwrap_or(StreamFormat::Bgagent);
-    let from = section.get("from").map_or(Some(StreamFrom::Now), from);
     let (address, database) = address?;
     if let (RedisAddress::Host { host, tls: false, .. }, Some(_), Some(item)) =
         (&address, &password, section.get("url"))
@@ -46,7 +69,7 @@ pub(super) fn redis(top: &Section<'_>) -> Option<RedisSpec> {
             Some("write rediss://, or reach it through a tunnel that ends on this machine".into()),
         );
     }
-    Some(RedisSpec { address, database, username, password, stream: stream?, maxlen, format, from: from? })
+    Some(RedisServer { section: of, address, database, username, password })
 }
 
 /// Where the server listens, and the number of the database there.
@@ -100,15 +123,15 @@ fn database(text: &str) -> Option<u32> {
     if text.is_empty() { Some(0) } else { text.parse().ok() }
 }
 
-/// The key of a stream: any bytes would do for Redis, these are what a person can type and see.
-fn stream(item: Item<'_>) -> Option<String> {
-    let text = item.text()?;
+/// What keys are called, or begin with: any bytes would do for Redis, these are what a person can type and see.
+fn key_name(item: Item<'_>, example: &str, longest: usize) -> Option<String> {
+    let (text, name) = (item.text()?, item.name);
     let odd = |c: char| c.is_control() || c.is_whitespace();
     if text.is_empty() || text.contains(odd) {
-        return item.refuse("`stream` must be a name without spaces, such as \"bgagent:events\"".into());
+        return item.refuse(format!("`{name}` must be a name without spaces, such as \"{example}\""));
     }
-    if text.len() > RedisSpec::LONGEST_STREAM {
-        return item.refuse(format!("`stream` is at most {} bytes long", RedisSpec::LONGEST_STREAM));
+    if text.len() > longest {
+        return item.refuse(format!("`{name}` is at most {longest} bytes long"));
     }
     Some(text.to_owned())
 }

@@ -1,0 +1,59 @@
+//! What agents remember between runs, and where.
+use super::words::words;
+
+words! {
+    /// How an agent remembers.
+    MemoryMode {
+        /// Nothing is kept between runs.
+        None = "none",
+        /// The last successful answer.
+        LastResult = "last_result",
+        /// The conversation.
+        Session = "session",
+    }
+}
+
+words! {
+    /// Where an agent's session and notes are kept.
+    MemoryStore {
+        /// With the other records of the daemon.
+        Database = "database",
+        /// In `[memory.redis]`, for all fleets that use it.
+        Redis = "redis",
+    }
+}
+
+/// What an agent remembers between runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Nothing.
+    None,
+    /// The last successful answer.
+    LastResult,
+    /// The conversation, up to this many tokens.
+    Session {
+        /// Upper bound.
+        max_tokens: u64,
+        /// Where.
+        store: MemoryStore,
+    },
+}
+
+impl Memory {
+    /// How it remembers.
+    pub fn mode(self) -> MemoryMode {
+        match self {
+            Self::None => MemoryMode::None,
+            Self::LastResult => MemoryMode::LastResult,
+            Self::Session { .. } => MemoryMode::Session,
+        }
+    }
+
+    /// Where it is kept.
+    pub fn store(self) -> MemoryStore {
+        match self {
+            Self::None | Self::LastResult => MemoryStore::Database,
+            Self::Session { store, .. } => store,
+        }
+    }
+}

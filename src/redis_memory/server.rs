@@ -1,0 +1,150 @@
+//! The two scripts at a server, and the keys that they work on.
+use crate::domain::{
+    MemoryPlace, NoteThere, PlaceChange, PlaceContent, RUNS_KEPT, RedisMemorySpec, SaidThere,
+};
+use crate::redis::{Hitch, RedisCommand, RedisLink, RedisReply, ReplyBounds, Script};
+use crate::store::MemoryRow;
+use std::time::Duration;
+
+const CHANGE: &str = include_str!("change.lua");
+const READ: &str = include_str!("read.lua");
+/// For a connection, and for each answer.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Notes of an agent, with those that were taken away, whose times are kept so that an older change does not bring them back.
+const NOTES_KEPT: usize = 4000;
+/// A session has some hundred entries of two texts each, and a text is at most six times as long when it is written as JSON.
+const BOUNDS: ReplyBounds =
+    ReplyBounds { text: 1 << 20, whole: 64 << 20, parts: 2 * NOTES_KEPT, shown: 1 << 20 };
+
+/// A connection, and what is asked over it.
+pub(super) struct MemoryServer<'a> {
+    spec: &'a RedisMemorySpec,
+    /// Identity of the database, by which Redis knows how far the fleet is.
+    fleet: String,
+    pub(super) link: RedisLink,
+    change: Script,
+    read: Script,
+}
+
+/// The changes of a fleet that Redis has made: all up to this number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Position(pub(super) i64);
+
+impl<'a> MemoryServer<'a> {
+    pub(super) async fn open(spec: &'a RedisMemorySpec, fleet: String) -> Result<Self, Hitch> {
+        let link = RedisLink::open(&spec.server, ANSWER, BOUNDS).await?;
+        Ok(Self { spec, fleet, link, change: Script::new(CHANGE), read: Script::new(READ) })
+    }
+
+    /// How far the fleet is.
+    pub(super) async fn position(&mut self) -> Result<Position, Hitch> {
+        self.make(&[], None).await
+    }
+
+    /// Makes changes, and returns how far the fleet is then. `even_lower`: the number of the last of them counts even if Redis knows
+    /// a higher one.
+    pub(super) async fn make(
+        &mut self,
+        rows: &[MemoryRow],
+        even_lower: Option<i64>,
+    ) -> Result<Position, Hitch> {
+        let mut keys: Vec<String> = vec![self.key("fleets"), self.key("forgotten")];
+        let mut changes = RedisCommand::default();
+        for row in rows {
+            let key = self.key(&row.place.0);
+            let at = keys.iter().position(|one| *one == key).unwrap_or_else(|| {
+                keys.push(key);
+                keys.len() - 1
+            });
+            let (kind, field, body) = written(&row.change);
+            changes.number(at as u64 + 1);
+            changes.part(row.place.0.as_bytes());
+            changes.part(kind.as_bytes());
+            changes.part(row.change.at().to_string().as_bytes());
+            changes.part(field.as_bytes());
+            changes.part(body.as_bytes());
+        }
+        let last = even_lower.or_else(|| rows.last().map(|row| row.id));
+        let mut command = RedisCommand::default();
+        command.number(keys.len() as u64);
+        keys.iter().for_each(|key| command.part(key.as_bytes()));
+        command.part(self.fleet.as_bytes());
+        command.number(RUNS_KEPT as u64);
+        command.number(NOTES_KEPT as u64);
+        command.part(last.map_or_else(String::new, |last| last.to_string()).as_bytes());
+        command.part(if even_lower.is_some() { b"set" } else { b"" });
+        command.append(&changes);
+        match self.change.call(&mut self.link, &command).await? {
+            RedisReply::List(said) => match &said[..] {
+                [RedisReply::Text(at), position] if at == "at" => position_of(position),
+                _ => Err(Hitch::unknown_answer()),
+            },
+            _ => Err(Hitch::unknown_answer()),
+        }
+    }
+
+    /// What is in a place, and how far the fleet was at that moment.
+    pub(super) async fn read(&mut self, place: &MemoryPlace) -> Result<(PlaceContent, Position), Hitch> {
+        let mut command = RedisCommand::default();
+        command.number(3);
+        for key in ["fleets", "forgotten", &place.0] {
+            command.part(self.key(key).as_bytes());
+        }
+        command.part(self.fleet.as_bytes());
+        command.part(place.0.as_bytes());
+        command.number(RUNS_KEPT as u64);
+        let RedisReply::List(said) = self.read.call(&mut self.link, &command).await? else {
+            return Err(Hitch::unknown_answer());
+        };
+        let [_, position, RedisReply::Text(forgotten), entries @ ..] = &said[..] else {
+            return Err(Hitch::unknown_answer());
+        };
+        let mut content = PlaceContent::default();
+        if let Ok(at) = forgotten.parse() {
+            content.make(PlaceChange::Forgotten { at });
+        }
+        for entry in entries {
+            let RedisReply::Text(text) = entry else { return Err(Hitch::unknown_answer()) };
+            content.make(self.entry(place, text)?);
+        }
+        Ok((content, position_of(position)?))
+    }
+
+    fn entry(&self, place: &MemoryPlace, text: &str) -> Result<PlaceChange, Hitch> {
+        let entry = if place.is_session() {
+            serde_json::from_str::<SaidThere>(text).map(PlaceChange::Said)
+        } else {
+            serde_json::from_str::<NoteThere>(text).map(PlaceChange::Noted)
+        };
+        entry.map_err(|error| {
+            let key = self.key(&place.0);
+            Hitch::staying(format!(
+                "an entry of `{key}` is not one that bgagent has written ({error}): remove it, or choose another `prefix`"
+            ))
+        })
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}:{name}", self.spec.prefix)
+    }
+}
+
+/// The kind of a change, the field of a note, and what is to stand there.
+fn written(change: &PlaceChange) -> (&'static str, String, String) {
+    let json = |value: serde_json::Result<String>| value.expect("it serializes");
+    match change {
+        PlaceChange::Said(said) => ("said", String::new(), json(serde_json::to_string(said))),
+        PlaceChange::Noted(note) => {
+            let field = format!("{}:{}", if note.untrusted { "untrusted" } else { "own" }, note.key);
+            ("noted", field, json(serde_json::to_string(note)))
+        }
+        PlaceChange::Forgotten { .. } => ("forgotten", String::new(), String::new()),
+    }
+}
+
+fn position_of(reply: &RedisReply) -> Result<Position, Hitch> {
+    match reply {
+        RedisReply::Text(text) => text.parse().map(Position).map_err(|_| Hitch::unknown_answer()),
+        _ => Err(Hitch::unknown_answer()),
+    }
+}
