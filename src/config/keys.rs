@@ -137,19 +137,20 @@ pub(super) const DAEMON: &[Key] = &[
     key(
         "reload",
         Kind::Word(ReloadMode::WORDS),
-        "whether a change of the file is taken up by itself; default watch",
+        "whether a change of the file is applied by itself; default watch",
     ),
-    key("retention", Kind::Table(RETENTION), "how long what is kept"),
+    key("retention", Kind::Table(RETENTION), "how long each kind of record is kept"),
     key(
         "ping",
         Kind::Table(DAEMON_PING),
-        "another monitor hears that the daemon lives, and says so when it hears nothing: healthchecks.io, Uptime Kuma, …",
+        "a monitor elsewhere is pinged while the daemon lives, and raises the alarm when the pings stop: healthchecks.io, \
+         Uptime Kuma, …",
     ),
     key(
         "webhooks",
         Kind::Text,
-        "where webhooks are delivered: an address of this machine, as in \"127.0.0.1:9470\". From elsewhere they come by a reverse \
-         proxy or `ssh -R`: docs/ARRIVALS.md. Default: nowhere",
+        "where webhooks are received: an address of this machine, such as \"127.0.0.1:9470\". From other machines they come \
+         through a reverse proxy or `ssh -R`: docs/ARRIVALS.md. Default: nowhere",
     ),
     key(
         "node",
@@ -159,7 +160,7 @@ pub(super) const DAEMON: &[Key] = &[
     key(
         "labels",
         Kind::NamedTexts,
-        "with [store]: what the node has, as in { gpu = \"h100\" }; `bgagent nodes` shows it",
+        "with [store]: what the node has, such as { gpu = \"h100\" }; `bgagent nodes` shows it",
     ),
     key("leads", Kind::Flag, "with [store]: whether it may take the lead; default true"),
 ];
@@ -168,7 +169,7 @@ pub(super) const HOOK: &[Key] = &[
     key(
         "scheme",
         Kind::Word(HookScheme::WORDS),
-        "how deliveries are signed: by the Standard Webhooks (standardwebhooks.com), or as GitHub has it; default standard",
+        "how deliveries are signed: by the Standard Webhooks (standardwebhooks.com), or as GitHub does; default standard",
     ),
     key("secret", Kind::Secret, "what they are signed with; what begins with `whsec_` is base64 (standard)"),
 ];
@@ -186,16 +187,16 @@ pub(super) const RETENTION: &[Key] = &[
     key("events", Kind::Duration, "events; default 90d"),
     key("transcripts", Kind::Duration, "conversations with models; default 30d"),
     key("output", Kind::Duration, "output of commands; default 30d"),
-    key("max_db_size", Kind::Size, "past it, the oldest goes first; at least 1MiB, default 2GiB"),
+    key(
+        "max_db_size",
+        Kind::Size,
+        "above this size, the oldest records are removed first; at least 1MiB, default 2GiB",
+    ),
 ];
 pub(super) const MODEL: &[Key] = &[
     key("provider", Kind::Word(Provider::WORDS), "who answers"),
     key("model", Kind::Text, "name of the model there"),
-    key(
-        "base_url",
-        Kind::Text,
-        "where it answers; needed for openai-compatible, else the provider's own address",
-    ),
+    key("base_url", Kind::Text, "its address; needed for openai-compatible, otherwise the provider's own"),
     key("api_key", Kind::Secret, "its key; a local server needs none"),
     key("headers", Kind::Texts2, "extra headers; their values can be references to secrets"),
     key("request_timeout", Kind::Duration, "one request; default 60s"),
@@ -210,7 +211,7 @@ pub(super) const MODEL: &[Key] = &[
     key(
         "num_ctx",
         Kind::Whole,
-        "ollama: tokens of the context; default: the server's, which cuts what is longer",
+        "ollama: size of the context in tokens; default: the server's, which cuts off what is longer",
     ),
     key("cache", Kind::Flag, "anthropic: what is sent is cached for five minutes; default false"),
     key(
@@ -221,13 +222,13 @@ pub(super) const MODEL: &[Key] = &[
     key(
         "price",
         Kind::WordOr(&["auto"], PRICE),
-        "US dollars per million tokens, or \"auto\": as this release knows it; needed for limits in dollars",
+        "US dollars per million tokens, or \"auto\": the price that this release knows; needed for limits in dollars",
     ),
     key("fallback", Kind::Texts, "models to ask instead, on rate limit, server error or network error"),
     key(
         "fallback_on",
         Kind::Words(FallbackOn::WORDS),
-        "and where the account has no credit, the request is too long, or there is no such model",
+        "further reasons to ask them: the account has no credit, the request is too long, or there is no such model",
     ),
     key("max_parallel_requests", Kind::Whole, "requests at a time, of all agents; default: no limit"),
     key("requests_per_minute", Kind::Whole, "requests a minute, of all agents; default: no limit"),
@@ -251,7 +252,7 @@ pub(super) const RUNNER: &[Key] = &[
     key(
         "protocol",
         Kind::Word(RunnerProtocol::WORDS),
-        "how the program says what it does; default: as its preset has it. acp is not spoken yet",
+        "how the program reports what it does; default: that of its preset. acp is not supported yet",
     ),
     key(
         "command",
@@ -262,8 +263,7 @@ pub(super) const RUNNER: &[Key] = &[
     key(
         "version",
         Kind::Text,
-        "the version that is expected, or its first parts: another one is a warning; with `=` before it, another one does \
-         not run",
+        "the expected version, or its first parts: another one gives a warning; with `=` before it, another one does not run",
     ),
     key(
         "meter",
@@ -274,45 +274,54 @@ pub(super) const RUNNER: &[Key] = &[
     key(
         "auth",
         Kind::Word(RunnerAuth::WORDS),
-        "whose credentials are used; default meter. own is not to be had yet",
+        "whose credentials are used; default meter. own is not supported yet",
     ),
     key("env", Kind::Texts2, "added to the environment of the program"),
     key(
         "first_event",
         Kind::Duration,
-        "after so much silence since its start the program is stuck: it is ended, and the attempt is repeated; default 60s",
+        "if the program is silent for this long after its start, it is stuck: it is ended, and the attempt is repeated; \
+         default 60s",
     ),
     key(
         "idle",
         Kind::Duration,
         "the same, for silence between two events or answers, while no tool of the program runs; default 10m",
     ),
-    key("sandbox", Kind::FlagOr(SANDBOX), "walls around the program; default true"),
+    key("sandbox", Kind::FlagOr(SANDBOX), "a sandbox around the program; default true"),
 ];
 pub(super) const WORKSPACE: &[Key] = &[
     key(
         "repo",
         Kind::Text,
-        "a git repository: the program works in a clone of it, and can't change it; what it made comes back as the branch \
-         bgagent/AGENT/RUN",
+        "a git repository: the program works in a clone of it, and can't change the repository itself; its work comes back \
+         as the branch bgagent/AGENT/RUN",
     ),
-    key("keep", Kind::Word(KeepBranch::WORDS), "repo: when what was made comes back; default changed"),
+    key("keep", Kind::Word(KeepBranch::WORDS), "repo: when its work comes back; default changed"),
     key(
         "trust",
         Kind::Flag,
-        "repo: whether settings, hooks and servers that the repository names for the program count; default false. true is \
-         not to be had yet",
+        "repo: whether settings, hooks and servers that the repository names for the program take effect; default false. \
+         true is not supported yet",
     ),
     key("dir", Kind::Text, "a folder that the program works in, and may change"),
 ];
 pub(super) const PERMISSIONS: &[Key] = &[
-    key("default", Kind::Word(PermissionDefault::WORDS), "what is not named; default deny"),
+    key(
+        "default",
+        Kind::Word(PermissionDefault::WORDS),
+        "what applies to everything that is not named; default deny",
+    ),
     key(
         "allow",
         Kind::Texts,
-        "what the program may although the default is deny: read, edit, execute, fetch, or commands: execute:cargo test*",
+        "what the program may do even if the default is deny: read, edit, execute, fetch, or commands: execute:cargo test*",
     ),
-    key("ask", Kind::Texts, "what a person is asked about, in the same words; the program ends meanwhile"),
+    key(
+        "ask",
+        Kind::Texts,
+        "what a person is asked about, written in the same way; the program ends meanwhile",
+    ),
 ];
 pub(super) const MCP: &[Key] = &[
     key("command", Kind::Command, "program of a stdio server"),
@@ -324,24 +333,25 @@ pub(super) const MCP: &[Key] = &[
     key(
         "allow",
         Kind::Texts,
-        "only these tools, names or patterns such as get_*; default: those that the server marks as destroying nothing",
+        "only these tools, names or patterns such as get_*; default: those that the server marks as not destructive",
     ),
     key("deny", Kind::Texts, "none of these, whatever `allow` says"),
-    key("sandbox", Kind::FlagOr(SANDBOX), "walls around the program; default true"),
+    key("sandbox", Kind::FlagOr(SANDBOX), "a sandbox around the program; default true"),
     key(
         "effects",
         Kind::NamedWords(McpEffect::WORDS),
         "what its tools do, by name or pattern: { search_issues = \"read\", create_issue = \"send\" }; a tool that is not \
-         named may change anything, and what the server says of it can only make that stricter; send: it changes \
+         named may change anything, and what the server says about it can only make that stricter; send: it changes \
          something elsewhere",
     ),
 ];
 pub(super) const NOTIFY: &[Key] = &[
-    key("type", Kind::Word(NotifyType::WORDS), "where to"),
+    key("type", Kind::Word(NotifyType::WORDS), "what kind of target it is"),
     key(
         "url",
         Kind::TextOrSecret,
-        "webhook, slack, discord, teams: its address; matrix, gotify: the server; ntfy, telegram: another server than the usual",
+        "webhook, slack, discord, teams: its address; matrix, gotify: the server; ntfy, telegram: a server other than the \
+         usual one",
     ),
     key("headers", Kind::Texts2, "webhook: extra headers"),
     key(
@@ -352,7 +362,7 @@ pub(super) const NOTIFY: &[Key] = &[
     key(
         "body",
         Kind::Text,
-        "webhook: what is sent instead of all there is of a message; JSON or a text with {title}, {text}, {severity}, {state}, \
+        "webhook: what is sent instead of the whole message; JSON or a text with {title}, {text}, {severity}, {state}, \
          {about}, {agent}, {key}, {run}, {at}, {priority}",
     ),
     key(
@@ -365,15 +375,15 @@ pub(super) const NOTIFY: &[Key] = &[
     key(
         "reply_topic",
         Kind::TextOrSecret,
-        "ntfy: another topic, which answers come from: for `approval.via`. The phone writes to it, without a token",
+        "ntfy: a second topic, on which answers arrive: for `approval.via`. The phone writes to it, without a token",
     ),
     key("room", Kind::TextOrSecret, "matrix: the room: !id:server"),
     key("command", Kind::Command, "command: gets the message as JSON on standard input"),
     key("env", Kind::Texts2, "command: added to its environment"),
     key("cwd", Kind::Text, "command: its folder"),
-    key("sandbox", Kind::FlagOr(SANDBOX), "command: walls around it; default false"),
+    key("sandbox", Kind::FlagOr(SANDBOX), "command: a sandbox around it; default false"),
     key("path", Kind::Text, "file: a line of JSON is appended to it"),
-    key("to", Kind::Any, "email: the receiver's address, or a list of such"),
+    key("to", Kind::Any, "email: the recipient's address, or a list of addresses"),
     key("from", Kind::Text, "email: the sender's address"),
     key("smtp", Kind::Text, "email: the server: host or host:port; default 587, on this machine 25"),
     key(
@@ -386,7 +396,7 @@ pub(super) const NOTIFY: &[Key] = &[
     key(
         "per_minute",
         Kind::Whole,
-        "messages a minute at the most; those that wait are joined into one. Default 10; file: no bound",
+        "at most this many messages a minute; those that wait are joined into one. Default 10; file: no limit",
     ),
     key(
         "quiet",
@@ -408,11 +418,11 @@ pub(super) const APPROVAL_TABLE: &[Key] = &[
     ),
 ];
 pub(super) const BUDGET: &[Key] = &[
-    key("usd_per_day", Kind::Number, "US dollars of a day"),
-    key("usd_per_month", Kind::Number, "US dollars of a month"),
-    key("tokens_per_day", Kind::Whole, "tokens of a day"),
-    key("requests_per_day", Kind::Whole, "model requests of a day"),
-    key("warn_at", Kind::Number, "part of a budget at which a warning is recorded; default 0.8"),
+    key("usd_per_day", Kind::Number, "US dollars per day"),
+    key("usd_per_month", Kind::Number, "US dollars per month"),
+    key("tokens_per_day", Kind::Whole, "tokens per day"),
+    key("requests_per_day", Kind::Whole, "model requests per day"),
+    key("warn_at", Kind::Number, "fraction of a budget at which a warning is recorded; default 0.8"),
 ];
 pub(super) const EVENTS_TO: &[Key] =
     &[key("redis", Kind::Table(EVENTS_REDIS), "a copy of each event in a Redis stream: docs/REDIS.md")];
@@ -425,12 +435,13 @@ pub(super) const TELEMETRY: &[Key] = &[
     key(
         "prometheus",
         Kind::Text,
-        "address and port where Prometheus reads metrics, at /metrics; default: nowhere. 127.0.0.1:9464 is its usual one",
+        "address and port where Prometheus reads metrics, at /metrics; default: nowhere. 127.0.0.1:9464 is customary",
     ),
     key(
         "otlp",
         Kind::Text,
-        "base address of the OpenTelemetry collector that traces of runs are sent to, by OTLP over HTTP; default: none are sent. http://127.0.0.1:4318 is its usual one",
+        "base address of the OpenTelemetry collector that traces of runs are sent to, by OTLP over HTTP; default: none are \
+         sent. http://127.0.0.1:4318 is customary",
     ),
     key(
         "content",
@@ -449,7 +460,8 @@ pub(super) const STORE: &[Key] = &[
     key(
         "durability",
         Kind::Word(Durability::WORDS),
-        "what a commit has to outlive: synchronous (default): the loss of the server, by a standby; single: a crash of it",
+        "what a commit must survive: synchronous (default): the loss of the server, thanks to its standby; single: a crash \
+         of the server",
     ),
 ];
 pub(super) const EVENTS_REDIS: &[Key] = &[
@@ -470,7 +482,8 @@ pub(super) const EVENTS_REDIS: &[Key] = &[
     key(
         "format",
         Kind::Word(StreamFormat::WORDS),
-        "one stream with all events, or one for each session with what readers of OmniCoreAgent know; default bgagent",
+        "one stream with all events, or also one for each session, in the form that readers of OmniCoreAgent know; default \
+         bgagent",
     ),
     key(
         "from",
@@ -489,10 +502,10 @@ pub(super) const MEMORY_REDIS: &[Key] = &[
     key("prefix", Kind::Text, "what all keys there begin with; default bgagent:memory"),
 ];
 pub(super) const CATCH_UP_TABLE: &[Key] = &[
-    key("policy", Kind::Word(CatchUpPolicy::WORDS), "which missed slots are made up for; default latest"),
-    key("max", Kind::Whole, "with all: at most so many; default 10"),
+    key("policy", Kind::Word(CatchUpPolicy::WORDS), "which missed slots are caught up; default latest"),
+    key("max", Kind::Whole, "with all: at most this many; default 10"),
     key("max_age", Kind::Duration, "not older than this; default: any"),
-    key("spread", Kind::Duration, "spread over this long; default: a moment apart each"),
+    key("spread", Kind::Duration, "spread over this time; default: each a moment after the one before"),
 ];
 pub(super) const RETRY: &[Key] = &[
     key(
@@ -500,7 +513,11 @@ pub(super) const RETRY: &[Key] = &[
         Kind::Whole,
         "attempts after the first; default 2 where `retry` is set and for models, else 0",
     ),
-    key("backoff", Kind::Word(Backoff::WORDS), "how that bound grows; fixed: not; default exponential"),
+    key(
+        "backoff",
+        Kind::Word(Backoff::WORDS),
+        "exponential: the bound of the delay doubles each time; fixed: it stays; default exponential",
+    ),
     key(
         "initial",
         Kind::Duration,
@@ -514,7 +531,7 @@ pub(super) const CIRCUIT: &[Key] = &[
 ];
 pub(super) const MEMORY_TABLE: &[Key] = &[
     key("mode", Kind::Word(MemoryMode::WORDS), "what is remembered"),
-    key("max_tokens", Kind::Whole, "session: its bound; default 8000"),
+    key("max_tokens", Kind::Whole, "session: how long it may get; default 8000"),
     key(
         "store",
         Kind::Word(MemoryStore::WORDS),
@@ -527,7 +544,7 @@ pub(super) const CHECK: &[Key] = &[
     key("command", Kind::Command, "or a program"),
     key("env", Kind::Texts2, "added to its environment"),
     key("cwd", Kind::Text, "its folder"),
-    key("sandbox", Kind::FlagOr(SANDBOX), "walls around it; default: those of the agent"),
+    key("sandbox", Kind::FlagOr(SANDBOX), "a sandbox around it; default: that of the agent"),
     key(
         "expect",
         Kind::Any,
@@ -538,7 +555,7 @@ pub(super) const CHECK: &[Key] = &[
     key(
         "novel_by",
         Kind::Texts,
-        "gate: fields that name an item of its list; items that were seen are left out. A command prints JSON",
+        "gate: fields that identify an item of its list; items that were seen before are left out. A command must print JSON",
     ),
 ];
 pub(super) const TELL: &[Key] = &[
@@ -546,16 +563,16 @@ pub(super) const TELL: &[Key] = &[
     key(
         "on",
         Kind::Words(TellOn::WORDS),
-        "of what; default: all but completed; late and slow if late_after and slow_after are set",
+        "which messages; default: all but completed; late and slow if late_after and slow_after are set",
     ),
-    key("repeat", Kind::Duration, "how often an ongoing problem is told again; default 6h"),
+    key("repeat", Kind::Duration, "how often the message about an ongoing problem is repeated; default 6h"),
 ];
 pub(super) const DELIVER: &[Key] = &[
     key("to", Kind::Texts, "names of [notify.…] tables"),
     key(
         "when",
         Kind::Any,
-        "what must hold of the result, as in `expect`: { items = { gte = 1 } }; a text is looked at as `result`; default: each \
+        "what must hold of the result, as in `expect`: { items = { gte = 1 } }; a text is checked as `result`; default: each \
          result is sent",
     ),
     key(
@@ -566,7 +583,7 @@ pub(super) const DELIVER: &[Key] = &[
     key(
         "text",
         Kind::Text,
-        "more lines, filled in alike; what is too long for a target is cut after a sentence and says where the rest is; \
+        "more lines, filled in the same way; a text too long for a target is cut after a sentence and says where the rest is; \
          default {result}",
     ),
 ];
@@ -582,41 +599,42 @@ pub(super) const EVENTS: &[&str] = &{
 };
 pub(super) const ON: &[Key] = &[
     key("event", Kind::Word(EVENTS), "type of the event"),
-    key("agent", Kind::Text, "of this agent only"),
+    key("agent", Kind::Text, "only events of this agent"),
     key(
         "file",
         Kind::Text,
-        "instead of `event`: a path whose last part can have `*` and `?`, as in \"inbox/*.csv\"; it starts for each file that \
-         arrives there, once. {event.path}, {event.name} and {event.size} are filled in, and its programs have the path in \
-         BGAGENT_EVENT_PATH",
+        "instead of `event`: a path whose last part can have `*` and `?`, as in \"inbox/*.csv\"; the agent starts once for \
+         each file that arrives there. {event.path}, {event.name} and {event.size} are filled in, and its programs have the \
+         path in BGAGENT_EVENT_PATH",
     ),
     key(
         "webhook",
         Kind::Text,
-        "instead of `event`: name of a [webhooks.…] table; it starts for each delivery, once. {event.body} is what was sent, and \
-         {event.body.NAME} a field of it; its programs read it on standard input, unless they have `stdin`",
+        "instead of `event`: name of a [webhooks.…] table; the agent starts once for each delivery. {event.body} is what \
+         was sent, and {event.body.NAME} a field of it; its programs read it on standard input, unless they have `stdin`",
     ),
     key(
         "settle",
         Kind::Duration,
-        "file: how long it must not have changed before it counts; up to {}h, default {}s",
+        "file: how long it must stay unchanged before it counts; up to {}h, default {}s",
     )
     .with(&[FileTrigger::LONGEST_SETTLE.as_secs() as u64 / 3600, FileTrigger::SETTLE.as_secs() as u64]),
     key(
         "after",
         Kind::Texts,
-        "instead of `event`: these agents; it starts once each of them has ended a run. {after.NAME.result} is filled in",
+        "instead of `event`: these agents; this one starts once each of them has ended a run. {after.NAME.result} is filled in",
     ),
     key("status", Kind::Word(JoinStatus::WORDS), "after: how their runs have to end; default completed"),
     key(
         "within",
         Kind::Duration,
-        "after: the first and the last of these ends lie no further apart; default 24h",
+        "after: the longest time between the first and the last of these ends; default 24h",
     ),
     key(
         "untrusted",
         Kind::Flag,
-        "true: also by what a run reported that had read data from outside (incident_opened, incident_resolved); default false",
+        "true: also started by what a run reported after it had read data from outside (incident_opened, \
+         incident_resolved); default false",
     ),
 ];
 /// One of several schedules.
@@ -628,12 +646,12 @@ pub(super) const WHEN: &[Key] = &[
 ];
 /// A parameter that has more than a type.
 pub(super) const PARAM: &[Key] = &[
-    key("type", Kind::Word(ParamType::WORDS), "what it can be"),
+    key("type", Kind::Word(ParamType::WORDS), "what kind of value it is"),
     key(
         "default",
         Kind::Any,
-        "its value where none is given; date, time: \"slot\" for that of the slot, or of the moment if there is no slot. \
-         Without it, the parameter must be given",
+        "its value if none is given; date, time: \"slot\" for that of the slot, or of the present moment if there is no \
+         slot. Without a default, the parameter must be given",
     ),
 ];
 /// The schedule, the runner, and what is said of one agent: what `[defaults]` can't hold.
@@ -661,7 +679,8 @@ pub(super) const AGENT: &[Key] = &[
     key(
         "cron",
         Kind::Text,
-        "due by a cron expression: 5 fields, 6 with seconds first, or @daily; `+` before the weekday: day and weekday must both fit",
+        "due by a cron expression: 5 fields, 6 with seconds first, or @daily; `+` before the weekday: day and weekday must \
+         both match",
     ),
     key("at", Kind::Text, "due once: a local time, one with its offset, or one with its zone in brackets"),
     key(
@@ -669,13 +688,13 @@ pub(super) const AGENT: &[Key] = &[
         Kind::WordOr(EVENTS, ON),
         "started by an event: its type, or { event = \"…\", agent = \"…\" }; by the runs of several agents: { after = [\"scan\", \
          \"triage\"] }; by files that arrive: { file = \"inbox/*.csv\" }; \
-         or by webhooks: { webhook = \"deploy\" }. Each such event starts a run, or it is on record why not",
+         or by webhooks: { webhook = \"deploy\" }. Each such event starts a run, or a record says why not",
     ),
     key(
         "when",
         Kind::Tables(WHEN),
-        "several schedules: [{ cron = \"0 9 * * MON-FRI\" }, { interval = \"6h\" }]; due by each of them, and once where two \
-         name the same moment",
+        "several schedules: [{ cron = \"0 9 * * MON-FRI\" }, { interval = \"6h\" }]; due by each of them, but only once \
+         where two name the same moment",
     ),
     key("timezone", Kind::Text, "IANA name of the zone for cron, at and active; default: the daemon's"),
     key(
@@ -691,17 +710,17 @@ pub(super) const AGENT: &[Key] = &[
         "names of [calendars.…] tables: only within an event of one of them; default: any time",
     ),
     key("jitter", Kind::Duration, "upper bound of a delay, deterministic per agent and slot; default 0"),
-    key("first_run", Kind::Word(FirstRun::WORDS), "interval: where the first slot lies; default now"),
+    key("first_run", Kind::Word(FirstRun::WORDS), "interval: when the first slot is; default now"),
     key(
         "catch_up",
         Kind::WordOr(CatchUpPolicy::WORDS, CATCH_UP_TABLE),
-        "what happens to slots that passed unseen; default latest",
+        "what happens to slots that were missed; default latest",
     ),
     key(
         "overlap",
         Kind::Word(Overlap::WORDS),
-        "what happens to a slot or an event that comes while a run is in flight: none, one waits, the run is \
-         cancelled for it, or both run; default skip. Of files and webhooks each waits with \"queue\", which is their default",
+        "what happens to a slot or an event that comes while a run is in flight: it is skipped, it waits (one at most), it \
+         cancels the run, or both run; default skip. For files and webhooks the default is \"queue\", and each of them waits",
     ),
     key("enabled", Kind::Flag, "false: starts as stopped; default true"),
     key(
@@ -716,8 +735,8 @@ pub(super) const AGENT: &[Key] = &[
         "parameters of its runs, by name: { day = \"date\", n = { type = \"int\", default = 3 } }; given by `bgagent run AGENT \
          --param day=2026-11-01`, filled in as {param.day}, and BGAGENT_PARAM_DAY in the environment of its programs",
     ),
-    key("query", Kind::Text, "what a model is to do; {gate}, {event.…} and {param.…} are filled in"),
-    key("system_instruction", Kind::Text, "who the model is to be"),
+    key("query", Kind::Text, "what a model is asked to do; {gate}, {event.…} and {param.…} are filled in"),
+    key("system_instruction", Kind::Text, "the role that the model is given"),
     key("model", Kind::Text, "name of a [models.…] table"),
     key(
         "runner",
@@ -727,40 +746,47 @@ pub(super) const AGENT: &[Key] = &[
     key(
         "workspace",
         Kind::Table(WORKSPACE),
-        "where the program of a `runner` works; default: an empty folder that goes with the run",
+        "where the program of a `runner` works; default: an empty folder that is removed with the run",
     ),
     key(
         "permissions",
         Kind::Table(PERMISSIONS),
-        "what the program of a `runner` is allowed within its sandbox; default: all. Not every program can be held to them",
+        "what the program of a `runner` is allowed within its sandbox; default: all. Not every program can be made to obey \
+         them",
     ),
     key(
         "resume",
         Kind::Word(ResumePolicy::WORDS),
-        "when the program of a `runner` goes on with its own session: in a further attempt of the same run, or never; \
-         default crash where it can. always is not to be had yet",
+        "when the program of a `runner` continues its own session: in a further attempt of the same run, or never; default \
+         crash, if the program can do that. always is not supported yet",
     ),
     key(
         "tools",
         Kind::Texts,
-        "tools that the model, or the agent program beside its own, may call: built-in ones, [tools.…], server/tool, server/*; default: none",
+        "tools that the model, or the agent program in addition to its own, may call: built-in ones, [tools.…], \
+         server/tool, server/*; default: none",
     ),
     key("tool", Kind::Text, "the tool that runs"),
     key("args", Kind::Any, "its arguments; {event.…}, {gate} and {param.…} are filled in"),
     key(
         "history",
         Kind::Word(History::WORDS),
-        "tool = \"probe\": with changes, a run that finds all well as the one before it is counted only; default all",
+        "tool = \"probe\": with changes, a run that finds all well, as the one before it did, is only counted; default all",
     ),
     key(
         "command",
         Kind::Command,
-        "the program that runs: a list directly, a text by /bin/sh -c. What it leaves in the background is ended with it, and named in a warning of the run",
+        "the program that runs: a list directly, a text by /bin/sh -c. Processes that it leaves in the background are ended \
+         with it, and named in a warning of the run",
     ),
     key("env", Kind::Texts2, "added to the cleared environment; values can be references to secrets"),
     key("cwd", Kind::Text, "folder of the program; default: that of the configuration"),
     key("stdin", Kind::Text, "standard input of the program"),
-    key("sandbox", Kind::FlagOr(SANDBOX), "walls around the program, its gate and its proofs; default false"),
+    key(
+        "sandbox",
+        Kind::FlagOr(SANDBOX),
+        "a sandbox around the program, its gate and its proofs; default false",
+    ),
     key("control", Kind::Word(Control::WORDS), "what its programs may ask of the daemon; default none"),
     key("timeout", Kind::Duration, "one attempt; default 10m"),
     key("total_timeout", Kind::Duration, "all attempts and waits of a run; default: none"),
@@ -776,27 +802,27 @@ pub(super) const AGENT: &[Key] = &[
         Kind::Whole,
         "requests and tool calls of a run; of an agent program, calls of `tools`; default 30",
     ),
-    key("max_usd_per_run", Kind::Number, "US dollars of a run; default: none"),
-    key("usd_per_day", Kind::Number, "US dollars of a day; default: none"),
-    key("tokens_per_day", Kind::Whole, "tokens of a day; default: none"),
-    key("requests_per_day", Kind::Whole, "model requests of a day; default: none"),
+    key("max_usd_per_run", Kind::Number, "US dollars per run; default: none"),
+    key("usd_per_day", Kind::Number, "US dollars per day; default: none"),
+    key("tokens_per_day", Kind::Whole, "tokens per day; default: none"),
+    key("requests_per_day", Kind::Whole, "model requests per day; default: none"),
     key("retry", Kind::Table(RETRY), "whether a failed attempt is repeated"),
-    key("circuit_breaker", Kind::Table(CIRCUIT), "when it gives up for a while"),
+    key("circuit_breaker", Kind::Table(CIRCUIT), "when the agent stops for a while, after failures in a row"),
     key("lock", Kind::Text, "agents with the same lock never run at the same time; default: none"),
     key(
         "max_output",
         Kind::Size,
-        "kept of a command's output, its head and its tail; at least 1KiB, default 1MiB",
+        "how much of a command's output is kept, from its start and its end; at least 1KiB, default 1MiB",
     ),
     key(
         "memory",
         Kind::WordOr(MemoryMode::WORDS, MEMORY_TABLE),
         "what is remembered between runs; default none",
     ),
-    key("session_id", Kind::Text, "agents that share one share their session; default: the agent's name"),
+    key("session_id", Kind::Text, "agents with the same one share their session; default: the agent's name"),
     key("gate", Kind::Table(CHECK), "decides whether a run is worth it, before any model is asked"),
-    key("success_when", Kind::Tables(CHECK), "must all hold after the run"),
-    key("notify", Kind::Table(TELL), "whom to tell of what"),
+    key("success_when", Kind::Tables(CHECK), "proofs that must all hold after the run"),
+    key("notify", Kind::Table(TELL), "who gets which messages"),
     key(
         "deliver",
         Kind::Table(DELIVER),
@@ -805,14 +831,18 @@ pub(super) const AGENT: &[Key] = &[
     key(
         "late_after",
         Kind::Duration,
-        "the agent is late, and an incident opens, when no run has completed so long after a slot; default: never",
+        "the agent is late, and an incident opens, when no run has completed this long after a slot; default: never",
     ),
     key(
         "slow_after",
         Kind::Duration,
-        "a run that takes longer is slow: it goes on, and an incident is open as long as it does; default: none is",
+        "a run that takes longer is slow: it goes on, and an incident is open as long as it runs; default: never",
     ),
-    key("ping", Kind::Table(PING), "another monitor hears of each run that starts, completes or fails"),
+    key(
+        "ping",
+        Kind::Table(PING),
+        "a monitor elsewhere is pinged for each run that starts, completes or fails",
+    ),
     key(
         "approval",
         Kind::WordOr(Approval::WORDS, APPROVAL_TABLE),
@@ -841,7 +871,7 @@ pub(super) const TOP: &[Key] = &[
     key("tools", Kind::Any, "bounded instances of built-in tools, by name"),
     key("notify", Kind::Any, "where messages go, by name"),
     key("webhooks", Kind::Any, "who may start agents from outside, by name: docs/ARRIVALS.md"),
-    key("calendars", Kind::Any, "days that agents keep to or keep from, by name"),
+    key("calendars", Kind::Any, "days on which agents run, or do not run, by name"),
     key("budget", Kind::Table(BUDGET), "for the whole fleet"),
     key("events", Kind::Table(EVENTS_TO), "where else events go"),
     key("memory", Kind::Table(MEMORY_IN), "where else agents remember"),
@@ -863,9 +893,14 @@ pub(super) const SANDBOX: &[Key] = &[
     key(
         "read",
         Kind::Texts,
-        "what it may read, beside the system's programs, libraries, certificates and time zones, and the program's own file; nothing that another agent writes",
+        "what it may read, in addition to the system's programs, libraries, certificates and time zones, and the program's \
+         own file; nothing that another agent writes",
     ),
-    key("write", Kind::Texts, "what it may read and write, beside a private folder for temporary files"),
+    key(
+        "write",
+        Kind::Texts,
+        "what it may read and write, in addition to a private folder for temporary files",
+    ),
     key("exec", Kind::Texts, "what it may execute; default: the system's programs"),
     key(
         "net",
@@ -885,5 +920,5 @@ pub(super) const SANDBOX_LIMITS: &[Key] = &[
     key("memory", Kind::Size, "of all its processes; needs a control group delegated to the daemon"),
     key("open_files", Kind::Whole, "of one process"),
     key("file_size", Kind::Size, "of a file that it writes"),
-    key("cpu", Kind::Duration, "time on a processor, of one process"),
+    key("cpu", Kind::Duration, "processor time of one process"),
 ];

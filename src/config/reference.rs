@@ -32,14 +32,14 @@ pub const VALUES: &[(&str, &str)] = &[
     ("size", "a whole number of bytes, or a text: \"64KiB\", \"2GiB\""),
     (
         "secret",
-        "never the secret itself but where it is: { env = \"NAME\" }, { file = \"PATH\" } with mode 0600, \
+        "never the secret itself but a reference to it: { env = \"NAME\" }, { file = \"PATH\" } with mode 0600, \
          { credential = \"NAME\" } of systemd, or { command = [\"pass\", \"show\", \"x\"] }",
     ),
     ("path", "relative to the folder of agents.toml; ~ and ${VAR} are expanded"),
 ];
 
 const AGENT: &str = "When an agent is due, what runs, within which limits. The environment of a program is cleared to PATH, HOME, \
-     USER, LANG, LC_*, TZ and TMPDIR. It has `env`, and of its run: BGAGENT_AGENT_ID, BGAGENT_RUN_ID, \
+     USER, LANG, LC_*, TZ and TMPDIR. Added to it are `env`, and about the run: BGAGENT_AGENT_ID, BGAGENT_RUN_ID, \
      BGAGENT_SLOT (when it was due, as RFC 3339; empty for a run by hand or by an event), BGAGENT_ATTEMPT (from 1), BGAGENT_FENCE (a fencing token: \
      a number that grows with each attempt), \
      BGAGENT_TRIGGER (schedule, catch_up, manual or event), BGAGENT_IDEMPOTENCY_KEY (the same in all attempts), and where \
@@ -54,15 +54,14 @@ pub fn reference() -> Vec<Section> {
         section("[agents.NAME]", AGENT, keys::AGENT),
         Section {
             title: "[defaults]".into(),
-            about: "Any key of an agent but its schedule and its runner: it holds for each agent that does not \
-                    say otherwise.",
+            about: "Any key of an agent but its schedule and its runner: it applies to each agent that does not set it itself.",
             entries: Vec::new(),
         },
         section(
             "gate, success_when",
             "A gate, and each check of `success_when`. Without `expect`, a gate by a command is open with exit status 0 \
              and closed with 1; one by a tool is open if the `wake` of its result is true, or if it has none and is not \
-             empty. A gate that is broken is open, with a warning.",
+             empty. A broken gate is open, with a warning.",
             keys::CHECK,
         ),
         section("checks of a probe", "`args = { checks = [ … ] }` of the tool `probe`.", tools::probe::CHECK),
@@ -82,9 +81,9 @@ pub fn reference() -> Vec<Section> {
         ),
         section(
             "[calendars.NAME]",
-            "Days that agents keep to (`only`) or keep from (`except`): the events of an iCalendar file (RFC 5545), also those \
-             that come again. An event without a time is the whole day in the agent's zone; one that is cancelled does not \
-             count. A change of the file is taken up with the next `bgagent reload`.",
+            "Days on which agents run (`only`) or do not run (`except`): the events of an iCalendar file (RFC 5545), \
+             recurring ones included. An event without a time is the whole day in the agent's zone; one that is cancelled \
+             does not count. A change of the file is applied by the next `bgagent reload`.",
             keys::CALENDAR,
         ),
         section(
@@ -99,7 +98,7 @@ pub fn reference() -> Vec<Section> {
         ),
         section(
             "[telemetry]",
-            "What is told of the fleet to programs that watch it: docs/TELEMETRY.md.",
+            "What is reported about the fleet to monitoring programs: docs/TELEMETRY.md.",
             keys::TELEMETRY,
         ),
         section(
@@ -169,9 +168,9 @@ fn value(kind: Kind) -> String {
 /// `docs/CONFIGURATION.md`.
 pub fn markdown() -> String {
     let mut text = String::from(
-        "# `agents.toml`, key by key\n\nMade from the program's own table of keys; `man agents.toml` says the same, \
-         `bgagent schema` gives it to editors, and\n`bgagent check` finds every mistake. `agents.example.toml` shows it \
-         at work.\n\n",
+        "# `agents.toml`, key by key\n\nGenerated from the program's own table of keys; `man agents.toml` says the same, \
+         `bgagent schema` gives it to editors, and\n`bgagent check` finds every mistake. `agents.example.toml` shows it at \
+         work.\n\n",
     );
     for (name, about) in VALUES {
         writeln!(text, "- A **{name}** is {about}.").expect("a string");

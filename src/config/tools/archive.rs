@@ -17,8 +17,8 @@ pub(in crate::config) const KEYS: &[Key] = &[
     key("to", Kind::Table(TO_KEYS), "where they go"),
     key("chunk_rows", Kind::Whole, "rows that are copied, verified and deleted together; default {}")
         .with(&[ArchiveSettings::CHUNK_ROWS]),
-    key("max_rows", Kind::Whole, "rows of a run at the most"),
-    key("max_time", Kind::Duration, "time of a run at the most; default: the agent's timeout"),
+    key("max_rows", Kind::Whole, "at most this many rows per run"),
+    key("max_time", Kind::Duration, "at most this long per run; default: the agent's timeout"),
     key("delete", Kind::Flag, "false: a rehearsal, nothing is deleted and no copy is left"),
     key("level", Kind::Whole, "compression from 1 (fast) to {} (small); default {}")
         .with(&[ArchiveSettings::LARGEST_LEVEL, ArchiveSettings::LEVEL]),
@@ -28,7 +28,7 @@ const FROM_KEYS: &[Key] = &[
     key("url", Kind::TextOrSecret, "or its address, as in a tool of type sql"),
     key("password", Kind::Secret, "postgres: the password"),
     key("table", Kind::Text, "the table; postgres: also schema.table"),
-    key("key", Kind::Texts, "columns that tell its rows apart: the primary key, or a UNIQUE one"),
+    key("key", Kind::Texts, "columns that identify a row: the primary key, or a UNIQUE one"),
     key("column", Kind::Text, "the column that says how old a row is"),
     key("older_than", Kind::Duration, "rows older than this are archived"),
     key("unit", Kind::Word(TimeUnit::WORDS), "what numbers in `column` count since 1970; default seconds"),

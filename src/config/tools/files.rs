@@ -10,7 +10,8 @@ pub(in crate::config) const KEYS: &[Key] = &[
     key(
         "roots",
         Kind::Texts,
-        "folders; nothing outside them is reached. None may hold your home, the configuration or the state. What the configuration runs, and where, is never written",
+        "folders; nothing outside them is reached. None may contain your home, the configuration or the state. What the \
+         configuration runs, and where, is never written",
     ),
     key("mode", Kind::Word(ToolMode::WORDS), "read_only (default) or read_write"),
     key("max_bytes", Kind::Size, "read or written by one call; default {} KiB")

@@ -7,20 +7,20 @@ use std::collections::BTreeMap;
 
 pub(in crate::config) const KEYS: &[Key] = &[
     key("type", Kind::Word(&[ToolKind::Http.as_str()]), "the built-in tool"),
-    key("hosts", Kind::Texts, "what may be asked: hosts, host:port, or *.example.org"),
+    key("hosts", Kind::Texts, "where requests may go: a host, host:port, or *.example.org"),
     ALLOW_PRIVATE,
-    key("methods", Kind::Texts, "what may be done; default GET and HEAD"),
+    key("methods", Kind::Texts, "allowed methods; default GET and HEAD"),
     key("headers", Kind::Texts2, "sent with each request, and not on to other hosts"),
-    key("max_bytes", Kind::Size, "of an answer; default {} MiB, at most {} MiB")
+    key("max_bytes", Kind::Size, "largest answer; default {} MiB, at most {} MiB")
         .with(&[HttpSettings::MAX_BYTES >> 20, HttpSettings::LARGEST_MAX_BYTES >> 20]),
-    key("https_only", Kind::Flag, "true: no plain HTTP, but to private hosts"),
+    key("https_only", Kind::Flag, "true: no plain HTTP, except to private hosts"),
 ];
 
 pub(in crate::config) const ALLOW_PRIVATE: Key = key(
     "allow_private",
     Kind::Texts,
     "hosts that may be asked although their addresses are private: nas.lan=10.1.2.0/24, within this range only; nas.lan, \
-     wherever it is; 10.1.2.3:8080. Where clouds tell their keys (169.254.169.254, …) must be written out",
+     wherever it is; 10.1.2.3:8080. Addresses where clouds hand out keys (169.254.169.254, …) must be written out",
 );
 
 /// Headers that the connection itself needs, or that would change whom a request reaches.

@@ -13,17 +13,18 @@ use std::path::Path;
 
 pub(in crate::config) const KEYS: &[Key] =
     &[key("type", Kind::Word(&[ToolKind::Probe.as_str()]), "the built-in tool"), ARGS[0]];
-const ARGS: &[Key] = &[key("checks", Kind::Tables(CHECK), "what all calls check; left out: callers say it")];
+const ARGS: &[Key] =
+    &[key("checks", Kind::Tables(CHECK), "what every call checks; without it, callers name the checks")];
 pub(in crate::config) const CHECK: &[Key] = &[
     key("type", Kind::Word(ProbeType::WORDS), "what is checked"),
-    key("name", Kind::Text, "key of the incident; default: made of what is checked"),
-    key("warn", Kind::Number, "worth a look from here on"),
-    key("crit", Kind::Number, "needs a person from here on"),
-    key("clear", Kind::Number, "good again from here on; default: as warn"),
+    key("name", Kind::Text, "key of the incident; default: derived from what is checked"),
+    key("warn", Kind::Number, "a warning from this value on"),
+    key("crit", Kind::Number, "critical from this value on"),
+    key("clear", Kind::Number, "good again from this value on; default: that of warn"),
     key("for", Kind::Duration, "how long it must be bad before it counts; default 0"),
     key("timeout", Kind::Duration, "of this check; default {}s")
         .with(&[ProbeCheck::TIMEOUT.as_secs().unsigned_abs()]),
-    key("path", Kind::Text, "disk: of this file system"),
+    key("path", Kind::Text, "disk: a path on the file system"),
     key("metric", Kind::Word(DiskMetric::WORDS), "disk: what is measured, in percent; default used"),
     key(
         "mounted",
@@ -44,11 +45,11 @@ pub(in crate::config) const CHECK: &[Key] = &[
         Kind::Text,
         "process: its name or its script's; with a blank or slash: a part of the command line",
     ),
-    key("min", Kind::Whole, "process: at least so many"),
+    key("min", Kind::Whole, "process: at least this many"),
     key("unit", Kind::Text, "systemd: the unit"),
     key("user", Kind::Flag, "systemd: of the user's manager"),
     key("command", Kind::Command, "command: exit 0 is good, 1 a warning, else critical"),
-    key("sandbox", Kind::FlagOr(SANDBOX), "command: walls around it; default false"),
+    key("sandbox", Kind::FlagOr(SANDBOX), "command: a sandbox around it; default false"),
 ];
 
 /// What each check takes.

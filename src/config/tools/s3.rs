@@ -10,9 +10,9 @@ pub(in crate::config) const KEYS: &[Key] = &[
     key("region", Kind::Text, "default us-east-1"),
     key("bucket", Kind::Text, "nothing outside it is reached"),
     key("prefix", Kind::Text, "a folder of keys; nothing outside it is reached"),
-    key("access_key_id", Kind::TextOrSecret, "credentials: their name; without any, nothing is signed"),
+    key("access_key_id", Kind::TextOrSecret, "credentials: their id; without any, requests are not signed"),
     key("secret_access_key", Kind::Secret, "credentials: their secret"),
-    key("session_token", Kind::Secret, "credentials that were lent: their token"),
+    key("session_token", Kind::Secret, "temporary credentials: their token"),
     key(
         "path_style",
         Kind::Flag,
@@ -21,7 +21,7 @@ pub(in crate::config) const KEYS: &[Key] = &[
     key("mode", Kind::Word(ToolMode::WORDS), "read_only (default) or read_write"),
     key("max_bytes", Kind::Size, "of an object, read or written by one call; default {} KiB, at most {} MiB")
         .with(&[S3Settings::MAX_BYTES >> 10, S3Settings::LARGEST_MAX_BYTES >> 20]),
-    key("timeout", Kind::Duration, "one operation with its tries; default {} s")
+    key("timeout", Kind::Duration, "one operation, all tries included; default {} s")
         .with(&[S3Settings::TIMEOUT.as_secs().unsigned_abs()]),
 ];
 

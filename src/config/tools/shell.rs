@@ -16,9 +16,9 @@ pub(in crate::config) const KEYS: &[Key] = &[
     key("env", Kind::Texts2, "added to the cleared environment"),
     key("timeout", Kind::Duration, "one program; default {} s")
         .with(&[ShellSettings::TIMEOUT.as_secs().unsigned_abs()]),
-    key("max_output", Kind::Size, "kept of each output; default {} KiB")
+    key("max_output", Kind::Size, "how much of each output is kept; default {} KiB")
         .with(&[ShellSettings::MAX_OUTPUT >> 10]),
-    key("sandbox", Kind::FlagOr(SANDBOX), "walls around each program; default true"),
+    key("sandbox", Kind::FlagOr(SANDBOX), "a sandbox around each program; default true"),
 ];
 const COMMAND: &[Key] = &[
     key("exec", Kind::Text, "absolute path of the program"),
@@ -30,9 +30,9 @@ const COMMAND: &[Key] = &[
     key(
         "under",
         Kind::Texts,
-        "folders: what is given for a path is beneath one of them; needed where there is a path",
+        "folders: a path that is given must lie beneath one of them; needed if there is a path parameter",
     ),
-    key("read", Kind::Flag, "true: it only looks"),
+    key("read", Kind::Flag, "true: it only reads"),
     key("description", Kind::Text, "what it does, for the model"),
 ];
 
