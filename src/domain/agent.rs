@@ -548,17 +548,17 @@ pub struct NotifySpec {
 }
 
 words! {
-    /// What can be told.
+    /// What people can be notified of.
     TellOn {
         /// A run failed, after its retries.
         Failed = "failed",
-        /// A run succeeded after failures that were told.
+        /// A run succeeded after failures that people were notified of.
         Recovered = "recovered",
         /// Too many failures in a row.
         CircuitOpened = "circuit_opened",
         /// A budget is used up.
         BudgetExhausted = "budget_exhausted",
-        /// Slots were missed and not made up for.
+        /// Slots were missed and not caught up.
         Missed = "missed",
         /// An incident opened.
         IncidentOpened = "incident_opened",

@@ -14,7 +14,7 @@ words! {
     Trigger {
         /// Its slot was due.
         Schedule = "schedule",
-        /// Its slot was missed and is made up for.
+        /// Its slot was missed and is caught up.
         CatchUp = "catch_up",
         /// A person asked.
         Manual = "manual",
@@ -65,8 +65,8 @@ words! {
         Failed = "failed",
         /// Ran longer than it may.
         TimedOut = "timed_out",
-        /// It was ended because somebody asked for that: a person, a newer slot, or whoever told the
-        /// daemon to go down. Not a failure.
+        /// It was ended because somebody asked for that: a person, a newer slot, or whoever shut the daemon down. Not a
+        /// failure.
         Cancelled = "cancelled",
         /// The daemon ended while the run was in flight: its outcome is unknown.
         Interrupted = "interrupted",

@@ -26,7 +26,7 @@ words! {
         RefusedCircuit = "refused_circuit",
         /// The daemon was up but could not write.
         RefusedStorage = "refused_storage",
-        /// Made up for by a newer slot.
+        /// Caught up by a newer slot.
         Superseded = "superseded",
         /// The queue was full, or the agent was stopped before the run began.
         Dropped = "dropped",

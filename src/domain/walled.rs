@@ -29,7 +29,7 @@ impl NamedProgram<'_> {
 }
 
 described! {
-    /// Which programs run within walls, and which do not, by the tables that name them: `agents.NAME`, `agents.NAME.gate`,
+    /// Which programs run in a sandbox, and which do not, by the tables that name them: `agents.NAME`, `agents.NAME.gate`,
     /// `agents.NAME.success_when`, `runners.NAME`, `mcp.NAME`, `tools.NAME`, `notify.NAME`; sorted.
     #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
     pub struct Walled {

@@ -71,7 +71,7 @@ codes! {
         ShuttingDown = 6,
         /// No common version of the protocol. The hint says which side is older.
         Protocol = 7,
-        /// No node of the fleet leads, or the one that does has not taken the call in time. Nothing has happened, and nothing will.
+        /// No node of the fleet leads, or the leader has not accepted the call in time. Nothing has happened, and nothing will.
         NoLeader = 8,
     }
 }

@@ -104,7 +104,7 @@ methods! {
         beside {}
         in_turn {}
     }
-    "Agents" "How agents stand, and what is wanted of them." {
+    "Agents" "The state of agents, and how to change it." {
         at_once {}
         beside {
             /// One entry per agent.
@@ -115,18 +115,18 @@ methods! {
             NextSlots = "next_slots" (NextParams) -> Vec<SlotView>;
             /// What became of a slot, in one sentence.
             ExplainSlot = "explain_slot" (ExplainParams) -> Explanation;
-            /// What became of the slots of a time: records of the ledger, by agent and slot. Slots beside each other with one
-            /// verdict and cause share a record.
+            /// What became of the slots of a period: records of the ledger, by agent and slot. Consecutive slots with the
+            /// same verdict and cause share a record.
             ListSlots = "list_slots" (ListSlotsParams) -> Vec<SlotRecordView>;
         }
         in_turn {
             /// Makes a stopped agent active; resumes a paused one.
             StartAgent = "start_agent" (TargetParams) -> Changed;
-            /// Makes an active agent pause: its slots pass by until it is resumed. A run in flight goes on.
+            /// Pauses an active agent: its slots start nothing until it is resumed. A run in flight goes on.
             PauseAgent = "pause_agent" (PauseParams) -> Changed;
             /// Makes a paused agent active again.
             ResumeAgent = "resume_agent" (TargetParams) -> Changed;
-            /// Stops an agent, whatever it was: it has no slots until it is started. A run in flight is ended, unless
+            /// Stops an agent, active or paused: it has no slots until it is started. A run in flight is ended, unless
             /// `drain` lets it finish.
             StopAgent = "stop_agent" (StopParams) -> Changed;
             /// Leaves out the next slot of an agent.
@@ -136,7 +136,7 @@ methods! {
     "Runs" "Starting, ending and reading runs." {
         at_once {}
         beside {
-            /// Runs that were, and that are, newest first.
+            /// Past and present runs, newest first.
             ListRuns = "list_runs" (ListRunsParams) -> Vec<RunView>;
             /// One run, with its events, its output and its conversation.
             GetRun = "get_run" (GetRunParams) -> RunDetail;
@@ -144,16 +144,16 @@ methods! {
             GetRunOutput = "get_run_output" (OutputParams) -> OutputView;
         }
         in_turn {
-            /// Claims a run by hand. It is answered when the claim is on record, not when the run has ended: follow the
+            /// Claims a run by hand. The answer comes when the claim is recorded, not when the run has ended: follow the
             /// events from `seq` + 1 on.
             RunAgent = "run_agent" (RunParams) -> RunStarted;
-            /// Has past slots of an agent run, one after the other; each once, whatever happens to the daemon meanwhile.
+            /// Runs past slots of an agent, one after the other; each once, whatever happens to the daemon meanwhile.
             BackfillAgent = "backfill_agent" (BackfillParams) -> BackfillView;
             /// Ends one run.
             CancelRun = "cancel_run" (CancelParams) -> RunView;
         }
     }
-    "Events" "Following what happens. How, is described in [Following events](#following-events)." {
+    "Events" "Following what happens; see [Following events](#following-events)." {
         at_once {
             /// Subscribes to events: old ones first, then live, as notifications.
             StreamAgentEvents = "stream_agent_events" (StreamParams) -> SubscriptionView;
@@ -163,18 +163,18 @@ methods! {
         beside {}
         in_turn {}
     }
-    "The daemon" "How the daemon stands, its configuration, and its end." {
+    "The daemon" "The state of the daemon, its configuration, and its end." {
         at_once {}
         beside {
             /// The daemon itself. Frozen.
             GetDaemonStatus = "get_daemon_status" (NoParams) -> DaemonView;
-            /// The daemons that share the records, by name; with records in a file the one that there is.
+            /// The daemons that share the records, by name; with records in a file, the only one.
             ListNodes = "list_nodes" (NoParams) -> Vec<NodeView>;
             /// Requests, tokens and dollars that were used.
             GetUsage = "get_usage" (UsageParams) -> Vec<UsageView>;
         }
         in_turn {
-            /// Takes up the configuration file.
+            /// Applies the configuration file.
             ReloadConfig = "reload_config" (NoParams) -> ReloadView;
             /// Ends the daemon. Frozen.
             Shutdown = "shutdown" (ShutdownParams) -> NoView;
@@ -189,7 +189,7 @@ methods! {
             TestNotification = "test_notification" (TestNotificationParams) -> TestNotificationView;
             /// Calls one tool by hand.
             CallTool = "call_tool" (CallToolParams) -> ToolResultView;
-            /// What an archive holds, whether it is whole; puts rows of it back.
+            /// Lists what an archive holds, checks whether it is whole, or puts rows of it back.
             AskArchive = "ask_archive" (ArchiveParams) -> ToolResultView;
             /// MCP servers and their tools; starts them if need be.
             ListMcp = "list_mcp" (ListMcpParams) -> Vec<McpView>;

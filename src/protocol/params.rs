@@ -164,9 +164,9 @@ described! {
         /// Go on after this record: the last one of the answer before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub after: Option<SlotPosition>,
-        /// For pictures: records of one agent with one verdict whose runs stand alike become one, if they begin within so many
-        /// seconds of each other; it names the newest run of them. Agents are given whole, also beyond `limit`, and `after` goes
-        /// on with the next one.
+        /// For pictures: records of one agent with the same verdict, and whose runs have the same status, become one if
+        /// they begin within this many seconds of each other; it names the newest of these runs. Agents are given whole,
+        /// even beyond `limit`, and `after` continues with the next one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub merge_secs: Option<u64>,
         /// The newest records instead of the oldest, newest first. Not together with `after` or `merge_secs`.
@@ -238,8 +238,8 @@ described! {
         /// Instead of the configured query; a command gets it as `BGAGENT_QUERY`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub query: Option<String>,
-        /// Its parameters by name, as values or as texts that are read as their types have it. Those that are not given
-        /// have their defaults; an error says which must be given.
+        /// Its parameters by name, as values or as texts that are read by their types. Those that are not given have their
+        /// defaults; an error says which ones are required.
         #[serde(default, skip_serializing_if = "ParamValues::is_empty")]
         pub params: ParamValues,
         /// Call only tools that read; record what others would have done.
@@ -268,8 +268,8 @@ described! {
         /// Parameters of each run, as in `run_agent`.
         #[serde(default, skip_serializing_if = "ParamValues::is_empty")]
         pub params: ParamValues,
-        /// All runs together cost no more, in US dollars: what is left of it bounds each run, and the next one is not
-        /// started where it may not fit.
+        /// The most that all runs together may cost, in US dollars: what is left of it bounds each run, and the next one is
+        /// not started if it might exceed that.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub max_usd: Option<f64>,
         /// Also the slots that have run, or whose run in a backfill completed.
@@ -383,7 +383,7 @@ described! {
         /// The slot at or before this instant. Now unless it is given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub at: Option<Timestamp>,
-        /// The zone of the times in the answer: `Europe/Berlin`, or as POSIX has it. The daemon's unless it is given.
+        /// The zone of the times in the answer: `Europe/Berlin`, or in the form of POSIX. The daemon's unless it is given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub timezone: Option<String>,
     }

@@ -10,13 +10,13 @@ words! {
         TaskCompleted = "background_task_completed",
         /// An attempt failed; `will_retry` says whether the run goes on.
         TaskError = "background_task_error",
-        /// A run, or an attempt of it, was ended because somebody asked for that: no failure.
+        /// A run, or an attempt of it, was ended because somebody asked for that: this is not a failure.
         TaskCancelled = "background_task_cancelled",
         /// What is wanted of an agent has changed.
         AgentStatus = "background_agent_status",
         /// What was asked of a model.
         UserMessage = "user_message",
-        /// What a model thought, where the provider tells.
+        /// What a model thought, if the provider reports it.
         AgentThought = "agent_thought",
         /// What a model said.
         AgentMessage = "agent_message",
@@ -44,13 +44,13 @@ words! {
         SlotsTakenBack = "slots_taken_back",
         /// Past slots are to run, one after the other, since a person asked for it.
         BackfillBegan = "backfill_started",
-        /// The past slots have run, or no more of them do.
+        /// The past slots have run, or no more of them will.
         BackfillEnded = "backfill_ended",
         /// An attempt failed and another one follows.
         TaskRetrying = "background_task_retrying",
-        /// A run goes on from its journal after the daemon or the machine went down.
+        /// A run continues from its journal after the daemon or the machine was down.
         TaskResumed = "background_task_resumed",
-        /// Output of a command, or of a tool that says how far it is.
+        /// Output of a command, or of a tool that reports its progress.
         TaskOutput = "background_task_output",
         /// A budget is nearly used up.
         BudgetWarning = "budget_warning",
@@ -58,7 +58,7 @@ words! {
         BudgetExhausted = "budget_exhausted",
         /// An agent failed too often in a row; its slots are refused for a while.
         CircuitOpened = "circuit_opened",
-        /// An agent whose circuit was open works again, or a person said so.
+        /// An agent whose circuit was open works again, or a person closed its circuit.
         CircuitClosed = "circuit_closed",
         /// A slot was due, and no run of the agent has completed since then.
         AgentLate = "background_agent_late",
@@ -74,11 +74,11 @@ words! {
         ApprovalRequested = "approval_requested",
         /// A person has decided about a call.
         ApprovalDecided = "approval_decided",
-        /// An MCP server describes a tool otherwise than when it was trusted.
+        /// An MCP server describes a tool differently from when it was trusted.
         McpPinChanged = "mcp_pin_changed",
         /// The sandbox of a program did not connect it to a place.
         SandboxDenied = "sandbox_denied",
-        /// A configuration was taken up.
+        /// A configuration was applied.
         ConfigApplied = "config_applied",
         /// A configuration was refused; the old one stays in force.
         ConfigRejected = "config_rejected",
@@ -86,9 +86,9 @@ words! {
         NotificationSent = "notification_sent",
         /// A message could not be delivered.
         NotificationFailed = "notification_failed",
-        /// The daemon came up.
+        /// The daemon has started.
         DaemonStarted = "daemon_started",
-        /// The daemon goes down.
+        /// The daemon is shutting down.
         DaemonStopping = "daemon_stopping",
     }
 }

@@ -192,7 +192,7 @@ described! {
         pub notes: Vec<String>,
     }
 
-    /// Runs in a row that found all well.
+    /// Consecutive runs that found all well.
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     pub struct AllWellView {
         /// Slot of the first of them.
@@ -266,7 +266,7 @@ described! {
 }
 
 described! {
-    /// A record of the ledger: slots beside each other with one verdict and cause.
+    /// A record of the ledger: consecutive slots with the same verdict and cause.
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     pub struct SlotRecordView {
         /// Name of the agent.

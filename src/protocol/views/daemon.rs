@@ -90,7 +90,7 @@ described! {
         pub pid: u32,
         /// Its release.
         pub version: String,
-        /// Since when it is up.
+        /// Since when it has been running.
         pub started_at: Timestamp,
         /// `ok`, `degraded` (can't write), `stopping`, or `standby`: another daemon leads.
         pub state: String,
@@ -105,7 +105,7 @@ described! {
         pub config_path: String,
         /// Hash of its configuration, 16 hexadecimal digits.
         pub config_hash: String,
-        /// When that configuration was taken up.
+        /// When that configuration was applied.
         pub config_at: Timestamp,
         /// Why the newest file was refused, if it was.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -113,8 +113,7 @@ described! {
         /// There is no such file any more; what it said is still in force.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         pub config_missing: bool,
-        /// The newest file may do more than a person has said yes to, and waits for `bgagent trust`; `config_errors` says
-        /// what.
+        /// The newest file may do more than a person has approved, and waits for `bgagent trust`; `config_errors` says what.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         pub config_waits: bool,
         /// How many agents are in each state.
@@ -205,7 +204,7 @@ described! {
         pub problem: String,
     }
 
-    /// How it stands with a notification target.
+    /// The state of a notification target.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
     pub struct DeliveryView {
         /// Name of the `[notify.…]` table.
@@ -265,7 +264,7 @@ described! {
         pub because: String,
     }
 
-    /// How the copy of the log in Redis stands.
+    /// The state of the copy of the log in Redis.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
     pub struct RedisView {
         /// Server and database, without user and password.
@@ -276,7 +275,7 @@ described! {
         pub format: StreamFormat,
         /// Whether events get there.
         pub state: ExportState,
-        /// Since when that is so, or since when the connection is gone.
+        /// Since when it has been in this state, or without a connection.
         pub since: Timestamp,
         /// What is in the way.
         #[serde(default, skip_serializing_if = "Option::is_none")]

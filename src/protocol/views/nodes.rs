@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 words! {
     /// What a node is to the others.
     NodeRole {
-        /// It decides, and all that runs runs there.
+        /// It decides, and all runs run there.
         Leads = "leads",
-        /// It takes over when nobody leads, if it may, and forwards to the leader what that one alone can answer.
+        /// It takes over when nobody leads, if it may, and forwards to the leader what only the leader can answer.
         StandsBy = "stands_by",
-        /// It was not heard of for 25 seconds.
+        /// It has not been heard from for 25 seconds.
         Away = "away",
     }
 }
@@ -40,12 +40,12 @@ described! {
         pub may_lead: bool,
         /// Hash of its configuration, 16 hexadecimal digits. Its name and its labels don't count.
         pub config_hash: String,
-        /// Its configuration is another one than that of the node that leads.
+        /// Its configuration differs from that of the leader.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         pub other_config: bool,
         /// When it was started, by its own clock.
         pub started_at: Timestamp,
-        /// When it was last heard of, by the clock of the database. Of one that is away: since when it is.
+        /// When it was last heard from, by the clock of the database. If it is away: since when.
         pub last_seen: Timestamp,
         /// How far its clock is ahead of that of the database, in milliseconds.
         pub clock_offset_ms: i64,

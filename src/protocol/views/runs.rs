@@ -72,7 +72,7 @@ described! {
         /// As in `list_runs`.
         #[serde(flatten)]
         pub run: RunView,
-        /// The events that tell of it, oldest first.
+        /// The events about it, oldest first.
         pub events: Vec<LoggedEvent>,
         /// The output of its newest attempt.
         pub output: OutputView,
@@ -136,7 +136,7 @@ described! {
         /// Of a plan: how many slots are left out since they have run.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub left_out: Option<u64>,
-        /// All runs together cost no more, in US dollars.
+        /// The most that all runs together may cost, in US dollars.
         pub max_usd: Option<f64>,
         /// Of a plan: what all runs may cost at the worst, in US dollars; absent if nothing bounds that.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -157,7 +157,7 @@ described! {
     pub struct OpenBackfillView {
         /// Its id.
         pub backfill_id: String,
-        /// For so many of its slots a run was started.
+        /// How many of its slots started a run.
         pub started: u64,
         /// How many slots it has.
         pub count: u64,
@@ -165,7 +165,7 @@ described! {
         pub next: Option<Timestamp>,
         /// What its runs that ended have cost, in US dollars.
         pub usd: f64,
-        /// All runs together cost no more, in US dollars.
+        /// The most that all runs together may cost, in US dollars.
         pub max_usd: Option<f64>,
     }
 

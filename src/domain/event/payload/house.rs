@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 described! {
-    /// It is told once for each limit and its day or month.
+    /// The event is emitted once for each limit and its day or month.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct BudgetUse {
         /// The limit, by its key: `usd_per_day`. The event's agent is whose it is; without one it is the fleet's.
@@ -30,7 +30,7 @@ described! {
         pub until: Timestamp,
     }
 
-    /// An agent whose circuit was open works again, or a person said so.
+    /// An agent whose circuit was open works again, or a person closed its circuit.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct CircuitClosed {
         /// Why.
@@ -84,7 +84,7 @@ described! {
         pub finding: Option<String>,
     }
 
-    /// An MCP server describes a tool otherwise than when it was trusted.
+    /// An MCP server describes a tool differently from when it was trusted.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct McpPinChanged {
         /// Name of an `[mcp.…]` table.
@@ -97,8 +97,8 @@ described! {
         pub seen: String,
     }
 
-    /// The sandbox of a program did not connect it to a place. Told at most once a day for each table and place. The event's agent and
-    /// run are those that the program runs for, where that is one.
+    /// The sandbox of a program did not connect it to a place. Emitted at most once a day for each table and place. The
+    /// event's agent and run are those that the program runs for, if there is one.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct SandboxDenied {
         /// Host and port, as the program named them.
@@ -111,7 +111,7 @@ described! {
         pub reason: String,
     }
 
-    /// A configuration was taken up.
+    /// A configuration was applied.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct ConfigApplied {
         /// From this file.
@@ -135,7 +135,7 @@ described! {
         pub errors: Vec<String>,
     }
 
-    /// The event's agent is the one that it told of.
+    /// The event's agent is the one that the message was about.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct NotificationSent {
         /// Name of a `[notify.…]` table.
@@ -144,7 +144,7 @@ described! {
         pub tries: u32,
     }
 
-    /// The event's agent is the one that it tells of.
+    /// The event's agent is the one that the message is about.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct NotificationFailed {
         /// Name of a `[notify.…]` table.
@@ -157,7 +157,7 @@ described! {
         pub retry_at: Option<Timestamp>,
     }
 
-    /// The daemon came up.
+    /// The daemon has started.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct DaemonStarted {
         /// Its release.
@@ -167,12 +167,13 @@ described! {
         /// The newest event of the daemon before it: since then, or later, none was running. Null: there was none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub down_since: Option<Timestamp>,
-        /// False: the daemon before it was killed, or the machine went down. True if it ended in order, or there was none.
+        /// False: the daemon before it was killed, or the machine crashed or lost power. True if it ended cleanly, or there
+        /// was none.
         #[serde(default = "was_clean")]
         pub clean: bool,
     }
 
-    /// The daemon goes down.
+    /// The daemon is shutting down.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct DaemonStopping {
         /// Why.

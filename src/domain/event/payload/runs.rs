@@ -38,19 +38,19 @@ described! {
         pub last: Timestamp,
         /// How many they are.
         pub count: u64,
-        /// All runs together cost no more, in US dollars.
+        /// The most that all runs together may cost, in US dollars.
         pub max_usd: Option<f64>,
         /// Parameters that were given for each run.
         #[serde(default, skip_serializing_if = "ParamValues::is_empty")]
         pub params: ParamValues,
     }
 
-    /// The slots of a backfill have run, or no more of them do.
+    /// The slots of a backfill have run, or no more of them will.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct BackfillEnded {
         /// Id of the backfill.
         pub backfill_id: String,
-        /// For so many of its slots a run was started.
+        /// How many of its slots started a run.
         pub started: u64,
         /// How many slots it has.
         pub count: u64,
@@ -86,7 +86,7 @@ described! {
     pub struct AttemptEnded {
         /// What went wrong, or who asked for the end, in a sentence.
         pub error: String,
-        /// What kind of failure it is, to branch on; null for an end that is no failure of its own.
+        /// What kind of failure it is, to branch on; null for an end that is not a failure of its own.
         pub kind: Option<ErrorKind>,
         /// Failed runs of the agent so far.
         pub error_count: u64,
@@ -128,14 +128,14 @@ described! {
         pub kind: ErrorKind,
     }
 
-    /// A run goes on from its journal after the daemon or the machine went down.
+    /// A run continues from its journal after the daemon or the machine was down.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct TaskResumed {
         /// The attempt that goes on, from 1.
         pub attempt: u32,
     }
 
-    /// Not all output is told: the whole is in `get_run_output`.
+    /// Events do not carry all output: the whole is in `get_run_output`.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct TaskOutput {
         /// Of which attempt it is, from 1.
@@ -155,7 +155,7 @@ described! {
     /// A slot was due, and no run of the agent has completed since then.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct AgentLate {
-        /// Since when a run that completes is awaited.
+        /// Since when the agent has been waiting for a run that completes.
         pub since: Timestamp,
         /// Its `late_after`, in seconds.
         pub late_after_secs: i64,

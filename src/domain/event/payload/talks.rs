@@ -23,14 +23,14 @@ described! {
         pub text: String,
     }
 
-    /// It is told before it is sent, when its worst case is held back from the budgets.
+    /// The event is emitted before the request is sent, when its worst case is held in the budgets.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct RequestSent {
         /// Its place in the journal of the run.
         pub step: u64,
         /// Name of a `[models.…]` table.
         pub model: String,
-        /// The most tokens that it may use; held back from the budgets until it ends.
+        /// The most tokens that it may use; held in the budgets until it ends.
         pub tokens_at_most: u64,
         /// The most US dollars that it may cost; 0 for a model without a price.
         pub usd_at_most: f64,
@@ -56,7 +56,7 @@ described! {
         pub error: Option<String>,
         /// What is charged for it.
         pub usage: Usage,
-        /// The provider said what was used, so `usage` is no estimate; left out if it was not answered.
+        /// The provider said what was used, so `usage` is not an estimate; left out if it was not answered.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub usage_reported: Option<bool>,
         /// From sent to answered, in milliseconds.
@@ -139,8 +139,8 @@ described! {
         /// What the person said.
         pub reason: Option<String>,
         /// Who decided at a notification target (`approval.via`), in the words of its service, or by `decide_approval` at a
-        /// node that stands by: `ada at gpu-7`. null: it was decided by `decide_approval` where the leader runs, or nobody did
-        /// in time.
+        /// standby node: `ada at gpu-7`. null: it was decided by `decide_approval` at the leader, or nobody decided in
+        /// time.
         pub by: Option<String>,
     }
 }
