@@ -100,7 +100,7 @@ pub struct RunArgs {
     /// Call only tools that read; show what the others would have done
     #[arg(long)]
     pub rehearse: bool,
-    /// Follow the run and exit by its outcome
+    /// Follow the run and exit according to its outcome
     #[arg(long)]
     pub wait: bool,
     /// Wait at most this long; the run goes on
@@ -111,7 +111,7 @@ pub struct RunArgs {
 /// `bgagent backfill`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bgagent backfill report --from 2026-11-01 --to 2026-11-07 --plan\n  bgagent backfill report --from 2026-11-01 --to 2026-11-07 --max-usd 5\n\nEach past slot runs once, in order, one at a time; runs of the schedule have their turns in between. A slot that has run is left out. `bgagent cancel` of a run ends the backfill; the same command goes on with what is left."
+    after_help = "Examples:\n  bgagent backfill report --from 2026-11-01 --to 2026-11-07 --plan\n  bgagent backfill report --from 2026-11-01 --to 2026-11-07 --max-usd 5\n\nEach past slot runs once, in order, one at a time; scheduled runs take their turns in between. A slot that has run is left out. `bgagent cancel` of a run ends the backfill; the same command continues with what is left."
 )]
 pub struct BackfillArgs {
     /// Whose past slots
@@ -129,13 +129,13 @@ pub struct BackfillArgs {
     /// Only show what would run, and what it may cost
     #[arg(long)]
     pub plan: bool,
-    /// All runs together cost no more
+    /// The most that all runs together may cost
     #[arg(long, value_name = "USD")]
     pub max_usd: Option<f64>,
     /// Also slots that have run
     #[arg(long)]
     pub again: bool,
-    /// Name it: asked for again by the same name, each slot still runs once
+    /// Name the backfill: if it is requested again by the same name, each slot still runs once
     #[arg(long, value_name = "ID")]
     pub request_id: Option<String>,
 }
@@ -143,7 +143,7 @@ pub struct BackfillArgs {
 /// `bgagent replay`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bgagent replay 7f3ac01e --model cheap\n  bgagent replay 7f3ac01e --query 'Be brief.'\n\nThe model is asked anew; tools answer as they did in the recorded run, and nothing is touched."
+    after_help = "Examples:\n  bgagent replay 7f3ac01e --model cheap\n  bgagent replay 7f3ac01e --query 'Be brief.'\n\nThe model is asked again; tools answer as they did in the recorded run, and nothing is changed."
 )]
 pub struct ReplayArgs {
     /// Which run: its id, or the end of it

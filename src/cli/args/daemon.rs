@@ -12,7 +12,7 @@ pub struct InitArgs {
     /// Overwrite what is there
     #[arg(long)]
     pub force: bool,
-    /// Make a small SQLite database beside it, for the agent `archive-demo`
+    /// Also create a small SQLite database, for the agent `archive-demo`
     #[arg(long)]
     pub demo: bool,
 }
@@ -31,7 +31,7 @@ pub struct CheckArgs {
 /// `bgagent trust`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bgagent trust ./agents.toml\n  bgagent trust ./agents.toml --yes\n  bgagent --json trust ./agents.toml      only says what it may do, and whether that is trusted\n\nA configuration in the configuration folder needs none of this. One from elsewhere, such as a repository, is taken up by a service, and by a daemon whose file has changed, only as far as a person has said yes to what it may do. A daemon that runs with it takes it up at once. Exits with 1 after a no, and with 2 where nobody can be asked."
+    after_help = "Examples:\n  bgagent trust ./agents.toml\n  bgagent trust ./agents.toml --yes\n  bgagent --json trust ./agents.toml      only says what it may do, and whether that is trusted\n\nA configuration in the configuration folder needs none of this. One from elsewhere, such as a repository, is applied by a service, and by a daemon whose file has changed, only as far as a person has approved what it may do. A daemon that runs with it applies it at once. Exits with 1 if the answer is no, and with 2 if nobody can be asked."
 )]
 pub struct TrustArgs {
     /// File to trust [default: the configuration file]
@@ -45,10 +45,10 @@ pub struct TrustArgs {
 /// `bgagent daemon`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bgagent daemon\n  bgagent --config ./agents.toml --state-dir ./state daemon\n\nA configuration that is named by --config here is wanted as it stands, wherever it lies; what it may do beyond that later waits for `bgagent trust`. A service, and BGAGENT_CONFIG, want nothing by themselves.\n\nExits with 0 after a clean stop, 65 database corrupt, missing, older than it was or newer, 73 socket or folder can't be made, 74 I/O, 75 another daemon holds the lock, 77 wrong owner or mode (also of the configuration and the folders that lead to it) or a configuration that nobody has trusted, 78 invalid configuration."
+    after_help = "Examples:\n  bgagent daemon\n  bgagent --config ./agents.toml --state-dir ./state daemon\n\nA configuration that is named by --config here is trusted as it is, wherever it lies; rights that it gets later wait for `bgagent trust`. A service, and BGAGENT_CONFIG, trust nothing by themselves.\n\nExits with 0 after a clean stop, 65 database corrupt, missing, older than it was or newer, 73 socket or folder can't be made, 74 I/O, 75 another daemon holds the lock, 77 wrong owner or mode (also of the configuration and the folders that lead to it) or a configuration that nobody has trusted, 78 invalid configuration."
 )]
 pub struct DaemonArgs {
-    /// Log one JSON object a line
+    /// Log one JSON object per line
     #[arg(long)]
     pub log_json: bool,
 }
@@ -56,7 +56,7 @@ pub struct DaemonArgs {
 /// `bgagent shutdown`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bgagent shutdown          runs in flight may finish within the grace\n  bgagent shutdown --now"
+    after_help = "Examples:\n  bgagent shutdown          runs in flight may finish within the grace period\n  bgagent shutdown --now"
 )]
 pub struct ShutdownArgs {
     /// Without letting runs finish
@@ -88,7 +88,7 @@ pub enum ServiceCommand {
     after_help = "Examples:\n  bgagent store backup ~/backups/bgagent-$(date +%F).db\n  bgagent store restore ~/backups/bgagent-2026-11-28.db\n  bgagent store reset\n  bgagent store copy --to 'postgres://bgagent@db.internal/fleet?sslmode=verify-full'"
 )]
 pub enum StoreCommand {
-    /// Write a copy of the database, of one instant, also while the daemon runs
+    /// Write a consistent copy of the database, even while the daemon runs
     #[command(
         after_help = "Examples:\n  bgagent store backup ./bgagent-copy.db\n  bgagent store backup --force /var/backups/bgagent.db\n\nThe copy is one file (mode 0600), checked before it gets its name."
     )]
@@ -100,7 +100,7 @@ pub enum StoreCommand {
         #[arg(long)]
         force: bool,
     },
-    /// Put a copy in the place of the database; no daemon may run
+    /// Replace the database with a copy; no daemon may run
     #[command(
         after_help = "Examples:\n  bgagent store restore ./bgagent-copy.db\n  bgagent store restore ~/.local/state/bgagent/bgagent.db    accept what is there\n\nWhat was there before is kept beside it, as bgagent.db.before-TIME. With the path of the database itself, an older state of it is accepted as it is: slots of the time since then may run a second time."
     )]
@@ -109,7 +109,7 @@ pub enum StoreCommand {
         #[arg(value_hint = ValueHint::FilePath)]
         copy: PathBuf,
     },
-    /// Set the database aside, so that the daemon begins anew; no daemon may run
+    /// Set the database aside, so that the daemon starts afresh; no daemon may run
     #[command(
         after_help = "Examples:\n  bgagent store reset\n\nAll agents, runs and events are forgotten. What was there is kept beside it, as bgagent.db.before-TIME."
     )]
@@ -134,10 +134,10 @@ pub enum StoreCommand {
 /// `bgagent health`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bgagent health\n  bgagent health --max-late 15m --json\n\nExits with 0: healthy, 2: the daemon is not running or its database can't be read, and 1 for anything else that wants a person, one line each: agents that are late, failing or without budget, critical incidents that nobody has acknowledged, messages that do not get through, a rejected configuration, a daemon that can't write or does not answer."
+    after_help = "Examples:\n  bgagent health\n  bgagent health --max-late 15m --json\n\nExits with 0: healthy, 2: the daemon is not running or its database can't be read, and 1 for anything else that needs a person, one line each: agents that are late, failing or without budget, critical incidents that nobody has acknowledged, messages that do not get through, a rejected configuration, a daemon that can't write or does not answer."
 )]
 pub struct HealthArgs {
-    /// An agent is late if it was due longer ago than this, and a message if it waits for longer
+    /// An agent is late if it was due longer ago than this; a message, if it has been waiting for longer
     #[arg(long, value_name = "DURATION", default_value = "5m")]
     pub max_late: String,
 }
@@ -150,7 +150,7 @@ Examples:
   zsh    echo 'source <(bgagent completions zsh)' >> ~/.zshrc
   fish   bgagent completions fish > ~/.config/fish/completions/bgagent.fish
 
-Names of agents and runs are asked of the running daemon, else read from the configuration.")]
+Names of agents and runs come from the running daemon, or else from the configuration.")]
 pub struct CompletionsArgs {
     /// Which shell
     pub shell: Shell,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Print JSON: one document, or one object a line where it streams
+    /// Print JSON: one document, or one object per line if it streams
     #[arg(long, global = true)]
     pub json: bool,
     /// Configuration file [default: agents.toml in the configuration folder] [env: BGAGENT_CONFIG]
@@ -16,10 +16,10 @@ pub struct Global {
     /// State folder: database, lock [env: BGAGENT_STATE_DIR]
     #[arg(long, global = true, value_name = "DIR", value_parser = path(), value_hint = ValueHint::DirPath)]
     pub state_dir: Option<PathBuf>,
-    /// Socket of the daemon [default: where the daemon of the state folder says it listens] [env: BGAGENT_SOCKET]
+    /// Socket of the daemon [default: the one that the daemon of the state folder names] [env: BGAGENT_SOCKET]
     #[arg(long, global = true, value_name = "PATH", value_parser = path(), value_hint = ValueHint::AnyPath)]
     pub socket: Option<PathBuf>,
-    /// Take up a configuration from anywhere, and whatever it changes to, without `bgagent trust`
+    /// Apply a configuration from anywhere, and each change of it, without `bgagent trust`
     #[arg(long, global = true)]
     pub trust: bool,
     /// Whether `--config` was given, rather than its variable.

@@ -45,7 +45,7 @@ pub struct TopArgs {
     /// Print the first view as text, then a line for each change: for screen readers and logs
     #[arg(long)]
     pub plain: bool,
-    /// Take no key that does something to the fleet
+    /// Ignore keys that do something to the fleet
     #[arg(long)]
     pub read_only: bool,
     /// Use ASCII only, also where the locale says UTF-8
@@ -94,13 +94,13 @@ pub struct TailArgs {
     /// End at this time: 10m (ago), RFC 3339, local time, or HH:MM (the last time the clock showed it)
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
-    /// End when what is there was shown
+    /// End once all existing events were shown
     #[arg(long)]
     pub no_follow: bool,
     /// Follow; that is the default
     #[arg(short = 'f', long, conflicts_with = "no_follow")]
     pub follow: bool,
-    /// Also each request of a model, and what it said on the way; else calls of tools and ends of runs say what matters
+    /// Also each request to a model, and what it said on the way; otherwise only calls of tools and ends of runs
     #[arg(short = 'v', long)]
     pub verbose: bool,
     /// Go on after the event that this file names, and keep it up to date
@@ -127,7 +127,7 @@ pub struct RunsArgs {
     /// Only with this status
     #[arg(long, value_name = "STATUS", value_parser = clap::builder::PossibleValuesParser::new(status_words()).map(|word| status_of(&word)))]
     pub status: Option<String>,
-    /// At most so many
+    /// At most this many
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: u64,
 }
@@ -176,7 +176,7 @@ pub struct ShowArgs {
     /// Which run: its id, or the end of it; or an agent, for its last run
     #[arg(value_name = "RUN|AGENT", add = ArgValueCompleter::new(complete::runs))]
     pub run: String,
-    /// Output and result as they are: also what a terminal would act upon
+    /// Output and result as they are, including what a terminal would act upon
     #[arg(long)]
     pub raw: bool,
 }
@@ -193,7 +193,7 @@ pub struct LogsArgs {
     /// Go on until the run ends
     #[arg(short = 'f', long)]
     pub follow: bool,
-    /// Output as it is: also what a terminal would act upon
+    /// Output as it is, including what a terminal would act upon
     #[arg(long)]
     pub raw: bool,
 }
@@ -208,7 +208,7 @@ pub struct NextArgs {
     /// How far to look [default: 24h; where nothing is due within it, as far as the next slots]
     #[arg(long = "for", value_name = "DURATION")]
     pub look: Option<String>,
-    /// At most so many
+    /// At most this many
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: u64,
 }
@@ -235,9 +235,9 @@ Examples:
   bgagent forecast --for 7d 'news-*'
   bgagent forecast --json | jq .usd.p95
 
-From what runs have cost, how often due moments led to one, and the calendar. p50: as likely more as less; p95: not more \
-in 19 of 20 cases; worst: what the limits allow. An agent with fewer than 5 runs counts at its worst. docs/MODELS.md says \
-how it is made, and how far it is to be trusted.")]
+Based on what runs have cost, how often due moments led to a run, and the calendar. p50: as likely more as less; p95: \
+not more in 19 of 20 cases; worst: what the limits allow. An agent with fewer than 5 runs counts at its worst. \
+docs/MODELS.md says how it is made, and how far to trust it.")]
 pub struct ForecastArgs {
     /// Only these: names or globs
     #[arg(value_name = "AGENT", add = ArgValueCompleter::new(complete::agents))]
@@ -245,7 +245,7 @@ pub struct ForecastArgs {
     /// How far ahead
     #[arg(long = "for", value_name = "SPAN", default_value = "30d")]
     pub period: String,
-    /// How much of the past it is made from
+    /// How much of the past it is based on
     #[arg(long, value_name = "SPAN", default_value = "90d")]
     pub history: String,
 }

@@ -41,8 +41,8 @@ const STYLES: Styles = Styles::styled()
 
 /// Runs autonomous agents on a schedule, unattended.
 ///
-/// What runs when is written in `agents.toml`; `bgagent daemon` keeps it; every other command
-/// talks to that daemon. Without a command: `list`.
+/// `agents.toml` says what runs when; `bgagent daemon` runs it; the other commands talk to that daemon. Without a command:
+/// `list`.
 #[derive(Debug, Parser)]
 #[command(name = "bgagent", version, styles = STYLES, max_term_width = 100)]
 #[command(after_help = "\
@@ -72,15 +72,15 @@ pub enum Command {
     Init(InitArgs),
     /// Validate the configuration and show when its agents are due
     Check(CheckArgs),
-    /// Show what a configuration may do, and say yes to it
+    /// Show what a configuration may do, and approve it
     Trust(TrustArgs),
     /// Run the daemon in the foreground
     Daemon(DaemonArgs),
     /// Put agents into the schedule; closes an open circuit
     Start(StartArgs),
-    /// Let the slots of agents pass by; runs in flight finish
+    /// Pause agents: their slots start nothing; runs in flight finish
     Pause(PauseArgs),
-    /// End a pause; passed slots are not made up for
+    /// End a pause; slots that have passed are not caught up
     Resume(ResumeArgs),
     /// Take agents out of the schedule and cancel their runs
     Stop(StopArgs),
@@ -91,7 +91,7 @@ pub enum Command {
     Top(TopArgs),
     /// The daemon, or everything of one agent
     Status(StatusArgs),
-    /// The daemons that share the records: who leads, who stands by, who is away
+    /// The daemons that share the records: which one leads, which stand by, which are away
     #[command(
         after_help = "Examples:\n  bgagent nodes\n  bgagent nodes --json | jq -r '.[] | select(.role == \"away\") | .name'"
     )]
@@ -124,17 +124,17 @@ pub enum Command {
     Usage(UsageArgs),
     /// What the fleet will cost, and which limit would be hit
     Forecast(ForecastArgs),
-    /// Take up the configuration file; all of it or nothing
+    /// Apply the configuration file; all of it or nothing
     Reload,
     /// End the daemon
     Shutdown(ShutdownArgs),
-    /// Try where messages go
+    /// Test the targets that messages go to
     #[command(subcommand)]
     Notify(NotifyCommand),
     /// Tools that agents can use
     #[command(subcommand)]
     Tool(ToolCommand),
-    /// What was archived: list, verify, bring back
+    /// What was archived: list, verify, restore
     #[command(subcommand)]
     Archive(ArchiveCommand),
     /// MCP servers and their tools; and bgagent as one, for assistants
@@ -160,18 +160,18 @@ pub enum Command {
     /// Run the daemon as a service of the user
     #[command(subcommand)]
     Service(ServiceCommand),
-    /// Copies of the database: make one, put one in its place, begin anew
+    /// The database: back it up, restore it, move it, start afresh
     #[command(subcommand)]
     Store(StoreCommand),
     /// Is all well? Works without a daemon; for monitoring
     Health(HealthArgs),
-    /// Agent programs: does one work within its walls?
+    /// Agent programs: does one work in its sandbox?
     #[command(subcommand)]
     Runner(RunnerCommand),
     /// Try a program within the sandbox of an agent
     #[command(subcommand)]
     Sandbox(SandboxCommand),
-    /// What of the sandbox holds on this machine: escapes, tried for real
+    /// Which parts of the sandbox hold on this machine: escapes, tried for real
     Doctor(DoctorArgs),
     /// Print the completion script of a shell
     Completions(CompletionsArgs),

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 /// `bgagent runner …`.
 #[derive(Debug, Subcommand)]
 pub enum RunnerCommand {
-    /// Start the program of a runner within its walls, answered by bgagent itself: it costs nothing
+    /// Start the program of a runner in its sandbox, answered by bgagent itself: it costs nothing
     Test(RunnerTestArgs),
 }
 

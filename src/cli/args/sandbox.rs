@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 /// `bgagent doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Try within the unit of the service, by `systemd-run`
+    /// Try in a unit like that of the service, by `systemd-run`
     #[arg(long)]
     pub as_service: bool,
 }

@@ -103,7 +103,7 @@ pub struct RestoreArgs {
 /// `bgagent mcp`
 #[derive(Debug, Subcommand)]
 pub enum McpCommand {
-    /// Be an MCP server, by which an assistant looks at the fleet
+    /// Run as an MCP server, through which an assistant looks at the fleet
     #[command(after_help = "\
 Examples:
   claude mcp add bgagent -- bgagent mcp serve
@@ -126,9 +126,9 @@ it proposes waits for `bgagent accept`.")]
         /// Name of an [mcp.…] table
         server: String,
     },
-    /// Show what the tools of a server say of themselves, and turn them on
+    /// Show how the tools of a server describe themselves, and turn them on
     #[command(
-        after_help = "Examples:\n  bgagent mcp trust github\n  bgagent mcp trust github --yes        in a script, after somebody has read `mcp list`\n\nTools of a server are off until this was done, and one that describes itself otherwise later is off again. Their descriptions go to the model: read them as what a stranger wants to tell it."
+        after_help = "Examples:\n  bgagent mcp trust github\n  bgagent mcp trust github --yes        in a script, after somebody has read `mcp list`\n\nTools of a server are off until then, and a tool that later describes itself differently is off again. Their descriptions go to the model: read them as what a stranger wants to tell it."
     )]
     Trust {
         /// Name of an [mcp.…] table
@@ -196,7 +196,7 @@ pub struct DecideArgs {
     after_help = "Examples:\n  bgagent incidents\n  bgagent incidents --all\n  bgagent incidents ack disk:/ --agent system-health"
 )]
 pub struct IncidentsArgs {
-    /// Those that ended, too
+    /// Also those that have ended
     #[arg(long)]
     pub all: bool,
     /// What to do with one.
@@ -207,7 +207,7 @@ pub struct IncidentsArgs {
 /// `bgagent incidents …`
 #[derive(Debug, Subcommand)]
 pub enum IncidentsCommand {
-    /// Say that a person took note of it
+    /// Record that a person took note of it
     Ack {
         /// Its key
         key: String,

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  bgagent ui --open\n  bgagent ui --listen 127.0.0.1:8080 --control")]
 pub struct UiArgs {
-    /// Where it listens: an address of loopback, with a port; 0: any that is free
+    /// Where it listens: a loopback address with a port; port 0: any free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
     /// Open it in the browser
