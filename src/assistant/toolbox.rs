@@ -93,7 +93,7 @@ pub(super) const TOOLS: &[OfferedTool] = &[
     OfferedTool {
         name: "pause",
         title: "Pause an agent",
-        about: "Lets the slots of an agent pass by; a run in flight goes on.",
+        about: "Pauses an agent: its slots start nothing; a run in flight goes on.",
         needs: Some(AssistantMay::Run),
         schema: PauseCall::schema,
         effect: ToolEffect::Sets,
@@ -101,7 +101,7 @@ pub(super) const TOOLS: &[OfferedTool] = &[
     OfferedTool {
         name: "resume",
         title: "Resume an agent",
-        about: "Ends the pause of an agent. Slots that have passed are not made up for.",
+        about: "Ends the pause of an agent. Slots that have passed are not caught up.",
         needs: Some(AssistantMay::Run),
         schema: ResumeCall::schema,
         effect: ToolEffect::Sets,

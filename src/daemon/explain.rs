@@ -90,12 +90,14 @@ pub(super) fn explain(
     let what = match row.verdict {
         Verdict::Ran if row.is_all_well() => {
             let each = if row.count == 1 { "found all well" } else { "each found all well" };
-            format!("ran and {each}, as the run before; no more is kept of that (history = \"changes\")")
+            format!(
+                "ran and {each}, as the run before did; nothing else is kept of it (history = \"changes\")"
+            )
         }
         Verdict::Ran => ran(row, run),
         Verdict::SkippedOverlap | Verdict::SkippedCalendar => format!("did not start a run{because}"),
         Verdict::SkippedGate => format!("did not start a run{because}"),
-        Verdict::SkippedPaused => format!("passed while the agent was held back{because}"),
+        Verdict::SkippedPaused => format!("did not start a run{because}"),
         Verdict::MissedDowntime | Verdict::MissedSleep | Verdict::MissedClock => {
             format!("passed unseen{because}")
         }

@@ -57,8 +57,8 @@ impl Failure {
                     .into(),
             ),
             Self::Lock(LockError::Held { .. }) => Some(
-                "one daemon per state folder: use that one (if its socket was removed, it makes it anew within \
-                 seconds), or name another --state-dir"
+                "one daemon per state folder: use that one (if its socket was removed, it makes a new one within seconds), \
+                 or name another --state-dir"
                     .into(),
             ),
             Self::Lock(LockError::Create { .. }) => {

@@ -93,7 +93,7 @@ impl Books {
             sent_away = true;
             tracing::warn!(
                 waiting = account.bytes,
-                "a client that does not read its answers was let go: all that may wait for clients was taken"
+                "a client that does not read its answers was disconnected: the memory for waiting answers was used up"
             );
         }
         sent_away

@@ -268,7 +268,7 @@ impl Forwarding {
             }
             (None, None) => "no node of this fleet has ever led".to_owned(),
             (Some(leader), _) if is_late => {
-                format!("{leader} leads, and has not taken this within {} s", TAKEN_WITHIN.as_secs())
+                format!("{leader} leads, and has not accepted this within {} s", TAKEN_WITHIN.as_secs())
             }
             _ => return None,
         };
@@ -278,10 +278,12 @@ impl Forwarding {
     /// It was taken, or may have been, and there is no answer.
     fn not_known(&self) -> RpcError {
         let what = match self.is_taken {
-            true => "the leader has taken this and has not answered; it, or the next leader, may still do it",
-            false => "the database can't be asked whether the leader has taken this",
+            true => {
+                "the leader has accepted this but has not answered; it, or the next leader, may still do it"
+            }
+            false => "the database can't be asked whether the leader has accepted this",
         };
-        let hint = "see how things stand when a node leads again, before you ask again";
+        let hint = "check the state once a node leads again, before you repeat it";
         RpcError::new(Code::Refused, what).hint(hint).pending()
     }
 }

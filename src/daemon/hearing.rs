@@ -149,7 +149,7 @@ struct AnswerVerdict {
 
 impl AnswerVerdict {
     fn not_taken(why: &str, is_over: bool) -> Self {
-        Self { text: format!("Not taken: {why}."), is_over, is_decided: false }
+        Self { text: format!("Not accepted: {why}."), is_over, is_decided: false }
     }
 
     fn decided(approve: bool, who: &str, is_decided: bool) -> Self {
@@ -220,7 +220,7 @@ impl Listener {
             };
             // what is not taken now comes again after the restart
             if is_stopping(&self.handle) {
-                tracing::info!(notify = %self.target, "the daemon goes down: answers are taken after the restart");
+                tracing::info!(notify = %self.target, "the daemon is shutting down: answers are accepted after the restart");
                 return;
             }
             let pause = match heard {
@@ -294,7 +294,7 @@ impl Listener {
         self.heard = heard.position.or(self.heard.take());
         for (answer, AnswerVerdict { text, is_over, .. }) in heard.answers.iter().zip(&verdicts) {
             if let Err(error) = notify::reply(spec, answer, text, *is_over).await {
-                tracing::warn!(notify = %self.target, %error, "whoever answered could not be told: {text}");
+                tracing::warn!(notify = %self.target, %error, "the person who answered could not be notified: {text}");
             }
         }
         self.record().await;
@@ -323,9 +323,9 @@ impl Listener {
     async fn judge(&self, answer: &PersonsAnswer) -> Result<AnswerVerdict, String> {
         let who = format!("{} at `{}`", answer.who, self.target);
         if !answer.is_from_there {
-            tracing::warn!(%who, "an answer from another chat than the configured one is not taken");
+            tracing::warn!(%who, "an answer from a chat other than the configured one is not accepted");
             return Ok(AnswerVerdict::not_taken(
-                "answers are taken from the chat that was asked only",
+                "answers are accepted only from the chat that was asked",
                 false,
             ));
         }
@@ -372,7 +372,7 @@ impl Listener {
                 Some(_) if self.stuck < DEAF_AFTER => Err(error.message),
                 _ => Ok(AnswerVerdict::not_taken(&error.message, false)),
             },
-            None => Err("the daemon goes down".to_owned()),
+            None => Err("the daemon is shutting down".to_owned()),
         }
     }
 
@@ -433,7 +433,7 @@ fn what_became_of(asked: &AskedCall) -> String {
     let word = if asked.approved { "approved" } else { "denied" };
     match (&asked.by, &asked.reason) {
         (Some(by), _) => format!("it was {word} before, by {by}"),
-        (None, Some(reason)) => format!("it waits no more: it was {word} ({reason})"),
+        (None, Some(reason)) => format!("it no longer waits: it was {word} ({reason})"),
         (None, None) => format!("it was {word} before"),
     }
 }

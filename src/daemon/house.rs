@@ -183,7 +183,7 @@ impl Place {
                 format!("all places for clients are taken ({most}), and each waits for something"),
             );
             return Err(error.hint(
-                "end some of the other clients (`bgagent tail`), and ask again; the daemon can be steered meanwhile: pause, \
+                "end some of the other clients (`bgagent tail`), and ask again; the daemon can still be controlled: pause, \
                  stop, status, shutdown",
             ));
         }

@@ -27,7 +27,7 @@ pub(super) fn line_of(fact: &Fact) -> Option<(Tone, String)> {
             let line = match &errors[..] {
                 // about the file as a whole
                 [one] if !one.contains("--> ") => {
-                    format!("the configuration was not taken up, the old one stays: {first}")
+                    format!("the configuration was not applied, the old one stays: {first}")
                 }
                 _ => format!(
                     "configuration {path} is rejected, the old one stays; {}, the first: {first}",

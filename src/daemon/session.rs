@@ -130,7 +130,10 @@ async fn write_line(
             }
             Ok(_) => return false,
             Err(_) => {
-                tracing::warn!("a client that has read nothing for {} s was let go", PATIENCE.as_secs());
+                tracing::warn!(
+                    "a client that has read nothing for {} s was disconnected",
+                    PATIENCE.as_secs()
+                );
                 return false;
             }
         }
@@ -357,7 +360,7 @@ fn beyond(rights: Control, method: &str) -> Option<RpcError> {
             "a program that an agent runs may not call `{method}`: its `control` is \"{rights}\", and this needs \"{needed}\""
         );
         RpcError::new(Code::Refused, message)
-            .hint(format!("write control = \"{needed}\" under its [agents.…], if it is to steer the daemon"))
+            .hint(format!("write control = \"{needed}\" under its [agents.…], if it may control the daemon"))
     };
     (!rights.holds(needed)).then(refused)
 }
@@ -386,7 +389,7 @@ impl Feed {
                 Ok(page) => page,
                 Err(error) => {
                     // the client would wait for ever; without its connection it comes back with its cursor
-                    tracing::warn!(%error, "events could not be read; the client is let go");
+                    tracing::warn!(%error, "events could not be read; the client is disconnected");
                     self.gone.cancel();
                     return;
                 }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 #[cfg(target_os = "linux")]
 fn tell(states: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "systemd could not be told");
+        tracing::debug!(%error, "systemd could not be notified");
     }
 }
 

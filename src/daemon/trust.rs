@@ -52,7 +52,7 @@ impl TrustGate {
 /// What is said of a file that is not taken up.
 pub(super) fn refusal(path: &Path) -> String {
     format!(
-        "{} is not in the configuration folder and may do more than a person has said yes to",
+        "{} is not in the configuration folder and may do more than a person has approved",
         path.display()
     )
 }

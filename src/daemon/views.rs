@@ -249,7 +249,7 @@ pub(super) fn no_such_agent(id: &str, engine: &Engine) -> RpcError {
     match nearest(id, names()).or_else(|| names().find(|name| name.starts_with(id))) {
         Some(name) => error.hint(format!("did you mean `{name}`?")),
         None if engine.outdated() => {
-            error.hint("the newest configuration was not taken up, an older one is in force: `bgagent check`")
+            error.hint("the newest configuration was not applied, an older one is in force: `bgagent check`")
         }
         None => error.hint("`bgagent list` shows all agents"),
     }

@@ -35,7 +35,7 @@ enum Why {
 fn at_next_start() -> Diagnostic {
     Diagnostic::of_key(
         "store".into(),
-        "[store] is taken up with the next start of the daemon; until then records are kept where they are"
+        "[store] takes effect at the next start of the daemon; until then records are kept where they are"
             .into(),
         "`bgagent store copy` moves them while no daemon runs".into(),
     )
@@ -45,7 +45,7 @@ fn at_next_start() -> Diagnostic {
 fn node_at_next_start() -> Diagnostic {
     Diagnostic::of_key(
         "daemon".into(),
-        "`node`, `labels` and `leads` of [daemon] are taken up with the next start of the daemon".into(),
+        "`node`, `labels` and `leads` of [daemon] take effect at the next start of the daemon".into(),
         "`bgagent nodes` shows those in force".into(),
     )
 }
@@ -206,7 +206,7 @@ pub(super) async fn run(
 /// A file that lost all of its agents is more often one that is being written, or that a full disk
 /// cut short, than the wish to remove the whole fleet.
 fn half_written(loaded: Loaded, path: &Path) -> Box<Rejected> {
-    let message = "the file has no agents; `bgagent reload` takes it up anyway".to_owned();
+    let message = "the file has no agents; `bgagent reload` applies it anyway".to_owned();
     let diagnostics = vec![Diagnostic::of_file(message, None)];
     let Loaded { text, shown, .. } = loaded;
     Box::new(Rejected { path: path.to_owned(), text, shown, diagnostics, why: RejectedFor::Errors })

@@ -91,7 +91,7 @@ impl Engine {
         state.params_of(&wish.params, *first)?;
         if wish.max_usd.is_some() && state.spec.body.asks_models() && !self.has_prices(&state.spec) {
             let why = format!(
-                "a bound in dollars does not hold: a model of agent `{}` has no `price` in the configuration",
+                "a limit in dollars can't be enforced: a model of agent `{}` has no `price` in the configuration",
                 wish.agent
             );
             return Err(Refusal::WrongState(why));

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 
 const TICK: SignedDuration = SignedDuration::from_micros(1);
 /// Why a one-shot agent is active again whose time was only passed by a clock that was ahead.
-const TO_COME: &str = "its time is to come: the clock was set back";
+const TO_COME: &str = "its time is yet to come: the clock was set back";
 
 /// What the ledger knows of slots ahead.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

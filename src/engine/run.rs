@@ -140,13 +140,15 @@ impl Engine {
             }
             // whoever ends the daemon may end what it has started as well (a service manager, a logout)
             (AttemptEnd::Failed(error), _) if self.stopping && outcome.ended_by_others => {
-                let error =
-                    RunError::new(error.kind, format!("while the daemon was going down: {}", error.message));
+                let error = RunError::new(
+                    error.kind,
+                    format!("while the daemon was shutting down: {}", error.message),
+                );
                 return self.failed(now, id, error, outcome, true);
             }
             (AttemptEnd::Cancelled, None) => RunError::new(
                 ErrorKind::Interrupted,
-                "the attempt ended without its work, and nobody had asked for that",
+                "the attempt ended before its work was done, and nobody had asked for that",
             ),
             (AttemptEnd::Failed(error), _) => error.clone(),
         };

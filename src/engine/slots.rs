@@ -273,18 +273,18 @@ impl Engine {
                 chosen.last().map_or(Some(passed.last), |oldest| state.calendar().prev_before(*oldest));
             let earlier = Passed { last: last.unwrap_or(passed.first), count: left, ..passed };
             if rule.policy == CatchUpPolicy::Latest && (make_up.newer_starts || !chosen.is_empty()) {
-                let cause = format!("{}; made up for by the newest of them", in_words(verdict));
+                let cause = format!("{}; caught up by the newest of them", in_words(verdict));
                 self.judged(now, agent, earlier, Verdict::Superseded, &cause);
             } else {
                 let not_now = make_up.outside.filter(|_| rule.policy != CatchUpPolicy::None);
                 let not_now = not_now.map_or_else(String::new, |why| {
-                    format!("; not made up for, since nothing may start now: {why}")
+                    format!("; not caught up, since nothing may start now: {why}")
                 });
                 self.judged(now, agent, earlier, verdict, &format!("{}{not_now}", in_words(verdict)));
                 unseen = if missed.is_some() { earlier.count } else { 0 };
             }
         }
-        let cause = format!("made up for: {}", in_words(verdict));
+        let cause = format!("caught up: {}", in_words(verdict));
         let (newest, before) = make_up.among.unwrap_or((passed.last, *caught_up));
         for slot in chosen.into_iter().rev() {
             let nth = i32::try_from(*caught_up - before).unwrap_or(i32::MAX);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 const LONGEST_CHAIN: u8 = 8;
 
 /// Why a report starts nobody, and what would let it.
-const UNTRUSTED: &str = "a run reported it that had read data from outside, and such a report starts only agents whose \
+const UNTRUSTED: &str = "it was reported by a run that had read data from outside, and such a report starts only agents whose \
     `on` says untrusted = true";
 
 impl Engine {

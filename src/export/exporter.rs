@@ -133,7 +133,7 @@ impl Exporter {
             self.send_all(&mut link, &mut appender, &mut cursor).await?;
             *wait = self.patience.first;
             tokio::select! {
-                changed = newest.changed() => changed.map_err(|_| Hitch::passing("the daemon goes down"))?,
+                changed = newest.changed() => changed.map_err(|_| Hitch::passing("the daemon is shutting down"))?,
                 hitch = link.broken() => return Err(hitch),
                 () = tokio::time::sleep(LOOK_AGAIN) => {
                     cursor = self.settle(&mut link, &mut appender, Some(cursor.seq)).await?;
@@ -388,7 +388,7 @@ fn number_of(id: &str) -> Result<Seq, Hitch> {
 }
 
 fn moves() -> Hitch {
-    Hitch::passing("the stream stands elsewhere at each look: somebody else adds to it")
+    Hitch::passing("the stream has changed at each look: somebody else adds to it")
 }
 
 fn unread(error: crate::store::StoreError) -> Hitch {

@@ -92,7 +92,7 @@ fn of_daemon(daemon: &DaemonView) -> Option<Need> {
     let rejected = daemon.config_errors.first();
     let (rank, word, since, cause) = match (&daemon.problem, rejected) {
         (Some(problem), _) => (Rank::Critical, daemon.state.as_str(), None, problem.clone()),
-        (None, Some(error)) => (Rank::Warning, "not taken up", None, error.clone()),
+        (None, Some(error)) => (Rank::Warning, "not applied", None, error.clone()),
         (None, None) if daemon.config_missing => {
             (Rank::Warning, "file missing", None, format!("{} is gone", daemon.config_path))
         }

@@ -42,7 +42,7 @@ impl Hitch {
 
     /// What came back is not an answer to what was asked.
     pub fn unknown_answer() -> Self {
-        Self::passing("the server's answer is none that is known")
+        Self::passing("the server's answer is not understood")
     }
 
     /// What a server says instead of doing it. `section`: which table of the configuration names it.

@@ -66,7 +66,7 @@ fn head(call: &ApprovalView, screen: &Screen) -> String {
 pub(crate) fn effect_words(effect: Effect) -> &'static str {
     match effect {
         Effect::Read => "reads, changes nothing",
-        Effect::Idempotent => "changes something; the same again changes nothing more",
+        Effect::Idempotent => "changes something; repeating it changes nothing more",
         Effect::Effect => "can't be taken back",
     }
 }

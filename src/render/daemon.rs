@@ -120,9 +120,9 @@ pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
     if let Some(webhooks) = &view.webhooks {
         let address = plain(&webhooks.address);
         match &webhooks.problem {
-            None => line("webhooks", format!("taken at {address}")),
+            None => line("webhooks", format!("received at {address}")),
             Some(problem) => {
-                let what = format!("can't be taken at {address}: {}", plain(problem));
+                let what = format!("can't be received at {address}: {}", plain(problem));
                 line("webhooks", screen.paint(Tone::Bad, &what));
             }
         }
@@ -152,7 +152,7 @@ pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
     let hash: String = plain(&view.config_hash).chars().take(8).collect();
     line(
         "config",
-        format!("{} ({hash}, taken up {})", plain(&view.config_path), screen.relative(view.config_at)),
+        format!("{} ({hash}, applied {})", plain(&view.config_path), screen.relative(view.config_at)),
     );
     if view.config_missing {
         let what = "the file is missing: put it back, and then bgagent reload; what it said is in force until \
@@ -161,7 +161,7 @@ pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
     } else if view.config_waits {
         let path = plain(&shell_word(view.config_path.as_ref()));
         let what =
-            format!("the newest file may do more than you said yes to, and waits: bgagent trust {path}");
+            format!("the newest file may do more than you have approved, and waits: bgagent trust {path}");
         line("", screen.paint(Tone::Warn, &what));
     } else if !view.config_errors.is_empty() {
         let errors = counted(view.config_errors.len(), "error");

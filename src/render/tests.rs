@@ -295,7 +295,7 @@ fn status_of_the_daemon() {
       problems  2 open incidents: bgagent incidents
       database  17.3 MiB in /home/u/.local/state/bgagent
       socket    /run/user/1000/bgagent/bgagent.sock (1 connected)
-      config    /home/u/.config/bgagent/agents.toml (3d91c2ab, taken up 1 h ago)
+      config    /home/u/.config/bgagent/agents.toml (3d91c2ab, applied 1 h ago)
                 the newest file has 1 error: bgagent check
     "#);
     view.config_missing = true;

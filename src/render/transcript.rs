@@ -80,7 +80,7 @@ pub(super) fn transcript(steps: &[StepView], over: bool, screen: &Screen) -> Str
                 let what = format!("kept as branch {} of {}", plain(branch), plain(repository));
                 head(&mut text, step, "the clone", &what, "", screen);
                 body(&mut text, changes, screen, Tone::Plain);
-                let take = format!("take it over: git -C {repository} merge {branch}");
+                let take = format!("merge it: git -C {repository} merge {branch}");
                 body(&mut text, &take, screen, Tone::Dim);
             }
             Step::Decided { approved, reason, .. } => {
@@ -143,7 +143,7 @@ fn answered(
         Finish::Stop => format!("called {}", counted(answer.turn.calls.len(), "tool")),
         Finish::Length => screen.paint(Tone::Bad, "was cut off"),
         Finish::Refusal(_) => screen.paint(Tone::Bad, "refused"),
-        Finish::Unreadable(_) => screen.paint(Tone::Bad, "called what can't be read"),
+        Finish::Unreadable(_) => screen.paint(Tone::Bad, "made a call that can't be read"),
     };
     head(text, step, &plain(model), &what, &spent(used, step.duration_ms), screen);
     if let Some(thought) = &answer.turn.thought {

@@ -56,7 +56,7 @@ fn daemon(text: &mut Exposition, of: &FleetSnapshot) {
     });
     let help = "When the daemon started, and its counters began.";
     text.gauge("bgagent_start_time_seconds", help, seconds(of.started_at));
-    let help = "When the configuration in force was taken up.";
+    let help = "When the configuration in force was applied.";
     text.gauge("bgagent_config_applied_timestamp_seconds", help, seconds(of.config_at));
     let help = "1: the newest configuration file was rejected, an older one is in force.";
     text.gauge("bgagent_config_rejected", help, u8::from(of.gauges.outdated));

@@ -41,7 +41,7 @@ impl Frame {
         frame.banner = daemon.problem.as_deref().map(line).or_else(|| {
             let error = daemon.config_errors.first()?.lines().next()?;
             Some(format!(
-                "The newest configuration was not taken up, the one before it is in force: {}",
+                "The newest configuration was not applied, the one before it is in force: {}",
                 line(error)
             ))
         });

@@ -304,7 +304,7 @@ fn a_reload_is_all_or_nothing_and_touches_only_what_changed() {
     daemon.until_event("config_rejected", |event| event["type"] == "config_rejected");
     let unknown = daemon.client().try_call("get_agent_status", json!({"agent_id": "not-yet-in-force"}));
     let hint = unknown.expect_err("it is not in force")["data"]["hint"].to_string();
-    assert!(hint.contains("the newest configuration was not taken up"), "{hint}");
+    assert!(hint.contains("the newest configuration was not applied"), "{hint}");
     daemon.configure(
         "[daemon]\nreload = \"manual\"\n[agents.b]\ninterval = 3600\ncommand = [\"true\"]\n[agents.c]\ncommand = [\"true\"]\n",
     );

@@ -145,7 +145,7 @@ fn a_delivery_that_is_signed_starts_a_run_and_one_that_is_not_does_not() {
     assert!(daemon.ok(&["runs", "deploy"]).contains("webhook deploy"));
     let why = daemon.ok(&["why", "deploy"]).replace('\n', " ");
     assert!(why.contains("The delivery to webhook deploy"), "{why}");
-    assert!(daemon.ok(&["status"]).contains(&format!("taken at {to}")));
+    assert!(daemon.ok(&["status"]).contains(&format!("received at {to}")));
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn an_address_that_is_taken_is_a_problem_and_no_end() {
     let mut daemon = with_secrets(&fleet(&format!("127.0.0.1:{port}"), ""));
     daemon.up();
     wait_for("what is said of it", || {
-        daemon.ok(&["status"]).contains(&format!("can't be taken at 127.0.0.1:{port}")).then_some(())
+        daemon.ok(&["status"]).contains(&format!("can't be received at 127.0.0.1:{port}")).then_some(())
     });
     drop(taken);
     assert_eq!(address(&daemon).port(), port);

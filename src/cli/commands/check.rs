@@ -98,7 +98,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
         let hooks =
             loaded.fleet.hooks.iter().map(|(name, hook)| format!("/{} ({})", plain(name), hook.scheme));
         let hooks = hooks.collect::<Vec<_>>().join(", ");
-        app.note(&format!("webhooks are taken at {address}: {hooks}"));
+        app.note(&format!("webhooks are received at {address}: {hooks}"));
     }
     if let Some(store) = &loaded.fleet.store {
         app.note(&format!("records are kept at {} ({})", plain(&store.place()), store.durability));

@@ -132,7 +132,7 @@ impl EventLoop {
             (Message::Loaded { fleet, warnings, answer }, Some(problem)) => {
                 if let Some(answer) = answer {
                     let error = RpcError::new(Code::Refused, format!("nothing can be recorded: {problem}"))
-                        .hint("the configuration is taken up as soon as the database can be written");
+                        .hint("the configuration is applied as soon as the database can be written");
                     let _ = answer.send(Err(error));
                 }
                 // the newest one is enough
@@ -147,7 +147,7 @@ impl EventLoop {
     /// The time of a shutdown is up and the store still can't write: what is in flight is ended
     /// without a record, which the next life makes up for. Nothing that waits for a record goes on.
     pub(super) async fn abandon(&mut self) {
-        tracing::error!("the daemon goes down without a record of what it had in flight");
+        tracing::error!("the daemon shuts down without a record of what it had in flight");
         self.actor.give_up_output();
         self.waiters.clear();
         for message in std::mem::take(&mut self.kept) {
@@ -190,7 +190,8 @@ impl EventLoop {
                 let again = request_id.and_then(|id| self.pending.remove(&id)).unwrap_or_default();
                 let hint = what_helps(
                     &problem,
-                    "don't ask for it again: it is done as soon as the database can be written, unless the daemon ends before",
+                    "don't repeat the request: it is carried out as soon as the database can be written, unless the daemon \
+                     ends first",
                 );
                 let error =
                     RpcError::new(Code::Refused, format!("not recorded yet: {problem}")).hint(hint).pending();

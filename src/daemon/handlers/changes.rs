@@ -81,8 +81,9 @@ pub(super) async fn send(services: &Services, message: Message, answered: onesho
 
 /// What was asked for was taken on, and the daemon ended before there was an answer.
 fn unanswered() -> RpcError {
-    RpcError::new(Code::ShuttingDown, "the daemon went down before it could say whether this was done")
-        .hint("see how things stand when it is up again, or send it again with the same `request_id`")
+    RpcError::new(Code::ShuttingDown, "the daemon ended before it could say whether this was done").hint(
+        "check the state once it is running again, or send the request again with the same `request_id`",
+    )
 }
 
 pub(super) async fn pause(services: &Services, params: PauseParams) -> Step {

@@ -82,9 +82,9 @@ fn say(handle: &Handle, standing: Option<WebhookStanding>) {
     let before = condition.webhooks.as_ref().and_then(|standing| standing.problem.as_ref());
     match (problem, &standing) {
         (Some(problem), Some(standing)) if before != Some(problem) => {
-            tracing::error!("webhooks can't be taken at {}: {problem}", standing.address);
+            tracing::error!("webhooks can't be received at {}: {problem}", standing.address);
         }
-        (None, Some(standing)) => tracing::info!("webhooks are taken at {}", standing.address),
+        (None, Some(standing)) => tracing::info!("webhooks are received at {}", standing.address),
         _ => {}
     }
     condition.webhooks = standing;

@@ -69,7 +69,7 @@ fn ended(status: RunStatus, error: Option<RunError>) -> Fact {
 
 fn failed(asked: bool) -> Fact {
     let (kind, message) = if asked {
-        (ErrorKind::Interrupted, "the daemon goes down")
+        (ErrorKind::Interrupted, "the daemon is shutting down")
     } else {
         (ErrorKind::RateLimit, "429 Too Many Requests: slow down")
     };

@@ -63,11 +63,11 @@ fn slots_that_passed_unseen_are_told_apart() {
     let mut bench = Bench::new(&[agent("a", every(600), feast(1000, 3000))]);
     bench.complete().quietly().crash(4000);
     bench.expect(&[
-        "a 600 superseded: the daemon was not running; made up for by the newest of them",
+        "a 600 superseded: the daemon was not running; caught up by the newest of them",
         "a 1200..2400 x3 skipped_calendar: calendar de: Feast",
-        "a 3000 superseded: the daemon was not running; made up for by the newest of them",
+        "a 3000 superseded: the daemon was not running; caught up by the newest of them",
         "a claimed: catch_up",
-        "a 3600 ran: made up for: the daemon was not running",
+        "a 3600 ran: caught up: the daemon was not running",
     ]);
 }
 
@@ -76,7 +76,7 @@ fn nothing_is_made_up_for_where_the_agent_does_not_start() {
     let mut bench = Bench::new(&[agent("a", every(600), feast(2000, 9000))]);
     bench.complete().quietly().crash(2500);
     bench.expect(&[
-        "a 600..1800 x3 missed_downtime: the daemon was not running; not made up for, since nothing may start now: calendar de: Feast",
+        "a 600..1800 x3 missed_downtime: the daemon was not running; not caught up, since nothing may start now: calendar de: Feast",
         "a 2400 skipped_calendar: calendar de: Feast",
     ]);
 }
@@ -92,12 +92,12 @@ fn all_are_made_up_for_within_the_bound_wherever_they_lie() {
     bench.expect(&[
         "a 400 missed_downtime: the daemon was not running",
         "a claimed: catch_up",
-        "a 800 ran: made up for: the daemon was not running",
+        "a 800 ran: caught up: the daemon was not running",
         "a 1200..2800 x5 skipped_calendar: calendar de: Feast",
         "a claimed: catch_up",
-        "a 3200 ran: made up for: the daemon was not running",
+        "a 3200 ran: caught up: the daemon was not running",
         "a claimed: catch_up",
-        "a 3600 ran: made up for: the daemon was not running",
+        "a 3600 ran: caught up: the daemon was not running",
     ]);
 }
 
@@ -109,7 +109,7 @@ fn too_old_is_not_made_up_for_by_a_newer_one_that_is_left_out() {
     };
     let mut bench = Bench::new(&[agent("a", every(600), rule)]);
     bench.complete().quietly().crash(2900).expect(&[
-        "a 600 missed_downtime: the daemon was not running; not made up for, since nothing may start now: calendar de: Feast",
+        "a 600 missed_downtime: the daemon was not running; not caught up, since nothing may start now: calendar de: Feast",
         "a 1200..2400 x3 skipped_calendar: calendar de: Feast",
     ]);
 }
@@ -208,10 +208,10 @@ fn the_newest_is_not_in_the_way_of_the_older_ones_that_are_made_up_for() {
     bench.complete().quietly().crash(1802);
     bench.expect(&[
         "a claimed: catch_up",
-        "a 300 ran: made up for: the daemon was not running",
+        "a 300 ran: caught up: the daemon was not running",
         "a 600..1500 x4 skipped_calendar: calendar de: Feast",
         "a claimed: catch_up",
-        "a 1800 ran: made up for: the daemon was not running",
+        "a 1800 ran: caught up: the daemon was not running",
     ]);
 }
 

@@ -124,7 +124,7 @@ fn a_timed_pause_ends_by_itself_also_while_the_daemon_is_down() {
         "a 240..300 x2 skipped_paused: paused",
         "a paused -> active: the pause ended",
         "a claimed: catch_up",
-        "a 360 ran: made up for: the daemon was not running",
+        "a 360 ran: caught up: the daemon was not running",
     ]);
 }
 
@@ -312,10 +312,10 @@ fn nothing_is_taken_on_while_going_down_and_the_next_life_goes_on() {
     bench.end(0, AttemptEnd::Cancelled).expect(&["b cancelled"]);
     // the run that waited starts, what passed is judged
     bench.crash(0).expect(&[
-        "a 120..180 x2 superseded: the daemon was not running; made up for by the newest of them",
+        "a 120..180 x2 superseded: the daemon was not running; caught up by the newest of them",
         "a claimed: catch_up",
-        "a 240 ran: made up for: the daemon was not running",
-        "b 120..180 x2 superseded: the daemon was not running; made up for by the newest of them",
+        "a 240 ran: caught up: the daemon was not running",
+        "b 120..180 x2 superseded: the daemon was not running; caught up by the newest of them",
         "b 240 dropped: the queue is full",
         "b start 1",
     ]);

@@ -30,9 +30,9 @@ fn what_is_missed_is_said_with_its_cause_and_made_up_for_by_the_newest() {
     let made_up = |why: &str, verdict: &str| {
         let _ = verdict;
         vec![
-            format!("a 60..120 x2 superseded: {why}; made up for by the newest of them"),
+            format!("a 60..120 x2 superseded: {why}; caught up by the newest of them"),
             "a claimed: catch_up".into(),
-            format!("a 180 ran: made up for: {why}"),
+            format!("a 180 ran: caught up: {why}"),
         ]
     };
     let mut bench = Bench::new(&[plain("a", every(60))]);
@@ -69,11 +69,11 @@ fn catch_up_all_goes_oldest_first_within_its_bounds() {
     bench.expect(&[
         "a 60..120 x2 missed_downtime: the daemon was not running",
         "a claimed: catch_up",
-        "a 180 ran: made up for: the daemon was not running",
+        "a 180 ran: caught up: the daemon was not running",
         "a claimed: catch_up",
-        "a 240 ran: made up for: the daemon was not running",
+        "a 240 ran: caught up: the daemon was not running",
         "a claimed: catch_up",
-        "a 300 ran: made up for: the daemon was not running",
+        "a 300 ran: caught up: the daemon was not running",
     ]);
     bench.wait(10);
     for slot in [180, 240, 300] {
@@ -139,13 +139,13 @@ fn late_without_a_reason_is_only_late() {
     bench.tick().expect(&[
         "a 60..120 x2 superseded: the daemon was busy",
         "a claimed: catch_up",
-        "a 180 ran: made up for: the daemon was busy",
+        "a 180 ran: caught up: the daemon was busy",
         "a claimed: catch_up",
-        "a 240 ran: made up for: the daemon was busy",
+        "a 240 ran: caught up: the daemon was busy",
     ]);
     bench.pass(secs(250));
     bench.tick();
-    assert!(bench.said().iter().all(|line| !line.contains("made up for")), "there are two in line");
+    assert!(bench.said().iter().all(|line| !line.contains("caught up: ")), "there are two in line");
 }
 
 #[test]
@@ -500,7 +500,7 @@ fn a_one_shot_that_passed_while_down_paused_or_skipped() {
     let mut bench = Bench::new(&[at()]);
     bench.crash(500).wait(5).expect(&[
         "a claimed: catch_up",
-        "a 100 ran: made up for: the daemon was not running",
+        "a 100 ran: caught up: the daemon was not running",
         "a active -> stopped: done",
         "a start 1",
     ]);

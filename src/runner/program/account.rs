@@ -94,7 +94,7 @@ impl Account for ProgramAccount {
 }
 
 fn going_down() -> RunError {
-    RunError::new(ErrorKind::Interrupted, "the daemon goes down")
+    RunError::new(ErrorKind::Interrupted, "the daemon is shutting down")
 }
 
 /// What the journal has of a request. What the model said comes with the program's own events.

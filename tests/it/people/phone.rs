@@ -153,7 +153,7 @@ fn a_button_allows_the_call_also_after_a_restart() {
     phone.press(-100_123, "approve 000000000000");
     phone.press(999, &format!("approve {code}"));
     phone.until_told("nothing was asked here under this code");
-    phone.until_told("from the chat that was asked only");
+    phone.until_told("only from the chat that was asked");
     assert_eq!(
         phone.sent("/sendMessage").len(),
         1,
