@@ -69,8 +69,8 @@ impl Decoder {
             Some(first) => Some(format!(
                 "the program printed {}, the first: {first}{dropped}",
                 match self.unread {
-                    1 => "a line that is no event".to_owned(),
-                    count => format!("{count} lines that are no events"),
+                    1 => "a line that is not an event".to_owned(),
+                    count => format!("{count} lines that are not events"),
                 }
             )),
             None if dropped.is_empty() => None,

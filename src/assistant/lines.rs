@@ -86,7 +86,7 @@ pub(super) fn heard(line: &[u8]) -> Vec<HeardMessage> {
         Ok(Value::Array(batch)) => batch.into_iter().filter_map(message).collect(),
         Ok(value) => message(value).into_iter().collect(),
         Err(cause) => {
-            vec![HeardMessage::Wrong(error(&Value::Null, PARSE_ERROR, &format!("no JSON: {cause}")))]
+            vec![HeardMessage::Wrong(error(&Value::Null, PARSE_ERROR, &format!("not JSON: {cause}")))]
         }
     }
 }
@@ -102,7 +102,7 @@ fn message(mut value: Value) -> Option<HeardMessage> {
         return None;
     }
     if value["jsonrpc"] != "2.0" {
-        return wrong("no message of JSON-RPC 2.0");
+        return wrong("not a message of JSON-RPC 2.0");
     }
     let Some(method) = value["method"].as_str().map(str::to_owned) else {
         return wrong("`method` is missing");

@@ -106,7 +106,8 @@ fn slip(name: &str) -> Option<String> {
         ));
     }
     let is_shell = SHELL_WORDS.contains(&name);
-    is_shell.then(|| format!("`{name}` is a word of the shell, no program: write the command as one string"))
+    is_shell
+        .then(|| format!("`{name}` is a word of the shell, not a program: write the command as one string"))
 }
 
 /// The programs that run a script, one behind the other: those that first lines name, and what env(1) finds for them in

@@ -79,7 +79,7 @@ impl App {
         let word = if is_missing { "is missing" } else { "is not valid" };
         let config = paths.config.display();
         Err(Failure::Conflict {
-            what: format!("where the records are is not known: the configuration {config} {word}"),
+            what: format!("it is not known where the records are: the configuration {config} {word}"),
             hint: format!("`bgagent check --config {config}` says what is wrong with it"),
         })
     }

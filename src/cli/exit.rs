@@ -210,7 +210,7 @@ impl Failure {
                     (false, true) => "its socket was removed",
                     (false, false) => "has no socket yet: it is starting, or its files were removed",
                 };
-                format!("{error} (the daemon of the state folder lives, {}; {what})", process(*holder))
+                format!("{error} (the daemon of the state folder is alive, {}; {what})", process(*holder))
             }
             Self::Client(error @ ClientError::Unreachable { listener: Some(listener), socket, .. }) => {
                 let pid = listener.pid;
@@ -247,7 +247,7 @@ impl Failure {
                 ClientError::Unreachable { listener: Some(listener), socket, .. }
                     if crate::client::is_alive(listener.pid) && listener.socket != *socket =>
                 {
-                    Some("leave --socket (or BGAGENT_SOCKET) away".into())
+                    Some("leave --socket (or BGAGENT_SOCKET) out".into())
                 }
                 ClientError::Unreachable { socket, cause, .. } if cause.contains("Permission denied") => {
                     Some(format!("{} belongs to another user: ask as that user", socket.display()))
@@ -260,9 +260,9 @@ impl Failure {
                 ClientError::Unreachable { holder: Some(holder), .. } => {
                     let stop = holder
                         .pid
-                        .map_or(String::new(), |pid| format!("; `kill {pid}` ends it in an orderly way"));
+                        .map_or(String::new(), |pid| format!("; `kill {pid}` shuts it down cleanly"));
                     Some(format!(
-                        "ask again: it makes a socket that was removed anew within seconds; `bgagent health` reads its \
+                        "ask again: it replaces a removed socket within seconds; `bgagent health` reads its \
                          database without it{stop}"
                     ))
                 }
@@ -438,7 +438,7 @@ mod tests {
         assert!(
             failure
                 .what()
-                .ends_with("(the daemon of the state folder lives, process 4711; its socket was removed)")
+                .ends_with("(the daemon of the state folder is alive, process 4711; its socket was removed)")
         );
         let hint = failure.hint(None).unwrap();
         assert!(hint.contains("ask again") && hint.contains("`kill 4711`"), "{hint}");

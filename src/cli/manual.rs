@@ -38,8 +38,8 @@ fn page(command: Command) -> Vec<u8> {
 
 /// The page of the configuration.
 fn configuration() -> Vec<u8> {
-    const WHAT: &str = "The configuration of bgagent(1): which agents there are, when each is due, what runs, within \
-                        which limits, how success is proved and whom to tell.";
+    const WHAT: &str = "The configuration of bgagent(1): which agents there are, when each is due, what runs, within which \
+                        limits, how success is proved and who is notified.";
     let mut page = Roff::new();
     let source = concat!("bgagent ", env!("CARGO_PKG_VERSION"));
     page.control("TH", ["AGENTS.TOML", "5", "", source, "bgagent manual"]);

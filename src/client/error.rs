@@ -20,7 +20,7 @@ pub enum ClientError {
         holder: Option<Holder>,
     },
     /// Whoever listens, or wrote down where, is another user.
-    #[error("{} belongs to user {user}, and you are user {me}: nothing was said to it", .place.display())]
+    #[error("{} belongs to user {user}, and you are user {me}: nothing was sent to it", .place.display())]
     Foreign {
         /// The socket, or the file that names one.
         place: PathBuf,

@@ -111,12 +111,12 @@ fn one_agent(table: &str) -> Result<(String, Value), NotAmended> {
     }
     let agents = match all.get("agents") {
         Some(Value::Table(agents)) => agents,
-        Some(_) => return Err(other("`agents` is no table".into())),
+        Some(_) => return Err(other("`agents` is not a table".into())),
         None => return Err(other("there is no agent in it".into())),
     };
     let (name, value) = match agents.iter().collect::<Vec<_>>()[..] {
         [(name, value @ Value::Table(_))] => (name, value),
-        [(name, _)] => return Err(other(format!("`agents.{name}` is no table"))),
+        [(name, _)] => return Err(other(format!("`agents.{name}` is not a table"))),
         ref all => return Err(other(format!("there are {} agents in it", all.len()))),
     };
     let heads = heads(table);
@@ -313,8 +313,8 @@ mod tests {
             ("[agents.a]\n[models.m]\n", "`models` stands beside it"),
             ("[agents.a]\n[agents.b]\n", "there are 2 agents in it"),
             ("x = 1\n[agents.a]\n", "`x` stands beside it"),
-            ("agents = 1", "`agents` is no table"),
-            ("[agents]\na = 1", "`agents.a` is no table"),
+            ("agents = 1", "`agents` is not a table"),
+            ("[agents]\na = 1", "`agents.a` is not a table"),
             ("[agents]\na = { x = 1 }", "begin it with the line [agents.a]"),
             ("agents.a.x = 1", "begin it with the line [agents.a]"),
             ("agents.\"a b\".x = 1", "begin it with the line [agents.\"a b\"]"),

@@ -52,7 +52,8 @@ fn target(item: Item<'_>, fleet: &Fleet) -> Option<String> {
         NotifyTargetKind::Service(spec) if spec.kind.brings_answers() => Some(name.to_owned()),
         _ => item.refuse_with(
             format!("nobody at `{name}` can answer: its `type` brings no answers back"),
-            "name a target of type \"telegram\", \"ntfy\" or \"matrix\"; others are told by `notify`".into(),
+            "name a target of type \"telegram\", \"ntfy\" or \"matrix\"; others are reached by `notify`"
+                .into(),
         ),
     }
 }

@@ -11,7 +11,7 @@ impl Section<'_> {
     pub(super) fn env(&self) -> BTreeMap<String, TextOrSecret> {
         self.pairs("env", |item, name, value| {
             if name.is_empty() || name.contains(['=', '\0']) {
-                let message = format!("no program can have a variable of the name {name:?}");
+                let message = format!("no program can have a variable named {name:?}");
                 return Err((message, "a name is not empty, and has no `=` and no NUL byte".to_owned()));
             }
             let TextOrSecret::Text(text) = value else { return Ok(()) };

@@ -32,7 +32,7 @@ pub(super) fn trigger(section: &Section<'_>, file: Item<'_>) -> Option<FileTrigg
     if name.contains(['[', ']', '{', '}']) {
         let hint =
             "`*` is any text and `?` any character; an agent for each kind of name does the rest".to_owned();
-        return file.refuse_with(format!("brackets are no part of a pattern: `{name}`"), hint);
+        return file.refuse_with(format!("brackets can't be part of a pattern: `{name}`"), hint);
     }
     Some(FileTrigger { pattern: pattern.into(), folder: folder.to_owned(), name: name.into(), settle })
 }

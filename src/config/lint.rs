@@ -281,7 +281,7 @@ fn untold(at: &Place<'_>, fleet: &Fleet) {
     if fleet.agent(of.as_str()).is_some_and(|of| of.history == History::Changes) {
         at.file.warn(
             at.of("on"),
-            format!("`{of}` has history = \"changes\": while all is well its runs are no events"),
+            format!("`{of}` has history = \"changes\": while all is well, its runs are not events"),
             Some("wait for incident_opened, or let it keep all its runs".into()),
         );
     }
@@ -302,7 +302,7 @@ fn always_open(at: &Place<'_>, fleet: &Fleet) {
         at.file.warn(
             at.of("gate"),
             format!("this gate is always open: the result of `{}` is never empty", call.tool),
-            Some("say what a run is worth it for, as in expect = { status = 200 }".into()),
+            Some("say when a run is worth it, as in expect = { status = 200 }".into()),
         );
     }
 }

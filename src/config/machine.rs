@@ -130,7 +130,7 @@ fn by_path(file: &File<'_>, wanted: &Wanted<'_>, program: &str) {
 fn by_name(file: &File<'_>, wanted: &Wanted<'_>, program: &str) {
     let warn = |message: String, hint: String| file.warn(wanted.program.clone(), message, Some(hint));
     if let Some(several) = as_list(program) {
-        return warn(format!("there is hardly a program of the name `{program}`"), several);
+        return warn(format!("there is probably no program named `{program}`"), several);
     }
     let own = match wanted.env.and_then(|env| env.get("PATH")) {
         Some(TextOrSecret::Text(path)) => Some(path.clone()),

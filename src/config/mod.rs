@@ -97,7 +97,7 @@ pub fn load(path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>>
             std::io::ErrorKind::PermissionDenied => {
                 "check the owner and the mode of the file and of its folders"
             }
-            _ => "is the disk all right? The log of the system may tell",
+            _ => "is the disk healthy? The log of the system may say",
         };
         let rejected = reject(format!("{} can't be read: {error}", path.display()), hint);
         Box::new(Rejected { why, ..*rejected })

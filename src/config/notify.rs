@@ -128,9 +128,8 @@ fn body(item: Item<'_>) -> Option<String> {
     match serde_json::from_str::<serde_json::Value>(text) {
         // a text that is one place alone begins with a brace as well
         Err(error) if looks_like_json && text.contains('"') => {
-            let hint =
-                "places stand within quotes: '{\"summary\": \"{title}\", \"severity\": \"{severity}\"}'";
-            return item.refuse_with(format!("`body` is no JSON: {error}"), hint.into());
+            let hint = "placeholders must be inside quotes: '{\"summary\": \"{title}\", \"severity\": \"{severity}\"}'";
+            return item.refuse_with(format!("`body` is not valid JSON: {error}"), hint.into());
         }
         _ => {}
     }
@@ -195,5 +194,6 @@ fn quiet(section: &Section<'_>) -> Option<QuietHours> {
     let item = section.get("quiet")?;
     let text = item.text()?;
     let hint = "two times of the day, such as \"22:00-07:00\"".to_owned();
-    QuietHours::parse(text).or_else(|| item.refuse_with(format!("`{text}` are no quiet hours"), hint))
+    QuietHours::parse(text)
+        .or_else(|| item.refuse_with(format!("`{text}` is not a range of quiet hours"), hint))
 }

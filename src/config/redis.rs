@@ -88,7 +88,7 @@ fn address(item: Item<'_>) -> Option<(RedisAddress, u32)> {
         item.file.hide(item.span());
         return item.refuse_with("a name and a password must not stand in an address".into(), LOGIN.into());
     }
-    let Ok(url) = url::Url::parse(text) else { return refuse("is no address") };
+    let Ok(url) = url::Url::parse(text) else { return refuse("is not an address") };
     if url.query().is_some() || url.fragment().is_some() {
         return refuse("must end with the number of the database, with nothing after it");
     }

@@ -252,7 +252,7 @@ fn budget(section: &Section<'_>) -> BudgetSpec {
     if let (Some(at), Some(item)) = (warn_at, section.get("warn_at"))
         && at > 1.0
     {
-        item.refuse::<()>("`warn_at` is a part of a budget: between 0 and 1".into());
+        item.refuse::<()>("`warn_at` is a fraction of a budget: between 0 and 1".into());
     }
     BudgetSpec {
         usd_per_day: section.number("usd_per_day"),

@@ -81,7 +81,7 @@ fn protocol(section: &Section<'_>, known: Option<&Preset>) -> Option<RunnerProto
     };
     if protocol == RunnerProtocol::Acp {
         return refuse(
-            "protocol = \"acp\" is not spoken yet".into(),
+            "protocol = \"acp\" is not supported yet".into(),
             "use a program that prints lines of JSON: preset = \"claude\", \"codex\", \"opencode\" or \"gemini\"",
         );
     }
@@ -110,7 +110,7 @@ fn command(section: &Section<'_>, known: Option<&Preset>) -> Option<Vec<String>>
     let argv = item.command()?;
     if known.is_none() && !argv.iter().any(|word| word.contains(QUERY)) {
         return item.refuse_with(
-            "this program is never told what to do: nothing of `command` holds {query}".into(),
+            "this program never gets its query: no part of `command` has {query}".into(),
             "write {query} where the query belongs, as an argument of its own; also known: {model}, {meter}, {key}, {session}, {mcp}"
                 .into(),
         );
@@ -167,7 +167,7 @@ fn version(item: Item<'_>) -> Option<RunnerVersion> {
     };
     if !expected.starts_with(|c: char| c.is_ascii_digit()) || expected.contains(char::is_whitespace) {
         return item.refuse_with(
-            format!("`{text}` is no version"),
+            format!("`{text}` is not a version"),
             "as in \"2.1\": another one is a warning; \"=2.1\": another one does not run".into(),
         );
     }
@@ -192,11 +192,11 @@ pub(super) fn query(section: &Section<'_>, query: Item<'_>, named: Item<'_>, fle
         && preset.reads_workspace
     {
         let what = format!(
-            "{} reads what a workspace has of settings for it, and starts the servers they name",
+            "{} reads the settings for it in a workspace, and starts the servers that they name",
             preset.name
         );
         let hint =
-            "its sandbox holds those as well; for a workspace that others write to, use another program";
+            "its sandbox confines those as well; for a workspace that others write to, use another program";
         item.file.warn(item.span(), what, Some(hint.to_owned()));
     }
     let resume = resume(section, name, runner);
@@ -239,7 +239,7 @@ fn handed(
         && !tools.is_empty()
     {
         list.refuse_with::<()>(
-            format!("the program of [runners.{name}] is never told where its tools are: nothing of it holds {{mcp}}"),
+            format!("the program of [runners.{name}] never learns where its tools are: no part of it has {{mcp}}"),
             "write {mcp} in `env` where it takes the address of an MCP server over HTTP, and {key} where it takes the \
              bearer token of that"
                 .into(),
@@ -252,7 +252,7 @@ fn handed(
         && let Some(item) = ["approval", "permissions", "tools"].iter().find_map(|key| section.own(key))
     {
         item.refuse_with::<()>(
-            "a program ends while a call of it waits for a person, and with resume = \"never\" it would begin anew".into(),
+            "a program ends while a call of it waits for a person, and with resume = \"never\" it would start over".into(),
             "leave `resume` out, or ask nobody: approval = \"deny\", and no `ask` in `permissions`".into(),
         );
     }
@@ -273,7 +273,7 @@ fn permissions(item: Item<'_>, runner: Option<&RunnerSpec>) -> Option<Permission
     let holds = preset.is_some_and(|preset| preset.tools != PresetTools::NotHeld);
     if default == PermissionDefault::Deny && runner.is_some() && !holds {
         return item.refuse_with(
-            format!("{} can't be held to `permissions`: it would do what they deny", which()),
+            format!("{} can't be made to obey `permissions`: it would do what they deny", which()),
             "leave them out, and let its `sandbox` bound it; or use preset = \"claude\"".into(),
         );
     }
@@ -281,7 +281,7 @@ fn permissions(item: Item<'_>, runner: Option<&RunnerSpec>) -> Option<Permission
     if permissions.are_judged() && runner.is_some() && !asks {
         return item.refuse_with(
             format!(
-                "{} asks nobody before it uses a tool, so neither `ask` nor a pattern can be held",
+                "{} asks nobody before it uses a tool, so neither `ask` nor a pattern can be enforced",
                 which()
             ),
             "leave them out, and let its `sandbox` bound what commands can do; or use preset = \"claude\""
@@ -314,7 +314,8 @@ fn rule(item: &Item<'_>) -> Option<PermissionRule> {
 fn workspace(item: Item<'_>) -> Option<Workspace> {
     let section = item.section(keys::WORKSPACE)?;
     if section.flag("trust") == Some(true) {
-        let what = "trust = true: what a repository says about the program can't be made to count yet";
+        let what =
+            "trust = true is not supported yet: what a repository says about the program has no effect";
         section.get("trust")?.refuse_with::<()>(what.into(), "leave it out".into());
     }
     let path = |item: Item<'_>| Some(item.file.expand(item.text()?, item.span()));
@@ -378,8 +379,8 @@ fn resume(section: &Section<'_>, name: &str, runner: Option<&RunnerSpec>) -> Res
         }
         Some(ResumePolicy::Crash) if !can => {
             item.refuse_with::<()>(
-                format!("the program of [runners.{name}] can't go on with a session"),
-                "write resume = \"never\": each attempt begins anew".into(),
+                format!("the program of [runners.{name}] can't continue a session"),
+                "write resume = \"never\": each attempt starts over".into(),
             );
         }
         other => return other.unwrap_or(ResumePolicy::Crash),

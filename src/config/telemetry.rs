@@ -30,14 +30,14 @@ pub(super) fn telemetry(top: &Section<'_>) -> Option<TelemetrySpec> {
 fn listens_at(item: Item<'_>) -> Option<String> {
     let text = item.text()?;
     let Ok(address) = text.parse::<SocketAddr>() else {
-        return item.refuse_with("`prometheus` is no address with a port".into(), FORM.into());
+        return item.refuse_with("`prometheus` is not an address with a port".into(), FORM.into());
     };
     if !address.ip().is_loopback() {
         item.file.warn(
             item.span(),
             "whoever reaches this address reads the names of agents, models and receivers, how runs end and what they cost"
                 .into(),
-            Some("write 127.0.0.1 if Prometheus runs on this machine; else let a firewall say who reaches it".into()),
+            Some("write 127.0.0.1 if Prometheus runs on this machine; otherwise let a firewall decide who reaches it".into()),
         );
     }
     Some(address.to_string())
@@ -52,7 +52,7 @@ fn collector(item: Item<'_>) -> Option<String> {
         return item.refuse_with("a name and a password must not stand in an address".into(), hint.into());
     }
     if url.contains(['?', '#']) || url::Url::parse(&url).is_err() {
-        return item.refuse_with("`otlp` is no base address of a collector".into(), COLLECTOR.into());
+        return item.refuse_with("`otlp` is not the base address of a collector".into(), COLLECTOR.into());
     }
     if url.starts_with("http://") && !is_this_machine(&url) {
         item.file.warn(

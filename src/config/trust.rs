@@ -132,7 +132,7 @@ fn key(config: &Path) -> PathBuf {
 /// Refuses a configuration that goes beyond what is trusted; each thing that it would do is an error.
 pub fn not_trusted(loaded: Loaded, beyond: &[String]) -> Box<Rejected> {
     let Loaded { fleet, text, shown, .. } = loaded;
-    let hint = format!("to look at it, and take it up: bgagent trust {}", shell_word(&fleet.path));
+    let hint = format!("to look at it, and approve it: bgagent trust {}", shell_word(&fleet.path));
     let of = |message: String| Diagnostic::of_file(message, Some(hint.clone()));
     let mut diagnostics: Vec<Diagnostic> =
         beyond.iter().take(NAMED).map(|line| of(format!("nobody has trusted this yet: {line}"))).collect();
@@ -172,7 +172,7 @@ mod tests {
         let rejected = not_trusted(loaded(other), &is(other, Some(&trusted)));
         assert_eq!(
             rejected.diagnostics[0].hint.as_deref(),
-            Some("to look at it, and take it up: bgagent trust /repo/agents.toml")
+            Some("to look at it, and approve it: bgagent trust /repo/agents.toml")
         );
         let many: Vec<String> = (0..60).map(|number| number.to_string()).collect();
         let rejected = not_trusted(loaded(other), &many);

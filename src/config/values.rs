@@ -136,7 +136,7 @@ pub(super) fn database(item: Item<'_>) -> Option<TextOrSecret> {
     for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
         if name == "sslmode" && !SSL_MODES.contains(&value) {
             return item.refuse_with(
-                format!("`sslmode={value}` is none that is known"),
+                format!("`sslmode={value}` is not known"),
                 format!("use one of {}", SSL_MODES.join(", ")),
             );
         }

@@ -21,14 +21,14 @@ pub(super) fn address(item: Item<'_>) -> Option<SocketAddr> {
     match text.parse::<SocketAddr>() {
         Ok(address) if address.ip().is_loopback() => Some(address),
         Ok(address) => item.refuse_with(
-            format!("webhooks are taken on this machine only, and {} is open to others", address.ip()),
+            format!("webhooks are received on this machine only, and {} is open to others", address.ip()),
             format!(
                 "write \"127.0.0.1:{}\"; a reverse proxy or `ssh -R` brings what comes from elsewhere: docs/ARRIVALS.md",
                 address.port()
             ),
         ),
         Err(_) => {
-            item.refuse_with(format!("`{text}` is no address with a port"), "write \"127.0.0.1:9470\"".into())
+            item.refuse_with(format!("`{text}` is not an address with a port"), "write \"127.0.0.1:9470\"".into())
         }
     }
 }

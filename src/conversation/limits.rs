@@ -170,7 +170,7 @@ impl Spent {
         let used = self.usage().usd;
         let message = if price.is_none() {
             format!(
-                "max_usd_per_run = {limit} can't be held: the model has no price; set `price` of the model, or \
+                "max_usd_per_run = {limit} can't be enforced: the model has no price; set `price` of the model, or \
                  remove `max_usd_per_run`"
             )
         } else if used + worst.usd > limit * (1.0 + 1e-9) {

@@ -180,7 +180,7 @@ fn judge(text: &str, allow: &Allow) -> Result<(Url, Vec<PrivateHost>), GuardErro
     }
     let url = match Url::parse(text) {
         Ok(url) => url,
-        Err(error) => return refuse(format!("the address is no URL: {error}")),
+        Err(error) => return refuse(format!("the address is not a URL: {error}")),
     };
     let Some(host) = url.host_str() else { return refuse("the address has no host".into()) };
     let more =

@@ -43,7 +43,7 @@ pub(super) struct Post {
 pub(super) fn url_of(text: &str) -> Result<Url, SendError> {
     // what is wrong with it may quote it
     let url = Url::parse(text.trim())
-        .map_err(|error| SendError::lasting(format!("the address is no URL: {error}")))?;
+        .map_err(|error| SendError::lasting(format!("the address is not a URL: {error}")))?;
     match url.scheme() {
         "http" | "https" => Ok(url),
         _ => Err(SendError::lasting("the address must begin with http:// or https://")),

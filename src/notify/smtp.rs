@@ -100,7 +100,7 @@ impl Session {
         session.ask("STARTTLS").await?.expect("STARTTLS")?;
         // What came before the encryption could be anybody's.
         if !session.stream.buffer().is_empty() {
-            return Err(SendError::lasting("the server talked into the beginning of the encryption"));
+            return Err(SendError::lasting("the server sent data before the encryption began"));
         }
         session.stream = BufReader::new(encrypted(session.stream.into_inner(), spec, roots).await?);
         session.greet(&hello).await?;
@@ -127,9 +127,7 @@ impl Session {
             return self.ask(&format!("AUTH PLAIN {token}")).await?.expect("logging in").map_err(refused);
         }
         if !has("LOGIN") {
-            return Err(SendError::lasting(
-                "the server offers no way to log in that is known (PLAIN, LOGIN)",
-            ));
+            return Err(SendError::lasting("the server offers no known way to log in (PLAIN, LOGIN)"));
         }
         self.ask("AUTH LOGIN").await?.wants("logging in", 334)?;
         self.ask(&STANDARD.encode(name)).await?.wants("logging in", 334).map_err(refused)?;

@@ -54,7 +54,9 @@ fn sign(headers: &mut HeaderMap, secret: &str, id: &str, at: i64, body: &str) ->
     let secret = secret.trim();
     let key = match secret.strip_prefix(SECRET_PREFIX) {
         Some(text) => STANDARD.decode(text).map_err(|_| {
-            SendError::lasting(format!("`secret` begins with {SECRET_PREFIX}, and what follows is no base64"))
+            SendError::lasting(format!(
+                "`secret` begins with {SECRET_PREFIX}, and what follows is not base64"
+            ))
         })?,
         None => secret.as_bytes().to_vec(),
     };

@@ -78,7 +78,7 @@ pub enum BookError {
     #[error("{MOST_WAITING} proposals wait already")]
     Full,
     /// What was given is no id.
-    #[error("`{0}` is no id of a proposal: those are 8 hexadecimal digits")]
+    #[error("`{0}` is not the id of a proposal: those are 8 hexadecimal digits")]
     NoId(String),
     /// There is none of this id.
     #[error("there is no proposal `{0}`: it was decided, or waited for more than 7 days")]

@@ -109,7 +109,7 @@ const OF_LOGIN: &[(&str, bool, &str)] = &[
     (
         "ERR unknown command",
         true,
-        "it does not know AUTH: either it is no Redis, or the command was renamed there (rename-command)",
+        "it does not know AUTH: either it is not Redis, or the command was renamed there (rename-command)",
     ),
     (
         "ERR wrong number of arguments",

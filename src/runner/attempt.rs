@@ -189,7 +189,7 @@ impl Attempt<'_> {
                     Err(error) => Gate::Failed(RunError::new(
                         ErrorKind::BadResponse,
                         format!(
-                            "the gate's output is no JSON ({error}): with `novel_by` it prints a list of items, at most \
+                            "the gate's output is not JSON ({error}): with `novel_by` it prints a list of items, at most \
                              {} KiB",
                             ITEMS >> 10
                         ),

@@ -52,7 +52,7 @@ pub async fn attempt(brief: Brief, shared: Shared, stop: watch::Receiver<StopOrd
         Ok(outcome) => outcome,
         Err(error) => {
             let cause = panic_text(error);
-            span.in_scope(|| tracing::error!(%cause, "an attempt failed inside"));
+            span.in_scope(|| tracing::error!(%cause, "internal error in an attempt"));
             let kind = ErrorKind::Tool;
             let message = format!("internal error: {cause}");
             let mut outcome = AttemptOutcome::of(AttemptEnd::Failed(RunError::new(kind, message)));

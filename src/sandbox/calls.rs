@@ -22,7 +22,10 @@ pub struct FilterRules {
 pub(super) fn close(rules: FilterRules) -> Result<(), NotConfined> {
     let filter = filter(rules)?;
     seccompiler::apply_filter(&filter).map_err(|error| {
-        NotConfined(format!("the filter of system calls is not to be had ({error}); the system calls `seccomp` and `prctl` must be allowed"))
+        NotConfined(format!(
+            "the filter of system calls is not available ({error}); the system calls `seccomp` and `prctl` \
+                             must be allowed"
+        ))
     })
 }
 

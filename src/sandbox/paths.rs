@@ -25,7 +25,7 @@ fn rights(access: Access) -> BitFlags<AccessFs> {
 pub(super) fn close(walls: &Walls) -> Result<(), NotConfined> {
     let mut ruleset = created(walls.network.is_some()).map_err(|error| {
         NotConfined(format!(
-            "Landlock is not to be had ({error}); a kernel of 5.13 or later has it, if it is not switched off"
+            "Landlock is not available ({error}); a kernel of 5.13 or later has it, if it is not switched off"
         ))
     })?;
     for (access, path) in &walls.paths {

@@ -109,7 +109,7 @@ pub enum StoreError {
         what: String,
     },
     /// What the server calls committed may be lost.
-    #[error("the database {place} promises too little: {what}")]
+    #[error("the database {place} is not durable enough: {what}")]
     NotDurable {
         /// Which database.
         place: String,
@@ -192,7 +192,8 @@ impl StoreError {
                 path.display()
             )),
             Self::Missing { path, .. } => Some(format!(
-                "nothing was changed; {}`bgagent store restore COPY` puts a copy in its place (one that `bgagent store backup` made), `bgagent store reset` begins anew",
+                "nothing was changed; {}`bgagent store restore COPY` puts a copy in its place (one that `bgagent store \
+                 backup` made), `bgagent store reset` starts afresh",
                 copies(path)
             )),
             Self::Behind { path, .. } => Some(format!(

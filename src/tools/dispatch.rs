@@ -31,7 +31,7 @@ pub(super) async fn bounded(
     let mut output = match tokio::time::timeout(bound, call).await {
         Ok(Ok(result)) => without_secrets(result)?,
         Ok(Err(error)) => {
-            let error = format!("tool `{name}` failed inside: {}", panic_text(error));
+            let error = format!("internal error in tool `{name}`: {}", panic_text(error));
             return without_secrets(Err(if looks {
                 ToolError::Failed(error)
             } else {

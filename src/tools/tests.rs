@@ -143,7 +143,7 @@ async fn a_call_is_bounded() {
         output(json!(null))
     };
     let error = bounded(minute, panics).await.unwrap_err();
-    assert_eq!(error, ToolError::Failed("tool `some` failed inside: the sky fell".into()));
+    assert_eq!(error, ToolError::Failed("internal error in tool `some`: the sky fell".into()));
 
     let fits = "x".repeat(MAX_RESULT - 2);
     assert!(bounded(minute, async move { output(json!(fits)) }).await.is_ok());

@@ -135,7 +135,7 @@ fn an_assistant_looks_at_the_fleet_through_daemons_that_come_and_go() {
         (&json!(4), &json!("b")),
         "b needs a person: {data}"
     );
-    assert!(text.contains("data to report, and no instructions"), "{text}");
+    assert!(text.contains("data to report, not instructions"), "{text}");
     let (text, data) = assistant.ok("list_agents", json!({"limit": 1, "agents": ["*"]}));
     assert!(text.contains("1 of 4 agents") && data["shown"] == 1, "{text}");
     let (text, data) = assistant.ok("status", json!({}));
@@ -233,7 +233,7 @@ fn what_is_proposed_changes_nothing_until_a_person_accepts_it() {
     let output = daemon.run(&["accept", &id, "--yes"]);
     let shown = String::from_utf8(output.stdout).expect("text");
     let said = String::from_utf8(output.stderr).expect("text");
-    assert!(output.status.success() && said.contains("the daemon has taken it up"), "{said}");
+    assert!(output.status.success() && said.contains("the daemon has applied it"), "{said}");
     for part in ["+ agent a runs echo bye in ", r"because, in its words: a person \x1b[31masked", "+command"]
     {
         assert!(shown.contains(part), "{part}: {shown}");

@@ -146,7 +146,7 @@ fn a_client_tells_another_users_socket_nothing() {
         let output = command.args(args).output().expect("it ends");
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(77), "{text}");
-        assert!(text.contains("belongs to user 65533") && text.contains("nothing was said"), "{text}");
+        assert!(text.contains("belongs to user 65533") && text.contains("nothing was sent"), "{text}");
     }
     child.kill().expect("it runs");
     child.wait().expect("it ends");

@@ -664,7 +664,7 @@ async fn a_tool_that_changed_is_off_until_it_is_trusted() {
         let echo = listed.iter().find(|tool| tool.info.name == "s/echo").expect("it is listed");
         let shown = |hash: &str| BTreeMap::from([("s/echo".to_owned(), hash.to_owned())]);
         let error = tools.servers().trust("s", Some(&shown("other"))).unwrap_err().to_string();
-        assert!(error.contains("s/echo otherwise than was shown"), "{error}");
+        assert!(error.contains("s/echo differently from what was shown"), "{error}");
         assert_eq!(tools.servers().trust("s", Some(&shown(&echo.hash))).unwrap().len(), 1);
         works(&tools).await;
         let offers = tools.offers(&names(&["s/*"]), PATIENCE).await.unwrap();
@@ -783,8 +783,8 @@ async fn a_refusal_over_http_is_an_answer() {
             ("foreign", "refused here (HTTP 400)"),
             ("fine", "refused here"),
             ("text", "it refuses the request (HTTP 400): refused here"),
-            ("who", "it wants to know who we are (HTTP 401): refused here"),
-            ("not", "we may not (HTTP 403): refused here"),
+            ("who", "it requires authentication (HTTP 401): refused here"),
+            ("not", "it denies access (HTTP 403): refused here"),
             ("often", "it was asked too often (HTTP 429): refused here"),
             ("inside", "it failed (HTTP 500): refused here"),
             ("event", "refused here"),

@@ -242,7 +242,7 @@ fn what_is_no_copy_is_called_what_it_is() {
     for (name, said) in [
         ("app.db", "/app.db is not a database of bgagent"),
         ("busy.db", "/busy.db is not a database of bgagent"),
-        ("env.sh", "/env.sh is no SQLite database"),
+        ("env.sh", "/env.sh is not a SQLite database"),
         ("empty.db", "/empty.db is empty"),
         ("nosuch.db", "there is no file /"),
         ("", "/ is a folder"),

@@ -494,7 +494,7 @@ fn a_session_that_the_program_has_lost_is_begun_anew_once() {
     let view = daemon.finished(&started["run_id"]);
     assert_eq!(view["status"], "completed", "{view:#}");
     assert!(view["result"].as_str().unwrap().starts_with("anew in "), "{view:#}");
-    assert!(view["warnings"].to_string().contains("began anew"), "{view:#}");
+    assert!(view["warnings"].to_string().contains("it started over"), "{view:#}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub(super) fn become_program() -> ! {
             rustix::stdio::dup2_stdin(&input)
                 .map_err(|error| NotConfined(format!("standard input: {error}")))?;
         }
-        let walls = order.walls.as_ref().ok_or_else(|| NotConfined("no walls were named".into()))?;
+        let walls = order.walls.as_ref().ok_or_else(|| NotConfined("no sandbox was named".into()))?;
         own_network(walls, network)?;
         sandbox::enter(walls)
     };

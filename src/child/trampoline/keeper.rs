@@ -100,7 +100,7 @@ fn spawned(permission: Permission) -> Result<u32, String> {
 /// one more process.
 fn by_a_thread(permission: Permission) -> Result<u32, String> {
     let starting = std::thread::Builder::new().spawn(move || {
-        let walls = permission.order.walls.as_ref().ok_or("no walls were named")?;
+        let walls = permission.order.walls.as_ref().ok_or("no sandbox was named")?;
         sandbox::enter(walls).map_err(|NotConfined(why)| format!("the sandbox can't be put up: {why}"))?;
         spawned(permission)
     });

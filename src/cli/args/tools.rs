@@ -51,7 +51,7 @@ pub enum NotifyCommand {
 /// The words of `notify.on`.
 fn kinds() -> impl TypedValueParser<Value = TellOn> {
     PossibleValuesParser::new(TellOn::WORDS)
-        .try_map(|word| TellOn::parse(&word).ok_or_else(|| format!("`{word}` is no kind of message")))
+        .try_map(|word| TellOn::parse(&word).ok_or_else(|| format!("`{word}` is not a kind of message")))
 }
 
 /// `bgagent archive`
@@ -141,7 +141,7 @@ it proposes waits for `bgagent accept`.")]
 
 fn assistant_may() -> impl TypedValueParser<Value = AssistantMay> {
     PossibleValuesParser::new(AssistantMay::WORDS)
-        .try_map(|word| AssistantMay::parse(&word).ok_or_else(|| format!("`{word}` is nothing to allow")))
+        .try_map(|word| AssistantMay::parse(&word).ok_or_else(|| format!("`{word}` can't be allowed")))
 }
 
 /// `bgagent proposals`

@@ -26,7 +26,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &AcceptArgs) -> Result<Outcome, F
     if !args.yes && !confirmed(app, &args.id)? {
         return Err(Failure::Negative {
             what: format!("proposal {} was not accepted", args.id),
-            hint: format!("it waits on; `bgagent reject {}` drops it", args.id),
+            hint: format!("it still waits; `bgagent reject {}` drops it", args.id),
         });
     }
     app.flush()?;

@@ -17,7 +17,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &DoctorArgs) -> Result<Outcome, F
     let found = runtime.block_on(doctor::tried()).map_err(|error| {
         negative(
             format!("there is no sandbox on this machine: {error}"),
-            "programs with a sandbox are not started here; `sandbox = false` takes the walls away from one",
+            "programs with a sandbox are not started here; `sandbox = false` lets a program run without one",
         )
     })?;
     let doctor::Findings { tried, no_network } = found;

@@ -13,7 +13,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &ListArgs) -> Result<Outcome, Fai
     let agents = connection.call::<ListAgents>(&params)?;
     if agents.is_empty() && !app.json {
         app.note(if args.agents.is_empty() {
-            "no agents yet: `bgagent init` writes a starter configuration, `bgagent reload` takes it up"
+            "no agents yet: `bgagent init` writes a starter configuration, `bgagent reload` applies it"
         } else {
             "no agent matches"
         });

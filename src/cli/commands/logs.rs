@@ -76,14 +76,14 @@ fn nothing(view: &OutputView, target: &str) -> String {
         (None, _) => format!("no run of {} is on record", plain(target)),
         (Some(run), Some(status)) if !status.is_final() => {
             format!(
-                "no program of run {0} has written anything yet; `bgagent show {0}` tells its course",
+                "no program of run {0} has written anything yet; `bgagent show {0}` shows its course",
                 run.short()
             )
         }
         (Some(run), _) => {
             format!(
                 "no output of run {0} is on record: no program of it wrote anything, or it is older than `retention.output` \
-                 keeps; `bgagent show {0}` tells its course",
+                 keeps; `bgagent show {0}` shows its course",
                 run.short()
             )
         }

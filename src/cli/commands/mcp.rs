@@ -62,7 +62,7 @@ fn trust(app: &mut App, connection: &mut Connection, server: &str, yes: bool) ->
             Some(false) => {
                 return Err(Failure::Negative {
                     what: format!("nothing of MCP server `{server}` was trusted"),
-                    hint: "tools that are not needed stay away with `allow` of its table".into(),
+                    hint: "`allow` of its table leaves out tools that are not needed".into(),
                 });
             }
             None => {

@@ -136,14 +136,14 @@ impl FoundProposal {
             return Err(Failure::Conflict {
                 what: match table {
                     Some(table) if table == proposal.what.toml => {
-                        format!("agent `{agent}` is as proposal {id} has it already")
+                        format!("agent `{agent}` already is as proposal {id} wants it")
                     }
                     Some(_) => {
                         format!("the table of agent `{agent}` has changed since proposal {id} was made")
                     }
                     None => format!("the table of agent `{agent}` is gone since proposal {id} was made"),
                 },
-                hint: format!("have it proposed anew; {drop}"),
+                hint: format!("have it proposed again; {drop}"),
             });
         }
         let judged = judge(&current, &proposal.what.toml, &context).map_err(|unfit| unfitting(id, &unfit))?;
@@ -202,9 +202,9 @@ impl FoundProposal {
 }
 
 fn unfitting(id: &str, unfit: &UnfitProposal) -> Failure {
-    let mut what = format!("proposal {id} does not fit any more: {unfit}");
+    let mut what = format!("proposal {id} no longer fits: {unfit}");
     if let UnfitProposal::Rejected { errors } = unfit {
         what = format!("{what}\n{}", errors.join("\n"));
     }
-    Failure::Conflict { what, hint: format!("have it proposed anew; `bgagent reject {id}` drops it") }
+    Failure::Conflict { what, hint: format!("have it proposed again; `bgagent reject {id}` drops it") }
 }

@@ -31,7 +31,7 @@ fn text(view: &ReloadView, screen: &Screen) -> String {
         }
     }
     if text.is_empty() {
-        text.push_str("taken up; no agent is different\n");
+        text.push_str("applied; no agent is different\n");
     }
     text
 }

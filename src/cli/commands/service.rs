@@ -81,7 +81,7 @@ fn trust(app: &mut App, loaded: &Loaded) -> Result<(), Failure> {
     }
     Err(Failure::NotOurs {
         what: format!(
-            "{} is not in the configuration folder, and the service would not take it up",
+            "{} is not in the configuration folder, and the service would not apply it",
             path.display()
         ),
         hint: format!("to look at it, and trust it: bgagent trust {}", shell_word(path)),

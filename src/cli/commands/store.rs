@@ -135,7 +135,7 @@ fn restore(app: &mut App, copy: &Path) -> Result<Outcome, Failure> {
     let view = json!({"database": paths.database(), "newest_seq": newest, "bytes": size, "before": before});
     app.answer(&view, |_, _| {
         let mut text = format!(
-            "{} is restored up to event {}: the next daemon goes on from there\n",
+            "{} is restored up to event {}: the next daemon continues from there\n",
             plain(&paths.database().display().to_string()),
             newest.0
         );
@@ -154,10 +154,10 @@ fn reset(app: &mut App) -> Result<Outcome, Failure> {
     let view = json!({"database": paths.database(), "before": before});
     app.answer(&view, |_, _| match &before {
         Some(before) => format!(
-            "what was there is {} now; the next daemon begins anew\n",
+            "what was there is {} now; the next daemon starts afresh\n",
             plain(&before.display().to_string())
         ),
-        None => "there was no database; the next daemon begins anew\n".into(),
+        None => "there was no database; the next daemon starts afresh\n".into(),
     })?;
     Ok(Outcome::Done)
 }

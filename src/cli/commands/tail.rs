@@ -119,7 +119,7 @@ pub(super) fn words(note: &Note) -> String {
         Note::Gone { last: None } => "-- daemon gone; waiting".into(),
         Note::Back => "-- reconnected, nothing missed".into(),
         Note::OtherDatabase => {
-            "-- another database: its events are counted anew; going on with the first that it has".into()
+            "-- another database: its events are numbered from the start again; continuing with its first event".into()
         }
         Note::WentBack { last, shared } => format!(
             "-- an older copy of the database was put in place: events {} to {last} are not in it; going on after event {shared}",

@@ -54,7 +54,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &TrustArgs) -> Result<Outcome, Fa
     if !view.trusted && !args.yes && !confirmed(app, &path)? {
         return Err(Failure::Negative {
             what: format!("{} is not trusted", path.display()),
-            hint: "what a daemon has in force goes on".into(),
+            hint: "a running daemon keeps the configuration that it has in force".into(),
         });
     }
     TrustBook::trust(&book, &path, now.clone()).map_err(|cause| Failure::io("write", &book, cause))?;
@@ -122,7 +122,7 @@ fn shown(view: &View<'_>, before: Option<&Trusted>, screen: &Screen) -> String {
         (None, _) => format!("{path} may, as you:\n"),
     };
     let home = if view.home {
-        "It is in the configuration folder, and taken up without being trusted.\n"
+        "It is in the configuration folder, and is applied without being trusted.\n"
     } else {
         ""
     };
@@ -143,7 +143,7 @@ pub(super) fn take_up(app: &mut App, path: &Path) -> Result<Outcome, Failure> {
         connection.call::<GetDaemonStatus>(&NoParams {}).is_ok_and(|daemon| is_it(&daemon.config_path));
     if runs_with_it {
         connection.call::<ReloadConfig>(&NoParams {})?;
-        app.note("the daemon has taken it up");
+        app.note("the daemon has applied it");
     }
     Ok(Outcome::Done)
 }

@@ -84,7 +84,7 @@ fn never_active(at: &Place<'_>, zoned: bool) {
                 }
                 Some(_) => continue,
             };
-            at.file.warn(at.of(key), message, Some("export its file anew".into()));
+            at.file.warn(at.of(key), message, Some("export its file again".into()));
         }
     }
     let calendar = Calendar { schedule: &agent.schedule, anchor: now, first_run: agent.first_run };

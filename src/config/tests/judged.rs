@@ -163,7 +163,7 @@ fn what_is_not_there_is_warned_of() {
         ("[agents.a]\ncommand = [\"/nowhere/x\"]", "there is no program `/nowhere/x`"),
         ("[agents.a]\ncommand = [\"./x.txt\"]", "is not executable"),
         ("[agents.a]\ncommand = [\"/usr\"]", "is a folder"),
-        ("[agents.a]\ncommand = [\"echo hello\"]", "hardly a program"),
+        ("[agents.a]\ncommand = [\"echo hello\"]", "probably no program"),
         ("[agents.a]\ncommand = [\"/bin/ls\", \"~/x\"]", "only a shell knows"),
         ("[agents.a]\ncommand = \"x\"\ngate = { command = [\"/nowhere/x\"] }", "there is no program"),
         (

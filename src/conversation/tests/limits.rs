@@ -50,7 +50,7 @@ fn dollars_are_held_by_the_worst_case() {
     );
     starts(
         &talk(1.0, None).failure(),
-        "cost_limit: max_usd_per_run = 1 can't be held: the model has no price",
+        "cost_limit: max_usd_per_run = 1 can't be enforced: the model has no price",
     );
 }
 

@@ -66,8 +66,7 @@ pub(super) async fn request(
     let body = body.map(|body| body.to_string()).unwrap_or_default();
     let reads = Reads { retry_after: Some(("parameters.retry_after", 1.0)), is_ok: true, moved_to: None };
     let text = ask(Post { method, url, headers, body, hidden, reads, timeout }, MOST).await?;
-    serde_json::from_str(&text)
-        .map_err(|_| SendError::passing("what the service answers is not what it says of itself: no JSON"))
+    serde_json::from_str(&text).map_err(|_| SendError::passing("the service's answer is not JSON"))
 }
 
 /// A name as it is recorded.

@@ -205,7 +205,9 @@ async fn unpacked(memory: &BodyMemory, headers: &HeaderMap, packed: Whole) -> Re
                 });
                 match decoder {
                     Ok(decoder) => ("zstd", LARGEST, Box::new(decoder)),
-                    Err(error) => return unfit(format!("this request is no zstd, as it says: {error}")),
+                    Err(error) => {
+                        return unfit(format!("this request is not zstd, although it says so: {error}"));
+                    }
                 }
             }
             _ => {
@@ -225,7 +227,7 @@ async fn unpacked(memory: &BodyMemory, headers: &HeaderMap, packed: Whole) -> Re
                 ));
             }
             Ok(_) => tokio::task::yield_now().await,
-            Err(error) => return unfit(format!("this request is no {name}, as it says: {error}")),
+            Err(error) => return unfit(format!("this request is not {name}, although it says so: {error}")),
         }
     }
     drop(reader);
@@ -288,7 +290,10 @@ mod tests {
         for (name, packed) in [("zstd", zstd(&bomb)), ("gzip", gzip(&bomb))] {
             assert!(packed.len() < 1 << 20);
             assert!(read(name, &packed).await.unwrap_err().contains("larger than 32 MiB"), "{name}");
-            assert!(read(name, b"no such thing").await.unwrap_err().contains("as it says"), "{name}");
+            assert!(
+                read(name, b"no such thing").await.unwrap_err().contains("although it says so"),
+                "{name}"
+            );
             assert!(read(name, &packed[..packed.len() / 2]).await.is_err(), "{name}");
         }
         assert!(read("br", b"x").await.unwrap_err().contains("`br`"));

@@ -147,7 +147,7 @@ impl ProgramListener {
                 && !is_session_id(id)
             {
                 self.complain(
-                    "it names a session in a way that no session is named; that is left out".into(),
+                    "it names its session in a form that no session id has; that is ignored".into(),
                 );
                 continue;
             }

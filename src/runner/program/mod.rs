@@ -285,8 +285,7 @@ impl Attempt<'_> {
         let goes_on = task.goes_on() && past.session.is_some();
         let mut came = self.asked_to_work(&task, &asked, journal, &owner, so_far).await;
         if goes_on && so_far.never_began && matches!(came, Err(Break::Failed(..))) {
-            let warning =
-                "the program does not know the session any more that it was to go on with: it began anew";
+            let warning = "the program no longer knows the session that it was to continue: it started over";
             so_far.warnings.push(warning.into());
             task.anew = true;
             came = self.asked_to_work(&task, &asked, journal, &owner, so_far).await;

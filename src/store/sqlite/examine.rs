@@ -83,9 +83,9 @@ pub(super) fn may_be_copy(path: &Path) -> Result<(), StoreError> {
         Ok(found) if found.is_dir() => no_copy("is a folder: name the copy in it"),
         Ok(found) if !found.is_file() => no_copy("is not a file"),
         Ok(found) if found.len() == 0 => no_copy("is empty"),
-        Ok(found) if found.len() < SMALLEST => no_copy("is no SQLite database"),
+        Ok(found) if found.len() < SMALLEST => no_copy("is not a SQLite database"),
         Ok(_) if begins_right(path).map_err(|error| StoreError::of_io(&error, path, "reading"))? => Ok(()),
-        Ok(_) => no_copy("is no SQLite database"),
+        Ok(_) => no_copy("is not a SQLite database"),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::NoFile(path.to_owned())),
         Err(error) => Err(StoreError::of_io(&error, path, "looking at")),
     }

@@ -281,5 +281,5 @@ fn of_types(types: &[EventType]) -> EventFilter {
 /// Where a collector takes traces: beneath its base address (opentelemetry.io/docs/specs/otel/protocol/exporter).
 fn traces_at(endpoint: &str) -> Result<Url, String> {
     let base = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
-    Url::parse(&base).map_err(|error| format!("`otlp` is no address: {error}"))
+    Url::parse(&base).map_err(|error| format!("`otlp` is not an address: {error}"))
 }

@@ -71,11 +71,11 @@ pub(super) fn read(text: &str, base: &Url) -> Result<Feed, String> {
     // what follows the document, such as a comment of a cache, is not looked at
     let read = |text: &str| Reading(base).deserialize(&mut serde_json::Deserializer::from_str(text));
     let document = read(text).or_else(|error| read(&mended_json(text, Slips::Encoding)).map_err(|_| error));
-    let document = document.map_err(|error| format!("the answer is no JSON Feed: {error}"))?;
+    let document = document.map_err(|error| format!("the answer is not a JSON Feed: {error}"))?;
     let Some(items) = document.items else {
         let version = document.version.0.map(|version| format!(" (its version is {version:?})"));
         return Err(format!(
-            "the answer is JSON but no feed: it has no `items`{}",
+            "the answer is JSON but not a feed: it has no `items`{}",
             version.unwrap_or_default()
         ));
     };

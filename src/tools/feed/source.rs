@@ -137,7 +137,7 @@ async fn whole(wish: &Wish, fetched: &mut Fetched) -> Result<Feed, String> {
     let (body, base) = (std::mem::take(&mut fetched.body), fetched.url.clone());
     // Hostile texts must not hold up anything else, nor bring down more than themselves.
     let read = tokio::task::spawn_blocking(move || format::read(&body, &header, &base)).await;
-    let read = read.map_err(|_| "the feed can't be read: the reader failed inside".to_owned())?;
+    let read = read.map_err(|_| "the feed can't be read: internal error of the reader".to_owned())?;
     let long = || format!("it is longer than {} KiB, and only so much is read", wish.bytes >> 10);
     let mut feed = read.map_err(|error| if truncated { format!("{error}; {}", long()) } else { error })?;
     if truncated {

@@ -301,10 +301,10 @@ impl Refusal {
         let unsure =
             status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED && self.error.is_none();
         let what = match status.as_u16() {
-            401 => "it wants to know who we are",
-            403 => "we may not",
+            401 => "it requires authentication",
+            403 => "it denies access",
             404 => "there is nothing at this address",
-            405 => "it takes no messages at this address",
+            405 => "it accepts no messages at this address",
             429 => "it was asked too often",
             300..=399 => "it sends us to another address, which is not followed",
             500..=599 => "it failed",

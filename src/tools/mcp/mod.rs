@@ -150,7 +150,8 @@ impl Servers {
                     "the tools of MCP server `{server}` were not looked at yet: run `bgagent mcp list` first"
                 ),
                 Untrusted::Others(names) => format!(
-                    "MCP server `{server}` describes {} otherwise than was shown: run `bgagent mcp trust {server}` again",
+                    "MCP server `{server}` describes {} differently from what was shown: run `bgagent mcp trust {server}` \
+                     again",
                     names.join(", ")
                 ),
             })

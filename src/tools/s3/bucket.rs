@@ -186,7 +186,7 @@ impl Bucket {
         let about = About::read(&headers);
         let whole = !truncated;
         if whole && about.sha256.as_ref().is_some_and(|sum| *sum != hex(&Sha256::digest(&body))) {
-            let why = "its content is not what was stored: its SHA-256 is another";
+            let why = "its content is not what was stored: its SHA-256 differs";
             return Err(S3Error::new(S3ErrorKind::Corrupt, why).at(&self.place(Some(key))));
         }
         Ok(Object { about, bytes: body, truncated })

@@ -59,7 +59,7 @@ impl<'a> Reader<'a> {
     }
 
     fn text(&mut self) -> Result<&'a str, String> {
-        std::str::from_utf8(std::mem::take(&mut self.0)).map_err(|_| "it is no UTF-8".to_owned())
+        std::str::from_utf8(std::mem::take(&mut self.0)).map_err(|_| "it is not UTF-8".to_owned())
     }
 }
 

@@ -173,7 +173,7 @@ impl Open {
                     "the database is in use by another program: try again later".into()
                 }
                 ErrorCode::OperationInterrupted => "the statement was ended before it was done".into(),
-                ErrorCode::NotADatabase => "the file is no SQLite database, or it is encrypted".into(),
+                ErrorCode::NotADatabase => "the file is not a SQLite database, or it is encrypted".into(),
                 ErrorCode::ReadOnly => "the database is read-only".into(),
                 ErrorCode::TooBig => {
                     "a value is too long: take a part of it with substr(), or compute with fewer long values at a time"

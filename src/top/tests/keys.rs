@@ -164,7 +164,7 @@ fn what_makes_no_sense_is_said_and_not_asked() {
     }
     let mut play = Screenplay::usual(80, 24);
     play.at_agent("log-rotate").keys("Psoon\n");
-    assert!(play.shown().contains("`soon` is no time"), "{}", play.shown());
+    assert!(play.shown().contains("`soon` is not a duration"), "{}", play.shown());
 }
 
 #[test]

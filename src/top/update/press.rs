@@ -351,8 +351,10 @@ fn finish(model: &mut TopModel, prompt: Prompt) {
             "" => acting::ask(model, Act::Pause(agent, None)),
             text => match span(text) {
                 Some(ms) => acting::ask(model, Act::Pause(agent, Some(ms))),
-                None => model
-                    .say(format!("`{}` is no time: write 90s, 30m, 2h or 7d", crate::render::plain(text))),
+                None => model.say(format!(
+                    "`{}` is not a duration: write 90s, 30m, 2h or 7d",
+                    crate::render::plain(text)
+                )),
             },
         },
     }

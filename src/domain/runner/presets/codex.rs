@@ -44,7 +44,7 @@ pub(super) const PRESET: Preset = Preset {
     reads_workspace: false,
     output: 32_000,
     limits: &[
-        "`permissions` can't be held: with its own sandbox off it asks nobody",
+        "`permissions` can't be enforced: with its own sandbox off it asks nobody",
         "it sends no bound for its answers: the meter adds one",
         "its stream says nothing of commands that its own sandbox would refuse, so that is off",
     ],

@@ -49,7 +49,7 @@ pub(super) const PRESET: Preset = Preset {
     reads_workspace: true,
     output: 8192,
     limits: &[
-        "`permissions` can't be held yet: it runs with --yolo, within the sandbox",
+        "`permissions` can't be enforced yet: it runs with --yolo, within the sandbox",
         "it reads the settings of its workspace: servers that a repository names are started, within the sandbox",
         "it says success after an answer that was cut off or refused: the meter's word counts",
         "it checks for loops with a side model of its own, which needs a price in [models]",

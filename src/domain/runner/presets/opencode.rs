@@ -49,7 +49,7 @@ pub(super) const PRESET: Preset = Preset {
     reads_workspace: false,
     output: 8192,
     limits: &[
-        "`permissions` can't be held: what it would ask for it denies, and ends without an answer",
+        "`permissions` can't be enforced: what it would ask for it denies, and ends without an answer",
         "it says nothing before the first answer: `first_event` must allow for that",
         "no setting bounds its retries: `request_limit` does",
     ],

@@ -200,7 +200,7 @@ fn said(error: &rusqlite::Error, path: &Path) -> ToolError {
             "the database is in use by another program: try again later".into()
         }
         Some(ErrorCode::OperationInterrupted) => "the time was up; nothing of this step was done".into(),
-        Some(ErrorCode::NotADatabase) => "the file is no SQLite database, or it is encrypted".into(),
+        Some(ErrorCode::NotADatabase) => "the file is not a SQLite database, or it is encrypted".into(),
         Some(ErrorCode::ReadOnly) => "it is read-only, and archived rows are deleted from it".into(),
         Some(ErrorCode::DiskFull) => "its disk is full; nothing of this step was done".into(),
         _ => error.to_string(),

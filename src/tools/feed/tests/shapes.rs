@@ -196,7 +196,7 @@ fn what_is_no_feed_says_what_it_is() {
         ("page-bare.html", "the answer is a web page, not a feed"),
         ("sitemap.xml", "XML but no feed: its root is <urlset>"),
         ("text.txt", "not a feed: it begins with \"The service is down"),
-        ("json-no-feed.json", "JSON but no feed: it has no `items` (its version is \"3\")"),
+        ("json-no-feed.json", "JSON but not a feed: it has no `items` (its version is \"3\")"),
         ("json-broken.json", "line 3 column"),
     ] {
         let error = read(name).expect_err(name);
