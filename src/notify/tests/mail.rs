@@ -203,7 +203,7 @@ async fn nothing_is_said_where_others_could_listen() {
     for (offers, answers, says, again) in [
         (&[][..], &[][..], "offers no STARTTLS", false),
         (&["STARTTLS"], &[("STARTTLS", "454 not now")], "454 not now", true),
-        (&["STARTTLS"], &[("STARTTLS", "220 go\r\n250 injected")], "into the beginning", false),
+        (&["STARTTLS"], &[("STARTTLS", "220 go\r\n250 injected")], "before the encryption", false),
     ] {
         let (port, log) = Server { offers, answers, implicit: false }.start().await;
         let error = mail(&with_login(spec(port, SmtpTls::StartTls)), &message()).await.unwrap_err();

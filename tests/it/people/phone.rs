@@ -254,7 +254,7 @@ fn a_press_while_the_daemon_goes_down_counts_after_its_restart() {
     wait_for("a run that is waited for", || daemon.path("began").exists().then_some(()));
     daemon.call("shutdown", json!({}));
     phone.press(-100_123, &format!("approve {code}"));
-    wait_for("the press", || daemon.log().contains("answers are taken after the restart").then_some(()));
+    wait_for("the press", || daemon.log().contains("answers are accepted after the restart").then_some(()));
     std::fs::write(daemon.path("go"), "").expect("our folder");
     assert_eq!(daemon.wait_end(), Some(0));
     assert_eq!(told(&phone), Vec::<String>::new(), "it is not taken yet");

@@ -440,7 +440,7 @@ async fn errors_say_what_to_do() {
     let path = folder.path().join("text.db");
     std::fs::write(&path, "this is a text and no database, long enough to be read as one. ".repeat(30))
         .unwrap();
-    says(ask(&at(&path), json!({"sql": "SELECT * FROM x"})).await, "no SQLite database");
+    says(ask(&at(&path), json!({"sql": "SELECT * FROM x"})).await, "not a SQLite database");
     let path = folder.path().join("bgagent.db");
     std::fs::write(&path, "").unwrap();
     says(ask(&at(&path), json!({"sql": "SELECT 1"})).await, "the daemon's own database");
