@@ -197,7 +197,7 @@ fn whole(request: &Object<'_>, key: &str) -> Result<Option<u64>, String> {
         (number >= 0.0 && number.fract() == 0.0 && number < 1e15).then_some(number as u64)
     });
     let short: String = text.chars().take(40).collect();
-    whole.map(Some).ok_or_else(|| format!("has `{key}` = {short}, which is not a number of them"))
+    whole.map(Some).ok_or_else(|| format!("has `{key}` = {short}, which must be a whole number, not below 0"))
 }
 
 /// A stream of Chat Completions says what it used only where that is asked for.

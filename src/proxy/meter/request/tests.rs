@@ -93,7 +93,7 @@ fn a_bound_of_the_answer_is_added_where_there_is_none_and_never_lowered() {
         (ModelWire::Responses, json!({"model": "m", "max_output_tokens": [1]})),
         (ModelWire::Gemini, json!({"generationConfig": {"maxOutputTokens": -5}})),
     ] {
-        assert!(read(wire, &body).unwrap_err().contains("no number"), "{body}");
+        assert!(read(wire, &body).unwrap_err().contains("must be a whole number"), "{body}");
     }
 }
 
