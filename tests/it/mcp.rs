@@ -135,7 +135,7 @@ impl Bench {
 
 /// What the tools of the server do: almost all of them only look.
 fn effects() -> BTreeMap<String, McpEffect> {
-    let others = ["crash", "garbage", "wipe"].map(|name| (name.to_owned(), McpEffect::Effect));
+    let others = ["crash", "deaf", "garbage", "wipe"].map(|name| (name.to_owned(), McpEffect::Effect));
     others.into_iter().chain([("add".into(), McpEffect::Idempotent), ("*".into(), McpEffect::Read)]).collect()
 }
 
@@ -444,6 +444,23 @@ async fn a_crash_takes_only_the_call_that_caused_it() {
         let error = call(&tools, "drop", json!({})).await.unwrap_err();
         assert!(error.to_string().contains("it ended with exit status 4"), "{error}");
         assert_eq!(bench.got("tools/call"), calls + 2);
+        bench.end(&tools).await;
+    })
+    .await;
+}
+
+/// A call that the server has not got is made at another process, whatever it would have done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_hears_nothing_more_costs_no_call() {
+    within(async {
+        let bench = Bench::with("ok");
+        let tools = bench.tools();
+        for effect in [("pid", json!({})), ("deaf", json!({}))] {
+            let first = pid(&tools).await;
+            call(&tools, "deaf", json!({})).await.expect("it answers a last time");
+            call(&tools, effect.0, effect.1).await.expect("it is answered by another process");
+            assert_ne!(pid(&tools).await, first, "{}", effect.0);
+        }
         bench.end(&tools).await;
     })
     .await;

@@ -219,8 +219,8 @@ impl Servers {
         Ok((all, warnings))
     }
 
-    /// Calls a tool. Starts its server if need be. If the server dies under a call that changes nothing, or
-    /// nothing more when it is repeated, the call is made once more.
+    /// Calls a tool. Starts its server if need be. If the server dies before it has got the call, or under a call that changes
+    /// nothing, or nothing more when it is repeated, the call is made once more.
     pub async fn call(
         &self,
         server: &str,
@@ -274,8 +274,15 @@ impl Servers {
         // Dropping the call cancels it at the server.
         match tokio::time::timeout_at(deadline, session.peer.call_tool_once(params)).await {
             Ok(answer) => {
-                let died = matches!(answer, Err(ServiceError::TransportClosed));
-                let again = died && effect != Effect::Effect;
+                let again = match &answer {
+                    Err(ServiceError::TransportClosed) => effect != Effect::Effect,
+                    // the server has gone, and has not got the call, whatever it would have done
+                    Err(ServiceError::TransportSend(error)) if of.link.spec.url.is_none() => {
+                        session.kill();
+                        session.not_sent(error.error.as_ref())
+                    }
+                    _ => false,
+                };
                 let called = (name.as_str(), effect);
                 self.answered(of, &session, called, answer).await.map_err(|error| Broken { error, again })
             }

@@ -17,7 +17,7 @@ ADDS = {"type": "object", "required": ["a", "b"], "properties": {"a": {"type": "
 TOOLS = {
     "echo": READS, "pid": READS, "env": READS, "fail": READS, "hang": READS, "block": READS, "drop": READS, "big": READS,
     "long": READS, "shout": READS, "noise": READS, "garbage": {"destructiveHint": False}, "flood": READS, "ask": READS, "leave": READS,
-    "relabel": READS, "chatty": READS, "odd": READS, "half": READS, "lost": READS, "crash": {"destructiveHint": False}, "add": {"idempotentHint": True, "destructiveHint": False}, "wipe": None,
+    "relabel": READS, "chatty": READS, "odd": READS, "half": READS, "lost": READS, "deaf": {"destructiveHint": False}, "crash": {"destructiveHint": False}, "add": {"idempotentHint": True, "destructiveHint": False}, "wipe": None,
 }
 
 
@@ -76,6 +76,10 @@ def call(number, name, args):
     if name == "hang":
         return None
     if name == "block":
+        time.sleep(600)
+    if name == "deaf":
+        os.close(0)
+        put(json.dumps({"jsonrpc": "2.0", "id": number, "result": text("it hears nothing more")}))
         time.sleep(600)
     if name == "drop":
         sys.exit(4)

@@ -144,3 +144,36 @@ fn notes_are_there_for_all_fleets_until_they_are_cleared() {
     let recalled = results(&endpoint.requests()[5]).remove(0);
     assert!(recalled.contains("\"wake\":false"), "{recalled}");
 }
+
+#[test]
+fn the_rights_that_are_documented_are_enough_and_with_less_it_is_an_incident() {
+    let Some(redis) = Redis::start() else { return };
+    let documented = include_str!("../../../docs/REDIS.md").split("ACL SETUSER ").nth(2).expect("a command");
+    let documented = documented.split("```").next().expect("its end").replace('\n', " ");
+    let documented = documented.replace(">PASSWORD", ">a-long-password");
+    let permit = |without: &str| {
+        let rights = documented.split_whitespace().filter(|right| *right != without);
+        let command: Vec<&str> = ["ACL", "SETUSER"].into_iter().chain(rights).collect();
+        redis.ask(&["ACL", "DELUSER", "bgagent"]);
+        assert_eq!(redis.ask(&command), json!("OK"), "{command:?}");
+    };
+    permit("+zadd");
+    let endpoint = counting();
+    let login = "username = \"bgagent\"\npassword = { file = \"password\" }\n";
+    let mut daemon = Daemon::with(&format!("{}{login}", remembering(&endpoint, &redis, "")));
+    let password = daemon.path("password");
+    std::fs::write(&password, "a-long-password").expect("our folder");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&password, mode).expect("our folder");
+    daemon.up();
+    assert_eq!(remembered(&daemon, &endpoint), [""; 0]);
+    let opened = daemon.until("incident_opened", "bgagent");
+    assert_eq!(opened["payload"]["key"], "redis:memory", "{opened}");
+    assert!(opened["payload"]["title"].to_string().contains("docs/REDIS.md"), "{opened}");
+    // what waits is known here all the same
+    assert_eq!(remembered(&daemon, &endpoint), ["answer to 2 messages"]);
+    assert!(daemon.ok(&["status"]).contains("2 changes not there yet"), "{}", daemon.ok(&["status"]));
+    permit("");
+    daemon.until("incident_resolved", "bgagent");
+    settled(&daemon, &redis);
+}
