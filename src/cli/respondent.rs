@@ -3,6 +3,7 @@ use crate::client::{Address, ClientError, Connection, Timeouts};
 use crate::config::Paths;
 use crate::daemon::Records;
 use crate::protocol::Method;
+use std::io::Write as _;
 
 /// Whoever answers.
 pub(super) enum Respondent {
@@ -33,7 +34,14 @@ impl Respondent {
     /// The connection, or the answer says no.
     pub(super) fn call<M: Method>(&mut self, params: &M::Params) -> Result<M::Reply, ClientError> {
         match self {
-            Self::Daemon(connection) => connection.call::<M>(params),
+            Self::Daemon(connection) => {
+                let answer = connection.call::<M>(params);
+                // beside the answer: it is the same, whoever gives it
+                if let Some(note) = connection.take_note() {
+                    let _ = writeln!(std::io::stderr(), "{note}");
+                }
+                answer
+            }
             Self::Records(records) => {
                 let params = serde_json::to_value(params).unwrap_or_default();
                 let answer = records.ask(M::NAME, params)?;

@@ -42,6 +42,7 @@ pub struct Connection {
     hello: HelloView,
     timeouts: Timeouts,
     next_id: u64,
+    note: Option<String>,
 }
 
 impl Connection {
@@ -59,7 +60,8 @@ impl Connection {
             database: String::new(),
             ancestors: Vec::new(),
         };
-        let mut connection = Self { lines: Lines::new(stream), socket, hello: nobody, timeouts, next_id: 1 };
+        let mut connection =
+            Self { lines: Lines::new(stream), socket, hello: nobody, timeouts, next_id: 1, note: None };
         connection.hello = connection.agree().map_err(|error| match error {
             ClientError::TimedOut { after, .. } => address.unreachable(format!(
                 "it takes connections, but did not say hello within {} s",
@@ -79,6 +81,11 @@ impl Connection {
     /// Where it listens.
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// What is to be known about the answers since this was last asked.
+    pub fn take_note(&mut self) -> Option<String> {
+        self.note.take()
     }
 
     /// Waits for this long for answers from now on.
@@ -191,7 +198,12 @@ impl Connection {
                 Broken::TooLong => self.garbled("a line without an end", b""),
             })?;
             match Message::decode(&line).map_err(|error| self.garbled(error, &line))? {
-                Message::Response(response) => return Ok(response),
+                Message::Response(response) => {
+                    if response.note.is_some() {
+                        self.note.clone_from(&response.note);
+                    }
+                    return Ok(response);
+                }
                 Message::Notification(_) => {}
             }
         }

@@ -10,7 +10,7 @@ use crate::redis_memory::RedisMemory;
 use crate::runner::{self, Brief, Report, Shared, StopOrder};
 use crate::store::Store;
 use crate::tools::Tools;
-use crate::tools::mcp::{Pin, PinChange, PinEvent, Pins, Servers};
+use crate::tools::mcp::{Pin, PinChange, PinEvent, PinNews, Pins, Servers};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -105,11 +105,6 @@ impl Actor {
     /// The tools in force, for calls by hand.
     pub(super) fn tools(&self) -> Arc<Mutex<Arc<Tools>>> {
         self.tools.clone()
-    }
-
-    /// Last results that are at hand, for a person who has one forgotten.
-    pub(super) fn results(&self) -> Arc<Results> {
-        self.results.clone()
     }
 
     /// Attempts that start from now on use this configuration's tools.
@@ -339,16 +334,28 @@ async fn forward(
 }
 
 /// What was seen of the tools of MCP servers outlives the daemon.
-async fn keep_pins(store: Store, mut changes: mpsc::UnboundedReceiver<PinChange>) {
-    while let Some(change) = changes.recv().await {
-        let (trusted, seen) = match change.event {
-            PinEvent::Pinned | PinEvent::Trusted => (change.new, None),
-            PinEvent::Differs => (change.old.unwrap_or_default(), Some(change.new)),
-        };
-        let about = change.trusted.map(|about| about.written());
-        let fact = Fact::McpPinned { server: change.server, tool: change.tool, trusted, seen, about };
-        commit_in_the_end(&store, vec![Entry { at: super::clock::now().wall, fact }]).await;
+async fn keep_pins(store: Store, mut all: mpsc::UnboundedReceiver<PinNews>) {
+    while let Some(PinNews { changes, keeping }) = all.recv().await {
+        let at = super::clock::now().wall;
+        let mut entries: Vec<Entry> =
+            changes.into_iter().map(|change| Entry { at, fact: fact_of(change) }).collect();
+        let (with, kept) = keeping.map_or((None, None), |keeping| (keeping.with, Some(keeping.kept)));
+        entries.extend(with.map(|fact| Entry { at, fact }));
+        if (entries.is_empty() || commit_in_the_end(&store, entries).await)
+            && let Some(kept) = kept
+        {
+            let _ = kept.send(());
+        }
     }
+}
+
+fn fact_of(change: PinChange) -> Fact {
+    let (trusted, seen) = match change.event {
+        PinEvent::Pinned | PinEvent::Trusted => (change.new, None),
+        PinEvent::Differs => (change.old.unwrap_or_default(), Some(change.new)),
+    };
+    let about = change.trusted.map(|about| about.written());
+    Fact::McpPinned { server: change.server, tool: change.tool, trusted, seen, about }
 }
 
 /// How long it is not told again that programs of a table are refused the same place.
@@ -415,6 +422,39 @@ fn in_words(entries: &[Entry]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn who_trusts_tools_is_answered_when_that_is_on_record_with_the_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bgagent.db");
+        let (store, _) = Store::open(&path).unwrap();
+        let (all, told) = mpsc::unbounded_channel();
+        tokio::spawn(keep_pins(store.clone(), told));
+        let trusted = |tool: &str| PinChange {
+            event: PinEvent::Trusted,
+            server: "s".into(),
+            tool: tool.into(),
+            old: None,
+            new: "7".into(),
+            trusted: None,
+            changed: Vec::new(),
+        };
+        let locked = rusqlite::Connection::open(&path).unwrap();
+        locked.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let (kept, mut is_kept) = tokio::sync::oneshot::channel();
+        let with = Some(Fact::RequestAnswered { request_id: "r".into(), answer: "{}".into() });
+        let keeping = Some(crate::tools::mcp::Keeping { with, kept });
+        all.send(PinNews { changes: vec![trusted("a"), trusted("b")], keeping }).unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(is_kept.try_recv().is_err(), "nothing is written yet");
+        locked.execute_batch("ROLLBACK").unwrap();
+        is_kept.await.unwrap();
+        let (pins, answer) = store
+            .read(|reader| Ok((reader.pins()?, reader.answer_to("r", crate::clock::wall())?)))
+            .await
+            .unwrap();
+        assert_eq!((pins.len(), answer.as_deref()), (2, Some("{}")));
+    }
 
     #[tokio::test]
     async fn a_result_that_can_not_be_read_is_asked_for_again() {

@@ -6,7 +6,7 @@
 use crate::config::RejectedFor;
 use crate::daemon::event_loop::looks::Looks;
 use crate::daemon::event_loop::patience::{LAST_GRACE, until};
-use crate::daemon::inbox::{Answer, Condition, Message, Question};
+use crate::daemon::inbox::{Answer, ChangeAsked, Condition, Message, Question};
 mod cut_off;
 mod looking;
 mod looks;
@@ -18,7 +18,7 @@ use super::act::Actor;
 use super::clock::{self, Alarm};
 use super::inbox::RunPing;
 use super::views;
-use crate::domain::{Entry, Fact, ProcessRole, RunId};
+use crate::domain::{Entry, Fact, MemoryChange, ProcessRole, RunId};
 use crate::engine::{Action, Decision, Engine, Input, Reservation, Ticket};
 use crate::runner::Report;
 use crate::store::{Store, StoreError};
@@ -34,7 +34,7 @@ const BATCH: usize = 1024;
 const RECENT_ANSWERS: usize = 1024;
 
 enum Waiter {
-    Client { answer: oneshot::Sender<Answer>, request_id: Option<String>, warnings: Vec<String> },
+    Client { answer: oneshot::Sender<Answer>, asked: ChangeAsked, warnings: Vec<String> },
     Runner(oneshot::Sender<()>),
     Asker(oneshot::Sender<Result<(), crate::domain::RunError>>),
     Arrivals(oneshot::Sender<usize>),
@@ -86,6 +86,7 @@ impl Recent {
 
 /// Where a shutdown stands.
 struct Shutdown {
+    began: Instant,
     deadline: Instant,
     stage: Stage,
 }
@@ -204,8 +205,8 @@ impl EventLoop {
 
     fn input_of(&mut self, message: Message) -> Option<Input> {
         Some(match message {
-            Message::Command { command, request_id, answer } => {
-                if let Some(id) = &request_id {
+            Message::Command { command, asked, answer } => {
+                if let Some(id) = &asked.request_id {
                     if let Some(known) = self.recent.answers.get(id) {
                         let _ = answer.send(known.clone());
                         return None;
@@ -216,10 +217,10 @@ impl EventLoop {
                     }
                     self.pending.insert(id.clone(), Vec::new());
                 }
-                let ticket = self.wait(Waiter::Client { answer, request_id, warnings: Vec::new() });
+                let ticket = self.wait(Waiter::Client { answer, asked, warnings: Vec::new() });
                 Input::Command { ticket, command }
             }
-            Message::Loaded { fleet, warnings, answer } => {
+            Message::Loaded { fleet, warnings, asked, answer } => {
                 let mut condition = self.condition.lock().expect("no holder panics");
                 condition.config_errors.clear();
                 condition.config_missing = false;
@@ -227,8 +228,7 @@ impl EventLoop {
                 condition.config_at = Some(crate::clock::wall());
                 drop(condition);
                 self.actor.configure(&fleet);
-                let ticket =
-                    answer.map(|answer| self.wait(Waiter::Client { answer, request_id: None, warnings }));
+                let ticket = answer.map(|answer| self.wait(Waiter::Client { answer, asked, warnings }));
                 Input::FleetLoaded { fleet, ticket }
             }
             Message::Rejected { path, errors, why } => {
@@ -315,7 +315,9 @@ impl EventLoop {
         match &mut self.shutdown {
             Some(shutdown) if now => shutdown.deadline = deadline,
             Some(_) => {}
-            None => self.shutdown = Some(Shutdown { deadline, stage: Stage::Draining }),
+            None => {
+                self.shutdown = Some(Shutdown { began: Instant::now(), deadline, stage: Stage::Draining });
+            }
         }
     }
 
@@ -381,11 +383,13 @@ impl EventLoop {
         let mut answers = HashMap::new();
         for action in actions {
             let Action::Reply { ticket, result } = action else { continue };
-            let Some(Waiter::Client { request_id: Some(id), .. }) = self.waiters.get(ticket) else {
+            let Some(Waiter::Client { asked: ChangeAsked { request_id: Some(id), .. }, warnings, .. }) =
+                self.waiters.get(ticket)
+            else {
                 continue;
             };
             let seq = self.store.newest().borrow().0;
-            let answer = views::answer(result.clone(), seq, Vec::new(), &self.engine);
+            let answer = views::answer(result.clone(), seq, warnings.clone(), &self.engine);
             if !views::passes(&answer) {
                 let at = clock::now().wall;
                 let stored = serde_json::to_string(&views::stored(&answer)).expect("answers serialize");
@@ -469,7 +473,7 @@ fn ended_runs(facts: &[Entry]) -> Vec<RunId> {
     facts.iter().filter_map(ended).collect()
 }
 
-/// Results of runs that completed, for `BGAGENT_LAST_RESULT` of the next.
+/// Results of runs that completed, for `BGAGENT_LAST_RESULT` of the next, and that an agent has none any more.
 fn results_of(facts: &[Entry]) -> Vec<(crate::domain::AgentId, Option<crate::domain::LastResult>)> {
     facts
         .iter()
@@ -485,6 +489,10 @@ fn results_of(facts: &[Entry]) -> Vec<(crate::domain::AgentId, Option<crate::dom
                 let last = |text| crate::domain::LastResult { text: Arc::from(text), untrusted: *untrusted };
                 Some((agent.clone(), result.as_deref().map(last)))
             }
+            Fact::Remembered(change) => match &**change {
+                MemoryChange::Cleared { agent, .. } => Some((agent.clone(), None)),
+                _ => None,
+            },
             _ => None,
         })
         .collect()

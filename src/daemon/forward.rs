@@ -1,19 +1,20 @@
 //! Calls that only the node that leads can answer, from the node where a client asks: they go through the database, and so
 //! does the answer. A call that no leader has taken in time is withdrawn, and then it provably never happens.
 use super::encoded::Encoded;
-use crate::domain::human_duration;
-use crate::protocol::{Code, RpcError};
+use crate::domain::{Control, human_duration};
+use crate::protocol::{Code, RpcError, rights};
 use crate::store::{
-    CallAnswer, FleetLead, ForwardedCall, MOST_ANSWERS, NodeLink, Posted, StoreError, UnknownIf, Withdrawn,
+    CallAnswer, CallAnswers, FleetLead, ForwardedCall, MOST_ANSWERS, NodeLink, Posted, StoreError, UnknownIf,
+    Withdrawn,
 };
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use uuid::Uuid;
 
 /// Longest parameters that are forwarded, in bytes.
@@ -30,6 +31,10 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(50);
 const OUTSIDE_WITHIN: Duration = Duration::from_secs(3600);
 /// Those.
 const WAIT_OUTSIDE: &[&str] = &["call_tool", "ask_archive", "list_mcp", "test_notification"];
+/// A question that the records can answer as well is asked of the leader for so long.
+pub(super) const QUESTION_WITHIN: Duration = Duration::from_millis(2500);
+/// A name of a user is looked up again after this.
+const NAME_LASTS: Duration = Duration::from_secs(60);
 /// Methods with a `request_id` of their own.
 const WITH_REQUEST_ID: &[&str] = &[
     "start_agent",
@@ -47,6 +52,65 @@ const ONCE_AT_MOST: &[&str] = &["call_tool", "ask_archive", "test_notification"]
 /// May it be done again for the same `request_id`, or because doing it twice is the same as once?
 pub(super) fn is_repeatable(method: &str) -> bool {
     !ONCE_AT_MOST.contains(&method)
+}
+
+/// What a call is to the leader. Each kind has places of its own there, so that none waits for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CallKind {
+    /// It waits for something outside, for as long as that takes.
+    Outside,
+    /// It changes nothing, and its answer may be long.
+    Question,
+    /// Anything else: it is done in moments.
+    Change,
+}
+
+impl CallKind {
+    pub(super) const ALL: [Self; 3] = [Self::Outside, Self::Question, Self::Change];
+
+    pub(super) fn of(method: &str) -> Self {
+        match rights::needed(method) {
+            _ if WAIT_OUTSIDE.contains(&method) => Self::Outside,
+            Control::None | Control::Read => Self::Question,
+            Control::Run | Control::Full => Self::Change,
+        }
+    }
+}
+
+/// The changes of one connection. While it is not known whether one of them was forwarded, none after it is: it could be made
+/// before that one. While one of them is with a leader, this daemon, if it leads by now, makes none after it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct CallOrder {
+    unsure: Arc<watch::Sender<usize>>,
+    open: Arc<watch::Sender<usize>>,
+}
+
+/// One more is counted as long as this lives.
+struct OneMore(Arc<watch::Sender<usize>>);
+
+impl OneMore {
+    fn by(counter: &Arc<watch::Sender<usize>>) -> Self {
+        counter.send_modify(|count| *count += 1);
+        Self(counter.clone())
+    }
+}
+
+impl Drop for OneMore {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+impl CallOrder {
+    fn is_unsure(&self) -> bool {
+        *self.unsure.borrow() > 0
+    }
+
+    /// Returns when all that was forwarded has its answer.
+    pub(super) async fn settled(&self) {
+        // the sender is held here, so this can't fail
+        let _ = self.open.subscribe().wait_for(|open| *open == 0).await.map(drop);
+    }
 }
 
 /// An answer as it is kept in the database.
@@ -80,12 +144,14 @@ fn restored(text: &str) -> Encoded {
 pub(super) struct Forwarder {
     link: Arc<NodeLink>,
     waiting: Mutex<HashMap<String, oneshot::Sender<Encoded>>>,
+    /// Large answers that are being fetched.
+    fetching: Mutex<BTreeSet<i64>>,
     more: Notify,
 }
 
 impl Forwarder {
     pub(super) fn new(link: Arc<NodeLink>) -> Arc<Self> {
-        Arc::new(Self { link, waiting: Mutex::default(), more: Notify::new() })
+        Arc::new(Self { link, waiting: Mutex::default(), fetching: Mutex::default(), more: Notify::new() })
     }
 
     /// Hands answers out as they come. It never ends.
@@ -111,20 +177,51 @@ impl Forwarder {
         }
     }
 
-    /// Hands out the answers that are there; how many they were.
-    async fn take_answers(&self) -> Result<usize, StoreError> {
-        let answers = self.link.answers().await?;
-        let ids: Vec<i64> = answers.iter().map(|answer| answer.id).collect();
-        for CallAnswer { key, text, .. } in answers {
-            if let Some(told) = self.waiting().remove(&key) {
-                let _ = told.send(restored(&text));
+    /// Hands out the short answers that are there; how many they were. Large ones are fetched meanwhile.
+    async fn take_answers(self: &Arc<Self>) -> Result<usize, StoreError> {
+        let CallAnswers { short, large } = self.link.answers().await?;
+        let mut done: Vec<i64> = short.iter().map(|answer| answer.id).collect();
+        let count = done.len();
+        for CallAnswer { key, text, .. } in short {
+            self.tell(&key, &text);
+        }
+        for (id, key) in large {
+            if !self.waiting().contains_key(&key) {
+                done.push(id);
+            } else if self.fetching().insert(id) {
+                tokio::spawn(self.clone().fetch(id, key));
             }
         }
-        let count = ids.len();
-        if count > 0 {
-            self.link.forget(ids).await?;
+        if !done.is_empty() {
+            self.link.forget(done).await?;
         }
         Ok(count)
+    }
+
+    /// Fetches a large answer. What can't be fetched now is seen again.
+    async fn fetch(self: Arc<Self>, id: i64, key: String) {
+        match self.link.large_answer(id).await {
+            Ok(text) => {
+                if let Some(text) = text {
+                    self.tell(&key, &text);
+                }
+                if let Err(error) = self.link.forget(vec![id]).await {
+                    tracing::debug!(%error, "an answer could not be removed");
+                }
+            }
+            Err(error) => tracing::debug!(%error, "a large answer could not be fetched"),
+        }
+        self.fetching().remove(&id);
+    }
+
+    fn tell(&self, key: &str, text: &str) {
+        if let Some(told) = self.waiting().remove(key) {
+            let _ = told.send(restored(text));
+        }
+    }
+
+    fn fetching(&self) -> std::sync::MutexGuard<'_, BTreeSet<i64>> {
+        self.fetching.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<Encoded>>> {
@@ -145,7 +242,13 @@ impl Forwarder {
         method: &str,
         mut params: Value,
         user: &str,
+        order: &CallOrder,
     ) -> Result<Forwarding, RpcError> {
+        let kind = CallKind::of(method);
+        if kind == CallKind::Change && order.is_unsure() {
+            let what = "nothing was asked of the leader: whether it was asked for an earlier change is not known yet";
+            return Err(RpcError::new(Code::Refused, what).hint("ask again when the database can be reached"));
+        }
         let key = Uuid::new_v4().to_string();
         if params.is_null() {
             params = Value::Object(Default::default());
@@ -178,13 +281,15 @@ impl Forwarder {
             forwarder: self.clone(),
             told,
             began: Instant::now(),
-            within: if WAIT_OUTSIDE.contains(&method) { OUTSIDE_WITHIN } else { ANSWERED_WITHIN },
+            within: if kind == CallKind::Outside { OUTSIDE_WITHIN } else { ANSWERED_WITHIN },
             is_taken: false,
             failed: None,
+            unsure: None,
+            _open: (kind == CallKind::Change).then(|| OneMore::by(&order.open)),
             key,
             request_id,
         };
-        match self.link.post(call).await {
+        match self.link.post(call, kind == CallKind::Outside).await {
             Ok(Posted::Yes) => Ok(forwarding),
             Ok(Posted::Full) => Err(RpcError::new(Code::Refused, "too many calls wait for the leader")
                 .hint("ask again later; `bgagent nodes` says who leads")),
@@ -196,6 +301,7 @@ impl Forwarder {
                     return Err(refused);
                 }
                 forwarding.failed = Some(refused);
+                forwarding.unsure = (kind == CallKind::Change).then(|| OneMore::by(&order.unsure));
                 Ok(forwarding)
             }
         }
@@ -213,6 +319,10 @@ pub(super) struct Forwarding {
     is_taken: bool,
     /// Whether it was forwarded is not known: what is said once it is certain that it was not.
     failed: Option<RpcError>,
+    /// Until that is known.
+    unsure: Option<OneMore>,
+    /// Of a change, until it has its answer.
+    _open: Option<OneMore>,
 }
 
 impl Drop for Forwarding {
@@ -222,29 +332,49 @@ impl Drop for Forwarding {
 }
 
 impl Forwarding {
-    /// Waits for the answer.
-    pub(super) async fn answer(mut self) -> Encoded {
+    /// Waits for the answer. Nobody waits for it any more when this is dropped.
+    pub(super) async fn answer(&mut self) -> Encoded {
         loop {
+            // what may not have been forwarded holds up what comes after it
+            let pause = if self.unsure.is_some() { Duration::ZERO } else { LOOK_EVERY };
             tokio::select! {
+                biased;
                 told = &mut self.told => return told.unwrap_or_else(|_| Err(self.not_known())),
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(pause) => {}
             }
-            if self.began.elapsed() >= self.within {
-                return Err(self.not_known());
-            }
-            if self.is_taken {
-                continue;
-            }
-            if let Some(why) = self.reason_to_withdraw().await {
+            let is_over = self.began.elapsed() >= self.within;
+            // at the end also what was taken: a leader that ends gives back what it has not begun
+            if (is_over || !self.is_taken)
+                && let Some(why) = self.reason_to_withdraw().await
+            {
                 let (key, id) = (self.key.clone(), self.request_id.clone());
                 let answer = kept(Err(why.clone()));
                 match self.forwarder.link.withdraw(key, self.failed.is_none(), id, answer).await {
                     Ok(Withdrawn::Yes) => return self.told.try_recv().unwrap_or(Err(why)),
-                    Ok(Withdrawn::Taken) => self.is_taken = true,
-                    Err(error) => tracing::debug!(%error, "a call could not be withdrawn"),
+                    Ok(Withdrawn::Taken) => {
+                        self.is_taken = true;
+                        self.unsure = None;
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "a call could not be withdrawn");
+                        tokio::time::sleep(LOOK_EVERY).await;
+                    }
                 }
             }
+            if is_over {
+                return Err(self.not_known());
+            }
         }
+    }
+
+    /// It is a question that nobody waits for any more.
+    pub(super) fn give_up(self) {
+        let (link, key) = (self.forwarder.link.clone(), self.key.clone());
+        tokio::spawn(async move {
+            if let Err(error) = link.drop_question(key).await {
+                tracing::debug!(%error, "a question could not be removed");
+            }
+        });
     }
 
     /// Why the call is not worth waiting for; `None`: it is.
@@ -293,8 +423,22 @@ fn without_leader(lead: &FleetLead) -> Option<SignedDuration> {
     lead.since.map(|since| lead.now.duration_since(since))
 }
 
-/// The name of a user of this machine.
+/// The name of a user of this machine, as it was within the last minute.
 pub(super) fn user_name(uid: u32) -> String {
+    static KNOWN: Mutex<Option<HashMap<u32, (Instant, String)>>> = Mutex::new(None);
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = known.get_or_insert_default();
+    if let Some((at, name)) = known.get(&uid)
+        && at.elapsed() < NAME_LASTS
+    {
+        return name.clone();
+    }
+    let name = look_up(uid);
+    known.insert(uid, (Instant::now(), name.clone()));
+    name
+}
+
+fn look_up(uid: u32) -> String {
     let all = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let named = all.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -302,4 +446,42 @@ pub(super) fn user_name(uid: u32) -> String {
         (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
     });
     named.unwrap_or_else(|| format!("user {uid}"))
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of the order of calls.
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_forwarded_is_waited_for() {
+        let order = CallOrder::default();
+        order.settled().await;
+        let open = OneMore::by(&order.open);
+        let again = order.clone();
+        let waiting = tokio::spawn(async move { again.settled().await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished() && !order.is_unsure());
+        let unsure = OneMore::by(&order.unsure);
+        assert!(order.is_unsure());
+        drop((open, unsure));
+        waiting.await.unwrap();
+        assert!(!order.is_unsure());
+    }
+
+    #[test]
+    fn calls_are_of_the_kind_that_their_method_is() {
+        for (method, kind) in [
+            ("call_tool", CallKind::Outside),
+            ("list_mcp", CallKind::Outside),
+            ("list_agents", CallKind::Question),
+            ("list_tools", CallKind::Question),
+            ("pause_agent", CallKind::Change),
+            ("trust_mcp", CallKind::Change),
+            ("clear_memory", CallKind::Change),
+            ("one that comes later", CallKind::Change),
+        ] {
+            assert_eq!(CallKind::of(method), kind, "{method}");
+        }
+    }
 }

@@ -6,7 +6,7 @@
 //! made it, and uses up the code: of answers that come again after a crash, none is taken twice. What can't be recorded now
 //! is not answered and comes again; a daemon that is going down takes no answers. Whoever answers is told what came of it.
 use super::clock;
-use crate::daemon::inbox::{Handle, Message};
+use crate::daemon::inbox::{ChangeAsked, Handle, Message};
 use crate::domain::{
     AnsweredBy, Entry, Fact, Finding, FoundBy, IncidentRecord, Level, NotifyTarget, NotifyTargetKind,
     ServiceSpec, quoted,
@@ -353,7 +353,7 @@ impl Listener {
         let (answer, answered) = oneshot::channel();
         let by = Some(AnsweredBy { who: who.clone(), call: Some(asked.question.call) });
         let command = Command::Decide { id: asked.question.approval, approve, reason: None, by };
-        let message = Message::Command { command, request_id: None, answer };
+        let message = Message::Command { command, asked: ChangeAsked::default(), answer };
         let sent = self.handle.inbox.send(message).await;
         let decided = match sent {
             Ok(()) => answered.await.ok(),

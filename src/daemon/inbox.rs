@@ -11,16 +11,26 @@ use tokio::sync::{mpsc, oneshot};
 /// An answer on its way to a client.
 pub(super) type Answer = Result<Value, RpcError>;
 
+/// By what a change is known, and what is done about it while nothing can be recorded.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ChangeAsked {
+    /// Sent again under this, it is answered as before and not made again.
+    pub(super) request_id: Option<String>,
+    /// It waits in its place until it can be recorded, as what comes from other nodes does; else it is refused.
+    pub(super) waits: bool,
+}
+
 /// What comes to the loop.
 pub(super) enum Message {
     /// A client wants something changed.
-    Command { command: Command, request_id: Option<String>, answer: oneshot::Sender<Answer> },
+    Command { command: Command, asked: ChangeAsked, answer: oneshot::Sender<Answer> },
     /// A runner tells something.
     Report(Report),
     /// A configuration was read.
     Loaded {
         fleet: Arc<crate::domain::Fleet>,
         warnings: Vec<String>,
+        asked: ChangeAsked,
         answer: Option<oneshot::Sender<Answer>>,
     },
     /// A configuration was refused.

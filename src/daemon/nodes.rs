@@ -1,19 +1,30 @@
 //! A daemon that leads is one of the nodes, and says so as long as it lives.
+use crate::domain::Fleet;
 use crate::store::{NodeJoined, NodeLink, RENEW_NODE_EVERY};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Says every few seconds that the node is there, until the daemon goes down.
-pub(super) async fn keep(link: Arc<NodeLink>, down: CancellationToken) {
+/// How long leaving may hold up the end.
+const LEAVING: Duration = Duration::from_secs(2);
+
+/// Says every few seconds that the node is there, and by which configuration, until the daemon goes down.
+pub(super) async fn keep(
+    link: Arc<NodeLink>,
+    mut fleets: watch::Receiver<Arc<Fleet>>,
+    down: CancellationToken,
+) {
     let mut is_joined = true;
     let mut trouble = String::new();
     loop {
+        link.configured(fleets.borrow_and_update().hash.to_string());
         let said = match is_joined {
             true => link.renew().await.map(|lead| is_joined = lead.is_some()),
             false => link.join().await.map(|joined| match joined {
                 NodeJoined::Yes => is_joined = true,
                 NodeJoined::NoTables => {}
-                NodeJoined::Taken { name, by } => {
+                NodeJoined::Taken { name, by, .. } => {
                     let what = format!("another daemon has the name {name} of this node: {by}");
                     if trouble != what {
                         tracing::error!("{what}; give each its own, with `node` of [daemon]");
@@ -27,8 +38,9 @@ pub(super) async fn keep(link: Arc<NodeLink>, down: CancellationToken) {
         }
         tokio::select! {
             () = down.cancelled() => break,
+            Ok(()) = fleets.changed() => {}
             () = tokio::time::sleep(RENEW_NODE_EVERY), if is_joined || !trouble.is_empty() => {}
-            () = tokio::time::sleep(std::time::Duration::from_secs(1)), if !is_joined && trouble.is_empty() => {}
+            () = tokio::time::sleep(Duration::from_secs(1)), if !is_joined && trouble.is_empty() => {}
         }
     }
     leave(&link).await;
@@ -36,7 +48,9 @@ pub(super) async fn keep(link: Arc<NodeLink>, down: CancellationToken) {
 
 /// The node is none any more.
 pub(super) async fn leave(link: &Arc<NodeLink>) {
-    if let Err(error) = link.leave().await {
-        tracing::debug!(%error, "the node could not be taken off the list");
+    match tokio::time::timeout(LEAVING, link.leave()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "the node could not be taken off the list"),
+        Err(_) => tracing::debug!("the node could not be taken off the list: the server does not answer"),
     }
 }

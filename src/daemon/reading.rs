@@ -101,7 +101,6 @@ pub(super) fn services(
     Services {
         handle: Handle { inbox, questions, condition: Arc::new(Mutex::new(Condition::default())) },
         tools: Arc::new(Mutex::new(Arc::new(Tools::new(fleet)))),
-        results: Arc::default(),
         paths: paths.clone(),
         socket: paths.socket.clone(),
         database,

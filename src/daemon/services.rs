@@ -1,5 +1,5 @@
 //! What sessions need of the daemon, and what handlers give back to a session.
-use super::inbox::{Answer, Handle};
+use super::inbox::{Answer, ChangeAsked, Handle};
 use crate::config::Paths;
 use crate::daemon::forward::Forwarder;
 use crate::domain::Seq;
@@ -18,7 +18,6 @@ pub(super) struct Services {
     pub(super) handle: Handle,
     pub(super) store: Store,
     pub(super) tools: Arc<Mutex<Arc<Tools>>>,
-    pub(super) results: Arc<super::act::Results>,
     pub(super) paths: Paths,
     pub(super) socket: std::path::PathBuf,
     pub(super) database: String,
@@ -58,10 +57,17 @@ pub(super) enum Role {
 /// On whose behalf a request is made.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Caller {
-    /// Who, of a client of another node: `ada at gpu-7`.
+    /// Who, of a client of another node: `ada at gpu-7`. What was answered before was looked up for it.
     pub(super) by: Option<String>,
     /// By which a change is known, of a method without a `request_id` of its own.
     pub(super) request_id: Option<String>,
+}
+
+impl Caller {
+    /// A change on its behalf, with the id that its own parameters give it.
+    pub(super) fn asks(&self, request_id: Option<String>) -> ChangeAsked {
+        ChangeAsked { request_id: request_id.or_else(|| self.request_id.clone()), waits: self.by.is_some() }
+    }
 }
 
 pub(super) use super::encoded::Encoded;
@@ -72,6 +78,8 @@ pub(super) enum Step {
     Done(Encoded),
     /// The answer comes later; further calls may go on.
     Later(std::pin::Pin<Box<dyn Future<Output = Encoded> + Send>>),
+    /// The same, with what is to be known about the answer.
+    Noted(std::pin::Pin<Box<dyn Future<Output = (Encoded, Option<String>)> + Send>>),
     /// A subscription: the answer, then its events.
     Stream(Box<Subscription>),
     /// The end of a subscription.
@@ -91,7 +99,7 @@ pub(super) struct Subscription {
 /// Somebody wants the file to be read.
 pub(super) enum Reload {
     /// A client, who waits for the answer.
-    Asked(oneshot::Sender<Answer>),
+    Asked(oneshot::Sender<Answer>, ChangeAsked),
     /// SIGHUP.
     Signal,
 }

@@ -5,16 +5,16 @@
 //! cursor, page by page, so a slow reader costs no memory.
 use super::desk::Desk;
 use super::flow::Outlet;
-use super::forward::user_name;
+use super::forward::{CallOrder, Forwarder, QUESTION_WITHIN, user_name};
 use super::handlers::{self, OfStandby, of_standby};
 use super::house::{FIRST_CALL, Place, STEERS, Work};
 use crate::daemon::handlers::answers::value;
 use crate::daemon::services::{Caller, Encoded, Role, Services, Step, Subscription};
 use crate::domain::{Control, LoggedEvent, Seq};
 use crate::protocol::{
-    Code, END_NOTIFICATION, EVENT_NOTIFICATION, EventNote, GAP_NOTIFICATION, GapNote, LIVE_NOTIFICATION,
-    LineError, LineReader, PositionNote, Request, RpcError, SubscriptionView, decode_call, notification_line,
-    response_line, rights,
+    Code, END_NOTIFICATION, EVENT_NOTIFICATION, EventNote, GAP_NOTIFICATION, GapNote, InTurn,
+    LIVE_NOTIFICATION, LineError, LineReader, PositionNote, Request, RpcError, SubscriptionView, decode_call,
+    noted_response_line, notification_line, response_line, rights,
 };
 use crate::store::Store;
 use interprocess::local_socket::tokio::Stream;
@@ -36,7 +36,7 @@ const CALLS_AT_A_TIME: usize = 64;
 /// Of those, questions that wait for their turn to be answered.
 const QUESTIONS_AT_A_TIME: usize = 8;
 /// Calls that wait for something outside: they hold up no others while they do.
-const WAIT_OUTSIDE: &[&str] = &["call_tool", "ask_archive", "list_mcp", "trust_mcp", "test_notification"];
+const WAIT_OUTSIDE: &[&str] = &["call_tool", "ask_archive", "list_mcp", "test_notification"];
 /// Events of one page.
 const PAGE: usize = 256;
 /// A client that has not read a line for this long is let go; it can come back with its cursor.
@@ -75,6 +75,7 @@ pub(super) async fn serve(
         questions: Arc::new(Semaphore::new(QUESTIONS_AT_A_TIME)),
         subscriptions: HashMap::new(),
         made: 0,
+        order: CallOrder::default(),
     };
     session.read(LineReader::new(BufReader::new(input))).await;
     // the writer ends when the last line of the last call is written
@@ -175,6 +176,8 @@ struct Session {
     questions: Arc<Semaphore>,
     subscriptions: HashMap<u64, CancellationToken>,
     made: u64,
+    /// Of changes that are forwarded.
+    order: CallOrder,
 }
 
 impl Session {
@@ -244,9 +247,16 @@ impl Session {
             Ok(request) => self.step(request, (&call.method, params), &services).await,
             Err(error) => Step::Done(Err(error)),
         };
+        // what the leader is asked takes its turn there
+        let is_question = is_question && !matches!(step, Step::Noted(_));
+        let step = match step {
+            Step::Later(answer) => Step::Noted(Box::pin(async move { (answer.await, None) })),
+            other => other,
+        };
         match step {
             Step::Done(answer) => self.answer(id, answer).await,
-            Step::Later(answer) => {
+            Step::Later(_) => unreachable!("it has become one with a note"),
+            Step::Noted(answer) => {
                 let Ok(place) = self.room.clone().acquire_owned().await else { return };
                 // What was asked for takes memory already while it waits.
                 let question = match is_question {
@@ -262,9 +272,9 @@ impl Session {
                         },
                         false => None,
                     };
-                    let answer = answer.await;
+                    let (answer, note) = answer.await;
                     if let Some(id) = id {
-                        let line = response_line(&id, answer);
+                        let line = noted_response_line(&id, answer, note.as_deref());
                         lines.outlet.waits(line.len());
                         drop(leave);
                         let _ = lines.say_counted(line).await;
@@ -305,26 +315,32 @@ impl Session {
         services: &Arc<Services>,
     ) -> Step {
         let Role::StandsBy(forwarder) = &services.role else {
+            let is_change =
+                matches!(&request, Request::InTurn(request) if !matches!(request, InTurn::Shutdown(_)));
+            if is_change {
+                // this daemon leads since a moment ago, and what was forwarded before comes to it by another way
+                self.order.settled().await;
+            }
             return handlers::handle(request, services, &Caller::default()).await;
         };
-        let here = match of_standby(request) {
-            OfStandby::Here(request) => return handlers::handle(request, services, &Caller::default()).await,
-            OfStandby::Leader(here) => here,
-        };
-        let forwarding = match forwarder.begin(method, params, &user_name(self.peer.user)).await {
-            Ok(forwarding) => forwarding,
-            Err(error) => return Step::Done(Err(error)),
-        };
-        let services = services.clone();
-        Step::Later(Box::pin(async move {
-            let answer = forwarding.answer().await;
-            match (answer, here) {
-                (Err(error), Some(request)) if error.kind() == Some(Code::NoLeader) => {
-                    handlers::beside(request, services).await
-                }
-                (answer, _) => answer,
+        let user = user_name(self.peer.user);
+        match of_standby(request) {
+            OfStandby::Here(request) => handlers::handle(request, services, &Caller::default()).await,
+            OfStandby::Leader(Some(request)) => {
+                let (forwarder, services, method) = (forwarder.clone(), services.clone(), method.to_owned());
+                Step::Noted(Box::pin(async move {
+                    let why = match asked_of_leader(&forwarder, (&method, params), &user).await {
+                        Ok(answer) => return (answer, None),
+                        Err(why) => why,
+                    };
+                    (handlers::beside(request, services).await, Some(why))
+                }))
             }
-        }))
+            OfStandby::Leader(None) => match forwarder.begin(method, params, &user, &self.order).await {
+                Ok(mut forwarding) => Step::Later(Box::pin(async move { forwarding.answer().await })),
+                Err(error) => Step::Done(Err(error)),
+            },
+        }
     }
 
     async fn subscribe(&mut self, id: Option<Value>, subscription: Subscription, work: Work, store: Store) {
@@ -349,6 +365,33 @@ impl Session {
                 () = feed.run(subscription) => token.cancel(),
             }
         });
+    }
+}
+
+/// A question that the records can answer, too: what the leader says, or why the records are asked.
+async fn asked_of_leader(
+    forwarder: &Arc<Forwarder>,
+    (method, params): (&str, Value),
+    user: &str,
+) -> Result<Encoded, String> {
+    let records = |why: &str| format!("this is what the records say: {why}");
+    let late = || format!("the leader has not answered within {} s", QUESTION_WITHIN.as_secs_f32());
+    let until = tokio::time::Instant::now() + QUESTION_WITHIN;
+    let order = CallOrder::default();
+    let begun = forwarder.begin(method, params, user, &order);
+    let mut forwarding = match tokio::time::timeout_at(until, begun).await {
+        Ok(Ok(forwarding)) => forwarding,
+        Ok(Err(error)) if error.kind() == Some(Code::InvalidParams) => return Ok(Err(error)),
+        Ok(Err(error)) => return Err(records(&error.message)),
+        Err(_) => return Err(records(&late())),
+    };
+    match tokio::time::timeout_at(until, forwarding.answer()).await {
+        Ok(Err(error)) if error.kind() == Some(Code::NoLeader) => Err(records(&error.message)),
+        Ok(answer) => Ok(answer),
+        Err(_) => {
+            forwarding.give_up();
+            Err(records(&late()))
+        }
     }
 }
 

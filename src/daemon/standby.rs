@@ -10,7 +10,7 @@ use super::signals::{ProcessSignals, Signal};
 use super::snapshot::Snapshot;
 use super::trust::TrustGate;
 use super::{listen, lock, systemd};
-use crate::config::Paths;
+use crate::config::{self, Context, Paths};
 use crate::domain::Fleet;
 use crate::store::{FleetLead, NodeJoined, NodeLink, Restored, Store, StoreError, Where};
 use serde_json::Value;
@@ -28,6 +28,12 @@ const STANDBY_AGAIN: Duration = Duration::from_secs(5);
 
 /// Between two tries to take a lead that is about to end.
 const LEAD_AGAIN: Duration = Duration::from_millis(200);
+
+/// Between two looks whether the name of the node is free.
+const NAME_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long what is under way may hold up the end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What a daemon waits for before it can open its store.
 #[derive(Clone, PartialEq, Eq)]
@@ -52,6 +58,8 @@ pub(super) struct OpenedStore {
     pub(super) waited: bool,
     /// Clients are served already.
     pub(super) serving: Option<Serving>,
+    /// What they ask of a daemon that stands by, until they know that it leads.
+    pub(super) asked: Option<mpsc::Receiver<Message>>,
 }
 
 /// A daemon on the way to its store.
@@ -68,6 +76,20 @@ pub(super) struct Waiting<'a> {
     serving: Option<Serving>,
     /// What clients ask of a daemon that stands by: its end.
     asked: Option<mpsc::Receiver<Message>>,
+    /// The store is being opened.
+    opening: Option<JoinHandle<Result<(Store, Restored), StoreError>>>,
+    /// Who has the name of this node, and when it was last heard of.
+    namesake: Option<(String, i64)>,
+    /// The file of the configuration as it was read last.
+    read: Option<(u64, u64, Option<std::time::SystemTime>)>,
+}
+
+/// What comes of one look, and of what it leads to.
+enum Stepped {
+    /// The store is open.
+    Opened(Box<(Store, Restored)>),
+    /// Wait, and look again.
+    Wait(Duration),
 }
 
 /// What comes of one look at who leads.
@@ -86,8 +108,21 @@ impl<'a> Waiting<'a> {
         link: Option<Arc<NodeLink>>,
         down: CancellationToken,
     ) -> Self {
-        let (waits, is_joined, serving, asked) = (None, false, None, None);
-        Self { place, paths, fleet, trust, link, down, waits, is_joined, serving, asked }
+        Self {
+            place,
+            paths,
+            fleet,
+            trust,
+            link,
+            down,
+            waits: None,
+            is_joined: false,
+            serving: None,
+            asked: None,
+            opening: None,
+            namesake: None,
+            read: None,
+        }
     }
 
     /// Opens the store. `None`: a signal came first, or a client that wanted this daemon to end.
@@ -96,12 +131,13 @@ impl<'a> Waiting<'a> {
         if !matches!(opened, Ok(Some(_))) {
             self.down.cancel();
             if let Some(serving) = self.serving.take() {
-                let _ = tokio::time::timeout(Duration::from_secs(2), serving.task).await;
+                let _ = tokio::time::timeout(LAST_WORDS, serving.task).await;
             }
         }
         let serving = self.serving.take();
         let waited = self.waits.is_some();
-        Ok(opened?.map(|(store, restored)| OpenedStore { store, restored, waited, serving }))
+        let asked = self.asked.take();
+        Ok(opened?.map(|(store, restored)| OpenedStore { store, restored, waited, serving, asked }))
     }
 
     async fn open_or_end(
@@ -109,16 +145,23 @@ impl<'a> Waiting<'a> {
         signals: &mut ProcessSignals,
     ) -> Result<Option<(Store, Restored)>, Failure> {
         loop {
-            let has_waited = self.waits.is_some();
-            let looked = match has_waited {
-                true => alive_meanwhile(self.look()).await,
-                false => self.look().await,
+            // somebody may want the daemon to end also while the server does not answer; a file opens, or does not
+            let mut asked = self.asked.take();
+            let may_hang = self.place.server.is_some();
+            let stepped = tokio::select! {
+                biased;
+                stepped = self.step() => Some(stepped),
+                () = end_is_wanted(signals, &mut asked), if may_hang => None,
             };
-            let pause = match looked? {
-                Look::Wait(pause) => pause,
-                Look::Open => match self.try_open().await? {
-                    Ok(opened) => return Ok(Some(opened)),
-                    Err(pause) => pause,
+            self.asked = self.asked.take().or(asked);
+            let pause = match stepped {
+                None => {
+                    self.close_what_opens().await;
+                    return Ok(None);
+                }
+                Some(stepped) => match stepped? {
+                    Stepped::Opened(opened) => return self.opened(*opened, signals).await,
+                    Stepped::Wait(pause) => pause,
                 },
             };
             systemd::alive();
@@ -128,28 +171,120 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    /// True: somebody wants the daemon to end.
-    async fn wait(&mut self, pause: Duration, signals: &mut ProcessSignals) -> bool {
-        let again = tokio::time::sleep(pause);
-        tokio::pin!(again);
+    /// One look, and if it is this daemon's turn, one try to open the store.
+    async fn step(&mut self) -> Result<Stepped, Failure> {
+        let looked = match self.waits.is_some() {
+            true => alive_meanwhile(self.look()).await,
+            false => self.look().await,
+        };
+        match looked? {
+            Look::Wait(pause) => {
+                self.read_config().await;
+                Ok(Stepped::Wait(pause))
+            }
+            Look::Open => match self.try_open().await? {
+                Ok(opened) => Ok(Stepped::Opened(Box::new(opened))),
+                Err(pause) => Ok(Stepped::Wait(pause)),
+            },
+        }
+    }
+
+    /// The store is open, and this daemon leads. One that could not join the nodes before does it now. `None`: somebody wants
+    /// it to end.
+    async fn opened(
+        &mut self,
+        opened: (Store, Restored),
+        signals: &mut ProcessSignals,
+    ) -> Result<Option<(Store, Restored)>, Failure> {
         loop {
-            let asked = async {
-                match &mut self.asked {
-                    Some(asked) => asked.recv().await,
-                    None => std::future::pending().await,
+            // asked while the store was being opened
+            let asked = self.asked.as_mut().and_then(|asked| asked.try_recv().ok());
+            if asked.is_some_and(is_shutdown) {
+                return self.close(&opened.0).await.map(|()| None);
+            }
+            let Some(link) = self.link.clone().filter(|_| !self.is_joined) else { return Ok(Some(opened)) };
+            let taken = match link.join().await {
+                Ok(NodeJoined::Taken { name, by, seen }) => self.name_is_taken(name, by, seen),
+                Ok(NodeJoined::Yes | NodeJoined::NoTables) => return Ok(Some(opened)),
+                // it is tried again
+                Err(error) => {
+                    tracing::warn!(%error, "the node could not join the others yet");
+                    return Ok(Some(opened));
                 }
             };
-            tokio::select! {
-                () = &mut again => return false,
-                signal = signals.next() => if matches!(signal, Signal::Stop { .. }) { return true },
-                message = asked => if let Some(Message::ShutDown { answer, .. }) = message {
-                    if let Some(answer) = answer {
-                        let _ = answer.send(Ok(Value::Object(Default::default())));
-                    }
-                    return true;
-                },
+            let end = match taken {
+                Ok(pause) => self.wait(pause, signals).await,
+                Err(failure) => {
+                    self.close(&opened.0).await?;
+                    return Err(failure);
+                }
+            };
+            if end {
+                return self.close(&opened.0).await.map(|()| None);
             }
         }
+    }
+
+    /// Gives the lead up again.
+    async fn close(&self, store: &Store) -> Result<(), Failure> {
+        if let Ok(closed) = tokio::time::timeout(LAST_WORDS, store.close()).await {
+            closed?;
+        }
+        Ok(())
+    }
+
+    /// The daemon ends: what is being opened has not to keep the lead.
+    async fn close_what_opens(&mut self) {
+        let Some(opening) = self.opening.take() else { return };
+        if let Ok(Ok(Ok((store, _)))) = tokio::time::timeout(LAST_WORDS, opening).await {
+            let _ = self.close(&store).await;
+        }
+    }
+
+    /// True: somebody wants the daemon to end.
+    async fn wait(&mut self, pause: Duration, signals: &mut ProcessSignals) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => false,
+            () = end_is_wanted(signals, &mut self.asked) => true,
+        }
+    }
+
+    /// What `bgagent nodes` says of the configuration of this machine is what would be in force if this daemon led.
+    async fn read_config(&mut self) {
+        let Some(link) = &self.link else { return };
+        let path = self.paths.config.clone();
+        let found = std::fs::metadata(&path).ok().map(|found| {
+            use std::os::unix::fs::MetadataExt;
+            (found.ino(), found.len(), found.modified().ok())
+        });
+        if found.is_none() || self.read == found {
+            return;
+        }
+        self.read = found;
+        let (state, trust) = (self.paths.state_dir.clone(), self.trust.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let context = Context::system(crate::clock::wall()).of_state(&state);
+            config::load(&path, &context).and_then(|loaded| trust.admit(loaded))
+        });
+        if let Ok(Ok(loaded)) = read.await {
+            link.configured(loaded.fleet.hash.to_string());
+        }
+    }
+
+    /// Another daemon has the name of this node. One that is not heard of any more gives it free; it may be an earlier life
+    /// of this one, whose state folder is gone. How long to wait until it is looked at again.
+    fn name_is_taken(&mut self, name: String, by: String, seen: i64) -> Result<Duration, Failure> {
+        match self.namesake.replace((by.clone(), seen)) {
+            Some((_, before)) if before != seen => return Err(Failure::SameName { name, by }),
+            Some(_) => {}
+            None => tracing::warn!(
+                name,
+                by,
+                "another daemon has the name of this node; this one starts if that is not heard of for 25 s"
+            ),
+        }
+        systemd::waiting(&format!("waiting for the name {name}, which {by} has"));
+        Ok(NAME_AGAIN)
     }
 
     /// Joins the nodes, and asks who leads: while another one does, nobody need try to.
@@ -165,7 +300,9 @@ impl<'a> Waiting<'a> {
                     return Ok(Look::Wait(STANDBY_AGAIN));
                 }
                 Err(error) => return Ok(self.unreached(&error)),
-                Ok(NodeJoined::Taken { name, by }) => return Err(Failure::SameName { name, by }),
+                Ok(NodeJoined::Taken { name, by, seen }) => {
+                    return self.name_is_taken(name, by, seen).map(Look::Wait);
+                }
             }
         }
         let lead = match link.renew().await {
@@ -195,11 +332,12 @@ impl<'a> Waiting<'a> {
 
     async fn try_open(&mut self) -> Result<Result<(Store, Restored), Duration>, Failure> {
         let at = self.place.clone();
-        let opening = tokio::task::spawn_blocking(move || Store::open_at(&at));
+        let opening = self.opening.insert(tokio::task::spawn_blocking(move || Store::open_at(&at)));
         let opened = match self.waits {
             Some(_) => alive_meanwhile(opening).await,
             None => opening.await,
         };
+        self.opening = None;
         match opened.map_err(|error| Failure::Internal(error.to_string()))? {
             Ok(opened) => Ok(Ok(opened)),
             Err(StoreError::Taken { by, left_secs, .. }) => {
@@ -301,6 +439,34 @@ impl<'a> Waiting<'a> {
         self.asked = Some(asked);
         Ok(())
     }
+}
+
+/// Returns when a signal comes that ends the daemon, or a client wants it to end.
+async fn end_is_wanted(signals: &mut ProcessSignals, asked: &mut Option<mpsc::Receiver<Message>>) {
+    loop {
+        let message = async {
+            match asked {
+                Some(asked) => asked.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            signal = signals.next() => if matches!(signal, Signal::Stop { .. }) { return },
+            message = message => match message {
+                Some(message) => if is_shutdown(message) { return },
+                None => *asked = None,
+            },
+        }
+    }
+}
+
+/// Is the end wanted? Then whoever wants it is answered.
+fn is_shutdown(message: Message) -> bool {
+    let Message::ShutDown { answer, .. } = message else { return false };
+    if let Some(answer) = answer {
+        let _ = answer.send(Ok(Value::Object(Default::default())));
+    }
+    true
 }
 
 /// Tells the watchdog that all is well while something takes its time.

@@ -22,7 +22,7 @@ use crate::engine::Engine;
 use crate::export::ExportProgress;
 use crate::protocol::PROTOCOLS;
 use crate::redis_memory::MemoryProgress;
-use crate::store::{NodeAbout, NodeJoined, NodeLink, Store, Where};
+use crate::store::{NodeAbout, NodeLink, Store, Where};
 use crate::tools::mcp::{About, Pin};
 use crate::{child, runner, secret};
 use jiff::Timestamp;
@@ -32,6 +32,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -43,6 +44,12 @@ const SERVERS_GRACE: Duration = Duration::from_secs(6);
 
 /// How long what waits for the disk may hold up the end.
 const LAST_COMMITS: Duration = Duration::from_secs(20);
+
+/// The same, where the records are on a server: its lead is over soon in any case.
+const LAST_COMMIT_ON_SERVER: Duration = Duration::from_secs(8);
+
+/// The same, of a daemon that ended because its database failed it.
+const HUNG_SERVER: Duration = Duration::from_secs(1);
 
 /// How to run the daemon.
 #[derive(Debug, Clone)]
@@ -118,8 +125,10 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
     let of = (Arc::new(loaded.fleet.clone()), trust.clone());
     let waiting = Waiting::new(records.clone(), paths, of, link.clone(), down.clone());
     let opened = waiting.open(&mut signals).await;
-    let (store, restored, waited, serving) = match opened {
-        Ok(Some(OpenedStore { store, restored, waited, serving })) => (store, restored, waited, serving),
+    let (store, restored, waited, serving, standby_asks) = match opened {
+        Ok(Some(OpenedStore { store, restored, waited, serving, asked })) => {
+            (store, restored, waited, serving, asked)
+        }
         ended => {
             if let Some(link) = &link {
                 nodes::leave(link).await;
@@ -128,9 +137,6 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
             return ended.map(drop);
         }
     };
-    if let Err(failure) = joined(link.as_ref()).await {
-        return Err(gave_up(failure, paths, &store, serving, &down).await);
-    }
     let alive = waited.then(|| AbortOnDropHandle::new(tokio::spawn(systemd::keep_alive())));
     if waited {
         match newest_config(paths, &trust, &records).await {
@@ -156,7 +162,8 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
         Some(serving) => Socket::Served(serving),
         None => Socket::Fresh(listen::bind(&paths.socket).await?),
     };
-    let ends = Ends { signals, began, down, link };
+    let on_server = records.server.is_some();
+    let ends = Ends { signals, began, down, link, standby_asks };
     let ended =
         serve(paths, (loaded, trust), (store.clone(), records), (restored, alive), socket, ends).await;
     let ended = match ended {
@@ -164,7 +171,13 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
         Err(Failure::Store(error)) if error.is_damage() => Err(Failure::Store(store.confirm(error).await)),
         ended => ended,
     };
-    match tokio::time::timeout(LAST_COMMITS, store.close()).await {
+    let closing = match (on_server, &ended) {
+        (false, _) => LAST_COMMITS,
+        (true, Ok(())) => LAST_COMMIT_ON_SERVER,
+        // it has not answered so far
+        (true, Err(_)) => HUNG_SERVER,
+    };
+    match tokio::time::timeout(closing, store.close()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "the database was not closed cleanly"),
         Err(_) => tracing::warn!("the database was not closed cleanly: the disk does not answer"),
@@ -202,20 +215,6 @@ fn node_link(records: &Where, fleet: &Fleet) -> Result<Option<Arc<NodeLink>>, Fa
     Ok(NodeLink::to(records, about)?)
 }
 
-/// A daemon that leads is one of the nodes. One that could not join before, since there were no tables, does it now.
-async fn joined(link: Option<&Arc<NodeLink>>) -> Result<(), Failure> {
-    let Some(link) = link else { return Ok(()) };
-    match link.join().await {
-        Ok(NodeJoined::Taken { name, by }) => Err(Failure::SameName { name, by }),
-        Ok(NodeJoined::Yes | NodeJoined::NoTables) => Ok(()),
-        // it is tried again
-        Err(error) => {
-            tracing::warn!(%error, "the node could not join the others yet");
-            Ok(())
-        }
-    }
-}
-
 /// The socket that clients come by.
 enum Socket {
     /// Nobody was served yet.
@@ -230,6 +229,8 @@ struct Ends {
     began: std::time::Instant,
     down: CancellationToken,
     link: Option<Arc<NodeLink>>,
+    /// What clients ask of this daemon as of one that stands by.
+    standby_asks: Option<mpsc::Receiver<Message>>,
 }
 
 /// The configuration as it is now, for a daemon that has waited: what it read may be weeks old. `None`: what it read is in
@@ -304,7 +305,7 @@ async fn serve(
     (store, records): (Store, Where),
     (mut restored, alive): (crate::store::Restored, Option<AbortOnDropHandle<()>>),
     socket: Socket,
-    Ends { mut signals, began, down, link }: Ends,
+    Ends { mut signals, began, down, link, standby_asks }: Ends,
 ) -> Result<(), Failure> {
     // Before anything runs that could find them.
     secret::learn(&loaded.fleet.secrets).await;
@@ -345,7 +346,6 @@ async fn serve(
     let (heard, pinged) = mpsc::channel(pings::WAITING);
     let actor = Actor::new(store.clone(), &fleet, pins, inbox.clone(), heard);
     let tools = actor.tools();
-    let results = actor.results();
     let redis = actor.redis();
     let fleets = actor.fleets();
     let (watched, tally) = (actor.counting.fleet(), actor.counting.tally());
@@ -364,7 +364,6 @@ async fn serve(
         handle: handle.clone(),
         store: store.clone(),
         tools,
-        results,
         paths: paths.clone(),
         socket: paths.socket.clone(),
         database: restored.database.clone(),
@@ -388,10 +387,22 @@ async fn serve(
     write_daemon_file(paths)?;
     let sending = tokio::spawn(traces::run(services.clone(), watched.clone(), down.clone()));
     tokio::spawn(telemetry::run(services.clone(), tally, watched, down.clone()));
-    if let (Some(link), Some(epoch)) = (&link, store.epoch()) {
-        tokio::spawn(mailbox::run(link.clone(), services.clone(), epoch, down.clone()));
+    if let Some(mut asks) = standby_asks {
+        // who has not seen yet that this daemon leads is heard as well
+        let inbox = inbox.clone();
+        tokio::spawn(async move {
+            while let Some(message) = asks.recv().await {
+                if inbox.send(message).await.is_err() {
+                    return;
+                }
+            }
+        });
     }
-    let membership = link.map(|link| tokio::spawn(nodes::keep(link, down.clone())));
+    let answering = link
+        .clone()
+        .zip(store.epoch())
+        .map(|(link, epoch)| tokio::spawn(mailbox::run(link, services.clone(), epoch, down.clone())));
+    let membership = link.map(|link| tokio::spawn(nodes::keep(link, fleets.clone(), down.clone())));
     let serving = match socket {
         Socket::Fresh(listener) => {
             let desk = Desk::new(services, None, &down);
@@ -450,14 +461,21 @@ async fn serve(
         }
     };
     down.cancel();
-    let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
-    if let Some(membership) = membership {
-        let _ = tokio::time::timeout(Duration::from_secs(2), membership).await;
-    }
-    let _ = tokio::time::timeout(outbox::LAST_DELIVERIES, delivering).await;
-    let _ = tokio::time::timeout(exports::LAST_EVENTS, exporting).await;
-    let _ = tokio::time::timeout(remembering::LAST_CHANGES, remembering).await;
-    let _ = tokio::time::timeout(traces::LAST_SPANS, sending).await;
+    let last = |task: Option<JoinHandle<()>>, within| async move {
+        if let Some(task) = task {
+            let _ = tokio::time::timeout(within, task).await;
+        }
+    };
+    let two = Duration::from_secs(2);
+    tokio::join!(
+        last(Some(serving), two),
+        last(answering, two),
+        last(membership, two),
+        last(Some(delivering), outbox::LAST_DELIVERIES),
+        last(Some(exporting), exports::LAST_EVENTS),
+        last(Some(remembering), remembering::LAST_CHANGES),
+        last(Some(sending), traces::LAST_SPANS),
+    );
     let tools = tools_at_the_end.lock().expect("no holder panics").clone();
     let _ = tokio::time::timeout(SERVERS_GRACE, tools.servers().stop_all()).await;
     runner::end_strays().await;

@@ -47,6 +47,7 @@ pub(super) fn answer(
         Reply::Cancelling { run, finished_at } => {
             serde_json::to_value(RunView { finished_at, ..claim(&run) })
         }
+        Reply::Forgotten => Ok(json!({})),
         Reply::WillSkip { agent, slot, changed } => {
             Ok(json!({"slot": slot, "changed": changed, "agent_id": agent}))
         }

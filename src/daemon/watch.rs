@@ -1,6 +1,6 @@
 //! Takes up changes of the configuration file: by command, by SIGHUP, and by watching it.
 use crate::config::{self, Context, Diagnostic, Loaded, Rejected, RejectedFor, Way};
-use crate::daemon::inbox::{Answer, Message};
+use crate::daemon::inbox::{Answer, ChangeAsked, Message};
 use crate::daemon::open_files::allow_open_files;
 use crate::daemon::services::Reload;
 use crate::daemon::trust::TrustGate;
@@ -24,7 +24,7 @@ const LOOK_AT_ZONE: Duration = Duration::from_secs(20);
 /// Why the configuration is looked at.
 enum Why {
     /// Somebody asks, and may wait for the answer.
-    Asked(Option<oneshot::Sender<Answer>>),
+    Asked(Option<(oneshot::Sender<Answer>, ChangeAsked)>),
     /// The file was touched.
     Touched,
     /// The machine has another time zone.
@@ -76,7 +76,7 @@ pub(super) async fn run(
     loop {
         let why = tokio::select! {
             reload = asked.recv() => match reload {
-                Some(Reload::Asked(answer)) => Why::Asked(Some(answer)),
+                Some(Reload::Asked(answer, asked)) => Why::Asked(Some((answer, asked))),
                 Some(Reload::Signal) => Why::Asked(None),
                 None => return,
             },
@@ -143,7 +143,10 @@ pub(super) async fn run(
                 why => (errors_of(rejected), why),
             });
         }
-        let answer = if let Why::Asked(answer) = why { answer } else { None };
+        let (answer, by) = match why {
+            Why::Asked(Some((answer, by))) => (Some(answer), by),
+            Why::Asked(None) | Why::Touched | Why::Zone => (None, ChangeAsked::default()),
+        };
         let message = match read {
             Ok(mut loaded) => {
                 if loaded.fleet.store != store {
@@ -165,7 +168,7 @@ pub(super) async fn run(
                     .iter()
                     .map(|warning| config::render(std::slice::from_ref(warning), &loaded.shown, &path, false))
                     .collect();
-                Message::Loaded { fleet: loaded.fleet.into(), warnings, answer }
+                Message::Loaded { fleet: loaded.fleet.into(), warnings, asked: by, answer }
             }
             Err(rejected) => {
                 let why = rejected.why;

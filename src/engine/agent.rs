@@ -231,10 +231,22 @@ impl Engine {
             }
             Command::Cancel { run, kill } => self.cancel_by_hand(now, run, kill),
             Command::Skip { agent } => self.skip_next(&agent),
+            Command::Forget { agent } => self.clear_memory(now, &agent),
             Command::Ack { agent, key } => {
                 self.ack_own(now, agent.as_ref(), &key).unwrap_or_else(|| self.ack(now, agent.as_ref(), &key))
             }
         }
+    }
+
+    fn clear_memory(&mut self, now: Now, id: &AgentId) -> Result<Reply, Refusal> {
+        let spec = &self.agents[self.index(id)? as usize].spec;
+        let change = MemoryChange::Cleared {
+            agent: spec.id.clone(),
+            session: spec.session(),
+            store: spec.memory_store(),
+        };
+        self.push(now, Fact::Remembered(Box::new(change)));
+        Ok(Reply::Forgotten)
     }
 
     /// `pause --all` marks whom it paused and who was paused before; `resume --all` then restores

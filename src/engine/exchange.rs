@@ -206,6 +206,11 @@ pub enum Command {
         /// Whose.
         agent: AgentId,
     },
+    /// An agent forgets what it remembers.
+    Forget {
+        /// Who.
+        agent: AgentId,
+    },
     /// A person took note of an incident.
     Ack {
         /// Whose; needed if several have an incident with this key.
@@ -405,6 +410,8 @@ pub enum Reply {
         /// It may be made.
         approved: bool,
     },
+    /// An agent has forgotten what it remembered.
+    Forgotten,
     /// An incident as it is now.
     Incident(Box<IncidentRecord>),
     /// A configuration was taken up.

@@ -168,6 +168,8 @@ pub struct Response {
     pub id: Value,
     /// What came of it: not read yet, since its type depends on the call.
     pub result: Result<Box<RawValue>, RpcError>,
+    /// What is to be known about it, for people: that it is not as new as it could be.
+    pub note: Option<String>,
 }
 
 /// A message that is no answer.
@@ -213,6 +215,15 @@ pub fn decode_call(line: &[u8]) -> Result<Call, (Value, RpcError)> {
 
 /// The line (with its end) that answers call `id`.
 pub fn response_line(id: &Value, result: Result<impl Serialize, RpcError>) -> String {
+    noted_response_line(id, result, None)
+}
+
+/// The same, with what is to be known about the answer.
+pub fn noted_response_line(
+    id: &Value,
+    result: Result<impl Serialize, RpcError>,
+    note: Option<&str>,
+) -> String {
     #[derive(Serialize)]
     struct Wire<'a, T> {
         jsonrpc: &'static str,
@@ -221,12 +232,14 @@ pub fn response_line(id: &Value, result: Result<impl Serialize, RpcError>) -> St
         result: Option<T>,
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<RpcError>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        note: Option<&'a str>,
     }
     let (result, error) = match result {
         Ok(result) => (Some(result), None),
         Err(error) => (None, Some(error)),
     };
-    line(&Wire { jsonrpc: "2.0", id, result, error })
+    line(&Wire { jsonrpc: "2.0", id, result, error, note })
 }
 
 /// The line (with its end) of a call; the inverse of [`decode_call`].
@@ -270,12 +283,14 @@ impl Message {
             params: Value,
             result: Option<Box<RawValue>>,
             error: Option<RpcError>,
+            note: Option<String>,
         }
         let wire: Wire = serde_json::from_slice(line)?;
         Ok(match wire.method {
             Some(method) => Self::Notification(Notification { method, params: wire.params }),
             None => Self::Response(Response {
                 id: wire.id.unwrap_or(Value::Null),
+                note: wire.note,
                 result: match wire.error {
                     Some(error) => Err(error),
                     None => Ok(wire.result.unwrap_or_else(|| RawValue::NULL.to_owned())),

@@ -193,10 +193,11 @@ methods! {
             AskArchive = "ask_archive" (ArchiveParams) -> ToolResultView;
             /// MCP servers and their tools; starts them if need be.
             ListMcp = "list_mcp" (ListMcpParams) -> Vec<McpView>;
+        }
+        in_turn {
             /// Accepts the tools of an MCP server as they were listed last.
             TrustMcp = "trust_mcp" (TrustMcpParams) -> TrustView;
         }
-        in_turn {}
     }
     "Approvals, incidents, memory" "What waits for a person, what is wrong, and what agents remember." {
         at_once {}
@@ -207,10 +208,10 @@ methods! {
             ListIncidents = "list_incidents" (ListIncidentsParams) -> Vec<IncidentView>;
             /// What an agent remembers.
             GetMemory = "get_memory" (AgentParams) -> Vec<MemoryView>;
-            /// Makes it forget.
-            ClearMemory = "clear_memory" (AgentParams) -> NoView;
         }
         in_turn {
+            /// Makes it forget.
+            ClearMemory = "clear_memory" (AgentParams) -> NoView;
             /// Decides one of them.
             DecideApproval = "decide_approval" (DecideParams) -> ApprovalView;
             /// A person took note of one.

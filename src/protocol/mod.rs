@@ -14,7 +14,8 @@ mod views;
 
 pub use codec::{LineError, LineReader, MAX_LINE};
 pub use envelope::{
-    Call, Code, Message, Notification, Response, RpcError, decode_call, notification_line, response_line,
+    Call, Code, Message, Notification, Response, RpcError, decode_call, noted_response_line,
+    notification_line, response_line,
 };
 pub use method::Method;
 pub use methods::*;

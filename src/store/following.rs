@@ -1,10 +1,11 @@
 //! Records that another daemon writes: what is known of them now, and who wants to hear of new events.
 use super::error::StoreError;
 use super::reader::Reader;
+use super::readers::Readers;
 use super::types::Restored;
 use super::{meta, read};
 use crate::domain::Seq;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -12,10 +13,37 @@ use tokio::sync::watch;
 /// leads more, whether anybody listens or not.
 pub(super) const LOOK_FOR_EVENTS: Duration = Duration::from_millis(100);
 
+/// Looks for new events while somebody wants to hear of them, as long as there is a store of these records.
+pub(super) async fn look_for_events(readers: Weak<Readers>, following: Weak<Following>) {
+    let Some(mut waiting) = following.upgrade().map(|following| following.waiting.subscribe()) else {
+        return;
+    };
+    // an error: nobody has the store any more
+    while waiting.wait_for(|waiting| *waiting > 0).await.is_ok() {
+        let (Some(readers), Some(following)) = (readers.upgrade(), following.upgrade()) else { return };
+        let found = tokio::task::spawn_blocking(move || readers.ask(|reader| reader.newest())).await;
+        match found {
+            Ok(Ok(found)) => following.note(found),
+            // what can't be read now is looked for again
+            Ok(Err(error)) => tracing::debug!(%error, "events could not be looked for"),
+            Err(_) => return,
+        }
+        drop(following);
+        tokio::time::sleep(LOOK_FOR_EVENTS).await;
+    }
+}
+
 /// Who wants to hear of new events.
 pub(super) struct Following {
     pub(super) waiting: watch::Sender<usize>,
     pub(super) newest: watch::Sender<Seq>,
+}
+
+impl Following {
+    /// This is the newest event.
+    pub(super) fn note(&self, found: Seq) {
+        self.newest.send_if_modified(|newest| std::mem::replace(newest, found) != found);
+    }
 }
 
 /// Somebody wants to hear of new events, as long as this lives.

@@ -49,8 +49,8 @@ pub use memory_changes::MemoryRow;
 pub use nodes::{FleetLead, NodeRow};
 pub use place::Where;
 pub use postgres::{
-    CallAnswer, ForwardedCall, MOST_ANSWERS, NodeAbout, NodeJoined, NodeLink, Posted, RENEW_NODE_EVERY,
-    TakenCall, UnknownIf, Withdrawn,
+    CallAnswer, CallAnswers, CallsOf, ForwardedCall, MOST_ANSWERS, NodeAbout, NodeJoined, NodeLink, Posted,
+    RENEW_NODE_EVERY, TakenCall, UnknownIf, Withdrawn,
 };
 pub use reader::Reader;
 pub use retention::Lived;
@@ -59,7 +59,7 @@ pub use transfer::{MovedRecords, transfer};
 pub use types::*;
 
 use crate::domain::{Entry, Retention, Seq, StoreSpec};
-use following::{Following, LOOK_FOR_EVENTS};
+use following::Following;
 use lead_time::LeadTime;
 use readers::Readers;
 use std::path::Path;
@@ -305,22 +305,14 @@ impl Store {
         let known = *self.newest.borrow();
         let Some(following) = &self.following else { return Ok(known) };
         let found = self.read(|reader| reader.newest()).await?;
-        following.newest.send_if_modified(|newest| std::mem::replace(newest, found) != found);
+        following.note(found);
         Ok(found)
     }
 
-    /// Looks for new events while somebody attends; it never ends. Of records that this daemon writes there is nothing to do.
-    pub async fn look_for_events(self) {
-        let Some(following) = self.following.clone() else { return };
-        let mut waiting = following.waiting.subscribe();
-        loop {
-            // the sender is held here, so this can't fail
-            let _ = waiting.wait_for(|waiting| *waiting > 0).await.map(|_| ());
-            // what can't be read now is looked for again
-            if let Err(error) = self.newest_now().await {
-                tracing::debug!(%error, "events could not be looked for");
-            }
-            tokio::time::sleep(LOOK_FOR_EVENTS).await;
-        }
+    /// Looks for new events while somebody attends. It holds nothing, and ends when nobody has the store any more. Of records
+    /// that this daemon writes there is nothing to do.
+    pub fn look_for_events(&self) -> impl Future<Output = ()> + use<> {
+        let following = self.following.as_ref().map(Arc::downgrade).unwrap_or_default();
+        following::look_for_events(Arc::downgrade(&self.readers), following)
     }
 }

@@ -31,6 +31,7 @@ mod mcp;
 mod moto;
 mod news;
 mod nodes;
+mod nodes_trouble;
 mod packaging;
 mod params;
 mod people;

@@ -2,7 +2,7 @@
 //! (`mcp/server.py`), is bounded, and leaves no process behind.
 use super::support::{PATIENCE, python3, wait_for};
 use bgagent::domain::{Effect, Fleet, McpEffect, McpSpec, SandboxSetting, SecretRef, TextOrSecret};
-use bgagent::tools::mcp::{Limits, Pin, PinChange, PinEvent, PinState, Pins, Servers};
+use bgagent::tools::mcp::{Limits, Pin, PinEvent, PinNews, PinState, Pins, Servers};
 use bgagent::tools::{CallContext, ToolError, Tools};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ struct Bench {
     folder: tempfile::TempDir,
     fleet: Fleet,
     pins: Arc<Pins>,
-    changes: UnboundedReceiver<PinChange>,
+    changes: UnboundedReceiver<PinNews>,
     limits: Limits,
 }
 
@@ -126,8 +126,8 @@ impl Bench {
 
     fn told(&mut self) -> Vec<(PinEvent, String)> {
         let mut told = Vec::new();
-        while let Ok(change) = self.changes.try_recv() {
-            told.push((change.event, change.tool));
+        while let Ok(news) = self.changes.try_recv() {
+            told.extend(news.changes.into_iter().map(|change| (change.event, change.tool)));
         }
         told
     }

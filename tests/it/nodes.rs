@@ -10,16 +10,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const FLEET: &str =
+pub const FLEET: &str =
     "[agents.hand]\ncommand = 'echo by hand'\n[agents.hourly]\ninterval = \"1h\"\ncommand = 'true'\n";
 
 /// The fleet, at a node of this name.
-fn at(name: &str, more: &str, fleet: &str) -> String {
+pub fn at(name: &str, more: &str, fleet: &str) -> String {
     format!("[daemon]\nnode = \"{name}\"\n{more}\n{fleet}")
 }
 
 /// A daemon that leads and one that stands by, as `first` and `second`.
-fn pair(fleet: &str) -> Option<[Daemon; 2]> {
+pub fn pair(fleet: &str) -> Option<[Daemon; 2]> {
     let [mut first, mut second] = two("")?;
     first.configure(&at("first", "labels = { gpu = \"h100\" }", fleet));
     second.configure(&at("second", "", fleet));
@@ -29,7 +29,7 @@ fn pair(fleet: &str) -> Option<[Daemon; 2]> {
     Some([first, second])
 }
 
-fn nodes(daemon: &Daemon) -> BTreeMap<String, Value> {
+pub fn nodes(daemon: &Daemon) -> BTreeMap<String, Value> {
     let list: Vec<Value> = serde_json::from_str(&daemon.ok(&["nodes", "--json"])).expect("nodes");
     list.into_iter().map(|node| (node["name"].as_str().expect("a name").to_owned(), node)).collect()
 }

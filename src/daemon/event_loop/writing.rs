@@ -3,8 +3,8 @@
 use super::{BATCH, EventLoop, Waiter};
 use crate::daemon::clock;
 use crate::daemon::event_loop::patience::{LAST_GRACE, until};
-use crate::daemon::inbox::Message;
-use crate::domain::Entry;
+use crate::daemon::inbox::{ChangeAsked, Message};
+use crate::domain::{Entry, RunId};
 use crate::engine::Ticket;
 use crate::protocol::{Code, RpcError};
 use crate::runner::Report;
@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 const SLOW_COMMIT: Duration = Duration::from_millis(250);
 /// A commit that takes longer than this does not hold up the end of a shutdown.
 const HUNG_COMMIT: Duration = Duration::from_secs(30);
+/// The same of a server, when nothing is in flight any more. A disk may be slow; a server that is asked for so little
+/// answers, or hangs.
+const HUNG_SERVER: Duration = Duration::from_secs(5);
 /// Messages that are taken while a commit is under way.
 const MOST_KEPT: usize = 16 * BATCH;
 impl EventLoop {
@@ -67,13 +70,13 @@ impl EventLoop {
         work: impl Future<Output = T>,
         was_down: bool,
     ) -> Option<T> {
-        let hung = Instant::now() + HUNG_COMMIT;
+        let began = Instant::now();
         tokio::pin!(work);
         let slow = tokio::time::sleep(SLOW_COMMIT);
         tokio::pin!(slow);
         let mut is_slow = false;
         loop {
-            let overdue = self.deadline().map(|at| if was_down { at } else { at.max(hung) });
+            let overdue = self.overdue(began, was_down);
             tokio::select! {
                 biased;
                 done = &mut work => return Some(done),
@@ -88,6 +91,7 @@ impl EventLoop {
     /// The store can't write: questions are answered, changes are refused, the rest waits. False:
     /// the time of a shutdown is up.
     async fn wait_degraded(&mut self, pause: Duration) -> bool {
+        let began = Instant::now();
         let again = tokio::time::sleep(pause);
         tokio::pin!(again);
         self.refuse_waiting_clients();
@@ -95,7 +99,7 @@ impl EventLoop {
             self.put_off(message);
         }
         loop {
-            let deadline = self.deadline();
+            let deadline = self.overdue(began, true);
             tokio::select! {
                 () = until(deadline) => return false,
                 () = &mut again => return true,
@@ -105,12 +109,33 @@ impl EventLoop {
         }
     }
 
-    fn deadline(&self) -> Option<Instant> {
-        self.shutdown.as_ref().map(|shutdown| shutdown.deadline)
+    /// When a shutdown does not wait any longer for what began then. `None`: there is none.
+    fn overdue(&self, began: Instant, was_down: bool) -> Option<Instant> {
+        let shutdown = self.shutdown.as_ref()?;
+        let at = match was_down {
+            true => shutdown.deadline,
+            false => shutdown.deadline.max(began + HUNG_COMMIT),
+        };
+        if self.store.epoch().is_none() || !self.is_over() {
+            return Some(at);
+        }
+        let waited_from = if was_down { shutdown.began } else { shutdown.began.max(began) };
+        Some(at.min(waited_from + HUNG_SERVER))
+    }
+
+    /// Has everything ended that was in flight? Its end may wait for its record.
+    fn is_over(&self) -> bool {
+        let has_ended = |run: RunId| {
+            self.kept.iter().any(
+                |kept| matches!(kept, Message::Report(Report::Ended { run: ended, .. }) if *ended == run),
+            )
+        };
+        self.actor.in_flight().all(has_ended)
     }
 
     /// Something came while a commit is under way. What needs no record is done at once, a change is
-    /// refused if nothing can be recorded, the rest is for the next turn.
+    /// refused if nothing can be recorded, the rest is for the next turn: also a change that waits, so that none that
+    /// comes after it is made before it.
     fn put_off(&mut self, message: Message) {
         let problem = self.condition.lock().expect("no holder panics").storage.clone();
         match (message, problem) {
@@ -123,21 +148,24 @@ impl EventLoop {
                     self.kept.push_back(Message::ShutDown { reason, now, answer: None });
                 }
             }
-            (Message::Command { answer, .. }, Some(problem)) => {
+            (Message::Command { asked: ChangeAsked { waits: false, .. }, answer, .. }, Some(problem)) => {
                 let hint = what_helps(&problem, "ask again when the database can be written");
                 let error =
                     RpcError::new(Code::Refused, format!("nothing can be recorded: {problem}")).hint(hint);
                 let _ = answer.send(Err(error));
             }
-            (Message::Loaded { fleet, warnings, answer }, Some(problem)) => {
+            (
+                Message::Loaded { fleet, warnings, asked: asked @ ChangeAsked { waits: false, .. }, answer },
+                Some(problem),
+            ) => {
                 if let Some(answer) = answer {
                     let error = RpcError::new(Code::Refused, format!("nothing can be recorded: {problem}"))
                         .hint("the configuration is applied as soon as the database can be written");
-                    let _ = answer.send(Err(error));
+                    let _ = answer.send(Err(error.pending()));
                 }
-                // the newest one is enough
-                self.kept.retain(|kept| !matches!(kept, Message::Loaded { .. }));
-                self.kept.push_back(Message::Loaded { fleet, warnings, answer: None });
+                // the newest one is enough, where nobody waits for an older one
+                self.kept.retain(|kept| !matches!(kept, Message::Loaded { answer: None, .. }));
+                self.kept.push_back(Message::Loaded { fleet, warnings, asked, answer: None });
             }
             (Message::CutOff, _) => self.stop_programs(),
             (other, _) => self.kept.push_back(other),
@@ -176,18 +204,20 @@ impl EventLoop {
         }
     }
 
-    /// Clients whose change is decided but not written are told so, and not left waiting.
+    /// Clients whose change is decided but not written are told so, and not left waiting, unless they want to wait.
     fn refuse_waiting_clients(&mut self) {
         let problem = self.condition.lock().expect("no holder panics").storage.clone().unwrap_or_default();
         let waiting: Vec<Ticket> = self
             .waiters
             .iter()
-            .filter(|(_, waiter)| matches!(waiter, Waiter::Client { .. }))
+            .filter(|(_, waiter)| {
+                matches!(waiter, Waiter::Client { asked: ChangeAsked { waits: false, .. }, .. })
+            })
             .map(|(ticket, _)| *ticket)
             .collect();
         for ticket in waiting {
-            if let Some(Waiter::Client { answer, request_id, .. }) = self.waiters.remove(&ticket) {
-                let again = request_id.and_then(|id| self.pending.remove(&id)).unwrap_or_default();
+            if let Some(Waiter::Client { answer, asked, .. }) = self.waiters.remove(&ticket) {
+                let again = asked.request_id.and_then(|id| self.pending.remove(&id)).unwrap_or_default();
                 let hint = what_helps(
                     &problem,
                     "don't repeat the request: it is carried out as soon as the database can be written, unless the daemon \

@@ -1,6 +1,7 @@
 //! Past slots that a person wants to run: which they are, what that may cost, and their backfill.
 use super::answers::{agent_id, down, encode, invalid, store_error, value};
 use super::changes::{answered_before, change};
+use crate::daemon::inbox::ChangeAsked;
 use crate::daemon::services::{Services, Step};
 use crate::daemon::views;
 use crate::domain::{AgentId, counted};
@@ -12,8 +13,8 @@ use jiff::Timestamp;
 const RUNS_LOOKED_AT: i64 = 20;
 
 /// Plans a backfill, or begins one.
-pub(super) async fn backfill(services: &Services, params: BackfillParams) -> Step {
-    if let Some(answer) = answered_before(services, params.request_id.as_deref()).await {
+pub(super) async fn backfill(services: &Services, params: BackfillParams, asked: ChangeAsked) -> Step {
+    if let Some(answer) = answered_before(services, &asked).await {
         return Step::Done(encode(answer));
     }
     let (agent, plan) = match plan(services, &params).await {
@@ -36,7 +37,7 @@ pub(super) async fn backfill(services: &Services, params: BackfillParams) -> Ste
     }
     let id = params.request_id.as_deref().map(Into::into);
     let wish = BackfillWish { agent, id, slots: plan.slots, params: params.params, max_usd: params.max_usd };
-    change(services, Command::Backfill(wish), params.request_id).await
+    change(services, Command::Backfill(wish), asked).await
 }
 
 /// An id stands for one backfill, also when its answer is no longer kept.

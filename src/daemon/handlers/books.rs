@@ -2,7 +2,7 @@
 use super::answers::{down, invalid, known_agent, store_error, value};
 use crate::daemon::services::{Encoded, Role, Services};
 use crate::daemon::views;
-use crate::domain::{AgentSpec, Body, Entry, Fact, Memory, MemoryChange, MemoryStore, Note, counted};
+use crate::domain::{AgentSpec, Body, Memory, MemoryStore, Note, counted};
 use crate::protocol::*;
 use crate::redis_memory::{MemoryUnavailable, RedisMemory};
 use crate::store::{UsageBy, UsageOf};
@@ -192,16 +192,6 @@ async fn remembers_in(services: &Services, spec: &AgentSpec) -> Result<Option<Re
     }
     let memory = services.handle.ask(|engine, _| engine.fleet().memory.clone()).await.ok_or_else(down)?;
     Ok(memory.map(|spec| RedisMemory::new(services.store.clone(), spec)))
-}
-
-pub(super) async fn clear_memory(services: &Services, id: &str) -> Encoded {
-    let now = known_agent(services, id).await?;
-    let store = now.spec.memory_store();
-    let change = MemoryChange::Cleared { agent: now.spec.id.clone(), session: now.spec.session(), store };
-    let entry = Entry { at: crate::clock::wall(), fact: Fact::Remembered(Box::new(change)) };
-    services.store.commit(vec![entry]).await.map_err(store_error)?;
-    services.results.lock().expect("no holder panics").insert(now.spec.id.clone(), None);
-    value(NoView {})
 }
 
 pub(super) async fn daemon_status(services: &Services) -> Encoded {

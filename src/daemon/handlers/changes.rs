@@ -1,7 +1,7 @@
 //! What changes something: it goes to the loop, and is answered when it is on record.
 use super::answers::{agent_id, down, encode, invalid, store_error};
 use super::fleet::find_run;
-use crate::daemon::inbox::{Answer, Message};
+use crate::daemon::inbox::{Answer, ChangeAsked, Message};
 use crate::daemon::services::{Reload, Services, Step};
 use crate::daemon::views;
 use crate::domain::{AgentId, RunMode};
@@ -17,7 +17,7 @@ pub(super) async fn change_target(
     services: &Services,
     agent: Option<String>,
     all: bool,
-    request_id: Option<String>,
+    asked: ChangeAsked,
     wish: Wish,
     reason: Option<String>,
 ) -> Step {
@@ -28,7 +28,7 @@ pub(super) async fn change_target(
         (Some(id), false) => agent_id(&id).map(Target::One),
     };
     match target {
-        Ok(target) => change(services, Command::Want { target, wish, reason }, request_id).await,
+        Ok(target) => change(services, Command::Want { target, wish, reason }, asked).await,
         Err(error) => Step::Done(Err(error)),
     }
 }
@@ -36,29 +36,32 @@ pub(super) async fn change_target(
 pub(super) async fn change_agent(
     services: &Services,
     id: &str,
-    request_id: Option<String>,
+    asked: ChangeAsked,
     command: impl FnOnce(AgentId) -> Command,
 ) -> Step {
     match agent_id(id) {
-        Ok(id) => change(services, command(id), request_id).await,
+        Ok(id) => change(services, command(id), asked).await,
         Err(error) => Step::Done(Err(error)),
     }
 }
 
 /// Hands a change to the loop, unless it was answered before.
-pub(super) async fn change(services: &Services, command: Command, request_id: Option<String>) -> Step {
-    if let Some(answer) = answered_before(services, request_id.as_deref()).await {
+pub(super) async fn change(services: &Services, command: Command, asked: ChangeAsked) -> Step {
+    if let Some(answer) = answered_before(services, &asked).await {
         return Step::Done(encode(answer));
     }
     let (answer, answered) = oneshot::channel();
-    send(services, Message::Command { command, request_id, answer }, answered).await
+    send(services, Message::Command { command, asked, answer }, answered).await
 }
 
 /// The answer to a mutation that was sent before; or an error, if its id is none.
-pub(super) async fn answered_before(services: &Services, request_id: Option<&str>) -> Option<Answer> {
-    let id = request_id?.to_owned();
+pub(super) async fn answered_before(services: &Services, asked: &ChangeAsked) -> Option<Answer> {
+    let id = asked.request_id.clone()?;
     if id.is_empty() || id.len() > 128 {
         return Some(Err(invalid("`request_id` must have 1 to 128 bytes")));
+    }
+    if asked.waits {
+        return None; // it was looked up already, for as long as that took
     }
     let now = crate::clock::wall();
     match services.store.read(move |reader| reader.answer_to(&id, now)).await {
@@ -79,14 +82,19 @@ pub(super) async fn send(services: &Services, message: Message, answered: onesho
     Step::Later(Box::pin(async move { encode(answered.await.unwrap_or_else(|_| Err(unanswered()))) }))
 }
 
+/// Does it say that the daemon went down before it could say whether something was done?
+pub(in crate::daemon) fn is_unanswered(error: &RpcError) -> bool {
+    *error == unanswered()
+}
+
 /// What was asked for was taken on, and the daemon ended before there was an answer.
-fn unanswered() -> RpcError {
+pub(super) fn unanswered() -> RpcError {
     RpcError::new(Code::ShuttingDown, "the daemon ended before it could say whether this was done").hint(
         "check the state once it is running again, or send the request again with the same `request_id`",
     )
 }
 
-pub(super) async fn pause(services: &Services, params: PauseParams) -> Step {
+pub(super) async fn pause(services: &Services, params: PauseParams, asked: ChangeAsked) -> Step {
     let until = match (params.until, params.for_ms) {
         (Some(_), Some(_)) => {
             return Step::Done(Err(invalid("`until` and `for_ms` are both given; give one of them")));
@@ -102,12 +110,12 @@ pub(super) async fn pause(services: &Services, params: PauseParams) -> Step {
         (None, None) => None,
     };
     let wish = Wish::Pause { until };
-    change_target(services, params.agent_id, params.all, params.request_id, wish, params.reason).await
+    change_target(services, params.agent_id, params.all, asked, wish, params.reason).await
 }
 
-pub(super) async fn cancel_run(services: Arc<Services>, params: CancelParams) -> Step {
+pub(super) async fn cancel_run(services: Arc<Services>, params: CancelParams, asked: ChangeAsked) -> Step {
     // before the run is looked for: it may be gone since
-    if let Some(answer) = answered_before(&services, params.request_id.as_deref()).await {
+    if let Some(answer) = answered_before(&services, &asked).await {
         return Step::Done(encode(answer));
     }
     let row = match find_run(&services, &params.run_id).await {
@@ -121,12 +129,12 @@ pub(super) async fn cancel_run(services: Arc<Services>, params: CancelParams) ->
         );
         return Step::Done(Err(error));
     }
-    change(&services, Command::Cancel { run: row.claim.run, kill: params.now }, params.request_id).await
+    change(&services, Command::Cancel { run: row.claim.run, kill: params.now }, asked).await
 }
 
-pub(super) async fn reload(services: Arc<Services>) -> Step {
+pub(super) async fn reload(services: Arc<Services>, asked: ChangeAsked) -> Step {
     let (answer, answered) = oneshot::channel();
-    if services.reload.send(Reload::Asked(answer)).await.is_err() {
+    if services.reload.send(Reload::Asked(answer, asked)).await.is_err() {
         return Step::Done(Err(down()));
     }
     Step::Later(Box::pin(async move {
@@ -152,14 +160,14 @@ pub(super) async fn last_applied(
 }
 
 /// Claims a run.
-pub(super) async fn run_agent(services: &Services, mut params: RunParams) -> Step {
+pub(super) async fn run_agent(services: &Services, mut params: RunParams, asked: ChangeAsked) -> Step {
     let mode = match run_mode(services, &mut params).await {
         Ok(mode) => mode,
         Err(error) => return Step::Done(Err(error)),
     };
-    let RunParams { agent_id, query, params, request_id, .. } = params;
+    let RunParams { agent_id, query, params, .. } = params;
     let query = query.map(Arc::from);
-    change_agent(services, &agent_id, request_id, |agent| Command::Run { agent, query, params, mode }).await
+    change_agent(services, &agent_id, asked, |agent| Command::Run { agent, query, params, mode }).await
 }
 
 /// How the run that a client asks for goes about its work. One that is played again has the parameters that it had,

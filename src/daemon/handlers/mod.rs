@@ -3,6 +3,7 @@
 use crate::daemon::handlers::answers::{agent_id, invalid, known_agent, store_error, value};
 pub(super) mod answers;
 pub(super) use answers::encode as encoded;
+pub(super) use changes::is_unanswered;
 mod backfill;
 mod books;
 mod changes;
@@ -19,7 +20,7 @@ use crate::domain::{AnsweredBy, Seq};
 use crate::engine::{Command, StopMode, Wish};
 use crate::protocol::*;
 use crate::store::EventFilter;
-use books::{clear_memory, daemon_status, memory, usage};
+use books::{daemon_status, memory, usage};
 use changes::{cancel_run, change, change_agent, change_target, pause, reload, run_agent, send};
 use fleet::{agent_status, explain_slot, find_run, get_run, list_agents, next_slots, run_output};
 use history::{list_approvals, list_runs, list_slots};
@@ -27,7 +28,7 @@ use nodes::list_nodes;
 use people::test_notification;
 use std::sync::Arc;
 use tokio::sync::oneshot;
-use tools::{ask_archive, call_tool, list_mcp};
+use tools::{ask_archive, call_tool, list_mcp, trust_mcp};
 
 /// Begins to work on a request. Changes are in the loop's inbox when this returns, in the order of
 /// the calls.
@@ -86,9 +87,7 @@ pub(super) fn of_standby(request: Request) -> OfStandby {
             | Beside::TestNotification(_)
             | Beside::CallTool(_)
             | Beside::AskArchive(_)
-            | Beside::ListMcp(_)
-            | Beside::TrustMcp(_)
-            | Beside::ClearMemory(_) => OfStandby::Leader(None),
+            | Beside::ListMcp(_) => OfStandby::Leader(None),
             Beside::ListRuns(_)
             | Beside::GetRun(_)
             | Beside::GetRunOutput(_)
@@ -106,19 +105,19 @@ pub(super) fn of_standby(request: Request) -> OfStandby {
 
 /// Requests that change what the engine decides.
 async fn in_turn(request: InTurn, services: Arc<Services>, caller: &Caller) -> Step {
-    let id = || caller.request_id.clone();
     match request {
         InTurn::StartAgent(p) => {
-            change_target(&services, p.agent_id, p.all, p.request_id, Wish::Start, caller.reason(p.reason))
-                .await
+            let asked = caller.asks(p.request_id);
+            change_target(&services, p.agent_id, p.all, asked, Wish::Start, caller.reason(p.reason)).await
         }
         InTurn::ResumeAgent(p) => {
-            change_target(&services, p.agent_id, p.all, p.request_id, Wish::Resume, caller.reason(p.reason))
-                .await
+            let asked = caller.asks(p.request_id);
+            change_target(&services, p.agent_id, p.all, asked, Wish::Resume, caller.reason(p.reason)).await
         }
         InTurn::PauseAgent(mut p) => {
             p.reason = caller.reason(p.reason);
-            pause(&services, p).await
+            let asked = caller.asks(p.request_id.take());
+            pause(&services, p, asked).await
         }
         InTurn::StopAgent(p) => {
             let mode = match (p.drain, p.now) {
@@ -128,27 +127,42 @@ async fn in_turn(request: InTurn, services: Arc<Services>, caller: &Caller) -> S
                 (false, false) => StopMode::Terminate,
             };
             let wish = Wish::Stop { mode };
-            change_target(&services, p.agent_id, p.all, p.request_id, wish, caller.reason(p.reason)).await
+            let asked = caller.asks(p.request_id);
+            change_target(&services, p.agent_id, p.all, asked, wish, caller.reason(p.reason)).await
         }
-        InTurn::RunAgent(p) => run_agent(&services, p).await,
+        InTurn::RunAgent(mut p) => {
+            let asked = caller.asks(p.request_id.take());
+            run_agent(&services, p, asked).await
+        }
         InTurn::DecideApproval(p) => {
             let decide =
                 Command::Decide { id: p.id, approve: p.approve, reason: p.reason, by: caller.answered_by() };
-            change(&services, decide, id()).await
+            change(&services, decide, caller.asks(None)).await
         }
         InTurn::SkipAgent(p) => {
-            change_agent(&services, &p.agent_id, p.request_id, |agent| Command::Skip { agent }).await
+            let asked = caller.asks(p.request_id);
+            change_agent(&services, &p.agent_id, asked, |agent| Command::Skip { agent }).await
         }
-        InTurn::BackfillAgent(p) => backfill::backfill(&services, p).await,
-        InTurn::CancelRun(p) => cancel_run(services, p).await,
+        InTurn::BackfillAgent(p) => {
+            let asked = caller.asks(p.request_id.clone());
+            backfill::backfill(&services, p, asked).await
+        }
+        InTurn::CancelRun(mut p) => {
+            let asked = caller.asks(p.request_id.take());
+            cancel_run(services, p, asked).await
+        }
+        InTurn::ClearMemory(p) => {
+            change_agent(&services, &p.agent_id, caller.asks(None), |agent| Command::Forget { agent }).await
+        }
+        InTurn::TrustMcp(p) => trust_mcp(&services, p, caller.asks(None)),
         InTurn::AckIncident(p) => {
             let agent = match p.agent_id.as_deref().map(agent_id).transpose() {
                 Ok(agent) => agent,
                 Err(error) => return Step::Done(Err(error)),
             };
-            change(&services, Command::Ack { agent, key: p.key }, id()).await
+            change(&services, Command::Ack { agent, key: p.key }, caller.asks(None)).await
         }
-        InTurn::ReloadConfig(_) => reload(services).await,
+        InTurn::ReloadConfig(_) => reload(services, caller.asks(None)).await,
         InTurn::Shutdown(p) => {
             let (answer, answered) = oneshot::channel();
             let message =
@@ -179,12 +193,6 @@ pub(super) async fn beside(request: Beside, services: Arc<Services>) -> Encoded 
         Beside::CallTool(p) => call_tool(&services, p).await,
         Beside::AskArchive(p) => ask_archive(&services, p).await,
         Beside::ListMcp(p) => list_mcp(&services, p).await,
-        Beside::TrustMcp(p) => {
-            let tools = services.tools.lock().expect("no holder panics").clone();
-            let trusted = tools.servers().trust(&p.server, p.hashes.as_ref());
-            let changes = trusted.map_err(|error| views::tool_error(&error, &p.server))?;
-            value(views::trusted(p.server, changes))
-        }
         Beside::ListIncidents(p) => {
             let limit = usize::try_from(p.limit.unwrap_or(1000)).unwrap_or(usize::MAX).min(10_000);
             let rows = services
@@ -197,7 +205,6 @@ pub(super) async fn beside(request: Beside, services: Arc<Services>) -> Encoded 
         Beside::ListApprovals(p) => list_approvals(&services, p).await,
         Beside::ListSlots(p) => list_slots(&services, p).await,
         Beside::GetMemory(p) => memory(&services, &p.agent_id).await,
-        Beside::ClearMemory(p) => clear_memory(&services, &p.agent_id).await,
     }
 }
 

@@ -1,14 +1,55 @@
 //! Tools by hand, MCP servers, archives.
 use super::answers::{invalid, value};
-use crate::daemon::services::{Encoded, Services};
+use super::changes::unanswered;
+use crate::daemon::inbox::ChangeAsked;
+use crate::daemon::services::{Encoded, Services, Step};
 use crate::daemon::views;
-use crate::domain::Body;
+use crate::domain::{Body, Fact};
 use crate::protocol::*;
+use crate::tools::mcp::Keeping;
 use crate::tools::{ArchiveAsk, ArchiveRange, CallContext};
 use serde_json::json;
+use tokio::sync::oneshot;
 
 /// How long an MCP server may take to start and to list its tools.
 const MCP_TIME: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// A client waits for so long until what it trusts is on record.
+const RECORDED_WITHIN: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// Accepts the tools of a server. The answer is on record with what it says, before anybody has it.
+pub(super) fn trust_mcp(services: &Services, params: TrustMcpParams, asked: ChangeAsked) -> Step {
+    let tools = services.tools.lock().expect("no holder panics").clone();
+    let TrustMcpParams { server, hashes } = params;
+    let (kept, is_kept) = oneshot::channel();
+    let ChangeAsked { request_id, waits } = asked;
+    let trusted = tools.servers().trust_and(&server, hashes.as_ref(), |changes| {
+        let with = request_id.map(|request_id| {
+            let view = serde_json::to_value(views::trusted(server.clone(), changes.to_vec()));
+            let answer =
+                views::stored(&view.map_err(|error| RpcError::new(Code::Internal, error.to_string())));
+            Fact::RequestAnswered { request_id, answer: answer.to_string() }
+        });
+        Some(Keeping { with, kept })
+    });
+    let changes = match trusted {
+        Ok(changes) => changes,
+        Err(error) => return Step::Done(Err(views::tool_error(&error, &server))),
+    };
+    Step::Later(Box::pin(async move {
+        let patience = if waits { std::time::Duration::MAX } else { RECORDED_WITHIN };
+        match tokio::time::timeout(patience, is_kept).await {
+            Ok(Ok(())) => value(views::trusted(server, changes)),
+            Ok(Err(_)) => Err(unanswered()),
+            Err(_) => {
+                let what = format!("that the tools of `{server}` are trusted is not recorded yet");
+                let hint =
+                    "it is recorded as soon as the database can be written, unless the daemon ends before";
+                Err(RpcError::new(Code::Refused, what).hint(hint).pending())
+            }
+        }
+    }))
+}
 
 /// All at a time: one that hangs does not keep the others waiting.
 pub(super) async fn list_mcp(services: &Services, params: ListMcpParams) -> Encoded {

@@ -297,6 +297,15 @@ fn one_run_is_cancelled_wherever_it_is() {
 }
 
 #[test]
+fn an_agent_forgets_on_command() {
+    let mut bench = Bench::new(&[plain("a", every(60))]);
+    bench.begin(0).quietly();
+    let forget = |agent: &str| Command::Forget { agent: agent.parse().unwrap() };
+    assert_eq!(bench.command(forget("a")), Ok(Reply::Forgotten));
+    assert!(matches!(bench.command(forget("b")), Err(Refusal::NoSuchAgent(_))));
+}
+
+#[test]
 fn nothing_is_taken_on_while_going_down_and_the_next_life_goes_on() {
     let mut bench =
         Bench::new(&[plain("a", every(60)), agent("b", every(60), |b| b.overlap = Overlap::Queue)]);

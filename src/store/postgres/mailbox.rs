@@ -13,6 +13,8 @@ const MOST_OF_A_NODE: i64 = 200;
 const MOST: i64 = 2000;
 /// Answers that are fetched at a time.
 pub const MOST_ANSWERS: usize = 64;
+/// An answer of more bytes goes by a connection of its own, so that nothing else waits for it.
+const LARGE: usize = 128 << 10;
 
 /// A call that is forwarded to the node that leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +40,26 @@ pub struct TakenCall {
     pub session: String,
     /// What is asked.
     pub call: ForwardedCall,
-    /// An earlier leader had taken it and has not answered.
-    pub was_taken: bool,
+    /// The epoch of an earlier leader that had taken it and has not answered.
+    pub taken_before: Option<i64>,
+}
+
+/// Which calls are taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallsOf {
+    /// Of these methods.
+    Only(Vec<&'static str>),
+    /// Of all others.
+    AllBut(Vec<&'static str>),
+}
+
+/// Answers that have come.
+#[derive(Debug, Default)]
+pub struct CallAnswers {
+    /// Those that are short.
+    pub short: Vec<CallAnswer>,
+    /// The numbers and keys of those that are large: [`NodeLink::large_answer`] fetches each.
+    pub large: Vec<(i64, String)>,
 }
 
 /// The answer to a call that was forwarded.
@@ -72,12 +92,18 @@ pub enum Withdrawn {
 }
 
 impl NodeLink {
-    /// Forwards a call; done twice, it is there once. The leader can take it for half a minute.
-    pub async fn post(self: &Arc<Self>, call: ForwardedCall) -> Result<Posted, UnknownIf> {
-        self.attempt("forwarding a call", move |link, session| link.post_now(session, &call)).await
+    /// Forwards a call; done twice, it is there once. The leader can take it for half a minute. One that `may_take_long` finds
+    /// room only where half of it is left, so that short ones find some.
+    pub async fn post(
+        self: &Arc<Self>,
+        call: ForwardedCall,
+        may_take_long: bool,
+    ) -> Result<Posted, UnknownIf> {
+        let share = if may_take_long { 2 } else { 1 };
+        self.attempt("forwarding a call", move |link, session| link.post_now(session, &call, share)).await
     }
 
-    fn post_now(&self, session: &Session, call: &ForwardedCall) -> SqlResult<Posted> {
+    fn post_now(&self, session: &Session, call: &ForwardedCall, share: i64) -> SqlResult<Posted> {
         let db: &Sql = session;
         let change = db.begin(Scope::Write)?;
         let posted = change.change(
@@ -94,8 +120,8 @@ impl NodeLink {
                 call.method,
                 call.params,
                 call.request_id,
-                MOST,
-                MOST_OF_A_NODE
+                MOST / share,
+                MOST_OF_A_NODE / share
             ],
         )?;
         if posted == 0 && !change.exists("SELECT 1 FROM forwarded WHERE key = ?1", params![call.key])? {
@@ -106,16 +132,42 @@ impl NodeLink {
         Ok(Posted::Yes)
     }
 
-    /// Answers that have come for this life of the node, the oldest [`MOST_ANSWERS`] of them. They stay until
-    /// [`NodeLink::forget`] removes them.
-    pub async fn answers(self: &Arc<Self>) -> Result<Vec<CallAnswer>, StoreError> {
+    /// Answers that have come for this life of the node, the oldest [`MOST_ANSWERS`] short ones and as many large ones. They
+    /// stay until [`NodeLink::forget`] removes them.
+    pub async fn answers(self: &Arc<Self>) -> Result<CallAnswers, StoreError> {
         self.with("fetching answers", |link, session| {
             let db: &Sql = session;
-            db.rows(
-                "SELECT id, key, answer FROM forwarded WHERE session = ?1 AND answer IS NOT NULL ORDER BY id LIMIT ?2",
-                params![link.session, MOST_ANSWERS as i64],
+            let short = db.rows(
+                "SELECT id, key, answer FROM forwarded
+                 WHERE session = ?1 AND answer IS NOT NULL AND octet_length(answer) <= ?2 ORDER BY id LIMIT ?3",
+                params![link.session, LARGE as i64, MOST_ANSWERS as i64],
                 |row| Ok(CallAnswer { id: row.get(0)?, key: row.get(1)?, text: row.get(2)? }),
-            )
+            )?;
+            let large = db.rows(
+                "SELECT id, key FROM forwarded
+                 WHERE session = ?1 AND answer IS NOT NULL AND octet_length(answer) > ?2 ORDER BY id LIMIT ?3",
+                params![link.session, LARGE as i64, MOST_ANSWERS as i64],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?;
+            Ok(CallAnswers { short, large })
+        })
+        .await
+    }
+
+    /// A large answer. `None`: it is gone.
+    pub async fn large_answer(self: &Arc<Self>, id: i64) -> Result<Option<String>, StoreError> {
+        self.with_freight("fetching a large answer", move |_, session| {
+            let db: &Sql = session;
+            db.row("SELECT answer FROM forwarded WHERE id = ?1", params![id], |row| row.get(0))
+        })
+        .await
+    }
+
+    /// Removes a question that nobody waits for any more. One that a leader has taken stays until it is answered.
+    pub async fn drop_question(self: &Arc<Self>, key: String) -> Result<(), StoreError> {
+        self.with("removing a question", move |_, session| {
+            let db: &Sql = session;
+            db.run("DELETE FROM forwarded WHERE key = ?1 AND taken IS NULL", params![key])
         })
         .await
     }
@@ -184,22 +236,28 @@ impl NodeLink {
         epoch: i64,
         most: i64,
         in_hand: &BTreeSet<i64>,
+        of: &CallsOf,
     ) -> Result<Vec<TakenCall>, StoreError> {
-        let in_hand = in_hand.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
-        // ids are drawn by the database, from 1
-        let in_hand = if in_hand.is_empty() { "0".to_owned() } else { in_hand };
+        let in_hand = in_hand.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+        let (methods, only) = match of {
+            CallsOf::Only(methods) => (methods.join(","), true),
+            CallsOf::AllBut(methods) => (methods.join(","), false),
+        };
         self.with("taking calls", move |_, session| {
             let db: &Sql = session;
+            // lists are values, not text: each text would be a prepared statement of its own
             let mut taken = db.rows(
-                &format!("WITH mine AS (SELECT id, taken AS before FROM forwarded
+                "WITH mine AS (SELECT id, taken AS before FROM forwarded
                    WHERE answer IS NULL
                      AND ((taken IS NULL AND expires > now())
-                       OR (expires > now() - interval '1 hour' AND (taken < ?1 OR (taken = ?1 AND id NOT IN ({in_hand})))))
+                       OR (expires > now() - interval '1 hour'
+                         AND (taken < ?1 OR (taken = ?1 AND id <> ALL (CAST(string_to_array(?3, ',') AS BIGINT[]))))))
+                     AND (method = ANY (string_to_array(?4, ','))) = (CAST(?5 AS BIGINT) <> 0)
                      AND EXISTS (SELECT 1 FROM fleet WHERE epoch = ?1)
                    ORDER BY id LIMIT ?2 FOR UPDATE SKIP LOCKED)
                  UPDATE forwarded f SET taken = ?1 FROM mine WHERE f.id = mine.id
-                 RETURNING f.id, f.session, f.key, f.asker, f.method, f.params, f.request_id, mine.before IS NOT NULL"),
-                params![epoch, most],
+                 RETURNING f.id, f.session, f.key, f.asker, f.method, f.params, f.request_id, mine.before",
+                params![epoch, most, in_hand, methods, i64::from(only)],
                 |row| {
                     let call = ForwardedCall {
                         key: row.get(2)?,
@@ -208,11 +266,31 @@ impl NodeLink {
                         params: row.get(5)?,
                         request_id: row.get(6)?,
                     };
-                    Ok(TakenCall { id: row.get(0)?, session: row.get(1)?, call, was_taken: row.get(7)? })
+                    Ok(TakenCall { id: row.get(0)?, session: row.get(1)?, call, taken_before: row.get(7)? })
                 },
             )?;
             taken.sort_by_key(|taken| taken.id);
             Ok(taken)
+        })
+        .await
+    }
+
+    /// Gives back calls that were taken under this epoch and not begun: they are as they were before, for whoever leads next.
+    pub async fn give_back(
+        self: &Arc<Self>,
+        epoch: i64,
+        calls: Vec<(i64, Option<i64>)>,
+    ) -> Result<(), StoreError> {
+        self.with("giving calls back", move |_, session| {
+            let db: &Sql = session;
+            let change = db.begin(Scope::Write)?;
+            for (id, before) in &calls {
+                change.run(
+                    "UPDATE forwarded SET taken = ?3 WHERE id = ?1 AND taken = ?2 AND answer IS NULL",
+                    params![*id, epoch, *before],
+                )?;
+            }
+            change.commit()
         })
         .await
     }
@@ -225,7 +303,8 @@ impl NodeLink {
         answer: String,
     ) -> Result<(), StoreError> {
         let (id, channel) = (taken.id, self.channel_of(&taken.session));
-        self.with("answering a call", move |_, session| {
+        let is_large = answer.len() > LARGE;
+        let work = move |_: &Self, session: &Session| {
             let db: &Sql = session;
             let change = db.begin(Scope::Write)?;
             change.run(
@@ -235,8 +314,11 @@ impl NodeLink {
             )?;
             ring(&*change, &channel)?;
             change.commit()
-        })
-        .await
+        };
+        match is_large {
+            true => self.with_freight("answering a call", work).await,
+            false => self.with("answering a call", work).await,
+        }
     }
 
     /// Removes what nobody waits for any more.

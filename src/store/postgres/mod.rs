@@ -15,7 +15,9 @@ mod waiting;
 mod writer;
 
 pub(super) use fence::leader;
-pub use mailbox::{CallAnswer, ForwardedCall, MOST_ANSWERS, Posted, TakenCall, Withdrawn};
+pub use mailbox::{
+    CallAnswer, CallAnswers, CallsOf, ForwardedCall, MOST_ANSWERS, Posted, TakenCall, Withdrawn,
+};
 pub use node_link::{NodeAbout, NodeJoined, NodeLink, RENEW_NODE_EVERY, UnknownIf};
 pub(super) use nodes::nobody_may_lead;
 pub(super) use open::{Side, open, open_alone, to_read};

@@ -32,7 +32,7 @@ pub struct NodeAbout {
     pub version: &'static str,
     /// The newest version of the protocol that it speaks.
     pub protocol: u32,
-    /// Hash of its configuration.
+    /// Hash of its configuration, as it is at the start.
     pub config: String,
 }
 
@@ -49,6 +49,8 @@ pub enum NodeJoined {
         name: String,
         /// Its machine and its state folder.
         by: String,
+        /// When it was last heard of, by the clock of the database, in microseconds.
+        seen: i64,
     },
 }
 
@@ -61,16 +63,23 @@ pub struct UnknownIf {
     pub may_be_done: bool,
 }
 
+/// A connection, for one at a time.
+type OneAtATime = Arc<tokio::sync::Mutex<Option<Session>>>;
+
 /// The connection. It is made when it is needed, and anew when it was lost.
 pub struct NodeLink {
     pub(super) server: Arc<StoreServer>,
     about: NodeAbout,
     me: String,
     name: Mutex<NodeName>,
+    /// Hash of the configuration in force.
+    config: Mutex<String>,
     /// One life of the node.
     pub(super) session: String,
     started_at: Timestamp,
-    open: Arc<tokio::sync::Mutex<Option<Session>>>,
+    open: OneAtATime,
+    /// For what is large: it holds up nothing but what is large, too.
+    freight: OneAtATime,
     bell: watch::Sender<u64>,
     hears_asks: AtomicBool,
     /// The connection does not listen to all that it has to.
@@ -93,12 +102,14 @@ impl NodeLink {
         let name = name.unwrap_or_else(|| NodeName::of_host(&host.nodename().to_string_lossy()));
         Ok(Some(Arc::new(Self {
             server,
-            about,
             me,
             name: Mutex::new(name),
+            config: Mutex::new(about.config.clone()),
+            about,
             session: Uuid::new_v4().simple().to_string(),
             started_at: clock::wall(),
             open: Arc::default(),
+            freight: Arc::default(),
             bell: watch::channel(0).0,
             hears_asks: AtomicBool::new(false),
             is_stale: AtomicBool::new(false),
@@ -110,6 +121,15 @@ impl NodeLink {
     /// What the node is called.
     pub fn name(&self) -> NodeName {
         self.name.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Another configuration is in force from now on.
+    pub fn configured(&self, hash: String) {
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = hash;
+    }
+
+    fn config(&self) -> String {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// May it take the lead?
@@ -159,16 +179,17 @@ impl NodeLink {
                 self.about.protocol,
                 labels,
                 self.about.spec.leads,
-                self.about.config,
+                self.config(),
                 to_micros(self.started_at),
                 self.clock_offset_ms.load(Ordering::Relaxed),
                 self.lag_ms.load(Ordering::Relaxed)
             ],
         )?;
         if joined == 0 {
-            let by = "SELECT identity FROM nodes WHERE name = ?1";
-            let by = db.row(by, params![name.as_str()], |row| row.get::<String>(0))?.unwrap_or_default();
-            return Ok(NodeJoined::Taken { name: name.to_string(), by: shown(&by).to_owned() });
+            let by = "SELECT identity, CAST(extract(epoch FROM seen) * 1000000 AS BIGINT) FROM nodes WHERE name = ?1";
+            let by = db.row(by, params![name.as_str()], |row| Ok((row.get::<String>(0)?, row.get(1)?)))?;
+            let (by, seen) = by.unwrap_or_default();
+            return Ok(NodeJoined::Taken { name: name.to_string(), by: shown(&by).to_owned(), seen });
         }
         // what it was called before, and who has not been there for long
         db.run("DELETE FROM nodes WHERE identity = ?1 AND name <> ?2", params![self.me, name.as_str()])?;
@@ -181,12 +202,13 @@ impl NodeLink {
         self.with("renewing the node", |link, session| {
             let db: &Sql = session;
             let renewed = db.change(
-                "UPDATE nodes SET seen = now(), clock_offset_ms = ?3, lag_ms = ?4 WHERE name = ?1 AND session = ?2",
+                "UPDATE nodes SET seen = now(), clock_offset_ms = ?3, lag_ms = ?4, config = ?5 WHERE name = ?1 AND session = ?2",
                 params![
                     link.name().as_str(),
                     link.session,
                     link.clock_offset_ms.load(Ordering::Relaxed),
-                    link.lag_ms.load(Ordering::Relaxed)
+                    link.lag_ms.load(Ordering::Relaxed),
+                    link.config()
                 ],
             )?;
             let lead = link.measure(db)?;
@@ -247,8 +269,12 @@ impl NodeLink {
         digest[..6].iter().fold("bgagent_".to_owned(), |name, byte| format!("{name}{byte:02x}"))
     }
 
-    fn connect(&self) -> Result<Session, StoreError> {
+    /// What is sent by the connection for what is large hears nothing.
+    fn connect(&self, is_freight: bool) -> Result<Session, StoreError> {
         let session = self.server.connect(Purpose::Write)?;
+        if is_freight {
+            return Ok(session);
+        }
         let mut channels = vec![self.channel_of(&self.session)];
         if self.hears_asks.load(Ordering::Relaxed) {
             channels.push(self.channel_of_asks());
@@ -269,17 +295,36 @@ impl NodeLink {
         self.attempt(doing, work).await.map_err(|unknown| unknown.error)
     }
 
+    /// The same, for what is large.
+    pub(super) async fn with_freight<T: Send + 'static>(
+        self: &Arc<Self>,
+        doing: &'static str,
+        work: impl Fn(&Self, &Session) -> SqlResult<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.attempt_by(true, doing, work).await.map_err(|unknown| unknown.error)
+    }
+
     /// The same; an error says whether the work may have been done all the same.
     pub(super) async fn attempt<T: Send + 'static>(
         self: &Arc<Self>,
         doing: &'static str,
         work: impl Fn(&Self, &Session) -> SqlResult<T> + Send + 'static,
     ) -> Result<T, UnknownIf> {
+        self.attempt_by(false, doing, work).await
+    }
+
+    async fn attempt_by<T: Send + 'static>(
+        self: &Arc<Self>,
+        is_freight: bool,
+        doing: &'static str,
+        work: impl Fn(&Self, &Session) -> SqlResult<T> + Send + 'static,
+    ) -> Result<T, UnknownIf> {
         let link = self.clone();
+        let line = if is_freight { &self.freight } else { &self.open };
         // waited for without a thread: there are few for what blocks
-        let mut open = self.open.clone().lock_owned().await;
+        let mut open = line.clone().lock_owned().await;
         let done = tokio::task::spawn_blocking(move || {
-            if link.is_stale.swap(false, Ordering::Relaxed) {
+            if !is_freight && link.is_stale.swap(false, Ordering::Relaxed) {
                 *open = None;
             }
             let mut again = open.is_some();
@@ -287,7 +332,7 @@ impl NodeLink {
             loop {
                 let session = match open.take().filter(SqlConnection::is_open) {
                     Some(session) => session,
-                    None => link.connect().map_err(|error| UnknownIf { error, may_be_done })?,
+                    None => link.connect(is_freight).map_err(|error| UnknownIf { error, may_be_done })?,
                 };
                 match work(&link, &session) {
                     Ok(done) => {

@@ -18,8 +18,11 @@ impl Reader {
     }
 }
 
-/// All nodes, by name.
+/// All nodes, by name. Tables of a release that had no nodes have none.
 fn nodes(db: &Sql) -> SqlResult<Vec<NodeRow>> {
+    if !db.exists("SELECT 1 WHERE to_regclass('nodes') IS NOT NULL", &[])? {
+        return Ok(Vec::new());
+    }
     let sql = "SELECT n.name, n.identity, n.version, n.protocol, n.labels, n.leads,
            n.identity = f.leader AND f.expires > now(), n.seen > now() - interval '25 seconds', n.config, n.started_at,
            CAST(extract(epoch FROM n.seen) * 1000000 AS BIGINT), n.clock_offset_ms, n.lag_ms

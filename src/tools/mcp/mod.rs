@@ -35,7 +35,7 @@ mod wire;
 
 pub use about::{About, Difference};
 pub use limits::Limits;
-pub use pins::{Pin, PinChange, PinEvent, PinState, Pins, Untrusted};
+pub use pins::{Keeping, Pin, PinChange, PinEvent, PinNews, PinState, Pins, Untrusted};
 
 /// Most pages of a server's list.
 const MAX_PAGES: usize = 100;
@@ -143,8 +143,18 @@ impl Servers {
         server: &str,
         shown: Option<&BTreeMap<String, String>>,
     ) -> Result<Vec<PinChange>, ToolError> {
+        self.trust_and(server, shown, |_| None)
+    }
+
+    /// The same, for somebody who waits until it is kept; see [`Pins::trust_and`].
+    pub fn trust_and(
+        &self,
+        server: &str,
+        shown: Option<&BTreeMap<String, String>>,
+        keeping: impl FnOnce(&[PinChange]) -> Option<Keeping>,
+    ) -> Result<Vec<PinChange>, ToolError> {
         self.server(server)?;
-        self.pins.trust(server, shown).map_err(|why| {
+        self.pins.trust_and(server, shown, keeping).map_err(|why| {
             ToolError::Untrusted(match why {
                 Untrusted::NotSeen => format!(
                     "the tools of MCP server `{server}` were not looked at yet: run `bgagent mcp list` first"

@@ -1,13 +1,14 @@
 //! Pins: what a tool of a server said of itself when a person trusted it. A tool that nobody has trusted is off, and so
 //! is one that says something else later. In memory; each change is sent to whoever keeps them.
 use super::about::{About, Difference, differences};
+use crate::domain::Fact;
 use crate::tools::mcp::text::{canonical, plain_name};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Whether a tool is what it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +64,24 @@ pub struct PinChange {
     pub changed: Vec<Difference>,
 }
 
+/// Changes that are kept together, in the order in which they were made.
+#[derive(Debug)]
+pub struct PinNews {
+    /// The changes.
+    pub changes: Vec<PinChange>,
+    /// Who waits until they are kept.
+    pub keeping: Option<Keeping>,
+}
+
+/// Who waits until changes of pins are kept.
+#[derive(Debug)]
+pub struct Keeping {
+    /// What is to be on record with them.
+    pub with: Option<Fact>,
+    /// They are; dropped: they can't be.
+    pub kept: oneshot::Sender<()>,
+}
+
 /// Most tools of one server that are remembered although nobody trusts them.
 const MOST: usize = 4096;
 /// Most bytes of words that are kept of the tools of one server.
@@ -83,7 +102,7 @@ pub enum Untrusted {
 #[derive(Default)]
 pub struct Pins {
     all: Mutex<All>,
-    changes: Option<mpsc::UnboundedSender<PinChange>>,
+    changes: Option<mpsc::UnboundedSender<PinNews>>,
 }
 
 /// What a tool is.
@@ -114,7 +133,7 @@ impl All {
 
 impl Pins {
     /// These pins, and the receiver of their changes. A difference is reported once, not with each look at it.
-    pub fn load(pins: impl IntoIterator<Item = Pin>) -> (Arc<Self>, mpsc::UnboundedReceiver<PinChange>) {
+    pub fn load(pins: impl IntoIterator<Item = Pin>) -> (Arc<Self>, mpsc::UnboundedReceiver<PinNews>) {
         let (changes, receiver) = mpsc::unbounded_channel();
         let known = |pin: Pin| ((pin.server, pin.tool), Known { hash: pin.hash, about: pin.about });
         let pinned = pins.into_iter().map(known).collect();
@@ -163,6 +182,16 @@ impl Pins {
         server: &str,
         shown: Option<&BTreeMap<String, String>>,
     ) -> Result<Vec<PinChange>, Untrusted> {
+        self.trust_and(server, shown, |_| None)
+    }
+
+    /// The same, for somebody who waits until it is kept.
+    pub fn trust_and(
+        &self,
+        server: &str,
+        shown: Option<&BTreeMap<String, String>>,
+        keeping: impl FnOnce(&[PinChange]) -> Option<Keeping>,
+    ) -> Result<Vec<PinChange>, Untrusted> {
         let mut all = self.lock();
         let of_server = all.seen.iter().filter(|((of, _), _)| of == server);
         let mut seen: Vec<(Key, Known)> =
@@ -200,9 +229,11 @@ impl Pins {
                     None => Vec::new(),
                 };
                 let (old, new) = (old.map(|old| old.hash), new.hash);
-                changes.push(self.tell(PinEvent::Trusted, key, (old, new), now, changed));
+                changes.push(change(PinEvent::Trusted, key, (old, new), now, changed));
             }
         }
+        // while nobody else can change them
+        self.tell(PinNews { changes: changes.clone(), keeping: keeping(&changes) });
         Ok(changes)
     }
 
@@ -234,7 +265,9 @@ impl Pins {
             Some(pinned) if pinned.hash == hash => {
                 if pinned.about.is_none() && words.is_some() {
                     all.pinned.insert(key.clone(), known);
-                    self.tell(PinEvent::Pinned, key, (Some(pinned.hash), hash.to_owned()), words, Vec::new());
+                    let hashes = (Some(pinned.hash), hash.to_owned());
+                    let pinned = change(PinEvent::Pinned, key, hashes, words, Vec::new());
+                    self.tell(PinNews { changes: vec![pinned], keeping: None });
                 }
                 PinState::Same
             }
@@ -242,32 +275,34 @@ impl Pins {
                 if all.reported.insert(key.clone(), hash.to_owned()).as_deref() != Some(hash) {
                     let changed = differences(pinned.about.as_deref(), Some(about));
                     let hashes = (Some(pinned.hash), hash.to_owned());
-                    self.tell(PinEvent::Differs, key, hashes, pinned.about, changed);
+                    let differs = change(PinEvent::Differs, key, hashes, pinned.about, changed);
+                    self.tell(PinNews { changes: vec![differs], keeping: None });
                 }
                 PinState::Changed
             }
         }
     }
 
-    fn tell(
-        &self,
-        event: PinEvent,
-        (server, tool): Key,
-        (old, new): (Option<String>, String),
-        trusted: Option<Arc<About>>,
-        changed: Vec<Difference>,
-    ) -> PinChange {
-        let change = PinChange { event, server, tool, old, new, trusted, changed };
+    fn tell(&self, news: PinNews) {
         if let Some(changes) = &self.changes {
             // Nobody listens any more when the daemon ends.
-            let _ = changes.send(change.clone());
+            let _ = changes.send(news);
         }
-        change
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, All> {
         self.all.lock().expect("no holder panics")
     }
+}
+
+fn change(
+    event: PinEvent,
+    (server, tool): Key,
+    (old, new): (Option<String>, String),
+    trusted: Option<Arc<About>>,
+    changed: Vec<Difference>,
+) -> PinChange {
+    PinChange { event, server, tool, old, new, trusted, changed }
 }
 
 impl fmt::Debug for Pins {
@@ -333,8 +368,8 @@ mod tests {
         assert_eq!(look(&pins, "s", "old", "2"), PinState::Same);
         assert_eq!(look(&pins, "s", "old", "1"), PinState::Changed);
         let mut events = Vec::new();
-        while let Ok(change) = told.try_recv() {
-            events.push((change.event, change.tool, change.old, change.new));
+        while let Ok(news) = told.try_recv() {
+            events.extend(news.changes.into_iter().map(|one| (one.event, one.tool, one.old, one.new)));
         }
         let of = |event, tool: &str, old: Option<&str>, new: &str| {
             (event, tool.to_owned(), old.map(str::to_owned), new.to_owned())
@@ -376,10 +411,10 @@ mod tests {
         let known = Pin { server: "s".into(), tool: "t".into(), hash: "1".into(), about: None };
         let (pins, mut told) = Pins::load([known]);
         assert_eq!(look(&pins, "s", "t", "2"), PinState::Changed);
-        let unknown = told.try_recv().unwrap();
+        let unknown = told.try_recv().unwrap().changes.remove(0);
         assert_eq!((unknown.event, unknown.changed[0].old.as_deref()), (PinEvent::Differs, None));
         assert_eq!(look(&pins, "s", "t", "1"), PinState::Same);
-        let change = told.try_recv().unwrap();
+        let change = told.try_recv().unwrap().changes.remove(0);
         assert_eq!((change.event, change.trusted), (PinEvent::Pinned, Some(words("1"))));
         assert_eq!(look(&pins, "s", "t", "1"), PinState::Same);
         assert!(told.try_recv().is_err(), "kept once");
