@@ -126,7 +126,7 @@ fn changes_of_a_connection_keep_their_order_while_nothing_can_be_written() {
              WHERE seq > {newest} AND type = 'background_agent_status' AND agent = 'hourly'"
         ),
     );
-    assert_eq!(states, vec!["paused active"; 12].join(" "));
+    assert_eq!(states, ["paused active"; 12].join(" "));
 }
 
 #[test]
