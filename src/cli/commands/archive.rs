@@ -16,8 +16,12 @@ pub(in crate::cli) fn run(app: &mut App, command: &ArchiveCommand) -> Result<Out
         ArchiveCommand::List { archive } => {
             let given = ask(app, params(archive, ArchiveAction::List))?;
             app.answer(&given.result, list)?;
+            for problem in given.result["problems"].as_array().into_iter().flatten() {
+                app.note(&format!("wrong: {}", text(problem)));
+            }
             tell_pending(app, &given.result);
-            Ok(Outcome::Done)
+            let is_whole = given.result["problems"].as_array().is_none_or(Vec::is_empty);
+            Ok(if is_whole { Outcome::Done } else { Outcome::Negative })
         }
         ArchiveCommand::Verify { archive } => {
             let given = ask(app, params(archive, ArchiveAction::Verify))?;
@@ -62,12 +66,13 @@ fn restore(app: &mut App, args: &RestoreArgs) -> Result<Outcome, Failure> {
     tell_notes(app, &given.result);
     let count = |key: &str| given.result[key].as_u64().unwrap_or(0);
     let stays = count("conflicts") + count("refused");
+    let is_whole = given.result["damaged"].as_array().is_none_or(Vec::is_empty);
     let found = count("restored") + count("there") + stays > 0;
-    if !found {
+    if !found && is_whole {
         app.note("nothing that was asked for is archived: `bgagent archive list NAME` shows keys and times");
     }
     // what stays archived against the wish of the caller is no success
-    Ok(if found && stays == 0 { Outcome::Done } else { Outcome::Negative })
+    Ok(if found && stays == 0 && is_whole { Outcome::Done } else { Outcome::Negative })
 }
 
 fn tell_notes(app: &mut App, found: &Value) {
@@ -144,11 +149,14 @@ fn verified(found: &Value) -> String {
 
 fn restored(done: &Value) -> String {
     let verb = if done["dry_run"] == true { "would be put back" } else { "put back" };
+    let damaged = done["damaged"].as_array().into_iter().flatten().filter_map(|one| one["rows"].as_u64());
     format!(
         "{}: {} {verb}, {} there already, {} still archived\n",
         text(&done["table"]),
         counted(done["restored"].as_u64().unwrap_or(0), "row"),
         text(&done["there"]),
-        done["conflicts"].as_u64().unwrap_or(0) + done["refused"].as_u64().unwrap_or(0)
+        done["conflicts"].as_u64().unwrap_or(0)
+            + done["refused"].as_u64().unwrap_or(0)
+            + damaged.sum::<u64>()
     )
 }

@@ -4,6 +4,7 @@ use super::row::{self, Row};
 use super::source::outcome::Put;
 use crate::domain::counted;
 use jiff::Timestamp;
+use serde::Serialize;
 
 /// What is asked of an archive.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +66,19 @@ pub(super) struct Restored {
     /// Why rows were refused.
     pub(super) reasons: Vec<String>,
     pub(super) objects: u64,
+    /// Objects of which nothing can be put back.
+    pub(super) damaged: Vec<DamagedObject>,
+}
+
+/// An object that can't be read as it was written.
+#[derive(Debug, Serialize)]
+pub(super) struct DamagedObject {
+    /// Its name, or that of its manifest.
+    pub(super) object: String,
+    /// How many rows it was written with; unknown where its manifest can't be read.
+    pub(super) rows: Option<u64>,
+    /// What is wrong with it.
+    pub(super) problem: String,
 }
 
 impl Restored {
@@ -105,6 +119,13 @@ impl Restored {
                 "still archived: {}, which the table does not take: {}",
                 counted(self.refused, "row"),
                 self.reasons.join("; ")
+            ));
+        }
+        for one in &self.damaged {
+            let rows = one.rows.map_or_else(|| "its rows".to_owned(), |rows| counted(rows, "row"));
+            notes.push(format!(
+                "still archived: {rows} of {}, which can't be read: {}",
+                one.object, one.problem
             ));
         }
         if self.ageless > 0 {

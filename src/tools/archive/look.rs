@@ -14,7 +14,13 @@ use std::collections::BTreeSet;
 /// The objects that count.
 pub(super) async fn list(objects: &Objects) -> Result<Value, ToolError> {
     objects.must_be_of(None).await?;
-    let manifests = objects.manifests().await?;
+    let (mut manifests, mut problems) = (Vec::new(), Vec::new());
+    for (_, manifest) in objects.each_manifest().await? {
+        match manifest {
+            Ok(manifest) => manifests.push(manifest),
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
     let sum = |of: fn(&Manifest) -> u64| manifests.iter().map(of).sum::<u64>();
     let shown: Vec<Value> = manifests
         .iter()
@@ -33,6 +39,7 @@ pub(super) async fn list(objects: &Objects) -> Result<Value, ToolError> {
         "bytes": sum(|one| one.bytes),
         "stored": sum(|one| one.stored),
         "pending": objects.pending().await?.len(),
+        "problems": problems,
     }))
 }
 
@@ -104,7 +111,7 @@ pub(super) async fn verify(
         // Rows were archived before those that they refer to.
         manifests.reverse();
     }
-    for manifest in manifests {
+    for (_, manifest) in manifests {
         match manifest {
             Ok(manifest) => verify_one(objects, &manifest, &source, &pending, &mut found).await?,
             Err(error) => found.problems.push(error.to_string()),

@@ -186,7 +186,7 @@ impl Manifest {
             return Err(wrong(format!("it has {} bytes, and {} were written", bytes.len(), self.stored)));
         }
         if hex(&Sha256::digest(bytes)) != self.sha256 {
-            return Err(wrong("its checksum is not that of what was written".into()));
+            return Err(wrong("its checksum does not match: the object is damaged".into()));
         }
         let read = |about: &About| {
             let About { kind, columns, key, column, unit, .. } = about.clone();

@@ -346,13 +346,10 @@ impl Objects {
         Ok(manifest)
     }
 
-    /// Manifests of all objects that count, oldest first.
-    pub(super) async fn manifests(&self) -> Result<Vec<Manifest>, ToolError> {
-        self.each_manifest().await?.into_iter().collect()
-    }
-
-    /// The same, with what is wrong with each that can't be used.
-    pub(super) async fn each_manifest(&self) -> Result<Vec<Result<Manifest, ToolError>>, ToolError> {
+    /// Manifests of all objects that count by their names, oldest first, or what is wrong with one that can't be used.
+    pub(super) async fn each_manifest(
+        &self,
+    ) -> Result<Vec<(String, Result<Manifest, ToolError>)>, ToolError> {
         // While a step stands that was broken off, what follows its object does not count.
         let followers: BTreeSet<String> = self.pending().await?.iter().map(|id| successor(id)).collect();
         let mut all = Vec::new();
@@ -361,7 +358,8 @@ impl Objects {
                 continue;
             }
             if let Some(bytes) = self.shelf.get(&name).await? {
-                all.push(self.manifest(&name, &bytes));
+                let manifest = self.manifest(&name, &bytes);
+                all.push((name, manifest));
             }
         }
         Ok(all)

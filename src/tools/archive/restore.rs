@@ -11,7 +11,7 @@ use super::source::{self, Db};
 use super::trouble::failed;
 use crate::domain::counted;
 use crate::store::Store;
-use crate::tools::archive::ask::{Ask, Range, Restored};
+use crate::tools::archive::ask::{Ask, DamagedObject, Range, Restored};
 use crate::tools::contract::ToolError;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -87,9 +87,21 @@ impl Restoring<'_> {
         if self.dry_run {
             self.db.begin_trial(&self.table).await?;
         }
-        self.all(plan, &mut done).await?;
+        self.all(plan, &mut done).await.map_err(|error| self.so_far(error, &done))?;
         if self.dry_run {
             self.db.end_trial().await?;
+        }
+        let found = done.rows + done.there + done.conflicts;
+        if !self.range.key.is_empty() && found + done.refused > 0 {
+            // the row that was asked for is found: it is in none of those
+            done.damaged.clear();
+        }
+        if !done.damaged.is_empty() && found + done.refused == 0 {
+            return Err(failed(&format!(
+                "nothing {} put back: {}",
+                if self.dry_run { "would be" } else { "was" },
+                done.damaged.iter().map(|one| one.problem.as_str()).collect::<Vec<_>>().join("; ")
+            )));
         }
         if done.refused > 0 && done.rows + done.there + done.conflicts == 0 {
             return Err(failed(&format!(
@@ -115,25 +127,46 @@ impl Restoring<'_> {
             "conflicts": done.conflicts,
             "refused": done.refused,
             "objects": done.objects,
+            "damaged": done.damaged,
             "dry_run": self.dry_run,
             "notes": notes,
         }))
+    }
+
+    /// An error, with what was done before it.
+    fn so_far(&self, error: ToolError, done: &Restored) -> ToolError {
+        match error {
+            ToolError::Failed(text) if done.rows > 0 && !self.dry_run => {
+                failed(&format!("{text} (put back before that: {})", counted(done.rows, "row")))
+            }
+            other => other,
+        }
     }
 
     async fn all(&self, plan: &Plan, done: &mut Restored) -> Result<(), ToolError> {
         loop {
             let before = done.rows;
             (done.conflicts, done.refused, done.ageless, done.objects) = (0, 0, 0, 0);
-            (done.examples, done.reasons) = Default::default();
+            (done.examples, done.reasons, done.damaged) = Default::default();
             match &self.target {
                 Target::Objects(objects, _) => {
-                    let mut manifests = objects.manifests().await?;
+                    let mut manifests = objects.each_manifest().await?;
                     if self.table.is_family() {
                         // Rows were archived before those that they refer to.
                         manifests.reverse();
                     }
-                    for manifest in manifests.iter().filter(|one| self.range.may_be_in(one)) {
-                        self.object(objects, manifest, done).await?;
+                    for (name, manifest) in manifests {
+                        match manifest {
+                            Ok(manifest) if self.range.may_be_in(&manifest) => {
+                                self.object(objects, &manifest, done).await?;
+                            }
+                            Ok(_) => {}
+                            Err(error) => done.damaged.push(DamagedObject {
+                                object: name,
+                                rows: None,
+                                problem: error.to_string(),
+                            }),
+                        }
                     }
                 }
                 Target::Table(tables) => {
@@ -154,9 +187,19 @@ impl Restoring<'_> {
         manifest: &Manifest,
         done: &mut Restored,
     ) -> Result<(), ToolError> {
-        let bytes = objects.shelf.fetch(&manifest.object).await?;
-        let rows = objects.rows(manifest, &bytes)?;
-        drop(bytes);
+        // one that is damaged keeps none of the others from coming back
+        let read = match objects.shelf.get(&manifest.object).await? {
+            Some(bytes) => objects.rows(manifest, &bytes),
+            None => Err(failed(&format!("{}: {} is missing", objects.shelf.place(), manifest.object))),
+        };
+        let rows = match read {
+            Ok(rows) => rows,
+            Err(error) => {
+                let (object, rows) = (manifest.object.clone(), Some(manifest.rows));
+                done.damaged.push(DamagedObject { object, rows, problem: error.to_string() });
+                return Ok(());
+            }
+        };
         if self.range.key.is_empty() && (self.range.from.is_some() || self.range.to.is_some()) {
             done.ageless += rows.iter().filter(|row| row.at.is_none()).count() as u64;
         }

@@ -336,7 +336,7 @@ async fn what_reads_back_otherwise_is_not_deleted() {
                 *bytes.last_mut().unwrap() ^= 1;
                 std::fs::write(object, bytes).unwrap();
             },
-            "its checksum is not that of what was written",
+            "its checksum does not match: the object is damaged",
         ),
         (|object| std::fs::remove_file(object).unwrap(), "is missing"),
     ];

@@ -60,6 +60,45 @@ fn an_agent_archives_and_people_look_at_it() {
     let verified = daemon.run(&["archive", "verify", "old"]);
     assert_eq!(verified.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&verified.stdout).contains("NOT whole"), "{verified:?}");
+    // and keeps nothing else from coming back
+    let back = daemon.run(&["archive", "restore", "old", "--all"]);
+    assert_eq!(back.status.code(), Some(1), "{back:?}");
+    assert_eq!(
+        String::from_utf8_lossy(&back.stdout),
+        "t: 900 rows put back, 0 there already, 100 still archived\n"
+    );
+    let said = String::from_utf8_lossy(&back.stderr).into_owned();
+    assert!(said.contains("still archived: 100 rows of") && said.contains("it has 7 bytes"), "{said}");
+    assert_eq!(table(&db, "t", "id").len(), 1900);
+    daemon.ok(&["run", "archive", "--wait"]);
+    let back = daemon.run(&["--json", "archive", "restore", "old", "--all"]);
+    assert_eq!(back.status.code(), Some(1), "{back:?}");
+    let back: Value = serde_json::from_slice(&back.stdout).expect("JSON");
+    assert_eq!((&back["restored"], &back["damaged"][0]["rows"]), (&json!(900), &json!(100)), "{back}");
+    assert_eq!(back["damaged"].as_array().map(Vec::len), Some(1), "{back}");
+}
+
+/// What the document shows: an agent that looks every night.
+#[test]
+fn an_agent_verifies() {
+    let mut daemon = Daemon::with("");
+    // where the state folder is not the usual one, it has to be said
+    let command =
+        ["bgagent", "--state-dir", &daemon.path("state").display().to_string(), "archive", "verify", "old"];
+    daemon.configure(&format!("{}{AGENT}[agents.verify]\ncommand = {}\n", settings(""), json!(command)));
+    fill(&rusqlite::Connection::open(daemon.path("app.db")).expect("a database"), 20);
+    let bin = Path::new(env!("CARGO_BIN_EXE_bgagent")).parent().expect("a folder").display().to_string();
+    let path = format!("{bin}:{}", std::env::var("PATH").unwrap_or_default());
+    let mut command = daemon.daemon_command();
+    daemon.child = Some(command.env("PATH", path).spawn().expect("it starts"));
+    daemon.ready();
+    daemon.ok(&["run", "archive", "--wait"]);
+    daemon.ok(&["run", "verify", "--wait"]);
+    let object = std::fs::read_dir(daemon.path("archive")).unwrap().flatten().map(|entry| entry.path());
+    let object = object.into_iter().find(|path| path.to_string_lossy().ends_with(".zst")).unwrap();
+    std::fs::write(object, "damaged").unwrap();
+    assert_eq!(daemon.run(&["run", "verify", "--wait"]).status.code(), Some(1));
+    assert_eq!(daemon.call("list_runs", json!({"agent_id": "verify"}))[0]["status"], "failed");
 }
 
 #[test]
