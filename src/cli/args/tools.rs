@@ -219,7 +219,9 @@ pub enum IncidentsCommand {
 
 /// `bgagent memory`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  bgagent memory news\n  bgagent memory news clear")]
+#[command(
+    after_help = "Examples:\n  bgagent memory news\n  bgagent memory news clear\n  bgagent memory news clear --yes        in a script"
+)]
 pub struct MemoryArgs {
     /// Whose
     #[arg(value_name = "AGENT", add = ArgValueCompleter::new(complete::agents))]
@@ -227,6 +229,9 @@ pub struct MemoryArgs {
     /// `clear`: make it forget
     #[arg(value_name = "clear", value_enum)]
     pub action: Option<MemoryAction>,
+    /// Do not ask
+    #[arg(long, short, requires = "action")]
+    pub yes: bool,
 }
 
 /// What to do with what an agent remembers.

@@ -60,11 +60,11 @@ fn a_last_result_that_is_forgotten_stays_forgotten() {
     let ended = completed(&daemon)["finished_at"].clone();
     let known = daemon.call("get_memory", json!({"agent_id": "a"}));
     assert_eq!(known, json!([{"key": "last result", "value": "the first answer", "at": ended}]));
-    daemon.ok(&["memory", "a", "clear"]);
+    daemon.ok(&["memory", "a", "clear", "--yes"]);
     assert_eq!(daemon.call("get_memory", json!({"agent_id": "a"})), json!([]));
     for restarted in [false, true] {
         if restarted {
-            daemon.ok(&["memory", "a", "clear"]);
+            daemon.ok(&["memory", "a", "clear", "--yes"]);
             daemon.kill();
             daemon.up();
         }
