@@ -2,10 +2,10 @@
 use super::paint::{RowColumns, distance};
 use crate::domain::{RunStatus, counted};
 use crate::overview::Rank;
-use crate::render::{Tone, cut_to, plain, usd};
+use crate::render::{Tone, plain, usd};
 use crate::top::model::{Connected, PromptFor, RowKey, TopModel, TopPlace, TopView, gist, key_of};
 use crate::top::theme::{RowMark, Theme, style};
-use crate::top::update::question_text;
+use crate::top::update::{ANSWERS, question_lines};
 use jiff::Timestamp;
 use ratatui::buffer::Buffer;
 use ratatui::style::{Modifier, Style};
@@ -225,17 +225,22 @@ fn crumbs(model: &TopModel, width: usize) -> Line<'static> {
     line.line()
 }
 
-/// The last line: a question, a text that is being typed, a message, or the keys of the moment.
+/// The question that waits for its answer, whole, in as many lines as it takes.
+pub(super) fn question(model: &TopModel, width: usize) -> Vec<Line<'static>> {
+    let Some(question) = &model.question else { return Vec::new() };
+    let mut texts = question_lines(model, &question.act, width);
+    let last = texts.pop().unwrap_or_default();
+    let mut lines: Vec<Line<'static>> =
+        texts.iter().map(|text| super::paint::toned(format!(" {text}"), Tone::Warn)).collect();
+    let mut line = RowColumns::new(width);
+    line.text(" ", Tone::Plain);
+    line.text(last.strip_suffix(ANSWERS).unwrap_or(&last), Tone::Warn).text(ANSWERS, Tone::Strong);
+    lines.push(line.line());
+    lines
+}
+
+/// The last line: a text that is being typed, a message, or the keys of the moment.
 pub(super) fn foot(model: &TopModel, width: usize) -> Line<'static> {
-    if let Some(question) = &model.question {
-        let end = "  y/N";
-        let mut line = RowColumns::new(width);
-        let text = question_text(model, &question.act);
-        line.left(" ", 1, Tone::Warn);
-        let room = width.saturating_sub(1 + end.width());
-        line.text(&cut_to(&text, room), Tone::Warn).text(end, Tone::Strong);
-        return line.line();
-    }
     if let Some(prompt) = &model.prompt {
         let label = match &prompt.what {
             PromptFor::Filter => "/".to_owned(),

@@ -39,6 +39,7 @@ pub(super) fn draw(model: &TopModel, theme: Theme, buffer: &mut Buffer) -> usize
         }
         put(buffer, areas.foot, 0, &frame::foot(model, width.into()));
         overlay::draw(model, theme, &areas, buffer);
+        ask(model, &areas, buffer);
     }
     theme.finish(buffer);
     lines
@@ -89,6 +90,21 @@ fn beside(model: &TopModel, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let lines = pane::pane(model, theme, area.width.into(), area.height.into());
     for (y, line) in lines.iter().take(area.height.into()).enumerate() {
         put(buffer, area, y, line);
+    }
+}
+
+/// A question stands in the last lines, over whatever is there.
+fn ask(model: &TopModel, areas: &Areas, buffer: &mut Buffer) {
+    let width = buffer.area.width;
+    let lines = frame::question(model, width.into());
+    let room = usize::from(buffer.area.height - areas.header.height);
+    let count = lines.len().min(room);
+    let first = buffer.area.height - count as u16;
+    // of one that has no room its end is in sight, where the answers stand
+    for (y, line) in lines.iter().skip(lines.len() - count).enumerate() {
+        let row = Rect::new(0, first + y as u16, width, 1);
+        buffer.set_string(0, row.y, " ".repeat(width.into()), Style::reset());
+        buffer.set_line(0, row.y, line, width);
     }
 }
 

@@ -118,12 +118,21 @@ fn item(model: &TopModel, theme: Theme, key: &RowKey, gist: &Gist, line: &mut Ro
         return;
     }
     line.left(&gist.name, name_width(model, room), Tone::Plain).gap(1);
+    let is_calm = !gist.mark.needs_someone();
+    if let (RowKey::Agent(agent), true, ..45) = (key, is_calm, room) {
+        // there is no cause: how it stands has that room
+        line.left(&gist.state, 8, gist.tone);
+        let since = gist.since.map(|at| distance(at, model.moment.wall)).unwrap_or_default();
+        line.right(&since, 4, Tone::Plain).gap(1);
+        let next = model.known.agents.get(agent).map(|agent| next(agent, model.moment.wall));
+        line.right(&next.unwrap_or_default(), line.room().min(9), Tone::Plain);
+        return;
+    }
     if room >= 45 {
         line.left(&gist.state, STATE, gist.tone);
         let since = gist.since.map(|at| distance(at, model.moment.wall)).unwrap_or_default();
         line.right(&since, 4, Tone::Plain).gap(2);
     }
-    let is_calm = !gist.mark.needs_someone();
     if let (RowKey::Agent(agent), true) = (key, is_calm || model.view == TopView::Agents)
         && let Some(agent) = model.known.agents.get(agent).filter(|_| room >= 60)
     {

@@ -108,7 +108,8 @@ fn of_need(known: &Known, now: Timestamp, is_it: impl Fn(&NeedKind) -> bool) -> 
 
 fn of_agent(known: &Known, agent: &AgentView, now: Timestamp) -> Gist {
     // its incidents and calls have lines of their own: how it fares itself is said first
-    let own = standing(agent, &[], &[], now);
+    let failing = known.own_incident(&agent.agent_id).map(std::slice::from_ref).unwrap_or_default();
+    let own = standing(agent, failing, &[], now);
     let is_own = RowMark::Of(own.rank).needs_someone() && own.rank != Rank::Asks;
     let stands = if is_own { own } else { standing(agent, &known.incidents, &known.approvals, now) };
     let Standing { rank, word, since, cause } = stands;

@@ -146,6 +146,60 @@ fn a_question_dies_with_what_it_is_about() {
     assert!(matches!(play.model.connected, Connected::Away(_)));
 }
 
+/// A fleet of which one call waits, with a text of so many letters.
+fn waits(size: (u16, u16), letters: usize) -> Screenplay {
+    let mut play = Screenplay::usual(size.0, size.1);
+    let call = fleet::of(json!({"id": "a-1-0", "agent_id": "mail-triage", "run_id": run_id(7),
+        "requested_at": "2026-11-28T22:40:40Z", "tool": "shell", "args": {"command": format!("touch {}END", "x".repeat(letters))}}));
+    play.answer(TopAsk::Approvals, TopAnswer::Approvals(vec![call]));
+    play
+}
+
+#[test]
+fn a_call_is_shown_whole_or_not_decided_here() {
+    for letters in [10, 100, 1000] {
+        let mut play = waits((80, 24), letters);
+        play.to(&RowKey::Approval("a-1-0".into())).keys("A");
+        let shown = play.shown();
+        let text: String = shown.split_whitespace().collect();
+        assert!(text.contains("Approveshellofmail-triage:command=touch"), "{shown}");
+        let asked = text.split("Approveshell").nth(1).unwrap_or_default();
+        assert_eq!(asked.matches('x').count(), letters, "{shown}");
+        assert!(text.ends_with("END?y/N"), "{shown}");
+        play.keys("y");
+        assert_eq!(acts(&play), [Act::Approve("a-1-0".into())]);
+    }
+    // one that is longer than the screen is decided elsewhere
+    let mut play = waits((80, 24), 2000);
+    play.to(&RowKey::Approval("a-1-0".into())).keys("A");
+    assert_eq!(play.model.question, None);
+    assert!(play.shown().contains("this call has no room on the screen"), "{}", play.shown());
+    play.keys("y");
+    assert_eq!(acts(&play), []);
+    // it can still be denied
+    play.keys("D\ny");
+    assert_eq!(acts(&play), [Act::Deny("a-1-0".into(), String::new())]);
+    // and a window that has become too small is none to decide in
+    let mut play = waits((80, 24), 1000);
+    play.to(&RowKey::Approval("a-1-0".into())).keys("A");
+    play.input(TopInput::Resized(40, 12)).keys("y");
+    assert_eq!(acts(&play), []);
+}
+
+#[test]
+fn where_no_question_has_room_nothing_is_done() {
+    for size in [(80, 9), (22, 24), (10, 3)] {
+        let mut play = Screenplay::usual(80, 24);
+        play.at_agent("log-rotate");
+        play.input(TopInput::Resized(size.0, size.1)).keys("Ry");
+        assert_eq!((acts(&play), &play.model.question), (Vec::new(), &None), "{size:?}");
+        // also where it was asked before
+        let mut play = Screenplay::usual(80, 24);
+        play.at_agent("log-rotate").keys("R").input(TopInput::Resized(size.0, size.1)).keys("y");
+        assert_eq!(acts(&play), [], "{size:?}");
+    }
+}
+
 #[test]
 fn what_makes_no_sense_is_said_and_not_asked() {
     for (name, key, why) in [

@@ -2,8 +2,9 @@
 use super::input::TopEffect;
 use crate::domain::{AgentId, Desired, Health, counted};
 use crate::protocol::AgentView;
-use crate::render::plain;
+use crate::render::{plain, wrap};
 use crate::top::asks::Act;
+use crate::top::layout::{areas, is_tiny};
 use crate::top::model::{ActQuestion, ActedOn, Prompt, PromptFor, RowKey, TopModel, arguments};
 use ratatui::crossterm::event::KeyCode;
 use std::time::Duration;
@@ -47,7 +48,31 @@ pub(super) fn ask(model: &mut TopModel, act: Act) {
         model.say("it is gone");
         return;
     }
+    if let Err(why) = has_room(model, &act) {
+        model.say(why);
+        return;
+    }
     model.question = Some(ActQuestion { act, asked: model.moment.since_start, about });
+}
+
+/// What can't be shown whole can't be decided here: there has to be a line for the question, and of a call that would be
+/// allowed all of it has to be in sight.
+fn has_room(model: &TopModel, act: &Act) -> Result<(), String> {
+    let (width, height) = model.size;
+    let areas = areas(width, height);
+    if is_tiny(width, height) || areas.foot.height == 0 {
+        return Err("this screen has no room for the question".to_owned());
+    }
+    let lines = question_lines(model, act, width.into()).len();
+    match act {
+        Act::Approve(id) if lines > usize::from(height.saturating_sub(areas.header.height)) => {
+            let id = plain(id);
+            Err(format!(
+                "this call has no room on the screen: `bgagent approvals` shows it whole, `bgagent approve {id}` allows it"
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn agent(model: &TopModel, key: char) -> Result<Wanted, String> {
@@ -152,6 +177,11 @@ pub(super) fn answer(model: &mut TopModel, key: KeyCode) -> Vec<TopEffect> {
     }
     let Some(question) = model.question.take() else { return Vec::new() };
     if key == KeyCode::Char('y') {
+        // the window may have become smaller meanwhile
+        if let Err(why) = has_room(model, &question.act) {
+            model.say(why);
+            return Vec::new();
+        }
         model.say("…");
         return vec![TopEffect::Act(question.act)];
     }
@@ -159,8 +189,16 @@ pub(super) fn answer(model: &mut TopModel, key: KeyCode) -> Vec<TopEffect> {
     Vec::new()
 }
 
-/// The question in words, of which the foot shows as much as it has room for.
-pub(in crate::top) fn question_text(model: &TopModel, act: &Act) -> String {
+/// What ends each question.
+pub(in crate::top) const ANSWERS: &str = "y/N";
+
+/// The question in lines of at most so many columns, with the answers behind it.
+pub(in crate::top) fn question_lines(model: &TopModel, act: &Act, width: usize) -> Vec<String> {
+    wrap(&format!("{}  {ANSWERS}", question_text(model, act)), width.saturating_sub(1))
+}
+
+/// The question in words.
+fn question_text(model: &TopModel, act: &Act) -> String {
     let known = &model.known;
     match act {
         Act::Run(agent) => {

@@ -10,7 +10,7 @@ mod press;
 mod take;
 mod wheel;
 
-pub(super) use acting::question_text;
+pub(super) use acting::{ANSWERS, question_lines};
 pub(super) use due::next_look;
 pub(super) use input::{TopEffect, TopInput};
 
