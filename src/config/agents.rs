@@ -25,7 +25,7 @@ pub(super) fn agents<'a>(top: &Section<'a>, fleet: &Fleet) -> Vec<Arc<AgentSpec>
             other => {
                 let flag = "it begins with `-`, as the flags of a command line do";
                 let why = other.err().unwrap_or_else(|| flag.to_owned());
-                let message = format!("`{text}` can't name an agent");
+                let message = format!("`{text}` is not a valid agent name");
                 top.file.error(Some(name.span()), message, Some(why));
                 top.file.is_broken_now("agents", text);
                 continue;

@@ -25,7 +25,14 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let trimmed = text.trim();
     let digits = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
     let number: u64 = trimmed[..digits].parse().map_err(|_| help())?;
-    let unit = trimmed[digits..].trim().to_ascii_lowercase();
+    let unit = trimmed[digits..].trim();
+    if matches!(unit, "Kb" | "Mb" | "Gb" | "Tb") {
+        return Err(format!(
+            "`{text}` may mean bits: a {0}B is 1000 times 1000 bytes and so on, a {0}iB 1024 times 1024",
+            &unit[..1]
+        ));
+    }
+    let unit = unit.to_ascii_lowercase();
     let scale = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(help)?.1;
     number.checked_mul(scale).ok_or_else(help)
 }
@@ -39,7 +46,7 @@ mod tests {
         for (text, bytes) in [("1024", 1024), ("1MiB", 1 << 20), ("2 GiB", 2 << 30), ("5kb", 5000)] {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
-        for text in ["", "MiB", "5 apples", "99999999999TiB"] {
+        for text in ["", "MiB", "5 apples", "99999999999TiB", "1Mb", "10 Gb"] {
             assert!(parse_size(text).is_err(), "{text}");
         }
     }

@@ -722,7 +722,7 @@ pub(super) const AGENT: &[Key] = &[
         "what happens to a slot or an event that comes while a run is in flight: it is skipped, it waits (one at most), it \
          cancels the run, or both run; default skip. For files and webhooks the default is \"queue\", and each of them waits",
     ),
-    key("enabled", Kind::Flag, "false: starts as stopped; default true"),
+    key("enabled", Kind::Flag, "false: starts stopped; default true"),
     key(
         "when_cut_off",
         Kind::Word(WhenCutOff::WORDS),

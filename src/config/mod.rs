@@ -72,6 +72,9 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
+/// No configuration is larger; what is, is another file.
+const MOST_BYTES: u64 = 8 << 20;
+
 /// The commented starter file that `bgagent init` writes; the same as `agents.example.toml`.
 pub const STARTER: &str = include_str!("../../agents.example.toml");
 
@@ -109,7 +112,14 @@ pub fn load(path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>>
         }
     })?;
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(unreadable)?;
+    file.by_ref().take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        let most = MOST_BYTES >> 20;
+        return Err(reject(
+            format!("{} has more than {most} MiB: that is no configuration", path.display()),
+            "name another file with --config",
+        ));
+    }
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;

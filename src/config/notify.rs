@@ -44,7 +44,7 @@ pub(super) fn notify(section: &Section<'_>) -> Option<NotifyTarget> {
         section.get(key)
     };
     let kind = match item.word()? {
-        NotifyType::Webhook => webhook(section, needs("url")?)?,
+        NotifyType::Webhook => webhook(section, needs("url"))?,
         NotifyType::Command => {
             let before = section.file.errors();
             let (argv, env, cwd) = (needs("command")?.command()?, section.env(), cwd(section));
@@ -103,22 +103,30 @@ fn without_effect(section: &Section<'_>, own: &str) {
     }
 }
 
-fn webhook(section: &Section<'_>, item: Item<'_>) -> Option<NotifyTargetKind> {
+fn webhook(section: &Section<'_>, item: Option<Item<'_>>) -> Option<NotifyTargetKind> {
+    let headers = section.headers();
+    let address = item.and_then(address);
+    if let Some(item) = item.filter(|_| address.is_some()) {
+        in_the_clear(item, headers.values().any(TextOrSecret::is_secret));
+    }
+    // whatever is wrong with one of them, the others are looked at as well
+    let secret = section.get("secret").map(|item| item.secret());
+    let body = section.get("body").map(body);
+    Some(NotifyTargetKind::Webhook(WebhookSpec {
+        url: address?,
+        headers,
+        secret: secret.map_or(Some(None), |secret| secret.map(Some))?,
+        body: body.map_or(Some(None), |body| body.map(Some))?,
+    }))
+}
+
+/// An address; one that stands there must be one.
+fn address(item: Item<'_>) -> Option<TextOrSecret> {
     let address = item.text_or_secret()?;
     if let TextOrSecret::Text(_) = address {
         url(item)?;
     }
-    let headers = section.headers();
-    in_the_clear(item, headers.values().any(TextOrSecret::is_secret));
-    let secret = match section.get("secret") {
-        Some(item) => Some(item.secret()?),
-        None => None,
-    };
-    let body = match section.get("body") {
-        Some(item) => Some(body(item)?),
-        None => None,
-    };
-    Some(NotifyTargetKind::Webhook(WebhookSpec { url: address, headers, secret, body }))
+    Some(address)
 }
 
 /// JSON, or any other text, with places.
@@ -170,13 +178,7 @@ fn service<'a>(
 
 fn value(key: &str, item: Item<'_>) -> Option<EnvValue> {
     match key {
-        "url" => {
-            let address = item.text_or_secret()?;
-            if let TextOrSecret::Text(_) = address {
-                url(item)?;
-            }
-            Some(address)
-        }
+        "url" => address(item),
         "token" => item.secret().map(TextOrSecret::Secret),
         // groups have negative numbers
         "chat" if item.value.get_ref().is_integer() => Some(TextOrSecret::Text(item.json().to_string())),

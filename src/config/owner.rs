@@ -41,6 +41,11 @@ pub(super) fn open(path: &Path) -> Result<File, NotOpened> {
     for link in way.links.iter().filter(is_there) {
         judged(link, Part::Link, &link.symlink_metadata().map_err(NotOpened::Io)?)?;
     }
+    // to open a FIFO would wait for whoever is at its other end
+    let odd = |found: &Metadata| !found.is_file() && !found.is_dir();
+    if std::fs::metadata(path).is_ok_and(|found| odd(&found)) {
+        return Err(NotOpened::Io(std::io::Error::other("it is not a file")));
+    }
     let file = File::open(path).map_err(NotOpened::Io)?;
     judged(&way.end, Part::File, &file.metadata().map_err(NotOpened::Io)?)?;
     Ok(file)
@@ -122,8 +127,7 @@ impl Whoever {
         }
         let others = if by_all { "everybody".to_owned() } else { format!("group {group}") };
         let what = format!(
-            "{shown} can be written by {others} (it belongs to {}, mode {:04o}), and so what the daemon does can be said by \
-             others",
+            "{shown} can be written by {others} (it belongs to {}, mode {:04o}), so others could decide what the daemon runs",
             self.named(owner),
             mode & 0o7777
         );

@@ -79,6 +79,38 @@ impl Paths {
         self.state_dir.join("lock")
     }
 
+    /// `<state>/config-path`.
+    pub fn config_note(&self) -> PathBuf {
+        self.state_dir.join("config-path")
+    }
+
+    /// The configuration that the last daemon of this state folder ran with, if there was one.
+    pub fn last_config(&self) -> Option<PathBuf> {
+        use std::os::unix::ffi::OsStringExt;
+        let note = self.config_note();
+        let bytes = note
+            .symlink_metadata()
+            .ok()
+            .filter(|found| found.is_file())
+            .and_then(|_| std::fs::read(&note).ok())?;
+        let path = PathBuf::from(std::ffi::OsString::from_vec(bytes));
+        path.is_absolute().then_some(path)
+    }
+
+    /// Notes with which configuration a daemon of this state folder runs.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn note_config(&self) -> std::io::Result<()> {
+        use std::os::unix::ffi::OsStrExt;
+        if self.last_config().as_deref() == Some(self.config.as_path()) {
+            return Ok(());
+        }
+        let fresh = self.config_note().with_extension("new");
+        std::fs::write(&fresh, self.config.as_os_str().as_bytes())?;
+        std::fs::rename(&fresh, self.config_note())
+    }
+
     /// `<state>/daemon.json`.
     pub fn daemon_json(&self) -> PathBuf {
         self.state_dir.join("daemon.json")
@@ -102,6 +134,21 @@ fn runtime_socket() -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_configuration_of_the_last_daemon_is_noted() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = |config: &str| {
+            Paths::resolve(Some(config.into()), Some(folder.path().to_owned()), Some("/s".into())).unwrap()
+        };
+        assert_eq!(paths("/a/x.toml").last_config(), None);
+        for config in ["/a/x.toml", "/a/ y\n.toml", "/a/x.toml"] {
+            paths(config).note_config().unwrap();
+            assert_eq!(paths("/other").last_config().as_deref(), Some(Path::new(config)));
+        }
+        std::fs::write(paths("/a").config_note(), "").unwrap();
+        assert_eq!(paths("/a").last_config(), None);
+    }
 
     #[test]
     fn flags_win_and_long_sockets_are_refused() {

@@ -11,7 +11,7 @@ pub struct AgentId(Arc<str>);
 
 /// A name that can't be an [`AgentId`].
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` can't name an agent: {why}", why = Self::why(self))]
+#[error("`{0}` is not a valid agent name: {why}", why = Self::why(self))]
 pub struct InvalidAgentId(pub String);
 
 /// Characters of the longest name.

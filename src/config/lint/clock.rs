@@ -41,7 +41,7 @@ pub(super) fn lint(at: &Place<'_>, zone: bool, linted: &mut Linted) {
             Schedule::At(when) if zoned && *when <= now => {
                 at.file.warn(
                     at.of(key_of("at")),
-                    format!("{when} has passed: this moment will never come"),
+                    format!("{when}: this time has passed; the agent will never start"),
                     None,
                 );
             }
