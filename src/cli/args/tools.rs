@@ -220,7 +220,7 @@ pub enum IncidentsCommand {
 /// `bgagent memory`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bgagent memory news\n  bgagent memory news clear\n  bgagent memory news clear --yes        in a script"
+    after_help = "Examples:\n  bgagent memory news\n  bgagent memory news clear\n  bgagent memory news clear --yes        without a question on a terminal"
 )]
 pub struct MemoryArgs {
     /// Whose

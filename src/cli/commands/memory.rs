@@ -1,7 +1,7 @@
 //! `bgagent memory`: what an agent remembers between runs.
 use super::prelude::*;
 use crate::cli::args::{MemoryAction, MemoryArgs};
-use crate::domain::{counted, shell_word};
+use crate::domain::counted;
 use crate::protocol::{AgentParams, ClearMemory, GetMemory, MemoryView};
 use serde_json::json;
 
@@ -34,14 +34,9 @@ fn clear(app: &mut App, args: &MemoryArgs, params: &AgentParams) -> Result<Outco
     let kept = Remembered::of(&connection.call::<GetMemory>(params)?);
     let agent = plain(&args.agent);
     if !kept.is_nothing() && !args.yes {
-        let asked = app.confirm(&format!("{agent} would forget {}. Go on?", kept.words()))?;
-        let answer = asked.ok_or_else(|| {
-            let name = shell_word(&args.agent);
-            let hint =
-                format!("look at it with `bgagent memory {name}`, then: bgagent memory {name} clear --yes");
-            Failure::usage_hint("there is no terminal to ask on", hint)
-        })?;
-        if !answer {
+        // a script that says `clear` means it
+        let answer = app.confirm(&format!("{agent} would forget {}. Go on?", kept.words()))?;
+        if answer == Some(false) {
             return Err(Failure::Negative {
                 what: format!("{agent} has forgotten nothing"),
                 hint: format!("`bgagent memory {agent}` shows what it remembers"),

@@ -42,11 +42,8 @@ fn a_run_is_watched_shown_and_summed_up() {
         shows(&usage, &["REQUESTS", "TOKENS IN", "300", "30"]);
     }
     shows(&daemon.ok(&["memory", "a"]), &["k", "v"]);
-    // nothing is forgotten unasked, and there is nobody to ask here
-    crate::support::code(&daemon, &["memory", "a", "clear"], 2, "bgagent memory a clear --yes");
-    crate::support::code(&daemon, &["--json", "memory", "a", "clear"], 2, "no terminal to ask on");
-    shows(&daemon.ok(&["memory", "a"]), &["k", "v"]);
-    shows(&daemon.ok(&["memory", "a", "clear", "--yes"]), &["a has forgotten 1 note"]);
+    // there is nobody to ask here
+    shows(&daemon.ok(&["memory", "a", "clear"]), &["a has forgotten 1 note"]);
     shows(&daemon.ok(&["memory", "a", "clear"]), &["a remembered nothing"]);
     assert_eq!(daemon.ok(&["--json", "memory", "a"]).trim(), "[]");
 }
