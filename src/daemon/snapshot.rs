@@ -47,11 +47,17 @@ pub(super) fn begin(restored: &mut Restored, arrivals: Vec<(AgentId, Event)>) ->
         told: std::mem::take(&mut restored.told),
         backfills: std::mem::take(&mut restored.backfills),
         newest_run: restored.newest_run,
+        lost: restored.lost,
+    };
+    // of the time before a copy was put in place nobody knows whether a daemon ran
+    let down_since = match restored.lost {
+        Some(lost) => lost.until,
+        None => restored.newest_event_at,
     };
     let started = Fact::DaemonStarted {
         version: env!("CARGO_PKG_VERSION").into(),
         pid: std::process::id(),
-        down_since: restored.newest_event_at,
+        down_since,
         clean: restored.newest_event_at.is_none() || !restored.unclean,
     };
     (known, started)

@@ -35,11 +35,11 @@ pub struct AgentSpec {
     pub jitter: SignedDuration,
     /// Where the first slot of an interval lies.
     pub first_run: FirstRun,
-    /// What happens to slots that passed unseen.
+    /// What happens to slots that were missed.
     pub catch_up: CatchUp,
     /// What happens to a slot that comes while a run is in flight.
     pub overlap: Overlap,
-    /// False: it starts as stopped when it is first seen.
+    /// False: it starts stopped when it is first seen.
     pub enabled: bool,
     /// What it runs.
     pub body: Body,
@@ -80,6 +80,20 @@ pub struct AgentSpec {
 }
 
 impl AgentSpec {
+    /// The place for what the gate gave.
+    pub const GATE: &str = "{gate}";
+
+    /// Is there a place in what runs, or in its delivery, for what the gate gave? `query` is one that stands in for its own.
+    pub fn uses_gate(&self, query: Option<&str>) -> bool {
+        let runs_with_it = match &self.body {
+            Body::Query(spec) => query.unwrap_or(&spec.query).contains(Self::GATE),
+            Body::Runner(spec) => query.unwrap_or(&spec.query).contains(Self::GATE),
+            Body::Tool(call) => call.args.to_string().contains(Self::GATE),
+            Body::Command(_) => false,
+        };
+        runs_with_it || self.deliver.as_ref().is_some_and(|deliver| deliver.uses_gate())
+    }
+
     /// The tools that it names, for its body, its gate and its proofs.
     pub fn tool_names(&self) -> Vec<&str> {
         let of_body = match &self.body {
@@ -300,7 +314,7 @@ words! {
     }
 }
 
-/// What happens to slots that passed unseen.
+/// What happens to slots that were missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CatchUp {
     /// Which of them are made up for.

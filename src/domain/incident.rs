@@ -143,6 +143,8 @@ impl IncidentRecord {
     pub const REDIS: &str = "redis:events";
     /// Key of the incident that what agents remember in Redis can't be had.
     pub const REDIS_MEMORY: &str = "redis:memory";
+    /// Before what went wrong: the title of the incident that an agent itself fails.
+    pub const FAILS: &str = "the agent fails: ";
     /// Before the name of an agent: key of the incident that it is late.
     pub const LATE: &str = "late:";
     /// Before the name of an agent: key of the incident that a run of it is slow.

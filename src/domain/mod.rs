@@ -32,6 +32,7 @@ mod ids;
 mod incident;
 mod json_schema;
 mod loose_json;
+mod lost;
 mod memory;
 mod misleading;
 mod nearest;
@@ -131,6 +132,7 @@ pub use ping::{PingSignal, PingSpec};
 pub use private_host::PrivateHost;
 pub use provider::Provider;
 
+pub use lost::LostRecords;
 pub use object_key::check_object_key;
 pub use price::cost;
 pub use quiet::QuietHours;

@@ -38,7 +38,7 @@ impl Engine {
         self.push(now, Fact::CircuitOpened { agent: id.clone(), failures, until, rule });
         if first {
             let subject = format!(
-                "{id}: paused for {} after {failures} failures in a row",
+                "{id}: circuit open for {} after {failures} failures in a row",
                 human_duration(rule.cooldown)
             );
             let notice = Notice::new(&id, TellOn::CircuitOpened, subject, message.to_owned());

@@ -152,7 +152,7 @@ impl Engine {
         incident.resolved_at = Some(now.wall);
         if self.tells_incident(&incident) {
             let lasted = human_duration(now.wall.duration_since(incident.since));
-            let subject = format!("{}: resolved: {}", incident.agent, incident.title);
+            let subject = format!("{}: resolved (was: {})", incident.agent, incident.title);
             let body = with_finding(format!("{}, it lasted {lasted}", incident.key), &incident);
             let notice = Notice::new(&incident.agent, TellOn::IncidentResolved, subject, body);
             self.tell(now, agent, notice.keyed(&incident.key));
@@ -211,7 +211,7 @@ impl Engine {
         }
         self.tell_failed(now, agent, message);
         let key = failing_key(&self.agents[agent as usize].spec.id);
-        let title = format!("the agent fails: {message}");
+        let title = format!("{}{message}", IncidentRecord::FAILS);
         self.finding(
             now,
             agent,

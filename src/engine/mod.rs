@@ -144,6 +144,8 @@ pub struct Engine {
     looks: BTreeSet<u32>,
     /// The ledger is being asked.
     asking: bool,
+    /// A time of which the records were lost.
+    lost: Option<LostRecords>,
     /// Why slots that pass meanwhile are missed.
     unseen: Option<Verdict>,
     runs: HashMap<RunId, Run>,

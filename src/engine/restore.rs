@@ -32,6 +32,8 @@ pub struct Restored {
     pub arrivals: Vec<(AgentId, Event)>,
     /// The newest run that there ever was: ids of later ones come after it.
     pub newest_run: Option<RunId>,
+    /// A time of which the records were lost.
+    pub lost: Option<LostRecords>,
 }
 
 impl Engine {
@@ -57,6 +59,7 @@ impl Engine {
             looks: BTreeSet::new(),
             asking: false,
             unseen: Some(Verdict::MissedDowntime),
+            lost: restored.lost,
             agents: Vec::with_capacity(fleet.agents.len()),
             by_id: HashMap::with_capacity(fleet.agents.len()),
             gone: BTreeMap::new(),

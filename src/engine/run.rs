@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// Why a run ended whose time was up when the daemon went down.
 const ENDED_BY_SHUTDOWN: &str =
-    "the daemon was told to go down, and the run was not done in time; whether its work was done is unknown";
+    "the daemon shut down before the run finished; whether its work was done is unknown";
 
 impl Engine {
     /// A process of a run waits at its gate, or a body without a process begins. False: it must not
@@ -482,10 +482,14 @@ impl Engine {
             }
             (desired, _) => Some(format!("agent is {desired}; this run was asked for by hand")),
         };
+        let given = match state.spec.uses_gate(query.as_deref()) {
+            true => "; what it gives is filled in",
+            false => "",
+        };
         let note = match (note, state.spec.gate.is_some()) {
             (note, false) => note,
-            (None, true) => Some("its gate is not asked: this run was asked for by hand".to_owned()),
-            (Some(note), true) => Some(format!("{note}, and its gate is not asked")),
+            (None, true) => Some(format!("its gate does not decide, since you asked for this run{given}")),
+            (Some(note), true) => Some(format!("{note}, and its gate does not decide{given}")),
         };
         if state.spec.overlap == Overlap::CancelPrevious && mode.is_normal() {
             self.cancel_previous(now, agent);

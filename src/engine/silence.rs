@@ -120,9 +120,11 @@ impl Engine {
     /// What is open of this about an agent, in words.
     pub(super) fn overdue(&self, id: &AgentId) -> Vec<String> {
         let keys = self.by_id.get(id).and_then(|agent| self.incidents.get(agent));
-        let of_ours = [late_key(id), slow_key(id)];
-        let open = of_ours.iter().filter_map(|key| keys?.get(key));
-        open.filter(|incident| incident.is_open()).map(|incident| incident.title.clone()).collect()
+        let of_ours = [("late", late_key(id)), ("slow", slow_key(id))];
+        let open = of_ours.iter().filter_map(|(word, key)| Some((word, keys?.get(key)?)));
+        open.filter(|(_, incident)| incident.is_open())
+            .map(|(word, incident)| format!("{word}: {}", incident.title))
+            .collect()
     }
 
     fn is_late(&mut self, now: Now, agent: u32) {
@@ -136,10 +138,11 @@ impl Engine {
             Some(at) => format!("the last one that completed did so at {at:.0}"),
             None => "none has completed so far".to_owned(),
         };
-        let title = format!("late: no run has completed within {} of its slot", human_duration(after));
+        let title = format!("no run has completed within {} of its slot", human_duration(after));
         self.push(now, Fact::AgentLate { agent: id.clone(), since, late_after: after, last_success });
         let body = format!("It was due at {since:.0}; {last}. `bgagent why {id}` says more.");
-        let notice = Notice::new(&id, TellOn::Late, format!("{id}: {title}"), body).keyed(late_key(&id));
+        let notice =
+            Notice::new(&id, TellOn::Late, format!("{id}: late: {title}"), body).keyed(late_key(&id));
         self.tell(now, agent, notice);
         self.trouble(now, agent, None, late_key(&id), Level::Crit, title);
     }
@@ -156,14 +159,14 @@ impl Engine {
         }
         run.is_slow = true;
         let (agent, name) = (run.agent, run.spec.id.clone());
-        let title = format!("slow: run {} takes longer than {}", id.short(), human_duration(after));
+        let title = format!("run {} takes longer than {}", id.short(), human_duration(after));
         let known = self.incidents.get(&agent).and_then(|keys| keys.get(&slow_key(&name)));
         if known.is_some_and(|known| known.is_open() && known.title == title) {
             return; // it was told before a restart
         }
         self.push(now, Fact::RunSlow { run: id, agent: name.clone(), slow_after: after });
         let body = format!("`bgagent show {}` says what it does.", id.short());
-        let notice = Notice::new(&name, TellOn::Slow, format!("{name}: {title}"), body);
+        let notice = Notice::new(&name, TellOn::Slow, format!("{name}: slow: {title}"), body);
         self.tell(now, agent, notice.keyed(slow_key(&name)).of_run(id));
         self.trouble(now, agent, Some(id), slow_key(&name), Level::Warn, title);
     }

@@ -38,7 +38,18 @@ pub(super) fn longest_catch_up_delay(spec: &AgentSpec) -> SignedDuration {
             .max(LONGEST_SPREAD)
 }
 
-fn in_words(missed: Verdict) -> &'static str {
+/// Why slots were missed that passed together.
+fn in_words(missed: Verdict, lost: Option<LostRecords>, passed: Passed) -> String {
+    let why = in_a_word(missed);
+    let lost = lost.filter(|_| missed == Verdict::MissedDowntime);
+    match lost.map(|lost| (lost.holds(passed.first), lost.holds(passed.last), lost.in_words())) {
+        Some((true, true, words)) => words,
+        Some((true, false, words)) => format!("{why}, or {words}"),
+        _ => why.to_owned(),
+    }
+}
+
+fn in_a_word(missed: Verdict) -> &'static str {
     match missed {
         Verdict::MissedDowntime => "the daemon was not running",
         Verdict::MissedSleep => "the machine was asleep",
@@ -147,7 +158,8 @@ impl Engine {
                 0
             };
             if let Some(missed) = missed.filter(|_| unseen > 0) {
-                self.tell_missed(now, agent, unseen, in_words(missed));
+                let why = in_words(missed, self.lost, passed);
+                self.tell_missed(now, agent, unseen, &why);
             }
         } else {
             state.skip_next = false;
@@ -239,10 +251,11 @@ impl Engine {
             (None, CatchUpPolicy::All) => (Verdict::Superseded, state.live.len() as u64),
             // a newer slot makes up for them
             (None, CatchUpPolicy::Latest | CatchUpPolicy::None) => {
-                self.judged(now, agent, passed, Verdict::Superseded, in_words(Verdict::Superseded));
+                self.judged(now, agent, passed, Verdict::Superseded, in_a_word(Verdict::Superseded));
                 return 0;
             }
         };
+        let why = in_words(verdict, self.lost, passed);
         let fresh = |slot: Timestamp| rule.max_age.is_none_or(|age| now.wall.duration_since(slot) <= age);
         let wanted = match rule.policy {
             CatchUpPolicy::None => 0,
@@ -262,7 +275,7 @@ impl Engine {
             .or(next)
             .is_some_and(|next| next.duration_since(now.wall) <= closeness(next.duration_since(passed.last)));
         if rule.policy == CatchUpPolicy::Latest && close && !chosen.is_empty() {
-            let cause = format!("{}; the next slot is close", in_words(verdict));
+            let cause = format!("{why}; the next slot comes soon");
             self.judged(now, agent, passed, Verdict::Superseded, &cause);
             return 0;
         }
@@ -273,23 +286,22 @@ impl Engine {
                 chosen.last().map_or(Some(passed.last), |oldest| state.calendar().prev_before(*oldest));
             let earlier = Passed { last: last.unwrap_or(passed.first), count: left, ..passed };
             if rule.policy == CatchUpPolicy::Latest && (make_up.newer_starts || !chosen.is_empty()) {
-                let cause = format!("{}; caught up by the newest of them", in_words(verdict));
+                let cause = format!("{why}; caught up by the newest of them");
                 self.judged(now, agent, earlier, Verdict::Superseded, &cause);
             } else {
                 let not_now = make_up.outside.filter(|_| rule.policy != CatchUpPolicy::None);
                 let not_now = not_now.map_or_else(String::new, |why| {
                     format!("; not caught up, since nothing may start now: {why}")
                 });
-                self.judged(now, agent, earlier, verdict, &format!("{}{not_now}", in_words(verdict)));
+                self.judged(now, agent, earlier, verdict, &format!("{why}{not_now}"));
                 unseen = if missed.is_some() { earlier.count } else { 0 };
             }
         }
-        let cause = format!("caught up: {}", in_words(verdict));
         let (newest, before) = make_up.among.unwrap_or((passed.last, *caught_up));
         for slot in chosen.into_iter().rev() {
             let nth = i32::try_from(*caught_up - before).unwrap_or(i32::MAX);
             let delay = self.catch_up_delay(now, agent, newest, next, *caught_up, nth);
-            self.start_slot(now, agent, slot, Trigger::CatchUp, Some(now.mono + delay), &cause);
+            self.start_slot(now, agent, slot, Trigger::CatchUp, Some(now.mono + delay), &why);
             *caught_up += 1;
         }
         unseen
@@ -316,7 +328,7 @@ impl Engine {
         (SETTLE + spread).min(room).max(SignedDuration::ZERO)
     }
 
-    /// A slot that shall start a run, if nothing stands against it.
+    /// A slot that shall start a run, if nothing stands against it. `missed`: why it did not when it was due.
     fn start_slot(
         &mut self,
         now: Now,
@@ -324,12 +336,17 @@ impl Engine {
         slot: Timestamp,
         trigger: Trigger,
         not_before: Option<SignedDuration>,
-        cause: &str,
+        missed: &str,
     ) {
         let one = Passed { first: slot, last: slot, count: 1 };
         match self.obstacle(now, agent, trigger) {
-            Some((verdict, cause)) => self.judged(now, agent, one, verdict, &cause),
+            Some((verdict, cause)) if missed.is_empty() => self.judged(now, agent, one, verdict, &cause),
+            // when it was due, something else was in the way
+            Some((verdict, cause)) => {
+                self.judged(now, agent, one, verdict, &format!("{missed}; not caught up: {cause}"));
+            }
             None => {
+                let cause = if missed.is_empty() { String::new() } else { format!("caught up: {missed}") };
                 let claim = NewRun { slot: Some(slot), not_before, ..NewRun::of(trigger) };
                 let run = self.claim(now, agent, claim);
                 self.push(
@@ -340,7 +357,7 @@ impl Engine {
                         last: slot,
                         count: 1,
                         verdict: Verdict::Ran,
-                        cause: cause.to_owned(),
+                        cause,
                         run: Some(run),
                         extends: false,
                     },

@@ -118,6 +118,8 @@ struct Bench {
     /// Attempts in flight, oldest first.
     active: Vec<(RunId, u32)>,
     approvals: Vec<ApprovalRecord>,
+    /// Of the next life: a time of which the records were lost.
+    lost: Option<LostRecords>,
     holds: Vec<HoldRecord>,
     backfills: Vec<BackfillRecord>,
     spent: Vec<SpentRow>,
@@ -169,6 +171,7 @@ impl Bench {
             ended: Vec::new(),
             lives: 1,
             newest_run: None,
+            lost: None,
         };
         bench.take(decision);
         bench
@@ -283,6 +286,7 @@ impl Bench {
             incidents: self.incidents.values().cloned().collect(),
             approvals: self.approvals.clone(),
             newest_run: self.newest_run,
+            lost: self.lost.take(),
             holds: self.holds.clone(),
             backfills: self.backfills.clone(),
             spent: self.spent.clone(),
@@ -375,7 +379,7 @@ impl Bench {
                     write!(line, "..{} x{count}", self.rel(*last)).unwrap();
                 }
                 write!(line, " {verdict}").unwrap();
-                if !cause.is_empty() && *verdict != Verdict::SkippedOverlap {
+                if !cause.is_empty() && !cause.starts_with("run ") {
                     // without the run that stands in the way: its id is no use here
                     write!(line, ": {}", cause.split(": run ").next().unwrap()).unwrap();
                 }

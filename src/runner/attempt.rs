@@ -5,8 +5,8 @@ use super::report::{Brief, Report, Shared, StopOrder};
 use super::template::{self, Places};
 use crate::domain::expected::{first_unmet, is_empty};
 use crate::domain::{
-    AttemptEnd, AttemptOutcome, Body, Check, CheckBody, CommandSpec, ErrorKind, EventType, ProcessRole,
-    RunError, Slips, ToolCallSpec, Trigger, human_duration, novelty, read_json,
+    AgentSpec, AttemptEnd, AttemptOutcome, Body, Check, CheckBody, CommandSpec, ErrorKind, EventType,
+    ProcessRole, RunError, Slips, ToolCallSpec, Trigger, human_duration, novelty, read_json,
 };
 use crate::tools::{CallContext, Progress, ToolError, ToolOutput};
 use jiff::SignedDuration;
@@ -53,7 +53,7 @@ pub(super) async fn outcome(
     // ended in its gate, the world may have changed since, and the body needs `{gate}`. A person who asks for
     // a run wants it: then the gate is asked for what it gives only, where that is needed.
     let by_hand = brief.trigger == Trigger::Manual;
-    let gate = brief.agent.gate.clone().filter(|_| !by_hand || uses_gate(&brief));
+    let gate = brief.agent.gate.clone().filter(|_| !by_hand || brief.agent.uses_gate(brief.query.as_deref()));
     if let Some(gate) = gate
         && !attempt.has_begun().await
     {
@@ -107,20 +107,6 @@ enum Gate {
     Failed(RunError),
 }
 
-/// The place for what the gate gave.
-const GATE: &str = "{gate}";
-
-/// Is there a place in what runs for what the gate gave?
-fn uses_gate(brief: &Brief) -> bool {
-    let runs_with_it = match &brief.agent.body {
-        Body::Query(spec) => brief.query.as_deref().unwrap_or(&spec.query).contains(GATE),
-        Body::Runner(spec) => brief.query.as_deref().unwrap_or(&spec.query).contains(GATE),
-        Body::Tool(call) => call.args.to_string().contains(GATE),
-        Body::Command(_) => false,
-    };
-    runs_with_it || delivers_gate(brief)
-}
-
 /// Has the delivery of the result a place for what the gate gave?
 fn delivers_gate(brief: &Brief) -> bool {
     brief.agent.deliver.as_ref().is_some_and(|deliver| deliver.uses_gate())
@@ -141,7 +127,7 @@ impl Attempt<'_> {
     }
 
     fn proofs_use_gate(&self) -> bool {
-        let uses = |check: &Check| matches!(&check.body, CheckBody::Tool(call) if call.args.to_string().contains(GATE));
+        let uses = |check: &Check| matches!(&check.body, CheckBody::Tool(call) if call.args.to_string().contains(AgentSpec::GATE));
         self.brief.agent.success_when.iter().any(uses)
     }
 
@@ -189,7 +175,7 @@ impl Attempt<'_> {
                     Err(error) => Gate::Failed(RunError::new(
                         ErrorKind::BadResponse,
                         format!(
-                            "the gate's output is not JSON ({error}): with `novel_by` it prints a list of items, at most \
+                            "the gate's output is not valid JSON ({error}): with `novel_by` it prints a list of items, at most \
                              {} KiB",
                             ITEMS >> 10
                         ),

@@ -40,11 +40,11 @@ pub enum StoreError {
         what: String,
     },
     /// Where somebody wants a copy to be, there can't be one.
-    #[error("{} {what}", .path.display())]
+    #[error("can't write {}: {what}", .path.display())]
     NoPlace {
         /// Where.
         path: PathBuf,
-        /// Why not: `is a folder: name a file in it`.
+        /// Why not: `it is a folder; name a file in it`.
         what: String,
     },
     /// There is no file of the name that somebody gave.

@@ -4,8 +4,8 @@ use super::place::Where;
 use super::reader::Reader;
 use super::{HealthReport, HealthRow, OpenIncident, Untold};
 use super::{mark, postgres, sqlite};
-use crate::domain::{Verdict, timestamp_of_micros, to_micros};
-use crate::store::rows::{agent_id, instant};
+use crate::domain::{Severity, Verdict, timestamp_of_micros, to_micros};
+use crate::store::rows::{agent_id, instant, word};
 use crate::store::sql::{Sql, SqlResult, params};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
@@ -93,7 +93,7 @@ fn agents(db: &Sql, now: Timestamp) -> SqlResult<Vec<HealthRow>> {
 /// The critical ones that nobody has taken note of, and runs that are slow. That an agent itself fails is said of the agent.
 fn incidents(db: &Sql) -> SqlResult<Vec<OpenIncident>> {
     db.rows(
-        "SELECT agent, key, title, opened_at FROM incidents
+        "SELECT agent, key, title, opened_at, severity FROM incidents
          WHERE resolved_at IS NULL AND opened_at IS NOT NULL AND acked_at IS NULL AND (severity = 'critical' OR key = 'slow:' || agent)
            AND key <> 'agent:' || agent
          ORDER BY agent, key",
@@ -104,6 +104,7 @@ fn incidents(db: &Sql) -> SqlResult<Vec<OpenIncident>> {
                 key: row.get(1)?,
                 title: row.get(2)?,
                 since: instant(row, 3)?,
+                severity: word(row, 4, Severity::parse)?,
             })
         },
     )

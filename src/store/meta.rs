@@ -1,11 +1,15 @@
 //! What the database says of itself: which one it is, what it was a copy of, whether it was closed in order.
 use super::sql::{Scope, Sql, SqlResult, params};
 use super::{Ancestor, WentBack};
+use crate::domain::LostRecords;
+use jiff::Timestamp;
 
 /// Databases of which this one was a copy once; older ones are forgotten.
 const MOST_ANCESTORS: usize = 32;
 /// Since when a copy lies apart from what it was made of.
 pub(super) const COPIED_AT: &str = "copied_at";
+/// When `store restore` put this copy in the place of a database, until a daemon has taken it up.
+pub(super) const PUT_BACK_AT: &str = "put_back_at";
 /// `yes`, if its last daemon closed it.
 pub(super) const CLEAN: &str = "clean";
 /// Its identity.
@@ -45,9 +49,19 @@ pub(super) fn take_up(db: &Sql, went_back: Option<&WentBack>) -> SqlResult<()> {
         set(&*change, ANCESTORS, &serde_json::to_string(&all).unwrap_or_default())?;
         set(&*change, DATABASE, &uuid::Uuid::now_v7().to_string())?;
         forget(&*change, COPIED_AT)?;
+        forget(&*change, PUT_BACK_AT)?;
     }
     set(&*change, CLEAN, "no")?;
     change.commit()
+}
+
+/// The time of which a copy that no daemon has taken up yet knows nothing: from its newest event on, until it was put in place,
+/// if that is known.
+pub(super) fn lost(db: &Sql, newest: Option<Timestamp>) -> SqlResult<Option<LostRecords>> {
+    let instant =
+        |key: &str| -> SqlResult<Option<Timestamp>> { Ok(value(db, key)?.and_then(|at| at.parse().ok())) };
+    let (Some(_), Some(since)) = (instant(COPIED_AT)?, newest) else { return Ok(None) };
+    Ok(Some(LostRecords { since, until: instant(PUT_BACK_AT)?.filter(|until| *until >= since) }))
 }
 
 /// What this database was a copy of, newest first.

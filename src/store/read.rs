@@ -331,6 +331,7 @@ pub(super) fn restored(db: &Sql) -> SqlResult<Restored> {
         newest_run: db.row("SELECT id FROM runs ORDER BY id DESC LIMIT 1", &[], |row| run_id(row, 0))?,
         ancestors: Vec::new(),
         went_back: None,
+        lost: super::meta::lost(db, newest.map(timestamp_of_micros))?,
         database: String::new(),
         unclean: false,
         newest_event_at: newest.map(timestamp_of_micros),

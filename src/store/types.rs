@@ -45,6 +45,8 @@ pub struct Restored {
     pub ancestors: Vec<Ancestor>,
     /// It is a copy that was put in the place of the database.
     pub went_back: Option<WentBack>,
+    /// It is such a copy, and what happened since is on no record.
+    pub lost: Option<LostRecords>,
     /// True if the last daemon did not close it.
     pub unclean: bool,
     /// Wall clock of the newest event, if there is one.
@@ -388,7 +390,7 @@ pub enum UsageOf {
 pub struct HealthReport {
     /// All active agents.
     pub agents: Vec<HealthRow>,
-    /// Critical incidents that are open and that nobody has taken note of.
+    /// Critical incidents that are open and that nobody has taken note of, and those of slow runs.
     pub incidents: Vec<OpenIncident>,
     /// Messages that did not get through.
     pub untold: Vec<Untold>,
@@ -398,7 +400,7 @@ pub struct HealthReport {
     pub nobody_may_lead: bool,
 }
 
-/// A critical incident.
+/// An incident that wants a person.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenIncident {
     /// Whose.
@@ -409,6 +411,8 @@ pub struct OpenIncident {
     pub title: String,
     /// When it opened.
     pub since: Timestamp,
+    /// How bad it is.
+    pub severity: Severity,
 }
 
 /// Messages to one target that did not get through.

@@ -187,7 +187,7 @@ fn answers_say_what_a_newcomer_asks_next() {
     code(&daemon, &["run", "bad", "--wait"], 1, "hint: bgagent show ");
     code(&daemon, &["logs", "bad"], 0, "no program of it wrote anything, or it is older than");
     code(&daemon, &["logs", "long"], 0, "no run of long is on record");
-    code(&daemon, &["run", "gated", "--wait"], 0, "its gate is not asked");
+    code(&daemon, &["run", "gated", "--wait"], 0, "its gate does not decide, since you asked for this run");
     code(&daemon, &["runs", "--status", "ok"], 0, "good");
     let run = daemon.ok(&["run", "long"]).trim().to_owned();
     daemon.until("background_task_started", "long");

@@ -162,10 +162,16 @@ fn a_stop_that_was_asked_for_is_no_failure() {
         cancelled.iter().find(|event| event["of"] == agent).unwrap_or_else(|| panic!("{cancelled:?}"))
     };
     assert_eq!(of("b")["error"], "cancelled by hand");
-    assert!(of("a")["error"].as_str().expect("a text").contains("was told to go down"), "{cancelled:?}");
+    assert!(
+        of("a")["error"].as_str().expect("a text").contains("the daemon shut down before the run finished"),
+        "{cancelled:?}"
+    );
     // which of the two signals is seen first is up to the machine
     let of_c = of("c")["error"].as_str().expect("a text");
-    assert!(of_c.contains("signal 15") || of_c.contains("was told to go down"), "{cancelled:?}");
+    assert!(
+        of_c.contains("signal 15") || of_c.contains("the daemon shut down before the run finished"),
+        "{cancelled:?}"
+    );
     assert_eq!((&of("a")["status"], &of("again")["will_retry"]), (&json!("cancelled"), &json!(true)));
     daemon.up();
     // with `retry`, the run goes on
@@ -246,4 +252,13 @@ fn another_time_zone_of_the_machine_counts_from_a_reload_on() {
     let modified = [&reloaded["modified"], &reloaded["last"]["payload"]["changed"]];
     assert!(modified.contains(&&json!(["a"])), "{reloaded}");
     assert_eq!(hour(), 0);
+}
+
+#[test]
+fn shutdown_returns_when_the_process_is_gone() {
+    let mut daemon = Daemon::start("[agents.a]\ncommand = \"true\"\n");
+    let said = daemon.ok(&["shutdown"]);
+    assert!(said.contains("daemon stopped"), "{said}");
+    let child = daemon.child.as_mut().expect("it ran");
+    assert!(child.try_wait().expect("a child").is_some(), "it was said to have stopped");
 }

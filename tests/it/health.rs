@@ -509,3 +509,21 @@ fn a_burst_is_a_handful_of_messages_and_each_problem_is_told_once() {
         (left == 0).then_some(())
     });
 }
+
+#[test]
+fn a_slow_run_is_a_warning() {
+    let daemon = Daemon::start("[agents.s]\nslow_after = \"1s\"\ncommand = [\"sleep\", \"600\"]\n");
+    daemon.call("run_agent", json!({"agent_id": "s"}));
+    daemon.until("incident_opened", "s");
+    let output = daemon.run(&["health"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("s: warning incident slow:s for") && text.contains("takes longer than 1s"),
+        "{text}"
+    );
+    assert!(!text.contains("critical"), "{text}");
+    // an agent without slots has something to say, too
+    let why = daemon.ok(&["why", "s"]).replace('\n', " ");
+    assert!(why.contains("is running.") && why.contains("The agent is slow: run"), "{why}");
+}

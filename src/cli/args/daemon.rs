@@ -134,7 +134,7 @@ pub enum StoreCommand {
 /// `bgagent health`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bgagent health\n  bgagent health --max-late 15m --json\n\nExits with 0: healthy, 2: the daemon is not running or its database can't be read, and 1 for anything else that needs a person, one line each: agents that are late, failing or without budget, critical incidents that nobody has acknowledged, messages that do not get through, a rejected configuration, a daemon that can't write or does not answer."
+    after_help = "Examples:\n  bgagent health\n  bgagent health --max-late 15m --json\n\nExits with 0: healthy, 2: the daemon is not running or its database can't be read, and 1 for anything else that needs a person, one line each: agents that are late, failing or without budget, critical incidents that nobody has acknowledged, runs that are slow, messages that do not get through, a rejected configuration, a daemon that can't write or does not answer."
 )]
 pub struct HealthArgs {
     /// An agent is late if it was due longer ago than this; a message, if it has been waiting for longer

@@ -185,7 +185,7 @@ fn troubles(address: &Address, patience: Duration) -> Vec<String> {
                 let first = first.lines().next().unwrap_or_default();
                 let first = first.strip_prefix("error: ").unwrap_or(first);
                 if view.config_missing {
-                    return format!("the configuration file {first}; put it back, and then `bgagent reload`");
+                    return format!("the configuration file {first}; put it back");
                 }
                 let path = &view.config_path;
                 if view.config_waits {
@@ -235,8 +235,9 @@ fn warnings(health: &HealthReport) -> Vec<Problem> {
 }
 
 fn open_for(incident: &OpenIncident, now: Timestamp) -> String {
-    let span = human_duration(now.duration_since(incident.since));
-    format!("critical incident {} for {span}: {}", incident.key, incident.title)
+    // a fraction of a second is of no interest here
+    let span = human_duration(SignedDuration::from_secs(now.duration_since(incident.since).as_secs()));
+    format!("{} incident {} for {span}: {}", incident.severity, incident.key, incident.title)
 }
 
 fn not_told(untold: &Untold, now: Timestamp) -> String {
@@ -305,6 +306,7 @@ fn text(report: &Report, screen: &Screen) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Severity;
 
     #[test]
     fn late_and_failing_are_told() {
@@ -356,7 +358,16 @@ mod tests {
         let (agent, key, title) = ("disks".parse().unwrap(), "/".into(), "full".into());
         let report = HealthReport {
             agents: vec![row],
-            incidents: vec![OpenIncident { agent, key, title, since }],
+            incidents: vec![
+                OpenIncident { agent, key, title, since, severity: Severity::Critical },
+                OpenIncident {
+                    agent: "news".parse().unwrap(),
+                    key: "slow:news".into(),
+                    title: "run 1f2e3d4c takes longer than 2s".into(),
+                    since: now - SignedDuration::from_millis(169),
+                    severity: Severity::Warning,
+                },
+            ],
             untold: vec![untold(1, false), untold(2, true)],
             leader: None,
             nobody_may_lead: false,
@@ -370,6 +381,7 @@ mod tests {
             [
                 "news: its last slot was refused: no money",
                 "disks: critical incident / for 1h: full",
+                "news: warning incident slow:news for 0s: run 1f2e3d4c takes longer than 2s",
                 ": 1 message to ops not delivered yet, the oldest for 1h",
                 ": 2 messages to ops could not be delivered and will not be tried again, the oldest 1h ago",
             ]

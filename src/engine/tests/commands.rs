@@ -325,7 +325,7 @@ fn nothing_is_taken_on_while_going_down_and_the_next_life_goes_on() {
         "a claimed: catch_up",
         "a 240 ran: caught up: the daemon was not running",
         "b 120..180 x2 superseded: the daemon was not running; caught up by the newest of them",
-        "b 240 dropped: the queue is full",
+        "b 240 dropped: the daemon was not running; not caught up: the queue is full",
         "b start 1",
     ]);
 }

@@ -88,10 +88,10 @@ fn catch_up_all_goes_oldest_first_within_its_bounds() {
 fn no_catch_up_when_the_next_slot_is_close() {
     let mut bench = Bench::new(&[plain("a", every(600))]);
     bench.complete().quietly().crash(1190);
-    bench.expect(&["a 600 superseded: the daemon was not running; the next slot is close"]);
+    bench.expect(&["a 600 superseded: the daemon was not running; the next slot comes soon"]);
     // one that is due right now makes up for the ones before
     bench.wait(10).complete().quietly().crash(1201).expect(&[
-        "a 1800 superseded: the daemon was not running; the next slot is close",
+        "a 1800 superseded: the daemon was not running; the next slot comes soon",
         "a 2400 ran",
         "a start 1",
     ]);
@@ -638,4 +638,37 @@ fn an_event_passes_a_paused_agent_with_a_word_and_a_stopped_one_without() {
         .ok(Command::Want { target: one("c"), wish: Wish::Stop { mode: StopMode::Drain }, reason: None })
         .quietly();
     bench.complete().expect(&["a completed", "b event passed: skipped_paused"]);
+}
+
+#[test]
+fn a_slot_that_passed_without_a_daemon_and_is_not_made_up_for_says_both() {
+    let mut bench = Bench::new(&[agent("a", every(60), |a| {
+        a.retry = RetrySpec { max: 3, initial: secs(500), max_delay: secs(500), ..a.retry };
+    })]);
+    bench.fail(ErrorKind::Network).quietly().crash(100);
+    let said = bench.said();
+    let wanted = "a 60 skipped_overlap: the daemon was not running; not made up for";
+    assert!(said.iter().any(|line| line == wanted), "{said:?}");
+}
+
+#[test]
+fn slots_of_a_time_whose_records_were_lost_may_have_run() {
+    for (until, downtime) in [(Some(300), false), (Some(200), true), (None, false)] {
+        let mut bench = Bench::new(&[agent("a", every(60), catching_up(CatchUpPolicy::None))]);
+        bench.complete().quietly();
+        bench.lost = Some(LostRecords { since: t(60), until: until.map(t) });
+        bench.crash(250);
+        let said = bench.said().join("\n");
+        assert!(said.contains("what was recorded then is lost, since a copy of "), "{said}");
+        assert!(said.contains("it may have run"), "{said}");
+        // of slots on both sides of it, both are said
+        assert_eq!(said.contains("the daemon was not running, or what"), downtime, "{said}");
+    }
+    let lost = LostRecords { since: t(60), until: Some(t(200)) };
+    assert!(lost.holds(t(60)) && lost.holds(t(200)) && !lost.holds(t(201)) && !lost.holds(t(59)));
+    // what comes after it is downtime and no more
+    let mut bench = Bench::new(&[agent("a", every(60), catching_up(CatchUpPolicy::None))]);
+    bench.complete().quietly();
+    bench.lost = Some(LostRecords { since: t(10), until: Some(t(20)) });
+    bench.crash(200).expect(&["a 60..180 x3 missed_downtime: the daemon was not running"]);
 }

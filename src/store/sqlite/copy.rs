@@ -47,11 +47,11 @@ pub fn back_up(path: &Path, to: &Path, replace: bool) -> Result<Copied, StoreErr
     if to.is_dir() {
         return Err(StoreError::NoPlace {
             path: to.to_owned(),
-            what: "is a folder: name a file in it".into(),
+            what: "it is a folder; name a file in it".into(),
         });
     }
     if let Some(folder) = to.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
-        let what = format!("has no place: there is no folder {}", folder.display());
+        let what = format!("there is no folder {}", folder.display());
         return Err(StoreError::NoPlace { path: to.to_owned(), what });
     }
     if to.symlink_metadata().is_ok() && !replace {
@@ -90,7 +90,7 @@ pub fn restore(path: &Path, from: &Path, now: Timestamp) -> Result<Copied, Store
         });
     }
     if in_place {
-        sign(&source, now).map_err(|error| StoreError::of(error, path, "restoring"))?;
+        put_back(&source, now).map_err(|error| StoreError::of(error, path, "restoring"))?;
         open::checkpoint(&source).map_err(|error| StoreError::of(error, path, "restoring"))?;
         let newest = reader::newest_seq(&source).map_err(|error| StoreError::of(error, from, "reading"))?;
         return Ok(Copied { newest, bytes: fs::metadata(path).map_or(0, |found| found.len()), before: None });
@@ -99,7 +99,7 @@ pub fn restore(path: &Path, from: &Path, now: Timestamp) -> Result<Copied, Store
     let newest = copy_to(&source.db, from, &fresh)?;
     let copy = Connection::open(&fresh).map_err(|error| StoreError::of(error.into(), &fresh, "restoring"))?;
     let copy = Link::new(copy, fresh.clone());
-    sign(&copy, now).map_err(|error| StoreError::of(error, &fresh, "restoring"))?;
+    put_back(&copy, now).map_err(|error| StoreError::of(error, &fresh, "restoring"))?;
     drop(copy);
     let before = files::set_aside(path, now)?;
     fs::rename(&fresh, path).map_err(|error| StoreError::of_io(&error, path, "writing"))?;
@@ -237,6 +237,12 @@ fn copy_into(source: &Connection, path: &Path, fresh: &Path) -> Result<Seq, Stor
 fn sign(copy: &Link, now: Timestamp) -> SqlResult<()> {
     meta::set(copy, meta::COPIED_AT, &now.to_string())?;
     meta::set(copy, meta::CLEAN, "yes")
+}
+
+/// Signs a copy that takes the place of a database.
+fn put_back(copy: &Link, now: Timestamp) -> SqlResult<()> {
+    meta::set(copy, meta::PUT_BACK_AT, &now.to_string())?;
+    sign(copy, now)
 }
 
 fn same_file(one: &Path, other: &Path) -> bool {

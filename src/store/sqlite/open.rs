@@ -72,6 +72,9 @@ pub(in crate::store) fn open(path: &Path, busy: Duration) -> Result<Opened, Stor
     restored.database = meta::identity(db).map_err(say("reading the database's identity"))?;
     restored.ancestors = meta::ancestors(db).map_err(say("reading where the database came from"))?;
     restored.unclean = seen.unclean;
+    if went_back.is_none_or(|back| back.known == Some(back.newest)) {
+        restored.lost = None; // as far as the copy goes, that is all there was
+    }
     restored.went_back = went_back;
     if seen.version < latest {
         // a young database lives in itself, and not in its log alone
