@@ -72,7 +72,8 @@ pub fn needs(
     let probed = incidents.iter().filter(|incident| is_unseen(incident) && !says_it_fails(incident));
     all.extend(probed.map(of_incident));
     // its calls and its incidents have lines of their own: what is left is how the agent itself fares
-    for (agent, standing) in agents.iter().zip(standings(agents, &[], &[], now)) {
+    let own: Vec<IncidentView> = incidents.iter().filter(|one| says_it_fails(one)).cloned().collect();
+    for (agent, standing) in agents.iter().zip(standings(agents, &own, &[], now)) {
         let has_line = standing.rank.section() == StandingSection::NeedsYou && standing.rank != Rank::Asks;
         all.extend(has_line.then(|| of_agent(agent, standing)));
     }

@@ -1,6 +1,6 @@
 //! How an agent stands, in a mark, a word and a cause.
-use crate::domain::{Activity, AgentId, Desired, Health, Severity};
-use crate::protocol::{AgentView, ApprovalView, IncidentView};
+use crate::domain::{Activity, AgentId, Desired, ErrorKind, Health, IncidentRecord, RunStatus, Severity};
+use crate::protocol::{AgentView, ApprovalView, IncidentView, LastRunView};
 use jiff::Timestamp;
 use std::collections::HashMap;
 
@@ -105,6 +105,8 @@ struct Beside<'a> {
     call: Option<&'a ApprovalView>,
     /// The worst of its incidents that nobody has acknowledged, without the one that says that it fails.
     incident: Option<&'a IncidentView>,
+    /// The one that says that it fails.
+    failure: Option<&'a IncidentView>,
 }
 
 /// How each agent stands, in the order of `agents`.
@@ -127,6 +129,9 @@ pub fn standings(
         if known.is_none_or(|known| incident.severity > known.severity) {
             *known = Some(incident);
         }
+    }
+    for incident in incidents.iter().filter(|one| one.resolved_at.is_none() && says_it_fails(one)) {
+        beside.entry(&incident.agent_id).or_default().failure = Some(incident);
     }
     let of = |agent: &AgentView| beside.get(&agent.agent_id).copied().unwrap_or_default();
     agents.iter().map(|agent| judge(agent, of(agent), now)).collect()
@@ -183,13 +188,26 @@ fn judge(agent: &AgentView, beside: Beside<'_>, now: Timestamp) -> Standing {
     if let Some(incident) = beside.incident.filter(|incident| incident.severity == Severity::Critical) {
         return stands(Rank::Critical, "sees critical", Some(incident.since), &incident.title);
     }
-    let last = agent.last_run.as_ref();
-    let failed_at = last.filter(|last| last.error.is_some()).map(|last| last.finished_at);
-    let error = last.and_then(|last| last.error.as_ref()).map_or("", |error| error.message.as_str());
+    // a run that somebody has cancelled says nothing of the agent: neither that it fails nor that it is well
+    let counts = |last: &&LastRunView| last.status != RunStatus::Cancelled;
+    let last = agent.last_run.as_ref().filter(counts);
+    let failed = last.and_then(|last| Some((last, last.error.as_ref()?)));
+    let (failed_at, error) = match (failed, beside.failure) {
+        (Some((last, error)), _) => (Some(last.finished_at), error.message.as_str()),
+        (None, Some(known)) => {
+            (Some(known.seen_at), known.title.strip_prefix(IncidentRecord::FAILS).unwrap_or(&known.title))
+        }
+        (None, None) => (None, ""),
+    };
+    let is_broke = agent.budget_used_up_until.is_some_and(|until| until > now);
     match agent.health {
         Health::CircuitOpen => {
             let word = format!("circuit open {}×", agent.consecutive_errors);
             return stands(Rank::CircuitOpen, &word, failed_at, error);
+        }
+        // it was refused for want of money, and comes back by itself
+        Health::Failing if is_broke && failed.is_some_and(|(_, error)| error.kind == ErrorKind::Budget) => {
+            return stands(Rank::NoBudget, "no budget", failed_at, error);
         }
         Health::Failing => {
             let word = match agent.consecutive_errors {
@@ -203,7 +221,7 @@ fn judge(agent: &AgentView, beside: Beside<'_>, now: Timestamp) -> Standing {
     if let Some(incident) = beside.incident {
         return stands(Rank::Warning, "sees a warning", Some(incident.since), &incident.title);
     }
-    if agent.budget_used_up_until.is_some_and(|until| until > now) {
+    if is_broke {
         return stands(Rank::NoBudget, "no budget", None, "its budget, or that of the fleet, is used up");
     }
     if agent.silent_until.is_some_and(|until| until > now) {
@@ -211,11 +229,81 @@ fn judge(agent: &AgentView, beside: Beside<'_>, now: Timestamp) -> Standing {
         return stands(Rank::Silent, "silent", agent.silent_since, cause);
     }
     match agent.activity {
-        Activity::Idle if last.is_none() => stands(Rank::NotYet, "not yet", None, ""),
+        Activity::Idle if agent.last_run.is_none() || (last.is_none() && agent.success_count == 0) => {
+            stands(Rank::NotYet, "not yet", None, "")
+        }
         Activity::Idle => stands(Rank::Well, "ok", last.map(|last| last.finished_at), ""),
         Activity::WaitingApproval => {
             stands(Rank::Asks, "asks you", None, "one of its calls waits for a decision")
         }
         activity => stands(Rank::Busy, activity.as_str(), None, ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of how an agent stands.
+    use super::*;
+    use serde_json::{Value, json};
+
+    const NOW: &str = "2026-11-28T12:00:00Z";
+
+    fn agent(changes: Value) -> AgentView {
+        let mut view = json!({
+            "agent_id": "a", "state": "active", "activity": "idle", "health": "ok", "schedule": "every 1m", "next_run": null,
+            "last_run": null, "runs_in_flight": [], "run_count": 0, "success_count": 0, "error_count": 0, "consecutive_errors": 0,
+            "skipped_count": 0, "cost_today_usd": 0.0,
+        });
+        for (key, value) in changes.as_object().expect("an object") {
+            view[key] = value.clone();
+        }
+        serde_json::from_value(view).expect("an agent")
+    }
+
+    fn last(status: &str, kind: &str, message: &str) -> Value {
+        json!({"run_id": null, "status": status, "finished_at": "2026-11-28T11:59:58Z", "duration_ms": 1,
+            "error": {"kind": kind, "message": message}})
+    }
+
+    fn fails(title: &str) -> IncidentView {
+        serde_json::from_value(json!({
+            "agent_id": "a", "key": "agent:a", "severity": "critical", "title": title, "state": "open",
+            "since": "2026-11-28T10:00:00Z", "opened_at": "2026-11-28T10:00:00Z", "seen_at": "2026-11-28T11:00:00Z", "count": 3,
+            "resolved_at": null, "acked_at": "2026-11-28T10:30:00Z",
+        }))
+        .expect("an incident")
+    }
+
+    fn stands(changes: Value, incidents: &[IncidentView]) -> (Rank, String, String, Option<Timestamp>) {
+        let one = standing(&agent(changes), incidents, &[], NOW.parse().expect("a time"));
+        (one.rank, one.word, one.cause, one.since)
+    }
+
+    #[test]
+    fn a_cancelled_run_is_neither_a_failure_nor_a_success() {
+        let cancelled = || last("cancelled", "interrupted", "cancelled by hand");
+        let failing = json!({"health": "failing", "consecutive_errors": 3, "last_run": cancelled()});
+        let at = Some("2026-11-28T11:00:00Z".parse().expect("a time"));
+        assert_eq!(
+            stands(failing.clone(), &[fails("the agent fails: no such table")]),
+            (Rank::Failing, "failing 3×".into(), "no such table".into(), at)
+        );
+        assert_eq!(stands(failing, &[]), (Rank::Failing, "failing 3×".into(), String::new(), None));
+        let never = json!({"last_run": cancelled(), "run_count": 1});
+        assert_eq!(stands(never, &[]).0, Rank::NotYet);
+        let well = json!({"last_run": cancelled(), "run_count": 2, "success_count": 1});
+        assert_eq!(stands(well, &[]), (Rank::Well, "ok".into(), String::new(), None));
+    }
+
+    #[test]
+    fn who_was_refused_for_want_of_money_has_no_budget() {
+        let broke = |until: &str, kind: &str| {
+            json!({"health": "failing", "consecutive_errors": 1, "budget_used_up_until": until,
+                "last_run": last("failed", kind, "`usd_per_day` allows $1.00")})
+        };
+        let later = "2026-11-29T00:00:00Z";
+        assert_eq!(stands(broke(later, "budget"), &[]).0, Rank::NoBudget);
+        assert_eq!(stands(broke(later, "exit_status"), &[]).0, Rank::Failing, "it has a fault beside that");
+        assert_eq!(stands(broke("2026-11-28T00:00:00Z", "budget"), &[]).0, Rank::Failing);
     }
 }

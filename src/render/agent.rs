@@ -1,5 +1,6 @@
 //! `status AGENT`: everything of one agent.
 use super::fleet::walled_lines;
+use super::run::{error_words, took};
 use super::screen::{Screen, Tone, millis, state_of_agent, status_word};
 use super::words::{plain, usd};
 use crate::domain::{Desired, RunStatus, Verdict, counted, human_duration};
@@ -140,11 +141,12 @@ fn ended(last: &LastRunView, screen: &Screen) -> String {
         "{} {}, took {} ({})",
         screen.paint(Tone::of_run(last.status), status_word(last.status)),
         screen.full(last.finished_at),
-        millis(last.duration_ms),
+        took(last.status, last.duration_ms),
         last.run_id.map_or_else(|| "no record".into(), |run| format!("run {}", run.short())),
     );
     if let Some(error) = &last.error {
-        let _ = write!(text, "\n{:width$}{}: {}", "", error.kind, plain(&error.message), width = KEYS + 4);
+        let why = error_words(last.status, error);
+        let _ = write!(text, "\n{:width$}{why}", "", width = KEYS + 4);
     }
     text
 }
@@ -198,6 +200,14 @@ impl Page<'_> {
         };
         if let Some(last) = next.last_mut() {
             last.push_str(&screen.zone_beside(&agent.schedule));
+        }
+        let first = slots.first().copied().or(agent.next_run);
+        if let (Some(until), Some(first)) = (agent.budget_used_up_until, first)
+            && until > screen.now
+            && first < until
+        {
+            let until = screen.short_local(until);
+            next.insert(0, screen.paint(Tone::Warn, &format!("refused until {until}, for want of budget")));
         }
         self.list("next", &next);
     }

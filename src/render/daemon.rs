@@ -155,8 +155,7 @@ pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
         format!("{} ({hash}, applied {})", plain(&view.config_path), screen.relative(view.config_at)),
     );
     if view.config_missing {
-        let what = "the file is missing: put it back, and then bgagent reload; what it said is in force until \
-                    the daemon ends";
+        let what = "the file is missing: put it back; what it said is in force until the daemon ends";
         line("", screen.paint(Tone::Bad, what));
     } else if view.config_waits {
         let path = plain(&shell_word(view.config_path.as_ref()));
@@ -182,7 +181,14 @@ fn delivery(view: &DeliveryView, screen: &Screen) -> (Tone, String) {
     if view.given_up > 0 {
         parts.push(format!("{} given up", counted(view.given_up, "message")));
     }
-    let mut text = format!("{target}: {}, the oldest of {}", parts.join(", "), screen.relative(view.oldest));
+    let age = human_duration(screen.now.duration_since(view.oldest).max(jiff::SignedDuration::ZERO));
+    let mut text = format!("{target}: {}, {age} old", parts.join(", "));
+    if view.waiting + view.given_up > 1 {
+        text = format!("{target}: {}, the oldest {age} old", parts.join(", "));
+    }
+    if (view.waiting, view.given_up) == (1, 0) {
+        text = format!("{target}: 1 message has been waiting for {age}");
+    }
     if let Some(error) = &view.error {
         text.push_str(&format!("; {}", plain(error)));
     }

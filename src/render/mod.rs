@@ -21,12 +21,15 @@ pub(super) use daemon::{daemon_view, unheld_limit, untrusted_server};
 pub(super) use event::{event_gist, event_line, event_types, event_words, logged_line};
 pub(super) use fleet::{agent_list, summary, walled_lines};
 pub(super) use nodes::node_list;
-pub(super) use run::{cut_result, found_level, left_out, outcome_line, output, run_detail, run_list};
+pub(super) use run::{
+    cut_result, error_words, found_level, left_out, outcome_line, output, run_detail, run_list, took,
+};
 pub(super) use screen::{Screen, Tone, millis, status_word, terminal_width};
 pub(super) use standings::{needs_line, standing_list, tone_of};
 pub(super) use table::{Cell, Table};
 pub(super) use words::{
-    bytes, cut_to, fold, limit_line, plain, plain_json, plain_lines, result_text, result_words, usd, wrap,
+    bytes, cut_to, fold, left, limit_line, plain, plain_json, plain_lines, result_text, result_words, usd,
+    wrap,
 };
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 use super::screen::{Screen, Tone, millis, status_word};
 use super::table::{Cell, Table};
 use super::words::{bytes, cut, plain, plain_lines, result_words, usd};
-use crate::domain::{EventType, Level, RunStatus, Stream, Usage, counted, params_in_words};
+use crate::domain::{EventType, Level, RunError, RunStatus, Stream, Usage, counted, params_in_words};
 use crate::protocol::{ChunkView, OutputView, RunDetail, RunView};
 use std::fmt::Write as _;
 
@@ -19,7 +19,7 @@ pub(crate) fn run_list(runs: &[RunView], screen: &Screen) -> String {
     for run in runs {
         let shown = run.error.as_ref().filter(|_| run.status != RunStatus::WaitingApproval);
         let said = match (shown, &run.result) {
-            (Some(error), _) => format!("{}: {}", error.kind, plain(&error.message)),
+            (Some(error), _) => error_words(run.status, error),
             (None, Some(result)) => result_words(result),
             (None, None) => String::new(),
         };
@@ -28,13 +28,29 @@ pub(crate) fn run_list(runs: &[RunView], screen: &Screen) -> String {
             Cell::toned(Tone::Strong, run.agent_id.as_str()),
             status_cell(run),
             screen.relative(run.started_at.unwrap_or(run.queued_at)).into(),
-            run.duration_ms.map(millis).unwrap_or_default().into(),
+            run.duration_ms.map(|ms| took(run.status, ms)).unwrap_or_default().into(),
             because(run).into(),
             // also where no terminal cuts it
             cut(&said).into(),
         ]);
     }
     table.render(screen)
+}
+
+/// Why a run did not complete: `exit_status: it ended with 3`. What was cancelled did not go wrong.
+pub(crate) fn error_words(status: RunStatus, error: &RunError) -> String {
+    match status {
+        RunStatus::Cancelled => plain(&error.message),
+        _ => format!("{}: {}", error.kind, plain(&error.message)),
+    }
+}
+
+/// How long a run took. Of one that ended with the daemon, nobody knows when that was: it is known when the next began.
+pub(crate) fn took(status: RunStatus, ms: i64) -> String {
+    match status {
+        RunStatus::Interrupted => format!("at most {}", millis(ms)),
+        _ => millis(ms),
+    }
 }
 
 /// How it ended. A probe that found something did its work, and what it watches is not well.
@@ -92,7 +108,7 @@ pub(crate) fn outcome_line(run: &RunView, screen: &Screen) -> String {
         let _ = write!(text, ", after {} attempts", run.attempt);
     }
     if let Some(ms) = run.duration_ms {
-        let _ = write!(text, ", {}", millis(ms));
+        let _ = write!(text, ", {}", took(run.status, ms));
     }
     if run.usage.usd > 0.0 {
         let _ = write!(text, ", {}", usd(run.usage.usd));
@@ -115,7 +131,7 @@ pub(crate) fn run_detail(detail: &RunDetail, screen: &Screen) -> String {
     };
     // an error of an earlier attempt is not how the run stands while it waits
     if let Some(error) = run.error.as_ref().filter(|_| run.status != RunStatus::WaitingApproval) {
-        line("error", &screen.paint(Tone::Bad, &format!("{}: {}", error.kind, plain(&error.message))));
+        line("error", &screen.paint(Tone::Bad, &error_words(run.status, error)));
     }
     let slot = run.slot.map(|at| format!(", slot {}", screen.local(at))).unwrap_or_default();
     let mode = run.mode.as_deref().map(|mode| format!(", {}", plain(mode))).unwrap_or_default();
@@ -138,7 +154,7 @@ pub(crate) fn run_detail(detail: &RunDetail, screen: &Screen) -> String {
         line("goes on", &screen.full(at));
     }
     if let Some(at) = run.finished_at {
-        let took = run.duration_ms.map(|ms| format!(", took {}", millis(ms))).unwrap_or_default();
+        let took = run.duration_ms.map(|ms| format!(", took {}", took(run.status, ms))).unwrap_or_default();
         line("ended", &format!("{}{took}", screen.full(at)));
     }
     if run.attempt > 1 {

@@ -1,6 +1,6 @@
 //! The screen that views are written for: its width, its colours, its times; and the words that all views share.
 use super::words::{fold, plain};
-use crate::domain::{Activity, AgentId, Desired, Health, RunStatus, Severity, human_duration};
+use crate::domain::{Activity, AgentId, Desired, ErrorKind, Health, RunStatus, Severity, human_duration};
 use crate::protocol::AgentView;
 use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
@@ -192,7 +192,11 @@ pub(crate) fn state_of(state: Desired, activity: Activity, health: Health) -> (S
 pub(crate) fn state_of_agent(agent: &AgentView, now: Timestamp) -> (String, Tone) {
     let (word, tone) = state_of(agent.state, agent.activity, agent.health);
     let is = |until: Option<Timestamp>| word == "active" && until.is_some_and(|until| until > now);
-    if is(agent.budget_used_up_until) {
+    let error = agent.last_run.as_ref().and_then(|last| last.error.as_ref());
+    let was_refused = word == "failing" && error.is_some_and(|error| error.kind == ErrorKind::Budget);
+    if is(agent.budget_used_up_until)
+        || (was_refused && agent.budget_used_up_until.is_some_and(|until| until > now))
+    {
         ("no budget".into(), Tone::Warn)
     } else if is(agent.silent_until) {
         ("silent".into(), Tone::Warn)

@@ -658,3 +658,15 @@ fn nodes_are_a_line_each_and_what_is_odd_about_them() {
     let shown = node_list(&[node("a", json!({}))], &screen(None, false));
     assert!(shown.ends_with("no node leads\n"), "{shown}");
 }
+
+#[test]
+fn what_is_left_of_a_limit_is_as_exact_as_what_is_used() {
+    let line = |limit: &str, used: f64| {
+        let view = json!({"limit": limit, "allowed": 1.0, "used": used, "held": 0.0, "left": 1.0 - used});
+        super::words::limit_line(&serde_json::from_value(view).expect("a limit"))
+    };
+    assert_eq!(line("usd_per_day", 0.0045), "usd_per_day: $0.0045 of $1.00 used, $0.9955 left");
+    assert_eq!(line("usd_per_day", 0.5), "usd_per_day: $0.50 of $1.00 used, $0.50 left");
+    assert_eq!(line("usd_per_day", 0.0), "usd_per_day: $0.00 of $1.00 used, $1.00 left");
+    assert_eq!(line("requests_per_day", 1.0), "requests_per_day: 1 of 1 used, 0 left");
+}

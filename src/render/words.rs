@@ -174,13 +174,24 @@ pub(crate) fn usd(sum: f64) -> String {
 
 /// `usd_per_day: $0.12 of $0.50 used, $0.38 left`; what is only held for requests in flight is shown apart.
 pub(crate) fn limit_line(limit: &LimitView) -> String {
-    let amount = |of: f64| if limit.limit.starts_with("usd") { usd(of) } else { format!("{of:.0}") };
-    let (used, allowed) = (amount((limit.used - limit.held).max(0.0)), amount(limit.allowed));
+    let (spent, is_money) = ((limit.used - limit.held).max(0.0), limit.limit.starts_with("usd"));
+    let amount = |of: f64| if is_money { usd(of) } else { format!("{of:.0}") };
+    let (used, allowed) = (amount(spent), amount(limit.allowed));
     let held = match limit.held {
         held if held > 0.0 => format!("up to {} held for requests under way, ", amount(held)),
         _ => String::new(),
     };
-    format!("{}: {used} of {allowed} used, {held}{} left", plain(&limit.limit), amount(limit.left))
+    format!("{}: {used} of {allowed} used, {held}{} left", plain(&limit.limit), left(limit, spent))
+}
+
+/// What is left of a limit, to the digit to which it is said what was used: `$0.0045 of $1.00 used, $0.9955 left`.
+pub(crate) fn left(limit: &LimitView, spent: f64) -> String {
+    let is_small = |sum: f64| sum > 0.0 && sum < 0.1;
+    match limit.limit.starts_with("usd") {
+        true if is_small(spent) || is_small(limit.held) => format!("${:.4}", limit.left),
+        true => usd(limit.left),
+        false => format!("{:.0}", limit.left),
+    }
 }
 
 /// `17.3 MiB`.
