@@ -6,7 +6,8 @@ use super::respondent::Respondent;
 use crate::client::{Address, Connection, Timeouts};
 use crate::config::{Context, Paths, RejectedFor};
 use crate::daemon::Records;
-use crate::protocol::{GetDaemonStatus, NoParams};
+use crate::domain::{ErrorKind, RunError, RunStatus};
+use crate::protocol::{GetDaemonStatus, NoParams, RunView};
 use crate::store::Where;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
@@ -28,6 +29,8 @@ pub(super) struct App {
     pub(super) out: io::BufWriter<io::Stdout>,
     /// No daemon runs: its records answered.
     pub(super) is_at_rest: bool,
+    /// Nor does one elsewhere that has these records.
+    nothing_runs: bool,
 }
 
 impl App {
@@ -56,6 +59,7 @@ impl App {
             stderr_width: io::stderr().is_terminal().then(render::terminal_width),
             out: io::BufWriter::new(stdout),
             is_at_rest: false,
+            nothing_runs: false,
         }
     }
 
@@ -64,8 +68,9 @@ impl App {
     /// # Errors
     /// It can't be read, or is gone and there is no file: then nobody knows whether they are on a server.
     pub(super) fn records(&mut self) -> Result<Where, Failure> {
-        let now = self.screen.now;
+        let (now, named) = (self.screen.now, self.global.config.is_some());
         let paths = self.paths()?;
+        let paths = of_records(paths, named).unwrap_or_else(|_| paths.clone());
         let context = Context::system(now).of_state(&paths.state_dir);
         let file = paths.database();
         let rejected = match crate::config::load(&paths.config, &context) {
@@ -102,12 +107,25 @@ impl App {
 
     /// Whoever answers questions that change nothing. That it is not the daemon is said on standard error.
     pub(super) fn reading(&mut self) -> Result<Respondent, Failure> {
-        let found = Respondent::find(&self.address()?, self.paths()?)?;
+        let (address, paths) = (self.address()?, self.paths()?.clone());
+        let named = self.global.config.is_some();
+        let found = Respondent::find(&address, || of_records(&paths, named))?;
         if let Respondent::Records(records) = &found {
             self.note(&records_answer(records, &self.screen));
             self.is_at_rest = true;
+            self.nothing_runs = records.leader.is_none();
         }
         Ok(found)
+    }
+
+    /// A run as it is told: the records of a daemon that was killed still say that it is running.
+    pub(super) fn as_it_is(&self, run: &mut RunView) {
+        if self.nothing_runs && run.status == RunStatus::Running {
+            run.status = RunStatus::Interrupted;
+            let message =
+                "the daemon ended while the run was in flight; its next start decides what becomes of it";
+            run.error = Some(RunError::new(ErrorKind::Interrupted, message));
+        }
     }
 
     /// The configuration that is meant: one that is named, else that of the running daemon, else the one in its usual place.
@@ -147,6 +165,8 @@ impl App {
         if self.json {
             return self.print_json(view);
         }
+        // what is told has happened until now, and not until this program began
+        self.screen.now = crate::clock::wall().max(self.screen.now);
         let text = text(view, &self.screen);
         self.print(&text)?;
         // on a terminal, notes that follow appear after what they are about
@@ -187,6 +207,27 @@ impl App {
     }
 }
 
+/// Where things lie, with the configuration that the records are of: one that is named, else that of the daemon that wrote them.
+/// With another one, agents would be told of that have nothing to do with the records.
+///
+/// # Errors
+/// It is gone.
+pub(super) fn of_records(paths: &Paths, is_named: bool) -> Result<Paths, Failure> {
+    let known = paths.last_config().filter(|known| !is_named && *known != paths.config);
+    let Some(known) = known else { return Ok(paths.clone()) };
+    if known.exists() {
+        return Ok(Paths { config: known, ..paths.clone() });
+    }
+    Err(Failure::Conflict {
+        what: format!(
+            "no daemon runs, and the records in {} are of a configuration that is gone: {}",
+            paths.state_dir.display(),
+            known.display()
+        ),
+        hint: "put it back, or name another one: --config FILE".into(),
+    })
+}
+
 /// See [`App::config_in_use`].
 pub(super) fn config_in_use(paths: &Paths, is_named: bool) -> PathBuf {
     /// How long a daemon is waited for that may know which file is meant.
@@ -201,14 +242,18 @@ pub(super) fn config_in_use(paths: &Paths, is_named: bool) -> PathBuf {
 
 /// That not the daemon answers, but its records.
 pub(super) fn records_answer(records: &Records, screen: &Screen) -> String {
-    let since = records.down_since.map_or(String::new(), |at| {
-        format!(" since {} or later ({})", screen.short_local(at), screen.relative(at))
-    });
-    let end = if records.clean { "" } else { ", and it did not end in order" };
-    match &records.leader {
-        Some(leader) => format!("no daemon runs here, {leader} leads; what follows is from its records"),
-        None => format!("the daemon is not running{since}{end}; what follows is from its records"),
+    if let Some(leader) = &records.leader {
+        return format!("no daemon runs here, {leader} leads; what follows is from its records");
     }
+    let away = records.down_since.map_or_else(
+        || "the daemon is not running".to_owned(),
+        |at| {
+            let (at, ago) = (screen.short_local(at), screen.relative(at));
+            format!("the daemon has not been running since about {at} ({ago})")
+        },
+    );
+    let end = if records.clean { "" } else { "; it did not shut down cleanly" };
+    format!("{away}{end}; what follows is from its records")
 }
 
 pub(super) fn address_of(paths: &Paths) -> Address {

@@ -1,4 +1,5 @@
 //! Whom questions are asked that change nothing: the daemon, or, while none runs, its records.
+use super::exit::Failure;
 use crate::client::{Address, ClientError, Connection, Timeouts};
 use crate::config::Paths;
 use crate::daemon::Records;
@@ -18,13 +19,17 @@ impl Respondent {
     ///
     /// # Errors
     /// The daemon can't be reached, and there are no records that can be read, or a daemon has them.
-    pub(super) fn find(address: &Address, paths: &Paths) -> Result<Self, ClientError> {
+    pub(super) fn find(
+        address: &Address,
+        of_records: impl FnOnce() -> Result<Paths, Failure>,
+    ) -> Result<Self, Failure> {
         match Connection::open(address, Timeouts::default()) {
             Ok(connection) => Ok(Self::Daemon(Box::new(connection))),
             Err(error @ ClientError::Unreachable { holder: None, .. }) => {
-                Records::open(paths).map(|records| Self::Records(Box::new(records))).ok_or(error)
+                let records = Records::open(&of_records()?);
+                Ok(Self::Records(Box::new(records.ok_or(error)?)))
             }
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -94,10 +94,16 @@ fn span(text: &str) -> Option<SignedDuration> {
     crate::config::parse_duration(&tight.replace("min", "m")).ok()
 }
 
-/// The end of what a time covers: a whole minute if it has no seconds, a whole second if those have
+/// The end of what a time covers: a whole day, a whole minute if it has no seconds, a whole second if those have
 /// no fraction.
-pub(super) fn end_of(text: &str, at: Timestamp) -> Timestamp {
-    let time = text.trim().rsplit(['T', 't', ' ']).next().unwrap_or_default();
+pub(super) fn end_of(text: &str, at: Timestamp, zone: &TimeZone) -> Timestamp {
+    let text = text.trim();
+    // a day is over at its end
+    if text.parse::<jiff::civil::Date>().is_ok() || ["today", "yesterday"].contains(&text) {
+        let next = at.to_zoned(zone.clone()).date().tomorrow().and_then(|next| next.to_zoned(zone.clone()));
+        return next.map_or(at, |next| next.timestamp() - SignedDuration::from_micros(1));
+    }
+    let time = text.rsplit(['T', 't', ' ']).next().unwrap_or_default();
     let time = &time[..time.find(['+', '-', 'Z', 'z', '[']).unwrap_or(time.len())];
     let span = match time.matches(':').count() {
         1 => SignedDuration::from_secs(60),
@@ -189,7 +195,12 @@ mod tests {
 
     #[test]
     fn a_time_covers_what_it_leaves_out() {
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
         let at: Timestamp = "2026-11-24T09:30:00Z".parse().unwrap();
+        // of days, the ends are those of whoever asks
+        for text in ["2026-11-24", "today", " yesterday "] {
+            assert_eq!(end_of(text, at, &zone).to_string(), "2026-11-24T22:59:59.999999Z", "{text}");
+        }
         for (text, end) in [
             ("09:30", "2026-11-24T09:30:59.999999Z"),
             ("09:30:00", "2026-11-24T09:30:00.999999Z"),
@@ -198,7 +209,7 @@ mod tests {
             ("2026-11-24T09:30:00.000Z", "2026-11-24T09:30:00Z"),
             ("10m", "2026-11-24T09:30:00Z"),
         ] {
-            assert_eq!(end_of(text, at).to_string(), end, "{text}");
+            assert_eq!(end_of(text, at, &zone).to_string(), end, "{text}");
         }
     }
 

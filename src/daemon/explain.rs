@@ -50,7 +50,9 @@ pub(super) fn explain(
     }
     let Some(row) = row else {
         told.sentence = match (&agent.spec.schedule, asked) {
-            (Schedule::Manual, _) => format!("{id} has no schedule; it runs by hand only."),
+            (Schedule::Manual, _) => {
+                format!("{id} has no schedule; it runs by hand only.{}", last_of(agent, now))
+            }
             (Schedule::On(on), _) => format!("{id} has no slots; it starts on {}.", on.event),
             (Schedule::Join(join), _) => format!("{id} has no slots; it starts once {}.", join.describe()),
             (Schedule::Webhook(name), _) => format!("{id} has no slots; it starts on webhook {name}."),
@@ -72,6 +74,7 @@ pub(super) fn explain(
                 coming(agent, now)
             ),
         };
+        add_overdue(&mut told, agent, asked);
         return told;
     };
     told.slot = Some(slot_of(agent, row, asked));
@@ -99,24 +102,48 @@ pub(super) fn explain(
         Verdict::SkippedGate => format!("did not start a run{because}"),
         Verdict::SkippedPaused => format!("did not start a run{because}"),
         Verdict::MissedDowntime | Verdict::MissedSleep | Verdict::MissedClock => {
-            format!("passed unseen{because}")
+            let were = if row.count == 1 { "was" } else { "were" };
+            format!("{were} missed{because}")
         }
         Verdict::RefusedBudget | Verdict::RefusedCircuit | Verdict::RefusedStorage => {
             format!("did not start a run{because}")
         }
-        Verdict::Superseded => format!("gave way to a newer one{because}"),
+        Verdict::Superseded => {
+            let were = if row.count == 1 { "was" } else { "were" };
+            format!("{were} dropped in favour of a newer slot{because}")
+        }
         Verdict::Dropped => format!("did not get to run{because}"),
     };
     told.sentence = format!("{when} {what}.");
-    if asked.is_none() {
-        agent.overdue.iter().for_each(|words| told.sentence.push_str(&format!(" The agent is {words}.")));
-    }
+    add_overdue(&mut told, agent, asked);
     if let Some((since, until)) = agent.silent.filter(|_| asked.is_none_or(|asked| asked >= row.last)) {
         told.sentence.push_str(&format!(" {}.", capital(&quiet(since, until, now))));
     } else if asked.is_none() && agent.record.desired != Desired::Active {
         told.sentence.push_str(&format!(" {}.", capital(&coming(agent, now))));
     }
     told
+}
+
+/// Whoever asks of now hears that the agent is late or slow.
+fn add_overdue(told: &mut Explanation, agent: &AgentNow, asked: Option<Timestamp>) {
+    if asked.is_none() {
+        agent.overdue.iter().for_each(|words| told.sentence.push_str(&format!(" The agent is {words}.")));
+    }
+}
+
+/// What became of the last run of an agent without slots: ` Run 1f2e3d4c is running.`, ` Its last run, 1f2e3d4c, completed at …`.
+fn last_of(agent: &AgentNow, now: &Zoned) -> String {
+    if let Some(run) = agent.live.last() {
+        return format!(" Run {} {}.", run.run.short(), does(run.status));
+    }
+    let Some(last) = &agent.record.last_run else { return " It has not run yet.".to_owned() };
+    let why = last.error.as_ref().map_or_else(String::new, |error| format!(": {}", error.message));
+    format!(
+        " Its last run, {}, {} at {}{why}.",
+        last.run.short(),
+        does(last.status),
+        clock(last.finished_at, now)
+    )
 }
 
 /// Adds the run by which a backfill made up for the slot, or for a later one of which the ledger knows nothing: its agent
@@ -209,7 +236,7 @@ fn does(status: RunStatus) -> &'static str {
         RunStatus::TimedOut => "timed out",
         RunStatus::Cancelled => "was cancelled",
         RunStatus::Interrupted => "was interrupted",
-        RunStatus::Unverified => "did what it was to do, but its proof does not hold",
+        RunStatus::Unverified => "finished, but its proof failed",
     }
 }
 

@@ -228,6 +228,7 @@ fn write(paths: &Paths, socket: &Path, standby_of: Option<String>) -> io::Result
         version: env!("CARGO_PKG_VERSION").into(),
         protocol: *crate::protocol::PROTOCOLS.last().expect("there is one"),
     };
+    paths.note_config()?;
     let path = paths.daemon_json();
     let fresh = path.with_extension("json.new");
     let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;

@@ -34,6 +34,9 @@ const MEANINGLESS: [(i32, &str); 7] = [
     (rustix::process::Signal::PROF.as_raw(), "SIGPROF"),
 ];
 
+/// Of signals of one kind that mean nothing no more is said within this time.
+const SAID_AGAIN: std::time::Duration = std::time::Duration::from_secs(3600);
+
 impl ProcessSignals {
     /// From now on signals come here.
     pub(super) fn listen() -> Result<Self, Failure> {
@@ -71,8 +74,12 @@ fn meaningless(
         let mut caught = listen(SignalKind::from_raw(number))?;
         let tell = tell.clone();
         tokio::spawn(async move {
+            let mut told = None::<tokio::time::Instant>;
             while caught.recv().await.is_some() {
-                let _ = tell.try_send(name); // one that waits is enough
+                // a limit that is reached is met by each write: the log is for what is new
+                if told.is_none_or(|at| at.elapsed() >= SAID_AGAIN) && tell.try_send(name).is_ok() {
+                    told = Some(tokio::time::Instant::now());
+                }
             }
         });
     }

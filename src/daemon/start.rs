@@ -549,7 +549,8 @@ async fn signalled(signal: Signal, handle: &Handle, reload: &mpsc::Sender<Reload
         Signal::Reload => {
             let _ = reload.send(Reload::Signal).await;
         }
-        Signal::Meaningless(name) => tracing::warn!("{name} means nothing to the daemon: it goes on"),
+        Signal::Meaningless("SIGXFSZ") => tracing::warn!("ignored SIGXFSZ: a file reached its size limit"),
+        Signal::Meaningless(name) => tracing::warn!("ignored {name}"),
         Signal::Stop { again } => {
             let grace = handle.ask(|engine, _| engine.fleet().daemon.shutdown_grace).await;
             systemd::stopping(grace.and_then(|grace| Duration::try_from(grace).ok()).unwrap_or_default());

@@ -28,10 +28,7 @@ impl TrustGate {
         if let Err(error) = TrustBook::trust(&self.book, file, trusted) {
             tracing::warn!(%error, "{} can't be written", self.book.display());
         }
-        tracing::info!(
-            "{} is taken up as it stands; what it comes to do beyond that waits for `bgagent trust`",
-            file.display()
-        );
+        tracing::info!("{} is trusted as it is now; further rights need `bgagent trust`", file.display());
         Ok(loaded)
     }
 

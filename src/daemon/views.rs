@@ -145,8 +145,9 @@ pub(super) fn refused(refusal: &Refusal, engine: &Engine) -> RpcError {
             RpcError::new(Code::WrongState, message).hint("`bgagent approvals` lists those that wait")
         }
         Refusal::WrongState(_) => RpcError::new(Code::WrongState, message),
-        Refusal::Params(_) => RpcError::new(Code::InvalidParams, message)
-            .hint("give each as `--param NAME=VALUE`, on the wire in `params`"),
+        Refusal::Params(_) => {
+            RpcError::new(Code::InvalidParams, message).hint("give each as `--param NAME=VALUE`")
+        }
         Refusal::Budget(_) => {
             RpcError::new(Code::Refused, message).hint("`bgagent usage` shows what was used and what is left")
         }
@@ -490,7 +491,12 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
         .catch_up
         .max_age
         .map_or(String::new(), |age| format!(", not older than {}", human_duration(age)));
-    put("catch_up", catch_up + &age);
+    if !matches!(
+        spec.schedule,
+        Schedule::Manual | Schedule::On(_) | Schedule::Join(_) | Schedule::File(_) | Schedule::Webhook(_)
+    ) {
+        put("catch_up", catch_up + &age);
+    }
     if !spec.jitter.is_zero() {
         put("jitter", format!("up to {}", human_duration(spec.jitter)));
     }

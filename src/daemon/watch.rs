@@ -64,7 +64,8 @@ pub(super) async fn run(
     let mut watcher = None;
     let (mut last_text, mut has_agents, store, node) = first;
     let mut in_force = last_text.clone();
-    let mut refused = None;
+    let mut refused: Option<(Vec<String>, RejectedFor)> = None;
+    let mut mode = mode;
     let mut zone = config::system_zone();
     let mut look_at_zone = tokio::time::interval(LOOK_AT_ZONE);
     look_at_zone.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -124,7 +125,12 @@ pub(super) async fn run(
             Ok(loaded) => &loaded.text,
             Err(rejected) => &rejected.text,
         };
-        if by_watch && *text == last_text && !moved {
+        let refusal = read.as_ref().err().map(|rejected| match rejected.why {
+            RejectedFor::Missing => (errors_of(&gone(&path, mode)), RejectedFor::Missing),
+            why => (errors_of(rejected), why),
+        });
+        // of a file that can't even be read there is no text: it may be refused for another reason than before
+        if by_watch && *text == last_text && refusal == refused && !moved {
             continue; // touched, not changed
         }
         // what is refused leaves what is in force as it is: the zone is looked at again
@@ -138,10 +144,7 @@ pub(super) async fn run(
         }
         if !by_zone {
             last_text.clone_from(text);
-            refused = read.as_ref().err().map(|rejected| match rejected.why {
-                RejectedFor::Missing => (errors_of(&gone(&path)), RejectedFor::Missing),
-                why => (errors_of(rejected), why),
-            });
+            refused = refusal;
         }
         let (answer, by) = match why {
             Why::Asked(Some((answer, by))) => (Some(answer), by),
@@ -162,7 +165,8 @@ pub(super) async fn run(
                 if answer.is_none() {
                     super::log::say_warnings(&loaded); // else whoever asked is told
                 }
-                set_watch(&path, loaded.fleet.daemon.reload, &touch, &mut watcher);
+                mode = loaded.fleet.daemon.reload;
+                set_watch(&path, mode, &touch, &mut watcher);
                 let warnings = loaded
                     .warnings
                     .iter()
@@ -172,7 +176,7 @@ pub(super) async fn run(
             }
             Err(rejected) => {
                 let why = rejected.why;
-                let rejected = if why == RejectedFor::Missing { gone(&path) } else { rejected };
+                let rejected = if why == RejectedFor::Missing { gone(&path, mode) } else { rejected };
                 let errors = errors_of(&rejected);
                 if let Some(answer) = answer {
                     let is = match why {
@@ -216,9 +220,13 @@ fn half_written(loaded: Loaded, path: &Path) -> Box<Rejected> {
 }
 
 /// What is said of a file that was removed under the daemon.
-fn gone(path: &Path) -> Box<Rejected> {
+fn gone(path: &Path, mode: ReloadMode) -> Box<Rejected> {
     let message = format!("{} is missing: what it said stays in force until the daemon ends", path.display());
-    let hint = "put it back, and then `bgagent reload`".to_owned();
+    let hint = match mode {
+        ReloadMode::Watch => "put it back",
+        ReloadMode::Manual => "put it back, and then `bgagent reload`",
+    };
+    let hint = hint.to_owned();
     let diagnostics = vec![Diagnostic::of_file(message, Some(hint))];
     let (text, shown) = (String::new(), String::new());
     Box::new(Rejected { path: path.to_owned(), text, shown, diagnostics, why: RejectedFor::Missing })

@@ -165,7 +165,7 @@ fn an_assistant_looks_at_the_fleet_through_daemons_that_come_and_go() {
 
     daemon.down();
     let (text, data) = assistant.ok("runs", json!({"agent": "a"}));
-    assert!(text.starts_with("(the daemon is not running since "), "{text}");
+    assert!(text.starts_with("(the daemon has not been running since about "), "{text}");
     assert!(data["source"].as_str().expect("who").contains("from its records"), "{data}");
     assert_eq!(assistant.ok("status", json!({})).1["running"], false);
     daemon.up();

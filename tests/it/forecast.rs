@@ -97,7 +97,7 @@ fn what_the_fleet_will_cost_comes_from_history_calendar_and_limits() {
     daemon.down();
     let down = told(&daemon, &["--for", "10d"]);
     assert_eq!(of(&down, "asked")["usd"]["worst"], of(&up, "asked")["usd"]["worst"]);
-    code(&daemon, &["forecast"], 3, "is not running");
+    code(&daemon, &["forecast"], 3, "has not been running since about");
 }
 
 #[test]

@@ -203,8 +203,8 @@ fn what_only_reads_is_answered_from_the_records_while_no_daemon_runs() {
         let (text, note) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
         assert_eq!(out.status.code(), Some(3), "{args:?}: {text}{note}");
         assert!(text.contains(shown), "{args:?} lacks `{shown}`: {text}{note}");
-        assert!(note.contains("the daemon is not running since"), "{args:?}: {note}");
-        assert_eq!(note.contains("did not end in order"), killed, "{args:?}: {note}");
+        assert!(note.contains("the daemon has not been running since about"), "{args:?}: {note}");
+        assert_eq!(note.contains("did not shut down cleanly"), killed, "{args:?}: {note}");
     };
     reads(&daemon, &["list"], "circuit open 2×", true);
     reads(&daemon, &["--json", "list"], "\"health\":\"circuit_open\"", true);
@@ -226,4 +226,81 @@ fn what_only_reads_is_answered_from_the_records_while_no_daemon_runs() {
     assert_eq!(daemon.call("get_run", json!({"run_id": run}))["status"], "completed");
     daemon.down();
     reads(&daemon, &["list"], "circuit open 2×", false);
+}
+
+/// Whose configuration is somewhere else, and is not named when its records are read.
+#[test]
+fn records_are_told_by_the_configuration_that_they_are_of() {
+    let mut daemon = Daemon::start("[agents.ours]\ncommand = [\"true\"]\n");
+    daemon.run_by_hand("ours");
+    daemon.down();
+    // a home with a fleet of its own in the usual place
+    let home = daemon.path("home");
+    std::fs::create_dir_all(home.join(".config/bgagent")).expect("a folder");
+    std::fs::write(home.join(".config/bgagent/agents.toml"), "[agents.theirs]\ncommand = [\"true\"]\n")
+        .expect("a file");
+    let asks = |args: &[&str]| {
+        let mut command = super::support::bgagent();
+        command.env("HOME", &home).env_remove("XDG_CONFIG_HOME").arg("--state-dir").arg(daemon.path("state"));
+        let output = command.args(args).output().expect("it starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        text(&output.stdout) + &text(&output.stderr)
+    };
+    for args in [["list"].as_slice(), &["runs"], &["why", "ours"], &["health"]] {
+        let said = asks(args);
+        assert!(
+            !said.contains("theirs") && !said.contains("removed from the configuration"),
+            "{args:?}: {said}"
+        );
+    }
+    assert!(asks(&["list"]).contains("ours"), "{}", asks(&["list"]));
+    // what is named is meant
+    let named = home.join(".config/bgagent/agents.toml").display().to_string();
+    assert!(asks(&["--config", &named, "list"]).contains("theirs"));
+    // and one that is gone is not replaced in silence
+    std::fs::rename(daemon.path("agents.toml"), daemon.path("elsewhere.toml")).expect("it is there");
+    let said = asks(&["list"]);
+    assert!(said.contains("are of a configuration that is gone") && said.contains("--config FILE"), "{said}");
+}
+
+#[test]
+fn what_a_killed_daemon_has_left_lies_in_the_past() {
+    let mut daemon = Daemon::start("[agents.a]\ncommand = [\"sleep\", \"600\"]\n");
+    daemon.call("run_agent", json!({"agent_id": "a"}));
+    daemon.until("background_task_started", "a");
+    daemon.kill();
+    for args in [["list"].as_slice(), &["status", "a"], &["runs"]] {
+        let output = daemon.run(args);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!text.contains("(in ") && !text.contains(" in 1 s"), "{args:?}: {text}");
+        assert!(!text.contains("running"), "{args:?}: no daemon, no run: {text}");
+    }
+    daemon.up();
+    let runs = daemon.ok(&["runs"]);
+    assert!(runs.contains("at most "), "nobody saw its end: {runs}");
+}
+
+#[test]
+fn what_was_cancelled_says_nothing_of_its_agent() {
+    let daemon = Daemon::start(
+        "[agents.bad]\ncommand = [\"sh\", \"-c\", \"test -e hold && sleep 600; echo no such table >&2; exit 3\"]\n\
+         [agents.new]\ncommand = [\"sleep\", \"600\"]\n",
+    );
+    daemon.run_by_hand("bad");
+    std::fs::write(daemon.path("hold"), "").expect("a file");
+    for name in ["bad", "new"] {
+        let run = daemon.call("run_agent", json!({"agent_id": name}))["run_id"].clone();
+        daemon.until_event("a start", |event| {
+            event["type"] == "background_task_started" && event["run_id"] == run
+        });
+        daemon.call("cancel_run", json!({"run_id": run}));
+        assert_eq!(daemon.finished(&run)["status"], "cancelled");
+    }
+    let list = daemon.ok(&["list"]);
+    let of = |name: &str| list.lines().find(|line| line.contains(name)).unwrap_or_default().to_owned();
+    assert!(of("bad").contains("failing") && of("bad").contains("no such table"), "{list}");
+    assert!(of("new").contains("not yet") && !of("new").contains("ok"), "{list}");
+    assert!(!list.contains("by hand"), "{list}");
+    let runs = daemon.ok(&["runs", "new"]);
+    assert!(runs.contains("cancelled by hand") && !runs.contains("interrupted"), "{runs}");
 }

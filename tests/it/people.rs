@@ -294,7 +294,7 @@ fn an_agent_that_is_late_is_seen_everywhere() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.code() == Some(1) && text.contains("late:a"), "{text}");
     assert!(daemon.ok(&["why", "a"]).contains("late: no run has completed within 1s of its slot"));
-    assert!(daemon.ok(&["status", "a"]).contains("late: no run has completed"));
+    assert!(daemon.ok(&["status", "a"]).contains("late:a: no run has completed"));
     let told = wait_for("the message", || std::fs::read_to_string(daemon.path("told.jsonl")).ok());
     let told: Value = serde_json::from_str(told.lines().next().expect("a line")).expect("JSON");
     assert_eq!((&told["about"], &told["severity"]), (&json!("late"), &json!("critical")));

@@ -1,4 +1,5 @@
 //! What the daemon makes of files that are lost, damaged, old, or taken away; and of a full house.
+use super::records::Records;
 use super::support::{Client, Daemon, wait_for};
 use serde_json::{Value, json};
 use std::os::unix::net::UnixStream;
@@ -219,7 +220,7 @@ fn a_backup_says_where_it_can_not_be() {
     let daemon = Daemon::start(FLEET);
     let folder = daemon.folder.path().display().to_string();
     for (to, said) in [
-        (folder.clone(), format!("{folder} is a folder: name a file in it")),
+        (folder.clone(), format!("can't write {folder}: it is a folder; name a file in it")),
         (format!("{folder}/no/dir/x.db"), format!("there is no folder {folder}/no/dir")),
     ] {
         let output = daemon.run(&["store", "backup", &to]);
@@ -281,9 +282,18 @@ fn signals_of_others_do_not_end_the_daemon() {
     for signal in ["XFSZ", "XCPU", "USR1", "USR2", "ALRM", "VTALRM", "PROF"] {
         let sent = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status();
         assert!(sent.expect("kill").success());
-        wait_for(signal, || daemon.log().contains(&format!("SIG{signal} means nothing")).then_some(()));
+        wait_for(signal, || daemon.log().contains(&format!("ignored SIG{signal}")).then_some(()));
     }
-    assert_eq!(daemon.run_by_hand("a")["status"], "completed");
+    // one that comes again and again is said once
+    let send = |signal: &str| {
+        let sent = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status();
+        assert!(sent.expect("kill").success());
+    };
+    for _ in 0..3 {
+        send("XFSZ");
+        assert_eq!(daemon.run_by_hand("a")["status"], "completed");
+    }
+    assert_eq!(daemon.log().matches("ignored SIGXFSZ").count(), 1, "{}", daemon.log());
     assert_eq!(daemon.down(), Some(0));
     // what it starts does not ignore them
     let plain = daemon.daemon_command();
@@ -375,4 +385,33 @@ fn what_is_kept_is_bounded_by_what_there_is() {
     });
     wait_for("a daemon that can write", || (status(&daemon)["state"] == "ok").then_some(()));
     daemon.down();
+}
+
+#[test]
+fn what_was_lost_by_a_copy_is_not_called_downtime() {
+    if Records::wanted().is_some() {
+        return; // copies of servers are made by others
+    }
+    let mut daemon =
+        Daemon::start("[agents.a]\ninterval = \"1s\"\ncommand = [\"true\"]\ncatch_up = \"none\"\n");
+    daemon.until("background_task_completed", "a");
+    let copy = daemon.path("copy.db").display().to_string();
+    daemon.ok(&["store", "backup", &copy]);
+    let newest = daemon.call("get_daemon_status", json!({}))["newest_seq"].as_u64().expect("a number");
+    daemon.until_event("slots after the copy", |event| {
+        event["type"] == "background_task_completed" && event["seq"].as_u64() > Some(newest + 10)
+    });
+    assert_eq!(daemon.down(), Some(0));
+    daemon.ok(&["store", "restore", &copy]);
+    daemon.up();
+    let lost = wait_for("the verdict about what was lost", || {
+        let slots = daemon.call("list_slots", json!({"agents": ["a"]}));
+        slots.as_array()?.iter().find(|slot| slot["verdict"] == "missed_downtime").cloned()
+    });
+    let cause = lost["cause"].as_str().expect("a text");
+    assert!(cause.contains("what was recorded then is lost") && cause.contains("it may have run"), "{lost}");
+    let started = daemon.ok(&["--json", "tail", "--no-follow", "--from", "1", "--type", "daemon_started"]);
+    let last: Value = serde_json::from_str(started.lines().last().expect("a start")).expect("JSON");
+    let down = last["payload"]["down_since"].as_str().expect("a time").to_owned();
+    assert!(down.as_str() > lost["first"].as_str().expect("a time"), "a daemon ran then: {last}");
 }

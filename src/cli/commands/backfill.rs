@@ -6,20 +6,11 @@ use crate::cli::render::backfill_plan;
 use crate::cli::when;
 use crate::domain::counted;
 use crate::protocol::{BackfillAgent, BackfillParams};
-use jiff::SignedDuration;
-use jiff::civil::Date;
 
 pub(in crate::cli) fn run(app: &mut App, args: &BackfillArgs) -> Result<Outcome, Failure> {
     let (now, zone) = (app.screen.now, app.screen.zone.clone());
     let from = when::past(&args.from, now, &zone)?;
-    let to = match args.to.trim().parse::<Date>() {
-        // all of the day
-        Ok(day) if day.to_string() == args.to.trim() => {
-            let next = day.tomorrow().ok().and_then(|next| next.to_zoned(zone.clone()).ok());
-            next.map_or(now, |next| next.timestamp() - SignedDuration::from_micros(1))
-        }
-        _ => when::end_of(&args.to, when::past(&args.to, now, &zone)?),
-    };
+    let to = when::end_of(&args.to, when::past(&args.to, now, &zone)?, &zone);
     let params = BackfillParams {
         agent_id: args.agent.clone(),
         from,

@@ -209,7 +209,7 @@ fn table(loaded: &Loaded, screen: &Screen) -> String {
             let zone = own.zone.iana_name().filter(|_| foreign).map(|name| format!(" ({name})"));
             (times.join(", ") + &zone.unwrap_or_default()).into()
         } else {
-            Cell::toned(Tone::Dim, "starts as stopped")
+            Cell::toned(Tone::Dim, "starts stopped (`enabled = false`)")
         };
         table.row(vec![
             Cell::toned(Tone::Strong, agent.id.as_str()),

@@ -46,10 +46,19 @@ pub(in crate::cli) fn run(app: &mut App, args: &InitArgs) -> Result<Outcome, Fai
                 let demo = demo.as_ref().map(|demo| format!("{}\n", demo.display())).unwrap_or_default();
                 format!("{}\n{demo}", path.display())
             })?;
+            // what was said where the file lies has to be said again
+            let bgagent = match &app.global.config {
+                Some(path) => format!("bgagent --config {}", crate::config::shell_word(path)),
+                None => "bgagent".to_owned(),
+            };
             if args.demo {
-                app.note("try: `bgagent daemon`, then `bgagent run archive-demo --wait`, `bgagent archive list archive-demo`");
+                app.note(&format!(
+                    "try: `{bgagent} daemon`, then `bgagent run archive-demo --wait`, `bgagent archive list archive-demo`"
+                ));
             }
-            app.note("next: edit it, `bgagent check`, then `bgagent service install` or `bgagent daemon`");
+            app.note(&format!(
+                "next: edit it, `{bgagent} check`, then `{bgagent} service install` or `{bgagent} daemon`"
+            ));
             Ok(Outcome::Done)
         }
     }

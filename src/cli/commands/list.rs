@@ -4,7 +4,8 @@ use crate::cli::args::{ListArgs, ListOrder};
 use crate::cli::render;
 use crate::overview::standings;
 use crate::protocol::{
-    AgentView, ListAgents, ListApprovals, ListApprovalsParams, ListIncidents, ListIncidentsParams, ListParams,
+    AgentView, Code, ListAgents, ListApprovals, ListApprovalsParams, ListIncidents, ListIncidentsParams,
+    ListParams, RpcError,
 };
 
 pub(in crate::cli) fn run(app: &mut App, args: &ListArgs) -> Result<Outcome, Failure> {
@@ -12,11 +13,13 @@ pub(in crate::cli) fn run(app: &mut App, args: &ListArgs) -> Result<Outcome, Fai
     let mut connection = app.reading()?;
     let agents = connection.call::<ListAgents>(&params)?;
     if agents.is_empty() && !app.json {
-        app.note(if args.agents.is_empty() {
-            "no agents yet: `bgagent init` writes a starter configuration, `bgagent reload` applies it"
-        } else {
-            "no agent matches"
-        });
+        if !args.agents.is_empty() {
+            let patterns = args.agents.join("`, `");
+            return Err(RpcError::new(Code::NoSuchAgent, format!("no agent matches `{patterns}`")).into());
+        }
+        app.note(
+            "no agents yet: `bgagent init` writes a starter configuration, `bgagent reload` applies it",
+        );
         return Ok(Outcome::Done);
     }
     if args.by == ListOrder::Name || app.json {

@@ -18,7 +18,7 @@ pub(in crate::cli) fn run(app: &mut App, command: &NotifyCommand) -> Result<Outc
         let took = format!("{} ms", sent.took_ms);
         match &sent.error {
             None => format!(
-                "{} {target} took a message ({}), in {took}\n",
+                "{} {target} accepted a test message of kind `{}` in {took}\n",
                 screen.paint(Tone::Good, "✓"),
                 sent.kind
             ),

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 /// How long it is waited for. The grace of a daemon is 30 s unless it is configured.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What a daemon may take from hanging up to the end of its process.
+const LAST_STEPS: Duration = Duration::from_secs(10);
 
 pub(in crate::cli) fn run(app: &mut App, args: &ShutdownArgs) -> Result<Outcome, Failure> {
     let mut connection = app.connect()?;
@@ -30,9 +32,17 @@ fn is_gone(connection: &mut Connection, pid: u32) -> bool {
     if !connection.wait_for_end(PATIENCE) {
         return false;
     }
-    while is_alive(pid) && std::os::unix::net::UnixStream::connect(connection.socket()).is_ok() {
+    let listens = || std::os::unix::net::UnixStream::connect(connection.socket()).is_ok();
+    let mut unheard = None;
+    while is_alive(pid) {
         if Instant::now() >= deadline {
             return false;
+        }
+        // a number that is still there long after is of somebody else: it was used again, or is of another container
+        match listens() {
+            true => unheard = None,
+            false if unheard.get_or_insert_with(Instant::now).elapsed() >= LAST_STEPS => break,
+            false => {}
         }
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -54,9 +54,10 @@ fn arguments(text: &str) -> Result<Value, Failure> {
     match serde_json::from_str(text) {
         Ok(value @ Value::Object(_)) => Ok(value),
         Ok(_) => Err(Failure::usage_hint("arguments are a JSON object", r#"write '{"key": "value"}'"#)),
-        Err(error) => {
-            Err(Failure::usage_hint(format!("arguments are no JSON: {error}"), r#"write '{"key": "value"}'"#))
-        }
+        Err(error) => Err(Failure::usage_hint(
+            format!("arguments are not valid JSON: {error}"),
+            r#"write '{"key": "value"}'"#,
+        )),
     }
 }
 

@@ -12,7 +12,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &WhyArgs) -> Result<Outcome, Fail
             let now = app.screen.now;
             let at = when::past(time, now, &app.screen.zone)?;
             // a slot has fractions of a second that nobody types
-            Some(if at <= now { when::end_of(time, at).min(now) } else { at })
+            Some(if at <= now { when::end_of(time, at, &app.screen.zone).min(now) } else { at })
         }
         None => None,
     };

@@ -647,7 +647,7 @@ fn a_slot_that_passed_without_a_daemon_and_is_not_made_up_for_says_both() {
     })]);
     bench.fail(ErrorKind::Network).quietly().crash(100);
     let said = bench.said();
-    let wanted = "a 60 skipped_overlap: the daemon was not running; not made up for";
+    let wanted = "a 60 skipped_overlap: the daemon was not running; not caught up";
     assert!(said.iter().any(|line| line == wanted), "{said:?}");
 }
 

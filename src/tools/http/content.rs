@@ -84,7 +84,9 @@ fn json_of(fetched: &Fetched, kind: &str, wanted: Option<AnswerForm>) -> Result<
         Err(_) if fetched.truncated => {
             Err(format!("the JSON is longer than the {} KiB that are read", fetched.body.len() >> 10))
         }
-        Err(error) => Err(format!("the answer (status {}) is not JSON: {error}", fetched.status.as_u16())),
+        Err(error) => {
+            Err(format!("the answer (status {}) is not valid JSON: {error}", fetched.status.as_u16()))
+        }
     }
 }
 

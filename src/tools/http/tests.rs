@@ -167,7 +167,7 @@ async fn answers_are_given_as_they_are_useful() {
     }
     let server = serve("application/json", "{broken").await;
     let error = ask(&server, json!({}), json!({"url": server.url("/"), "as": "json"})).await.unwrap_err();
-    assert!(error.to_string().contains("(status 200) is not JSON"), "{error}");
+    assert!(error.to_string().contains("(status 200) is not valid JSON"), "{error}");
 }
 
 #[tokio::test]
@@ -204,7 +204,7 @@ async fn what_may_have_happened_is_told_so() {
         ask(&server, settings.clone(), args).await
     };
     for (path, status, text, says) in [
-        ("/made", 201, "made: 7", "(status 201) is not JSON"),
+        ("/made", 201, "made: 7", "(status 201) is not valid JSON"),
         ("/long", 201, "[1,1", "the JSON is longer than"),
         ("/see", 303, "", "the host b.example is not allowed"),
         ("/round", 303, "", "more than 5 redirects"),

@@ -144,7 +144,14 @@ async fn what_others_do_in_the_bucket_is_noticed() {
         (&json!(false), 1),
         "{verified}"
     );
-    assert!(restore(&tools, "old", ArchiveRange::default()).await.is_err());
+    // it is not put back, and the others would be
+    let all = ArchiveAsk::Restore { range: ArchiveRange::default(), dry_run: true };
+    let tried = ask(&tools, "old", &all).await.unwrap();
+    assert_eq!(tried["damaged"][0]["object"], *objects[0].rsplit('/').next().unwrap(), "{tried}");
+    assert!(
+        tried["damaged"].as_array().unwrap().len() == 1 && tried["restored"].as_u64() > Some(0),
+        "{tried}"
+    );
     bucket.put(objects[0], whole, "application/zstd").await.unwrap();
     // a copy under a name of ours, without a manifest
     bucket

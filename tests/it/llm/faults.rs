@@ -208,11 +208,11 @@ async fn how_long_the_provider_asks_to_wait() {
 #[tokio::test]
 async fn garbage_is_no_answer() {
     let mut bodies: Vec<(&str, Reply)> =
-        vec![("web page", Reply::html()), ("not JSON", Reply::body(b"\xff\xfe"))];
+        vec![("web page", Reply::html()), ("not valid JSON", Reply::body(b"\xff\xfe"))];
     for (what, body) in [
         ("empty", ""),
         ("cut off", r#"{"choices":[{"message":{"content":"ha"#),
-        ("not JSON", "data: {}"),
+        ("not valid JSON", "data: {}"),
         ("missing", "{}"),
         ("missing", "[]"),
         ("missing", "17"),
@@ -232,7 +232,7 @@ async fn garbage_is_no_answer() {
     ] {
         bodies.push((what, Reply::body(body)));
     }
-    bodies.push(("not JSON", Reply::body("[".repeat(100_000))));
+    bodies.push(("not valid JSON", Reply::body("[".repeat(100_000))));
     for (what, reply) in bodies {
         for provider in ["openai", "anthropic", "gemini"] {
             let error = error_of(provider, reply.clone()).await;

@@ -347,7 +347,7 @@ fn a_target_can_be_tried_by_hand() {
         endpoint.url()
     ));
     let said = daemon.ok(&["notify", "test", "me", "--kind", "incident_opened"]);
-    assert!(said.contains("me took a message (incident_opened)"), "{said}");
+    assert!(said.contains("me accepted a test message of kind `incident_opened`"), "{said}");
     assert_eq!(endpoint.requests()[0].json["priority"], 5);
     let output = daemon.run(&["notify", "test", "gone"]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

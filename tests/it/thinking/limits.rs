@@ -344,7 +344,10 @@ fn a_command_as_a_gate_hands_on_what_is_new_in_its_list() {
     assert!(!asked[1].contains("alpha") && asked[1].contains("beta"), "{asked:?}");
     print(&daemon, "no list");
     let failed = daemon.until("background_task_error", "a");
-    assert!(failed["payload"]["error"].to_string().contains("the gate's output is not JSON"), "{failed}");
+    assert!(
+        failed["payload"]["error"].to_string().contains("the gate's output is not valid JSON"),
+        "{failed}"
+    );
     print(&daemon, "null");
     daemon.until_event("a gate without a list", |event| {
         event["type"] == "background_task_error" && event.to_string().contains("finds no list in its result")

@@ -2,7 +2,7 @@
 //! daemons; where none runs, its records answer.
 use crate::assistant::{CallDesk, CallTrouble, FleetPlace, Reach};
 use crate::cli::App;
-use crate::cli::app::{address_of, config_in_use, records_answer};
+use crate::cli::app::{address_of, config_in_use, of_records, records_answer};
 use crate::cli::args::Global;
 use crate::cli::exit::{Failure, Outcome};
 use crate::cli::render::Screen;
@@ -29,6 +29,12 @@ struct FleetHere {
     screen: Screen,
 }
 
+impl FleetHere {
+    fn told(&self, failure: &Failure) -> CallTrouble {
+        CallTrouble { what: failure.what(), hint: failure.hint(Some(&self.paths)) }
+    }
+}
+
 impl CallDesk for Respondent {
     fn call<M: Method>(&mut self, params: &M::Params) -> Result<M::Reply, ClientError> {
         Self::call::<M>(self, params)
@@ -39,8 +45,8 @@ impl Reach for FleetHere {
     type CallDesk = Respondent;
 
     fn desk(&self) -> Result<(Respondent, Option<String>), CallTrouble> {
-        let found =
-            Respondent::find(&address_of(&self.paths), &self.paths).map_err(|error| self.trouble(error))?;
+        let records = || of_records(&self.paths, self.global.config.is_some());
+        let found = Respondent::find(&address_of(&self.paths), records).map_err(|error| self.told(&error))?;
         let note = match &found {
             Respondent::Daemon(_) => None,
             Respondent::Records(records) => {
@@ -56,8 +62,7 @@ impl Reach for FleetHere {
     }
 
     fn trouble(&self, error: ClientError) -> CallTrouble {
-        let failure = Failure::from(error);
-        CallTrouble { what: failure.what(), hint: failure.hint(Some(&self.paths)) }
+        self.told(&Failure::from(error))
     }
 
     fn place(&self) -> Result<FleetPlace, CallTrouble> {
