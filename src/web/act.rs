@@ -11,8 +11,10 @@ use subtle::ConstantTimeEq;
 #[derive(Deserialize)]
 pub(super) struct PageOrder {
     /// Shows that the form is of this page.
+    #[serde(default)]
     form: String,
-    /// `approve`, `deny`, `ack`, `run`, `pause`, `resume`, `stop`, `cancel`.
+    /// `approve`, `deny`, `ack`, `run`, `pause`, `resume`, `start`, `cancel`.
+    #[serde(default)]
     act: String,
     /// Agent, run or call.
     #[serde(default)]

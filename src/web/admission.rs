@@ -104,6 +104,16 @@ impl Admission {
         }
     }
 
+    /// A request that changes something has to say where it comes from: us by name, or, where an extension or a setting of the
+    /// browser has hidden the name, by a header that no page can set (Fetch Metadata, section 2).
+    fn says_where_from(&self, headers: &HeaderMap) -> bool {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        match text("origin") {
+            None | Some("null") => text("sec-fetch-site") == Some("same-origin"),
+            Some(origin) => self.is_own_origin(origin),
+        }
+    }
+
     /// Why a request gets no answer, as a status.
     pub(super) fn refuses(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<StatusCode> {
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
@@ -120,9 +130,8 @@ impl Admission {
         if !self.has_cookie(headers) {
             return Some(StatusCode::UNAUTHORIZED);
         }
-        let comes_from_here = self.is_from_here(headers)
-            && (*method != Method::POST
-                || text(header::ORIGIN).is_some_and(|origin| self.is_own_origin(origin)));
+        let comes_from_here =
+            self.is_from_here(headers) && (*method != Method::POST || self.says_where_from(headers));
         (!comes_from_here).then_some(StatusCode::FORBIDDEN)
     }
 
@@ -158,7 +167,8 @@ pub(super) fn protect(headers: &mut HeaderMap, is_static: bool) {
         ("content-security-policy", POLICY),
         ("x-frame-options", "DENY"),
         ("x-content-type-options", "nosniff"),
-        ("referrer-policy", "no-referrer"),
+        // without a referrer, a browser says `Origin: null` of our own forms (Fetch, "append a request `Origin` header")
+        ("referrer-policy", "same-origin"),
         ("cross-origin-opener-policy", "same-origin"),
         ("cross-origin-resource-policy", "same-origin"),
         ("permissions-policy", "camera=(), microphone=(), geolocation=(), payment=(), usb=()"),
@@ -234,6 +244,19 @@ mod tests {
             "a post says where it comes from"
         );
         assert_eq!(post(&[("host", &host), ("cookie", &cookie), ("origin", "null")]), Some(403));
+        for (origin, site, refused) in [
+            (Some("null"), "same-origin", None),
+            (None, "same-origin", None),
+            (Some(origin.as_str()), "same-origin", None),
+            (Some("null"), "cross-site", Some(403)),
+            (Some("null"), "same-site", Some(403)),
+            (Some("null"), "none", Some(403)),
+            (Some("http://evil.example"), "same-origin", Some(403)),
+        ] {
+            let mut all = vec![("host", host.as_str()), ("cookie", &cookie), ("sec-fetch-site", site)];
+            all.extend(origin.map(|origin| ("origin", origin)));
+            assert_eq!(post(&all), refused, "{all:?}");
+        }
         let options =
             admission.refuses(&Method::OPTIONS, "/", &headers(&[("host", &host), ("cookie", &cookie)]));
         assert_eq!(options, Some(StatusCode::METHOD_NOT_ALLOWED));

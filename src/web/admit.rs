@@ -1,10 +1,11 @@
 //! The door: each request is looked at before a page sees it.
 use super::admission::{protect, refused};
+use super::frame::PageError;
 use super::state::Web;
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 /// Looks at each request before a page does, and says with each answer what a browser may do with it.
 pub(super) async fn admit(State(web): State<Web>, request: Request, next: Next) -> Response {
@@ -15,10 +16,22 @@ pub(super) async fn admit(State(web): State<Web>, request: Request, next: Next) 
         None if path == "/open" => web.admission.open(request.uri().query().unwrap_or_default()),
         None => {
             web.seen();
-            next.run(request).await
+            in_our_words(next.run(request).await)
         }
     };
     let is_static = path.starts_with("/static/") && response.status().is_success();
     protect(response.headers_mut(), is_static);
     response
+}
+
+/// What does not even fit its form, the server library refuses in words for programmers: a person gets a page.
+fn in_our_words(response: Response) -> Response {
+    let is_page = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    if !response.status().is_client_error() || is_page {
+        return response;
+    }
+    PageError::malformed(response.status()).into_response()
 }

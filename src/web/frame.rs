@@ -80,13 +80,28 @@ impl PageError {
     }
 }
 
+impl PageError {
+    /// A request that no page can read, such as a form of which a part is missing.
+    pub(super) fn malformed(status: StatusCode) -> Self {
+        let title = match status {
+            StatusCode::NOT_FOUND => "There is no such page",
+            StatusCode::METHOD_NOT_ALLOWED => "This page takes no such request",
+            _ => "Invalid request",
+        };
+        Self { status, title, text: "Go back, reload the page and try again.".to_owned() }
+    }
+}
+
 impl From<ClientError> for PageError {
     fn from(error: ClientError) -> Self {
         let text = line(&error.to_string());
         match &error {
             ClientError::Refused(refusal) => match refusal.kind() {
-                Some(Code::NoSuchAgent | Code::NoSuchRun) => {
-                    Self { status: StatusCode::NOT_FOUND, title: "There is no such thing", text }
+                Some(Code::NoSuchAgent) => {
+                    Self { status: StatusCode::NOT_FOUND, title: "There is no such agent", text }
+                }
+                Some(Code::NoSuchRun) => {
+                    Self { status: StatusCode::NOT_FOUND, title: "There is no such run", text }
                 }
                 _ => Self { status: StatusCode::BAD_REQUEST, title: "The daemon refused", text },
             },

@@ -14,7 +14,7 @@ use hyper_util::service::TowerToHyperService;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -73,9 +73,8 @@ pub fn serve(
             }
         };
         let first = links();
-        if options.open {
-            open_in_browser(&first, &options.state_dir);
-        }
+        // it is taken away at the end, whatever the opener does
+        let _led = options.open.then(|| open_in_browser(&first, &options.state_dir));
         another_link_for_each_line(links);
         tokio::select! {
             () = accept(listener, second, router(web.clone())) => {}
@@ -191,15 +190,14 @@ fn another_link_for_each_line(links: impl Fn() -> String + Send + 'static) {
 }
 
 /// Hands over a file that leads to the page, and not the link: arguments of programs can be read by others.
-fn open_in_browser(url: &str, state_dir: &std::path::Path) {
+/// The file is there for a minute, or for as long as what is returned, whichever is shorter.
+fn open_in_browser(url: &str, state_dir: &std::path::Path) -> Option<Led> {
     let file = tempfile::Builder::new().prefix("ui-").suffix(".html").tempfile_in(state_dir);
-    let Ok(mut file) = file else { return };
+    let mut file = file.ok()?;
     let page = format!(
         "<!doctype html><meta http-equiv=\"refresh\" content=\"0;url={url}\"><a href=\"{url}\">To the page</a>\n"
     );
-    if io::Write::write_all(&mut file, page.as_bytes()).is_err() {
-        return;
-    }
+    io::Write::write_all(&mut file, page.as_bytes()).ok()?;
     let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let started = std::process::Command::new(opener)
         .arg(file.path())
@@ -207,11 +205,23 @@ fn open_in_browser(url: &str, state_dir: &std::path::Path) {
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn();
-    let Ok(mut child) = started else { return };
+    let mut child = started.ok()?;
+    let led = Led(Arc::new(Mutex::new(Some(file))));
+    let file = led.0.clone();
     let _ = std::thread::Builder::new().name("opener".into()).spawn(move || {
         let _ = child.wait();
         // the browser reads it after its starter has ended, at its leisure
         std::thread::sleep(Duration::from_secs(60));
-        drop(file);
+        drop(file.lock().expect("no holder panics").take());
     });
+    Some(led)
+}
+
+/// The file that leads a browser to the page. It goes with this.
+struct Led(Arc<Mutex<Option<tempfile::NamedTempFile>>>);
+
+impl Drop for Led {
+    fn drop(&mut self) {
+        drop(self.0.lock().expect("no holder panics").take());
+    }
 }

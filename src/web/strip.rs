@@ -25,6 +25,8 @@ enum MarkKind {
     Quiet,
     /// A limit refused it.
     Refused,
+    /// Somebody ended it.
+    Cancelled,
     /// It ran.
     Ran,
     /// It is running.
@@ -39,7 +41,7 @@ impl MarkKind {
     fn class(self) -> &'static str {
         match self {
             Self::Missed => "f-away",
-            Self::Skipped | Self::Quiet => "f-idle",
+            Self::Skipped | Self::Quiet | Self::Cancelled => "f-idle",
             Self::Refused => "f-warn",
             Self::Ran => "f-ok",
             Self::Running => "f-busy",
@@ -55,7 +57,7 @@ impl MarkKind {
             Self::Skipped => (1.0, 4.0),
             Self::Quiet => (16.0, 4.0),
             Self::Refused => (10.0, 10.0),
-            Self::Ran | Self::Running => (8.0, 12.0),
+            Self::Ran | Self::Running | Self::Cancelled => (8.0, 12.0),
         }
     }
 
@@ -65,6 +67,7 @@ impl MarkKind {
             Self::Skipped => "skipped",
             Self::Quiet => "nothing to do",
             Self::Refused => "refused",
+            Self::Cancelled => "cancelled",
             Self::Ran => "ran",
             Self::Running => "running",
             Self::Asks => "waiting for you",
@@ -75,6 +78,7 @@ impl MarkKind {
     fn of_status(status: RunStatus) -> Self {
         match status {
             RunStatus::WaitingApproval => Self::Asks,
+            RunStatus::Cancelled => Self::Cancelled,
             status if status.is_failure() => Self::Failed,
             status if status.is_final() => Self::Ran,
             _ => Self::Running,
@@ -226,6 +230,13 @@ mod tests {
         assert_eq!(strip.paths[3].1, "M0.0 0h2.5v20h-2.5zM166.7 0h2.5v20h-2.5z");
         assert_eq!(strip.paths[2].1, "M500.0 8h100.0v12h-100.0z", "as long as it took");
         assert_eq!(strip.paths[1].1.matches('M').count(), 10);
+        let cancelled = super::strip(
+            &[record(30, "ran", json!({"status": "cancelled", "started_at": at(30), "finished_at": at(31)}))],
+            &[],
+            (at(0), at(60)),
+            at(60),
+        );
+        assert_eq!((cancelled.words.as_str(), cancelled.paths[0].0), ("1 cancelled", "f-idle"));
         let empty = super::strip(&[], &[], (at(0), at(60)), at(60));
         assert!(empty.words.is_empty() && empty.paths.is_empty());
     }

@@ -34,7 +34,7 @@ fn config(endpoint: &Endpoint, rest: &str) -> String {
 }
 
 /// An agent `a` by hand with these keys, beside the model.
-fn agent(endpoint: &Endpoint, keys: &str) -> String {
+pub(super) fn agent(endpoint: &Endpoint, keys: &str) -> String {
     config(endpoint, &format!("[agents.a]\nquery = \"Look after it.\"\nmodel = \"main\"\n{keys}\n"))
 }
 
@@ -113,7 +113,7 @@ fn witnessed(daemon: &Daemon, tool: &str) -> usize {
 }
 
 /// Results of tools that the model is shown in a request.
-fn results(request: &Request) -> Vec<String> {
+pub(super) fn results(request: &Request) -> Vec<String> {
     let messages = request.json["messages"].as_array().expect("messages");
     let tools = messages.iter().filter(|message| message["role"] == "tool");
     tools.map(|message| message["content"].as_str().expect("text").to_owned()).collect()

@@ -184,7 +184,7 @@ fn a_link_works_once_and_no_other_site_gets_in() {
         "content-security-policy: default-src 'none'",
         "x-frame-options: deny",
         "cache-control: no-store",
-        "referrer-policy: no-referrer",
+        "referrer-policy: same-origin",
     ] {
         assert!(head.contains(wanted), "{head}");
     }
@@ -233,6 +233,18 @@ fn with_control_a_form_acts_and_only_ours_does() {
     assert_eq!(post(&[], &form), 403, "a post says where it comes from");
     assert_eq!(post(&[("origin", "http://evil.example")], &form), 403);
     assert_eq!(post(&[("origin", &origin)], "0000"), 400);
+    // a form that lacks something is told so in words for people
+    for body in ["act=pause&on=good", "form=x", "x"] {
+        let (status, head, page) = ui.ask("POST", "/act", &[("origin", &origin)], body);
+        assert!(status == 400 && head.contains("text/html"), "{body}: {head}\n{page}");
+        assert!(page.contains("reload") && !page.contains("deserialize"), "{body}: {page}");
+    }
+    let (status, head, page) = ui.ask("POST", "/act", &[("origin", &origin)], &format!("form={form}&form=x"));
+    assert!((400..500).contains(&status) && head.contains("text/html"), "{head}\n{page}");
+    assert!(page.contains("reload") && !page.contains("deserialize"), "{page}");
+    let (status, _, page) = ui.get("/agents/%ff", &[]);
+    assert!(status == 400 && page.contains("Invalid request"), "{page}");
+    assert!(ui.get("/agents/nobody", &[]).2.contains("There is no such agent"));
     assert_eq!(state(), "active");
     assert_eq!(post(&[("origin", &origin)], &form), 303);
     assert_eq!(state(), "paused");
@@ -259,4 +271,25 @@ fn what_changes_is_told_and_a_daemon_that_is_away_is_said() {
     assert!(body.contains("The daemon does not answer") && body.contains("bgagent daemon"), "{body}");
     daemon.up();
     wait_for("the page again", || (ui.get("/", &[]).0 == 200).then_some(()));
+}
+
+#[test]
+fn nothing_is_left_of_the_file_that_leads_a_browser_here() {
+    use std::os::unix::fs::PermissionsExt;
+    let daemon = busy();
+    let bin = daemon.path("bin");
+    std::fs::create_dir(&bin).expect("a folder");
+    std::fs::write(bin.join("xdg-open"), "#!/bin/sh\nexit 0\n").expect("a file");
+    std::fs::set_permissions(bin.join("xdg-open"), std::fs::Permissions::from_mode(0o755)).expect("ours");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    let mut child =
+        daemon.command(&["ui", "--open"]).env("PATH", path).stdin(Stdio::null()).spawn().expect("it starts");
+    let led = || {
+        let names = std::fs::read_dir(daemon.path("state")).expect("a folder").flatten();
+        names.filter(|entry| entry.file_name().to_string_lossy().starts_with("ui-")).count()
+    };
+    wait_for("the file", || (led() == 1).then_some(()));
+    super::support::signal(child.id(), rustix::process::Signal::TERM);
+    wait_for("its end", || child.try_wait().expect("a child"));
+    assert_eq!(led(), 0);
 }

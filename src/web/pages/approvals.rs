@@ -33,6 +33,8 @@ pub(super) struct CallRow {
     pub(super) hash: String,
     pub(super) decision: String,
     pub(super) class: &'static str,
+    /// The page that a decision leads back to.
+    pub(super) back: String,
 }
 
 /// What a decision is bound to.
@@ -76,6 +78,7 @@ impl CallRow {
             hash: hash_of(call),
             decision,
             class,
+            back: "/approvals".to_owned(),
         }
     }
 }

@@ -13,6 +13,11 @@ pub(super) fn limit_bar(limit: &LimitView) -> (String, String, u64, &'static str
     } else {
         "ok"
     };
-    let words = format!("{} of {}, {} left", amount(limit.used), amount(limit.allowed), amount(limit.left));
+    let words = format!(
+        "{} of {}, {} left",
+        amount(limit.used),
+        amount(limit.allowed),
+        crate::render::left(limit, limit.used)
+    );
     (line(&limit.limit).replace('_', " "), words, (share * 300.0).round() as u64, class)
 }

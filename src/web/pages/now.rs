@@ -10,7 +10,7 @@ use crate::web::strip::Strip;
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 
 /// Things that need a person and have a line each; of more the number is said.
@@ -22,6 +22,8 @@ const RUNNING: usize = 8;
 /// Coming slots that are asked for, and those that have a line.
 const COMING: u64 = 200;
 const NEXT: usize = 8;
+/// What comes later is not said.
+const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 #[derive(Template)]
 #[template(path = "now.html")]
@@ -322,43 +324,52 @@ async fn running_rows(web: &Web, runs: Vec<RunView>, moment: &Moment) -> Vec<Run
     rows
 }
 
+/// Slots that are closer together than this on average are due all the time.
+const FREQUENT: f64 = 15.0;
+
 /// The next slot of each agent, soonest first, of those that are not due all the time; and the names of those that are.
 fn next_rows(slots: &[SlotView], agents: &[AgentView], moment: &Moment) -> (Vec<NextRow>, String) {
-    let mut counts: HashMap<&str, usize> = HashMap::new();
+    let mut of: HashMap<&str, Vec<&SlotView>> = HashMap::new();
     for slot in slots {
-        *counts.entry(slot.agent_id.as_str()).or_default() += 1;
+        of.entry(slot.agent_id.as_str()).or_default().push(slot);
     }
-    let is_frequent =
-        |id: &str| slots.len() >= 50 && counts.get(id).is_some_and(|count| count * 20 > slots.len());
-    let mut seen: Vec<&str> = Vec::new();
-    let mut rows = Vec::new();
+    let is_frequent = |slots: &[&SlotView]| match (slots.first(), slots.last()) {
+        (Some(first), Some(last)) if slots.len() > 1 => {
+            last.due.duration_since(first.due).as_secs_f64() / (slots.len() - 1) as f64 <= FREQUENT
+        }
+        _ => false,
+    };
+    let mut coming: Vec<(Timestamp, &AgentView)> = Vec::new();
     let mut frequent: Vec<&str> = Vec::new();
-    for slot in slots {
-        let id = slot.agent_id.as_str();
-        if seen.contains(&id) {
+    for agent in agents {
+        let known = of.get(agent.agent_id.as_str()).map(Vec::as_slice).unwrap_or_default();
+        if slots.len() >= 50 && is_frequent(known) {
+            frequent.push(agent.agent_id.as_str());
             continue;
         }
-        seen.push(id);
-        if is_frequent(id) {
-            frequent.push(id);
-        } else if rows.len() < NEXT {
-            let agent = agents.iter().find(|agent| agent.agent_id == slot.agent_id);
-            let schedule = agent.map(|agent| moment.schedule(&agent.schedule)).unwrap_or_default();
-            let broke =
-                agent.is_some_and(|agent| agent.budget_used_up_until.is_some_and(|until| slot.due < until));
-            let note = slot
-                .note
-                .as_deref()
-                .map(line)
-                .or_else(|| broke.then(|| "no budget: will be refused".to_owned()));
-            rows.push(NextRow { agent: id.to_owned(), at: moment.when(slot.due), schedule, note });
-        }
+        // those that are due all the time may have filled the answer before this one's turn
+        let due = known.first().map(|slot| slot.due).or(agent.next_run);
+        coming.extend(due.filter(|due| due.duration_since(moment.now) <= DAY).map(|due| (due, agent)));
     }
+    coming.sort_by_key(|(due, agent)| (*due, &agent.agent_id));
+    let rows = coming.into_iter().take(NEXT).map(|(due, agent)| {
+        let broke = agent.budget_used_up_until.is_some_and(|until| due < until);
+        let slot = of.get(agent.agent_id.as_str()).and_then(|slots| slots.first());
+        NextRow {
+            agent: agent.agent_id.to_string(),
+            at: moment.when(due),
+            schedule: moment.schedule(&agent.schedule),
+            note: slot
+                .and_then(|slot| slot.note.as_deref())
+                .map(line)
+                .or_else(|| broke.then(|| "no budget: will be refused".to_owned())),
+        }
+    });
     let frequent = match frequent.len() {
         0 => String::new(),
         count => format!("and {} due every few seconds: {}", counted(count, "agent"), frequent.join(", ")),
     };
-    (rows, frequent)
+    (rows.collect(), frequent)
 }
 
 fn spent(usage: &[UsageView], daemon: &DaemonView) -> SpentBox {
@@ -381,6 +392,44 @@ fn spent(usage: &[UsageView], daemon: &DaemonView) -> SpentBox {
 mod tests {
     //! Tests of what is asked for and said.
     use super::*;
+
+    /// An agent that is due at this second, every so many seconds.
+    fn every(name: &str, secs: i64, moment: &Moment) -> AgentView {
+        serde_json::from_value(serde_json::json!({
+            "agent_id": name, "state": "active", "activity": "idle", "health": "ok", "schedule": format!("every {secs}s"),
+            "next_run": moment.now + SignedDuration::from_secs(secs), "last_run": null, "runs_in_flight": [], "run_count": 0,
+            "success_count": 0, "error_count": 0, "consecutive_errors": 0, "skipped_count": 0, "cost_today_usd": 0.0,
+        }))
+        .expect("an agent")
+    }
+
+    #[test]
+    fn only_what_is_due_every_few_seconds_is_said_to_be() {
+        let moment = Moment::new();
+        let agents: Vec<AgentView> =
+            [("a-report", 2820), ("machine", 60), ("ticker", 2), ("weekly", 600_000)]
+                .map(|(name, secs)| every(name, secs, &moment))
+                .into();
+        // what `next_slots` says of them: the first 200
+        let mut slots: Vec<SlotView> = Vec::new();
+        for second in 1..=400 {
+            for (name, secs) in [("machine", 60), ("ticker", 2)] {
+                if second % secs == 0 {
+                    let due = moment.now + SignedDuration::from_secs(second);
+                    let slot =
+                        serde_json::json!({"agent_id": name, "slot": due, "due": due, "state": "active"});
+                    slots.push(serde_json::from_value(slot).expect("a slot"));
+                }
+            }
+        }
+        slots.truncate(COMING as usize);
+        let (rows, frequent) = next_rows(&slots, &agents, &moment);
+        let names: Vec<&str> = rows.iter().map(|row| row.agent.as_str()).collect();
+        assert_eq!(
+            (names, frequent.as_str()),
+            (vec!["machine", "a-report"], "and 1 agent due every few seconds: ticker")
+        );
+    }
 
     #[test]
     fn an_incident_of_the_daemon_asks_for_no_picture() {

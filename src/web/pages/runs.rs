@@ -1,9 +1,10 @@
 //! Runs: the list, one of them whole, and its output.
+use super::approvals::CallRow;
 use super::transcript::{CostRow, StepLine, costs, rows};
 use crate::domain::{RunStatus, params_in_words};
 use crate::protocol::*;
 use crate::web::frame::{Frame, Page, PageError, html};
-use crate::web::html::{Moment, When, block, class_of_run, encoded, line, money, span};
+use crate::web::html::{Moment, When, block, class_of_run, encoded, line, money};
 use crate::web::state::Web;
 use askama::Template;
 use axum::extract::{Path, Query, State};
@@ -47,7 +48,7 @@ impl RunLine {
         let (class, mark) = class_of_run(run.status);
         let error = run.error.as_ref().filter(|_| run.status != RunStatus::WaitingApproval);
         let said = match (error, &run.result) {
-            (Some(error), _) => format!("{}: {}", error.kind, error.message),
+            (Some(error), _) => crate::render::error_words(run.status, error),
             (None, Some(result)) => crate::render::result_words(result),
             (None, None) => String::new(),
         };
@@ -60,7 +61,7 @@ impl RunLine {
             agent: run.agent_id.to_string(),
             status: crate::render::status_word(run.status).to_owned(),
             at: moment.when(run.started_at.unwrap_or(run.queued_at)),
-            took: run.duration_ms.map(span).unwrap_or_default(),
+            took: run.duration_ms.map(|ms| crate::render::took(run.status, ms)).unwrap_or_default(),
             trigger: if trigger == "schedule" { String::new() } else { trigger.to_owned() },
             usd: if run.usage.usd > 0.0 { money(run.usage.usd) } else { String::new() },
             said: line(said.trim()),
@@ -137,6 +138,8 @@ struct RunPage {
     output_cut: bool,
     output_more: bool,
     is_over: bool,
+    /// Its calls that wait for a person.
+    calls: Vec<CallRow>,
 }
 
 pub(in crate::web) async fn run(
@@ -155,6 +158,10 @@ pub(in crate::web) async fn run(
     let more = OutputParams { after: Some(output.position), ..params_of(&detail.run) };
     let has_more = !web.pool.call::<GetRunOutput>(more).await?.chunks.is_empty();
     let run = &detail.run;
+    let waiting = match run.status {
+        RunStatus::WaitingApproval => web.pool.call::<ListApprovals>(ListApprovalsParams::default()).await?,
+        _ => Vec::new(),
+    };
     let title = format!("{} {}", run.agent_id, run.run_id.short());
     let (frame, _) = Frame::of(&web, "runs", &title).await?;
     let moment = Moment::new();
@@ -167,7 +174,12 @@ pub(in crate::web) async fn run(
     let page = RunPage {
         slot: moment.maybe(run.slot),
         facts: facts(run, &moment),
-        error: error.map(|error| format!("{}: {}", error.kind, block(&error.message))).unwrap_or_default(),
+        error: error
+            .map(|error| match run.status {
+                RunStatus::Cancelled => block(&error.message),
+                _ => format!("{}: {}", error.kind, block(&error.message)),
+            })
+            .unwrap_or_default(),
         warnings: run.warnings.iter().map(|text| line(text)).collect(),
         answer: run
             .result
@@ -183,6 +195,11 @@ pub(in crate::web) async fn run(
         output_cut: output.dropped_bytes > 0,
         output_more: has_more,
         is_over: run.status.is_final(),
+        calls: waiting
+            .iter()
+            .filter(|call| call.run_id == run.run_id)
+            .map(|call| CallRow { back: format!("/runs/{}", run.run_id), ..CallRow::of(call, &moment) })
+            .collect(),
         run: RunLine::of(run, &moment),
         frame,
     };
@@ -203,7 +220,7 @@ fn facts(run: &RunView, moment: &Moment) -> Vec<(&'static str, String)> {
     all.extend(run.started_at.map(|at| ("started", local(at))));
     all.extend(run.not_before.map(|at| ("goes on", local(at))));
     all.extend(run.finished_at.map(|at| ("ended", local(at))));
-    all.extend(run.duration_ms.map(|ms| ("took", span(ms))));
+    all.extend(run.duration_ms.map(|ms| ("took", crate::render::took(run.status, ms))));
     if run.attempt > 1 {
         all.push(("attempts", run.attempt.to_string()));
     }

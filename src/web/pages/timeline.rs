@@ -1,6 +1,6 @@
 //! The ledger as a picture: a strip of slots for each agent, and the slots of one of them as a table.
 use super::agents::AgentPageOf;
-use super::fleet::{WholeFleet, away, strips};
+use super::fleet::{Away, WholeFleet, away, strips};
 use crate::overview::standings;
 use crate::protocol::*;
 use crate::web::frame::{Frame, Page, PageError, html};
@@ -27,7 +27,10 @@ struct TimelinePage {
     /// Where each stands, in 1000 and in per cent, and its words.
     axis: Vec<(String, String, String)>,
     /// Left and width in 1000, and what it says.
-    away: Vec<(String, String, String)>,
+    /// Left and width of each time without a daemon.
+    away: Vec<(String, String)>,
+    /// Those times in words.
+    away_words: String,
     by_name: bool,
     trouble: bool,
     query: String,
@@ -112,11 +115,10 @@ pub(in crate::web) async fn timeline(
             .filter(|one| one.since < to)
             .map(|one| {
                 let (left, right) = (x(one.since), x(one.until));
-                let long = crate::domain::human_duration(one.until.duration_since(one.since));
-                let words = format!("no daemon ran: {} for {long}", moment.when(one.since).local);
-                (format!("{left:.1}"), format!("{:.1}", (right - left).max(2.0)), words)
+                (format!("{left:.1}"), format!("{:.1}", (right - left).max(2.0)))
             })
             .collect(),
+        away_words: away_words(away.iter().filter(|one| one.since < to), &moment),
         count: of.count,
         pages: of.pages(|n| address(range, n)),
         range,
@@ -128,6 +130,23 @@ pub(in crate::web) async fn timeline(
         frame,
     };
     Ok(html(&page))
+}
+
+/// `no daemon ran: 10:01:30 for 5s, 10:07:02 for 3s`, in one line, however often it was so.
+fn away_words<'a>(away: impl Iterator<Item = &'a Away>, moment: &Moment) -> String {
+    const NAMED: usize = 3;
+    let all: Vec<String> = away
+        .map(|one| {
+            let long = crate::domain::human_duration(one.until.duration_since(one.since));
+            format!("{} for {long}", moment.when(one.since).local)
+        })
+        .collect();
+    let (older, newest) = all.split_at(all.len().saturating_sub(NAMED));
+    match (newest.is_empty(), older.len()) {
+        (true, _) => String::new(),
+        (false, 0) => format!("no daemon ran: {}", newest.join(", ")),
+        (false, more) => format!("no daemon ran: {}, and {more} times before", newest.join(", ")),
+    }
 }
 
 /// Round times: where they stand, in 1000 and in per cent, and their words.

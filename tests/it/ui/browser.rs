@@ -1,6 +1,8 @@
 //! The page in Chromium.
 use super::webdriver::Browser;
 use super::*;
+use crate::endpoint::{Endpoint, Reply};
+use crate::thinking::{agent, results};
 
 /// Widths that are tried, with heights.
 const SIZES: [(u32, u32); 4] = [(320, 700), (390, 844), (768, 900), (1280, 800)];
@@ -69,6 +71,30 @@ fn each_page_fits_each_width_and_every_control_has_a_name() {
 }
 
 #[test]
+fn a_phone_reaches_every_page() {
+    let daemon = busy();
+    let ui = Ui::start(&daemon, &[]);
+    let Some((browser, base)) = enter(&ui) else { return };
+    browser.size(420, 800);
+    for page in ["/timeline", "/runs", "/approvals"] {
+        browser.go(&format!("{base}/"));
+        browser.click(&format!(".tabbar a[href='{page}']"));
+        browser.until(page, &format!("return location.pathname === '{page}'"));
+    }
+    for page in ["/agents", "/incidents", "/spending", "/log"] {
+        browser.go(&format!("{base}/"));
+        browser.click(".tabbar summary");
+        browser.click(&format!(".tabbar .rest a[href='{page}']"));
+        browser.until(page, &format!("return location.pathname === '{page}'"));
+    }
+    // a name does not give way to the words beside it
+    browser.size(1280, 800);
+    browser.go(&format!("{base}/timeline"));
+    let cut = "return [...document.querySelectorAll('.row .name b')].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.textContent)";
+    assert_eq!(browser.script(cut), json!([]));
+}
+
+#[test]
 fn the_page_follows_the_fleet_and_keys_work() {
     let daemon = busy();
     let ui = Ui::start(&daemon, &[]);
@@ -89,6 +115,41 @@ fn the_page_follows_the_fleet_and_keys_work() {
     browser.until("the focus on a row", "return document.activeElement.closest('[data-row]') !== null");
     press("t");
     browser.until("the timeline", "return location.pathname === '/timeline'");
+}
+
+/// Real buttons, pressed with the mouse, in a real browser: what it says of where a form comes from is its own affair.
+#[test]
+fn buttons_do_what_they_say() {
+    let endpoint = Endpoint::answering(|request| match results(request).first() {
+        None => Reply::calls(&[("remember", r#"{"key": "k", "text": "v"}"#)]),
+        Some(_) => Reply::text("done"),
+    });
+    let asks = agent(&endpoint, "tools = [\"remember\"]\napprove = [\"remember\"]\napproval = \"wait\"");
+    let daemon = Daemon::start(&format!("{asks}\n[agents.good]\ncommand = [\"true\"]\n"));
+    let ui = Ui::start(&daemon, &["--control"]);
+    let Some((browser, base)) = enter(&ui) else { return };
+    let state = || daemon.call("list_agents", json!({"agents": ["good"]}))[0].clone();
+    let press = |page: &str, button: &str| {
+        browser.go(&format!("{base}{page}"));
+        browser.click(&format!("button[name=act][value={button}]"));
+    };
+    press("/agents/good", "pause");
+    assert_eq!(browser.accept(), "Pause good?");
+    browser.until("the agent's page", "return document.querySelector('button[value=resume]') !== null");
+    assert_eq!(state()["state"], "paused");
+    press("/agents/good", "resume");
+    browser.until("the agent's page", "return document.querySelector('button[value=pause]') !== null");
+    assert_eq!(state()["state"], "active");
+    press("/agents/good", "run");
+    assert_eq!(browser.accept(), "Run good now?");
+    wait_for("its run", || (state()["success_count"] == 1).then_some(()));
+    let run = daemon.call("run_agent", json!({"agent_id": "a"}))["run_id"].clone();
+    daemon.until("approval_requested", "a");
+    // on the page of the run, where a person looks at what it did before
+    press(&format!("/runs/{}", run.as_str().expect("an id")), "approve");
+    assert_eq!(daemon.finished(&run)["status"], "completed");
+    let decided = daemon.call("list_approvals", json!({"all": true}));
+    assert_eq!(decided[0]["approved"], true, "{decided:#}");
 }
 
 #[test]

@@ -72,6 +72,31 @@ impl Browser {
         }
     }
 
+    /// Clicks what this selector finds, as a person does with a mouse: a page that renews itself may take it away meanwhile.
+    #[track_caller]
+    pub fn click(&self, selector: &str) {
+        wait_for(selector, || {
+            let found = self
+                .try_ask("POST", "/element", &json!({"using": "css selector", "value": selector}))
+                .ok()?;
+            let id = found.as_object()?.values().next()?.as_str()?.to_owned();
+            self.try_ask("POST", &format!("/element/{id}/click"), &json!({})).ok()
+        });
+    }
+
+    /// Says yes to the dialog that is open, and gives its text.
+    #[track_caller]
+    pub fn accept(&self) -> String {
+        let text = wait_for("a dialog", || self.try_ask("GET", "/alert/text", &Value::Null).ok());
+        self.of_session("POST", "/alert/accept", &json!({}));
+        text.as_str().unwrap_or_default().to_owned()
+    }
+
+    fn try_ask(&self, method: &str, path: &str, body: &Value) -> Result<Value, Value> {
+        let (head, value) = self.answer(method, &format!("/session/{}{path}", self.session), body);
+        if head.starts_with("http/1.1 200") { Ok(value["value"].clone()) } else { Err(value) }
+    }
+
     /// The size of what a page has for itself, whatever the window is.
     pub fn size(&self, width: u32, height: u32) {
         let params = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 700});
@@ -89,7 +114,15 @@ impl Browser {
 
     #[track_caller]
     fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
-        let body = body.to_string();
+        let (head, value) = self.answer(method, path, body);
+        assert!(head.starts_with("http/1.1 200"), "{path}: {value}");
+        value["value"].clone()
+    }
+
+    /// The head of the answer to a request, and what it says.
+    #[track_caller]
+    fn answer(&self, method: &str, path: &str, body: &Value) -> (String, Value) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
         stream.set_read_timeout(Some(SOON)).expect("a timeout");
         let head = format!(
@@ -107,8 +140,7 @@ impl Browser {
         let mut body = vec![0; length.expect(&head)];
         answer.read_exact(&mut body).expect("an answer");
         let value: Value = serde_json::from_slice(&body).expect("JSON");
-        assert!(head.starts_with("http/1.1 200"), "{path}: {value}");
-        value["value"].clone()
+        (head, value)
     }
 }
 
