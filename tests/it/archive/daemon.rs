@@ -83,8 +83,8 @@ fn an_agent_archives_and_people_look_at_it() {
 fn an_agent_verifies() {
     let mut daemon = Daemon::with("");
     // where the state folder is not the usual one, it has to be said
-    let command =
-        ["bgagent", "--state-dir", &daemon.path("state").display().to_string(), "archive", "verify", "old"];
+    let state = daemon.path("state").display().to_string();
+    let command = ["bgagent", "--state-dir", &state, "archive", "verify", "old"];
     daemon.configure(&format!("{}{AGENT}[agents.verify]\ncommand = {}\n", settings(""), json!(command)));
     fill(&rusqlite::Connection::open(daemon.path("app.db")).expect("a database"), 20);
     let bin = Path::new(env!("CARGO_BIN_EXE_bgagent")).parent().expect("a folder").display().to_string();
