@@ -354,7 +354,8 @@ fn workspace(item: Item<'_>) -> Option<Workspace> {
 /// The settings of a repository can make git run programs as whoever uses it there: what an agent program can write must not
 /// be one.
 fn not_a_repository(item: &Item<'_>, folder: &Path) {
-    let is_one = |folder: &&Path| (item.file.context.look)(&folder.join(".git")).is_ok();
+    let look = item.file.context.look;
+    let is_one = |folder: &&Path| holds_repository(|name| look(&folder.join(name)).is_ok());
     let Some(repository) = folder.ancestors().find(is_one) else { return };
     item.refuse_with::<()>(
         format!(

@@ -34,7 +34,11 @@ fn read_with(text: &str, env: &(dyn Fn(&str) -> Option<String> + Sync)) -> Resul
             let path = path.to_str().unwrap_or_default();
             let kind = match path {
                 path if path.contains("/nowhere")
-                    || (path.ends_with("/.git") && !path.contains("checkout")) =>
+                    || (path.ends_with("/.git") && !path.contains("checkout"))
+                    || (["/HEAD", "/commondir", "/objects", "/refs"]
+                        .iter()
+                        .any(|end| path.ends_with(end))
+                        && !path.contains("mirror")) =>
                 {
                     return Err(std::io::ErrorKind::NotFound.into());
                 }

@@ -145,6 +145,7 @@ pub use runner::{
     KeepBranch, MCP, OUTCOMES, PERMISSION, PermissionDefault, PermissionKind, PermissionRule, Permissions,
     Preset, PresetFile, PresetMcp, PresetTools, PresetWire, QUERY, RepositorySpec, ResumePolicy, RunnerAuth,
     RunnerPreset, RunnerProtocol, RunnerQuery, RunnerSpec, RunnerVersion, SESSION, WORK, Workspace,
+    holds_repository,
 };
 pub use sandbox::{Control, ProgramOwner, Sandbox, SandboxLimits, SandboxSetting};
 pub use secret_ref::{EnvValue, SecretRef, TextOrSecret};

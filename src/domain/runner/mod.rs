@@ -5,6 +5,7 @@
 mod permissions;
 mod preset;
 mod presets;
+mod repository;
 mod words;
 
 use super::sandbox::SandboxSetting;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 
 pub use permissions::{PermissionRule, Permissions};
 pub use preset::{OUTCOMES, PERMISSION, Preset, PresetFile, PresetMcp, PresetTools, PresetWire};
+pub use repository::holds_repository;
 pub use words::{
     KeepBranch, PermissionDefault, PermissionKind, ResumePolicy, RunnerAuth, RunnerPreset, RunnerProtocol,
 };

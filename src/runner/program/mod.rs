@@ -10,6 +10,7 @@ mod handed;
 mod journal;
 mod listener;
 mod outcome;
+mod planted;
 mod prompt;
 mod repository;
 mod version;
@@ -41,6 +42,7 @@ use handed::{GrantedUse, HandedEnd, HandedLimits, HandedOutcome, HandedServer, S
 use journal::{Past, ProgramJournal};
 use listener::ProgramListener;
 use outcome::{end_of, metered, taken_out, without_room};
+use planted::LookedThrough;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,6 +69,8 @@ struct ProgramSoFar {
     never_began: bool,
     /// It was ended since these calls wait for a person.
     waits: Vec<ApprovalWanted>,
+    /// There was no repository in its folder when it began: one that is there now came while it ran.
+    began_in_folder: bool,
 }
 
 /// A program that is about to start.
@@ -207,8 +211,21 @@ impl Attempt<'_> {
             }
             _ => rows.map(|_| String::new()),
         };
+        let repository = match &query.workspace {
+            Workspace::Repository(repository) => repository,
+            Workspace::Folder(folder) if so_far.began_in_folder => {
+                // however it ended
+                let LookedThrough::Found(found) = planted::look(folder).await else { return came };
+                let error = planted::refusal(folder, &found);
+                if came.is_ok() {
+                    return Err(Break::Failed(error, None));
+                }
+                so_far.warnings.push(error.message);
+                return came;
+            }
+            Workspace::Folder(_) | Workspace::Empty => return came,
+        };
         // however it ended: this attempt or one before it may have left work there
-        let Workspace::Repository(repository) = &query.workspace else { return came };
         if !repository::was_cloned(&world) {
             return came;
         }
@@ -254,7 +271,14 @@ impl Attempt<'_> {
             so_far.warnings.extend(self.while_wanted(asking).await??);
         }
         if let Workspace::Folder(folder) = &query.workspace {
-            not_a_repository(folder)?;
+            match self.while_wanted(planted::look(folder)).await? {
+                LookedThrough::Found(found) => {
+                    return Err(Break::Failed(planted::refusal(folder, &found), None));
+                }
+                LookedThrough::Cut => so_far.warnings.push(planted::too_large(folder)),
+                LookedThrough::None => {}
+            }
+            so_far.began_in_folder = true;
         }
         let mut task =
             Task { query, spec, model, past, world, rules: None, outcomes: &[], granted: &[], anew: false };
@@ -495,7 +519,12 @@ impl Attempt<'_> {
         match keep_of_run(self.brief.run, self.brief.attempt, world::WORK_FOLDER) {
             Ok(place) => {
                 repository::forget_clone(world);
-                format!("{why}. Its work is kept in {}", place.display())
+                // git that runs there runs what the settings of a clone name
+                format!(
+                    "{why}. Take it by `git clone --no-local`, and use no git in it: the program could have set what git runs \
+                     there. Its work is kept in {}",
+                    place.display()
+                )
             }
             Err(error) => format!("{why}. Its work can't be kept either: {error}"),
         }
@@ -573,22 +602,6 @@ fn name_of(spec: &RunnerSpec) -> String {
             program.file_name().unwrap_or_default().to_string_lossy().into_owned()
         }
     }
-}
-
-/// A folder that has become a repository since the configuration was read, maybe by what the program itself has written.
-fn not_a_repository(folder: &Path) -> Result<(), Break> {
-    let Some(found) =
-        folder.ancestors().map(|folder| folder.join(".git")).find(|git| git.symlink_metadata().is_ok())
-    else {
-        return Ok(());
-    };
-    let why = format!(
-        "its folder `{}` is in a git repository now, `{}`: what the program writes there could make git run programs as \
-         you. Look at its settings before you use git there, and remove it, or write `repo` instead of `dir`",
-        folder.display(),
-        found.display()
-    );
-    Err(Break::failed(ErrorKind::Config, why))
 }
 
 /// Where the program works.
