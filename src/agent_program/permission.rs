@@ -53,17 +53,63 @@ pub fn permit(permissions: &Permissions, preset: &Preset, tool: &str, input: &Va
             ),
         };
     };
-    let is_named = |rules: &[PermissionRule], command: &str| {
-        rules.iter().any(|rule| rule.pattern.as_ref().is_none_or(|pattern| glob(pattern, command)))
+    let is_asked = |words: &Vec<String>| {
+        ask.iter().any(|rule| rule.pattern.as_deref().is_none_or(|pattern| could_be(pattern, words)))
     };
-    let commands: Vec<String> = commands.iter().map(|words| words.join(" ")).collect();
-    if commands.iter().any(|command| is_named(&ask, command)) {
+    let is_allowed = |words: &Vec<String>| {
+        allow.iter().any(|rule| rule.pattern.as_deref().is_none_or(|pattern| is_meant(pattern, words)))
+    };
+    if commands.iter().any(is_asked) {
         return Permit::Ask;
     }
-    match commands.iter().find(|command| !is_named(&allow, command)) {
+    match commands.iter().find(|words| !is_allowed(words)) {
         None => Permit::Allow,
-        Some(other) => by_default(format!("the command `{other}`")),
+        Some(other) => by_default(format!("the command `{}`", other.join(" "))),
     }
+}
+
+/// Does a pattern that allows something mean this command? It is read word by word, so that no word of a command is taken for
+/// several: a `*` at its end stands for any further words, one elsewhere for text within a word.
+fn is_meant(pattern: &str, words: &[String]) -> bool {
+    let pattern: Vec<&str> = pattern.split(' ').collect();
+    let (Some(name), Some(meant)) = (words.first(), pattern.first()) else { return false };
+    is_name_meant(meant, name) && are_words_meant(&pattern, words)
+}
+
+/// The name of a command is looked up where the daemon's `PATH` says, a path is not: so a path is meant only where it is written.
+fn is_name_meant(meant: &str, name: &str) -> bool {
+    if name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return false;
+    }
+    // any command at all
+    if meant == "*" {
+        return true;
+    }
+    let (meant, name): (Vec<&str>, Vec<&str>) = (meant.split('/').collect(), name.split('/').collect());
+    let is_part = |(meant, name): (&&str, &&str)| match *name {
+        "." | ".." | "" => meant == name,
+        name => glob(meant, name),
+    };
+    meant.len() == name.len() && meant.iter().zip(&name).all(is_part)
+}
+
+fn are_words_meant(pattern: &[&str], words: &[String]) -> bool {
+    match (pattern, words) {
+        ([], []) => true,
+        ([last], [word, ..]) if last.ends_with('*') => glob(last, word),
+        ([one, pattern @ ..], [word, words @ ..]) => glob(one, word) && are_words_meant(pattern, words),
+        _ => false,
+    }
+}
+
+/// Could a pattern that asks mean this command, in whichever way it is written? Asking once too often does no harm.
+fn could_be(pattern: &str, words: &[String]) -> bool {
+    let Some((name, others)) = words.split_first() else { return false };
+    let plain = name.rsplit('/').next().unwrap_or_default();
+    let in_one = |name: &str| {
+        std::iter::once(name).chain(others.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
+    };
+    [name.as_str(), plain].iter().any(|name| glob(pattern, &in_one(name))) || is_meant(pattern, words)
 }
 
 /// What a tool of a program is for.
@@ -129,6 +175,68 @@ mod tests {
         assert!(matches!(judged(PermissionDefault::Deny, &["execute:*"], "echo $(x)"), Permit::Deny(_)));
         assert_eq!(judged(PermissionDefault::Deny, &["execute"], "echo $(x)"), Permit::Allow);
         assert_eq!(judged(PermissionDefault::Allow, &[], "echo $(x)"), Permit::Allow);
+    }
+
+    #[test]
+    fn a_pattern_is_read_word_by_word() {
+        let preset = Preset::of(RunnerPreset::Claude);
+        let judged = |allow: &[&str], line: &str| {
+            let permissions =
+                Permissions { default: PermissionDefault::Deny, allow: rules(allow), ask: Vec::new() };
+            permit(&permissions, preset, "Bash", &json!({"command": line}))
+        };
+        let ls = &["execute:ls *"][..];
+        let scripts = &["execute:./scripts/* --dry"][..];
+        for (allow, line) in [
+            (ls, "ls -l src"),
+            (ls, "ls 'a b'"),
+            (&["execute:grep * src"], "grep 'two words' src"),
+            (&["execute:*"], "/bin/ls"),
+            (&["execute:./deploy.sh*"], "./deploy.sh --now"),
+            (scripts, "./scripts/lint --dry"),
+        ] {
+            assert_eq!(judged(allow, line), Permit::Allow, "{allow:?} {line}");
+        }
+        for (allow, line) in [
+            (ls, "'ls /../../../../bin/sh' -c 'touch /tmp/pwned'"),
+            (ls, "'ls /x'"),
+            (ls, "'ls\n/bin/sh' x"),
+            (ls, "ls"),
+            (ls, "/tmp/ls x"),
+            (ls, "./ls x"),
+            (&["execute:l*"], "lib/evil"),
+            (&["execute:*s"], "./evil/ls"),
+            (&["execute:*"], "'ls /bin/sh' -c x"),
+            (&["execute:git * status"], "git -c core.fsmonitor=./evil status"),
+            (&["execute:grep * src"], "grep a /etc src"),
+            (scripts, "./scripts/../evil --dry"),
+            (scripts, "./scripts/a/b --dry"),
+            (scripts, "/scripts/lint --dry"),
+            (scripts, "./scripts/lint --dry --not"),
+        ] {
+            assert!(matches!(judged(allow, line), Permit::Deny(_)), "{allow:?} {line}");
+        }
+    }
+
+    #[test]
+    fn what_could_be_what_a_person_is_asked_about_is_asked_about() {
+        let permissions = Permissions {
+            default: PermissionDefault::Allow,
+            allow: rules(&["execute"]),
+            ask: rules(&["execute:git push*"]),
+        };
+        let preset = Preset::of(RunnerPreset::Claude);
+        for line in [
+            "git push",
+            "/usr/bin/git push",
+            "./git push -f",
+            "'git' 'push'",
+            "'git push'",
+            "ls && git  push",
+        ] {
+            let judged = permit(&permissions, preset, "Bash", &json!({"command": line}));
+            assert_eq!(judged, Permit::Ask, "{line}");
+        }
     }
 
     #[test]

@@ -267,6 +267,16 @@ fn permissions(item: Item<'_>, runner: Option<&RunnerSpec>) -> Option<Permission
         Some(list.items()?.iter().filter_map(rule).collect())
     };
     let permissions = Permissions { default, allow: rules("allow")?, ask: rules("ask")? };
+    if let Some(pattern) = permissions.asks_in_vain() {
+        let place = section.get("ask").map_or(item.span(), |list| list.span());
+        let what = format!(
+            "`ask` has `execute:{pattern}`, and every other command is allowed: the same done in other words, such as by \
+             `sh -c`, `env` or options before, is not asked about"
+        );
+        let hint =
+            "name in `allow` the commands that it may run without a person, or put \"execute\" into `ask`";
+        item.file.warn(place, what, Some(hint.to_owned()));
+    }
     let preset = runner.and_then(RunnerSpec::preset);
     let which =
         || preset.map_or_else(|| "a program without a preset".to_owned(), |preset| preset.name.to_string());

@@ -76,6 +76,26 @@ fn limits_fit_what_programs_send() {
 }
 
 #[test]
+fn a_pattern_to_ask_beside_all_commands_is_warned_of() {
+    for (permissions, is_warned) in [
+        (r#"{ allow = ["execute"], ask = ["execute:git push*"] }"#, true),
+        (r#"{ allow = ["execute:*"], ask = ["execute:git push*"] }"#, true),
+        (r#"{ default = "allow", ask = ["execute:git push*"] }"#, true),
+        (r#"{ allow = ["execute:cargo test*"], ask = ["execute:git push*"] }"#, false),
+        (r#"{ allow = ["execute"], ask = ["edit"] }"#, false),
+        (r#"{ allow = ["execute"] }"#, false),
+    ] {
+        let text = format!(
+            "{MODELS}[runners.claude]\nmeter = \"main\"\n[agents.a]\nquery = \"?\"\nrunner = \"claude\"\n\
+             permissions = {permissions}\n"
+        );
+        let warnings = read(&text).unwrap().warnings;
+        let says = |one: &crate::config::Diagnostic| one.message.contains("is not asked about");
+        assert_eq!(warnings.iter().any(says), is_warned, "{permissions}: {warnings:?}");
+    }
+}
+
+#[test]
 fn a_program_has_walls_unless_they_are_off() {
     let runner = |keys: &str| {
         let text = format!(

@@ -19,6 +19,19 @@ impl Permissions {
         !self.ask.is_empty() || self.allow.iter().any(|rule| rule.pattern.is_some())
     }
 
+    /// The pattern that asks a person about commands although every command is allowed, so that the same done by a command that
+    /// is written in another way is not asked about; `None`: there is none.
+    pub fn asks_in_vain(&self) -> Option<&str> {
+        let is_blanket = |rule: &PermissionRule| {
+            rule.kind == PermissionKind::Execute
+                && rule.pattern.as_deref().is_none_or(|pattern| pattern.starts_with('*'))
+        };
+        if self.default == PermissionDefault::Deny && !self.allow.iter().any(is_blanket) {
+            return None;
+        }
+        self.ask.iter().find_map(|rule| rule.pattern.as_deref())
+    }
+
     /// May it, now and then, use tools of this kind?
     pub fn leave(&self, kind: PermissionKind) -> bool {
         self.default == PermissionDefault::Allow
@@ -31,7 +44,8 @@ impl Permissions {
 pub struct PermissionRule {
     /// Of which kind.
     pub kind: PermissionKind,
-    /// Only commands that this glob matches, word by word with one blank between them; `None`: all of the kind.
+    /// Only commands that these globs match, word by word, the last one with all that follows if it ends with `*`; `None`: all
+    /// of the kind.
     pub pattern: Option<String>,
 }
 
