@@ -10,6 +10,7 @@ use crate::runner::report::{Brief, Report, Shared};
 use crate::secret;
 use crate::store::StepRow;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -26,6 +27,8 @@ pub(super) struct ProgramJournal {
     calls: AtomicUsize,
     /// Those of earlier attempts that were of tools that it is handed.
     handed: u64,
+    /// Tools of its own that the program was denied in earlier attempts.
+    denied: Vec<String>,
 }
 
 impl ProgramJournal {
@@ -46,7 +49,13 @@ impl ProgramJournal {
             next,
             calls: AtomicUsize::new(calls_of(rows)),
             handed,
+            denied: denied_of(rows),
         }
+    }
+
+    /// Tools of its own that the program was denied in earlier attempts, by the rules and not by a person.
+    pub(super) fn denied_uses(&self) -> &[String] {
+        &self.denied
     }
 
     /// The number of a call that nobody else gets.
@@ -204,6 +213,28 @@ fn args_shown(call: &PlannedCall) -> String {
     shorten(&secret::redact(&args), ARGS_SHOWN)
 }
 
+/// The program's own tools whose use the rules have denied: what was put to a person has come as a call before.
+fn denied_of(rows: &[StepRow]) -> Vec<String> {
+    let mut asked = BTreeSet::new();
+    let mut denied: Vec<String> = Vec::new();
+    for row in rows {
+        match &row.step {
+            Step::Handed { call, .. } => {
+                asked.insert(*call);
+            }
+            Step::Called { call, reply, .. }
+                if reply.is_error && reply.name.contains(':') && !asked.contains(call) =>
+            {
+                if !denied.contains(&reply.name) {
+                    denied.push(reply.name.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+    denied
+}
+
 /// How many calls of tools a journal has.
 fn calls_of(rows: &[StepRow]) -> usize {
     let numbers = rows.iter().filter_map(|row| match &row.step {
@@ -296,6 +327,30 @@ mod tests {
             step,
         };
         steps.into_iter().enumerate().map(row).collect()
+    }
+
+    #[test]
+    fn what_the_rules_have_denied_is_known_to_a_further_attempt() {
+        let reply = |name: &str, is_error| ToolReply {
+            id: "t".into(),
+            name: name.into(),
+            text: String::new(),
+            is_error,
+        };
+        let called = |call, name: &str, is_error| {
+            (Step::Called { call, reply: reply(name, is_error), untrusted: false }, None)
+        };
+        let request = ToolRequest { id: "t".into(), name: "claude:Edit".into(), arguments: "{}".into() };
+        let rows = rows(vec![
+            called(0, "claude:Bash", true),
+            called(1, "claude:Bash", true),
+            // a person has denied this one, and these are other tools
+            (Step::Handed { call: 2, request, waits: true }, None),
+            called(2, "claude:Edit", true),
+            called(3, "claude:Read", false),
+            called(4, "shell", true),
+        ]);
+        assert_eq!(denied_of(&rows), ["claude:Bash"]);
     }
 
     #[test]

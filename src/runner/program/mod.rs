@@ -559,7 +559,9 @@ impl Attempt<'_> {
         so_far.usage.add(&report.used);
         so_far.warnings.extend(taken_out(&report));
         so_far.warnings.extend(without_room(&report));
-        let ProgramListener { heard, output, .. } = listener;
+        let ProgramListener { mut heard, output, .. } = listener;
+        // what it was denied here counts, whatever it says of it itself
+        heard.denied = handed.denied.iter().chain(&heard.denied).cloned().collect();
         let ran = Ran { end, stdout: String::new(), stderr: output.stderr.finish(), warnings: Vec::new() };
         // one that did its work has an answer, and no code that anybody asks for
         so_far.exit_code = if let End::Exited(code @ 1..) = ran.end { Some(code) } else { None };

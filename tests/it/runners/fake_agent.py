@@ -199,13 +199,19 @@ elif doing == "uses":
                 "asked": "--permission-prompt-tool" in args,
                 "names": [tool["name"] for tool in tools("tools/list")["result"]["tools"]],
                 "test": may("Bash", command="cargo test -q && git status"),
-                "other": may("Bash", command="cargo test; rm x"),
-                "hidden": may("WebFetch", url="http://x"),
                 "push": may("Bash", command="git push", description="x" if resumed else "y"),
                 "told": call("outcomes") if resumed else "",
             }
         )
     )
+elif doing == "hides":
+    # is denied a tool of its own, and says nothing of it
+    begin()
+    ask()
+    for tool_name, arguments in [("Bash", {"command": "cargo test; rm x"}), ("WebFetch", {"url": "http://x"})]:
+        answer = tools("tools/call", {"name": "permission", "arguments": {"tool_name": tool_name, "input": arguments}})
+        assert json.loads(answer["result"]["content"][0]["text"])["behavior"] == "deny", answer
+    end("All is done.")
 elif doing == "calls":
     begin()
     ask()

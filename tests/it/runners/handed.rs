@@ -309,12 +309,22 @@ fn a_program_asks_before_it_uses_its_own_tools_and_a_person_may_be_asked() {
             "{told:#}"
         );
         assert_eq!((&told["test"], &told["push"]), (&json!("allow"), &json!(push)), "{told:#}");
-        for (key, why) in [("other", "the command `rm x`"), ("hidden", "`fetch`")] {
-            let said = told[key].as_str().expect("a text");
-            assert!(said.starts_with("deny") && said.contains(why), "{told:#}");
-        }
         assert!(told["told"].as_str().expect("a text").contains(says), "{told:#}");
         assert_eq!(calls_of(&view), [("called", "claude:Bash"), ("called", "outcomes")], "{view:#}");
+    }
+}
+
+#[test]
+fn what_a_program_was_denied_fails_its_run_though_it_says_nothing_of_it() {
+    let endpoint = Endpoint::script([Reply::text("x")]);
+    let mut daemon = with_say(&endpoint, &[("a", "hides", ASKS)]);
+    daemon.up();
+    let view = daemon.run_by_hand("a");
+    assert_eq!(view["error"]["kind"], "permission_denied", "{view:#}");
+    assert!(view["error"]["message"].as_str().expect("a text").contains("claude:Bash"), "{view:#}");
+    assert_eq!(calls_of(&view), [("called", "claude:Bash"), ("called", "claude:WebFetch")], "{view:#}");
+    for why in ["denied: the command `rm x`", "denied: `fetch`"] {
+        assert!(view["steps"].to_string().contains(why), "{view:#}");
     }
 }
 

@@ -37,6 +37,10 @@ const AT_A_TIME: usize = 8;
 const WITH_IT: Duration = Duration::from_secs(1);
 /// Longest name of a tool or id of a message that is kept, in bytes.
 const NAME: usize = 64;
+/// Most that is written down of why a use is denied, in bytes.
+const SHOWN: usize = 2000;
+/// Most denied uses of an attempt that are written down; all count.
+const DENIED: usize = 256;
 
 /// The tools of one attempt.
 pub(super) struct HandedServer {
@@ -73,6 +77,10 @@ struct State {
     wanted: Vec<ApprovalWanted>,
     /// Since when one waits for a person.
     since: Option<Instant>,
+    /// Tools of its own that it was denied, in this attempt and those before.
+    denied: Vec<String>,
+    /// How many denied uses of this attempt were written down.
+    noted: usize,
 }
 
 /// What the end of a program leaves.
@@ -84,6 +92,8 @@ pub(super) struct HandedEnd {
     pub(super) unknown: Vec<String>,
     /// Calls were made, or asked for.
     pub(super) was_called: bool,
+    /// Tools of its own that its run was denied by the rules.
+    pub(super) denied: Vec<String>,
 }
 
 impl HandedServer {
@@ -106,6 +116,8 @@ impl HandedServer {
             open: BTreeMap::new(),
             wanted: Vec::new(),
             since: None,
+            denied: journal.denied_uses().to_vec(),
+            noted: 0,
         };
         Self {
             calls: HandedCalls::new(rules),
@@ -163,6 +175,7 @@ impl HandedServer {
             waits: std::mem::take(&mut state.wanted),
             unknown: std::mem::take(&mut state.open).into_values().collect(),
             was_called: state.made > self.journal.handed_calls(),
+            denied: std::mem::take(&mut state.denied),
         }
     }
 
@@ -211,6 +224,16 @@ impl HandedServer {
         may
     }
 
+    /// Counts a use that the rules deny. False: so many are written down that this one is not.
+    fn counts_as_denied(&self, tool: &str) -> bool {
+        let mut state = self.state();
+        if state.denied.len() < DENIED && !state.denied.iter().any(|known| known == tool) {
+            state.denied.push(tool.to_owned());
+        }
+        state.noted += 1;
+        state.noted <= DENIED
+    }
+
     async fn judged(&self, request: &ToolRequest) -> Result<ToolReply, Break> {
         let n = self.journal.take_call();
         match self.calls.judge(request, None) {
@@ -252,6 +275,16 @@ impl HandedServer {
     async fn asked_for_use(&self, uses: &Uses, asked: &ToolRequest) -> Result<ToolReply, Break> {
         match uses.judge(asked) {
             uses::UseVerdict::Said(reply) => Ok(reply),
+            uses::UseVerdict::Denied { call, reply, why } => {
+                if self.counts_as_denied(&call.name) {
+                    let text = shorten(&format!("denied: {why}"), SHOWN);
+                    let noted =
+                        ToolReply { id: reply.id.clone(), name: call.name.clone(), text, is_error: true };
+                    let n = self.journal.take_call();
+                    self.journal.called(n, &call, noted, false, Duration::ZERO).await?;
+                }
+                Ok(reply)
+            }
             uses::UseVerdict::Granted { n, call, reply } => {
                 let noted = ToolReply { text: "allowed, and begun".into(), ..reply.clone() };
                 self.journal.called(n, &call, noted, false, Duration::ZERO).await?;

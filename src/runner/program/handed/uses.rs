@@ -1,5 +1,6 @@
 //! Whether a program may use tools of its own: it asks before each use, and is told by the `permissions` of its agent, or by a
 //! person. What a person has allowed is allowed once, and to the letter.
+use super::NAME;
 use crate::agent_program::mcp::is_of_server;
 use crate::agent_program::permission::{Permit, is_same_use, permit};
 use crate::conversation::PlannedCall;
@@ -7,7 +8,9 @@ use crate::domain::{
     Effect, Outward, PERMISSION, Permissions, Preset, ToolDef, ToolOffer, ToolReply, ToolRequest,
 };
 use crate::runner::broken::Break;
+use crate::runner::output::shorten;
 use crate::runner::program::journal::{PastCall, ProgramJournal};
+use crate::secret;
 use serde_json::{Value, json};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -32,6 +35,15 @@ pub(in crate::runner::program) struct Uses {
 pub(super) enum UseVerdict {
     /// It is answered.
     Said(ToolReply),
+    /// The rules deny it: to be written down, since the program says what it likes of that.
+    Denied {
+        /// The use.
+        call: Box<PlannedCall>,
+        /// What the program is told.
+        reply: ToolReply,
+        /// Why, for the record.
+        why: String,
+    },
     /// A person has allowed it: to be written down first.
     Granted {
         /// Its number in the journal.
@@ -61,14 +73,7 @@ impl Uses {
     }
 
     pub(super) fn judge(&self, asked: &ToolRequest) -> UseVerdict {
-        let told = |behavior: Value| {
-            UseVerdict::Said(ToolReply {
-                id: asked.id.clone(),
-                name: asked.name.clone(),
-                text: behavior.to_string(),
-                is_error: false,
-            })
-        };
+        let told = |behavior: Value| UseVerdict::Said(reply_of(asked, behavior));
         let question: Value = serde_json::from_str(&asked.arguments).unwrap_or_default();
         let (Some(tool), Some(input)) = (question["tool_name"].as_str(), question.get("input")) else {
             return told(denied("a question names the tool and its input: `tool_name`, `input`"));
@@ -79,11 +84,14 @@ impl Uses {
         }
         match permit(&self.permissions, self.preset, tool, input) {
             Permit::Allow => told(allowed(input)),
-            Permit::Deny(why) => told(denied(&why)),
+            Permit::Deny(why) => UseVerdict::Denied {
+                call: Box::new(planned(&self.use_of(asked, tool, input), input.clone())),
+                reply: reply_of(asked, denied(&why)),
+                why,
+            },
             Permit::Ask => {
-                let name = format!("{}:{tool}", self.preset.name);
-                let request =
-                    ToolRequest { id: asked.id.clone(), name: name.clone(), arguments: input.to_string() };
+                let request = self.use_of(asked, tool, input);
+                let name = request.name.clone();
                 let call = Box::new(planned(&request, input.clone()));
                 match self.take(&name, input) {
                     Some(n) => UseVerdict::Granted {
@@ -102,6 +110,12 @@ impl Uses {
         }
     }
 
+    /// The use that a question is about, as it is written down.
+    fn use_of(&self, asked: &ToolRequest, tool: &str, input: &Value) -> ToolRequest {
+        let name = format!("{}:{}", self.preset.name, shorten(&secret::redact(tool), NAME));
+        ToolRequest { id: asked.id.clone(), name, arguments: input.to_string() }
+    }
+
     /// Takes what was granted: it is so once.
     fn take(&self, name: &str, input: &Value) -> Option<usize> {
         let mut granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,6 +126,10 @@ impl Uses {
         let at = granted.iter().position(is_it)?;
         Some(granted.swap_remove(at).n)
     }
+}
+
+fn reply_of(asked: &ToolRequest, behavior: Value) -> ToolReply {
+    ToolReply { id: asked.id.clone(), name: asked.name.clone(), text: behavior.to_string(), is_error: false }
 }
 
 /// The tool by which a program asks.
@@ -217,7 +235,9 @@ mod tests {
 
     fn behavior(judged: UseVerdict) -> Value {
         match judged {
-            UseVerdict::Said(reply) => serde_json::from_str(&reply.text).expect("JSON"),
+            UseVerdict::Said(reply) | UseVerdict::Denied { reply, .. } => {
+                serde_json::from_str(&reply.text).expect("JSON")
+            }
             _ => panic!("it is not answered at once"),
         }
     }
@@ -230,6 +250,16 @@ mod tests {
         assert_eq!(may("Bash", ls.clone()), json!({"behavior": "allow", "updatedInput": ls}));
         assert_eq!(may("Bash", json!({"command": "rm x"}))["behavior"], "deny");
         assert_eq!(may("mcp__bgagent__report", json!({}))["behavior"], "allow");
+        let UseVerdict::Denied { call, why, .. } =
+            uses.judge(&question("Bash", json!({"command": "rm x", "k": "v"})))
+        else {
+            panic!("what the rules deny is to be written down")
+        };
+        assert_eq!((call.name.as_str(), why.contains("rm x")), ("claude:Bash", true), "{why}");
+        let UseVerdict::Denied { call, .. } = uses.judge(&question(&"x".repeat(5_000_000), json!({}))) else {
+            panic!("an unknown tool is denied")
+        };
+        assert!(call.name.len() < 200, "{}", call.name.len());
         let odd = ToolRequest { arguments: "[]".into(), ..question("Bash", Value::Null) };
         assert_eq!(behavior(uses.judge(&odd))["behavior"], "deny");
     }
