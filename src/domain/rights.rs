@@ -4,15 +4,18 @@
 //! All of it is lines of text, by what they are about. What is compared is their words, so each line says all that
 //! counts of one right: which program with which arguments, where, and with what in its environment. A new key that
 //! gives a right, such as one more way out, is a line more in one of the functions here.
-use super::agent::{AgentSpec, Body, CheckBody};
+use super::agent::{AgentSpec, Body, CheckBody, Memory, QuerySpec, Schedule};
 use super::export::RedisSpec;
-use super::fleet::{EmailSpec, Fleet, McpEffect, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind};
+use super::fleet::{
+    EmailSpec, Fleet, McpEffect, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind, Price, Retention,
+};
 use super::redis::{RedisMemorySpec, RedisServer};
 use super::runner::{PermissionDefault, PermissionRule, RunnerQuery, RunnerSpec, Workspace};
 use super::store_spec::StoreSpec;
 use super::telemetry::TelemetrySpec;
 use super::tool_use::ToolUse;
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use words::{calls, headers, program, runs, secret, value, walls, with_env, word, word_of};
 
@@ -20,6 +23,9 @@ mod tools;
 mod words;
 
 pub use words::RightsOf;
+
+/// What the rights of the daemon itself are called.
+const DAEMON: &str = "daemon";
 
 /// What a configuration may do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,8 +61,9 @@ impl Rights {
         if let Some(address) = &fleet.daemon.webhooks {
             of_daemon.may(format!("takes webhooks at {address}"));
         }
+        of_retention(&fleet.daemon.retention, &mut of_daemon);
         if of_daemon != RightsOf::default() {
-            all.insert("daemon".to_owned(), of_daemon);
+            all.insert(DAEMON.to_owned(), of_daemon);
         }
         for (name, hook) in &fleet.hooks {
             let mut rights = RightsOf::default();
@@ -104,19 +111,29 @@ impl Rights {
             wider
                 .extend(before.held.difference(&rights.held).map(|line| format!("{about} no longer {line}")));
         }
+        // there is a daemon, whether its table is there or not
+        if let (Some(before), None) = (trusted.0.get(DAEMON), self.0.get(DAEMON)) {
+            wider.extend(before.held.iter().map(|line| format!("{DAEMON} no longer {line}")));
+        }
         wider
     }
 }
 
 fn of_agent(agent: &AgentSpec) -> RightsOf {
     let mut rights = RightsOf::default();
+    for schedule in agent.schedule.parts() {
+        of_outside(schedule, &mut rights);
+    }
+    if let Some(why) = &agent.accept_risk {
+        rights.may(format!("joins what strangers write, what is private and a way out, since {why:?}"));
+    }
     match &agent.body {
         Body::Command(command) => {
             rights.may(runs(command));
             walls("its program", command.sandbox.as_deref(), &mut rights);
         }
         Body::Tool(call) => rights.may(calls(call)),
-        Body::Query(_) => {}
+        Body::Query(query) => of_query(query, &mut rights),
         Body::Runner(query) => of_runner_query(query, &mut rights),
     }
     if let Some(uses) = agent.body.tool_use() {
@@ -143,6 +160,61 @@ fn of_agent(agent: &AgentSpec) -> RightsOf {
         rights.may(format!("lets its programs ask the daemon, control {control}"));
     }
     rights
+}
+
+/// Whoever starts an agent from outside chooses what it is given.
+fn of_outside(schedule: &Schedule, rights: &mut RightsOf) {
+    match schedule {
+        Schedule::Webhook(name) => {
+            rights.may(format!("is started by deliveries to the webhook {}, which it is given", word(name)));
+        }
+        Schedule::File(file) => {
+            rights.may(format!("is started by files that arrive as {}", word(&file.pattern)))
+        }
+        Schedule::On(trigger) if trigger.untrusted => {
+            let of = trigger.agent.as_ref().map(|agent| format!(" of {}", word(agent.as_str())));
+            rights.may(format!(
+                "is started by {}{}, also where strangers wrote what it tells",
+                trigger.event,
+                of.unwrap_or_default()
+            ));
+        }
+        _ => {}
+    }
+}
+
+/// What it finds of earlier runs, its own and others'.
+fn of_query(query: &QuerySpec, rights: &mut RightsOf) {
+    match (&query.session_id, query.memory) {
+        (Some(session), _) => rights.may(format!("shares the session {}", word(session))),
+        (None, Memory::Session { .. }) => {
+            rights.may("reads in each run what its runs before have read and said")
+        }
+        (None, Memory::None | Memory::LastResult) => {}
+    }
+}
+
+/// What is removed earlier than it would be by itself, and what is kept for longer.
+fn of_retention(retention: &Retention, rights: &mut RightsOf) {
+    let Retention { runs, events, transcripts, output, max_db_size } = *retention;
+    let usual = Retention::default();
+    for (what, span, usual) in [
+        ("runs", runs, usual.runs),
+        ("events", events, usual.events),
+        ("transcripts", transcripts, usual.transcripts),
+        ("output", output, usual.output),
+    ] {
+        match span.cmp(&usual) {
+            Ordering::Less => rights.may(format!("removes {what} after {} seconds", span.as_secs())),
+            Ordering::Equal => {}
+            Ordering::Greater => rights.held(format!("keeps {what} for {} seconds", span.as_secs())),
+        }
+    }
+    match max_db_size.cmp(&usual.max_db_size) {
+        Ordering::Less => rights.may(format!("removes the oldest records past {max_db_size} bytes")),
+        Ordering::Equal => {}
+        Ordering::Greater => rights.held(format!("keeps records up to {max_db_size} bytes")),
+    }
 }
 
 /// `who`: a model, or an agent program.
@@ -231,6 +303,21 @@ fn of_model(spec: &ModelSpec) -> RightsOf {
         rights.may(format!("is sent {}", secret(key)));
     }
     headers(&spec.headers, &mut rights);
+    // whatever its provider understands: other models, programs of its own, places to send to
+    for (name, sent) in &spec.settings.params {
+        rights.may(format!("is sent the field {} of each request: {sent}", word(name)));
+    }
+    for other in &spec.fallback {
+        rights.may(format!("has {} asked in its place", word(other)));
+    }
+    // limits in dollars hold no more than what is counted
+    if let Some(Price { input, cached_input, cache_write, output }) = spec.price {
+        rights.held(format!(
+            "counts {} at {input} for input, {cached_input} for cached input, {cache_write} for what is cached and {output} \
+             for output (US dollars per million tokens)",
+            word(&spec.model)
+        ));
+    }
     rights
 }
 

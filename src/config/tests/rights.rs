@@ -4,6 +4,8 @@ use crate::domain::{Rights, Walled};
 
 const MODEL: &str = "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n";
 
+const HOOK: &str = "[daemon]\nwebhooks = \"127.0.0.1:8090\"\n[webhooks.deploy]\nsecret = { env = \"S\" }\nscheme = \"github\"\n";
+
 fn rights(text: &str) -> Rights {
     Rights::of(&read(text).unwrap_or_else(|rejected| panic!("{text}: {:?}", rejected.diagnostics)).fleet)
 }
@@ -171,6 +173,75 @@ fn what_goes_beyond_what_was_trusted_is_named() {
             notify("type = \"file\"\npath = \"/l\""),
             notify("type = \"webhook\"\nurl = \"https://a.example\""),
             &["receiver n is sent messages at https://a.example"],
+        ),
+        // who starts it, and what it is given then
+        (
+            runs("[\"bash\"]"),
+            format!("{HOOK}{}", runs("[\"bash\"]\non = { webhook = \"deploy\" }")),
+            &[
+                "agent a is started by deliveries to the webhook deploy, which it is given",
+                "daemon takes webhooks at 127.0.0.1:8090",
+                "webhook deploy lets whoever signs with the secret in the variable S start agents (scheme github)",
+            ],
+        ),
+        (
+            runs("[\"bash\"]"),
+            runs("[\"bash\"]\non = { file = \"/in/*.csv\" }"),
+            &["agent a is started by files that arrive as /in/*.csv"],
+        ),
+        (runs(df), runs("[\"df\"]\non = { event = \"incident_opened\" }"), &[]),
+        (
+            runs("[\"df\"]\non = { event = \"incident_opened\" }"),
+            runs("[\"df\"]\non = { event = \"incident_opened\", untrusted = true }"),
+            &["agent a is started by incident_opened, also where strangers wrote what it tells"],
+        ),
+        (
+            thinks(""),
+            thinks("accept_risk = \"no way out\""),
+            &["agent a joins what strangers write, what is private and a way out, since \"no way out\""],
+        ),
+        // what it finds of before
+        (
+            thinks(""),
+            thinks("memory = \"session\""),
+            &["agent a reads in each run what its runs before have read and said"],
+        ),
+        (
+            thinks("memory = \"session\""),
+            thinks("memory = \"session\"\nsession_id = \"desk\""),
+            &["agent a shares the session desk"],
+        ),
+        // what is sent along, whom else it reaches, and what is counted of it
+        (
+            model(""),
+            model("params = { route = \"fallback\" }"),
+            &["model m is sent the field route of each request: \"fallback\""],
+        ),
+        (
+            format!("{}[models.n]\nprovider = \"ollama\"\nmodel = \"y\"\n", model("")),
+            format!("{}[models.n]\nprovider = \"ollama\"\nmodel = \"y\"\n", model("fallback = [\"n\"]")),
+            &["model m has n asked in its place"],
+        ),
+        (
+            model("price = { input = 3, output = 15 }"),
+            model("price = { input = 0, output = 0 }"),
+            &[
+                "model m no longer counts x at 3 for input, 3 for cached input, 3 for what is cached and 15 for output (US \
+               dollars per million tokens)",
+            ],
+        ),
+        (model(""), model("price = { input = 3, output = 15 }"), &[]),
+        // what is removed
+        (
+            runs(df),
+            runs(df) + "[daemon]\nretention = { runs = \"1h\" }\n",
+            &["daemon removes runs after 3600 seconds"],
+        ),
+        (runs(df), runs(df) + "[daemon]\nretention = { runs = \"400d\" }\n", &[]),
+        (
+            runs(df) + "[daemon]\nretention = { runs = \"400d\" }\n",
+            runs(df),
+            &["daemon no longer keeps runs for 34560000 seconds"],
         ),
     ] {
         let found = rights(&after).beyond(&rights(&before));
