@@ -14,8 +14,14 @@ use std::io::{Read, Write};
 pub(super) const FORMAT: &str = "bgagent-archive/1";
 /// First bytes of the skippable frame; see "Skippable Frames" of RFC 8878.
 const SKIPPABLE: u32 = 0x184D_2A5B;
-/// Largest object, unpacked: far more than is ever written, so that a broken one can't fill the memory.
-const MOST_BYTES: u64 = 4 << 30;
+/// Largest object, unpacked. A chunk ends at a small part of that (`CHUNK_BYTES`), so that only a single enormous row could be more:
+/// such a one is not archived. Whoever can write to the archive could have put something else there, small and unpacking to
+/// more than fits the memory.
+const MOST_BYTES: u64 = 256 << 20;
+/// Largest object, and largest manifest, as it is kept: what can't be compressed is a little more than it was.
+pub(super) const MOST_STORED: usize = 272 << 20;
+/// What a decoder may hold to look back at, as a power of two: all that zstd needs at its highest level.
+const WINDOW: u32 = 27;
 
 /// Of which table the rows are, and how they are to be read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -132,6 +138,14 @@ pub(super) fn pack(about: &About, name: &str, rows: &[Row], level: i32) -> Resul
         size += row.line.len() as u64 + 1;
     }
     let bytes = encoder.finish().map_err(broken)?;
+    // what could not be read again is not deleted
+    if size > MOST_BYTES {
+        return Err(failed(&format!(
+            "{} MiB of rows would be one object, and the most is {} MiB: a row is too large to be archived",
+            size >> 20,
+            MOST_BYTES >> 20
+        )));
+    }
     let (oldest, newest) = span(rows);
     let manifest = Manifest {
         about: about.clone(),
@@ -164,12 +178,22 @@ pub(super) fn head(bytes: &[u8]) -> Option<About> {
     known.then(|| serde_json::from_slice(head).ok()).flatten()
 }
 
-/// The lines of an object.
+/// The lines of an object of which nothing else is known.
 pub(super) fn unpack(bytes: &[u8]) -> Result<Vec<u8>, ToolError> {
+    unpack_most(bytes, MOST_BYTES)
+}
+
+/// The lines of an object; one with more than so many bytes of them is broken.
+fn unpack_most(bytes: &[u8], most: u64) -> Result<Vec<u8>, ToolError> {
     let broken = |error: std::io::Error| failed(&format!("an object can't be unpacked: {error}"));
-    let decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(broken)?;
+    let most = most.min(MOST_BYTES);
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(broken)?;
+    decoder.window_log_max(WINDOW).map_err(broken)?;
     let mut lines = Vec::new();
-    decoder.take(MOST_BYTES).read_to_end(&mut lines).map_err(broken)?;
+    decoder.take(most + 1).read_to_end(&mut lines).map_err(broken)?;
+    if lines.len() as u64 > most {
+        return Err(failed(&format!("an object has more than the {most} bytes that it may have unpacked")));
+    }
     Ok(lines)
 }
 
@@ -197,7 +221,10 @@ impl Manifest {
                 "its manifest names columns or a key, and that is not what the object says".into(),
             ));
         }
-        let unpacked = unpack(bytes)?;
+        let unpacked = unpack_most(bytes, self.bytes).map_err(|error| match error {
+            ToolError::Failed(why) => wrong(why),
+            other => other,
+        })?;
         let rows = lines(&unpacked).count() as u64;
         if rows != self.rows || hex(&Sha256::digest(&unpacked)) != self.content_sha256 {
             return Err(wrong(format!("it holds {rows} rows, and not the {} that were written", self.rows)));
@@ -303,6 +330,30 @@ mod tests {
             assert!(packed.manifest.check(&damaged).is_err(), "byte {at}");
         }
         assert!(packed.manifest.check(&packed.bytes[..packed.bytes.len() - 1]).is_err());
+    }
+
+    /// 100 KB that unpack to gigabytes.
+    #[test]
+    fn a_small_object_does_not_unpack_to_more_than_its_manifest_says() {
+        let about = about();
+        let row = about.row(br#"{"id":1,"at":"2026-01-01"}"#).unwrap();
+        let packed = pack(&about, "x", &[row], 3).unwrap();
+        let mut bomb = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        let zeros = vec![b'\n'; 1 << 20];
+        for _ in 0..300 {
+            bomb.write_all(&zeros).unwrap();
+        }
+        let mut bytes = packed.bytes.clone();
+        bytes.extend(bomb.finish().unwrap());
+        assert!(bytes.len() < 1 << 20, "{}", bytes.len());
+        let told = |manifest: &Manifest| format!("{:?}", manifest.check(&bytes).unwrap_err());
+        let stored =
+            Manifest { stored: bytes.len() as u64, sha256: hex(&Sha256::digest(&bytes)), ..packed.manifest };
+        assert!(told(&stored).contains("more than the 27 bytes"), "{}", told(&stored));
+        // whoever writes the object writes its manifest as well
+        let lies = Manifest { bytes: u64::MAX, ..stored };
+        assert!(told(&lies).contains(&format!("more than the {MOST_BYTES} bytes")), "{}", told(&lies));
+        assert!(unpack(&bytes).is_err());
     }
 
     #[test]

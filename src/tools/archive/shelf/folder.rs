@@ -1,10 +1,12 @@
 //! Objects as files. A file is written under another name, synced, renamed, and its folder synced: it is
 //! there whole or not at all, also after a power cut.
 use super::failed;
+use crate::tools::archive::object::MOST_STORED;
 use crate::tools::blocking::panic_text;
 use crate::tools::contract::ToolError;
+use rustix::fs::OFlags;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +16,21 @@ const PART: &str = ".part-";
 /// A folder.
 pub(in crate::tools::archive) struct Folder {
     path: PathBuf,
+}
+
+/// A file, if it is one, and no larger than objects are: others may have put a pipe there, or something without an end.
+fn whole_file(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MOST_STORED as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > MOST_STORED {
+        return Err(io::Error::other(format!("it has more than {} MiB", MOST_STORED >> 20)));
+    }
+    Ok(bytes)
 }
 
 impl Folder {
@@ -95,7 +112,7 @@ impl Folder {
 
     pub(super) async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, ToolError> {
         let name = name.to_owned();
-        self.work(format!("{name} can't be read"), move |path| match fs::read(path.join(name)) {
+        self.work(format!("{name} can't be read"), move |path| match whole_file(&path.join(name)) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -145,4 +162,26 @@ impl Folder {
 /// A file is there, or gone, after a power cut only if its folder was written too.
 fn sync(folder: &Path) -> io::Result<()> {
     File::open(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of what is read.
+    use super::*;
+
+    #[test]
+    fn only_files_of_the_size_of_objects_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("a"), "x").unwrap();
+        assert_eq!(whole_file(&path("a")).unwrap(), b"x");
+        let sparse = File::create(path("sparse")).unwrap();
+        sparse.set_len(MOST_STORED as u64 + 1).unwrap();
+        assert!(whole_file(&path("sparse")).unwrap_err().to_string().contains("more than"));
+        rustix::fs::mkfifoat(rustix::fs::CWD, path("pipe"), rustix::fs::Mode::RUSR).unwrap();
+        assert!(whole_file(&path("pipe")).unwrap_err().to_string().contains("not a file"));
+        std::os::unix::fs::symlink("/dev/zero", path("zero")).unwrap();
+        assert!(whole_file(&path("zero")).unwrap_err().to_string().contains("not a file"));
+        assert_eq!(whole_file(&path("none")).unwrap_err().kind(), ErrorKind::NotFound);
+    }
 }
