@@ -174,6 +174,75 @@ async fn walls_hold() {
     assert_eq!(std::fs::read(path("read/page")).unwrap(), b"page");
 }
 
+/// Does this machine let its users make namespaces of mounts? Where it does not, nothing holds what this is asked for.
+#[cfg(target_os = "linux")]
+fn has_views() -> bool {
+    let makes = |args: &[&str]| {
+        let made = std::process::Command::new("unshare").args(args).args(["--mount", "true"]).output();
+        made.is_ok_and(|made| made.status.success())
+    };
+    makes(&[]) || makes(&["--user", "--map-root-user"])
+}
+
+/// Landlock knows nothing of modes, owners, times and attributes.
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn nothing_of_other_files_is_changed() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["read", "write", "write/nested"] {
+        std::fs::create_dir(path(name)).unwrap();
+    }
+    for name in ["secret", "read/page"] {
+        std::fs::write(path(name), "x").unwrap();
+    }
+    let sandbox = Sandbox {
+        read: vec![path("read")],
+        write: vec![path("write"), path("write/nested")],
+        ..Sandbox::default()
+    };
+    let said = async |script: &str| {
+        let script = script.replace("F/", &format!("{}/", folder.path().display()));
+        let (out, err) = confined(&sandbox, &script).await.unwrap();
+        (out.trim().to_owned(), err)
+    };
+    // what may be written may be changed, wherever the program stands
+    for (script, says) in [
+        ("cd F/write && echo x > a && chmod 600 a && touch -d yesterday a && mv a nested/ && ls nested", "a"),
+        ("cd F/write/nested && echo x > b && chmod +x b && cp -p b ../c && ls ..", "c\nnested"),
+        ("cd && echo x > d && chmod 644 d && mv d $TMPDIR/ && ls $TMPDIR", "d"),
+        // and nothing is left there that runs as its owner
+        ("cd F/write && touch e && chmod 4755 e || echo no", "no"),
+        ("cd F/write && mkdir f && chmod 2775 f || echo no", "no"),
+    ] {
+        let (out, err) = said(script).await;
+        assert_eq!(out, says, "{script}: {err}");
+    }
+    if !has_views() {
+        return;
+    }
+    let before = |name: &str| std::fs::metadata(path(name)).unwrap();
+    let seen = ["secret", "read/page", "read"].map(|name| (name, before(name)));
+    for script in [
+        "chmod 666 F/secret",
+        "chmod 777 F/read",
+        "touch -d yesterday F/secret",
+        "touch -d yesterday F/read/page",
+        "chown $(id -u) F/secret",
+        "python3 -c 'import os; os.setxattr(\"F/secret\", \"user.x\", b\"x\")'",
+        "python3 -c 'import os; os.fchmod(os.open(\"F/read/page\", os.O_RDONLY), 0o777)'",
+    ] {
+        let (out, err) = said(&format!("{script} || echo no")).await;
+        assert_eq!(out, "no", "{script}: {err}");
+    }
+    for (name, was) in seen {
+        let is = before(name);
+        assert_eq!(is.permissions().mode(), was.permissions().mode(), "{name}");
+        assert_eq!(is.modified().unwrap(), was.modified().unwrap(), "{name}");
+    }
+}
+
 #[tokio::test]
 #[cfg(target_os = "linux")]
 async fn a_private_folder_goes_with_its_program() {

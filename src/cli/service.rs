@@ -98,7 +98,7 @@ ProtectKernelLogs=yes
 ProtectClock=yes
 ProtectHostname=yes
 CapabilityBoundingSet=
-RestrictNamespaces=user net
+RestrictNamespaces=user net mnt
 RestrictSUIDSGID=yes
 RestrictRealtime=yes
 LockPersonality=yes
@@ -107,7 +107,7 @@ SystemCallArchitectures=native
 SystemCallErrorNumber=EPERM
 SystemCallFilter=@system-service seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self
 SystemCallFilter=~@privileged
-SystemCallFilter=capset
+SystemCallFilter=capset mount open_tree move_mount
 
 [Install]
 WantedBy=default.target

@@ -3,7 +3,10 @@
 use super::stage::Stage;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, linkat, mkfifoat, mknodat, openat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags, chmodat, linkat, mkfifoat,
+    mknodat, openat, setxattr, utimensat,
+};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, Protocol, RawProtocol, SendFlags, SocketAddrUnix, SocketType, connect, sendto, socket,
@@ -26,6 +29,9 @@ use std::time::Duration;
 
 /// One way out. Done: it got through.
 pub(super) type Escape = fn(&Stage) -> io::Result<()>;
+
+/// What is held by a view of the files of its own, where that is to be had.
+pub(super) const NEEDS_A_VIEW: &str = "change the mode of a file outside";
 
 /// All of them, with what is said of each.
 pub(super) const ESCAPES: &[(&str, Escape)] = &[
@@ -53,6 +59,30 @@ pub(super) const ESCAPES: &[(&str, Escape)] = &[
             Mode::RUSR,
             rustix::fs::makedev(1, 1),
         )?)
+    }),
+    (NEEDS_A_VIEW, |stage| Ok(chmodat(CWD, stage.secret(), Mode::from_raw_mode(0o666), AtFlags::empty())?)),
+    ("change the mode of a folder outside", |stage| {
+        Ok(chmodat(CWD, &stage.outside, Mode::from_raw_mode(0o777), AtFlags::empty())?)
+    }),
+    ("change the owner of a file outside", |stage| {
+        Ok(rustix::fs::chown(
+            stage.secret(),
+            Some(rustix::process::getuid()),
+            Some(rustix::process::getgid()),
+        )?)
+    }),
+    ("change the times of a file outside", |stage| {
+        let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
+        let times = Timestamps { last_access: now, last_modification: now };
+        Ok(utimensat(CWD, stage.secret(), &times, AtFlags::empty())?)
+    }),
+    ("set an attribute of a file outside", |stage| {
+        Ok(setxattr(stage.secret(), "user.bgagent", b"x", XattrFlags::empty())?)
+    }),
+    ("leave a program that runs as its owner", |stage| {
+        let program = stage.inside.join("owned");
+        fs::write(&program, "x")?;
+        Ok(chmodat(CWD, &program, Mode::from_raw_mode(0o4755), AtFlags::empty())?)
     }),
     ("move a file in", |stage| fs::rename(stage.secret(), stage.inside.join("stolen"))),
     ("move a file out", |stage| {

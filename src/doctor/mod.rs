@@ -37,16 +37,24 @@ pub struct Tried {
     pub refused: Option<String>,
 }
 
-/// What this kernel can't hold, as sentences.
-pub fn gaps() -> Vec<&'static str> {
+/// What this machine can't hold, as sentences.
+pub fn gaps(tried: &[Tried]) -> Vec<&'static str> {
+    let mut gaps = Vec::new();
     #[cfg(target_os = "linux")]
     {
         use crate::sandbox::support::{SIGNALS, landlock};
         if landlock() < SIGNALS {
-            return vec!["signals to other processes of the same user; Linux 6.12 and later keep them in"];
+            gaps.push("signals to other processes of the same user; Linux 6.12 and later keep them in");
         }
     }
-    Vec::new()
+    if tried.iter().any(|one| one.escape == escapes::NEEDS_A_VIEW && one.refused.is_none()) {
+        gaps.push(
+            "modes, owners, times and attributes of files of the same user, wherever they lie; that needs namespaces of users \
+             and mounts: see `sysctl kernel.unprivileged_userns_clone` and `kernel.apparmor_restrict_unprivileged_userns`; a \
+             service that was installed before 0.2 needs `bgagent service install` again; within a container, its rules",
+        );
+    }
+    gaps
 }
 
 /// What a daemon would have of control groups that is started where this process is.

@@ -47,6 +47,15 @@ const ARCHITECTURE: Option<u32> = None;
 /// Numbers from here on are those of x32, another interface of the same machine.
 const X32: u32 = 0x4000_0000;
 
+/// Calls that are newer than the library that knows the others' numbers. They have the same on all architectures.
+const FCHMODAT2: i64 = 452;
+const STATMOUNT: i64 = 457;
+const LISTMOUNT: i64 = 458;
+const OPEN_TREE_ATTR: i64 = 467;
+
+/// The bits of a mode by which a program runs as the owner of its file, or as its group.
+const SET_ID: u32 = libc::S_ISUID | libc::S_ISGID;
+
 /// Calls that look into or steer other processes, make namespaces and mounts, load code into the kernel, or keep
 /// something that outlives the process. None of them has a use within walls.
 const REFUSED: &[i64] = &[
@@ -70,6 +79,10 @@ const REFUSED: &[i64] = &[
     libc::SYS_fsmount,
     libc::SYS_fspick,
     libc::SYS_mount_setattr,
+    // what is mounted on the machine, wherever
+    STATMOUNT,
+    LISTMOUNT,
+    OPEN_TREE_ATTR,
     libc::SYS_bpf,
     libc::SYS_perf_event_open,
     libc::SYS_userfaultfd,
@@ -195,8 +208,28 @@ fn judged(program: &mut BpfProgram, rules: FilterRules) {
     let mut itself = only(0, &[1], libc::EPERM); // IOPRIO_WHO_PROCESS
     itself.extend(only_then_allow(1, &[0], libc::EPERM));
     on(program, libc::SYS_ioprio_set, itself);
-    if rules.landlock < TRUNCATE {
-        truncating(program);
+    set_id(program);
+    opening(program, rules.landlock < TRUNCATE);
+}
+
+/// Landlock knows nothing of modes: a program that runs as its owner could be left for others to run, outside of the walls.
+fn set_id(program: &mut BpfProgram) {
+    for (call, mode) in [
+        (libc::SYS_fchmod, 1),
+        (libc::SYS_fchmodat, 2),
+        (FCHMODAT2, 2),
+        (libc::SYS_mkdirat, 2),
+        (libc::SYS_mknodat, 2),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_chmod, 1),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_mkdir, 1),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_mknod, 1),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_creat, 1),
+    ] {
+        on(program, call, unless_set(mode, SET_ID, libc::EPERM));
     }
 }
 
@@ -239,24 +272,38 @@ fn family_of_socket(rules: FilterRules) -> BpfProgram {
     body
 }
 
-/// Files that may only be read could be emptied before Landlock knew of it.
-fn truncating(program: &mut BpfProgram) {
-    on(program, libc::SYS_truncate, vec![answer(refuse(libc::EACCES))]);
+/// What opens files can make them, with a mode. `empties`: files that may only be read could be emptied before Landlock knew of
+/// it. The mode in openat2(2) stands in memory: it is answered as by a kernel that does not have it, and programs do without.
+fn opening(program: &mut BpfProgram, empties: bool) {
     on(program, libc::SYS_openat2, vec![answer(refuse(libc::ENOSYS))]);
-    let reading_and_emptying = |flags: u8| {
-        vec![
+    if empties {
+        on(program, libc::SYS_truncate, vec![answer(refuse(libc::EACCES))]);
+    }
+    let judged = |flags: u8| {
+        let mut body = vec![
+            // without these, the mode is not looked at
             load(Field::Argument(flags)),
-            and((libc::O_TRUNC | libc::O_ACCMODE) as u32),
-            jump(Test::Equal, libc::O_TRUNC as u32, 1, 0),
-            // neither reading nor writing (open(2)), and emptied all the same
-            jump(Test::Equal, (libc::O_TRUNC | libc::O_ACCMODE) as u32, 0, 1),
-            answer(refuse(libc::EACCES)),
-            answer(ALLOW),
-        ]
+            jump(Test::AnySet, (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)) as u32, 0, 3),
+            load(Field::Argument(flags + 1)),
+            jump(Test::AnySet, SET_ID, 0, 1),
+            answer(refuse(libc::EPERM)),
+        ];
+        if empties {
+            body.extend([
+                load(Field::Argument(flags)),
+                and((libc::O_TRUNC | libc::O_ACCMODE) as u32),
+                jump(Test::Equal, libc::O_TRUNC as u32, 1, 0),
+                // neither reading nor writing (open(2)), and emptied all the same
+                jump(Test::Equal, (libc::O_TRUNC | libc::O_ACCMODE) as u32, 0, 1),
+                answer(refuse(libc::EACCES)),
+            ]);
+        }
+        body.push(answer(ALLOW));
+        body
     };
-    on(program, libc::SYS_openat, reading_and_emptying(2));
+    on(program, libc::SYS_openat, judged(2));
     #[cfg(target_arch = "x86_64")]
-    on(program, libc::SYS_open, reading_and_emptying(1));
+    on(program, libc::SYS_open, judged(1));
 }
 
 /// Adds what is done on one call. The body must answer on each way through it.

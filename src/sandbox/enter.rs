@@ -5,9 +5,8 @@ use super::{calls, paths};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::CapabilitySet;
 
-/// Shuts this thread in, with all that it starts from now on; and its process with it if that has no other thread. Walls that
-/// are not a thread's ([`super::fits_a_thread`]) need such a process. A network of its own ([`super::network`]) it must have
-/// by then.
+/// Shuts this process in, with all that it starts from now on; it must have one thread. A network of its own
+/// ([`super::network`]) and a view of the files of its own ([`super::mounts`]) it must have by then.
 ///
 /// # Errors
 /// Why one of the walls could not be put up. Others may stand then: the process must end.

@@ -1,5 +1,5 @@
 //! Walls around a program: what it may read, write, execute and reach, by Landlock (landlock(7)) and
-//! seccomp (seccomp(2)), neither of which needs a privilege.
+//! seccomp (seccomp(2)), neither of which needs a privilege, and by namespaces where users may make them.
 //!
 //! A process puts the walls around itself and then becomes the program: there is no way back over either of
 //! them. This room stands alone, since it is a part of the small program that starts all others (`gate/`);
@@ -13,6 +13,8 @@ pub mod calls;
 #[cfg(target_os = "linux")]
 mod enter;
 #[cfg(target_os = "linux")]
+pub mod mounts;
+#[cfg(target_os = "linux")]
 pub mod network;
 #[cfg(target_os = "linux")]
 mod paths;
@@ -23,12 +25,6 @@ mod walls;
 #[cfg(target_os = "linux")]
 pub use enter::enter;
 pub use walls::{Access, Limit, NotConfined, Walls};
-
-/// Can all of these walls be a thread's, which what it starts inherits? Limits are a process's (setrlimit(2)), and a network of its
-/// own is made by a process of one thread, since it may need a namespace of users (user_namespaces(7)).
-pub fn fits_a_thread(walls: &Walls) -> bool {
-    walls.limits.is_empty() && walls.network.is_none()
-}
 
 /// There is no sandbox on this system.
 #[cfg(not(target_os = "linux"))]

@@ -22,7 +22,7 @@ pub fn open(port: u16) -> Result<TcpListener, NotConfined> {
 
 /// Root may without a namespace of users; everybody else is mapped to themselves in one (user_namespaces(7)).
 fn leave() -> Result<(), NotConfined> {
-    let (user, group) = (getuid().as_raw(), getgid().as_raw());
+    let own = own_ids();
     match unshare(UnshareFlags::NEWNET) {
         Ok(()) => return Ok(()),
         Err(Errno::PERM) => {}
@@ -30,16 +30,29 @@ fn leave() -> Result<(), NotConfined> {
     }
     unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNET)
         .map_err(|error| not_made("the user and network namespaces", error))?;
+    map_itself(own).map_err(|(file, error)| {
+        NotConfined(format!(
+            "the user namespace of its network can't be set up (/proc/self/{file}: {error}); leave out `net` of the sandbox"
+        ))
+    })
+}
+
+/// User and group of this process. In a namespace of users that was just made, it has none until they are mapped.
+pub(super) fn own_ids() -> (u32, u32) {
+    (getuid().as_raw(), getgid().as_raw())
+}
+
+/// In a namespace of users that was just made, this user and group are who they were, and there is nobody else.
+///
+/// # Errors
+/// Which file of /proc/self could not be written, and why.
+pub(super) fn map_itself((user, group): (u32, u32)) -> Result<(), (&'static str, std::io::Error)> {
     for (file, text) in [
         ("setgroups", "deny".to_owned()),
         ("uid_map", format!("{user} {user} 1")),
         ("gid_map", format!("{group} {group} 1")),
     ] {
-        std::fs::write(format!("/proc/self/{file}"), text).map_err(|error| {
-            NotConfined(format!(
-                "the user namespace of its network can't be set up (/proc/self/{file}: {error}); leave out `net` of the sandbox"
-            ))
-        })?;
+        std::fs::write(format!("/proc/self/{file}"), text).map_err(|error| (file, error))?;
     }
     Ok(())
 }
@@ -60,7 +73,7 @@ fn not_made(what: &str, error: Errno) -> NotConfined {
     deprecated,
     reason = "unsafe is what takes the table of open files apart, and that is not asked for"
 )]
-fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
+pub(super) fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
     rustix::thread::unshare(flags)
 }
 

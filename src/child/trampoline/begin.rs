@@ -9,6 +9,12 @@ use std::time::{Duration, Instant};
 /// First argument of what becomes a program within walls.
 pub(super) const ENTER: &str = "__enter";
 
+/// Second argument of one that goes on with the view of the files that all have: none of its own is to be had here.
+pub(super) const ALIKE: &str = "alike";
+
+/// What it says if it found out too late that there is none.
+pub(super) const AGAIN: &str = "there is no view of its own: to be started anew without";
+
 /// The permission to start a program.
 pub(super) struct Permission {
     /// What is to be started.

@@ -1,5 +1,5 @@
 //! What becomes a program within walls.
-use super::begin::{Permission, channel, command, executed, permission};
+use super::begin::{AGAIN, ALIKE, Permission, channel, command, executed, permission};
 use super::wire::{KeeperMessage, NOT_ALLOWED};
 use crate::sandbox::{self, NotConfined, Walls};
 use std::os::fd::OwnedFd;
@@ -17,6 +17,24 @@ fn own_network(walls: &Walls, hand_over: Option<OwnedFd>) -> Result<(), NotConfi
     let listener = sandbox::network::open(port)?;
     wire::send(&hand_over, wire::LISTENER, &[listener.as_fd()])
         .map_err(|error| NotConfined(format!("the listener of its network can't be handed over: {error}")))
+}
+
+/// Makes what it may not write unchangeable, where that can be had. `Err`: not by this process.
+#[cfg(target_os = "linux")]
+fn own_view(walls: &Walls) -> Result<(), NotConfined> {
+    if std::env::args_os().nth(2).is_some_and(|word| word == ALIKE) {
+        return Ok(());
+    }
+    match sandbox::mounts::close(walls)? {
+        sandbox::mounts::FilesView::Own | sandbox::mounts::FilesView::Shared => Ok(()),
+        sandbox::mounts::FilesView::Spoilt => Err(NotConfined(AGAIN.into())),
+    }
+}
+
+/// Without Linux there are no walls.
+#[cfg(not(target_os = "linux"))]
+fn own_view(_: &Walls) -> Result<(), NotConfined> {
+    Ok(())
 }
 
 /// Without Linux there are no walls.
@@ -38,12 +56,14 @@ pub(super) fn become_program() -> ! {
         }
         let walls = order.walls.as_ref().ok_or_else(|| NotConfined("no sandbox was named".into()))?;
         own_network(walls, network)?;
+        own_view(walls)?;
         sandbox::enter(walls)
     };
     let why = match shut_in() {
         Ok(()) => executed(|| Err::<(), _>(command(&order).exec()))
             .err()
             .map_or_else(String::new, |error| error.to_string()),
+        Err(NotConfined(why)) if why == AGAIN => why,
         Err(NotConfined(why)) => format!("the sandbox can't be put up: {why}"),
     };
     let said = KeeperMessage::NotStarted(why).to_string();

@@ -3,10 +3,10 @@
 //! It adopts what is orphaned below it (`PR_SET_CHILD_SUBREAPER`, prctl(2)): so whatever a program starts, in whatever session, group,
 //! namespace or environment, stays below the keeper, is found there, and ends with it. It ends when it is asked to, and when
 //! whoever started it is gone.
-use super::begin::{ENTER, Permission, channel, command, executed, permission};
+use super::begin::{AGAIN, ALIKE, ENTER, Permission, channel, command, executed, permission};
 use super::process::{self, Stat};
 use super::wire::{self, KeeperMessage, NOT_ALLOWED};
-use crate::sandbox::{self, NotConfined};
+
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
 use std::collections::{HashMap, HashSet};
@@ -81,8 +81,7 @@ fn nothing_in_place_of_input() -> std::io::Result<()> {
 fn started(permission: Permission) -> Result<Pid, String> {
     let child = match &permission.order.walls {
         None => spawned(permission)?,
-        Some(walls) if sandbox::fits_a_thread(walls) => by_a_thread(permission)?,
-        Some(_) => within_walls(permission)?,
+        Some(_) => within_walls(&permission)?,
     };
     process::pid_of(child).ok_or_else(|| "the system gave it no number".to_owned())
 }
@@ -96,20 +95,16 @@ fn spawned(permission: Permission) -> Result<u32, String> {
     Ok(executed(|| command.spawn()).map_err(|error| error.to_string())?.id())
 }
 
-/// Starts it by a thread that shuts itself in and ends: what it starts has its walls, and the keeper has none. It saves the start of
-/// one more process.
-fn by_a_thread(permission: Permission) -> Result<u32, String> {
-    let starting = std::thread::Builder::new().spawn(move || {
-        let walls = permission.order.walls.as_ref().ok_or("no sandbox was named")?;
-        sandbox::enter(walls).map_err(|NotConfined(why)| format!("the sandbox can't be put up: {why}"))?;
-        spawned(permission)
-    });
-    let started = starting.map_err(|error| format!("no thread to start it: {error}"))?.join();
-    started.unwrap_or_else(|_| Err("the thread that was to start it broke off".to_owned()))
+/// Starts what becomes the program within its walls; once more where the first one can't go on without a view of its own.
+fn within_walls(permission: &Permission) -> Result<u32, String> {
+    match shut_in(permission, &[]) {
+        Err(why) if why == AGAIN => shut_in(permission, &[ALIKE]),
+        started => started,
+    }
 }
 
 /// Starts a process that shuts itself in and becomes the program.
-fn within_walls(permission: Permission) -> Result<u32, String> {
+fn shut_in(permission: &Permission, words: &[&str]) -> Result<u32, String> {
     let Permission { file, input, network, .. } = permission;
     let own = if cfg!(target_os = "linux") {
         "/proc/self/exe".into()
@@ -118,16 +113,15 @@ fn within_walls(permission: Permission) -> Result<u32, String> {
     };
     let (ours, theirs) = UnixStream::pair().map_err(|error| error.to_string())?;
     let mut command = Command::new(own);
-    command.arg0("bgagent").arg(ENTER).process_group(0).stdin(OwnedFd::from(theirs));
+    command.arg0("bgagent").arg(ENTER).args(words).process_group(0).stdin(OwnedFd::from(theirs));
     let child = executed(|| command.spawn()).map_err(|error| error.to_string())?.id();
     // our copy of the other end goes, so that its end is seen
     drop(command);
     let null = std::fs::File::open("/dev/null").map_err(|error| error.to_string())?;
-    let input = input.unwrap_or_else(|| null.into());
-    let mut descriptors = vec![file.as_fd(), input.as_fd()];
+    let input = input.as_ref().map_or(null.as_fd(), AsFd::as_fd);
+    let mut descriptors = vec![file.as_fd(), input];
     descriptors.extend(network.as_ref().map(AsFd::as_fd));
     wire::send(&ours, wire::GO, &descriptors).map_err(|error| error.to_string())?;
-    drop((input, network));
     let mut why = String::new();
     (&ours).read_to_string(&mut why).map_err(|error| error.to_string())?;
     match KeeperMessage::read(why.trim_end()) {

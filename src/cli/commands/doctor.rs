@@ -22,7 +22,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &DoctorArgs) -> Result<Outcome, F
     })?;
     let doctor::Findings { tried, no_network } = found;
     let through = tried.iter().filter(|one| one.refused.is_none()).count();
-    let (gaps, groups) = (doctor::gaps(), doctor::control_groups());
+    let (gaps, groups) = (doctor::gaps(&tried), doctor::control_groups());
     if app.json {
         app.print_json(&json!({
             "escapes": tried, "got_through": through, "not_confined": gaps, "no_network": no_network,
