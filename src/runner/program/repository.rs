@@ -2,22 +2,30 @@
 //! comes back as a branch.
 //!
 //! What the program can write is not trusted: its hooks, filters and settings run within its walls and never here. So the
-//! commit and the bundle are made within, and only the bundle is read outside: a copy that the program can't change, known as a
-//! bundle before git sees it (what is none, git may take for the name of another repository), unpacked by a git that runs no
-//! hook, and taken only if all that its commits name is there. A worktree would not do: its repository can be told to run
-//! things as its owner.
+//! commit and the bundle are made within, and only the bundle is read outside: a copy that the program can't change, of a bounded
+//! size. Its head is read here, and its pack is taken by a git that runs no hook, has bounds of memory and time, checks each object
+//! (no tree with a `.git` in it), and takes it only if all that its commits name is there. A worktree would not do: its repository
+//! can be told to run things as its owner.
 use super::world::World;
 use crate::child::{self, ChildError, Confinement, Finished, Inherit, Program};
 use crate::domain::{KeepBranch, ProgramOwner, RepositorySpec, RunId, Sandbox, counted};
 use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long one call of git may take.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// How long the summary of what was made may take: without one, a branch is as good.
+const FOR_SUMMARY: Duration = Duration::from_secs(60);
+/// Largest bundle.
+const MOST_BUNDLE: u64 = 1 << 30;
+/// Longest head of a bundle, which names its branches.
+const MOST_HEADS: u64 = 16 << 20;
+/// Memory of a git that reads what a program has made, in KiB: a few objects can stand for more files than fit any memory.
+const MEMORY: u32 = 2 << 20;
 /// Of what it prints, so much is kept.
 const SAID: usize = 64 << 10;
 /// Lines of the summary of what changed.
@@ -192,15 +200,15 @@ pub(super) async fn bring_back(
     let base = std::fs::read_to_string(world.folder.join(BASE)).map_err(|error| error.to_string())?;
     let made = world.temporary().join("result.bundle");
     bundled(world, sandbox, owner, &base, &made).await?;
-    let bundle = world.folder.join("result.bundle");
+    let bundle = world.folder.join("result.pack");
     let (from, to) = (made, bundle.clone());
-    let taking = tokio::task::spawn_blocking(move || take_bundle(&from, &to)).await;
-    let is_made = taking.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-    let is_made = is_made.map_err(|why| format!("what it made can't be brought back: {why}"))?;
+    let taking = tokio::task::spawn_blocking(move || take_bundle(&from, &to, MOST_BUNDLE)).await;
+    let taken = taking.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    let taken = taken.map_err(|why| format!("what it made can't be brought back: {why}"))?;
     let (repo, branch) = (text(&spec.path), branch(agent, run));
     let (mut head, mut unpacked) = (base.clone(), None);
-    if is_made {
-        let told = unpack(&repo, &text(&bundle)).await;
+    if let Some(heads) = taken {
+        let told = unpack(&repo, &text(&bundle), &heads).await;
         let _ = std::fs::remove_file(&bundle);
         let told = told.map_err(|why| format!("what it made can't be brought back: {why}"))?;
         head = told.head.clone().unwrap_or(head);
@@ -213,9 +221,11 @@ pub(super) async fn bring_back(
         let place = format!("refs/heads/{branch}");
         git(&["-C", &repo, "update-ref", &place, &head]).await?;
         let from = if base.is_empty() { NOTHING } else { base.as_str() };
-        let diff = ["-C", &repo, "diff", "--no-ext-diff", "--no-textconv", "--stat=100", from, &place, "--"];
-        let summary = git(&diff).await.unwrap_or_default();
-        brought.head = Some(KeptBranch { branch: branch.clone(), summary: shortened(&summary) });
+        let summary = match changes(&repo, from, &place).await {
+            Ok(changes) => shortened(&changes),
+            Err(why) => format!("what changed can't be summed up: {why}"),
+        };
+        brought.head = Some(KeptBranch { branch: branch.clone(), summary });
     }
     let Some(unpacked) = unpacked else { return Ok(brought) };
     match bring_others(&repo, &unpacked.branches, &head, &branch).await {
@@ -268,31 +278,83 @@ async fn bring_others(
     })
 }
 
-/// How bundles begin (gitformat-bundle(5)).
-const BUNDLES: [&[u8]; 2] = [b"# v2 git bundle\n", b"# v3 git bundle\n"];
+/// What changed between two commits, file by file.
+async fn changes(repo: &str, from: &str, to: &str) -> Result<String, String> {
+    let diff = ["diff", "--no-ext-diff", "--no-textconv", "--no-renames", "--stat=100", from, to, "--"];
+    git_bounded(repo, &diff, None, FOR_SUMMARY).await
+}
 
-/// Copies the bundle to where the program can't change it. False: there is none.
-fn take_bundle(from: &Path, to: &Path) -> std::io::Result<bool> {
+/// How bundles begin (gitformat-bundle(5)).
+const BUNDLES: [&str; 2] = ["# v2 git bundle\n", "# v3 git bundle\n"];
+
+/// The commits that a bundle names, as the program gave it: commit and name.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Heads {
+    all: Vec<(String, String)>,
+    /// There were more than are kept.
+    is_cut: bool,
+}
+
+/// Copies the pack of the bundle to where the program can't change it. `None`: there is no bundle.
+fn take_bundle(from: &Path, to: &Path, most: u64) -> std::io::Result<Option<Heads>> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(from) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     let refuse =
         |what: &str| Err(std::io::Error::other(format!("in the place of its bundle there is {what}")));
-    if !file.metadata()?.is_file() {
+    let found = file.metadata()?;
+    if !found.is_file() {
         return refuse("something that is not a file");
     }
-    let mut begin = Vec::new();
-    (&file).take(16).read_to_end(&mut begin)?;
-    if !BUNDLES.iter().any(|known| begin == *known) {
-        return refuse("something that is not a bundle");
+    if found.len() > most {
+        return refuse(&format!("one of {} MiB, and at most {} are read", found.len() >> 20, most >> 20));
     }
+    let mut bundle = BufReader::new(file.take(most));
+    let heads = match heads_of((&mut bundle).take(MOST_HEADS))? {
+        Ok(heads) => heads,
+        Err(what) => return refuse(what),
+    };
     let mut copy = File::create(to)?;
-    copy.write_all(&begin)?;
-    std::io::copy(&mut &file, &mut copy)?;
-    Ok(true)
+    std::io::copy(&mut bundle, &mut copy)?;
+    Ok(Some(heads))
+}
+
+/// Reads the head of a bundle, up to its pack. The inner error: what there is instead.
+fn heads_of(mut bundle: impl BufRead) -> std::io::Result<Result<Heads, &'static str>> {
+    let mut line = Vec::new();
+    (&mut bundle).take(64).read_until(b'\n', &mut line)?;
+    if !BUNDLES.iter().any(|known| line == known.as_bytes()) {
+        return Ok(Err("something that is not a bundle"));
+    }
+    let (mut heads, mut kept) = (Heads::default(), 0);
+    loop {
+        line.clear();
+        bundle.read_until(b'\n', &mut line)?;
+        let Some(whole) = line.strip_suffix(b"\n") else { return Ok(Err("a part of a bundle")) };
+        let text = String::from_utf8_lossy(whole);
+        match text.as_bytes().first() {
+            None => return Ok(Ok(heads)),
+            // what the repository has already: whether that is so is seen when all is there
+            Some(b'-') => continue,
+            Some(b'@') if text.starts_with("@object-format=") => continue,
+            Some(b'@') => return Ok(Err("a bundle of a kind that is not read")),
+            Some(_) => {}
+        }
+        let is_commit =
+            |word: &str| matches!(word.len(), 40 | 64) && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let Some((commit, name)) = text.split_once(' ').filter(|(commit, _)| is_commit(commit)) else {
+            return Ok(Err("a bundle that can't be read"));
+        };
+        kept += text.len();
+        if kept > SAID {
+            heads.is_cut = true;
+        } else {
+            heads.all.push((commit.to_owned(), name.to_owned()));
+        }
+    }
 }
 
 /// What a bundle has brought into a repository.
@@ -301,33 +363,30 @@ struct Unpacked {
     head: Option<String>,
     /// Its branches: commit and name, as the program gave it.
     branches: Vec<(String, String)>,
-    /// There were more than git's answer has room for.
+    /// There were more than are kept.
     is_cut: bool,
 }
 
-/// Takes the objects of a bundle into a repository.
-async fn unpack(repo: &str, bundle: &str) -> Result<Unpacked, String> {
-    let (told, is_cut) = git_with_cut(&["-C", repo, "bundle", "unbundle", bundle]).await?;
-    // the last line of one that is cut may be the beginning of another name
-    let told = if is_cut { told.rsplit_once('\n').map_or("", |(whole, _)| whole) } else { &told };
-    let is_commit = |word: &str| word.len() >= 40 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let heads: Vec<(&str, &str)> = told
-        .lines()
-        .filter_map(|line| line.split_once(' '))
-        .filter(|(commit, _)| is_commit(commit))
-        .collect();
-    if heads.is_empty() {
+/// Takes the objects of a bundle into a repository, if each of them is sound.
+async fn unpack(repo: &str, pack: &str, heads: &Heads) -> Result<Unpacked, String> {
+    if heads.all.is_empty() {
         return Err("the bundle names no commit".into());
     }
-    let head = heads.iter().find(|(_, name)| *name == "HEAD").map(|(commit, _)| (*commit).to_owned());
-    let branches = heads.iter().filter_map(|(commit, name)| {
-        Some(((*commit).to_owned(), name.strip_prefix("refs/heads/")?.to_owned()))
-    });
-    let whole = ["-C", repo, "rev-list", "--objects", "--quiet"];
-    let all = heads.iter().map(|(commit, _)| *commit).chain(["--not", "--all"]);
+    let most = format!("--max-input-size={MOST_BUNDLE}");
+    let taking = ["index-pack", "--stdin", "--fix-thin", "--strict", &most];
+    git_bounded(repo, &taking, Some(pack), PATIENCE).await?;
+    let head = heads.all.iter().find(|(_, name)| *name == "HEAD").map(|(commit, _)| commit.clone());
+    let branches = heads
+        .all
+        .iter()
+        .filter_map(|(commit, name)| Some((commit.clone(), name.strip_prefix("refs/heads/")?.to_owned())));
+    let whole = ["rev-list", "--objects", "--quiet"];
+    let all = heads.all.iter().map(|(commit, _)| commit.as_str()).chain(["--not", "--all"]);
     let whole: Vec<&str> = whole.into_iter().chain(all).collect();
-    git(&whole).await.map_err(|why| format!("something of it is missing: {why}"))?;
-    Ok(Unpacked { head, branches: branches.collect(), is_cut })
+    git_bounded(repo, &whole, None, PATIENCE)
+        .await
+        .map_err(|why| format!("something of it is missing: {why}"))?;
+    Ok(Unpacked { head, branches: branches.collect(), is_cut: heads.is_cut })
 }
 
 /// Commits what is left uncommitted and makes the bundle, within the walls of the program. There is none where there is
@@ -379,16 +438,41 @@ fn text(path: &Path) -> String {
 
 /// Runs git without any setting but the repository's own. Its standard output.
 async fn git(args: &[&str]) -> Result<String, String> {
-    git_with_cut(args).await.map(|(said, _)| said)
+    let argv: Vec<String> = quiet(args).map(str::to_owned).collect();
+    run(&argv, PATIENCE).await
 }
 
-/// The same, and whether there was more of it than is kept.
-async fn git_with_cut(args: &[&str]) -> Result<(String, bool), String> {
-    let argv: Vec<String> = std::iter::once("git")
-        .chain(QUIET.iter().copied())
-        .chain(args.iter().copied())
-        .map(str::to_owned)
-        .collect();
+/// The same in a repository, for what a program has made: with bounds of memory and time, and with this file to read.
+async fn git_bounded(
+    repo: &str,
+    args: &[&str],
+    input: Option<&str>,
+    patience: Duration,
+) -> Result<String, String> {
+    /// Objects that are larger are not held in memory as a whole.
+    const FRUGAL: [&str; 8] = [
+        "-c",
+        "core.bigFileThreshold=16m",
+        "-c",
+        "core.packedGitWindowSize=16m",
+        "-c",
+        "core.packedGitLimit=256m",
+        "-c",
+        "pack.threads=1",
+    ];
+    let memory = if input.is_some() { MEMORY } else { MEMORY / 2 };
+    let script = format!("ulimit -v {memory} 2>/dev/null; exec \"$@\" <\"$0\"");
+    let shell = ["/bin/sh", "-c", &script, input.unwrap_or("/dev/null")];
+    let args: Vec<&str> = FRUGAL.into_iter().chain(["-C", repo]).chain(args.iter().copied()).collect();
+    let argv: Vec<String> = shell.into_iter().chain(quiet(&args)).map(str::to_owned).collect();
+    run(&argv, patience).await
+}
+
+fn quiet<'a>(args: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+    std::iter::once("git").chain(QUIET.iter().copied()).chain(args.iter().copied())
+}
+
+async fn run(argv: &[String], patience: Duration) -> Result<String, String> {
     let env = [
         ("GIT_CONFIG_NOSYSTEM", "1"),
         ("GIT_CONFIG_GLOBAL", "/dev/null"),
@@ -398,7 +482,7 @@ async fn git_with_cut(args: &[&str]) -> Result<(String, bool), String> {
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let asking = Program {
-        argv: &argv,
+        argv,
         inherit: Inherit::Basics,
         env: &env,
         cwd: None,
@@ -407,13 +491,13 @@ async fn git_with_cut(args: &[&str]) -> Result<(String, bool), String> {
         control: None,
         max_output: SAID,
     };
-    done(child::run(asking, PATIENCE).await)
+    done(child::run(asking, patience).await)
 }
 
-fn done(ran: Result<Finished, ChildError>) -> Result<(String, bool), String> {
+fn done(ran: Result<Finished, ChildError>) -> Result<String, String> {
     let ran = ran.map_err(|error| error.to_string())?;
     if ran.status.success() {
-        return Ok((String::from_utf8_lossy(&ran.stdout).into_owned(), ran.stdout_cut));
+        return Ok(String::from_utf8_lossy(&ran.stdout).into_owned());
     }
     let said = child::first_line(if ran.stderr.is_empty() { &ran.stdout } else { &ran.stderr });
     Err(format!("git ended with {}: {said}", child::how_it_ended(ran.status)))
@@ -434,19 +518,123 @@ mod tests {
     fn only_a_bundle_is_taken_and_not_through_a_link() {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (folder.path().join("from"), folder.path().join("to"));
-        assert!(!take_bundle(&from, &to).unwrap());
-        for planted in ["gitdir: /home/somebody/private/.git\n", "", "# v2 git bundl"] {
-            std::fs::write(&from, planted).unwrap();
-            assert!(take_bundle(&from, &to).unwrap_err().to_string().contains("not a bundle"), "{planted}");
+        let take = |from: &Path| take_bundle(from, &to, 1 << 20);
+        assert_eq!(take(&from).unwrap(), None);
+        let commit = "a".repeat(40);
+        for (planted, says) in [
+            ("gitdir: /home/somebody/private/.git\n".to_owned(), "not a bundle"),
+            (String::new(), "not a bundle"),
+            ("# v2 git bundl".into(), "not a bundle"),
+            ("# v2 git bundle\n".into(), "a part"),
+            (format!("# v2 git bundle\n{commit} HEAD\n"), "a part"),
+            (format!("# v2 git bundle\n{commit}\n\nPACK"), "can't be read"),
+            ("# v2 git bundle\n--upload-pack=x HEAD\n--exec HEAD".into(), "a part"),
+            (format!("# v3 git bundle\n@filter=blob:none\n{commit} HEAD\n\nPACK"), "of a kind"),
+        ] {
+            std::fs::write(&from, &planted).unwrap();
+            let told = take(&from).unwrap_err().to_string();
+            assert!(told.contains(says), "{planted}: {told}");
         }
-        let whole = "# v2 git bundle\n0000 HEAD\n\nPACK";
+        let whole =
+            format!("# v2 git bundle\n-{commit} before\n{commit} HEAD\n{commit} refs/heads/x y\n\nPACK");
         std::fs::write(&from, whole).unwrap();
-        assert!(take_bundle(&from, &to).unwrap());
-        assert_eq!(std::fs::read_to_string(&to).unwrap(), whole);
+        let heads = take(&from).unwrap().unwrap();
+        assert_eq!(heads.all, [(commit.clone(), "HEAD".into()), (commit.clone(), "refs/heads/x y".into())]);
+        assert_eq!(std::fs::read_to_string(&to).unwrap(), "PACK", "what git reads is the pack alone");
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&from, &link).unwrap();
-        assert!(take_bundle(&link, &to).is_err());
-        assert!(take_bundle(folder.path(), &to).is_err());
+        assert!(take(&link).is_err());
+        assert!(take(folder.path()).is_err());
+        // what takes no room where it is planted would take it where it is copied to
+        let sparse = File::create(&from).unwrap();
+        sparse.set_len((1 << 20) + 1).unwrap();
+        assert!(take(&from).unwrap_err().to_string().contains("at most 1 are read"));
+        // so many branches that not all are kept
+        let many: String = (0..2000).map(|at| format!("{commit} refs/heads/{at}\n")).collect();
+        std::fs::write(&from, format!("# v2 git bundle\n{many}\nPACK")).unwrap();
+        let heads = take(&from).unwrap().unwrap();
+        assert!(heads.is_cut && heads.all.len() > 100, "{}", heads.all.len());
+    }
+
+    /// A tree in git's own words, as programs can make it that are not git.
+    async fn tree(repo: &str, entries: &[(&str, &str, &str)]) -> String {
+        let bytes: Vec<u8> = entries
+            .iter()
+            .flat_map(|(mode, name, hash)| {
+                let hash = (0..20).map(|at| u8::from_str_radix(&hash[2 * at..2 * at + 2], 16).unwrap());
+                format!("{mode} {name}\0").into_bytes().into_iter().chain(hash).collect::<Vec<u8>>()
+            })
+            .collect();
+        let file = Path::new(repo).join(".git/tree");
+        std::fs::write(&file, bytes).unwrap();
+        let writing = ["-C", repo, "hash-object", "-t", "tree", "--literally", "-w", &text(&file)];
+        git(&writing).await.unwrap().trim().to_owned()
+    }
+
+    async fn commit_of(repo: &str, parent: &str, tree: &str) -> String {
+        let who = ["-c", "user.name=a", "-c", "user.email=a@localhost", "-C", repo];
+        let making = ["commit-tree", "-p", parent, "-m", "made", tree];
+        git(&who.into_iter().chain(making).collect::<Vec<_>>()).await.unwrap().trim().to_owned()
+    }
+
+    /// What the program left in a repository of its own, taken into another one.
+    async fn brought(
+        theirs: &str,
+        commit: &str,
+        base: &str,
+        ours: &str,
+        folder: &Path,
+    ) -> Result<(), String> {
+        git(&["-C", theirs, "update-ref", "refs/heads/made", commit]).await?;
+        let bundle = folder.join("made.bundle");
+        let not = format!("^{base}");
+        git(&["-C", theirs, "bundle", "create", "--quiet", &text(&bundle), "refs/heads/made", &not]).await?;
+        let pack = folder.join("made.pack");
+        let heads = take_bundle(&bundle, &pack, MOST_BUNDLE).unwrap().unwrap();
+        unpack(ours, &text(&pack), &heads).await.map(drop)
+    }
+
+    #[tokio::test]
+    async fn no_tree_that_git_itself_would_not_make_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, base) = repository(folder.path()).await;
+        let theirs = text(&folder.path().join("theirs"));
+        git(&["clone", "--quiet", &ours, &theirs]).await.unwrap();
+        let file = folder.path().join("evil");
+        std::fs::write(&file, "[core]\nfsmonitor = evil\n").unwrap();
+        let blob = git(&["-C", &theirs, "hash-object", "-w", &text(&file)]).await.unwrap().trim().to_owned();
+        let good = commit_of(&theirs, &base, &tree(&theirs, &[("100644", "notes", &blob)]).await).await;
+        brought(&theirs, &good, &base, &ours, folder.path()).await.unwrap();
+        assert_eq!(git(&["-C", &ours, "cat-file", "-t", &good]).await.unwrap().trim(), "commit");
+        let within = tree(&theirs, &[("100644", "config", &blob)]).await;
+        for name in [".git", ".GIT", "git~1", ".."] {
+            let planted = tree(&theirs, &[("40000", name, &within)]).await;
+            let commit = commit_of(&theirs, &base, &planted).await;
+            let told = brought(&theirs, &commit, &base, &ours, folder.path()).await.unwrap_err();
+            assert!(git(&["-C", &ours, "cat-file", "-t", &commit]).await.is_err(), "{name}: {told}");
+        }
+    }
+
+    /// Few objects that stand for more files than there is memory for.
+    #[tokio::test]
+    async fn a_tree_of_trees_does_not_take_the_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let (repo, base) = repository(folder.path()).await;
+        let file = folder.path().join("x");
+        std::fs::write(&file, "x").unwrap();
+        let mut hash =
+            git(&["-C", &repo, "hash-object", "-w", &text(&file)]).await.unwrap().trim().to_owned();
+        let mut mode = "100644";
+        let names: Vec<String> = ('a'..='p').map(String::from).collect();
+        for _ in 0..10 {
+            let entries: Vec<(&str, &str, &str)> =
+                names.iter().map(|name| (mode, name.as_str(), hash.as_str())).collect();
+            (hash, mode) = (tree(&repo, &entries).await, "40000");
+        }
+        let commit = commit_of(&repo, &base, &hash).await;
+        let began = std::time::Instant::now();
+        let told = changes(&repo, &base, &commit).await.unwrap_err();
+        assert!(began.elapsed() < FOR_SUMMARY + Duration::from_secs(60), "{told}");
     }
 
     async fn repository(folder: &Path) -> (String, String) {
