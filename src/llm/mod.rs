@@ -361,6 +361,7 @@ impl Model {
         })?;
         let finish = spoken::sort(&mut turn, finish, heard.request, heard.names);
         slips::mend(&mut turn, heard.names);
+        names::bound(&mut turn);
         turn.by = Some(self.mark.clone());
         Ok(ModelAnswer { turn, finish, tokens, asked_twice: false })
     }
@@ -395,6 +396,7 @@ impl Model {
                 }
                 finish => finish,
             };
+            names::bound(&mut turn);
             turn.by = Some(self.mark.clone());
             return Ok(ModelAnswer { turn, finish, tokens: used, asked_twice: false });
         }

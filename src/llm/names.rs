@@ -50,9 +50,26 @@ fn new_id<'a>(at: usize, place: usize, seen: &mut HashSet<Cow<'a, str>>) -> Cow<
     Cow::Owned(format!("b{at}x{place}"))
 }
 
-/// Gateways hide what they want back in ids, so that these can be long.
+/// Longest id of a call that is sent back, in bytes: gateways hide what they want back in ids, so that these can be long.
+const LONGEST: usize = 16 << 10;
+/// Longest name of a tool that is kept, in bytes; no tool has such a long one.
+const LONGEST_NAME: usize = 256;
+
+/// Cuts names and ids that are nobody's: they would be written down with each event of the call.
+pub(super) fn bound(turn: &mut ModelTurn) {
+    for call in &mut turn.calls {
+        // one that is too long is replaced wherever it is sent
+        if call.id.len() > LONGEST {
+            call.id.truncate(call.id.floor_char_boundary(64));
+        }
+        if call.name.len() > LONGEST_NAME {
+            call.name.truncate(call.name.floor_char_boundary(LONGEST_NAME));
+            call.name.push('…');
+        }
+    }
+}
+
 fn is_good_id(id: &str) -> bool {
-    const LONGEST: usize = 16 << 10;
     !id.is_empty() && id.len() <= LONGEST && id.chars().all(|c| c.is_ascii_graphic())
 }
 
@@ -61,6 +78,20 @@ mod tests {
     //! Tests of names.
     use super::*;
     use crate::domain::{ModelTurn, ToolReply, ToolRequest};
+
+    #[test]
+    fn names_and_ids_of_calls_have_bounds() {
+        let call =
+            |id: &str, name: &str| ToolRequest { id: id.into(), name: name.into(), arguments: "{}".into() };
+        let good = call(&"i".repeat(LONGEST), "server__tool");
+        let mut turn = ModelTurn {
+            calls: vec![call(&"é".repeat(5_000_000), &"é".repeat(5_000_000)), good.clone()],
+            ..ModelTurn::default()
+        };
+        bound(&mut turn);
+        assert!(turn.calls[0].id.len() <= 64 && turn.calls[0].name.len() < LONGEST_NAME + 4);
+        assert_eq!(turn.calls[1], good, "what is used is kept");
+    }
 
     #[test]
     fn ids_are_unique_and_replies_have_those_of_their_calls() {
