@@ -1,17 +1,21 @@
 //! Diagnostics with their source lines, as a compiler shows them.
 use super::diagnostic::Diagnostic;
+use crate::domain::misleads;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use std::borrow::Cow;
 use std::path::Path;
 
 /// Renders diagnostics; `text` is what they are about, `path` its name.
 pub fn render(diagnostics: &[Diagnostic], text: &str, path: &Path, color: bool) -> String {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-    let name = path.display().to_string();
+    let name = harmless(&path.display().to_string()).into_owned();
+    let text = harmless(text);
+    let text = &*text;
     let mut out = String::new();
     for diagnostic in diagnostics {
         let level = if diagnostic.is_error { Level::ERROR } else { Level::WARNING };
         let mut group = level
-            .primary_title(diagnostic.message.clone())
+            .primary_title(harmless(&diagnostic.message).into_owned())
             .elements(std::iter::empty::<annotate_snippets::Element<'_>>());
         if let Some(span) = &diagnostic.span {
             let start = text.floor_char_boundary(span.start.min(text.len()));
@@ -25,12 +29,12 @@ pub fn render(diagnostics: &[Diagnostic], text: &str, path: &Path, color: bool) 
         // without a place there is no gutter that the hint could hang on
         let beside = diagnostic.hint.as_ref().filter(|_| diagnostic.span.is_some());
         if let Some(hint) = beside {
-            group = group.element(Level::HELP.message(hint.clone()));
+            group = group.element(Level::HELP.message(harmless(hint).into_owned()));
         }
         out.push_str(&renderer.render(&[group]));
         out.push('\n');
         if let (Some(hint), None) = (&diagnostic.hint, &diagnostic.span) {
-            let hint = Level::HELP.primary_title(hint.clone());
+            let hint = Level::HELP.primary_title(harmless(hint).into_owned());
             out.push_str(
                 &renderer.render(&[hint.elements(std::iter::empty::<annotate_snippets::Element<'_>>())]),
             );
@@ -38,4 +42,55 @@ pub fn render(diagnostics: &[Diagnostic], text: &str, path: &Path, color: bool) 
         }
     }
     out
+}
+
+/// A text of the same length, in bytes, in which nothing acts on a terminal or makes other text look different: whoever checks a
+/// file of somebody else looks at it for the first time here.
+fn harmless(text: &str) -> Cow<'_, str> {
+    // those below 32 that are shown are shown as pictures by the library
+    let acts = |c: char| (c.is_control() && !matches!(c, '\n' | '\t' | '\r')) || misleads(c);
+    if !text.contains(acts) {
+        return Cow::Borrowed(text);
+    }
+    let in_place_of = |c: char| match c.len_utf8() {
+        1 => "?",
+        2 => "\u{b7}",
+        3 => "\u{fffd}",
+        _ => "\u{fffd}?",
+    };
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if acts(c) { out.push_str(in_place_of(c)) } else { out.push(c) }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of what reaches a terminal.
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_hostile_file_acts_on_a_terminal() {
+        let hostile = "a\u{9b}2J\u{85}\u{1b}[2J\u{7f}\u{202e}\u{61c}\u{e0041}\u{e0101}\u{200b}é";
+        let text = format!("[agents.x]\n{hostile} = 1 # {hostile}\n");
+        let at = text.find('=').unwrap();
+        let one = Diagnostic {
+            message: format!("`{hostile}` is no key"),
+            hint: Some(hostile.to_owned()),
+            span: Some(11..at),
+            is_error: true,
+            line: 2,
+            column: 1,
+            key: None,
+        };
+        let whole = Diagnostic { span: None, ..one.clone() };
+        for diagnostic in [one, whole] {
+            let shown = render(&[diagnostic], &text, Path::new("x\u{9b}.toml"), false);
+            let acts = |c: char| (c.is_control() && c != '\n') || misleads(c);
+            assert_eq!(shown.chars().find(|c| acts(*c)), None, "{shown:?}");
+            assert!(shown.contains('é'), "{shown}");
+        }
+        assert_eq!(harmless(hostile).len(), hostile.len(), "spans stay where they are");
+    }
 }

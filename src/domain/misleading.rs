@@ -1,12 +1,14 @@
 //! Characters that make a text look like another one.
 
 /// Does a character change how others are shown, or hide among them: marks of direction, ends of lines and paragraphs, marks of
-/// annotation, tags?
+/// annotation, tags, selectors of variants, blanks without a width? Three belong to ordinary text and stay: U+200C and U+200D,
+/// which scripts and emoji need, and U+FE0F, which makes emoji of other signs.
 pub fn misleads(c: char) -> bool {
     matches!(
         c,
-        '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{206F}' | '\u{FEFF}'
-            | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}'
+        '\u{061C}' | '\u{180B}'..='\u{180F}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}' | '\u{FE00}'..='\u{FE0E}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}'
+            | '\u{E0000}'..='\u{E0FFF}'
     )
 }
 
@@ -20,4 +22,32 @@ pub fn is_invisible(c: char) -> bool {
             | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}'
             | '\u{E0000}'..='\u{E0FFF}'
     )
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of what hides.
+    use super::*;
+
+    #[test]
+    fn what_hides_text_in_text_is_known() {
+        let hidden = [
+            '\u{E0041}',
+            '\u{E0100}',
+            '\u{E01EF}',
+            '\u{FE00}',
+            '\u{FE0E}',
+            '\u{200B}',
+            '\u{2060}',
+            '\u{2063}',
+            '\u{202E}',
+        ];
+        for c in hidden {
+            assert!(misleads(c) && (is_invisible(c) || c == '\u{202E}'), "{c:?}");
+        }
+        // emoji, Persian and plain text keep what they need
+        for c in "👨\u{200d}👩 ❤\u{fe0f} نمی\u{200c}خواهم é\u{301} 文".chars() {
+            assert!(!misleads(c), "{c:?}");
+        }
+    }
 }

@@ -1,4 +1,5 @@
 //! What a feed says, as plain text: markup and entities away, blanks in order, never longer than asked.
+use crate::domain::misleads;
 use html5ever::tendril::StrTendril;
 use html5ever::tokenizer::states::RawKind;
 use html5ever::tokenizer::{
@@ -104,9 +105,7 @@ pub(super) fn shorter(text: &str, most: usize) -> Cow<'_, str> {
 
 /// Direction marks and the like: they make a text look like another one.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-        | '\u{e0000}'..='\u{e007f}')
+    c == '\u{ad}' || misleads(c)
 }
 
 /// Elements whose mark in a title means that it is HTML.
