@@ -49,8 +49,35 @@ impl AddressPattern {
             && self.url.host() == url.host()
             && self.url.port_or_known_default() == url.port_or_known_default();
         let (own, other) = (behind_host(&self.url), behind_host(&url));
-        same_host && !has_login(&url) && if self.is_open { other.starts_with(&own) } else { own == other }
+        let fits = match other.strip_prefix(&own) {
+            Some(rest) if self.is_open => self.is_whole_host() || !leaves(path_of(&url, rest)),
+            rest => rest == Some(""),
+        };
+        same_host && !has_login(&url) && fits
     }
+
+    /// No path of this host is outside of it.
+    fn is_whole_host(&self) -> bool {
+        self.url.path() == "/" && self.url.query().is_none()
+    }
+}
+
+/// Of what follows a pattern, what is still a part of the path.
+fn path_of<'t>(url: &Url, rest: &'t str) -> &'t str {
+    match url.query() {
+        Some(query) if rest.len() > query.len() => &rest[..rest.len() - query.len() - 1],
+        Some(_) => "",
+        None => rest,
+    }
+}
+
+/// Could a server read this end of a path as one that leads out of what it follows? What is written with `%` is decoded by some,
+/// before they look for `..` or after, and more than once; what follows a `;` is no part of a name to others.
+fn leaves(path: &str) -> bool {
+    /// Those that begin with `%0` and `%1` are control characters.
+    const READ_ANEW: [&str; 8] = ["%2f", "%5c", "%2e", "%25", "%3b", "%0", "%1", "%7f"];
+    let lower = path.to_ascii_lowercase();
+    path.contains([';', '\\']) || READ_ANEW.iter().any(|word| lower.contains(word))
 }
 
 fn has_login(url: &Url) -> bool {
@@ -101,6 +128,19 @@ mod tests {
             ("https://a.example/in/*", "https://a.example/in/%2e%2e/out", false),
             ("https://a.example/in/*", "https://a.example/in/../out", false),
             ("https://a.example/?q=*", "https://a.example/?q=x&d=1", true),
+            ("https://a.example/in/*", "https://a.example/in/%2E%2E%2Fout", false),
+            ("https://a.example/in/*", "https://a.example/in/..%2fout", false),
+            ("https://a.example/in/*", "https://a.example/in/..%5cout", false),
+            ("https://a.example/in/*", "https://a.example/in/%252e%252e/out", false),
+            ("https://a.example/in/*", "https://a.example/in/..;/out", false),
+            ("https://a.example/in/*", "https://a.example/in/..%3B/out", false),
+            ("https://a.example/in/*", "https://a.example/in/a%00b", false),
+            ("https://a.example/in/*", "https://a.example/in/a%20b/%C3%A9", true),
+            ("https://a.example/in/*", "https://a.example/in/x?d=..%2fout;%252e", true),
+            ("https://a.example/in?q=*", "https://a.example/in?q=a%2fb;c", true),
+            ("https://a.example/*", "https://a.example/x;y/%2e%2e%2f", true),
+            ("https://a.example/in/%2f*", "https://a.example/in/%2fx", true),
+            ("https://a.example/in", "https://a.example/in", true),
             ("https://a.example/*", "no address", false),
         ];
         for (pattern, address, fits) in cases {

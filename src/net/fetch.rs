@@ -5,6 +5,7 @@
 //! said beside it. If it was sent and not answered, the error says so.
 use super::describe::{MAX_REDIRECTS, describe};
 use super::guard::{Allow, Dialer, GuardError, Vetted, is_odd};
+use crate::domain::AddressPattern;
 use cookie_store::CookieStore;
 use reqwest::header::{
     CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION, SET_COOKIE,
@@ -30,6 +31,8 @@ pub struct Request {
     pub has_secret: bool,
     /// The body.
     pub body: Option<Vec<u8>>,
+    /// Where a redirect may lead, beside what the guard says; `None`: that alone says it.
+    pub redirects: Option<Vec<AddressPattern>>,
 }
 
 /// How much an answer may take.
@@ -130,6 +133,12 @@ async fn follow(
         }
         match next(&vetted.url, &answer)? {
             Some(to) => {
+                if !leads_on(&request, &to) {
+                    return Err(GuardError::Redirect(format!(
+                        "the redirect is not followed: {} is not among the addresses in `sinks`",
+                        super::describe::origin(&to)
+                    )));
+                }
                 for_good &= matches!(answer.status().as_u16(), 301 | 308);
                 if for_good {
                     moved = Some(to.clone());
@@ -146,6 +155,12 @@ async fn follow(
         }
     }
     Err(GuardError::Redirect(format!("more than {MAX_REDIRECTS} redirects")))
+}
+
+/// May a redirect lead there?
+fn leads_on(request: &Request, to: &Url) -> bool {
+    let kept = request.redirects.as_ref();
+    kept.is_none_or(|patterns| patterns.iter().any(|pattern| pattern.fits(to.as_str())))
 }
 
 fn only_reads(method: &Method) -> bool {

@@ -365,6 +365,8 @@ impl Attempt<'_> {
             control: self.brief.agent.control,
             // what fills its places may come from outside
             untrusted: args != template::fill_params(&call.args, places),
+            // a person has written where it goes
+            redirects: None,
             traceparent: self.brief.traceparent.clone(),
         };
         let orders = &mut self.orders;

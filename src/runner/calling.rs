@@ -1,11 +1,12 @@
 //! One call of a tool for a run: what it is told, and what of its outcome is told on.
 use super::report::{Brief, Report, Shared};
 use crate::conversation::{OUTCOME_UNKNOWN, PlannedCall};
-use crate::domain::{AgentSpec, Effect, RunId, ToolReply};
+use crate::domain::{AddressPattern, AgentSpec, Effect, RunId, ToolReply, glob, is_address};
 use crate::redis_memory::RedisMemory;
 use crate::secret;
 use crate::store::Store;
 use crate::tools::{CallContext, ToolError, ToolOutput, Tools};
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -49,12 +50,27 @@ impl ToolCaller {
             store: self.store.clone(),
             memory: self.memory.clone(),
             untrusted: call.tainted,
+            redirects: self.redirects(call),
             traceparent: self.traceparent.clone(),
             ..CallContext::default()
         };
         let given = self.tools.call(&call.name, &call.args, &context).await;
         let untrusted = call.untrusted || given.as_ref().is_ok_and(|given| given.untrusted);
         (self.reply(given, call).await, untrusted)
+    }
+
+    /// Where the request of a call that only an address in `sinks` allows may be redirected to: to such addresses.
+    fn redirects(&self, call: &PlannedCall) -> Option<Vec<AddressPattern>> {
+        let sinks = self.agent.body.tool_use()?.sinks;
+        let is_sink_by_name = sinks.iter().any(|sink| !is_address(sink) && glob(sink, &call.name));
+        let asked = call.args.get("url").and_then(Value::as_str)?;
+        if !call.tainted || is_sink_by_name {
+            return None;
+        }
+        let addresses = sinks.iter().filter(|sink| is_address(sink));
+        let patterns: Vec<AddressPattern> =
+            addresses.filter_map(|sink| AddressPattern::parse(sink).ok()).collect();
+        patterns.iter().any(|pattern| pattern.fits(asked)).then_some(patterns)
     }
 
     async fn reply(&self, given: Result<ToolOutput, ToolError>, call: &PlannedCall) -> ToolReply {

@@ -1,7 +1,8 @@
 //! The words between the door and the tools: what a tool is known by, what a call carries, what it gives, and why
 //! it fails.
 use crate::domain::{
-    AgentId, Control, Effect, ErrorKind, Finding, Outward, ReadsWhen, RunId, ToolDef, ToolOffer, ToolSettings,
+    AddressPattern, AgentId, Control, Effect, ErrorKind, Finding, Outward, ReadsWhen, RunId, ToolDef,
+    ToolOffer, ToolSettings,
 };
 use crate::redis_memory::RedisMemory;
 use crate::secret;
@@ -86,6 +87,8 @@ pub struct CallContext {
     pub control: Option<Control>,
     /// The caller has read data from outside: what it says now may come from there.
     pub untrusted: bool,
+    /// Where a redirect of its request may lead, beside what the tool's settings say; `None`: they alone say it.
+    pub redirects: Option<Vec<AddressPattern>>,
     /// The trace that it belongs to, in the words of `traceparent`.
     pub traceparent: Option<Arc<str>>,
 }

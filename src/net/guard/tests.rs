@@ -465,7 +465,34 @@ fn secret_request(method: Method, url: String) -> Request {
     own_headers.insert("idempotency-key", HeaderValue::from_static("k1"));
     let headers = HeaderMap::from_iter([(reqwest::header::ACCEPT, HeaderValue::from_static("text/x"))]);
     let body = (method == Method::POST).then(|| b"payload".to_vec());
-    Request { method, url, headers, own_headers, has_secret: true, body }
+    Request { method, url, headers, own_headers, has_secret: true, body, redirects: None }
+}
+
+#[tokio::test]
+async fn a_redirect_is_judged_by_the_addresses_that_hold_the_request() {
+    let other = Server::start(|_| answer("200 OK", &[], "other")).await;
+    let away = other.url("/in/there");
+    let first = Server::start(move |line| match line.split(' ').nth(1).unwrap() {
+        "/in/same" => answer("302 Found", &[("location", "/in/end")], ""),
+        "/in/up" => answer("302 Found", &[("location", "/out?d=words")], ""),
+        "/in/other" => answer("302 Found", &[("location", &away)], ""),
+        _ => answer("200 OK", &[], "end"),
+    })
+    .await;
+    let allow =
+        Allow::default().and_private(private(&[&first.address.to_string(), &other.address.to_string()]));
+    let pattern = crate::domain::AddressPattern::parse(&first.url("/in/*")).unwrap();
+    let ask = async |path: &str| {
+        let request =
+            Request { url: first.url(path), redirects: Some(vec![pattern.clone()]), ..Request::default() };
+        send_by(&Dialer::system(), request, &allow, BOUNDS).await
+    };
+    assert_eq!(ask("/in/same").await.unwrap().body, b"end");
+    for path in ["/in/up", "/in/other"] {
+        let error = ask(path).await.unwrap_err().error;
+        assert!(matches!(&error, GuardError::Redirect(why) if why.contains("`sinks`")), "{path}: {error}");
+    }
+    assert!(other.asked().is_empty() && first.asked().iter().all(|line| !line.contains("/out")));
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
         own_headers: HeaderMap::new(),
         has_secret: settings.has_secret(),
         body: body.map(bytes),
+        redirects: call.context.redirects.clone(),
     };
     if request.body.is_some() && method.only_reads() {
         return Err(ToolError::Arguments(format!("tool `{}`: {method} takes no `body`", call.tool)));
