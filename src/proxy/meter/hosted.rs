@@ -45,6 +45,81 @@ const ASKS_AGAIN: [&str; 3] = ["fallbacks", "fallback_credit_token", "multi_agen
 /// Bounds of an answer by other names, which some servers believe more than the usual one.
 const OTHER_BOUNDS: [&str; 4] = ["n_predict", "num_predict", "max_new_tokens", "max_length"];
 
+/// Fields of Chat Completions that cost nothing but tokens. That wire is spoken by gateways and servers without number, whose own
+/// fields choose other models and providers, search, compute and try again: so what is not known here does not go on.
+const OF_CHAT: [&str; 66] = [
+    // as OpenAI has them
+    "frequency_penalty",
+    "function_call",
+    "functions",
+    "logit_bias",
+    "logprobs",
+    "max_completion_tokens",
+    "max_tokens",
+    "messages",
+    "metadata",
+    "modalities",
+    "model",
+    "n",
+    "parallel_tool_calls",
+    "prediction",
+    "presence_penalty",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "reasoning_effort",
+    "response_format",
+    "safety_identifier",
+    "seed",
+    "service_tier",
+    "stop",
+    "store",
+    "stream",
+    "stream_options",
+    "temperature",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "top_p",
+    "user",
+    "verbosity",
+    // how tokens are drawn
+    "best_of",
+    "dynatemp_range",
+    "length_penalty",
+    "min_p",
+    "mirostat",
+    "mirostat_eta",
+    "mirostat_tau",
+    "random_seed",
+    "repeat_last_n",
+    "repeat_penalty",
+    "repetition_penalty",
+    "top_a",
+    "top_k",
+    "typical_p",
+    // what an answer may look like, and how much is thought before it
+    "chat_template_kwargs",
+    "enable_thinking",
+    "grammar",
+    "guided_choice",
+    "guided_grammar",
+    "guided_json",
+    "guided_regex",
+    "include_reasoning",
+    "reasoning",
+    "reasoning_format",
+    "reasoning_split",
+    "safe_prompt",
+    "speed",
+    "thinking",
+    // what else does no more than it says
+    "cache_control",
+    "cache_prompt",
+    "inference_geo",
+    "usage",
+];
+
 /// Keys that choose how a request is served, and the values that cost what a table says.
 const SERVED: [(&str, &[&str]); 3] = [
     ("speed", &["standard"]),
@@ -75,6 +150,11 @@ pub(super) fn take_out(
             request.remove(key);
             changes.take_out(key);
         }
+    }
+    if wire == ModelWire::Chat {
+        // one that is spelled in another way is for others to refuse
+        let unknown = request.keep_only(|key| OF_CHAT.contains(&key.to_ascii_lowercase().as_str()));
+        unknown.iter().for_each(|key| changes.take_out(key));
     }
     let Some(text) = request.get("tools").map(str::to_owned) else { return Ok(()) };
     let before = changes.taken_out.len();

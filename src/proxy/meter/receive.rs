@@ -43,6 +43,19 @@ const NOT_ON: [&str; 9] = [
     "api-key",
 ];
 
+/// How headers begin by which gateways choose other models and providers, try again, or take another path or method.
+const OF_GATEWAYS: [&str; 9] = [
+    "x-portkey-",
+    "x-litellm-",
+    "litellm-",
+    "helicone-",
+    "cf-aig-",
+    "x-original-",
+    "x-rewrite-",
+    "x-http-method",
+    "x-method-override",
+];
+
 /// Longest body, in bytes, that is read where it came: without making others wait for it.
 const SHORT: usize = 64 << 10;
 /// Headers that switch parts of an API on, and what of them does not go on: by it the provider asks models again.
@@ -302,6 +315,11 @@ fn headers_on(mut headers: HeaderMap, own: &HeaderMap) -> HeaderMap {
     }
     for name in KEYS.iter().chain(&NOT_ON) {
         headers.remove(*name);
+    }
+    let is_a_gateways = |name: &&HeaderName| OF_GATEWAYS.iter().any(|begin| name.as_str().starts_with(begin));
+    let gateways: Vec<HeaderName> = headers.keys().filter(is_a_gateways).cloned().collect();
+    for name in gateways {
+        headers.remove(name);
     }
     BETAS.iter().for_each(|name| without_asking_again(&mut headers, name));
     // usage is read on the way

@@ -234,6 +234,39 @@ fn what_would_ask_other_models_is_taken_out() {
 }
 
 #[test]
+fn of_gateways_own_fields_none_goes_on() {
+    for key in [
+        "provider",
+        "preset",
+        "route",
+        "fallback_models",
+        "model_fallbacks",
+        "num_retries",
+        "compound_custom",
+        "search_settings",
+        "enable_code_interpreter",
+        "forced_search",
+        "browse",
+        "builtin_tools",
+        "server_tools",
+        "connectors",
+        "data_sources",
+        "min_tokens",
+        "ignore_eos",
+        "num_return_sequences",
+        "extra_body",
+        "thinking_budget",
+        "Provider",
+        "made_up_tomorrow",
+    ] {
+        let (sent, readied) =
+            sent(ModelWire::Chat, &json!({"model": "m", "max_tokens": 5, "temperature": 0.5, key: 1}));
+        assert_eq!((sent.get(key), readied.taken_out), (None, vec![key.to_owned()]));
+        assert_eq!((&sent["max_tokens"], &sent["temperature"]), (&json!(5), &json!(0.5)), "the rest stays");
+    }
+}
+
+#[test]
 fn only_what_is_known_to_cost_nothing_more_goes_on() {
     for (wire, tool) in [
         (ModelWire::Messages, json!({"type": "web_search_20991231", "name": "x"})),
