@@ -19,6 +19,7 @@ mod dial;
 mod fetch;
 mod guard;
 mod lookup;
+mod places;
 mod roots;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -27,6 +28,7 @@ pub use describe::{MAX_REDIRECTS, describe, origin};
 pub use dial::connect;
 pub use fetch::{Bounds, Fetched, Request, Unanswered, attempt, is_same, next, send};
 pub use guard::{Allow, GuardError, check, guarded_client};
+pub use places::{ConnectionPlace, ListenerPlaces};
 pub use roots::trusted_roots;
 
 /// Whether an answer that points elsewhere is followed.

@@ -75,6 +75,8 @@ pub(super) fn serve<A: Answers>(
 
 async fn all<A: Answers>(who: Arc<A>, ended: CancellationToken, listener: TcpListener) {
     let own = Arc::new(Semaphore::new(share(*PLACES)));
+    // whatever others take, each has one
+    let reserved = Arc::new(Semaphore::new(1));
     let port = listener.local_addr().map_or(0, |address| address.port());
     loop {
         let mut stream = match listener.accept().await {
@@ -86,7 +88,14 @@ async fn all<A: Answers>(who: Arc<A>, ended: CancellationToken, listener: TcpLis
             }
         };
         let _ = stream.set_nodelay(true);
-        let place = async { (own.clone().acquire_owned().await, ALL.clone().acquire_owned().await) };
+        let place = async {
+            let own = own.clone().acquire_owned().await;
+            tokio::select! {
+                biased;
+                place = reserved.clone().acquire_owned() => (own, place),
+                place = ALL.clone().acquire_owned() => (own, place),
+            }
+        };
         match tokio::time::timeout(FULL, place).await {
             Ok((Ok(own), Ok(one_of_all))) => {
                 let place = ConnectionPlaces { _permits: [own, one_of_all], port };

@@ -1,4 +1,5 @@
 //! The listener that Prometheus asks: one path, one method, few connections, each of them short.
+use crate::net::{ConnectionPlace, ListenerPlaces};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue};
@@ -11,11 +12,10 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// Connections at a time; further ones wait.
-const AT_A_TIME: usize = 8;
+/// Connections at a time. For a further one, the oldest that has not asked yet is closed.
+const AT_A_TIME: usize = 32;
 /// How long the head of a request may take.
 const HEAD: Duration = Duration::from_secs(5);
 /// How long a connection may last: Prometheus gives up a scrape after ten seconds.
@@ -58,10 +58,9 @@ pub async fn serve<T>(listener: TcpListener, metrics: impl Fn() -> T + Clone + S
 where
     T: Future<Output = Option<String>> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(AT_A_TIME));
+    let places = ListenerPlaces::new(AT_A_TIME);
     let mut connections = JoinSet::new();
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             // no files for now, or the other side went away
@@ -70,22 +69,30 @@ where
                 continue;
             }
         };
+        // all others are being answered
+        let Some(place) = places.take() else { continue };
+        let place = Arc::new(place);
         let metrics = metrics.clone();
         connections.spawn(async move {
-            let _place = place;
             // also of a listener that others can reach: a page in a browser of this machine comes over loopback
             let is_local = stream.local_addr().is_ok_and(|address| address.ip().is_loopback());
-            let _ = tokio::time::timeout(WHOLE, connection(stream, is_local, metrics)).await;
+            let serving = connection(stream, is_local, metrics, place.clone());
+            let _ = tokio::time::timeout(WHOLE, place.kept(serving)).await;
         });
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn connection<T>(stream: TcpStream, is_local: bool, metrics: impl Fn() -> T + Clone + Send + 'static)
-where
+async fn connection<T>(
+    stream: TcpStream,
+    is_local: bool,
+    metrics: impl Fn() -> T + Clone + Send + 'static,
+    place: Arc<ConnectionPlace>,
+) where
     T: Future<Output = Option<String>> + Send + 'static,
 {
     let serving = service_fn(move |request: Request<Incoming>| {
+        place.is_whole();
         let metrics = metrics.clone();
         async move {
             let answer = match refusal(&request, is_local) {

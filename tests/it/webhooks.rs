@@ -192,6 +192,19 @@ fn too_many_are_sent_back() {
     assert_eq!(deliver(to, "msg_1", now(), "{}").0, 202);
 }
 
+/// More of them than there are places.
+#[test]
+fn connections_that_say_nothing_keep_no_delivery_out() {
+    let mut daemon = with_secrets(&fleet("127.0.0.1:0", ""));
+    daemon.up();
+    let to = address(&daemon);
+    let silent: Vec<TcpStream> = (0..80).map(|_| TcpStream::connect(to).expect("it listens")).collect();
+    for at in 0..3 {
+        assert_eq!(deliver(to, &format!("msg_{at}"), now(), "{}").0, 202);
+    }
+    drop(silent);
+}
+
 /// Killed while deliveries come, each sent until it is taken: each has one run.
 #[test]
 fn killed_while_deliveries_come_none_is_lost_or_doubled() {

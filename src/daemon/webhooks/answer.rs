@@ -3,6 +3,7 @@ use super::limits::DeliveryPace;
 use super::signature::{self, Signed, Unsigned};
 use crate::daemon::inbox::{Handle, Message};
 use crate::domain::{Fleet, HookSpec, SecretRef, WebhookReceived};
+use crate::net::ConnectionPlace;
 use crate::secret::{self, Secret};
 use crate::store::Store;
 use http_body_util::{BodyExt, Full};
@@ -67,9 +68,14 @@ impl Receiver {
         }
     }
 
-    pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    /// `place`: that of the connection, which it keeps from when the request is whole.
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        place: &ConnectionPlace,
+    ) -> Response<Full<Bytes>> {
         let name = request.uri().path().trim_start_matches('/').to_owned();
-        match self.take(&name, request).await {
+        match self.take(&name, request, place).await {
             Ok((status, id)) => said(status, &json!({"id": id})),
             Err((status, why)) => {
                 if status == StatusCode::UNAUTHORIZED {
@@ -81,11 +87,17 @@ impl Receiver {
     }
 
     /// The status of a delivery that is on record, and its id.
-    async fn take(&self, name: &str, request: Request<Incoming>) -> Result<(StatusCode, String), Refused> {
+    async fn take(
+        &self,
+        name: &str,
+        request: Request<Incoming>,
+        place: &ConnectionPlace,
+    ) -> Result<(StatusCode, String), Refused> {
         let (head, body) = request.into_parts();
         let hook = self.may_deliver(name, &head.method);
         // also of one that is refused: whoever still writes would not read why
         let body = read(body, hook.is_ok()).await;
+        place.is_whole();
         let (hook, body) = (hook?, body?);
         let signed = self.check(name, &hook, &head.headers, &body).await;
         let is_unsigned = matches!(&signed, Err((StatusCode::UNAUTHORIZED, _)));

@@ -9,6 +9,7 @@ mod signature;
 
 use super::inbox::{Handle, WebhookStanding};
 use crate::domain::Fleet;
+use crate::net::{ConnectionPlace, ListenerPlaces};
 use crate::store::Store;
 use answer::Receiver;
 use hyper::server::conn::http1;
@@ -20,7 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Connections at a time.
@@ -33,7 +35,9 @@ const HEAD: Duration = Duration::from_secs(10);
 const CONNECTION: Duration = Duration::from_secs(60);
 /// Before an address that could not be listened at is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
-/// What further connections get.
+/// Before it is said again that all places are taken.
+const SAID_AGAIN: Duration = Duration::from_secs(60);
+/// What further connections get, while deliveries of all others are being recorded.
 const NO_PLACE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n\
     Connection: close\r\n\r\n{\"error\":\"too many connections\"}\n";
@@ -100,7 +104,8 @@ async fn listen(address: SocketAddr, handle: &Handle, receiver: &Arc<Receiver>) 
     };
     let address = listener.local_addr().unwrap_or(address);
     say(handle, Some(WebhookStanding { address, problem: None }));
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let places = ListenerPlaces::new(MOST_CONNECTIONS);
+    let mut said_full: Option<Instant> = None;
     // they end with the listener
     let ended = CancellationToken::new();
     let _end = ended.clone().drop_guard();
@@ -110,12 +115,21 @@ async fn listen(address: SocketAddr, handle: &Handle, receiver: &Arc<Receiver>) 
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        match places.clone().try_acquire_owned() {
-            Ok(place) => {
+        let place = places.take();
+        let is_full = place.as_ref().is_none_or(ConnectionPlace::is_anothers);
+        if is_full && said_full.is_none_or(|last| last.elapsed() > SAID_AGAIN) {
+            said_full = Some(Instant::now());
+            tracing::warn!(
+                "all {MOST_CONNECTIONS} connections at {address} are taken: the oldest one that has not sent its delivery is \
+                 closed for each new one"
+            );
+        }
+        match place {
+            Some(place) => {
                 let serving = serve(stream, receiver.clone(), place);
                 tokio::spawn(ended.clone().run_until_cancelled_owned(serving));
             }
-            Err(_) => {
+            None => {
                 let _ = stream.try_write(NO_PLACE);
                 let _ = stream.shutdown().await;
             }
@@ -124,11 +138,13 @@ async fn listen(address: SocketAddr, handle: &Handle, receiver: &Arc<Receiver>) 
 }
 
 /// Answers the one request of a connection.
-async fn serve(stream: TcpStream, receiver: Arc<Receiver>, _place: OwnedSemaphorePermit) {
+async fn serve(stream: TcpStream, receiver: Arc<Receiver>, place: ConnectionPlace) {
     let _ = stream.set_nodelay(true);
+    let place = Arc::new(place);
+    let of_request = place.clone();
     let serving = service_fn(move |request| {
-        let receiver = receiver.clone();
-        async move { Ok::<_, Infallible>(receiver.answer(request).await) }
+        let (receiver, place) = (receiver.clone(), of_request.clone());
+        async move { Ok::<_, Infallible>(receiver.answer(request, &place).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -136,9 +152,10 @@ async fn serve(stream: TcpStream, receiver: Arc<Receiver>, _place: OwnedSemaphor
         .max_buf_size(LONGEST_HEAD)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), serving);
-    match tokio::time::timeout(CONNECTION, served).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a connection of a webhook ended early"),
+    match tokio::time::timeout(CONNECTION, place.kept(served)).await {
+        Ok(Some(Ok(()))) => {}
+        Ok(None) => tracing::debug!("a connection of a webhook was closed for another one"),
+        Ok(Some(Err(error))) => tracing::debug!(%error, "a connection of a webhook ended early"),
         Err(_) => tracing::debug!("a connection of a webhook took too long"),
     }
 }
