@@ -1,4 +1,5 @@
 //! Files that start an agent: `on = { file = "inbox/*.csv", settle = "5s" }`.
+use super::schedule::goes_alone;
 use super::walk::{Item, Section};
 use crate::domain::{FileTrigger, human_duration, is_glob};
 
@@ -8,11 +9,7 @@ const FORM: &str =
 
 /// Which files the table of an `on` names.
 pub(super) fn trigger(section: &Section<'_>, file: Item<'_>) -> Option<FileTrigger> {
-    for key in ["event", "agent", "after", "status", "within", "untrusted"] {
-        if let Some(key) = section.get(key) {
-            key.refuse::<()>(format!("`{}` does not go with `file`", key.name));
-        }
-    }
+    goes_alone(section, "file", &["file", "settle"]);
     let settle = match section.get("settle") {
         None => FileTrigger::SETTLE,
         Some(item) => settle(item)?,

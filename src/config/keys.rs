@@ -17,6 +17,8 @@ pub(super) enum Kind {
     WholeOr(&'static [&'static str]),
     /// One of these words.
     Word(&'static [&'static str]),
+    /// One of these words, or another text where another key says so.
+    WordOrText(&'static [&'static str]),
     /// A reference to a secret.
     Secret,
     /// A text, or a reference to a secret.
@@ -598,7 +600,7 @@ pub(super) const EVENTS: &[&str] = &{
     words
 };
 pub(super) const ON: &[Key] = &[
-    key("event", Kind::Word(EVENTS), "type of the event"),
+    key("event", Kind::WordOrText(EVENTS), "type of the event; with `mcp`, as the server names it"),
     key("agent", Kind::Text, "only events of this agent"),
     key(
         "file",
@@ -613,6 +615,24 @@ pub(super) const ON: &[Key] = &[
         "instead of `event`: name of a [webhooks.…] table; the agent starts once for each delivery. {event.body} is what \
          was sent, and {event.body.NAME} a field of it; its programs read it on standard input, unless they have `stdin`",
     ),
+    key(
+        "mcp",
+        Kind::Text,
+        "name of an [mcp.…] table: it starts for each `event` of that server, once, if the server has the Events extension of MCP. \
+         {event.data} is what the server says, and {event.data.NAME} a field of it; its programs read it on standard input, unless \
+         they have `stdin`",
+    ),
+    key("args", Kind::Any, "mcp: which of these events, in the server's own words, as in { repository = \"a/b\" }"),
+    key(
+        "every",
+        Kind::Duration,
+        "mcp: how often the server is asked, unless it wants to be asked less often; from {}s to {}h, default {}m",
+    )
+    .with(&[
+        McpTrigger::MOST_OFTEN.as_secs() as u64,
+        McpTrigger::LEAST_OFTEN.as_secs() as u64 / 3600,
+        McpTrigger::EVERY.as_secs() as u64 / 60,
+    ]),
     key(
         "settle",
         Kind::Duration,
@@ -688,7 +708,7 @@ pub(super) const AGENT: &[Key] = &[
         Kind::WordOr(EVENTS, ON),
         "started by an event: its type, or { event = \"…\", agent = \"…\" }; by the runs of several agents: { after = [\"scan\", \
          \"triage\"] }; by files that arrive: { file = \"inbox/*.csv\" }; \
-         or by webhooks: { webhook = \"deploy\" }. Each such event starts a run, or a record says why not",
+         by webhooks: { webhook = \"deploy\" }; or by events of an MCP server: { mcp = \"github\", event = \"issue.opened\" }. Each such event starts a run, or a record says why not",
     ),
     key(
         "when",
@@ -720,7 +740,7 @@ pub(super) const AGENT: &[Key] = &[
         "overlap",
         Kind::Word(Overlap::WORDS),
         "what happens to a slot or an event that comes while a run is in flight: it is skipped, it waits (one at most), it \
-         cancels the run, or both run; default skip. For files and webhooks the default is \"queue\", and each of them waits",
+         cancels the run, or both run; default skip. For what comes from outside (files, webhooks, MCP servers) the default is \"queue\", and each of them waits",
     ),
     key("enabled", Kind::Flag, "false: starts stopped; default true"),
     key(

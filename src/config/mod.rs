@@ -23,6 +23,7 @@ mod keys;
 mod lint;
 mod loaded;
 mod machine;
+mod mcp_events;
 mod models;
 mod notify;
 mod owner;

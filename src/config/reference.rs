@@ -148,6 +148,7 @@ fn value(kind: Kind) -> String {
         Kind::Duration => "duration".into(),
         Kind::Size => "size".into(),
         Kind::Word(words) => words.join(" | "),
+        Kind::WordOrText(words) => format!("{} | another text", words.join(" | ")),
         Kind::Secret => "secret".into(),
         Kind::TextOrSecret => "text or secret".into(),
         Kind::Texts => "list of texts".into(),

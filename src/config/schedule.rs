@@ -1,7 +1,7 @@
 //! When an agent is due, and at which times it starts by itself.
 use super::at::at;
 use super::walk::{Item, Section};
-use super::{calendars, files, keys, webhooks};
+use super::{calendars, files, keys, mcp_events, webhooks};
 use crate::config::values::zone;
 use crate::domain::*;
 use jiff::civil::Time;
@@ -220,6 +220,9 @@ fn on(item: Item<'_>, fleet: &Fleet) -> Option<Schedule> {
     if let Some(after) = section.get("after") {
         return join(&section, after).map(|join| Schedule::Join(Arc::new(join)));
     }
+    if let Some(server) = section.get("mcp") {
+        return mcp_events::trigger(&section, server, fleet).map(|mcp| Schedule::Mcp(Arc::new(mcp)));
+    }
     if let Some(webhook) = section.get("webhook") {
         return webhooks::trigger(&section, webhook, fleet).map(Schedule::Webhook);
     }
@@ -229,13 +232,16 @@ fn on(item: Item<'_>, fleet: &Fleet) -> Option<Schedule> {
     if let Some(key) = section.get("settle") {
         key.refuse::<()>("`settle` goes with `file`".into());
     }
+    for key in ["args", "every"].into_iter().filter_map(|key| section.get(key)) {
+        key.refuse::<()>(format!("`{}` goes with `mcp`", key.name));
+    }
     for key in ["status", "within"].into_iter().filter_map(|key| section.get(key)) {
         key.refuse::<()>(format!("`{}` goes with `after`, not with `event`", key.name));
     }
     let Some(event) = section.get("event").map(|event| event.word_among(EventType::TRIGGERS)) else {
         return section.missing(
-            &["event", "after", "file", "webhook"],
-            "`on` needs `event`, `after`, `file` or `webhook`".into(),
+            &["event", "after", "file", "webhook", "mcp"],
+            "`on` needs `event`, `after`, `file`, `webhook` or `mcp`".into(),
             Some(format!("one of {}", keys::EVENTS.join(", "))),
         );
     };
@@ -247,13 +253,17 @@ fn on(item: Item<'_>, fleet: &Fleet) -> Option<Schedule> {
     Some(Schedule::On(EventTrigger { event: event?, agent, untrusted }))
 }
 
+/// Refuses what does not go with a key of an `on` that says what is waited for.
+pub(super) fn goes_alone(section: &Section<'_>, with: &str, own: &[&str]) {
+    let others = keys::ON.iter().map(|key| key.name).filter(|key| !own.contains(key));
+    for key in others.filter_map(|key| section.get(key)) {
+        key.refuse::<()>(format!("`{}` does not go with `{with}`", key.name));
+    }
+}
+
 /// What waits for several agents. That there are such agents is looked at when all are known.
 fn join(section: &Section<'_>, after: Item<'_>) -> Option<Join> {
-    for key in
-        ["event", "agent", "untrusted", "file", "settle"].into_iter().filter_map(|key| section.get(key))
-    {
-        key.refuse::<()>(format!("`{}` does not go with `after`", key.name));
-    }
+    goes_alone(section, "after", &["after", "status", "within"]);
     let mut names: Vec<AgentId> = Vec::new();
     for item in after.items()? {
         let name = agent_named(item)?;

@@ -52,6 +52,7 @@ fn of(kind: Kind) -> Value {
         Kind::Number => json!({"type": "number", "minimum": 0}),
         Kind::Duration | Kind::Size => json!({"type": ["integer", "string"]}),
         Kind::Word(words) => json!({"enum": words}),
+        Kind::WordOrText(words) => json!({"anyOf": [{"enum": words}, {"type": "string"}]}),
         Kind::Secret => secret(),
         Kind::TextOrSecret => json!({"oneOf": [{"type": "string"}, secret()]}),
         Kind::Texts => json!({"type": "array", "items": {"type": "string"}}),

@@ -40,6 +40,7 @@ pub(super) fn refers<'n>(
         "runner" => "runners",
         "calendar" => "calendars",
         "webhook" => "webhooks",
+        "MCP server" => "mcp",
         _ => "tools",
     };
     if names.clone().any(|known| known == name) || item.file.is_broken(table, name) {

@@ -1,4 +1,5 @@
 //! `[webhooks.…]`, `[daemon] webhooks`, and agents that wait for deliveries: `on = { webhook = "deploy" }`.
+use super::schedule::goes_alone;
 use super::walk::{Item, Section};
 use crate::config::values::refers;
 use crate::domain::{Fleet, HookScheme, HookSpec, Schedule};
@@ -35,11 +36,7 @@ pub(super) fn address(item: Item<'_>) -> Option<SocketAddr> {
 
 /// The webhook that the table of an `on` names.
 pub(super) fn trigger(section: &Section<'_>, item: Item<'_>, fleet: &Fleet) -> Option<Arc<str>> {
-    for key in ["event", "agent", "after", "status", "within", "untrusted", "file", "settle"] {
-        if let Some(key) = section.get(key) {
-            key.refuse::<()>(format!("`{}` does not go with `webhook`", key.name));
-        }
-    }
+    goes_alone(section, "webhook", &["webhook"]);
     let name = item.text()?;
     refers(item, name, "webhook", fleet.hooks.keys().map(String::as_str)).then(|| Arc::from(name))
 }

@@ -250,6 +250,10 @@ impl EventLoop {
                 let ticket = self.wait(Waiter::Arrivals(answer));
                 Input::Delivered { delivery, ticket }
             }
+            Message::EventsPolled { agent, by, polled, answer } => {
+                let ticket = self.wait(Waiter::Arrivals(answer));
+                Input::EventsPolled { agent, by, polled, ticket }
+            }
             Message::Noticed(finding) => Input::Noticed(finding),
             Message::CutOff => {
                 self.stop_programs();

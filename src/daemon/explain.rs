@@ -56,6 +56,7 @@ pub(super) fn explain(
             (Schedule::On(on), _) => format!("{id} has no slots; it starts on {}.", on.event),
             (Schedule::Join(join), _) => format!("{id} has no slots; it starts once {}.", join.describe()),
             (Schedule::Webhook(name), _) => format!("{id} has no slots; it starts on webhook {name}."),
+            (Schedule::Mcp(mcp), _) => format!("{id} has no slots; it starts on {}.", mcp.describe()),
             (Schedule::File(file), _) => format!("{id} has no slots; it starts on {}.", file.describe()),
             _ if was_judged(agent, asked.unwrap_or(now.timestamp())) => {
                 let until = asked.map_or_else(String::new, |at| format!(" of {} and before", clock(at, now)));

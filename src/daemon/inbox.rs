@@ -1,10 +1,14 @@
 //! What comes to the loop, and the ends of its inboxes for those who talk to it.
 use crate::config::RejectedFor;
-use crate::domain::{AgentId, FileTrigger, FoundFile, Now, PingSignal, PingSpec, RunId, WebhookReceived};
-use crate::engine::{Command, Engine};
+use crate::domain::{
+    AgentId, FileTrigger, FoundFile, McpTrigger, Now, PingSignal, PingSpec, RunId, WebhookReceived,
+};
+use crate::engine::{Command, Engine, EventsPolled};
 use crate::protocol::RpcError;
 use crate::runner::Report;
+use jiff::Timestamp;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot};
 
@@ -44,6 +48,9 @@ pub(super) enum Message {
     },
     /// Something was delivered to a webhook; the answer is for how many agents it has its outcome on record.
     Delivered { delivery: Box<WebhookReceived>, answer: oneshot::Sender<usize> },
+    /// An MCP server was asked for events; the answer is how many of them, from the first, have their outcome on record. Where it
+    /// goes on is recorded if all have.
+    EventsPolled { agent: AgentId, by: Arc<McpTrigger>, polled: EventsPolled, answer: oneshot::Sender<usize> },
     /// Something of the daemon's own stands otherwise than before.
     Noticed(crate::domain::Finding),
     /// The daemon is cut off from its database, or was: programs are stopped, or not any more.
@@ -86,12 +93,16 @@ pub(super) struct Condition {
     pub(super) config_missing: bool,
     /// The file waits for a person to trust it.
     pub(super) config_waits: bool,
-    /// Agents that wait for files whose folder can't be looked at, and why.
-    pub(super) inboxes: std::collections::BTreeMap<AgentId, String>,
+    /// Agents that wait for what can't come from outside: a folder is not there, an MCP server is down.
+    pub(super) sources: BTreeMap<AgentId, SourceTrouble>,
+    /// Why not all folders that files arrive in are watched: those are looked at each minute.
+    pub(super) unwatched: Option<String>,
     /// How it stands with the listener for webhooks; `None`: there is to be none.
     pub(super) webhooks: Option<WebhookStanding>,
+    /// Webhooks whose deliveries are not taken.
+    pub(super) hooks: BTreeMap<String, HookTrouble>,
     /// When the configuration in force was taken up.
-    pub(super) config_at: Option<jiff::Timestamp>,
+    pub(super) config_at: Option<Timestamp>,
 }
 
 /// How it stands with the listener for webhooks.
@@ -99,8 +110,30 @@ pub(super) struct Condition {
 pub(super) struct WebhookStanding {
     /// Where it listens, or is to.
     pub(super) address: std::net::SocketAddr,
-    /// Why it does not.
-    pub(super) problem: Option<String>,
+    /// Why it does not, and since when.
+    pub(super) problem: Option<(String, Timestamp)>,
+}
+
+/// What is wrong with what an agent waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SourceTrouble {
+    /// In words, for people.
+    pub(super) problem: String,
+    /// Since when something is.
+    pub(super) since: Timestamp,
+}
+
+/// Deliveries to a webhook that were not taken since the last one that was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct HookTrouble {
+    /// So many were refused in a row: not signed with the secret, or too old.
+    pub(super) refused: u64,
+    /// Why the last one was not taken.
+    pub(super) last: String,
+    /// Since when.
+    pub(super) since: Timestamp,
+    /// None can be checked: the secret is not to be had.
+    pub(super) is_blind: bool,
 }
 
 /// Both ends of the loop's inboxes, for those who talk to it. Cheap to clone.

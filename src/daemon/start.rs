@@ -10,7 +10,7 @@ use super::standby::{OpenedStore, Serving, Waiting};
 use super::trust::{self, TrustGate};
 use super::watch::{self};
 use super::{
-    clock, exports, files, hearing, listen, lock, mailbox, nodes, outbox, pings, remembering, retention,
+    clock, exports, files, hearing, listen, lock, mailbox, nodes, outbox, pings, polling, remembering, retention, sources,
     systemd, telemetry, traces, webhooks,
 };
 use crate::config::{self, Asked, Context, Loaded, Paths, RejectedFor};
@@ -351,7 +351,7 @@ async fn serve(
     let (watched, tally) = (actor.counting.fleet(), actor.counting.tally());
     let exported = Arc::new(ExportProgress::default());
     let remembering = Arc::<MemoryProgress>::default();
-    let tools_at_the_end = tools.clone();
+    let (tools_at_the_end, polled_with) = (tools.clone(), tools.clone());
     let has_agents = !fleet.agents.is_empty();
     let (store_spec, node_spec) = (records.server.clone(), fleet.daemon.node.clone());
     drop(fleet);
@@ -429,6 +429,8 @@ async fn serve(
     ));
     tokio::spawn(webhooks::run(store.clone(), handle.clone(), fleets, down.clone()));
     tokio::spawn(files::run(store.clone(), handle.clone(), down.clone()));
+    tokio::spawn(polling::run(store.clone(), handle.clone(), polled_with, down.clone()));
+    tokio::spawn(sources::watch_over(handle.clone(), down.clone()));
     tokio::spawn(hearing::run(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(pings::daemon(handle.clone(), down.clone()));
     tokio::spawn(pings::agents(store.clone(), handle.clone(), began_after, pinged));

@@ -3,7 +3,7 @@ pub(super) mod approvals;
 pub(super) mod slots;
 
 use crate::child::groups::GroupSupport;
-use crate::daemon::inbox::Answer;
+use crate::daemon::inbox::{Answer, Condition, HookTrouble, SourceTrouble, WebhookStanding};
 use crate::domain::*;
 use crate::engine::{
     AgentNow, BackfillNow, BudgetLeft, ChangedAgent, ComingSlot, Engine, OpenIncidents, Refusal, Reply,
@@ -13,7 +13,7 @@ use crate::protocol::*;
 use crate::redis_memory::MemoryStanding;
 use crate::store::{FleetLead, LedgerRow, OutboxTarget, OutputPage, RunEnd, RunRow, StepRow};
 use crate::telemetry::{MetricsStanding, TraceStanding};
-use crate::tools::mcp::{Difference, PinChange, PinState, ServerTool};
+use crate::tools::mcp::{Difference, PinChange, PinState, ServerEvent, ServerTool};
 use crate::tools::{ToolError, ToolInfo};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -273,6 +273,8 @@ pub(super) fn unheld_limits(fleet: &Fleet, support: &GroupSupport) -> Vec<Unheld
 }
 
 /// One agent in `list`.
+///
+/// What is wrong with what it waits for is known elsewhere: see [`source_problem`].
 pub(super) fn agent(now: &AgentNow) -> AgentView {
     let record = &now.record;
     AgentView {
@@ -296,6 +298,7 @@ pub(super) fn agent(now: &AgentNow) -> AgentView {
         skipped_count: record.counters.skipped,
         cost_today_usd: now.usd_today,
         budget_used_up_until: out_of_budget(now).map(|(until, _)| *until),
+        source_problem: None,
         silent_since: now.silent.map(|(since, _)| since),
         silent_until: now.silent.map(|(_, until)| until),
         backfill: now.backfill.as_ref().map(open_backfill),
@@ -739,11 +742,49 @@ pub(super) fn tool(info: ToolInfo) -> ToolView {
     }
 }
 
+/// So many deliveries to a webhook in a row that were not taken are worth to be told. Fewer may come from strangers.
+const MANY_REFUSED: u64 = 5;
+
+/// How it stands with the listener for webhooks.
+pub(super) fn webhooks(standing: &WebhookStanding, hooks: &BTreeMap<String, HookTrouble>) -> WebhooksView {
+    let worth = |trouble: &HookTrouble| trouble.is_blind || trouble.refused >= MANY_REFUSED;
+    let refused = hooks.iter().filter(|(_, trouble)| worth(trouble)).map(|(name, trouble)| HookTroubleView {
+        webhook: name.clone(),
+        refused: trouble.refused,
+        last: trouble.last.clone(),
+        since: trouble.since,
+        blind: trouble.is_blind,
+    });
+    WebhooksView {
+        address: standing.address.to_string(),
+        problem: standing.problem.as_ref().map(|(problem, _)| problem.clone()),
+        refused: refused.collect(),
+    }
+}
+
+/// Why what an agent waits for can't come from outside, if it can't.
+pub(super) fn source_problem(now: &AgentNow, condition: &Condition) -> Option<String> {
+    if now.record.desired == Desired::Stopped {
+        return None;
+    }
+    if let Schedule::Webhook(_) = now.spec.schedule {
+        let (problem, _) = condition.webhooks.as_ref()?.problem.as_ref()?;
+        return Some(format!("webhooks can't be taken: {problem}"));
+    }
+    condition.sources.get(&now.spec.id).map(|trouble| trouble.problem.clone())
+}
+
+/// What is wrong with what an agent waits for.
+pub(super) fn source((agent, trouble): (&AgentId, &SourceTrouble)) -> InboxView {
+    InboxView { agent_id: agent.clone(), problem: trouble.problem.clone(), since: Some(trouble.since) }
+}
+
 /// An MCP server with its tools, or why it does not answer.
 pub(super) fn mcp(
     server: String,
     listed: Result<Vec<ServerTool>, ToolError>,
-    notes: Vec<String>,
+    events: Result<Option<Vec<ServerEvent>>, ToolError>,
+    mut notes: Vec<String>,
     took: std::time::Duration,
 ) -> McpView {
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -756,12 +797,7 @@ pub(super) fn mcp(
         .map(|tool| McpToolView {
             usable: tool.is_usable(),
             allowed: tool.allowed,
-            pin: match tool.pin {
-                PinState::New => "new",
-                PinState::Same => "same",
-                PinState::Changed => "changed",
-            }
-            .into(),
+            pin: pin_word(tool.pin),
             name: tool.info.name,
             effect: tool.info.effect.as_str().into(),
             description: tool.info.description,
@@ -772,7 +808,34 @@ pub(super) fn mcp(
         })
         .collect();
     tools.sort_by(|a, b| a.name.cmp(&b.name));
-    McpView { server, error, took_ms, notes, tools }
+    let events = events.unwrap_or_else(|why| {
+        notes.push(why.to_string());
+        None
+    });
+    let events = events.map(|events| {
+        let view = |event: ServerEvent| McpEventView {
+            name: event.name,
+            label: event.label,
+            description: event.description,
+            awaited: event.awaited,
+            pin: pin_word(event.pin),
+            hash: event.hash,
+            changed: event.changed.into_iter().map(difference).collect(),
+            why_not: event.why_not,
+            schema: event.schema,
+        };
+        events.into_iter().map(view).collect()
+    });
+    McpView { server, error, took_ms, notes, tools, events }
+}
+
+fn pin_word(pin: PinState) -> String {
+    match pin {
+        PinState::New => "new",
+        PinState::Same => "same",
+        PinState::Changed => "changed",
+    }
+    .to_owned()
 }
 
 fn difference(one: Difference) -> DifferenceView {

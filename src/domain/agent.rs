@@ -9,6 +9,7 @@ use super::ping::PingSpec;
 use super::words::words;
 use super::{ActiveTimes, AgentId, ConfigHash, Control, CronSchedule, EventType, ParamsSpec, Sandbox};
 use crate::domain::file_trigger::FileTrigger;
+use crate::domain::mcp_trigger::McpTrigger;
 use crate::domain::run::RunStatus;
 use crate::domain::runner::{ResumePolicy, RunnerQuery};
 use crate::domain::secret_ref::EnvValue;
@@ -148,6 +149,8 @@ pub enum Schedule {
     File(Arc<FileTrigger>),
     /// When something is delivered to the webhook of this name.
     Webhook(Arc<str>),
+    /// When an MCP server has an event.
+    Mcp(Arc<McpTrigger>),
     /// By each of these, which are intervals, cron expressions and instants. Where two name the same instant, it is due
     /// once.
     Any(Arc<[Schedule]>),
@@ -165,6 +168,7 @@ impl Schedule {
             | Self::Join(_)
             | Self::File(_)
             | Self::Webhook(_)
+            | Self::Mcp(_)
             | Self::Any(_) => None,
         }
     }
@@ -178,12 +182,12 @@ impl Schedule {
 
     /// Does it name moments? Else a run starts by hand, or by what happens.
     pub fn has_slots(&self) -> bool {
-        !matches!(self, Self::Manual | Self::On(_) | Self::Join(_) | Self::File(_) | Self::Webhook(_))
+        !matches!(self, Self::Manual | Self::On(_) | Self::Join(_)) && !self.is_from_outside()
     }
 
     /// Does a run start by what comes from outside of the fleet? No later arrival makes up for one that is left out.
     pub fn is_from_outside(&self) -> bool {
-        matches!(self, Self::File(_) | Self::Webhook(_))
+        matches!(self, Self::File(_) | Self::Webhook(_) | Self::Mcp(_))
     }
 
     /// The schedules that it consists of.
@@ -217,6 +221,14 @@ impl Schedule {
             }
             Self::Join(join) => format!("on {}, within {}", join.describe(), exact(join.within)),
             Self::Webhook(name) => format!("on webhook {name}"),
+            Self::Mcp(mcp) => {
+                let args = if mcp.args.is_empty() {
+                    String::new()
+                } else {
+                    format!(" with {}", serde_json::Value::Object(mcp.args.clone()))
+                };
+                format!("on {}{args}, asked every {}", mcp.describe(), exact(mcp.every))
+            }
             Self::File(file) => format!("on {}, settled for {}", file.describe(), exact(file.settle)),
             Self::Any(parts) => {
                 let parts: Vec<String> = parts.iter().map(Self::describe).collect();

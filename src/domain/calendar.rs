@@ -25,7 +25,8 @@ impl Calendar<'_> {
             | Schedule::On(_)
             | Schedule::Join(_)
             | Schedule::File(_)
-            | Schedule::Webhook(_) => None,
+            | Schedule::Webhook(_)
+            | Schedule::Mcp(_) => None,
             Schedule::At(at) => (*at > after).then_some(*at),
             Schedule::Cron(cron) => cron.next_after(after),
             Schedule::Every(period) => {
@@ -45,7 +46,8 @@ impl Calendar<'_> {
             | Schedule::On(_)
             | Schedule::Join(_)
             | Schedule::File(_)
-            | Schedule::Webhook(_) => None,
+            | Schedule::Webhook(_)
+            | Schedule::Mcp(_) => None,
             Schedule::At(at) => (*at < before).then_some(*at),
             Schedule::Cron(cron) => cron.prev_before(before, self.anchor),
             Schedule::Every(period) => {

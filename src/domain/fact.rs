@@ -122,13 +122,29 @@ pub enum Fact {
     /// Each of the agents that one waits for has ended a run: the event that tells it. What came of it is decided with
     /// it, as of any event that an agent waits for.
     Joined(Box<super::Event>),
-    /// A file or a delivery that an agent waits for has arrived: the event that tells it, and what it is known by from now
+    /// A file, a delivery or an event of an MCP server that an agent waits for has arrived: the event that tells it, and what it is known by from now
     /// on. What came of it is decided with it.
     Arrived {
         /// Of the agent that waits.
         event: Box<super::Event>,
-        /// See [`super::FoundFile::mark`]; empty for a delivery, which is known by its id.
+        /// See [`super::FoundFile::mark`]; empty for a delivery and an event, which are known by their ids.
         mark: String,
+    },
+    /// An MCP server is asked for events after this from now on. Has no event.
+    CursorMoved {
+        /// Whose events.
+        agent: AgentId,
+        /// See [`super::McpTrigger::key`].
+        source: String,
+        /// Where the server goes on. `None`: it keeps nothing that has been, and goes on from now.
+        cursor: Option<String>,
+    },
+    /// An MCP server left out events that an agent may have waited for.
+    EventsSkipped {
+        /// Whose events.
+        agent: AgentId,
+        /// What is known of them.
+        skipped: super::McpEventsSkipped,
     },
     /// Files that have arrived lie there no longer, or again. Has no event.
     FilesLeft {

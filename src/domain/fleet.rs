@@ -1,5 +1,5 @@
 //! The fleet: everything that one `agents.toml` says, validated.
-use super::agent::AgentSpec;
+use super::agent::{AgentSpec, Schedule};
 use super::node::NodeSpec;
 use super::ping::PingSpec;
 use super::quiet::QuietHours;
@@ -70,12 +70,17 @@ impl Fleet {
         self.tools.get(tool).map_or_else(|| ToolKind::parse(tool), |spec| Some(spec.kind))
     }
 
-    /// The MCP servers whose tools agents name, each with those agents.
+    /// The MCP servers whose tools agents name, or whose events they wait for, each with those agents.
     pub fn users_of_servers(&self) -> BTreeMap<&str, Vec<&AgentId>> {
         let mut all: BTreeMap<&str, Vec<&AgentId>> = BTreeMap::new();
         for agent in &self.agents {
             let tools = agent.tool_names().into_iter().filter(|name| !self.tools.contains_key(*name));
             let servers = tools.filter_map(|name| self.mcp.get_key_value(name.split_once('/')?.0));
+            let waits_for = match &agent.schedule {
+                Schedule::Mcp(mcp) => self.mcp.get_key_value(&*mcp.server),
+                _ => None,
+            };
+            let servers = servers.chain(waits_for);
             for server in servers.map(|(name, _)| name.as_str()).collect::<BTreeSet<_>>() {
                 all.entry(server).or_default().push(&agent.id);
             }

@@ -136,7 +136,9 @@ pub struct Diagnosis {
 /// What stands for the daemon where an incident has its agent.
 const DAEMON: &str = "bgagent";
 /// Keys of the daemon's own incidents. An agent of that name keeps all others for itself.
-const OWN_KEYS: &[&str] = &[IncidentRecord::REDIS, IncidentRecord::REDIS_MEMORY];
+const OWN_KEYS: &[&str] = &[IncidentRecord::REDIS, IncidentRecord::REDIS_MEMORY, IncidentRecord::WEBHOOKS];
+/// Beginnings of such keys, before a name.
+const OWN_STARTS: &[&str] = &[IncidentRecord::NOTIFY, IncidentRecord::ANSWERS, IncidentRecord::SOURCE];
 
 impl IncidentRecord {
     /// Key of the incident that events don't get to Redis.
@@ -153,6 +155,10 @@ impl IncidentRecord {
     pub const NOTIFY: &str = "notify:";
     /// The same: key of the incident that answers of it can't be heard.
     pub const ANSWERS: &str = "answers:";
+    /// Before the name of an agent: key of the incident that what it waits for can't come from outside.
+    pub const SOURCE: &str = "source:";
+    /// Key of the incident that no webhook can be delivered.
+    pub const WEBHOOKS: &str = "webhooks:listener";
 
     /// The daemon, where an incident has its agent.
     pub fn of_daemon() -> AgentId {
@@ -161,7 +167,8 @@ impl IncidentRecord {
 
     /// Is it about the daemon itself?
     pub fn is_of_daemon(&self) -> bool {
-        let is_own = OWN_KEYS.contains(&self.key.as_str()) || self.key.starts_with(Self::NOTIFY);
+        let begins = |start: &&str| self.key.starts_with(*start);
+        let is_own = OWN_KEYS.contains(&self.key.as_str()) || OWN_STARTS.iter().any(begins);
         self.agent.as_str() == DAEMON && is_own
     }
 

@@ -150,6 +150,17 @@ fn of_agent(agent: &AgentSpec) -> RightsOf {
             walls(&format!("a {what}"), command.sandbox.as_deref(), &mut rights);
         }
     }
+    if let Schedule::Mcp(mcp) = &agent.schedule {
+        let args = match mcp.args.is_empty() {
+            true => String::new(),
+            false => format!(" with {}", serde_json::Value::Object(mcp.args.clone())),
+        };
+        rights.may(format!(
+            "is started by the MCP server {} (event {}{args})",
+            word(&mcp.server),
+            word(&mcp.event)
+        ));
+    }
     for target in agent.deliver.iter().flat_map(|deliver| &deliver.to) {
         rights.may(format!("has its results sent to {}", word(target)));
     }

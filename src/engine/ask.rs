@@ -151,7 +151,35 @@ pub struct AwaitedFiles {
     pub is_stopped: bool,
 }
 
+/// The events of an MCP server that an agent waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwaitedEvents {
+    /// Which agent.
+    pub agent: AgentId,
+    /// Which events.
+    pub by: Arc<McpTrigger>,
+    /// How many it takes at once. 0 also where it is stopped.
+    pub room: usize,
+    /// It is stopped: until it is started, its server is not asked.
+    pub is_stopped: bool,
+}
+
 impl Engine {
+    /// The events of MCP servers that agents wait for.
+    pub fn awaited_events(&self) -> Vec<AwaitedEvents> {
+        let mut all = Vec::new();
+        for (agent, state) in (0u32..).zip(&self.agents).filter(|(_, state)| !state.removed) {
+            let Schedule::Mcp(by) = &state.spec.schedule else { continue };
+            all.push(AwaitedEvents {
+                agent: state.spec.id.clone(),
+                by: by.clone(),
+                room: self.room_for_events(agent),
+                is_stopped: state.desired == Desired::Stopped,
+            });
+        }
+        all
+    }
+
     /// The files that agents wait for.
     pub fn awaited_files(&self) -> Vec<AwaitedFiles> {
         let mut all = Vec::new();
@@ -160,7 +188,7 @@ impl Engine {
             all.push(AwaitedFiles {
                 agent: state.spec.id.clone(),
                 by: by.clone(),
-                room: self.room_for_arrivals(agent, by),
+                room: self.room_for_files(agent, by),
                 is_stopped: state.desired == Desired::Stopped,
             });
         }

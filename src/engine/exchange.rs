@@ -3,6 +3,18 @@ use crate::domain::*;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
+/// What an MCP server said when it was asked for events.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventsPolled {
+    /// In the order in which they are taken.
+    pub events: Vec<McpEventReceived>,
+    /// Where it goes on after them, if that is not where it was: recorded with the last of them. `Some(None)`: it keeps nothing
+    /// that has been.
+    pub cursor: Option<Option<String>>,
+    /// It left out events before these, and why.
+    pub skipped: Option<String>,
+}
+
 /// Something that happened.
 #[derive(Debug)]
 pub enum Input {
@@ -100,6 +112,17 @@ pub enum Input {
         /// What.
         delivery: Box<WebhookReceived>,
         /// Who is to hear for how many agents it has its outcome.
+        ticket: Ticket,
+    },
+    /// An MCP server was asked for events that an agent waits for. None of them was there before.
+    EventsPolled {
+        /// Which agent.
+        agent: AgentId,
+        /// By which schedule it was asked: another one may be in force by now.
+        by: Arc<McpTrigger>,
+        /// What it said.
+        polled: EventsPolled,
+        /// Who is to hear how many of the events were taken.
         ticket: Ticket,
     },
     /// What the ledger knows of slots ahead, as [`Action::LookAhead`] asked.
@@ -300,7 +323,7 @@ pub enum Action {
         /// Why not.
         answer: Result<(), RunError>,
     },
-    /// Tell the one who waits at `ticket` how many of its files were taken: the first so many have their outcome. Of a
+    /// Tell the one who waits at `ticket` how many of its files or events were taken: the first so many have their outcome. Of a
     /// delivery: for how many agents it has one.
     Taken {
         /// Who.

@@ -41,12 +41,13 @@ mod trigger;
 mod tests;
 
 pub use ask::{
-    AgentGauges, AgentNow, AwaitedFiles, BackfillNow, ComingSlot, FleetGauges, FleetNow, OpenIncidents,
+    AgentGauges, AgentNow, AwaitedEvents, AwaitedFiles, BackfillNow, ComingSlot, FleetGauges, FleetNow,
+    OpenIncidents,
 };
 pub use budget::BudgetLeft;
 pub use exchange::{
-    Action, BackfillWish, ChangedAgent, Command, Decision, Input, PauseEnd, Refusal, Reply, Reservation,
-    Start, StopMode, Target, Ticket, Wake, Wish,
+    Action, BackfillWish, ChangedAgent, Command, Decision, EventsPolled, Input, PauseEnd, Refusal, Reply,
+    Reservation, Start, StopMode, Target, Ticket, Wake, Wish,
 };
 pub use restore::Restored;
 
@@ -236,6 +237,10 @@ impl Engine {
             }
             Input::Delivered { delivery, ticket } => {
                 let count = self.delivered(now, &delivery);
+                self.out.actions.push(Action::Taken { ticket, count });
+            }
+            Input::EventsPolled { agent, by, polled, ticket } => {
+                let count = self.events_polled(now, &agent, &by, polled);
                 self.out.actions.push(Action::Taken { ticket, count });
             }
             Input::Noticed(finding) => self.noticed(now, finding),

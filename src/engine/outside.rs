@@ -1,9 +1,10 @@
-//! Agents that are started by what comes from outside of the fleet: files (`on = { file = … }`) and deliveries to webhooks
-//! (`on = { webhook = … }`).
+//! Agents that are started by what comes from outside of the fleet: files (`on = { file = … }`), deliveries to webhooks
+//! (`on = { webhook = … }`) and events of MCP servers (`on = { mcp = … }`).
 //!
 //! Each arrival has its outcome in the transaction that records it: a run that is claimed, or a word why there is none. What
 //! is not taken now has no record: it stays where it is, and is brought again.
-use super::Engine;
+use super::agent::AgentState;
+use super::{Engine, EventsPolled};
 use crate::domain::*;
 use std::sync::Arc;
 
@@ -23,30 +24,85 @@ impl Engine {
         let Ok(agent) = self.index(agent) else { return 0 };
         let mut taken = 0;
         for file in files {
-            if self.room_for_arrivals(agent, by) == 0 {
+            if self.room_for_files(agent, by) == 0 {
                 break;
             }
-            self.arrived(now, agent, Payload::FileArrived(file.told()), file.mark());
+            self.arrived(now, agent, Payload::FileArrived(file.told()), file.mark(), None);
             taken += 1;
         }
         self.chain = 0;
         taken
     }
 
-    /// How many files an agent takes at once.
-    pub(super) fn room_for_arrivals(&self, agent: u32, by: &FileTrigger) -> usize {
-        let state = &self.agents[agent as usize];
-        let is_awaited = matches!(&state.spec.schedule, Schedule::File(file) if **file == *by);
-        if !is_awaited || state.desired == Desired::Stopped || self.stopping {
+    /// Takes events of an MCP server in their order; returns how many. With the last of them it is recorded where the server goes
+    /// on, and what it left out: so none is lost or heard twice, wherever a crash comes. None is taken as with files.
+    pub(super) fn events_polled(
+        &mut self,
+        now: Now,
+        agent: &AgentId,
+        by: &McpTrigger,
+        polled: EventsPolled,
+    ) -> usize {
+        let Ok(agent) = self.index(agent) else { return 0 };
+        let is_awaited =
+            |state: &AgentState| matches!(&state.spec.schedule, Schedule::Mcp(mcp) if **mcp == *by);
+        if !self.takes(agent, is_awaited) {
             return 0;
         }
-        MOST_LIVE.saturating_sub(state.live.len())
+        let EventsPolled { events, cursor, skipped } = polled;
+        if let Some(why) = skipped {
+            let id = self.agents[agent as usize].spec.id.clone();
+            let skipped =
+                McpEventsSkipped { server: by.server.to_string(), event: by.event.to_string(), why };
+            self.push(now, Fact::EventsSkipped { agent: id, skipped });
+        }
+        let all = events.len();
+        let taken = all.min(self.room(agent));
+        for event in events.into_iter().take(taken) {
+            let passes = event.left_out.map(|bytes| {
+                let most = McpTrigger::LONGEST_DATA >> 10;
+                (
+                    Verdict::Dropped,
+                    format!("its data has {} KiB, and {most} KiB are the most", bytes.div_ceil(1024)),
+                )
+            });
+            self.arrived(now, agent, Payload::McpEventReceived(event), String::new(), passes);
+        }
+        if let (Some(cursor), true) = (cursor, taken == all) {
+            let agent = self.agents[agent as usize].spec.id.clone();
+            self.chain = 0;
+            self.push(now, Fact::CursorMoved { agent, source: by.key(), cursor });
+        }
+        self.chain = 0;
+        taken
+    }
+
+    /// How many files an agent takes at once.
+    pub(super) fn room_for_files(&self, agent: u32, by: &FileTrigger) -> usize {
+        let is_awaited =
+            |state: &AgentState| matches!(&state.spec.schedule, Schedule::File(file) if **file == *by);
+        if self.takes(agent, is_awaited) { self.room(agent) } else { 0 }
+    }
+
+    /// How many events an agent takes at once.
+    pub(super) fn room_for_events(&self, agent: u32) -> usize {
+        if self.takes(agent, |_| true) { self.room(agent) } else { 0 }
+    }
+
+    fn takes(&self, agent: u32, is_awaited: impl Fn(&AgentState) -> bool) -> bool {
+        let state = &self.agents[agent as usize];
+        is_awaited(state) && state.desired != Desired::Stopped && !self.stopping
+    }
+
+    /// More runs than these wait nowhere.
+    fn room(&self, agent: u32) -> usize {
+        MOST_LIVE.saturating_sub(self.agents[agent as usize].live.len())
     }
 
     /// Something was delivered to a webhook. Returns for how many agents it has an outcome: those that wait for it and are
     /// not stopped. None has while the daemon goes down: it is sent again.
     pub(super) fn delivered(&mut self, now: Now, delivery: &WebhookReceived) -> usize {
-        let waits = |state: &super::agent::AgentState| {
+        let waits = |state: &AgentState| {
             let is_awaited =
                 matches!(&state.spec.schedule, Schedule::Webhook(name) if **name == *delivery.webhook);
             is_awaited && !state.removed && state.desired != Desired::Stopped
@@ -54,7 +110,7 @@ impl Engine {
         let waiting = (0u32..).zip(&self.agents).filter(|(_, state)| waits(state) && !self.stopping);
         let waiting: Vec<u32> = waiting.map(|(agent, _)| agent).collect();
         for agent in &waiting {
-            self.arrived(now, *agent, Payload::WebhookReceived(delivery.clone()), String::new());
+            self.arrived(now, *agent, Payload::WebhookReceived(delivery.clone()), String::new(), None);
         }
         self.chain = 0;
         waiting.len()
@@ -67,7 +123,15 @@ impl Engine {
         (live >= MOST_LIVE).then(|| (Verdict::Dropped, cause()))
     }
 
-    fn arrived(&mut self, now: Now, agent: u32, payload: Payload, mark: String) {
+    /// `unfit`: why it can't start a run, whatever the agent does.
+    fn arrived(
+        &mut self,
+        now: Now,
+        agent: u32,
+        payload: Payload,
+        mark: String,
+        unfit: Option<(Verdict, String)>,
+    ) {
         let state = &self.agents[agent as usize];
         let event = Event {
             seq: Seq(0),
@@ -81,7 +145,7 @@ impl Engine {
         self.chain = 0;
         self.push(now, Fact::Arrived { event: Box::new(event.clone()), mark });
         self.chain = 1;
-        let passes = paused.or_else(|| self.outside_of_times(now, agent));
+        let passes = unfit.or(paused).or_else(|| self.outside_of_times(now, agent));
         let passes = passes.or_else(|| self.too_many_live(agent));
         match passes.or_else(|| self.obstacle(now, agent, Trigger::Event)) {
             None => self.start_by(now, agent, Arc::new(event)),

@@ -7,7 +7,7 @@ impl Engine {
     /// The daemon found out how something of its own stands. What it says holds at once.
     pub(super) fn noticed(&mut self, now: Now, finding: Finding) {
         // what a delivery says that was under way when its target was removed is over
-        let is_gone = is_of_gone_target(&self.fleet, &finding.key);
+        let is_gone = is_of_what_is_gone(&self.fleet, &finding.key);
         let level = if is_gone { Level::Ok } else { finding.level };
         let severity = match level {
             Level::Crit => Severity::Critical,
@@ -54,10 +54,11 @@ impl Engine {
         self.own_incidents.insert(incident.key.clone(), incident);
     }
 
-    /// Targets that are no longer configured get no messages: what stood in the way of those is over.
-    pub(super) fn forget_targets(&mut self, now: Now) {
+    /// Targets that are no longer configured get no messages, and agents wait no longer for what they waited for: what stood in the
+    /// way of those is over.
+    pub(super) fn forget_what_is_gone(&mut self, now: Now) {
         let fleet = self.fleet.clone();
-        let is_gone = |key: &String, _: &mut IncidentRecord| is_of_gone_target(&fleet, key);
+        let is_gone = |key: &String, _: &mut IncidentRecord| is_of_what_is_gone(&fleet, key);
         let gone: Vec<IncidentRecord> =
             self.own_incidents.extract_if(.., is_gone).map(|(_, incident)| incident).collect();
         for incident in gone {
@@ -83,8 +84,15 @@ impl Engine {
     }
 }
 
-/// Is this a problem of a notification target that is not configured any more?
-fn is_of_gone_target(fleet: &Fleet, key: &str) -> bool {
+/// Is this a problem of a notification target that is not configured any more, of an agent that waits for nothing from outside, or
+/// of webhooks that are not to be taken?
+fn is_of_what_is_gone(fleet: &Fleet, key: &str) -> bool {
+    if let Some(agent) = key.strip_prefix(IncidentRecord::SOURCE) {
+        return !fleet.agent(agent).is_some_and(|agent| agent.schedule.is_from_outside());
+    }
+    if key == IncidentRecord::WEBHOOKS {
+        return fleet.daemon.webhooks.is_none();
+    }
     let of_targets = [IncidentRecord::NOTIFY, IncidentRecord::ANSWERS];
     let target = of_targets.iter().find_map(|start| key.strip_prefix(start));
     target.is_some_and(|name| !fleet.notify.contains_key(name))

@@ -42,7 +42,7 @@ impl Engine {
             }
         }
         self.index_triggers();
-        self.forget_targets(now);
+        self.forget_what_is_gone(now);
         let touched = !added.is_empty() || !changed.is_empty() || !removed.is_empty();
         if touched || !same {
             let path = fleet.path.display().to_string();

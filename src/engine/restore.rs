@@ -117,7 +117,7 @@ impl Engine {
                 Err(_) => engine.close_incident(now, incident),
             }
         }
-        engine.forget_targets(now);
+        engine.forget_what_is_gone(now);
         for agent in 0..u32::try_from(engine.agents.len()).expect("fewer than 2^32 agents") {
             engine.await_on(now, agent);
         }

@@ -21,6 +21,8 @@ pub enum Rank {
     Undelivered,
     /// Its budget is used up.
     NoBudget,
+    /// What it waits for can't come from outside.
+    Deaf,
     /// The clock was ahead and set back: nothing starts for a while.
     Silent,
     /// A run is in flight, waits, or is tried again.
@@ -63,7 +65,7 @@ impl Rank {
         let (symbol, ascii) = match self {
             Self::Asks => ("?", "?"),
             Self::Critical | Self::CircuitOpen | Self::Failing => ("✗", "X"),
-            Self::Warning | Self::Undelivered | Self::Silent => ("!", "!"),
+            Self::Warning | Self::Undelivered | Self::Deaf | Self::Silent => ("!", "!"),
             Self::NoBudget => ("$", "$"),
             Self::Busy => ("▶", ">"),
             Self::Well => ("✓", "v"),
@@ -223,6 +225,9 @@ fn judge(agent: &AgentView, beside: Beside<'_>, now: Timestamp) -> Standing {
     }
     if is_broke {
         return stands(Rank::NoBudget, "no budget", None, "its budget, or that of the fleet, is used up");
+    }
+    if let Some(problem) = &agent.source_problem {
+        return stands(Rank::Deaf, "hears nothing", None, problem);
     }
     if agent.silent_until.is_some_and(|until| until > now) {
         let cause = "the clock was ahead and set back: its slots up to then ran already";

@@ -5,7 +5,7 @@ use super::words::{bytes, plain};
 use crate::config::shell_word;
 use crate::domain::{ExportState, counted, human_duration};
 use crate::protocol::{
-    DaemonView, DeliveryView, RedisMemoryView, RedisView, UnheldLimitView, UntrustedServerView,
+    DaemonView, DeliveryView, HookTroubleView, RedisMemoryView, RedisView, UnheldLimitView, UntrustedServerView,
 };
 use std::fmt::Write as _;
 
@@ -27,6 +27,21 @@ pub(crate) fn unheld_limit(one: &UnheldLimitView) -> String {
         plain(&one.limit),
         plain(&one.because)
     )
+}
+
+/// What is said where not all folders are watched that files arrive in.
+pub(crate) fn unwatched(why: &str) -> String {
+    format!("files are found up to a minute late: a folder can't be watched: {}", plain(why))
+}
+
+/// What is said of a webhook whose deliveries are not taken.
+pub(crate) fn refused_deliveries(one: &HookTroubleView) -> String {
+    let (webhook, last) = (plain(&one.webhook), plain(&one.last));
+    let many = if one.refused == 1 { "1 delivery".to_owned() } else { format!("{} deliveries", one.refused) };
+    match one.blind {
+        true => format!("none of {many} to {webhook} could be checked: {last}"),
+        false => format!("{many} to {webhook} in a row were refused, the last one: {last}"),
+    }
 }
 
 /// The page.
@@ -127,9 +142,17 @@ pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
             }
         }
     }
+    if let Some(why) = &view.unwatched {
+        line("outside", screen.paint(Tone::Warn, &unwatched(why)));
+    }
+    for one in view.webhooks.iter().flat_map(|webhooks| &webhooks.refused) {
+        let tone = if one.blind { Tone::Bad } else { Tone::Warn };
+        line("webhooks", screen.paint(tone, &refused_deliveries(one)));
+    }
     for one in &view.inboxes {
-        let what = format!("{}: {}", one.agent_id, plain(&one.problem));
-        line("files", screen.paint(Tone::Warn, &what));
+        let since = one.since.map(|since| format!(", since {}", screen.relative(since))).unwrap_or_default();
+        let what = format!("nothing can start {}: {}{since}", one.agent_id, plain(&one.problem));
+        line("outside", screen.paint(Tone::Warn, &what));
     }
     for one in &view.untrusted {
         line("mcp", screen.paint(Tone::Warn, &untrusted_server(one)));

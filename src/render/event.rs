@@ -150,6 +150,8 @@ fn kind_word(kind: EventType) -> (&'static str, Tone) {
         E::AgentsJoined => ("joined", Tone::Plain),
         E::FileArrived => ("arrived", Tone::Plain),
         E::WebhookReceived => ("webhook", Tone::Plain),
+        E::McpEventReceived => ("event", Tone::Plain),
+        E::McpEventsSkipped => ("left out", Tone::Warn),
         E::SlotsTakenBack => ("taken back", Tone::Warn),
         E::BackfillBegan => ("backfill", Tone::Plain),
         E::BackfillEnded => ("backfill", Tone::Plain),
@@ -238,6 +240,8 @@ pub(super) fn gist(event: &Event) -> String {
         P::WebhookReceived(it) => {
             vec![said(&it.webhook), it.event.as_deref().and_then(said), said(&it.delivery)]
         }
+        P::McpEventReceived(it) => vec![said(&it.server), said(&it.event), said(&it.id)],
+        P::McpEventsSkipped(it) => vec![said(&it.server), said(&it.event), said(&it.why)],
         P::FileArrived(it) => vec![said(&it.path), Some(bytes(it.size))],
         P::SlotsTakenBack(it) => vec![
             Some(format!("{} verdicts of slots ahead of now", it.count)),

@@ -76,6 +76,7 @@ fn because(run: &RunView) -> String {
     let mut text = run.mode.as_deref().map_or(trigger.to_owned(), plain);
     match arrived(run) {
         Some((EventType::WebhookReceived, name)) => text = format!("webhook {}", cut(&plain(name))),
+        Some((EventType::McpEventReceived, name)) => text = cut(&plain(name)),
         Some((_, path)) => {
             text = format!("{} arrived", cut(&plain(path.rsplit('/').next().unwrap_or(path))));
         }
@@ -139,6 +140,7 @@ pub(crate) fn run_detail(detail: &RunDetail, screen: &Screen) -> String {
         run.backfill_id.as_deref().map(|id| format!(", backfill {}", plain(id))).unwrap_or_default();
     let from = match arrived(run) {
         Some((EventType::WebhookReceived, name)) => format!(", webhook {}", plain(name)),
+        Some((EventType::McpEventReceived, name)) => format!(", event {}", plain(name)),
         Some((_, path)) => format!(", {} arrived", plain(path)),
         None => String::new(),
     };

@@ -198,6 +198,8 @@ pub(crate) fn state_of_agent(agent: &AgentView, now: Timestamp) -> (String, Tone
         || (was_refused && agent.budget_used_up_until.is_some_and(|until| until > now))
     {
         ("no budget".into(), Tone::Warn)
+    } else if word == "active" && agent.source_problem.is_some() {
+        ("hears nothing".into(), Tone::Warn)
     } else if is(agent.silent_until) {
         ("silent".into(), Tone::Warn)
     } else {

@@ -75,9 +75,13 @@ fn age(screen: &Screen, since: jiff::Timestamp) -> String {
 /// How a rank looks.
 pub(crate) fn tone_of(rank: Rank) -> Tone {
     match rank {
-        Rank::Asks | Rank::Warning | Rank::Undelivered | Rank::NoBudget | Rank::Silent | Rank::Paused => {
-            Tone::Warn
-        }
+        Rank::Asks
+        | Rank::Warning
+        | Rank::Undelivered
+        | Rank::NoBudget
+        | Rank::Deaf
+        | Rank::Silent
+        | Rank::Paused => Tone::Warn,
         Rank::Critical | Rank::CircuitOpen | Rank::Failing => Tone::Bad,
         Rank::Busy => Tone::Busy,
         Rank::Well => Tone::Good,
@@ -96,7 +100,7 @@ pub(crate) fn needs_line(standings: &[Standing], screen: &Screen) -> Option<Stri
         (count(&[Rank::Asks]), "to decide"),
         (count(&[Rank::Critical]), "critical"),
         (count(&[Rank::CircuitOpen, Rank::Failing]), "failing"),
-        (count(&[Rank::Warning, Rank::Silent]), "with a warning"),
+        (count(&[Rank::Warning, Rank::Deaf, Rank::Silent]), "with a warning"),
         (count(&[Rank::NoBudget]), "without budget"),
     ];
     let parts: Vec<String> =

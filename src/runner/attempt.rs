@@ -255,11 +255,15 @@ impl Attempt<'_> {
         }
     }
 
-    /// What was delivered to the webhook that started it: for the program to read, unless the configuration says what it reads.
+    /// What was delivered to the webhook that started it, or what the MCP server said: for the program to read, unless the configuration says what it reads.
     fn delivered(&self) -> Option<String> {
-        let event =
-            self.brief.event.as_ref().filter(|event| event.known() == Some(EventType::WebhookReceived))?;
-        Some(template::as_text(&event.payload["body"]))
+        let event = self.brief.event.as_ref()?;
+        let said = match event.known()? {
+            EventType::WebhookReceived => &event.payload["body"],
+            EventType::McpEventReceived => &event.payload["data"],
+            _ => return None,
+        };
+        Some(template::as_text(said))
     }
 
     async fn command(&mut self, command: &CommandSpec) -> AttemptOutcome {

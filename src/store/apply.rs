@@ -133,6 +133,7 @@ fn write(db: &Sql, entry: &Entry, newest: Seq) -> SqlResult<bool> {
         | Fact::AgentChanged(_)
         | Fact::Joined(_)
         | Fact::EventPassed { .. }
+        | Fact::EventsSkipped { .. }
         | Fact::CircuitOpened { .. }
         | Fact::CircuitClosed { .. }
         | Fact::IncidentOpened(_)
@@ -149,6 +150,9 @@ fn write(db: &Sql, entry: &Entry, newest: Seq) -> SqlResult<bool> {
         }
         Fact::SlotsTakenBack { agent, behind, taken } => taken_back(db, agent, at(*behind), taken)?,
         Fact::Arrived { event, mark } => super::arrivals::arrived(db, event, mark, entry.at)?,
+        Fact::CursorMoved { agent, source, cursor } => {
+            super::arrivals::cursor_moved(db, agent, source, cursor.as_deref())?;
+        }
         Fact::FilesLeft { agent, gone, back } => super::arrivals::left(db, agent, gone, back, entry.at)?,
         Fact::RunClaimed(claim) => return claimed(db, claim),
         Fact::BackfillBegan(backfill) => super::backfill::began(db, backfill, entry.at)?,

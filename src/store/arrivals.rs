@@ -5,9 +5,12 @@ use super::sql::{Sql, SqlResult, params};
 use crate::domain::{AgentId, Event, Payload, to_micros};
 use crate::store::reader::Reader;
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 
 /// What stands in `source` of a file.
 const FILE: &str = "file";
+/// What stands in `source` of how far the events of an MCP server were read: `mark` is its cursor, empty if there is none.
+const CURSOR: &str = "cursor";
 
 /// A file that has arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,9 +25,18 @@ pub struct ArrivedFile {
     pub is_gone: bool,
 }
 
+/// Where the events of a server are read on, as it said last. `None`: it has no such places, and tells what is new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventCursor(pub Option<String>);
+
 /// What stands in `source` of what was delivered to a webhook.
 fn of_webhook(name: &str) -> String {
     format!("webhook {name}")
+}
+
+/// What stands in `source` of an event of an MCP server.
+fn of_server(server: &str, event: &str) -> String {
+    format!("mcp {server} {event}")
 }
 
 /// A delivery is there for a moment only: it is remembered from now on for as long as a file that is gone.
@@ -32,6 +44,7 @@ pub(super) fn arrived(db: &Sql, event: &Event, mark: &str, at: Timestamp) -> Sql
     let (source, name, left_at) = match &event.payload {
         Payload::FileArrived(file) => (FILE.to_owned(), &file.path, None),
         Payload::WebhookReceived(one) => (of_webhook(&one.webhook), &one.delivery, Some(to_micros(at))),
+        Payload::McpEventReceived(one) => (of_server(&one.server, &one.event), &one.id, Some(to_micros(at))),
         _ => return Ok(()),
     };
     let agent = event.agent_id.as_ref().map_or("", AgentId::as_str);
@@ -39,6 +52,19 @@ pub(super) fn arrived(db: &Sql, event: &Event, mark: &str, at: Timestamp) -> Sql
         "INSERT INTO arrivals(source, name, agent, mark, left_at) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT(source, name, agent) DO UPDATE SET mark = excluded.mark, left_at = excluded.left_at",
         params![source, name, agent, mark, left_at],
+    )
+}
+
+/// How far the events of a server were read. Of an agent one such place is known: that of its events of before is of no use.
+pub(super) fn cursor_moved(db: &Sql, agent: &AgentId, source: &str, cursor: Option<&str>) -> SqlResult<()> {
+    db.run(
+        "DELETE FROM arrivals WHERE source = ?1 AND agent = ?2 AND name <> ?3",
+        params![CURSOR, agent.as_str(), source],
+    )?;
+    db.run(
+        "INSERT INTO arrivals(source, name, agent, mark, left_at) VALUES (?1, ?2, ?3, ?4, NULL)
+         ON CONFLICT(source, name, agent) DO UPDATE SET mark = excluded.mark",
+        params![CURSOR, source, agent.as_str(), cursor.unwrap_or("")],
     )
 }
 
@@ -75,6 +101,42 @@ impl Reader {
         self.ask("reading what was delivered", |db| {
             let sql = "SELECT 1 FROM arrivals WHERE source = ?1 AND name = ?2 LIMIT 1";
             Ok(db.row(sql, params![of_webhook(webhook), id], |row| row.get::<i64>(0))?.is_some())
+        })
+    }
+
+    /// Where the events of an agent are read on; `source`: see [`crate::domain::McpTrigger::key`]. `None`: they were never read.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn event_cursor(&self, agent: &AgentId, source: &str) -> Result<Option<EventCursor>, StoreError> {
+        self.ask("reading where events go on", |db| {
+            let sql = "SELECT mark FROM arrivals WHERE source = ?1 AND name = ?2 AND agent = ?3";
+            let mark = db.row(sql, params![CURSOR, source, agent.as_str()], |row| row.get::<String>(0))?;
+            Ok(mark.map(|mark| EventCursor(Some(mark).filter(|mark| !mark.is_empty()))))
+        })
+    }
+
+    /// Those of these ids of events of a server that an agent has had before, as far as that is remembered.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn known_events(
+        &self,
+        agent: &AgentId,
+        (server, event): (&str, &str),
+        ids: &[String],
+    ) -> Result<BTreeSet<String>, StoreError> {
+        let source = of_server(server, event);
+        self.ask("reading which events have been", |db| {
+            let sql = "SELECT 1 FROM arrivals WHERE source = ?1 AND name = ?2 AND agent = ?3";
+            let mut known = BTreeSet::new();
+            for id in ids {
+                let row = db.row(sql, params![source, id, agent.as_str()], |row| row.get::<i64>(0))?;
+                if row.is_some() {
+                    known.insert(id.clone());
+                }
+            }
+            Ok(known)
         })
     }
 

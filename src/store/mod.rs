@@ -38,7 +38,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use arrivals::ArrivedFile;
+pub use arrivals::{ArrivedFile, EventCursor};
 pub use chains::EventOutcome;
 pub use error::StoreError;
 pub use following::Attention;

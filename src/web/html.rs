@@ -59,7 +59,7 @@ pub(super) fn class_of(rank: Rank) -> &'static str {
     match rank {
         Rank::Asks => "ask",
         Rank::Critical | Rank::CircuitOpen | Rank::Failing => "bad",
-        Rank::Warning | Rank::Undelivered | Rank::NoBudget | Rank::Silent => "warn",
+        Rank::Warning | Rank::Undelivered | Rank::NoBudget | Rank::Deaf | Rank::Silent => "warn",
         Rank::Busy => "busy",
         Rank::Well => "ok",
         Rank::NotYet | Rank::Paused | Rank::Stopped => "idle",

@@ -28,6 +28,7 @@ mod in_the_way;
 mod layers;
 mod llm;
 mod mcp;
+mod mcp_events;
 mod moto;
 mod news;
 mod nodes;

@@ -1,4 +1,7 @@
-//! `bgagent doctor`: what of the sandbox holds on this machine, tried for real.
+//! `bgagent doctor`: what of the sandbox holds on this machine, tried for real; and whether what agents wait for from outside can
+//! come.
+mod sources;
+
 use super::prelude::*;
 use crate::cli::args::DoctorArgs;
 use crate::cli::service;
@@ -23,10 +26,12 @@ pub(in crate::cli) fn run(app: &mut App, args: &DoctorArgs) -> Result<Outcome, F
     let doctor::Findings { tried, no_network } = found;
     let through = tried.iter().filter(|one| one.refused.is_none()).count();
     let (gaps, groups) = (doctor::gaps(&tried), doctor::control_groups());
+    let sources = sources::look(app);
+    let dead = sources.iter().filter(|source| source.problem.is_some()).count();
     if app.json {
         app.print_json(&json!({
             "escapes": tried, "got_through": through, "not_confined": gaps, "no_network": no_network,
-            "control_groups": groups,
+            "control_groups": groups, "sources": sources,
         }))?;
     } else {
         let text = table(&tried, &app.screen);
@@ -41,12 +46,15 @@ pub(in crate::cli) fn run(app: &mut App, args: &DoctorArgs) -> Result<Outcome, F
         for line in group_lines(&groups) {
             app.note(&line);
         }
+        for source in &sources {
+            app.note(&plain(&source.line()));
+        }
         app.note(&match through {
             0 => format!("{} escapes tried, none got through", tried.len()),
             some => format!("{} escapes tried, {some} GOT THROUGH", tried.len()),
         });
     }
-    Ok(if through == 0 { Outcome::Done } else { Outcome::Negative })
+    Ok(if through == 0 && dead == 0 { Outcome::Done } else { Outcome::Negative })
 }
 
 /// What is to be had of control groups.

@@ -2,7 +2,7 @@
 //! say, when the daemon does not. One that runs is asked, too: what it can't write is not there.
 use super::prelude::*;
 use crate::cli::args::HealthArgs;
-use crate::cli::render::{unheld_limit, untrusted_server};
+use crate::cli::render::{refused_deliveries, unheld_limit, untrusted_server, unwatched};
 use crate::cli::when;
 use crate::client::{Address, ClientError, Connection, Timeouts, holder, is_alive, read_listener};
 use crate::config::Paths;
@@ -42,8 +42,9 @@ pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, F
         report.status = Status::Dead;
         report.problems.push(Problem { agent_id: None, what: dead });
     } else {
-        let all = troubles(&app.address()?, PATIENCE).into_iter();
-        report.problems.extend(all.map(|what| Problem { agent_id: None, what }));
+        let asked = troubles(&app.address()?, PATIENCE);
+        report.problems.extend(asked.problems);
+        report.warnings.extend(asked.warnings);
     }
     let records = app.records().or_else(|unknown| match paths.database() {
         file if file.exists() => Ok(Where { file, server: None }),
@@ -56,7 +57,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, F
         Ok(Ok(health)) => {
             report.agents = health.agents.len();
             report.problems.extend(recorded(&health, app.screen.now, max_late));
-            report.warnings = warnings(&health);
+            report.warnings.extend(warnings(&health));
             report.leader = health.leader.filter(|_| standby.is_some());
             if let (Some(last), None) = (&standby, &report.leader) {
                 let what = match last.as_str() {
@@ -108,7 +109,8 @@ struct Report {
     /// Active agents.
     agents: usize,
     problems: Vec<Problem>,
-    /// What the last run of an agent warned of: it did its work, and something about it wants to be looked at.
+    /// What the last run of an agent warned of: it did its work, and something about it wants to be looked at. And deliveries to
+    /// webhooks that are refused one after the other.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<Problem>,
     /// The daemon that leads, while the one here stands by.
@@ -172,9 +174,17 @@ fn why_dead(paths: &Paths) -> Option<String> {
     }
 }
 
-/// What is wrong with a daemon that runs: it can't write, it has refused the newest configuration, or
-/// it does not answer.
-fn troubles(address: &Address, patience: Duration) -> Vec<String> {
+/// What a daemon says of itself.
+#[derive(Debug, Default)]
+struct Troubles {
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+}
+
+/// What is wrong with a daemon that runs: it can't write, it has refused the newest configuration, nothing comes from outside
+/// for an agent that waits for it, or it does not answer.
+fn troubles(address: &Address, patience: Duration) -> Troubles {
+    let own = |what| Problem { agent_id: None, what };
     let asked = Connection::open(address, Timeouts::all(patience))
         .and_then(|mut connection| connection.call::<GetDaemonStatus>(&NoParams {}));
     match asked {
@@ -198,10 +208,30 @@ fn troubles(address: &Address, patience: Duration) -> Vec<String> {
             });
             let untrusted = view.untrusted.iter().map(untrusted_server);
             let unheld = view.unheld_limits.iter().map(unheld_limit);
-            degraded.into_iter().chain(rejected).chain(untrusted).chain(unheld).collect()
+            let listener = view.webhooks.as_ref().and_then(|webhooks| {
+                let problem = webhooks.problem.as_ref()?;
+                Some(format!("webhooks can't be taken at {}: {problem}", webhooks.address))
+            });
+            let of_hooks = view.webhooks.iter().flat_map(|webhooks| &webhooks.refused);
+            let (blind, refused): (Vec<_>, Vec<_>) = of_hooks.partition(|hook| hook.blind);
+            let blind = blind.into_iter().map(refused_deliveries);
+            let problems = degraded.into_iter().chain(rejected).chain(untrusted).chain(unheld);
+            let mut problems: Vec<Problem> = problems.chain(listener).chain(blind).map(own).collect();
+            problems.extend(view.inboxes.into_iter().map(|one| Problem {
+                agent_id: Some(one.agent_id.to_string()),
+                what: format!("nothing can start it: {}", one.problem),
+            }));
+            // strangers can have that happen: no reason to call anybody
+            let late = view.unwatched.as_deref().map(|why| own(unwatched(why)));
+            let warnings = refused
+                .into_iter()
+                .map(|hook| own(refused_deliveries(hook)))
+                .chain(late)
+                .collect();
+            Troubles { problems, warnings }
         }
-        Err(ClientError::Protocol { .. }) => Vec::new(),
-        Err(error) => vec![Failure::Client(error).what()],
+        Err(ClientError::Protocol { .. }) => Troubles::default(),
+        Err(error) => Troubles { problems: vec![own(Failure::Client(error).what())], ..Troubles::default() },
     }
 }
 
@@ -415,6 +445,7 @@ mod tests {
         assert_eq!(why_dead(&paths), None);
         let address = Address { socket, given: true, listener_file: paths.daemon_json() };
         let silent = troubles(&address, Duration::from_millis(20));
-        assert!(silent.len() == 1 && silent[0].contains("did not say hello"), "{silent:?}");
+        let [problem] = &silent.problems[..] else { panic!("{silent:?}") };
+        assert!(problem.what.contains("did not say hello") && silent.warnings.is_empty(), "{silent:?}");
     }
 }

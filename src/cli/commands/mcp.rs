@@ -9,7 +9,7 @@ use crate::cli::render::plain_lines;
 use crate::client::Connection;
 use crate::domain::counted;
 use crate::protocol::{
-    DifferenceView, ListMcp, ListMcpParams, McpToolView, McpView, TrustMcp, TrustMcpParams,
+    DifferenceView, ListMcp, ListMcpParams, McpEventView, McpToolView, McpView, TrustMcp, TrustMcpParams,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -49,14 +49,20 @@ fn trust(app: &mut App, connection: &mut Connection, server: &str, yes: bool) ->
         let what = format!("MCP server `{server}` can't be looked at: {error}");
         return Err(Failure::Negative { what, hint: format!("bgagent mcp test {server}") });
     }
-    let new: Vec<&McpToolView> =
-        view.tools.iter().filter(|tool| tool.allowed && tool.pin != "same").collect();
+    let new: Vec<&McpToolView> = view.tools.iter().filter(|tool| is_off(tool)).collect();
+    let events: Vec<&McpEventView> = events_of(&view).filter(|event| is_untrusted(event)).collect();
     if !app.json {
-        let text = shown(&view, &new, &app.screen);
+        let text = shown(&view, &new, &events, &app.screen);
         app.print(&text)?;
     }
-    if !new.is_empty() && !yes {
-        let question = format!("Let agents use {} of `{}`?", counted(new.len(), "tool"), plain(server));
+    if !(new.is_empty() && events.is_empty()) && !yes {
+        let tools = format!("Let agents use {} of `{}`?", counted(new.len(), "tool"), plain(server));
+        let of_events = counted(events.len(), "event");
+        let question = match (new.len(), events.len()) {
+            (_, 0) => tools,
+            (0, _) => format!("Let {of_events} of `{}` start agents?", plain(server)),
+            _ => format!("{tools} And let {of_events} of it start some?"),
+        };
         match app.confirm(&question)? {
             Some(true) => {}
             Some(false) => {
@@ -73,7 +79,8 @@ fn trust(app: &mut App, connection: &mut Connection, server: &str, yes: bool) ->
             }
         }
     }
-    let hashes = new.iter().map(|tool| (tool.name.clone(), tool.hash.clone())).collect();
+    let of_events = events.iter().map(|event| (event.label.clone(), event.hash.clone()));
+    let hashes = new.iter().map(|tool| (tool.name.clone(), tool.hash.clone())).chain(of_events).collect();
     let params = TrustMcpParams { server: server.to_owned(), hashes: Some(hashes) };
     let trusted = connection.call::<TrustMcp>(&params)?;
     app.answer(&trusted, |trusted, _| {
@@ -87,8 +94,13 @@ fn trust(app: &mut App, connection: &mut Connection, server: &str, yes: bool) ->
 }
 
 /// What tools say of themselves, as data: nothing in it is hidden, and nothing of it moves the cursor.
-fn shown(view: &McpView, new: &[&McpToolView], screen: &Screen) -> String {
+fn shown(view: &McpView, new: &[&McpToolView], events: &[&McpEventView], screen: &Screen) -> String {
     let mut text = String::new();
+    for event in events {
+        let state = if event.pin == "changed" { "changed" } else { "new" };
+        text += &format!("{}  starts agents, {state}\n", screen.paint(Tone::Strong, &plain(&event.label)));
+        text += &said(&event.label, &event.description, &event.schema, &event.changed, screen);
+    }
     for tool in new {
         let state = if tool.pin == "changed" { "changed" } else { "new" };
         text += &format!(
@@ -96,14 +108,7 @@ fn shown(view: &McpView, new: &[&McpToolView], screen: &Screen) -> String {
             screen.paint(Tone::Strong, &plain(&tool.name)),
             plain(&tool.effect)
         );
-        if tool.changed.is_empty() {
-            for line in plain_lines(&tool.description).lines() {
-                text += &format!("  | {line}\n");
-            }
-            text += &format!("  | {}\n", screen.paint(Tone::Dim, &plain(&tool.schema.to_string())));
-        } else {
-            text += &differences(&tool.name, &tool.changed, screen);
-        }
+        text += &said(&tool.name, &tool.description, &tool.schema, &tool.changed, screen);
     }
     let left_out = view.tools.iter().filter(|tool| !tool.allowed).count();
     if left_out > 0 {
@@ -116,13 +121,45 @@ fn shown(view: &McpView, new: &[&McpToolView], screen: &Screen) -> String {
     text
 }
 
+/// All that a server says of something, or what of it is not what was trusted.
+fn said(
+    name: &str,
+    description: &str,
+    schema: &serde_json::Value,
+    changed: &[DifferenceView],
+    screen: &Screen,
+) -> String {
+    if !changed.is_empty() {
+        return differences(name, changed, screen);
+    }
+    let mut text = String::new();
+    for line in plain_lines(description).lines() {
+        text += &format!("  | {line}\n");
+    }
+    text + &format!("  | {}\n", screen.paint(Tone::Dim, &plain(&schema.to_string())))
+}
+
+fn events_of(view: &McpView) -> impl Iterator<Item = &McpEventView> {
+    view.events.iter().flatten()
+}
+
+/// Does nothing but a person's word keep it from starting agents?
+fn is_untrusted(event: &McpEventView) -> bool {
+    event.awaited && event.pin != "same"
+}
+
 fn tested(servers: &[McpView]) -> String {
     let line = |view: &McpView| match &view.error {
         Some(error) => format!("{}: failed: {}\n", plain(&view.server), plain(error)),
         None => {
             let notes: String = view.notes.iter().map(|note| format!("{}\n", plain(note))).collect();
+            let events = match view.events.as_ref().map(Vec::len) {
+                None => String::new(),
+                Some(1) => ", 1 type of events".to_owned(),
+                Some(some) => format!(", {some} types of events"),
+            };
             format!(
-                "{}: ok, {} tools ({} for agents), {} ms\n{notes}",
+                "{}: ok, {} tools ({} for agents){events}, {} ms\n{notes}",
                 plain(&view.server),
                 view.tools.len(),
                 view.tools.iter().filter(|tool| tool.usable).count(),
@@ -155,6 +192,21 @@ fn table(servers: &[McpView], screen: &Screen) -> String {
                 plain(&tool.description).into(),
             ]);
         }
+        for event in events_of(view) {
+            let (state, tone) = match (event.pin.as_str(), &event.why_not) {
+                ("changed", _) => ("changed", Tone::Bad),
+                ("new", _) => ("not trusted", Tone::Warn),
+                (_, Some(_)) => ("not by poll", Tone::Dim),
+                (_, None) if event.awaited => ("ok", Tone::Good),
+                (_, None) => ("not awaited", Tone::Dim),
+            };
+            table.row(vec![
+                Cell::toned(Tone::Strong, plain(&event.label)),
+                "event".into(),
+                Cell::toned(tone, state),
+                plain(&event.description).into(),
+            ]);
+        }
     }
     let mut text = table.render(screen);
     for view in servers {
@@ -162,11 +214,14 @@ fn table(servers: &[McpView], screen: &Screen) -> String {
         for tool in &changed {
             text += &differences(&tool.name, &tool.changed, screen);
         }
+        for event in events_of(view).filter(|event| is_untrusted(event)) {
+            text += &differences(&event.label, &event.changed, screen);
+        }
         for note in &view.notes {
             text += &format!("{}\n", screen.paint(Tone::Warn, &plain(note)));
         }
         text += &reasons(view);
-        if view.tools.iter().any(is_off) {
+        if view.tools.iter().any(is_off) || events_of(view).any(is_untrusted) {
             text += &format!("Off until a person accepts it: bgagent mcp trust {}\n", plain(&view.server));
         }
     }

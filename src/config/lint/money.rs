@@ -132,6 +132,7 @@ fn slots_of_part(schedule: &Schedule, now: Timestamp) -> f64 {
         | Schedule::Join(_)
         | Schedule::File(_)
         | Schedule::Webhook(_)
+        | Schedule::Mcp(_)
         | Schedule::Manual
         | Schedule::Any(_) => 0.0,
     }

@@ -92,7 +92,7 @@ fn joined(agent: &AgentSpec, uses: ToolUse<'_>, fleet: &Fleet) -> Joined {
         joined.untrusted.push("event".into());
         joined.private.push("event".into());
     }
-    if let (Schedule::File(_) | Schedule::Webhook(_), true) = (&agent.schedule, asked.contains("{event")) {
+    if agent.schedule.is_from_outside() && asked.contains("{event") {
         joined.untrusted.push("event".into());
     }
     if let (Schedule::On(on), true) = (&agent.schedule, asked.contains("{event")) {

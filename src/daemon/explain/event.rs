@@ -1,7 +1,7 @@
 //! `why` of an agent that waits for events: what became of the newest of them.
 use super::{clock, coming, nothing_of, ran_as};
 use crate::domain::{
-    EventRef, EventTrigger, EventType, FileTrigger, Join, Seq, Verdict, human_duration, one_line,
+    EventRef, EventTrigger, EventType, FileTrigger, Join, McpTrigger, Seq, Verdict, human_duration, one_line,
 };
 use crate::engine::AgentNow;
 use crate::protocol::Explanation;
@@ -66,6 +66,8 @@ pub(in crate::daemon) enum Awaited<'a> {
     File(&'a FileTrigger),
     /// Deliveries to the webhook of this name.
     Webhook(&'a str),
+    /// Events of an MCP server.
+    Mcp(&'a McpTrigger),
 }
 
 impl Awaited<'_> {
@@ -76,13 +78,14 @@ impl Awaited<'_> {
             Self::Join(_) => format!("The event {}", EventType::AgentsJoined),
             Self::File(_) => "The arrival of a file".to_owned(),
             Self::Webhook(name) => format!("A delivery to webhook {name}"),
+            Self::Mcp(mcp) => format!("An {}", mcp.describe()),
         }
     }
 
     /// What it waits for, after "such".
     fn what(&self) -> &'static str {
         match self {
-            Self::Event(_) | Self::Join(_) => "an event",
+            Self::Event(_) | Self::Join(_) | Self::Mcp(_) => "an event",
             Self::File(_) => "a file",
             Self::Webhook(_) => "a delivery",
         }
@@ -97,6 +100,7 @@ impl Awaited<'_> {
             Self::Join(join) => format!("once {}, within {}", join.describe(), human_duration(join.within)),
             Self::File(file) => format!("on {}", file.describe()),
             Self::Webhook(name) => format!("on webhook {name}"),
+            Self::Mcp(mcp) => format!("on {}", mcp.describe()),
         }
     }
 }
@@ -117,6 +121,10 @@ fn which(event: &EventRef) -> String {
     match &event.arrived {
         Some(name) if event.kind == EventType::WebhookReceived => {
             format!("The delivery to webhook {}{seq}", one_line(name, PATH))
+        }
+        Some(name) if event.kind == EventType::McpEventReceived => {
+            let (server, event) = name.split_once(' ').unwrap_or(("", name));
+            format!("The event {} of MCP server {server}{seq}", one_line(event, PATH))
         }
         Some(path) => format!("The arrival of {}{seq}", one_line(path, PATH)),
         None => format!("The event {}{of}{seq}", event.kind),

@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use watch::{FolderWatch, Touched};
+use watch::{Touched, Watching};
 
 /// How often a folder is looked at in which nothing happens: what happens may not be told, or get lost.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -52,7 +52,7 @@ async fn watch_over(store: Store, handle: Handle) {
     let mut newest = store.newest();
     let touched = Touched::default();
     let (touch, mut word) = mpsc::channel(1);
-    let mut watch = FolderWatch::new(touched.clone(), touch);
+    let mut watch = Watching::new(touched.clone(), touch);
     loop {
         newest.borrow_and_update();
         let asked = Instant::now();
@@ -62,7 +62,10 @@ async fn watch_over(store: Store, handle: Handle) {
         if inboxes.look(&store).await.is_none() {
             return;
         }
-        if watch.set(&inboxes.folders()) {
+        let is_news = watch.set(inboxes.folders()).await;
+        inboxes.handle.condition.lock().expect("no holder panics").unwatched =
+            watch.problem().map(str::to_owned);
+        if is_news {
             // something may have happened before it was watched
             inboxes.all_are_due();
         }
@@ -102,6 +105,8 @@ struct Inbox {
     folder: Option<PathBuf>,
     looking: Option<JoinHandle<Seen>>,
     problem: Option<String>,
+    /// The problem is known where somebody looks.
+    is_told: bool,
 }
 
 /// What a look gave, and the nearest folder that there is.
@@ -120,6 +125,7 @@ impl Inbox {
             folder: None,
             looking: None,
             problem: None,
+            is_told: false,
         }
     }
 
@@ -322,12 +328,14 @@ impl Inboxes {
 
     /// What is wrong with the folders that are waited for, for `status`.
     fn end_problems(&mut self) {
-        let problems =
-            self.agents.iter().filter(|(_, inbox)| inbox.is_awake()).filter_map(|(agent, inbox)| {
-                inbox.problem.as_ref().map(|problem| (agent.clone(), problem.clone()))
-            });
-        let problems = problems.collect();
-        self.handle.condition.lock().expect("no holder panics").inboxes = problems;
+        for (agent, inbox) in &mut self.agents {
+            let problem = inbox.problem.clone().filter(|_| inbox.is_awake());
+            // an agent that waits for files no longer may have another source by now
+            if problem.is_some() || std::mem::take(&mut inbox.is_told) {
+                inbox.is_told = problem.is_some();
+                self.handle.set_source(agent, problem);
+            }
+        }
     }
 }
 

@@ -273,15 +273,9 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
         metrics: services.listening.now().map(views::metrics),
         traces: services.traces.now().and_then(views::traces),
         budget: budget.iter().map(|left| views::limit(left, &holds, today)).collect(),
-        webhooks: condition.webhooks.as_ref().map(|standing| WebhooksView {
-            address: standing.address.to_string(),
-            problem: standing.problem.clone(),
-        }),
-        inboxes: condition
-            .inboxes
-            .iter()
-            .map(|(agent, problem)| InboxView { agent_id: agent.clone(), problem: problem.clone() })
-            .collect(),
+        unwatched: condition.unwatched.clone(),
+        webhooks: condition.webhooks.as_ref().map(|standing| views::webhooks(standing, &condition.hooks)),
+        inboxes: condition.sources.iter().map(views::source).collect(),
         approvals: stats.approvals,
         untrusted,
         unheld_limits: views::unheld_limits(&fleet, &groups),

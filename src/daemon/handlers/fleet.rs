@@ -4,6 +4,7 @@ use crate::daemon::explain::event::Awaited;
 use crate::daemon::services::{Encoded, Services};
 use crate::daemon::{explain, views};
 use crate::domain::{AgentId, RunId, Schedule, Seq, glob};
+use crate::engine::AgentNow;
 use crate::protocol::*;
 use crate::store::{EventFilter, FoundRun, OutputPage, Reader, RunFilter, RunRow};
 use jiff::tz::TimeZone;
@@ -31,7 +32,14 @@ pub(super) async fn list_agents(services: &Services, params: ListParams) -> Enco
         })
         .await
         .ok_or_else(down)?;
-    let mut agents: Vec<AgentView> = found.iter().map(views::agent).collect();
+    let mut agents: Vec<AgentView> = {
+        let condition = services.handle.condition.lock().expect("no holder panics");
+        let view = |agent: &AgentNow| AgentView {
+            source_problem: views::source_problem(agent, &condition),
+            ..views::agent(agent)
+        };
+        found.iter().map(view).collect()
+    };
     let Some(recent) = params_recent else { return value(agents) };
     let most = usize::try_from(recent).unwrap_or(usize::MAX).min(MOST_RECENT);
     let ids: Vec<AgentId> = agents.iter().map(|agent| agent.agent_id.clone()).collect();
@@ -88,7 +96,11 @@ pub(super) async fn agent_status(services: &Services, id: &str) -> Encoded {
         })
         .await
         .map_err(store_error)?;
-    value(views::detail(&now, &next, &history, &path))
+    let problem = source_problem(services, &now);
+    let mut detail = views::detail(&now, &next, &history, &path);
+    detail.notes.extend(problem.as_ref().map(|problem| format!("nothing can start it: {problem}")));
+    detail.agent.source_problem = problem;
+    value(detail)
 }
 
 pub(super) async fn find_run(services: &Services, text: &str) -> Result<RunRow, RpcError> {
@@ -206,19 +218,24 @@ pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> 
         Schedule::Join(join) => Some(Awaited::Join(join)),
         Schedule::File(file) => Some(Awaited::File(file)),
         Schedule::Webhook(name) => Some(Awaited::Webhook(name)),
+        Schedule::Mcp(mcp) => Some(Awaited::Mcp(mcp)),
         _ => None,
     };
     if let Some(awaited) = awaited {
         let outcome =
             services.store.read(move |reader| reader.event_outcome(&agent, at)).await.map_err(store_error)?;
-        return value(explain::event::explain(
+        let mut told = explain::event::explain(
             &now,
             &awaited,
             outcome.as_ref(),
             asked,
             retention.events,
             &crate::clock::wall().to_zoned(zone),
-        ));
+        );
+        if let Some(problem) = source_problem(services, &now).filter(|_| asked.is_none()) {
+            told.sentence.push_str(&format!(" Nothing can start it now: {problem}."));
+        }
+        return value(told);
     }
     let read = move |reader: &Reader| {
         Ok((reader.ledger_at(&agent, at)?, reader.oldest_slot(&agent)?, reader.backfilled(&agent, at)?))
@@ -241,6 +258,11 @@ pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> 
         explain::add_backfill(&mut told, asked, &run, &clock);
     }
     value(told)
+}
+
+/// Why what an agent waits for can't come from outside, if it can't.
+fn source_problem(services: &Services, now: &AgentNow) -> Option<String> {
+    views::source_problem(now, &services.handle.condition.lock().expect("no holder panics"))
 }
 
 /// The zone of whoever asks: its name, its rules as POSIX has them, or an offset.

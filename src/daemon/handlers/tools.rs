@@ -70,7 +70,12 @@ pub(super) async fn list_mcp(services: &Services, params: ListMcpParams) -> Enco
         let began = std::time::Instant::now();
         let listed = servers.list(&name, MCP_TIME).await;
         let notes = listed.as_ref().map(|tools| servers.without_effect(&name, tools)).unwrap_or_default();
-        views::mcp(name, listed, notes, began.elapsed())
+        // one that can't be reached is asked for nothing else
+        let events = match &listed {
+            Ok(_) => servers.list_events(&name, MCP_TIME).await,
+            Err(_) => Ok(None),
+        };
+        views::mcp(name, listed, events, notes, began.elapsed())
     });
     value(futures_util::future::join_all(asking).await)
 }

@@ -1,7 +1,7 @@
 //! What a request is answered.
 use super::limits::DeliveryPace;
 use super::signature::{self, Signed, Unsigned};
-use crate::daemon::inbox::{Handle, Message};
+use crate::daemon::inbox::{Handle, HookTrouble, Message};
 use crate::domain::{Fleet, HookSpec, SecretRef, WebhookReceived};
 use crate::net::ConnectionPlace;
 use crate::secret::{self, Secret};
@@ -76,14 +76,32 @@ impl Receiver {
     ) -> Response<Full<Bytes>> {
         let name = request.uri().path().trim_start_matches('/').to_owned();
         match self.take(&name, request, place).await {
-            Ok((status, id)) => said(status, &json!({"id": id})),
+            Ok((status, id)) => {
+                self.handle.condition.lock().expect("no holder panics").hooks.remove(&name);
+                said(status, &json!({"id": id}))
+            }
             Err((status, why)) => {
                 if status == StatusCode::UNAUTHORIZED {
                     tracing::warn!(webhook = name, "a delivery was refused: {why}");
+                    self.not_taken(&name, &why, false);
                 }
                 said(status, &json!({"error": why}))
             }
         }
+    }
+
+    /// Remembers that a delivery was not taken, until one is. `is_blind`: none can be checked.
+    fn not_taken(&self, name: &str, why: &str, is_blind: bool) {
+        let mut condition = self.handle.condition.lock().expect("no holder panics");
+        let trouble = condition.hooks.entry(name.to_owned()).or_insert_with(|| HookTrouble {
+            refused: 0,
+            last: String::new(),
+            since: crate::clock::wall(),
+            is_blind,
+        });
+        trouble.refused = trouble.refused.saturating_add(1);
+        why.clone_into(&mut trouble.last);
+        trouble.is_blind = is_blind;
     }
 
     /// The status of a delivery that is on record, and its id.
@@ -141,6 +159,7 @@ impl Receiver {
     ) -> Result<Signed, Refused> {
         let secret = self.secret(name, &hook.secret).await.map_err(|error| {
             tracing::error!(webhook = name, "deliveries can't be checked: {error}");
+            self.not_taken(name, &error, true);
             (StatusCode::SERVICE_UNAVAILABLE, "deliveries can't be checked for now".to_owned())
         })?;
         let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
@@ -148,6 +167,7 @@ impl Receiver {
         signature::check(hook.scheme, secret.expose(), header, body, now).map_err(|why| match why {
             Unsigned::Secret => {
                 tracing::error!(webhook = name, "deliveries can't be checked: {why}");
+                self.not_taken(name, &why.to_string(), true);
                 (StatusCode::SERVICE_UNAVAILABLE, "deliveries can't be checked for now".to_owned())
             }
             why => (StatusCode::UNAUTHORIZED, why.to_string()),

@@ -82,14 +82,21 @@ pub(super) async fn run(
 /// How it stands, for `status`.
 fn say(handle: &Handle, standing: Option<WebhookStanding>) {
     let mut condition = handle.condition.lock().expect("no holder panics");
-    let problem = standing.as_ref().and_then(|standing| standing.problem.as_ref());
-    let before = condition.webhooks.as_ref().and_then(|standing| standing.problem.as_ref());
-    match (problem, &standing) {
-        (Some(problem), Some(standing)) if before != Some(problem) => {
-            tracing::error!("webhooks can't be received at {}: {problem}", standing.address);
+    let mut standing = standing;
+    let before = condition
+        .webhooks
+        .as_ref()
+        .filter(|before| standing.as_ref().is_some_and(|standing| standing.address == before.address));
+    let before = before.and_then(|before| before.problem.as_ref());
+    match &mut standing {
+        Some(WebhookStanding { address, problem: Some((problem, since)) }) => {
+            if before.is_none_or(|(before, _)| before != problem) {
+                tracing::error!("webhooks can't be received at {address}: {problem}");
+            }
+            *since = before.map_or(*since, |(_, since)| *since);
         }
-        (None, Some(standing)) => tracing::info!("webhooks are received at {}", standing.address),
-        _ => {}
+        Some(WebhookStanding { address, problem: None }) => tracing::info!("webhooks are received at {address}"),
+        None => {}
     }
     condition.webhooks = standing;
 }
@@ -98,7 +105,8 @@ async fn listen(address: SocketAddr, handle: &Handle, receiver: &Arc<Receiver>) 
     let listener = match TcpListener::bind(address).await {
         Ok(listener) => listener,
         Err(error) => {
-            say(handle, Some(WebhookStanding { address, problem: Some(error.to_string()) }));
+            let problem = Some((error.to_string(), crate::clock::wall()));
+            say(handle, Some(WebhookStanding { address, problem }));
             return tokio::time::sleep(AGAIN).await;
         }
     };

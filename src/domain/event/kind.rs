@@ -40,6 +40,10 @@ words! {
         FileArrived = "file_arrived",
         /// Something that the agent waits for was delivered to a webhook.
         WebhookReceived = "webhook_received",
+        /// An MCP server has an event that the agent waits for.
+        McpEventReceived = "mcp_event_received",
+        /// An MCP server left out events that the agent may have waited for.
+        McpEventsSkipped = "mcp_events_skipped",
         /// The clock was set back: verdicts of slots ahead of now that never ran are taken back.
         SlotsTakenBack = "slots_taken_back",
         /// Past slots are to run, one after the other, since a person asked for it.

@@ -59,6 +59,7 @@ impl Event {
         let arrived = match &self.payload {
             Payload::FileArrived(file) => Some(file.path.clone()),
             Payload::WebhookReceived(delivery) => Some(delivery.webhook.clone()),
+            Payload::McpEventReceived(one) => Some(format!("{} {}", one.server, one.event)),
             _ => None,
         };
         EventRef { seq: self.seq, kind: self.kind(), agent_id, run_id, arrived }

@@ -65,6 +65,8 @@ payloads! {
     AgentsJoined(AgentsJoined),
     FileArrived(FileArrived),
     WebhookReceived(WebhookReceived),
+    McpEventReceived(McpEventReceived),
+    McpEventsSkipped(McpEventsSkipped),
     SlotsTakenBack(SlotsTakenBack),
     BackfillBegan(BackfillBegan),
     BackfillEnded(BackfillEnded),

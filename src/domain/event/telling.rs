@@ -40,6 +40,7 @@ impl Event {
             | Fact::FeedKept { .. }
             | Fact::ExportBegan { .. }
             | Fact::FilesLeft { .. }
+            | Fact::CursorMoved { .. }
             | Fact::McpPinned { seen: None, .. }
             | Fact::SlotRevised { quiet: true, .. }
             | Fact::OutputCaptured { told: false, .. }
@@ -116,6 +117,9 @@ impl Event {
             }
             Fact::Joined(event) => (**event).clone(),
             Fact::Arrived { event, .. } => (**event).clone(),
+            Fact::EventsSkipped { agent, skipped } => {
+                event(Some(agent), None, Payload::McpEventsSkipped(skipped.clone()))
+            }
             Fact::EventPassed { agent, event: passed, verdict, cause } => {
                 let which = Some(passed.reference());
                 let passed = SlotSkipped { event: which, ..skipped(*verdict, cause, None, None, 1) };

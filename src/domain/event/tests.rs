@@ -350,6 +350,32 @@ fn facts() -> Vec<Fact> {
         }),
         mark: String::new(),
     });
+    facts.push(Fact::Arrived {
+        event: Box::new(Event {
+            seq: Seq(0),
+            ts: instant(AT),
+            agent_id: Some(agent()),
+            run_id: None,
+            session_id: None,
+            payload: Payload::McpEventReceived(McpEventReceived {
+                server: "github".into(),
+                event: "issue.opened".into(),
+                id: "evt_1".into(),
+                happened_at: Some(instant(SLOT)),
+                data: serde_json::json!({"number": 7}),
+                left_out: Some(300_000),
+            }),
+        }),
+        mark: String::new(),
+    });
+    facts.push(Fact::EventsSkipped {
+        agent: agent(),
+        skipped: McpEventsSkipped {
+            server: "github".into(),
+            event: "issue.opened".into(),
+            why: "the server no longer knew where it was".into(),
+        },
+    });
     let slots = [instant("2026-11-01T09:00:00Z"), instant("2026-11-02T09:00:00Z")];
     facts.push(Fact::BackfillBegan(Box::new(BackfillRecord {
         id: "nov".into(),

@@ -10,6 +10,7 @@ use crate::domain::file_trigger::FileTrigger;
 use crate::domain::fleet::*;
 use crate::domain::host::HostPattern;
 use crate::domain::ids::AgentId;
+use crate::domain::mcp_trigger::McpTrigger;
 use crate::domain::memory::{Memory, MemoryStore};
 use crate::domain::net_target::NetTarget;
 use crate::domain::node::NodeSpec;
@@ -239,6 +240,7 @@ table! { CalendarSpec { digest: "digest", } without events }
 table! { Hours { from: "from", until: "until", } }
 table! { NamedPeriods { name: "name", digest: "digest", } without periods }
 table! { Join { after: "after", status: "status", within: "within", } }
+table! { McpTrigger { server: "server", event: "event", args: "args", every: "every", } }
 table! { FileTrigger { pattern: "pattern", folder: "folder", name: "name", settle: "settle", } }
 table! { EventTrigger { event: "event", agent: "agent", untrusted: "untrusted", } }
 table! { CatchUp { policy: "policy", max: "max", max_age: "max_age", spread: "spread", } }
@@ -648,6 +650,7 @@ impl Canonical for Schedule {
             Self::On(trigger) => form.tagged("on", |form| form.field("trigger", trigger)),
             Self::Join(join) => form.tagged("join", |form| form.field("join", join)),
             Self::Webhook(name) => form.tagged("webhook", |form| form.field("name", name)),
+            Self::Mcp(mcp) => form.tagged("mcp", |form| form.field("mcp", mcp)),
             Self::File(file) => form.tagged("file", |form| form.field("file", file)),
             Self::Any(parts) => form.tagged("any", |form| form.field("parts", parts)),
         }

@@ -1,4 +1,4 @@
-//! Agents that files and deliveries to webhooks start.
+//! Agents that files, deliveries to webhooks and events of MCP servers start.
 use super::*;
 
 fn trigger() -> Arc<FileTrigger> {
@@ -169,4 +169,92 @@ fn a_delivery_has_an_outcome_for_each_agent_that_waits_for_it() {
     bench.complete().expect(&["x completed", "x start 1"]);
     bench.input(Input::ShutDown { reason: "x".into() });
     assert_eq!(deliver(&mut bench, "c"), 0);
+}
+
+fn subscription() -> Arc<McpTrigger> {
+    Arc::new(McpTrigger {
+        server: "github".into(),
+        event: "issue.opened".into(),
+        args: serde_json::Map::new(),
+        every: secs(60),
+    })
+}
+
+/// A server has these events, and goes on at a place after them. How many were taken, and whether the place was recorded.
+fn poll(bench: &mut Bench, ids: &[&str], cursor: Option<&str>, skipped: Option<&str>) -> (usize, bool) {
+    let event = |id: &&str| McpEventReceived {
+        server: "github".into(),
+        event: "issue.opened".into(),
+        id: (*id).into(),
+        happened_at: None,
+        data: serde_json::json!({}),
+        left_out: (*id == "long").then_some(300_000),
+    };
+    let polled = EventsPolled {
+        events: ids.iter().map(event).collect(),
+        cursor: cursor.map(|cursor| Some(cursor.to_owned())),
+        skipped: skipped.map(str::to_owned),
+    };
+    let input = Input::EventsPolled { agent: id("x"), by: subscription(), polled, ticket: Ticket(9) };
+    let decision = bench.engine.decide(bench.now, input);
+    let place = decision.facts.iter().position(|entry| matches!(entry.fact, Fact::CursorMoved { .. }));
+    let last = decision.facts.iter().rposition(|entry| matches!(entry.fact, Fact::Arrived { .. }));
+    assert!(place.is_none() || place > last, "it moves with the last of them");
+    let taken = decision.actions.iter().find_map(|action| match action {
+        Action::Taken { ticket: Ticket(9), count } => Some(*count),
+        _ => None,
+    });
+    bench.take(decision);
+    (taken.expect("whoever asked is told"), place.is_some())
+}
+
+fn hearing(with: impl FnOnce(&mut AgentSpec)) -> AgentSpec {
+    agent("x", Schedule::Mcp(subscription()), |spec| {
+        spec.overlap = Overlap::Queue;
+        with(spec);
+    })
+}
+
+#[test]
+fn events_of_a_server_have_their_outcomes_with_the_place_where_it_goes_on() {
+    let mut bench = Bench::new(&[hearing(|_| ())]);
+    bench.quietly();
+    assert_eq!(poll(&mut bench, &["a", "b"], Some("c1"), None), (2, true));
+    bench.expect(&["x claimed: event", "x claimed: event", "x start 1"]);
+    // nothing new, and nothing to be moved
+    assert_eq!(poll(&mut bench, &[], None, None), (0, false));
+    assert_eq!(poll(&mut bench, &[], Some("c2"), None), (0, true));
+    // one that is too long has its word
+    assert_eq!(poll(&mut bench, &["long"], None, None), (1, false));
+    bench.expect(&["x event passed: dropped"]);
+    let want = |wish| Command::Want { target: one("x"), wish, reason: None };
+    bench.ok(want(Wish::Stop { mode: StopMode::Terminate })).quietly();
+    assert!(bench.engine.awaited_events()[0].is_stopped);
+    assert_eq!(poll(&mut bench, &["c"], Some("c3"), Some("why")), (0, false));
+    bench.ok(want(Wish::Start)).quietly();
+    bench.input(Input::ShutDown { reason: "x".into() });
+    assert_eq!(poll(&mut bench, &["c"], Some("c3"), None), (0, false));
+}
+
+#[test]
+fn the_place_stays_while_not_all_events_have_room() {
+    let mut bench = Bench::new(&[hearing(|_| ())]);
+    let ids: Vec<String> = (0..1002).map(|n| n.to_string()).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    assert_eq!(poll(&mut bench, &ids, Some("c1"), None), (1000, false));
+    assert_eq!(bench.engine.awaited_events()[0].room, 0);
+    bench.complete();
+    assert_eq!(poll(&mut bench, &ids[1000..], Some("c1"), None), (1, false));
+    bench.complete();
+    assert_eq!(poll(&mut bench, &ids[1001..], Some("c1"), None), (1, true));
+}
+
+#[test]
+fn events_of_another_subscription_are_not_taken() {
+    let mut bench = Bench::new(&[hearing(|spec| {
+        let other = McpTrigger { event: "issue.closed".into(), ..(*subscription()).clone() };
+        spec.schedule = Schedule::Mcp(Arc::new(other));
+    })]);
+    bench.quietly();
+    assert_eq!(poll(&mut bench, &["a"], Some("c1"), None), (0, false));
 }

@@ -33,3 +33,27 @@ fn a_problem_of_the_daemon_is_one_incident_until_it_is_over() {
     bench.input(ack(Some(id("bgagent"))));
     assert!(bench.said().iter().all(|line| !line.contains("incident")));
 }
+
+#[test]
+fn a_source_that_nobody_waits_for_has_no_problem() {
+    let trigger =
+        FileTrigger { pattern: "inbox/*".into(), folder: "/inbox".into(), name: "*".into(), settle: secs(5) };
+    let mut bench = Bench::new(&[plain("in", Schedule::File(Arc::new(trigger)))]);
+    let finding = |of: &str| Finding {
+        key: format!("{}{of}", IncidentRecord::SOURCE),
+        level: Level::Warn,
+        title: "nothing can start it".into(),
+        hold_for: secs(0),
+        by: FoundBy::Check,
+    };
+    bench.quietly();
+    bench.input(Input::Noticed(finding("in"))).expect(&["bgagent incident warning"]);
+    bench.crash(1).quietly();
+    assert_eq!(bench.incidents.len(), 1, "it lasts over a restart");
+    bench.reload(&[plain("in", every(3600))]);
+    assert!(bench.said().contains(&"bgagent incident over".to_owned()));
+    // by now nobody of that name waits for anything
+    bench.input(Input::Noticed(finding("in"))).quietly();
+    bench.input(Input::Noticed(finding("nobody"))).quietly();
+    assert!(bench.incidents.is_empty(), "{:?}", bench.incidents);
+}

@@ -102,6 +102,9 @@ described! {
         /// Its budget or the fleet's is used up: until then its slots are refused.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub budget_used_up_until: Option<Timestamp>,
+        /// What it waits for can't come from outside, and why: a folder that is not there, an MCP server that is down.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub source_problem: Option<String>,
         /// The clock was ahead and set back: since then nothing starts until `silent_until`, as the slots up to then ran
         /// already.
         #[serde(default, skip_serializing_if = "Option::is_none")]

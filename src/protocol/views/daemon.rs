@@ -166,9 +166,13 @@ described! {
         /// The fleet's budgets, and what is left of them.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub budget: Vec<LimitView>,
-        /// Agents that wait for files whose folder can't be looked at.
+        /// Agents that wait for what can't come: files in a folder that can't be looked at, events of an MCP server that can't be
+        /// asked for them.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub inboxes: Vec<InboxView>,
+        /// Why not all folders that files arrive in are watched: those are looked at once a minute.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub unwatched: Option<String>,
         /// The listener for webhooks, if there is to be one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub webhooks: Option<WebhooksView>,
@@ -193,15 +197,36 @@ described! {
         pub address: String,
         /// Why it does not; null: it does.
         pub problem: Option<String>,
+        /// Webhooks of which several deliveries in a row were not taken.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub refused: Vec<HookTroubleView>,
     }
 
-    /// A folder that files are to arrive in, and that can't be looked at.
+    /// What an agent waits for from outside, and that can't come.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
     pub struct InboxView {
-        /// The agent that waits for them.
+        /// The agent that waits for it.
         pub agent_id: AgentId,
         /// What is wrong.
         pub problem: String,
+        /// Since when.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub since: Option<Timestamp>,
+    }
+
+    /// A webhook whose deliveries are not taken.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct HookTroubleView {
+        /// Name of the `[webhooks.…]` table.
+        pub webhook: String,
+        /// How many were not taken since the last one that was.
+        pub refused: u64,
+        /// Why the last one was not.
+        pub last: String,
+        /// Since when.
+        pub since: Timestamp,
+        /// True if none can be checked, since the secret is not to be had.
+        pub blind: bool,
     }
 
     /// The state of a notification target.

@@ -40,6 +40,35 @@ described! {
         pub notes: Vec<String>,
         /// Its tools, sorted by name.
         pub tools: Vec<McpToolView>,
+        /// The types of its events, sorted by name. Null: it has no events, or was not asked for them, since it does not say that it
+        /// has some and no agent waits for one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub events: Option<Vec<McpEventView>>,
+    }
+
+    /// A type of events of an MCP server.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct McpEventView {
+        /// As the server names it: `issue.opened`.
+        pub name: String,
+        /// What it is called in `hashes` of `trust_mcp`.
+        pub label: String,
+        /// What the server says of it.
+        pub description: String,
+        /// True if an agent waits for it. What nobody waits for needs no trust.
+        pub awaited: bool,
+        /// Compared with what was trusted: `new` (nobody has trusted it yet), `same` or `changed`.
+        pub pin: String,
+        /// Hash of its description and schemas.
+        pub hash: String,
+        /// If it changed: what of it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub changed: Vec<DifferenceView>,
+        /// Why it starts no agent, if it can't.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub why_not: Option<String>,
+        /// JSON Schema of its arguments.
+        pub schema: Value,
     }
 
     /// A tool of an MCP server.

@@ -1,7 +1,7 @@
 //! Answers of servers that take the protocol lightly, put into its form before the protocol machine (`rmcp`) sees
 //! them. That one takes a result as a whole or not at all; here an odd tool or part loses only itself, and is named.
-use super::answer;
 use super::text::shown;
+use super::{answer, events};
 use rmcp::model::{
     ClientJsonRpcMessage, ClientRequest, ContentBlock, ErrorCode, ErrorData, RequestId, ServerJsonRpcMessage,
     Tool,
@@ -24,6 +24,7 @@ enum What {
     Begin,
     Tools,
     Call,
+    Events,
     Other,
 }
 
@@ -36,6 +37,9 @@ impl Asked {
             ClientRequest::InitializeRequest(_) => What::Begin,
             ClientRequest::ListToolsRequest(_) => What::Tools,
             ClientRequest::CallToolRequest(_) => What::Call,
+            ClientRequest::CustomRequest(custom) if custom.method.starts_with(events::METHODS) => {
+                What::Events
+            }
             _ => What::Other,
         };
         Some(Self { id, what })
@@ -58,6 +62,8 @@ impl Asked {
             What::Begin => begun(result),
             What::Tools => tools(result),
             What::Call => called(result),
+            // as a text: among all the forms of answers it would be taken for another one
+            What::Events => Value::String(result.to_string()),
             What::Other => result,
         };
         let whole = json!({"jsonrpc": "2.0", "id": self.id, "result": result});
@@ -100,7 +106,13 @@ fn begun(result: Value) -> Value {
     let about = json!({"name": name(&about, "name"), "version": name(&about, "version")});
     result.insert("serverInfo".into(), about);
     // It is asked for its tools whatever it says of itself.
-    result.insert("capabilities".into(), json!({"tools": {}}));
+    let said = result.get("capabilities").cloned().unwrap_or_default();
+    let mut capabilities = json!({"tools": {}});
+    // drafts of the extension had it beside the others
+    if !said["extensions"][events::EXTENSION].is_null() || !said["events"].is_null() {
+        capabilities["extensions"] = json!({events::EXTENSION: {}});
+    }
+    result.insert("capabilities".into(), capabilities);
     result.retain(|key, value| match key.as_str() {
         "protocolVersion" => value.is_string(),
         "instructions" => value.is_string(),

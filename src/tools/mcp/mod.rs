@@ -6,7 +6,7 @@
 //! (`pins`). A call that changes something is never tried twice: [`ToolError::may_have_happened`] says why not. One
 //! that does not is, once, if its server died under it: another call may have killed it.
 use super::contract::{ToolError, ToolInfo};
-use crate::domain::{Effect, Fleet, McpSpec, Outward, ToolOffer, glob, nearest};
+use crate::domain::{Effect, Fleet, McpSpec, Outward, Schedule, ToolOffer, glob, nearest};
 use link::Link;
 use listing::{Listed, Rules};
 use rmcp::ServiceError;
@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 mod about;
 mod answer;
+mod events;
 mod http;
 mod limits;
 mod link;
@@ -34,6 +35,7 @@ mod text;
 mod wire;
 
 pub use about::{About, Difference};
+pub use events::{Held, NoEvents, Polled, ServerEvent};
 pub use limits::Limits;
 pub use pins::{Keeping, Pin, PinChange, PinEvent, PinNews, PinState, Pins, Untrusted};
 
@@ -51,6 +53,8 @@ pub struct Servers {
 struct Server {
     link: Arc<Link>,
     rules: Rules,
+    /// The types of events that agents wait for.
+    awaited: BTreeSet<String>,
 }
 
 /// A tool of a server.
@@ -110,7 +114,11 @@ impl Servers {
                 .filter(|kept| kept.link.spec == spec && kept.link.cwd == cwd)
                 .map(|kept| kept.link.clone());
             let link = kept.unwrap_or_else(|| Arc::new(Link::new(name, spec, cwd, limits)));
-            (name.clone(), Server { link, rules })
+            let awaited = fleet.agents.iter().filter_map(|agent| match &agent.schedule {
+                Schedule::Mcp(mcp) if *mcp.server == **name => Some(mcp.event.to_string()),
+                _ => None,
+            });
+            (name.clone(), Server { link, rules, awaited: awaited.collect() })
         };
         Self { all: Arc::new(fleet.mcp.iter().map(server).collect()), pins }
     }

@@ -89,6 +89,22 @@ const MOST_WORDS: usize = 4 << 20;
 
 type Key = (String, String);
 
+/// Begins what a type of events is pinned by, where the name of a tool stands.
+pub(super) const OF_EVENT: &str = "events/poll ";
+
+/// What is pinned, as it is shown to a person: `github/search`, `github event issue.opened`.
+fn shown_name(server: &str, tool: &str) -> String {
+    match tool.strip_prefix(OF_EVENT) {
+        Some(event) => event_name(server, event),
+        None => format!("{server}/{}", plain_name(tool)),
+    }
+}
+
+/// A type of events, as it is shown to a person.
+pub(super) fn event_name(server: &str, event: &str) -> String {
+    format!("{server} event {event}")
+}
+
 /// Why the tools of a server were not trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Untrusted {
@@ -200,11 +216,10 @@ impl Pins {
             return Err(Untrusted::NotSeen);
         }
         if let Some(shown) = shown {
-            let hash_of = |key: &Key| shown.get(&format!("{server}/{}", plain_name(&key.1)));
+            let hash_of = |key: &Key| shown.get(&shown_name(server, &key.1));
             let as_shown = |name: &&String, hash: &String| {
-                let same = |(key, known): &(Key, Known)| {
-                    **name == format!("{server}/{}", plain_name(&key.1)) && known.hash == *hash
-                };
+                let same =
+                    |(key, known): &(Key, Known)| **name == shown_name(server, &key.1) && known.hash == *hash;
                 seen.iter().any(same)
             };
             let others: Vec<String> = shown

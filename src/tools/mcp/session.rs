@@ -1,5 +1,6 @@
 //! One connection to a server, from its first message to its end: opened within a bound, looked after
 //! by a task, closed when nobody used it for a while. When to open another is decided in `link`.
+use super::events::{self, ListedEvents};
 use super::http::{Http, refused_with};
 use super::limits::Limits;
 use super::listing::Listed;
@@ -56,6 +57,8 @@ pub(super) struct Session {
     pub(super) signals: Arc<Signals>,
     /// The server's tools, once asked for.
     pub(super) tools: tokio::sync::Mutex<Option<Arc<Vec<Listed>>>>,
+    /// The types of its events, once asked for.
+    pub(super) events: tokio::sync::Mutex<ListedEvents>,
     /// It did not answer in time: before it is asked again, it must answer a ping.
     pub(super) doubted: AtomicBool,
     /// Ends it in good order.
@@ -88,6 +91,13 @@ impl Session {
         }
         usage.count += 1;
         Some(InUse(self.clone()))
+    }
+
+    /// Does the server say that it has events?
+    pub(super) fn has_events(&self) -> bool {
+        let about = self.peer.peer_info();
+        let extensions = about.as_ref().and_then(|about| about.capabilities.extensions.as_ref());
+        extensions.is_some_and(|known| known.contains_key(events::EXTENSION))
     }
 
     /// Does it answer a ping in time? An error is an answer, too.
@@ -286,6 +296,7 @@ async fn connect(
         peer: service.peer().clone(),
         signals,
         tools: tokio::sync::Mutex::default(),
+        events: tokio::sync::Mutex::default(),
         doubted: AtomicBool::new(false),
         stop: stop.child_token(),
         kill: CancellationToken::new(),
@@ -484,7 +495,9 @@ impl ClientHandler for Refusing {
 
     fn get_info(&self) -> ClientConfig {
         let us = Implementation::new("bgagent", env!("CARGO_PKG_VERSION"));
-        ClientConfig::new(ClientCapabilities::default(), us)
-            .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
+        let mut capabilities = ClientCapabilities::default();
+        let of_extension = rmcp::model::JsonObject::default();
+        capabilities.extensions = Some([(events::EXTENSION.to_owned(), of_extension)].into());
+        ClientConfig::new(capabilities, us).with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
     }
 }

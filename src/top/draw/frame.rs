@@ -25,7 +25,7 @@ fn counts(model: &TopModel) -> Counts {
     let running = model.known.live.iter().filter(|run| run.status == RunStatus::Running).count();
     Counts {
         bad: of(&[Rank::Critical, Rank::CircuitOpen, Rank::Failing]),
-        warn: of(&[Rank::Warning, Rank::Undelivered, Rank::NoBudget, Rank::Silent]),
+        warn: of(&[Rank::Warning, Rank::Undelivered, Rank::NoBudget, Rank::Deaf, Rank::Silent]),
         asks: of(&[Rank::Asks]),
         running,
     }

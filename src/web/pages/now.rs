@@ -219,7 +219,7 @@ fn facts(fleet: &WholeFleet, standing: &[crate::overview::Standing], daemon: &Da
         (count(&[Rank::Failing, Rank::CircuitOpen]), "failing"),
         (count(&[Rank::Critical]), "seeing something critical"),
         (count(&[Rank::Asks]), "waiting for you"),
-        (count(&[Rank::Warning, Rank::Silent]), "with a warning"),
+        (count(&[Rank::Warning, Rank::Deaf, Rank::Silent]), "with a warning"),
         (count(&[Rank::NoBudget]), "without budget"),
         (count(&[Rank::Paused]), "paused"),
         (count(&[Rank::Stopped]), "stopped"),

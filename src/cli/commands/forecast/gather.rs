@@ -75,7 +75,7 @@ fn has_calendar(schedule: &Schedule) -> bool {
 
 /// Does something start it that comes when it comes?
 fn is_by_event(part: &Schedule) -> bool {
-    matches!(part, Schedule::On(_) | Schedule::Join(_) | Schedule::File(_) | Schedule::Webhook(_))
+    matches!(part, Schedule::On(_) | Schedule::Join(_)) || part.is_from_outside()
 }
 
 /// What was.

@@ -40,7 +40,7 @@ described! {
         pub agent_id: Option<AgentId>,
         /// Of which run it is, if it is about one.
         pub run_id: Option<RunId>,
-        /// What has arrived, if it is an arrival: the path of a file, or the name of a webhook.
+        /// What has arrived, if it is an arrival: the path of a file, the name of a webhook, or an event of an MCP server.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub arrived: Option<String>,
     }
@@ -77,6 +77,36 @@ described! {
         pub event: Option<String>,
         /// What was sent: JSON, or a text where it is none.
         pub body: Value,
+    }
+
+    /// An MCP server has an event that the agent waits for.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct McpEventReceived {
+        /// Name of the `[mcp.…]` table.
+        pub server: String,
+        /// The type of the event, as the server names it: `issue.opened`.
+        pub event: String,
+        /// The server's id of the event; a hash of what it says, if the server gives none that can be used.
+        pub id: String,
+        /// When it happened, by the server.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub happened_at: Option<Timestamp>,
+        /// What the server says of it.
+        pub data: Value,
+        /// Data that is too long is left out; so many bytes it had. Then it starts nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub left_out: Option<u64>,
+    }
+
+    /// An MCP server left out events that the agent may have waited for: nobody knows which.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct McpEventsSkipped {
+        /// Name of the `[mcp.…]` table.
+        pub server: String,
+        /// The type of the events.
+        pub event: String,
+        /// Why, as far as it is known.
+        pub why: String,
     }
 
     /// A run that an agent has waited for.

@@ -1,4 +1,4 @@
-//! Files that have arrived, and what was delivered to webhooks.
+//! Files that have arrived, what was delivered to webhooks, and events of MCP servers.
 use super::*;
 
 fn arrived(agent: &str, path: &str, mark: &str) -> Fact {
@@ -93,4 +93,55 @@ async fn a_delivery_is_known_by_its_id_for_a_week() {
         while store.prune(Retention::default(), settled(lived)).await.unwrap() {}
         assert_eq!(known("deploy", "msg_1").await, is_known);
     }
+}
+
+#[tokio::test]
+async fn an_event_is_known_by_its_id_and_its_agent_and_the_place_by_its_subscription() {
+    let Some(db) = Db::some() else { return };
+    let (store, _) = db.open();
+    let event = |agent: &str, number: &str| {
+        let payload = Payload::McpEventReceived(McpEventReceived {
+            server: "github".into(),
+            event: "issue.opened".into(),
+            id: number.into(),
+            happened_at: None,
+            data: serde_json::json!({"text": "\0 and all"}),
+            left_out: None,
+        });
+        let (agent_id, run_id, session_id) = (Some(id(agent)), None, None);
+        let event = Event { seq: Seq(0), ts: t(1), agent_id, run_id, session_id, payload };
+        Fact::Arrived { event: Box::new(event), mark: String::new() }
+    };
+    let moved = |source: &str, cursor: Option<&str>| Fact::CursorMoved {
+        agent: id("a"),
+        source: source.into(),
+        cursor: cursor.map(str::to_owned),
+    };
+    let place = async |store: &Store, source: &'static str| {
+        store.read(move |reader| reader.event_cursor(&id("a"), source)).await.unwrap().map(|place| place.0)
+    };
+    assert_eq!(place(&store, "one").await, None);
+    let facts = vec![event("a", "1"), event("b", "2"), moved("one", Some("at 1"))];
+    store.commit(facts.into_iter().map(|fact| entry(1, fact)).collect()).await.unwrap();
+    drop(store);
+    let (store, _) = db.open();
+    assert_eq!(place(&store, "one").await, Some(Some("at 1".to_owned())));
+    let known = async |agent: &'static str, event: &'static str| {
+        let ids = ["1", "2", "3"].map(str::to_owned);
+        let asked = move |reader: &Reader| reader.known_events(&id(agent), ("github", event), &ids);
+        store.read(asked).await.unwrap().into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(known("a", "issue.opened").await, ["1"]);
+    assert_eq!(known("b", "issue.opened").await, ["2"]);
+    assert!(known("a", "issue.closed").await.is_empty());
+    assert_eq!(self::known(&store).await, [], "they are no files");
+    // a server that has no places, and another subscription
+    store.commit(vec![entry(2, moved("one", None))]).await.unwrap();
+    assert_eq!(place(&store, "one").await, Some(None));
+    store.commit(vec![entry(3, moved("two", Some("x")))]).await.unwrap();
+    assert_eq!((place(&store, "one").await, place(&store, "two").await), (None, Some(Some("x".to_owned()))));
+    // a place is kept for as long as there is nothing newer
+    while store.prune(Retention::default(), settled(30 * 24 * 3600)).await.unwrap() {}
+    assert!(known("a", "issue.opened").await.is_empty());
+    assert_eq!(place(&store, "two").await, Some(Some("x".to_owned())));
 }

@@ -1,0 +1,173 @@
+//! What `doctor` finds of the sources of agents that are started from outside: folders of files, the listener for webhooks, MCP
+//! servers. What only the daemon knows, it is asked for.
+use crate::cli::App;
+use crate::client::{Connection, Timeouts};
+use crate::config::{Context, Paths};
+use crate::domain::{AgentSpec, FileTrigger, Fleet, Schedule};
+use crate::protocol::{DaemonView, GetDaemonStatus, NoParams};
+use notify::{RecursiveMode, Watcher};
+use serde::Serialize;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+/// How long the daemon's answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Where Linux says how many folders a user can watch.
+const MOST_WATCHES: &str = "/proc/sys/fs/inotify/max_user_watches";
+
+/// What an agent waits for, and how it stands with that.
+#[derive(Debug, Serialize)]
+pub(super) struct Source {
+    /// Which agent.
+    agent_id: String,
+    /// What it waits for.
+    waits_for: String,
+    /// Why that can't come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) problem: Option<String>,
+    /// What is worth knowing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+impl Source {
+    /// For people.
+    pub(super) fn line(&self) -> String {
+        let said = match (&self.problem, &self.note) {
+            (Some(problem), _) => format!("CAN'T COME: {problem}"),
+            (None, Some(note)) => note.clone(),
+            (None, None) => "can come".to_owned(),
+        };
+        format!("{} waits for {}: {said}", self.agent_id, self.waits_for)
+    }
+}
+
+/// The sources of the configuration that is in place here; none where there is none, or where it is not valid.
+pub(super) fn look(app: &mut App) -> Vec<Source> {
+    let Ok(paths) = app.paths().cloned() else { return Vec::new() };
+    let loaded = crate::config::load(&paths.config, &Context::system(app.screen.now));
+    let Ok(loaded) = loaded else { return Vec::new() };
+    let fleet = loaded.fleet;
+    let from_outside = |agent: &&AgentSpec| agent.enabled && agent.schedule.is_from_outside();
+    let agents: Vec<&AgentSpec> = fleet.agents.iter().map(|agent| &**agent).filter(from_outside).collect();
+    if agents.is_empty() {
+        return Vec::new();
+    }
+    let daemon = of_daemon(app, &paths);
+    agents.into_iter().map(|agent| source(agent, &fleet, daemon.as_ref())).collect()
+}
+
+/// What the daemon says, if one runs with this configuration.
+fn of_daemon(app: &mut App, paths: &Paths) -> Option<DaemonView> {
+    let address = app.address().ok()?;
+    let view = Connection::open(&address, Timeouts::all(PATIENCE))
+        .and_then(|mut connection| connection.call::<GetDaemonStatus>(&NoParams {}))
+        .ok()?;
+    (view.config_path == paths.config.display().to_string()).then_some(view)
+}
+
+fn source(agent: &AgentSpec, fleet: &Fleet, daemon: Option<&DaemonView>) -> Source {
+    let told = daemon.and_then(|view| view.inboxes.iter().find(|one| one.agent_id == agent.id));
+    let told = told.map(|one| one.problem.clone());
+    let (waits_for, (problem, note)) = match &agent.schedule {
+        Schedule::File(trigger) => {
+            (trigger.describe(), told.map_or_else(|| folder(trigger), |problem| (Some(problem), None)))
+        }
+        Schedule::Webhook(name) => (format!("webhook {name}"), webhook(name, fleet.daemon.webhooks, daemon)),
+        Schedule::Mcp(mcp) => (mcp.describe(), (told, server(daemon))),
+        other => (other.describe(), (None, None)),
+    };
+    Source { agent_id: agent.id.to_string(), waits_for, problem, note }
+}
+
+type Found = (Option<String>, Option<String>);
+
+/// Can the folder be looked at, and is the daemon told of what happens there?
+fn folder(trigger: &FileTrigger) -> Found {
+    let folder = &trigger.folder;
+    let shown = folder.display();
+    // of one name, nothing of the folder must be read
+    let looked = match trigger.is_pattern() {
+        true => std::fs::read_dir(folder).map(|_| ()),
+        false => std::fs::metadata(folder).map(|_| ()),
+    };
+    match looked {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return (Some(format!("there is no folder {shown}")), None);
+        }
+        Err(error) => return (Some(format!("{shown} can't be looked at: {error}")), None),
+        Ok(()) => {}
+    }
+    let watched = notify::recommended_watcher(|_| ())
+        .and_then(|mut watcher| watcher.watch(folder, RecursiveMode::NonRecursive));
+    let note = watched.err().map(|error| {
+        let most = std::fs::read_to_string(MOST_WATCHES).ok();
+        let most = most.map(|most| format!(" (fs.inotify.max_user_watches is {})", most.trim()));
+        format!(
+            "{shown} can't be watched, and files are found up to a minute late: {error}{}",
+            most.unwrap_or_default()
+        )
+    });
+    (None, note)
+}
+
+/// Is there somebody who takes deliveries, or could be?
+fn webhook(name: &str, address: Option<SocketAddr>, daemon: Option<&DaemonView>) -> Found {
+    let Some(address) = address else {
+        return (Some("[daemon] webhooks names no address where they are taken".into()), None);
+    };
+    let Some(daemon) = daemon else {
+        return match TcpListener::bind(address) {
+            Ok(_) => (None, Some("no daemon runs; the address is free".into())),
+            Err(error) => (Some(format!("{address} can't be listened at: {error}")), None),
+        };
+    };
+    let Some(listener) = &daemon.webhooks else {
+        return (Some("the daemon takes no webhooks: reload its configuration".into()), None);
+    };
+    let refused = listener.refused.iter().find(|one| one.webhook == name);
+    match (&listener.problem, refused) {
+        (Some(problem), _) => (Some(format!("{} can't be listened at: {problem}", listener.address)), None),
+        (None, Some(one)) if one.blind => (Some(crate::cli::render::refused_deliveries(one)), None),
+        (None, Some(one)) => (None, Some(crate::cli::render::refused_deliveries(one))),
+        (None, None) => (None, None),
+    }
+}
+
+fn server(daemon: Option<&DaemonView>) -> Option<String> {
+    daemon.is_none().then(|| "not asked, since no daemon runs with this configuration".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    //! What is found of folders and addresses.
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_not_there_is_a_problem_and_one_that_is_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let trigger = |path: std::path::PathBuf| FileTrigger {
+            pattern: "inbox/*".into(),
+            folder: path,
+            name: "*".into(),
+            settle: FileTrigger::SETTLE,
+        };
+        assert_eq!(super::folder(&trigger(folder.path().to_owned())), (None, None));
+        let (problem, _) = super::folder(&trigger(folder.path().join("none")));
+        assert!(problem.unwrap().contains("there is no folder"));
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let (problem, _) = super::folder(&trigger(folder.path().join("file")));
+        assert!(problem.unwrap().contains("can't be looked at"));
+    }
+
+    #[test]
+    fn an_address_that_somebody_has_is_a_problem() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        assert!(webhook("a", Some(address), None).0.unwrap().contains("can't be listened at"));
+        drop(taken);
+        assert_eq!(webhook("a", Some(address), None).0, None);
+        assert!(webhook("a", None, None).0.is_some());
+    }
+}

@@ -1,0 +1,143 @@
+//! What agents wait for from outside and that can't come: a folder that is not there, an MCP server that is down, a listener
+//! that has no port. It is said at once where somebody looks (`Condition`), and an incident after a while.
+use super::inbox::{Handle, Message, SourceTrouble};
+use crate::clock;
+use crate::domain::{AgentId, Finding, FoundBy, IncidentRecord, Level, human_duration};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+/// What can't come for so long is a problem that people are told of.
+const LATE: SignedDuration = SignedDuration::from_mins(5);
+/// How often it is looked whether there is one.
+const LOOK: Duration = Duration::from_secs(2);
+/// After so long in a life, all sources were looked at: an incident of an earlier life that is not found again is over.
+const LOOKED: Duration = Duration::from_secs(60);
+
+impl Handle {
+    /// This is wrong with what an agent waits for, or nothing is. True: that is news.
+    pub(super) fn set_source(&self, agent: &AgentId, problem: Option<String>) -> bool {
+        let mut condition = self.condition.lock().expect("no holder panics");
+        let known = condition.sources.get(agent);
+        if known.map(|known| &known.problem) == problem.as_ref() {
+            return false;
+        }
+        match problem {
+            Some(problem) => {
+                let since = known.map_or_else(clock::wall, |known| known.since);
+                condition.sources.insert(agent.clone(), SourceTrouble { problem, since });
+            }
+            None => {
+                condition.sources.remove(agent);
+            }
+        }
+        true
+    }
+}
+
+/// Tells the engine of sources that are dead for a while, until the daemon goes down.
+pub(super) async fn watch_over(handle: Handle, down: CancellationToken) {
+    let mut told: BTreeMap<String, Level> = BTreeMap::new();
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let began = tokio::time::Instant::now();
+    let mut is_first = true;
+    loop {
+        tokio::select! {
+            () = down.cancelled() => return,
+            _ = looks.tick() => {}
+        }
+        let wrong = wrong(&handle, clock::wall());
+        if is_first && began.elapsed() >= LOOKED {
+            is_first = false;
+            let agents = handle.ask(|engine, _| {
+                let agents = engine.agents(|spec| spec.schedule.is_from_outside());
+                agents.into_iter().map(|agent| agent.spec.id.clone()).collect::<Vec<_>>()
+            });
+            let Some(agents) = agents.await else { return };
+            let all = agents.iter().map(of_agent).chain([IncidentRecord::WEBHOOKS.to_owned()]);
+            for key in all.filter(|key| !wrong.contains_key(key)) {
+                told.entry(key).or_insert(Level::Warn);
+            }
+        }
+        let over: Vec<String> = told.keys().filter(|key| !wrong.contains_key(*key)).cloned().collect();
+        for key in over {
+            told.remove(&key);
+            let finding = finding(key, Level::Ok, String::new());
+            if handle.inbox.send(Message::Noticed(finding)).await.is_err() {
+                return;
+            }
+        }
+        for (key, (level, title)) in wrong {
+            if let (Some(title), true) = (title, told.get(&key) != Some(&level)) {
+                told.insert(key.clone(), level);
+                if handle.inbox.send(Message::Noticed(finding(key, level, title))).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// What is wrong now, by the keys of incidents; with a title, if it is for long enough to be told.
+fn wrong(handle: &Handle, now: Timestamp) -> BTreeMap<String, (Level, Option<String>)> {
+    let condition = handle.condition.lock().expect("no holder panics");
+    let title = |since: Timestamp, what: String| (now.duration_since(since) >= LATE).then_some(what);
+    let mut all = BTreeMap::new();
+    for (agent, SourceTrouble { problem, since }) in &condition.sources {
+        let what = format!("nothing can start {agent}: {problem}");
+        all.insert(of_agent(agent), (Level::Warn, title(*since, what)));
+    }
+    if let Some(standing) = &condition.webhooks
+        && let Some((problem, since)) = &standing.problem
+    {
+        let late = human_duration(LATE);
+        let what = format!("no webhook can be delivered at {} for {late}: {problem}", standing.address);
+        all.insert(IncidentRecord::WEBHOOKS.to_owned(), (Level::Crit, title(*since, what)));
+    }
+    all
+}
+
+fn of_agent(agent: &AgentId) -> String {
+    format!("{}{agent}", IncidentRecord::SOURCE)
+}
+
+fn finding(key: String, level: Level, title: String) -> Finding {
+    Finding { key, level, title, hold_for: SignedDuration::ZERO, by: FoundBy::Check }
+}
+
+#[cfg(test)]
+mod tests {
+    //! What is told, and when.
+    use super::*;
+    use crate::daemon::inbox::{Condition, WebhookStanding};
+    use std::sync::{Arc, Mutex};
+    use tokio::sync::mpsc;
+
+    #[test]
+    fn a_source_that_is_dead_is_told_after_a_while_and_with_its_newest_words() {
+        let condition = Arc::new(Mutex::new(Condition::default()));
+        let (inbox, _) = mpsc::channel(1);
+        let (questions, _) = mpsc::channel(1);
+        let handle = Handle { inbox, questions, condition: condition.clone() };
+        let agent: AgentId = "in".parse().unwrap();
+        assert!(handle.set_source(&agent, Some("it is down".into())));
+        assert!(!handle.set_source(&agent, Some("it is down".into())), "that is no news");
+        let since = condition.lock().unwrap().sources[&agent].since;
+        assert!(handle.set_source(&agent, Some("it is gone".into())));
+        assert_eq!(condition.lock().unwrap().sources[&agent].since, since, "something is wrong since then");
+        let at = |minutes: i64| wrong(&handle, since + SignedDuration::from_mins(minutes));
+        assert_eq!(at(4)["source:in"], (Level::Warn, None));
+        let told = (Level::Warn, Some("nothing can start in: it is gone".to_owned()));
+        assert_eq!(at(5)["source:in"], told);
+        let problem = Some(("in use".to_owned(), since));
+        let address = "127.0.0.1:9470".parse().unwrap();
+        condition.lock().unwrap().webhooks = Some(WebhookStanding { address, problem });
+        assert_eq!(at(5)[IncidentRecord::WEBHOOKS].0, Level::Crit);
+        assert!(handle.set_source(&agent, None) && !handle.set_source(&agent, None));
+        condition.lock().unwrap().webhooks = None;
+        assert!(at(10).is_empty());
+    }
+}

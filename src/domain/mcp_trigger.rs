@@ -1,0 +1,70 @@
+//! Events of MCP servers that start an agent (`on = { mcp = …, event = … }`): which ones, and how often the server is asked.
+use super::hex::hex;
+use jiff::SignedDuration;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+/// The events of an MCP server that start an agent: what the Events extension calls a subscription, delivered by polling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct McpTrigger {
+    /// Name of the `[mcp.…]` table.
+    pub server: Arc<str>,
+    /// The type of the events, as the server names it.
+    pub event: Box<str>,
+    /// What the server is given with it: which of these events, and what of them.
+    pub args: Map<String, Value>,
+    /// How often it is asked, if it does not want to be asked less often.
+    pub every: SignedDuration,
+}
+
+impl McpTrigger {
+    /// `every` where nothing is said of it.
+    pub const EVERY: SignedDuration = SignedDuration::from_mins(1);
+    /// The shortest `every`: the extension asks clients for no less.
+    pub const MOST_OFTEN: SignedDuration = SignedDuration::from_secs(1);
+    /// The longest `every`, and the longest that a server may ask for.
+    pub const LEAST_OFTEN: SignedDuration = SignedDuration::from_hours(1);
+    /// The longest data of an event, in bytes of JSON.
+    pub const LONGEST_DATA: usize = 256 << 10;
+
+    /// `event issue.opened of MCP server github`
+    pub fn describe(&self) -> String {
+        format!("event {} of MCP server {}", self.event, self.server)
+    }
+
+    /// Tells one subscription apart from another: a cursor holds for the one that it was given for.
+    pub fn key(&self) -> String {
+        let args = Value::Object(self.args.clone()).to_string();
+        format!("{} {} {}", self.server, self.event, &hex(&Sha256::digest(args.as_bytes()))[..16])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! What a cursor is known by.
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn each_subscription_has_a_key_of_its_own() {
+        let of = |server: &str, event: &str, args: Value| McpTrigger {
+            server: server.into(),
+            event: event.into(),
+            args: args.as_object().unwrap().clone(),
+            every: McpTrigger::EVERY,
+        };
+        let one = of("github", "issue.opened", json!({"repo": "a/b"}));
+        // the order of keys means nothing, and how often it is asked neither
+        let same = of("github", "issue.opened", serde_json::from_str(r#"{ "repo": "a/b" }"#).unwrap());
+        assert_eq!(one.key(), McpTrigger { every: McpTrigger::MOST_OFTEN, ..same }.key());
+        for other in [
+            of("gitlab", "issue.opened", json!({"repo": "a/b"})),
+            of("github", "issue.closed", json!({"repo": "a/b"})),
+            of("github", "issue.opened", json!({"repo": "a/c"})),
+            of("github", "issue.opened", json!({})),
+        ] {
+            assert_ne!(one.key(), other.key());
+        }
+    }
+}

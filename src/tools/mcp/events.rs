@@ -1,0 +1,587 @@
+//! Events of servers: the Events extension of MCP (`io.modelcontextprotocol/events`, SEP-3415), delivered by polling. A server
+//! lists the types of its events (`events/list`), and is asked for those of one type after a cursor of its own (`events/poll`).
+//!
+//! What a server says is data from outside: how much of it, how long and in which form is judged here. That a type of events
+//! is what a person has trusted is found by its pin, as with tools.
+use super::about::{self, About, Difference};
+use super::pins::{self, PinState};
+use super::session::{InUse, Session};
+use super::text::{cut, shown, visible};
+use super::{MAX_PAGES, Server, Servers, http, wire};
+use crate::domain::{McpEventReceived, McpTrigger, counted, hex};
+use crate::tools::contract::ToolError;
+use jiff::{SignedDuration, Timestamp};
+use rmcp::ServiceError;
+use rmcp::model::{ClientRequest, CustomRequest, CustomResult, ErrorData, ServerResult};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Name of the extension.
+pub(super) const EXTENSION: &str = "io.modelcontextprotocol/events";
+/// Begins the methods of the extension.
+pub(super) const METHODS: &str = "events/";
+/// Most types of events of a server.
+const MAX_TYPES: usize = 1000;
+/// Most bytes of their list.
+const MAX_LIST: usize = 4 << 20;
+/// The types of a server's events are asked for again after so long: what is trusted may be something else by now.
+const LISTED_FOR: Duration = Duration::from_secs(600);
+/// Longest description, in characters.
+const MAX_DESCRIPTION: usize = 8192;
+/// Longest cursor, in bytes.
+const MAX_CURSOR: usize = 64 << 10;
+/// Longest id of an event that is kept as it is, in bytes.
+const MAX_ID: usize = 200;
+/// Most events of one answer, whatever was asked for. One that has more is refused as a whole.
+const MAX_EVENTS: usize = 50_000;
+/// Errors of the protocol, and those of the extension.
+const NO_SUCH_METHOD: i32 = -32_601;
+const INVALID: i32 = -32_602;
+const NOT_FOUND: i32 = -32_011;
+const FORBIDDEN: i32 = -32_012;
+const UNSUPPORTED: i32 = -32_014;
+
+/// The types of a server's events, and when they were asked for. `None`: it has no events.
+pub(super) type ListedEvents = Option<(Instant, Option<Arc<Vec<EventType>>>)>;
+
+/// A type of events, as the server lists it.
+#[derive(Clone, Debug)]
+pub(super) struct EventType {
+    name: String,
+    description: String,
+    schema: Value,
+    /// It can be asked for.
+    by_poll: bool,
+    hash: String,
+    about: Arc<About>,
+}
+
+/// A type of events of a server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerEvent {
+    /// As the server names it.
+    pub name: String,
+    /// What it is called where a person trusts it, beside the tools of all servers.
+    pub label: String,
+    /// What the server says of it.
+    pub description: String,
+    /// JSON Schema of its arguments.
+    pub schema: Value,
+    /// An agent of the configuration waits for it.
+    pub awaited: bool,
+    /// Whether it is what it was.
+    pub pin: PinState,
+    /// What would be pinned now.
+    pub hash: String,
+    /// If it changed: what of it, against what is trusted.
+    pub changed: Vec<Difference>,
+    /// Why it starts no agent, if it can't.
+    pub why_not: Option<String>,
+}
+
+/// What a server said when it was asked for events.
+#[derive(Debug)]
+pub struct Polled {
+    /// In its order, each id once.
+    pub events: Vec<McpEventReceived>,
+    /// Where it goes on.
+    pub cursor: Option<String>,
+    /// It left out some between the last cursor and these.
+    pub truncated: bool,
+    /// It has more of them now.
+    pub has_more: bool,
+    /// When it wants to be asked next, if it says so.
+    pub next: Option<SignedDuration>,
+    /// What was no event of the type that was asked for.
+    pub unfit: usize,
+    /// As long as this lives, the server is not stopped for being idle.
+    pub held: Held,
+}
+
+/// Keeps a server from being stopped for being idle.
+#[derive(Debug)]
+pub struct Held(#[expect(dead_code, reason = "it is there for its end")] InUse);
+
+/// Why there are no events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoEvents {
+    /// It won't pass by itself: a person has to do something.
+    Unfit(String),
+    /// The server does not take the cursor, or the arguments.
+    Refused(String),
+    /// It may pass.
+    Failed(String),
+}
+
+impl NoEvents {
+    /// For people.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Unfit(text) | Self::Refused(text) | Self::Failed(text) => text,
+        }
+    }
+}
+
+/// What a type of events is pinned by, beside the tools of its server.
+fn pinned_as(event: &str) -> String {
+    format!("{}{event}", pins::OF_EVENT)
+}
+
+impl Servers {
+    /// The types of events of a server: of one that says that it has some, or that an agent waits for. `None`: it has none.
+    ///
+    /// # Errors
+    /// It does not answer, or not in the form of the protocol.
+    pub async fn list_events(
+        &self,
+        server: &str,
+        bound: Duration,
+    ) -> Result<Option<Vec<ServerEvent>>, ToolError> {
+        let of = self.server(server)?;
+        let session = of.link.session(Instant::now() + bound).await?;
+        if !session.has_events() && of.awaited.is_empty() {
+            return Ok(None);
+        }
+        let listed = self.types(of, &session, true, Instant::now() + bound).await;
+        let listed = listed.map_err(|error| of.link.failed(error.text()))?;
+        Ok(listed.map(|all| all.iter().map(|one| self.seen_event(server, of, one)).collect()))
+    }
+
+    /// Asks a server for events after a cursor. Starts it if need be: that may take its `start_timeout` beside `bound`.
+    ///
+    /// # Errors
+    /// [`NoEvents`].
+    pub async fn poll_events(
+        &self,
+        by: &McpTrigger,
+        cursor: Option<&str>,
+        most: usize,
+        bound: Duration,
+    ) -> Result<Polled, NoEvents> {
+        let of = self.server(&by.server).map_err(|error| NoEvents::Unfit(error.to_string()))?;
+        let failed = |text: &str| NoEvents::Failed(of.link.failed(text).to_string());
+        let opened = of.link.session(Instant::now() + bound).await;
+        let session = opened.map_err(|error| NoEvents::Failed(error.to_string()))?;
+        let deadline = Instant::now() + bound;
+        let listed = self.types(of, &session, false, deadline).await?;
+        self.may_ask(by, of, listed.as_deref().map(Vec::as_slice))?;
+        let mut params = json!({
+            "name": by.event, "arguments": by.args, "cursor": cursor, "maxEvents": most,
+        });
+        if by.args.is_empty() {
+            params["arguments"] = json!({});
+        }
+        let answer = ask(of, &session, "events/poll", params, deadline).await;
+        match answer {
+            Ok(said) => {
+                let polled = read(by, said).map_err(|text| failed(&text))?;
+                let Read { events, cursor, truncated, has_more, next, unfit } = polled;
+                Ok(Polled { events, cursor, truncated, has_more, next, unfit, held: Held(session) })
+            }
+            Err(No::Error(error)) => {
+                let text = of.link.failed(&wire::error_text(&error)).to_string();
+                let is_refused = error.code.0 == INVALID || http::refused_with(&error) == Some(400);
+                Err(match error.code.0 {
+                    NO_SUCH_METHOD | NOT_FOUND | FORBIDDEN | UNSUPPORTED => NoEvents::Unfit(text),
+                    _ if is_refused => NoEvents::Refused(text),
+                    _ => NoEvents::Failed(text),
+                })
+            }
+            Err(No::Other(text)) => Err(failed(&text)),
+        }
+    }
+
+    /// May a server be asked for these events: does it have them, and has a person trusted them?
+    fn may_ask(&self, by: &McpTrigger, of: &Server, listed: Option<&[EventType]>) -> Result<(), NoEvents> {
+        let (server, event) = (&*by.server, &*by.event);
+        let Some(listed) = listed else {
+            return Err(NoEvents::Unfit(format!(
+                "MCP server `{server}` has no events: it does not know the extension {EXTENSION}"
+            )));
+        };
+        let Some(found) = listed.iter().find(|one| one.name == event) else {
+            let near = crate::domain::nearest(event, listed.iter().map(|one| one.name.as_str()));
+            let near = near.map(|near| format!("; did you mean `{}`?", shown(near))).unwrap_or_default();
+            return Err(NoEvents::Unfit(format!("MCP server `{server}` has no event `{event}`{near}")));
+        };
+        match self.seen_event(server, of, found).why_not {
+            Some(why) => Err(NoEvents::Unfit(format!("event `{event}` of MCP server `{server}` {why}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn seen_event(&self, server: &str, of: &Server, one: &EventType) -> ServerEvent {
+        let awaited = of.awaited.contains(&one.name);
+        let key = pinned_as(&one.name);
+        // what nobody waits for needs no trust
+        let pin = match awaited && one.by_poll {
+            true => self.pins.look(server, &key, &one.hash, &one.about),
+            false => PinState::Same,
+        };
+        let changed = match pin {
+            PinState::Changed => {
+                about::differences(self.pins.about(server, &key).as_deref(), Some(&one.about))
+            }
+            PinState::New | PinState::Same => Vec::new(),
+        };
+        let why_not = match pin {
+            _ if !one.by_poll => {
+                Some("can't be asked for: the server tells it by other ways than `poll`".to_owned())
+            }
+            PinState::Changed => Some(format!(
+                "is off: what the server says of it changed since it was trusted; see `bgagent mcp list`, then `bgagent mcp \
+                 trust {server}`"
+            )),
+            PinState::New => Some(format!(
+                "is off: nobody has trusted it yet; `bgagent mcp trust {server}` shows what the server says of it, and asks"
+            )),
+            PinState::Same => None,
+        };
+        ServerEvent {
+            name: one.name.clone(),
+            label: pins::event_name(server, &one.name),
+            description: one.description.clone(),
+            schema: one.schema.clone(),
+            awaited,
+            pin,
+            hash: one.hash.clone(),
+            changed,
+            why_not,
+        }
+    }
+
+    /// The types of a server's events. `None`: it has none.
+    async fn types(
+        &self,
+        of: &Server,
+        session: &Session,
+        fresh: bool,
+        deadline: Instant,
+    ) -> Result<Option<Arc<Vec<EventType>>>, NoEvents> {
+        let mut known = session.events.lock().await;
+        if let Some((at, listed)) = known.as_ref()
+            && !fresh
+            && at.elapsed() < LISTED_FOR
+        {
+            return Ok(listed.clone());
+        }
+        let failed = |text: String| {
+            NoEvents::Failed(of.link.failed(&format!("its events can't be listed: {text}")).to_string())
+        };
+        let listed = match all_types(of, session, deadline).await {
+            Ok(all) => Some(Arc::new(all)),
+            Err(No::Error(error)) if error.code.0 == NO_SUCH_METHOD => None,
+            Err(No::Error(error)) => return Err(failed(wire::error_text(&error))),
+            Err(No::Other(text)) => return Err(failed(text)),
+        };
+        *known = Some((Instant::now(), listed.clone()));
+        Ok(listed)
+    }
+}
+
+/// Why there is no answer.
+enum No {
+    /// The server says so.
+    Error(ErrorData),
+    /// It can't be reached, or its answer can't be used.
+    Other(String),
+}
+
+async fn ask(
+    of: &Server,
+    session: &Session,
+    method: &str,
+    params: Value,
+    deadline: Instant,
+) -> Result<Value, No> {
+    let request = ClientRequest::CustomRequest(CustomRequest::new(method, Some(params)));
+    let Ok(answer) = tokio::time::timeout_at(deadline, session.peer.send_request(request)).await else {
+        of.link.timed_out(session);
+        return Err(No::Other(format!("it did not answer `{method}` in time")));
+    };
+    if !matches!(answer, Err(ServiceError::TransportClosed | ServiceError::TransportSend(_))) {
+        of.link.answered();
+    }
+    match answer {
+        // `mend` hands it over as a text, so that it is taken for nothing else
+        Ok(ServerResult::CustomResult(CustomResult(Value::String(text)))) => serde_json::from_str(&text)
+            .map_err(|_| No::Other(format!("its answer to `{method}` can't be read"))),
+        Ok(_) => Err(No::Other(format!("its answer to `{method}` is of another form"))),
+        Err(ServiceError::McpError(error)) if wire::is_too_long(&error) => {
+            Err(No::Other(format!("its answer to `{method}` is longer than {} MiB", wire::MAX_LINE >> 20)))
+        }
+        Err(ServiceError::McpError(error)) => Err(No::Error(error)),
+        Err(ServiceError::TransportClosed) => {
+            Err(No::Other(format!("it is gone: {}", session.obituary().await)))
+        }
+        Err(ServiceError::TransportSend(error)) => Err(No::Other(session.broken(error.error.as_ref()))),
+        Err(other) => Err(No::Other(shown(&other.to_string()))),
+    }
+}
+
+/// All pages of the list of a server's events.
+async fn all_types(of: &Server, session: &Session, deadline: Instant) -> Result<Vec<EventType>, No> {
+    let mut all: Vec<EventType> = Vec::new();
+    let (mut bytes, mut seen, mut names) = (0, BTreeSet::new(), BTreeSet::new());
+    let mut cursor: Option<String> = None;
+    for _ in 0..MAX_PAGES {
+        let params = cursor.take().map_or_else(|| json!({}), |cursor| json!({"cursor": cursor}));
+        let page = ask(of, session, "events/list", params, deadline).await?;
+        for said in page["events"].as_array().into_iter().flatten() {
+            bytes += said.to_string().len();
+            if all.len() >= MAX_TYPES || bytes > MAX_LIST {
+                return Err(No::Other(format!(
+                    "it has more than {MAX_TYPES} types of events, or their list more than {} MiB",
+                    MAX_LIST >> 20
+                )));
+            }
+            // the first of a name keeps it
+            all.extend(type_of(said).filter(|one| names.insert(one.name.clone())));
+        }
+        let next = page["nextCursor"].as_str().filter(|next| !next.is_empty());
+        cursor = next.map(str::to_owned).filter(|next| seen.insert(next.clone()));
+        if cursor.is_none() {
+            all.sort_by(|a, b| a.name.cmp(&b.name));
+            return Ok(all);
+        }
+    }
+    Err(No::Other(format!("the list of its events has more than {MAX_PAGES} pages")))
+}
+
+/// A type of events; `None`: it has no name that could be waited for.
+fn type_of(said: &Value) -> Option<EventType> {
+    let name = said["name"]
+        .as_str()
+        .filter(|name| !name.is_empty() && name.len() <= MAX_ID && !name.chars().any(char::is_control))?;
+    let description = said["description"].as_str().unwrap_or_default();
+    let of_data = json!({"arguments": said["inputSchema"], "data": said["payloadSchema"]});
+    let delivery = said["delivery"].as_array();
+    Some(EventType {
+        name: name.to_owned(),
+        description: cut(&visible(description), MAX_DESCRIPTION),
+        schema: said["inputSchema"].clone(),
+        // a server that says nothing of it is asked
+        by_poll: delivery.is_none_or(|ways| ways.iter().any(|way| way == "poll")),
+        hash: pins::hash(&pinned_as(name), Some(description), &of_data, &Value::Null),
+        about: Arc::new(About::of(description, &of_data, &Value::Null)),
+    })
+}
+
+#[derive(Debug, PartialEq)]
+struct Read {
+    events: Vec<McpEventReceived>,
+    cursor: Option<String>,
+    truncated: bool,
+    has_more: bool,
+    next: Option<SignedDuration>,
+    unfit: usize,
+}
+
+/// An answer to `events/poll`.
+fn read(by: &McpTrigger, said: Value) -> Result<Read, String> {
+    let Value::Object(mut said) = said else { return Err("its answer is not an object".into()) };
+    let events = match said.remove("events") {
+        Some(Value::Array(events)) => events,
+        None | Some(Value::Null) => Vec::new(),
+        Some(_) => return Err("`events` of its answer is not a list".into()),
+    };
+    if events.len() > MAX_EVENTS {
+        return Err(format!(
+            "its answer has {}, and {MAX_EVENTS} are the most",
+            counted(events.len(), "event")
+        ));
+    }
+    let cursor = match said.remove("cursor") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(cursor)) => Some(cursor),
+        Some(other @ Value::Number(_)) => Some(other.to_string()),
+        Some(_) => return Err("`cursor` of its answer is not a text".into()),
+    };
+    if let Some(cursor) = &cursor {
+        if cursor.len() > MAX_CURSOR {
+            return Err(format!("its cursor has {} bytes, and {MAX_CURSOR} are the most", cursor.len()));
+        }
+        if cursor.contains('\0') {
+            return Err("its cursor has a NUL in it".into());
+        }
+    }
+    let all = events.len();
+    let mut ids = BTreeSet::new();
+    let events: Vec<McpEventReceived> = events.into_iter().filter_map(|one| event(by, one)).collect();
+    let unfit = all - events.len();
+    let flag = |key: &str| said.get(key) == Some(&Value::Bool(true));
+    let next = said.get("nextPollMs").and_then(Value::as_f64).filter(|ms| ms.is_finite() && *ms >= 0.0);
+    Ok(Read {
+        // the same twice in one answer is one
+        events: events.into_iter().filter(|one| ids.insert(one.id.clone())).collect(),
+        cursor: cursor.filter(|cursor| !cursor.is_empty()),
+        truncated: flag("truncated"),
+        has_more: flag("hasMore"),
+        next: next.map(|ms| SignedDuration::from_millis(ms as i64).min(McpTrigger::LEAST_OFTEN)),
+        unfit,
+    })
+}
+
+/// An event of the type that was asked for.
+fn event(by: &McpTrigger, said: Value) -> Option<McpEventReceived> {
+    let Value::Object(mut said) = said else { return None };
+    if said.get("name").and_then(Value::as_str).is_some_and(|name| name != &*by.event) {
+        return None;
+    }
+    let id = id_of(&said);
+    let happened_at =
+        said.get("timestamp").and_then(Value::as_str).and_then(|at| at.parse::<Timestamp>().ok());
+    let data = said.remove("data").unwrap_or_default();
+    let length = data.to_string().len();
+    let fits = length <= McpTrigger::LONGEST_DATA;
+    Some(McpEventReceived {
+        server: by.server.to_string(),
+        event: by.event.to_string(),
+        id,
+        happened_at,
+        data: if fits { data } else { Value::Null },
+        left_out: (!fits).then_some(length as u64),
+    })
+}
+
+/// The server's own id, or a hash where it gives none that can be kept: of the id, or else of all that it says.
+fn id_of(said: &Map<String, Value>) -> String {
+    let hashed = |text: &str| format!("sha256:{}", hex(&Sha256::digest(text.as_bytes())));
+    let own = match said.get("eventId") {
+        Some(Value::String(id)) if !id.is_empty() => Some(id.clone()),
+        Some(id @ Value::Number(_)) => Some(id.to_string()),
+        _ => None,
+    };
+    match own {
+        // what looks like a hash of ours is none
+        Some(id) if id.len() > MAX_ID || id.chars().any(char::is_control) || id.starts_with("sha256:") => {
+            hashed(&id)
+        }
+        Some(id) => id,
+        None => {
+            let mut text = String::new();
+            super::text::canonical(&Value::Object(said.clone()), &mut text);
+            hashed(&text)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! What is made of answers.
+    use super::*;
+
+    fn by() -> McpTrigger {
+        McpTrigger {
+            server: "github".into(),
+            event: "issue.opened".into(),
+            args: Map::new(),
+            every: McpTrigger::EVERY,
+        }
+    }
+
+    fn ids(said: Value) -> Vec<String> {
+        read(&by(), said).unwrap().events.into_iter().map(|one| one.id).collect()
+    }
+
+    #[test]
+    fn an_answer_is_read_as_the_extension_has_it() {
+        let said = json!({
+            "resultType": "complete", "cursor": "c1", "truncated": true, "hasMore": true, "nextPollMs": 30000,
+            "events": [{
+                "eventId": "evt_1", "name": "issue.opened", "timestamp": "2026-11-30T09:00:00Z", "data": {"n": 7},
+            }],
+        });
+        let event = McpEventReceived {
+            server: "github".into(),
+            event: "issue.opened".into(),
+            id: "evt_1".into(),
+            happened_at: Some("2026-11-30T09:00:00Z".parse().unwrap()),
+            data: json!({"n": 7}),
+            left_out: None,
+        };
+        let expected = Read {
+            events: vec![event],
+            cursor: Some("c1".into()),
+            truncated: true,
+            has_more: true,
+            next: Some(SignedDuration::from_secs(30)),
+            unfit: 0,
+        };
+        assert_eq!(read(&by(), said).unwrap(), expected);
+        let nothing =
+            Read { events: vec![], cursor: None, truncated: false, has_more: false, next: None, unfit: 0 };
+        assert_eq!(read(&by(), json!({"cursor": null})).unwrap(), nothing);
+        // no wish for a pause is longer than an hour, or none at all
+        for (ms, secs) in [(json!(1e300), Some(3600)), (json!(-5), None), (json!("soon"), None)] {
+            let next = read(&by(), json!({"events": [], "nextPollMs": ms})).unwrap().next;
+            assert_eq!(next.map(|next| next.as_secs()), secs);
+        }
+    }
+
+    #[test]
+    fn each_event_has_an_id_that_can_be_kept() {
+        let of = |id: Value| json!({"events": [{"eventId": id, "data": {}}]});
+        assert_eq!(ids(of(json!("a b/c"))), ["a b/c"]);
+        assert_eq!(ids(of(json!(7))), ["7"]);
+        for odd in [
+            json!("x\u{0}y"),
+            json!("x".repeat(201)),
+            json!("sha256:abc"),
+            json!(""),
+            json!(null),
+            json!([1]),
+        ] {
+            let id = ids(of(odd.clone())).remove(0);
+            assert!(id.starts_with("sha256:") && id.len() == 7 + 64, "{odd} {id}");
+            assert_eq!(ids(of(odd)), [id], "the same again is the same event");
+        }
+        let without = |n: u8| json!({"events": [{"data": {"n": n}}]});
+        assert_ne!(ids(without(1)), ids(without(2)));
+        // twice in one answer
+        let twice =
+            json!({"events": [{"eventId": "a", "data": 1}, {"eventId": "b"}, {"eventId": "a", "data": 2}]});
+        assert_eq!(ids(twice), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_is_no_event_of_the_type_is_counted_and_left_out() {
+        let said = json!({"events": [7, null, {"eventId": "a", "name": "issue.closed"}, {"eventId": "b"}]});
+        let read = read(&by(), said).unwrap();
+        assert_eq!((read.events.len(), read.unfit), (1, 3));
+        let long = json!({"events": [{"eventId": "a", "data": "x".repeat(300_000)}]});
+        let one = super::read(&by(), long).unwrap().events.remove(0);
+        assert_eq!((one.data, one.left_out), (Value::Null, Some(300_002)));
+        for odd in [
+            json!([]),
+            json!({"events": {}}),
+            json!({"cursor": []}),
+            json!({"cursor": "x".repeat(70_000)}),
+            json!({"cursor": "a\u{0}"}),
+            json!({"events": vec![json!({}); 50_001]}),
+        ] {
+            assert!(super::read(&by(), odd).is_err());
+        }
+    }
+
+    #[test]
+    fn a_type_is_known_by_all_that_it_says_of_itself() {
+        let hash = |said: Value| type_of(&said).map(|one| one.hash);
+        let one = json!({"name": "a", "description": "d", "inputSchema": {"type": "object"}});
+        for (key, value) in
+            [("name", json!("b")), ("description", json!("e")), ("payloadSchema", json!({"x": 1}))]
+        {
+            let mut other = one.clone();
+            other[key] = value;
+            assert_ne!(hash(one.clone()), hash(other), "{key}");
+        }
+        assert_eq!(hash(json!({"name": "a\u{1b}[2J"})), None);
+        assert_eq!(hash(json!({"description": "nameless"})), None);
+        let ways = |ways: Value| type_of(&json!({"name": "a", "delivery": ways})).unwrap().by_poll;
+        assert!(ways(json!(["push", "poll"])) && ways(Value::Null) && !ways(json!(["webhook"])));
+    }
+}
