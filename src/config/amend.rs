@@ -53,6 +53,9 @@ pub fn amend(text: &str, table: &str) -> Result<Amended, NotAmended> {
     let table = table.trim_matches(['\n', '\r', ' ', '\t']).replace("\r\n", "\n") + "\n";
     let (agent, meant) = one_agent(&table)?;
     let before = place_of(text, &agent);
+    // what stands above a table that is there is not the table's: it stays, and nothing comes to it
+    let above = if before.is_empty() { 0 } else { heads(&table).first().map_or(0, |head| head.start) };
+    let table = table[above..].to_owned();
     let is_there = parsed(text).as_ref().and_then(|all| agent_in(all, &agent)).is_some();
     if before.is_empty() && is_there {
         return Err(NotAmended::NotInATable(agent));
@@ -265,7 +268,7 @@ mod tests {
         let amended = amend(&text, "\n# new\n[agents.a]\r\ntool = \"probe\"\n\n").unwrap();
         assert_eq!(
             amended.text,
-            "# All of mine.\n\n# new\n[agents.a]\ntool = \"probe\"\n# about b\n[agents.b]\ncommand = '''\n[agents.a]\n\
+            "# All of mine.\n\n[agents.a]\ntool = \"probe\"\n# about b\n[agents.b]\ncommand = '''\n[agents.a]\n\
              '''\n\n[models.m]\nprovider = \"ollama\"\n"
         );
         assert_eq!(&amended.text[amended.place.clone()], amended.after);

@@ -161,6 +161,12 @@ fn of_agent(agent: &AgentSpec) -> RightsOf {
             word(&mcp.event)
         ));
     }
+    for target in agent.notify.iter().flat_map(|notify| &notify.to) {
+        rights.may(format!("has messages about it sent to {}", word(target)));
+    }
+    if agent.accept_risk.is_some() {
+        rights.may("may join what strangers write, what is private and a way out (accept_risk)");
+    }
     for target in agent.deliver.iter().flat_map(|deliver| &deliver.to) {
         rights.may(format!("has its results sent to {}", word(target)));
     }

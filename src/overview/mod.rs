@@ -3,5 +3,5 @@
 mod needs;
 mod standing;
 
-pub use needs::{Need, NeedKind, needs};
+pub use needs::{Need, NeedKind, needs, proposals_wait};
 pub use standing::{Rank, Standing, StandingMark, StandingSection, by_need, standing, standings};

@@ -1,6 +1,6 @@
 //! The lines of what needs a person: calls, incidents, agents that fail, messages that do not arrive.
 use super::standing::{Rank, Standing, StandingSection, is_unseen, says_it_fails, standings};
-use crate::domain::{AgentId, RunId, Severity};
+use crate::domain::{AgentId, RunId, Severity, counted};
 use crate::protocol::{AgentView, ApprovalView, DaemonView, IncidentView};
 use jiff::Timestamp;
 
@@ -29,6 +29,8 @@ pub enum NeedKind {
     Target(String),
     /// The daemon itself.
     Daemon,
+    /// Agents that assistants have proposed.
+    Proposals,
 }
 
 /// Something that needs a person.
@@ -54,7 +56,7 @@ impl Need {
         match &self.kind {
             NeedKind::Approval { agent, .. } => agent.as_ref(),
             NeedKind::Incident { agent, .. } | NeedKind::Agent(agent) => Some(agent),
-            NeedKind::Target(_) | NeedKind::Daemon => None,
+            NeedKind::Target(_) | NeedKind::Daemon | NeedKind::Proposals => None,
         }
     }
 }
@@ -68,6 +70,7 @@ pub fn needs(
     now: Timestamp,
 ) -> Vec<Need> {
     let mut all: Vec<Need> = daemon.and_then(of_daemon).into_iter().collect();
+    all.extend(daemon.and_then(of_proposals));
     all.extend(approvals.iter().filter(|call| call.decided_at.is_none()).map(of_approval));
     let probed = incidents.iter().filter(|incident| is_unseen(incident) && !says_it_fails(incident));
     all.extend(probed.map(of_incident));
@@ -101,6 +104,26 @@ fn of_daemon(daemon: &DaemonView) -> Option<Need> {
     };
     let name = if daemon.problem.is_some() { "daemon" } else { "configuration" };
     Some(Need { kind: NeedKind::Daemon, rank, name: name.to_owned(), word: word.to_owned(), since, cause })
+}
+
+fn of_proposals(daemon: &DaemonView) -> Option<Need> {
+    if daemon.proposals == 0 {
+        return None;
+    }
+    Some(Need {
+        kind: NeedKind::Proposals,
+        rank: Rank::Asks,
+        name: "proposals".to_owned(),
+        word: "ask you".to_owned(),
+        since: None,
+        cause: proposals_wait(daemon.proposals),
+    })
+}
+
+/// What is said of proposals that wait.
+pub fn proposals_wait(count: u64) -> String {
+    let verb = if count == 1 { "waits" } else { "wait" };
+    format!("{} {verb} for a person: bgagent proposals", counted(count, "proposal"))
 }
 
 fn of_approval(call: &ApprovalView) -> Need {

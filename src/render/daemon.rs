@@ -4,6 +4,7 @@ use super::screen::{Screen, Tone};
 use super::words::{bytes, plain};
 use crate::config::shell_word;
 use crate::domain::{ExportState, counted, human_duration};
+use crate::overview::proposals_wait;
 use crate::protocol::{
     DaemonView, DeliveryView, HookTroubleView, RedisMemoryView, RedisView, UnheldLimitView, UntrustedServerView,
 };
@@ -131,6 +132,9 @@ pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
         let verb = if view.approvals == 1 { "waits" } else { "wait" };
         let what = format!("{} {verb} for a person: bgagent approvals", counted(view.approvals, "tool call"));
         line("approve", screen.paint(Tone::Warn, &what));
+    }
+    if view.proposals > 0 {
+        line("proposed", screen.paint(Tone::Warn, &proposals_wait(view.proposals)));
     }
     if let Some(webhooks) = &view.webhooks {
         let address = plain(&webhooks.address);

@@ -7,6 +7,7 @@ use crate::cli::when;
 use crate::client::{Address, ClientError, Connection, Timeouts, holder, is_alive, read_listener};
 use crate::config::Paths;
 use crate::domain::{counted, human_duration};
+use crate::overview::proposals_wait;
 use crate::protocol::{GetDaemonStatus, NoParams};
 use crate::store::{HealthReport, HealthRow, OpenIncident, Untold, Where};
 use jiff::{SignedDuration, Timestamp};
@@ -222,11 +223,13 @@ fn troubles(address: &Address, patience: Duration) -> Troubles {
                 what: format!("nothing can start it: {}", one.problem),
             }));
             // strangers can have that happen: no reason to call anybody
+            let proposed = (view.proposals > 0).then(|| own(proposals_wait(view.proposals)));
             let late = view.unwatched.as_deref().map(|why| own(unwatched(why)));
             let warnings = refused
                 .into_iter()
                 .map(|hook| own(refused_deliveries(hook)))
                 .chain(late)
+                .chain(proposed)
                 .collect();
             Troubles { problems, warnings }
         }

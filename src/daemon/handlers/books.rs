@@ -3,6 +3,7 @@ use super::answers::{down, invalid, known_agent, store_error, value};
 use crate::daemon::services::{Encoded, Role, Services};
 use crate::daemon::views;
 use crate::domain::{AgentSpec, Body, Memory, MemoryStore, Note, counted};
+use crate::proposal::ProposalBook;
 use crate::protocol::*;
 use crate::redis_memory::{MemoryUnavailable, RedisMemory};
 use crate::store::{UsageBy, UsageOf};
@@ -216,6 +217,11 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
     let untrusted = users.filter(|(server, _)| !tools.servers().pins().trusts(server)).map(views::untrusted);
     let untrusted = untrusted.collect();
     let groups = crate::child::groups::support();
+    let book = ProposalBook::of(&services.paths.state_dir);
+    // what can't be read is told by those who look at it
+    let proposals =
+        tokio::task::spawn_blocking(move || book.waiting(now).map_or(0, |(waiting, _)| waiting.len() as u64));
+    let proposals = proposals.await.unwrap_or(0);
     let lead = super::nodes::fleet_lead(services).await;
     let is_standby = matches!(services.role, Role::StandsBy(_));
     let condition = services.handle.condition.lock().expect("no holder panics");
@@ -277,6 +283,7 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
         webhooks: condition.webhooks.as_ref().map(|standing| views::webhooks(standing, &condition.hooks)),
         inboxes: condition.sources.iter().map(views::source).collect(),
         approvals: stats.approvals,
+        proposals,
         untrusted,
         unheld_limits: views::unheld_limits(&fleet, &groups),
         control_groups: views::control_groups(groups),

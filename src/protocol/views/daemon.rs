@@ -179,6 +179,9 @@ described! {
         /// How many tool calls wait for a person.
         #[serde(default)]
         pub approvals: u64,
+        /// How many agents that assistants have proposed wait for a person.
+        #[serde(default)]
+        pub proposals: u64,
         /// MCP servers that agents use and nobody has trusted yet: their tools are off.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub untrusted: Vec<UntrustedServerView>,

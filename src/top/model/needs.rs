@@ -54,6 +54,7 @@ pub(in crate::top) fn key_of(kind: &NeedKind) -> RowKey {
         NeedKind::Agent(agent) => RowKey::Agent(agent.clone()),
         NeedKind::Target(name) => RowKey::Target(name.clone()),
         NeedKind::Daemon => RowKey::Daemon,
+        NeedKind::Proposals => RowKey::Proposals,
     }
 }
 

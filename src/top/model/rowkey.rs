@@ -18,6 +18,8 @@ pub(in crate::top) enum RowKey {
     Target(String),
     /// The daemon itself, or its configuration.
     Daemon,
+    /// Agents that assistants have proposed.
+    Proposals,
     /// All agents of a group that is too long to be listed.
     Rest(RowGroup),
     /// The slots of an agent.

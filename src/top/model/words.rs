@@ -55,6 +55,7 @@ pub(in crate::top) fn gist(known: &Known, key: &RowKey, now: Timestamp) -> Optio
             of_need(known, now, |kind| matches!(kind, NeedKind::Target(of) if of == name))?
         }
         RowKey::Daemon => of_need(known, now, |kind| *kind == NeedKind::Daemon)?,
+        RowKey::Proposals => of_need(known, now, |kind| *kind == NeedKind::Proposals)?,
         RowKey::Title(_) | RowKey::Rest(_) | RowKey::Strip(_) | RowKey::Used(..) | RowKey::Event(_) => {
             return None;
         }

@@ -174,7 +174,7 @@ fn down(model: &mut TopModel) {
         RowKey::Used(..) => model.focused_agent().map(TopPlace::Agent),
         RowKey::Event(seq) => Some(TopPlace::Event(seq)),
         RowKey::Rest(_) => return show(model, TopView::Agents),
-        RowKey::Target(_) | RowKey::Daemon | RowKey::Title(_) => None,
+        RowKey::Target(_) | RowKey::Daemon | RowKey::Proposals | RowKey::Title(_) => None,
     };
     if let Some(place) = place {
         open(model, place);
@@ -311,6 +311,7 @@ pub(super) fn command_of(model: &TopModel) -> Option<String> {
         RowKey::Used(..) => "bgagent usage".into(),
         RowKey::Event(seq) => format!("bgagent tail --from {seq}"),
         RowKey::Target(_) | RowKey::Daemon => "bgagent status".into(),
+        RowKey::Proposals => "bgagent proposals".into(),
         _ => format!("bgagent status {}", agent()?),
     })
 }

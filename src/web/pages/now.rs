@@ -293,6 +293,10 @@ fn need_row(need: &Need, fleet: &WholeFleet, strips: &HashMap<String, Strip>, mo
             row.command = Some(format!("bgagent notify test {}", shell(name)));
         }
         NeedKind::Daemon => row.key = "daemon".to_owned(),
+        NeedKind::Proposals => {
+            row.key = "proposals".to_owned();
+            row.command = Some("bgagent proposals".to_owned());
+        }
     }
     row
 }

@@ -76,6 +76,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "secret",
             "tools",
             "notify",
+            "proposal",
             "export",
             "telemetry",
             "runner",

@@ -194,7 +194,10 @@ impl Past {
         };
         let asked_for = |run: &&&RunView| run.backfill_id.is_none();
         let when_due = ended.iter().filter(asked_for).filter(by_slot).count();
-        let besides = ended.iter().filter(asked_for).count() - when_due;
+        let by_event = ended.iter().filter(asked_for).filter(|run| run.trigger == Trigger::Event).count();
+        let by_hand = ended.iter().filter(asked_for).count() - when_due - by_event;
+        let rests = self.rests_until(name, now);
+        let besides = by_hand as u64 + heard(by_event as u64, rests, now, ends);
         let first =
             ended.iter().map(|run| run.queued_at).chain(slots.iter().map(|record| record.first)).min();
         let begun = first.unwrap_or(now).max(self.since);
@@ -203,7 +206,7 @@ impl Past {
         let next = self.states.get(name).and_then(|state| state.next_run).filter(|next| *next >= now);
         let due_from = DueFrom { from: now, next, took: SignedDuration::from_millis(took) };
         let mut due = due_by_day(spec, due_from, ends);
-        if let Some(rests) = self.rests_until(name, now) {
+        if let Some(rests) = rests {
             due.iter_mut().zip(ends).filter(|(_, end)| **end <= rests).for_each(|(count, _)| *count = 0);
         }
         AgentBasis {
@@ -215,8 +218,8 @@ impl Past {
                 .collect(),
             due_before: slots.iter().map(|record| record.count).sum::<u64>().max(when_due as u64),
             runs_when_due: when_due as u64,
-            runs_besides: besides as u64,
-            by_events: spec.schedule.parts().iter().any(is_by_event),
+            runs_besides: besides,
+            by_events: spec.schedule.parts().iter().any(is_by_event) && rests != Some(Timestamp::MAX),
             days_before: (now.duration_since(begun).as_secs_f64() / 86_400.0).max(if first.is_some() {
                 1.0
             } else {
@@ -231,6 +234,15 @@ impl Past {
             has_price: models(spec, fleet).iter().all(|price| price.is_some()),
         }
     }
+}
+
+/// Of so many runs by events those that are to be expected of an agent which is held back for some of the time: it leaves out what
+/// happens meanwhile.
+fn heard(runs: u64, rests: Option<Timestamp>, now: Timestamp, ends: &[Timestamp]) -> u64 {
+    let Some((rests, end)) = rests.zip(ends.last()) else { return runs };
+    let whole = end.duration_since(now).as_secs_f64();
+    let left = end.duration_since(rests.min(*end)).as_secs_f64();
+    if whole > 0.0 { (runs as f64 * (left / whole).clamp(0.0, 1.0)).round() as u64 } else { 0 }
 }
 
 /// Prices of all models that may answer it; `None` for one without.
@@ -319,6 +331,16 @@ mod tests {
         assert_eq!((due("event"), due("hand")), (vec![0; 3], vec![0; 3]));
         assert_eq!(due("after"), [12, 24, 12]);
         assert_eq!(due("many"), [12, 24, 12]);
+    }
+
+    #[test]
+    fn events_of_an_agent_that_is_held_back_start_nothing() {
+        let ends = days_of(from(), until(10), &TimeZone::UTC);
+        let heard = |rests| super::heard(100, rests, from(), &ends);
+        assert_eq!(heard(None), 100);
+        assert_eq!(heard(Some(Timestamp::MAX)), 0);
+        assert_eq!(heard(Some(from())), 100);
+        assert_eq!(heard(Some(until(5))), 50);
     }
 
     #[test]
