@@ -1,5 +1,4 @@
 //! Files that start an agent: `on = { file = "inbox/*.csv", settle = "5s" }`.
-use super::schedule::goes_alone;
 use super::walk::{Item, Section};
 use crate::domain::{FileTrigger, human_duration, is_glob};
 
@@ -9,7 +8,7 @@ const FORM: &str =
 
 /// Which files the table of an `on` names.
 pub(super) fn trigger(section: &Section<'_>, file: Item<'_>) -> Option<FileTrigger> {
-    goes_alone(section, "file", &["file", "settle"]);
+    section.goes_alone("file", &["file", "settle"], super::keys::ON);
     let settle = match section.get("settle") {
         None => FileTrigger::SETTLE,
         Some(item) => settle(item)?,

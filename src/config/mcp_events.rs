@@ -1,5 +1,4 @@
 //! Agents that wait for events of MCP servers: `on = { mcp = "github", event = "issue.opened", every = "1m" }`.
-use super::schedule::goes_alone;
 use super::walk::{Item, Section};
 use crate::config::values::refers;
 use crate::domain::{Fleet, McpTrigger, human_duration};
@@ -12,7 +11,7 @@ const LONGEST_ARGS: usize = 16 << 10;
 
 /// Which events the table of an `on` names.
 pub(super) fn trigger(section: &Section<'_>, server: Item<'_>, fleet: &Fleet) -> Option<McpTrigger> {
-    goes_alone(section, "mcp", &["mcp", "event", "args", "every"]);
+    section.goes_alone("mcp", &["mcp", "event", "args", "every"], super::keys::ON);
     let event = match section.get("event") {
         Some(item) => event(item),
         None => section.missing(

@@ -253,17 +253,9 @@ fn on(item: Item<'_>, fleet: &Fleet) -> Option<Schedule> {
     Some(Schedule::On(EventTrigger { event: event?, agent, untrusted }))
 }
 
-/// Refuses what does not go with a key of an `on` that says what is waited for.
-pub(super) fn goes_alone(section: &Section<'_>, with: &str, own: &[&str]) {
-    let others = keys::ON.iter().map(|key| key.name).filter(|key| !own.contains(key));
-    for key in others.filter_map(|key| section.get(key)) {
-        key.refuse::<()>(format!("`{}` does not go with `{with}`", key.name));
-    }
-}
-
 /// What waits for several agents. That there are such agents is looked at when all are known.
 fn join(section: &Section<'_>, after: Item<'_>) -> Option<Join> {
-    goes_alone(section, "after", &["after", "status", "within"]);
+    section.goes_alone("after", &["after", "status", "within"], keys::ON);
     let mut names: Vec<AgentId> = Vec::new();
     for item in after.items()? {
         let name = agent_named(item)?;

@@ -73,6 +73,14 @@ impl<'a> Section<'a> {
         None
     }
 
+    /// Refuses all other keys of this table beside one that says what the table is about.
+    pub(super) fn goes_alone(&self, with: &str, own: &[&str], all: &'static [Key]) {
+        let others = all.iter().map(|key| key.name).filter(|key| !own.contains(key));
+        for key in others.filter_map(|key| self.get(key)) {
+            key.refuse::<()>(format!("`{}` does not go with `{with}`", key.name));
+        }
+    }
+
     pub(super) fn get(&self, name: &'a str) -> Option<Item<'a>> {
         let own = self.table.get(name);
         let value = own.or_else(|| self.defaults.and_then(|defaults| defaults.get(name)))?;

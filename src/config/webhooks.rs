@@ -1,5 +1,4 @@
 //! `[webhooks.…]`, `[daemon] webhooks`, and agents that wait for deliveries: `on = { webhook = "deploy" }`.
-use super::schedule::goes_alone;
 use super::walk::{Item, Section};
 use crate::config::values::refers;
 use crate::domain::{Fleet, HookScheme, HookSpec, Schedule};
@@ -36,7 +35,7 @@ pub(super) fn address(item: Item<'_>) -> Option<SocketAddr> {
 
 /// The webhook that the table of an `on` names.
 pub(super) fn trigger(section: &Section<'_>, item: Item<'_>, fleet: &Fleet) -> Option<Arc<str>> {
-    goes_alone(section, "webhook", &["webhook"]);
+    section.goes_alone("webhook", &["webhook"], super::keys::ON);
     let name = item.text()?;
     refers(item, name, "webhook", fleet.hooks.keys().map(String::as_str)).then(|| Arc::from(name))
 }

@@ -9,7 +9,7 @@ use crate::domain::{AgentId, McpEventReceived, McpTrigger};
 use crate::engine::{AwaitedEvents, EventsPolled};
 use crate::store::{EventCursor, Reader, Store, StoreError};
 use crate::tools::Tools;
-use crate::tools::mcp::{Held, NoEvents, Polled};
+use crate::tools::mcp::{KeptServer, NoEvents, Polled};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -137,7 +137,7 @@ struct Poller {
     standing: watch::Receiver<Standing>,
     end: CancellationToken,
     /// Keeps the server running between two questions.
-    held: Option<Held>,
+    held: Option<KeptServer>,
     /// How often in a row it did not go well.
     failures: u32,
     /// When it was last told that events were left out.

@@ -4,10 +4,12 @@
 //! What a server says is data from outside: how much of it, how long and in which form is judged here. That a type of events
 //! is what a person has trusted is found by its pin, as with tools.
 use super::about::{self, About, Difference};
-use super::pins::{self, PinState};
+use super::extension::{EXTENSION, ListedEvent};
+use super::link::Link;
+use super::pins::{self, PinState, Pins};
 use super::session::{InUse, Session};
 use super::text::{cut, shown, visible};
-use super::{MAX_PAGES, Server, Servers, http, wire};
+use super::{http, wire};
 use crate::domain::{McpEventReceived, McpTrigger, counted, hex};
 use crate::tools::contract::ToolError;
 use jiff::{SignedDuration, Timestamp};
@@ -20,10 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Name of the extension.
-pub(super) const EXTENSION: &str = "io.modelcontextprotocol/events";
-/// Begins the methods of the extension.
-pub(super) const METHODS: &str = "events/";
+/// Most pages of their list.
+const MAX_PAGES: usize = 100;
 /// Most types of events of a server.
 const MAX_TYPES: usize = 1000;
 /// Most bytes of their list.
@@ -44,21 +44,6 @@ const INVALID: i32 = -32_602;
 const NOT_FOUND: i32 = -32_011;
 const FORBIDDEN: i32 = -32_012;
 const UNSUPPORTED: i32 = -32_014;
-
-/// The types of a server's events, and when they were asked for. `None`: it has no events.
-pub(super) type ListedEvents = Option<(Instant, Option<Arc<Vec<EventType>>>)>;
-
-/// A type of events, as the server lists it.
-#[derive(Clone, Debug)]
-pub(super) struct EventType {
-    name: String,
-    description: String,
-    schema: Value,
-    /// It can be asked for.
-    by_poll: bool,
-    hash: String,
-    about: Arc<About>,
-}
 
 /// A type of events of a server.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,12 +84,12 @@ pub struct Polled {
     /// What was no event of the type that was asked for.
     pub unfit: usize,
     /// As long as this lives, the server is not stopped for being idle.
-    pub held: Held,
+    pub held: KeptServer,
 }
 
 /// Keeps a server from being stopped for being idle.
 #[derive(Debug)]
-pub struct Held(#[expect(dead_code, reason = "it is there for its end")] InUse);
+pub struct KeptServer(#[expect(dead_code, reason = "it is there for its end")] InUse);
 
 /// Why there are no events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,59 +116,62 @@ fn pinned_as(event: &str) -> String {
     format!("{}{event}", pins::OF_EVENT)
 }
 
-impl Servers {
+/// What is needed to ask one server for its events.
+pub(super) struct EventDesk<'a> {
+    pub(super) server: &'a str,
+    pub(super) link: &'a Arc<Link>,
+    /// The types of events that agents wait for.
+    pub(super) awaited: &'a BTreeSet<String>,
+    pub(super) pins: &'a Pins,
+}
+
+impl EventDesk<'_> {
     /// The types of events of a server: of one that says that it has some, or that an agent waits for. `None`: it has none.
     ///
     /// # Errors
     /// It does not answer, or not in the form of the protocol.
-    pub async fn list_events(
-        &self,
-        server: &str,
-        bound: Duration,
-    ) -> Result<Option<Vec<ServerEvent>>, ToolError> {
-        let of = self.server(server)?;
-        let session = of.link.session(Instant::now() + bound).await?;
-        if !session.has_events() && of.awaited.is_empty() {
+    pub(super) async fn list(self, bound: Duration) -> Result<Option<Vec<ServerEvent>>, ToolError> {
+        let session = self.link.session(Instant::now() + bound).await?;
+        if !session.has_events() && self.awaited.is_empty() {
             return Ok(None);
         }
-        let listed = self.types(of, &session, true, Instant::now() + bound).await;
-        let listed = listed.map_err(|error| of.link.failed(error.text()))?;
-        Ok(listed.map(|all| all.iter().map(|one| self.seen_event(server, of, one)).collect()))
+        let listed = self.types(&session, true, Instant::now() + bound).await;
+        let listed = listed.map_err(|error| self.link.failed(error.text()))?;
+        Ok(listed.map(|all| all.iter().map(|one| self.seen(one)).collect()))
     }
 
     /// Asks a server for events after a cursor. Starts it if need be: that may take its `start_timeout` beside `bound`.
     ///
     /// # Errors
     /// [`NoEvents`].
-    pub async fn poll_events(
-        &self,
+    pub(super) async fn poll(
+        self,
         by: &McpTrigger,
         cursor: Option<&str>,
         most: usize,
         bound: Duration,
     ) -> Result<Polled, NoEvents> {
-        let of = self.server(&by.server).map_err(|error| NoEvents::Unfit(error.to_string()))?;
-        let failed = |text: &str| NoEvents::Failed(of.link.failed(text).to_string());
-        let opened = of.link.session(Instant::now() + bound).await;
+        let failed = |text: &str| NoEvents::Failed(self.link.failed(text).to_string());
+        let opened = self.link.session(Instant::now() + bound).await;
         let session = opened.map_err(|error| NoEvents::Failed(error.to_string()))?;
         let deadline = Instant::now() + bound;
-        let listed = self.types(of, &session, false, deadline).await?;
-        self.may_ask(by, of, listed.as_deref().map(Vec::as_slice))?;
+        let listed = self.types(&session, false, deadline).await?;
+        self.may_ask(by, listed.as_deref().map(Vec::as_slice))?;
         let mut params = json!({
             "name": by.event, "arguments": by.args, "cursor": cursor, "maxEvents": most,
         });
         if by.args.is_empty() {
             params["arguments"] = json!({});
         }
-        let answer = ask(of, &session, "events/poll", params, deadline).await;
+        let answer = ask(self.link, &session, "events/poll", params, deadline).await;
         match answer {
             Ok(said) => {
                 let polled = read(by, said).map_err(|text| failed(&text))?;
                 let Read { events, cursor, truncated, has_more, next, unfit } = polled;
-                Ok(Polled { events, cursor, truncated, has_more, next, unfit, held: Held(session) })
+                Ok(Polled { events, cursor, truncated, has_more, next, unfit, held: KeptServer(session) })
             }
             Err(No::Error(error)) => {
-                let text = of.link.failed(&wire::error_text(&error)).to_string();
+                let text = self.link.failed(&wire::error_text(&error)).to_string();
                 let is_refused = error.code.0 == INVALID || http::refused_with(&error) == Some(400);
                 Err(match error.code.0 {
                     NO_SUCH_METHOD | NOT_FOUND | FORBIDDEN | UNSUPPORTED => NoEvents::Unfit(text),
@@ -196,7 +184,7 @@ impl Servers {
     }
 
     /// May a server be asked for these events: does it have them, and has a person trusted them?
-    fn may_ask(&self, by: &McpTrigger, of: &Server, listed: Option<&[EventType]>) -> Result<(), NoEvents> {
+    fn may_ask(&self, by: &McpTrigger, listed: Option<&[ListedEvent]>) -> Result<(), NoEvents> {
         let (server, event) = (&*by.server, &*by.event);
         let Some(listed) = listed else {
             return Err(NoEvents::Unfit(format!(
@@ -208,14 +196,15 @@ impl Servers {
             let near = near.map(|near| format!("; did you mean `{}`?", shown(near))).unwrap_or_default();
             return Err(NoEvents::Unfit(format!("MCP server `{server}` has no event `{event}`{near}")));
         };
-        match self.seen_event(server, of, found).why_not {
+        match self.seen(found).why_not {
             Some(why) => Err(NoEvents::Unfit(format!("event `{event}` of MCP server `{server}` {why}"))),
             None => Ok(()),
         }
     }
 
-    fn seen_event(&self, server: &str, of: &Server, one: &EventType) -> ServerEvent {
-        let awaited = of.awaited.contains(&one.name);
+    fn seen(&self, one: &ListedEvent) -> ServerEvent {
+        let server = self.server;
+        let awaited = self.awaited.contains(&one.name);
         let key = pinned_as(&one.name);
         // what nobody waits for needs no trust
         let pin = match awaited && one.by_poll {
@@ -257,11 +246,10 @@ impl Servers {
     /// The types of a server's events. `None`: it has none.
     async fn types(
         &self,
-        of: &Server,
         session: &Session,
         fresh: bool,
         deadline: Instant,
-    ) -> Result<Option<Arc<Vec<EventType>>>, NoEvents> {
+    ) -> Result<Option<Arc<Vec<ListedEvent>>>, NoEvents> {
         let mut known = session.events.lock().await;
         if let Some((at, listed)) = known.as_ref()
             && !fresh
@@ -270,9 +258,9 @@ impl Servers {
             return Ok(listed.clone());
         }
         let failed = |text: String| {
-            NoEvents::Failed(of.link.failed(&format!("its events can't be listed: {text}")).to_string())
+            NoEvents::Failed(self.link.failed(&format!("its events can't be listed: {text}")).to_string())
         };
-        let listed = match all_types(of, session, deadline).await {
+        let listed = match all_types(self.link, session, deadline).await {
             Ok(all) => Some(Arc::new(all)),
             Err(No::Error(error)) if error.code.0 == NO_SUCH_METHOD => None,
             Err(No::Error(error)) => return Err(failed(wire::error_text(&error))),
@@ -292,7 +280,7 @@ enum No {
 }
 
 async fn ask(
-    of: &Server,
+    link: &Link,
     session: &Session,
     method: &str,
     params: Value,
@@ -300,11 +288,11 @@ async fn ask(
 ) -> Result<Value, No> {
     let request = ClientRequest::CustomRequest(CustomRequest::new(method, Some(params)));
     let Ok(answer) = tokio::time::timeout_at(deadline, session.peer.send_request(request)).await else {
-        of.link.timed_out(session);
+        link.timed_out(session);
         return Err(No::Other(format!("it did not answer `{method}` in time")));
     };
     if !matches!(answer, Err(ServiceError::TransportClosed | ServiceError::TransportSend(_))) {
-        of.link.answered();
+        link.answered();
     }
     match answer {
         // `mend` hands it over as a text, so that it is taken for nothing else
@@ -324,13 +312,13 @@ async fn ask(
 }
 
 /// All pages of the list of a server's events.
-async fn all_types(of: &Server, session: &Session, deadline: Instant) -> Result<Vec<EventType>, No> {
-    let mut all: Vec<EventType> = Vec::new();
+async fn all_types(link: &Link, session: &Session, deadline: Instant) -> Result<Vec<ListedEvent>, No> {
+    let mut all: Vec<ListedEvent> = Vec::new();
     let (mut bytes, mut seen, mut names) = (0, BTreeSet::new(), BTreeSet::new());
     let mut cursor: Option<String> = None;
     for _ in 0..MAX_PAGES {
         let params = cursor.take().map_or_else(|| json!({}), |cursor| json!({"cursor": cursor}));
-        let page = ask(of, session, "events/list", params, deadline).await?;
+        let page = ask(link, session, "events/list", params, deadline).await?;
         for said in page["events"].as_array().into_iter().flatten() {
             bytes += said.to_string().len();
             if all.len() >= MAX_TYPES || bytes > MAX_LIST {
@@ -353,14 +341,14 @@ async fn all_types(of: &Server, session: &Session, deadline: Instant) -> Result<
 }
 
 /// A type of events; `None`: it has no name that could be waited for.
-fn type_of(said: &Value) -> Option<EventType> {
+fn type_of(said: &Value) -> Option<ListedEvent> {
     let name = said["name"]
         .as_str()
         .filter(|name| !name.is_empty() && name.len() <= MAX_ID && !name.chars().any(char::is_control))?;
     let description = said["description"].as_str().unwrap_or_default();
     let of_data = json!({"arguments": said["inputSchema"], "data": said["payloadSchema"]});
     let delivery = said["delivery"].as_array();
-    Some(EventType {
+    Some(ListedEvent {
         name: name.to_owned(),
         description: cut(&visible(description), MAX_DESCRIPTION),
         schema: said["inputSchema"].clone(),

@@ -1,7 +1,7 @@
 //! Answers of servers that take the protocol lightly, put into its form before the protocol machine (`rmcp`) sees
 //! them. That one takes a result as a whole or not at all; here an odd tool or part loses only itself, and is named.
 use super::text::shown;
-use super::{answer, events};
+use super::{answer, extension};
 use rmcp::model::{
     ClientJsonRpcMessage, ClientRequest, ContentBlock, ErrorCode, ErrorData, RequestId, ServerJsonRpcMessage,
     Tool,
@@ -37,7 +37,7 @@ impl Asked {
             ClientRequest::InitializeRequest(_) => What::Begin,
             ClientRequest::ListToolsRequest(_) => What::Tools,
             ClientRequest::CallToolRequest(_) => What::Call,
-            ClientRequest::CustomRequest(custom) if custom.method.starts_with(events::METHODS) => {
+            ClientRequest::CustomRequest(custom) if custom.method.starts_with(extension::METHODS) => {
                 What::Events
             }
             _ => What::Other,
@@ -109,8 +109,8 @@ fn begun(result: Value) -> Value {
     let said = result.get("capabilities").cloned().unwrap_or_default();
     let mut capabilities = json!({"tools": {}});
     // drafts of the extension had it beside the others
-    if !said["extensions"][events::EXTENSION].is_null() || !said["events"].is_null() {
-        capabilities["extensions"] = json!({events::EXTENSION: {}});
+    if !said["extensions"][extension::EXTENSION].is_null() || !said["events"].is_null() {
+        capabilities["extensions"] = json!({extension::EXTENSION: {}});
     }
     result.insert("capabilities".into(), capabilities);
     result.retain(|key, value| match key.as_str() {

@@ -6,7 +6,8 @@
 //! (`pins`). A call that changes something is never tried twice: [`ToolError::may_have_happened`] says why not. One
 //! that does not is, once, if its server died under it: another call may have killed it.
 use super::contract::{ToolError, ToolInfo};
-use crate::domain::{Effect, Fleet, McpSpec, Outward, Schedule, ToolOffer, glob, nearest};
+use crate::domain::{Effect, Fleet, McpSpec, McpTrigger, Outward, Schedule, ToolOffer, glob, nearest};
+use events::EventDesk;
 use link::Link;
 use listing::{Listed, Rules};
 use rmcp::ServiceError;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 mod about;
 mod answer;
 mod events;
+mod extension;
 mod http;
 mod limits;
 mod link;
@@ -35,7 +37,7 @@ mod text;
 mod wire;
 
 pub use about::{About, Difference};
-pub use events::{Held, NoEvents, Polled, ServerEvent};
+pub use events::{KeptServer, NoEvents, Polled, ServerEvent};
 pub use limits::Limits;
 pub use pins::{Keeping, Pin, PinChange, PinEvent, PinNews, PinState, Pins, Untrusted};
 
@@ -182,6 +184,38 @@ impl Servers {
         let of = self.server(server)?;
         let (_session, listed) = self.connected(of, true, bound).await?;
         Ok(listed.iter().map(|tool| self.seen(server, of, tool)).collect())
+    }
+
+    /// The types of events of a server: of one that says that it has some, or that an agent waits for. `None`: it has none.
+    ///
+    /// # Errors
+    /// It does not answer, or not in the form of the protocol.
+    pub async fn list_events(
+        &self,
+        server: &str,
+        bound: Duration,
+    ) -> Result<Option<Vec<ServerEvent>>, ToolError> {
+        self.events(server)?.list(bound).await
+    }
+
+    /// Asks a server for events after a cursor. Starts it if need be: that may take its `start_timeout` beside `bound`.
+    ///
+    /// # Errors
+    /// [`NoEvents`].
+    pub async fn poll_events(
+        &self,
+        by: &McpTrigger,
+        cursor: Option<&str>,
+        most: usize,
+        bound: Duration,
+    ) -> Result<Polled, NoEvents> {
+        let desk = self.events(&by.server).map_err(|error| NoEvents::Unfit(error.to_string()))?;
+        desk.poll(by, cursor, most, bound).await
+    }
+
+    fn events<'a>(&'a self, server: &'a str) -> Result<EventDesk<'a>, ToolError> {
+        let of = self.server(server)?;
+        Ok(EventDesk { server, link: &of.link, awaited: &of.awaited, pins: &self.pins })
     }
 
     /// What of the configuration has no effect on these tools: names and patterns in `allow`, `deny` and `effects` that

@@ -1,6 +1,6 @@
 //! One connection to a server, from its first message to its end: opened within a bound, looked after
 //! by a task, closed when nobody used it for a while. When to open another is decided in `link`.
-use super::events::{self, ListedEvents};
+use super::extension::{self, ListedEvents};
 use super::http::{Http, refused_with};
 use super::limits::Limits;
 use super::listing::Listed;
@@ -97,7 +97,7 @@ impl Session {
     pub(super) fn has_events(&self) -> bool {
         let about = self.peer.peer_info();
         let extensions = about.as_ref().and_then(|about| about.capabilities.extensions.as_ref());
-        extensions.is_some_and(|known| known.contains_key(events::EXTENSION))
+        extensions.is_some_and(|known| known.contains_key(extension::EXTENSION))
     }
 
     /// Does it answer a ping in time? An error is an answer, too.
@@ -497,7 +497,7 @@ impl ClientHandler for Refusing {
         let us = Implementation::new("bgagent", env!("CARGO_PKG_VERSION"));
         let mut capabilities = ClientCapabilities::default();
         let of_extension = rmcp::model::JsonObject::default();
-        capabilities.extensions = Some([(events::EXTENSION.to_owned(), of_extension)].into());
+        capabilities.extensions = Some([(extension::EXTENSION.to_owned(), of_extension)].into());
         ClientConfig::new(capabilities, us).with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
     }
 }

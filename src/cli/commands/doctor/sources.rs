@@ -18,7 +18,7 @@ const MOST_WATCHES: &str = "/proc/sys/fs/inotify/max_user_watches";
 
 /// What an agent waits for, and how it stands with that.
 #[derive(Debug, Serialize)]
-pub(super) struct Source {
+pub(super) struct AgentSource {
     /// Which agent.
     agent_id: String,
     /// What it waits for.
@@ -31,7 +31,7 @@ pub(super) struct Source {
     note: Option<String>,
 }
 
-impl Source {
+impl AgentSource {
     /// For people.
     pub(super) fn line(&self) -> String {
         let said = match (&self.problem, &self.note) {
@@ -44,7 +44,7 @@ impl Source {
 }
 
 /// The sources of the configuration that is in place here; none where there is none, or where it is not valid.
-pub(super) fn look(app: &mut App) -> Vec<Source> {
+pub(super) fn look(app: &mut App) -> Vec<AgentSource> {
     let Ok(paths) = app.paths().cloned() else { return Vec::new() };
     let loaded = crate::config::load(&paths.config, &Context::system(app.screen.now));
     let Ok(loaded) = loaded else { return Vec::new() };
@@ -67,7 +67,7 @@ fn of_daemon(app: &mut App, paths: &Paths) -> Option<DaemonView> {
     (view.config_path == paths.config.display().to_string()).then_some(view)
 }
 
-fn source(agent: &AgentSpec, fleet: &Fleet, daemon: Option<&DaemonView>) -> Source {
+fn source(agent: &AgentSpec, fleet: &Fleet, daemon: Option<&DaemonView>) -> AgentSource {
     let told = daemon.and_then(|view| view.inboxes.iter().find(|one| one.agent_id == agent.id));
     let told = told.map(|one| one.problem.clone());
     let (waits_for, (problem, note)) = match &agent.schedule {
@@ -78,7 +78,7 @@ fn source(agent: &AgentSpec, fleet: &Fleet, daemon: Option<&DaemonView>) -> Sour
         Schedule::Mcp(mcp) => (mcp.describe(), (told, server(daemon))),
         other => (other.describe(), (None, None)),
     };
-    Source { agent_id: agent.id.to_string(), waits_for, problem, note }
+    AgentSource { agent_id: agent.id.to_string(), waits_for, problem, note }
 }
 
 type Found = (Option<String>, Option<String>);
