@@ -150,22 +150,8 @@ fn of_agent(agent: &AgentSpec) -> RightsOf {
             walls(&format!("a {what}"), command.sandbox.as_deref(), &mut rights);
         }
     }
-    if let Schedule::Mcp(mcp) = &agent.schedule {
-        let args = match mcp.args.is_empty() {
-            true => String::new(),
-            false => format!(" with {}", serde_json::Value::Object(mcp.args.clone())),
-        };
-        rights.may(format!(
-            "is started by the MCP server {} (event {}{args})",
-            word(&mcp.server),
-            word(&mcp.event)
-        ));
-    }
     for target in agent.notify.iter().flat_map(|notify| &notify.to) {
         rights.may(format!("has messages about it sent to {}", word(target)));
-    }
-    if agent.accept_risk.is_some() {
-        rights.may("may join what strangers write, what is private and a way out (accept_risk)");
     }
     for target in agent.deliver.iter().flat_map(|deliver| &deliver.to) {
         rights.may(format!("has its results sent to {}", word(target)));
@@ -195,6 +181,14 @@ fn of_outside(schedule: &Schedule, rights: &mut RightsOf) {
                 trigger.event,
                 of.unwrap_or_default()
             ));
+        }
+        Schedule::Mcp(mcp) => {
+            let args = match mcp.args.is_empty() {
+                true => String::new(),
+                false => format!(" with {}", serde_json::Value::Object(mcp.args.clone())),
+            };
+            let (server, event) = (word(&mcp.server), word(&mcp.event));
+            rights.may(format!("is started by the MCP server {server} (event {event}{args})"));
         }
         _ => {}
     }

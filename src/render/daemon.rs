@@ -6,7 +6,8 @@ use crate::config::shell_word;
 use crate::domain::{ExportState, counted, human_duration};
 use crate::overview::proposals_wait;
 use crate::protocol::{
-    DaemonView, DeliveryView, HookTroubleView, RedisMemoryView, RedisView, UnheldLimitView, UntrustedServerView,
+    DaemonView, DeliveryView, HookTroubleView, RedisMemoryView, RedisView, UnheldLimitView,
+    UntrustedServerView,
 };
 use std::fmt::Write as _;
 

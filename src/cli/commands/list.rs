@@ -17,9 +17,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &ListArgs) -> Result<Outcome, Fai
             let patterns = args.agents.join("`, `");
             return Err(RpcError::new(Code::NoSuchAgent, format!("no agent matches `{patterns}`")).into());
         }
-        app.note(
-            "no agents yet: `bgagent init` writes a starter configuration, `bgagent reload` applies it",
-        );
+        app.note("no agents yet: `bgagent init` writes a starter configuration, `bgagent reload` applies it");
         return Ok(Outcome::Done);
     }
     if args.by == ListOrder::Name || app.json {

@@ -95,7 +95,9 @@ fn say(handle: &Handle, standing: Option<WebhookStanding>) {
             }
             *since = before.map_or(*since, |(_, since)| *since);
         }
-        Some(WebhookStanding { address, problem: None }) => tracing::info!("webhooks are received at {address}"),
+        Some(WebhookStanding { address, problem: None }) => {
+            tracing::info!("webhooks are received at {address}")
+        }
         None => {}
     }
     condition.webhooks = standing;
