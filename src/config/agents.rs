@@ -2,7 +2,7 @@
 use super::deliver::{Runs, deliver};
 use super::schedule::Schedules;
 use super::walk::{Item, Section};
-use super::{checks, keys, params, runners, sandbox};
+use super::{checks, keys, nodes, params, runners, sandbox};
 use crate::config::values::{LEAST_OUTPUT, cwd, refers};
 use crate::domain::*;
 use jiff::SignedDuration;
@@ -112,6 +112,7 @@ impl Maker<'_> {
             slow_after: section.positive("slow_after"),
             ping: section.get("ping").and_then(|item| super::ping::ping(item, keys::PING)).map(Arc::new),
             accept_risk: accept_risk(section),
+            on_nodes: nodes::wanted(section),
             when_cut_off: section.word("when_cut_off").filter(|word| *word != WhenCutOff::Stop),
             history,
             control: section.word("control").filter(|control| *control != Control::None),
@@ -120,6 +121,7 @@ impl Maker<'_> {
             config_hash: ConfigHash(0),
             line: 0,
         };
+        nodes::may_run_there(section, &spec, self.fleet);
         spec.config_hash = identity::of_agent(&spec);
         spec.line = line;
         Some(spec)

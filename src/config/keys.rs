@@ -162,7 +162,7 @@ pub(super) const DAEMON: &[Key] = &[
     key(
         "labels",
         Kind::NamedTexts,
-        "with [store]: what the node has, such as { gpu = \"h100\" }; `bgagent nodes` shows it",
+        "with [store]: what the node has, such as { gpu = \"h100\" }: `where` of an agent asks for it, `bgagent nodes` shows it",
     ),
     key("leads", Kind::Flag, "with [store]: whether it may take the lead; default true"),
 ];
@@ -691,6 +691,7 @@ pub(super) const OWN: &[&str] = &[
     "params",
     "description",
     "accept_risk",
+    "where",
 ];
 pub(super) const AGENT: &[Key] = &[
     key("description", Kind::Text, "for people"),
@@ -743,6 +744,12 @@ pub(super) const AGENT: &[Key] = &[
          cancels the run, or both run; default skip. For what comes from outside (files, webhooks, MCP servers) the default is \"queue\", and each of them waits",
     ),
     key("enabled", Kind::Flag, "false: starts stopped; default true"),
+    key(
+        "where",
+        Kind::NamedTexts,
+        "with [store]: labels that the node must have that runs it, all of them, as in { gpu = \"h100\" }: the leader if it has \
+         them, else the one with the fewest runs; none: it waits. For a `command` or a `tool`. Default: the leader",
+    ),
     key(
         "when_cut_off",
         Kind::Word(WhenCutOff::WORDS),

@@ -160,6 +160,9 @@ fn without_effect(at: &Place<'_>, fleet: &Fleet) {
     } else if fleet.store.is_none() {
         found.push(("when_cut_off", "fleets with records on a server ([store])"));
     }
+    if fleet.store.is_none() {
+        found.push(("where", "fleets with records on a server ([store]): this daemon is the only one"));
+    }
     let scheduled = at.knows(SCHEDULE);
     if scheduled && agent.schedule.interval().is_none() {
         found.push(("first_run", "agents with an `interval`"));

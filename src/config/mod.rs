@@ -25,6 +25,7 @@ mod loaded;
 mod machine;
 mod mcp_events;
 mod models;
+mod nodes;
 mod notify;
 mod owner;
 mod params;

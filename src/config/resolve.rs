@@ -4,7 +4,8 @@ use super::keys::{self, Key};
 use super::notify::notify;
 use super::walk::{Item, Section};
 use super::{
-    agents, calendars, guarded, lint, models, redis, runners, sandbox, store, telemetry, tools, webhooks,
+    agents, calendars, guarded, lint, models, nodes, redis, runners, sandbox, store, telemetry, tools,
+    webhooks,
 };
 use crate::config::values::{cwd, in_the_clear, look_for, url, zone};
 use crate::domain::*;
@@ -128,28 +129,7 @@ fn node(section: &Section<'_>) -> NodeSpec {
         let text = item.text()?;
         text.parse().map_err(|error: InvalidNodeName| item.refuse::<()>(error.to_string())).ok()
     });
-    let mut labels = BTreeMap::new();
-    if let Some(table) = section.get("labels").and_then(|item| item.table()) {
-        for (name, value) in table {
-            let item = Item { file: section.file, value, name: "labels" };
-            let Some(text) = item.text() else { continue };
-            if name.get_ref().parse::<NodeName>().is_err() {
-                let what = format!("{:?} can't name a label", name.get_ref());
-                let hint = "letters, digits, `-`, `_` and `.`, as in gpu = \"h100\"".to_owned();
-                section.file.error(Some(name.span()), what, Some(hint));
-            }
-            if text.len() > NodeSpec::LONGEST_LABEL || text.chars().any(char::is_control) {
-                item.refuse::<()>(format!(
-                    "a label is one line of at most {} bytes",
-                    NodeSpec::LONGEST_LABEL
-                ));
-            }
-            labels.insert(name.get_ref().to_string(), text.to_owned());
-        }
-        if let Some(item) = section.get("labels").filter(|_| labels.len() > NodeSpec::MOST_LABELS) {
-            item.refuse::<()>(format!("a node has at most {} labels", NodeSpec::MOST_LABELS));
-        }
-    }
+    let labels = nodes::labels(section, "labels");
     NodeSpec { name: named, labels, leads: section.flag("leads").unwrap_or(true) }
 }
 

@@ -7,7 +7,9 @@ use super::expected::Expect;
 use super::memory::{Memory, MemoryStore};
 use super::ping::PingSpec;
 use super::words::words;
-use super::{ActiveTimes, AgentId, ConfigHash, Control, CronSchedule, EventType, ParamsSpec, Sandbox};
+use super::{
+    ActiveTimes, AgentId, ConfigHash, Control, CronSchedule, EventType, NodeWanted, ParamsSpec, Sandbox,
+};
 use crate::domain::file_trigger::FileTrigger;
 use crate::domain::mcp_trigger::McpTrigger;
 use crate::domain::run::RunStatus;
@@ -68,6 +70,8 @@ pub struct AgentSpec {
     pub slow_after: Option<SignedDuration>,
     /// Where another monitor hears of its runs.
     pub ping: Option<Arc<PingSpec>>,
+    /// On which nodes it runs; `None`: on the one that leads.
+    pub on_nodes: Option<Arc<NodeWanted>>,
     /// What happens to its programs while the daemon can't reach the database; `None`: they are stopped.
     pub when_cut_off: Option<WhenCutOff>,
     /// What its programs may ask of the daemon; `None`: nothing.
@@ -107,6 +111,12 @@ impl AgentSpec {
             CheckBody::Command(_) => None,
         });
         of_body.into_iter().chain(of_checks).collect()
+    }
+
+    /// Are its programs stopped while another daemon may lead, or take up what this node has in hand?
+    pub fn stops_when_cut_off(&self) -> bool {
+        matches!(self.body, Body::Command(_) | Body::Runner(_))
+            && self.when_cut_off.unwrap_or(WhenCutOff::Stop) == WhenCutOff::Stop
     }
 
     /// The session of its conversations: the one that it shares, or its own.

@@ -126,7 +126,9 @@ pub use memory::{Memory, MemoryMode, MemoryStore};
 pub use misleading::{is_invisible, misleads};
 pub use nearest::{distance, nearest};
 pub use net_target::NetTarget;
-pub use node::{InvalidNodeName, NodeName, NodeSpec};
+pub use node::{
+    InvalidNodeName, Labels, LiveNode, NodeName, NodeSpec, NodeWanted, PlacedAt, labels_in_words,
+};
 pub use notice::{Notice, NoticeState, Urgency};
 pub use panics::panic_text;
 pub use params::{ParamDefault, ParamSpec, ParamType, ParamValues, ParamsSpec, params_in_words};

@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// `[daemon] node`, `labels` and `leads`: what a daemon is among those that share its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,7 +10,7 @@ pub struct NodeSpec {
     /// Its name; `None`: that of its machine.
     pub name: Option<NodeName>,
     /// What people and agents choose nodes by.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// It may take the lead.
     pub leads: bool,
 }
@@ -19,6 +20,65 @@ impl NodeSpec {
     pub const MOST_LABELS: usize = 32;
     /// Longest text of a label, in bytes.
     pub const LONGEST_LABEL: usize = 128;
+}
+
+/// Labels by name.
+pub type Labels = BTreeMap<String, String>;
+
+/// `where` of an agent: labels that a node must have to run it, at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeWanted(Labels);
+
+impl NodeWanted {
+    /// `None`: nothing is wanted.
+    pub fn of(labels: Labels) -> Option<Self> {
+        (!labels.is_empty()).then_some(Self(labels))
+    }
+
+    /// Has a node with these labels all that is wanted?
+    pub fn fits(&self, labels: &Labels) -> bool {
+        self.0.iter().all(|(name, value)| labels.get(name) == Some(value))
+    }
+
+    /// What is wanted.
+    pub fn labels(&self) -> &Labels {
+        &self.0
+    }
+}
+
+/// `gpu=h100, site=fra`
+impl fmt::Display for NodeWanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&labels_in_words(&self.0))
+    }
+}
+
+/// `gpu=h100, site=fra`; without any: `no labels`.
+pub fn labels_in_words(labels: &Labels) -> String {
+    let each: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    if each.is_empty() { "no labels".to_owned() } else { each.join(", ") }
+}
+
+/// A node that runs what the leader places there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveNode {
+    /// What it is called.
+    pub name: Arc<str>,
+    /// One life of it: what was placed in another one is not there any more.
+    pub session: Arc<str>,
+    /// What it has.
+    pub labels: Labels,
+    /// Something new may be placed there. False: it goes down, or is lost and was not heard to the end yet.
+    pub takes: bool,
+}
+
+/// Where the newest attempt of a run was placed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedAt {
+    /// Which node.
+    pub node: Arc<str>,
+    /// The life of it that has the attempt in hand. `None`: that is over.
+    pub session: Option<Arc<str>>,
 }
 
 impl Default for NodeSpec {
@@ -92,6 +152,25 @@ impl fmt::Display for NodeName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_fits_that_has_all_labels() {
+        let labels = |all: &[(&str, &str)]| -> Labels {
+            all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        assert_eq!(NodeWanted::of(labels(&[])), None);
+        let wanted = NodeWanted::of(labels(&[("site", "fra"), ("gpu", "h100")])).unwrap();
+        assert_eq!(wanted.to_string(), "gpu=h100, site=fra");
+        for (has, fits) in [
+            (labels(&[("gpu", "h100"), ("site", "fra"), ("disk", "big")]), true),
+            (labels(&[("gpu", "h100")]), false),
+            (labels(&[("gpu", "H100"), ("site", "fra")]), false),
+            (labels(&[]), false),
+        ] {
+            assert_eq!(wanted.fits(&has), fits, "{has:?}");
+        }
+        assert_eq!(labels_in_words(&labels(&[])), "no labels");
+    }
 
     #[test]
     fn a_name_is_checked_and_that_of_a_machine_is_made_fit() {

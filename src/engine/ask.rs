@@ -238,10 +238,7 @@ impl Engine {
 
     /// Are the programs of this run to be stopped when another daemon may lead?
     pub fn stops_when_cut_off(&self, id: RunId) -> bool {
-        self.runs.get(&id).is_some_and(|run| {
-            matches!(run.spec.body, Body::Command(_) | Body::Runner(_))
-                && run.spec.when_cut_off.unwrap_or(WhenCutOff::Stop) == WhenCutOff::Stop
-        })
+        self.runs.get(&id).is_some_and(|run| run.spec.stops_when_cut_off())
     }
 
     /// The fleet in numbers.

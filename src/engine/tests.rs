@@ -77,6 +77,7 @@ fn agent(name: &str, schedule: Schedule, with: impl FnOnce(&mut AgentSpec)) -> A
         late_after: None,
         slow_after: None,
         ping: None,
+        on_nodes: None,
         when_cut_off: None,
         control: None,
         accept_risk: None,

@@ -139,3 +139,54 @@ fn a_node_has_a_name_labels_and_may_lead() {
         assert!(said.iter().any(|what| what.contains(wanted)), "{keys}: {said:?}");
     }
 }
+
+#[test]
+fn an_agent_says_where_it_runs() {
+    const STORE: &str =
+        "[store]\nurl = \"postgres://me@localhost/d?sslmode=disable\"\ndurability = \"single\"\n";
+    let agent = |keys: &str| format!("[agents.a]\n{keys}\n");
+    let of = |text: &str| match read(text) {
+        Ok(loaded) => loaded,
+        Err(rejected) => panic!("{text}: {:?}", rejected.diagnostics),
+    };
+    let wanted = |text: &str| of(text).fleet.agents[0].on_nodes.clone();
+    let plain = agent("command = \"x\"");
+    let placed = agent("command = \"x\"\nwhere = { gpu = \"h100\", site = \"fra\" }");
+    assert_eq!(wanted(&format!("{STORE}{plain}")), None);
+    assert_eq!(wanted(&format!("{STORE}{placed}")).unwrap().to_string(), "gpu=h100, site=fra");
+    // it is another agent then
+    let hash = |text: &str| of(text).fleet.agents[0].config_hash;
+    assert_ne!(hash(&format!("{STORE}{plain}")), hash(&format!("{STORE}{placed}")));
+    // a daemon that is the only one has the labels, or nobody has
+    let own = format!("[daemon]\nlabels = {{ gpu = \"h100\", site = \"fra\" }}\n{placed}");
+    let warned: Vec<String> = of(&own).warnings.iter().map(|one| one.message.clone()).collect();
+    assert!(warned.iter().any(|what| what.contains("`where` has no effect here")), "{warned:?}");
+    let models = "[models.m]\nprovider = \"openai\"\nmodel = \"g\"\napi_key = { env = \"K\" }\n";
+    let server = "[mcp.web]\ncommand = [\"npx\", \"web\"]\n";
+    for (text, said) in [
+        (placed.clone(), "no node can have gpu=h100, site=fra: with records in a file"),
+        (format!("{STORE}{}", agent("command = \"x\"\nwhere = \"gpu\"")), "`where` must be a table"),
+        (format!("{STORE}{}", agent("command = \"x\"\nwhere = {}")), "`where` names no label"),
+        (format!("{STORE}{}", agent("command = \"x\"\nwhere = { gpu = 7 }")), "`where` must be a text"),
+        (format!("{STORE}{}", agent("command = \"x\"\nwhere = { \"a b\" = \"c\" }")), "can't name a label"),
+        (
+            format!("{STORE}{models}{}", agent("query = \"q\"\nmodel = \"m\"\nwhere = { gpu = \"h100\" }")),
+            "`where` goes with a `command` or a `tool`",
+        ),
+        (
+            format!("{STORE}{server}{}", agent("tool = \"web/get\"\nwhere = { gpu = \"h100\" }")),
+            "`where` does not go with the tool `web/get`",
+        ),
+        (
+            format!(
+                "{STORE}{server}{}",
+                agent("command = \"x\"\ngate = { tool = \"web/get\" }\nwhere = { gpu = \"h100\" }")
+            ),
+            "`where` does not go with the tool `web/get`",
+        ),
+    ] {
+        let Err(rejected) = read(&text) else { panic!("{text} is valid") };
+        let told: Vec<&str> = rejected.diagnostics.iter().map(|one| one.message.as_str()).collect();
+        assert!(told.iter().any(|what| what.contains(said)), "{text}: {told:?}");
+    }
+}

@@ -11,6 +11,7 @@ pub(super) fn hashes(spec: &AgentSpec) -> [ConfigHash; 2] {
     let text = format!("{spec:?}")
         .replace(", control: None", "")
         .replace(", sandbox: None", "")
+        .replace(", on_nodes: None", "")
         .replace(", when_cut_off: None", "")
         .replace(", store: Database }", " }")
         .replace(", active_times: None", "")

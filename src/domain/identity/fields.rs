@@ -13,7 +13,7 @@ use crate::domain::ids::AgentId;
 use crate::domain::mcp_trigger::McpTrigger;
 use crate::domain::memory::{Memory, MemoryStore};
 use crate::domain::net_target::NetTarget;
-use crate::domain::node::NodeSpec;
+use crate::domain::node::{NodeSpec, NodeWanted};
 use crate::domain::params::{ParamDefault, ParamSpec, ParamsSpec};
 use crate::domain::ping::PingSpec;
 use crate::domain::private_host::PrivateHost;
@@ -40,6 +40,13 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// A table of texts.
+impl Canonical for NodeWanted {
+    fn write(&self, form: &mut Form) {
+        self.labels().write(form);
+    }
+}
 
 macro_rules! tokens {
     ($($type:ty),*) => { $(impl Canonical for $type {
@@ -231,7 +238,7 @@ table! { AgentSpec {
     id: "id", description: "description", schedule: "schedule", active_times: "active_times", params: "params", jitter: "jitter", first_run: "first_run",
     catch_up: "catch_up", overlap: "overlap", enabled: "enabled", body: "body", history: "history", gate: "gate",
     success_when: "success_when", limits: "limits", retry: "retry", circuit: "circuit", lock: "lock",
-    notify: "notify", deliver: "deliver", late_after: "late_after", slow_after: "slow_after", ping: "ping", when_cut_off: "when_cut_off", control: "control", accept_risk: "accept_risk",
+    notify: "notify", deliver: "deliver", late_after: "late_after", slow_after: "slow_after", ping: "ping", on_nodes: "where", when_cut_off: "when_cut_off", control: "control", accept_risk: "accept_risk",
 } without config_hash, line }
 table! { ActiveTimes { zone: "timezone", hours: "active", except: "except", only: "only", } }
 table! { ParamsSpec { all: "all", zone: "timezone", } }

@@ -166,6 +166,7 @@ fn agent(runner: &str) -> AgentSpec {
         late_after: None,
         slow_after: None,
         ping: None,
+        on_nodes: None,
         when_cut_off: None,
         control: None,
         accept_risk: None,

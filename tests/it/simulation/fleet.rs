@@ -86,6 +86,7 @@ pub fn agent(name: &AgentId, rng: &mut Rng, now: Timestamp) -> AgentSpec {
         },
         circuit: CircuitSpec { open_after: *rng.pick(&[0, 2, 5]), cooldown: secs(rng.span(60, 20_000)) },
         lock: rng.chance(40).then(|| Arc::from(*rng.pick(&["db", "disk"]))),
+        on_nodes: None,
         when_cut_off: None,
         control: None,
         notify: rng.chance(50).then(|| Arc::new(notify)),
