@@ -46,6 +46,7 @@ pub(super) fn begin(restored: &mut Restored, arrivals: Vec<(AgentId, Event)>) ->
         spent: std::mem::take(&mut restored.spent),
         told: std::mem::take(&mut restored.told),
         backfills: std::mem::take(&mut restored.backfills),
+        nodes: std::mem::take(&mut restored.nodes),
         newest_run: restored.newest_run,
         lost: restored.lost,
     };

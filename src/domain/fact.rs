@@ -196,6 +196,35 @@ pub enum Fact {
         /// Why before its last slot.
         cause: Option<String>,
     },
+    /// The newest attempt of a run is placed at a node, or no node has it in hand any more. Has no event: that it begins and
+    /// ends is told.
+    RunPlaced {
+        /// Which run.
+        run: RunId,
+        /// Attempts that have begun, or are about to.
+        attempt: u32,
+        /// Where. `None`: where the leader runs.
+        at: Option<super::PlacedAt>,
+    },
+    /// The leader tells a node what to do. Has no event. Records in a file know no nodes.
+    Ordered {
+        /// The life of the node.
+        session: Arc<str>,
+        /// The run that it is to start: if its claim is refused, this goes with it.
+        starts: Option<RunId>,
+        /// What, in the words of the daemon.
+        order: String,
+    },
+    /// What nodes had reported is decided about, with this. Has no event.
+    ReportsTaken {
+        /// Rows of the mailbox.
+        ids: Vec<i64>,
+    },
+    /// A life of a node is over, and what it had in hand is decided about. Has no event.
+    NodeOver {
+        /// Which.
+        session: Arc<str>,
+    },
     /// A process was started and waits at its gate. Durable before it does anything.
     ProcessStarted {
         /// Of this run.
@@ -658,6 +687,8 @@ pub struct RunRecord {
     pub used: Usage,
     /// Its calls that may have changed something and have no answer (of a dead daemon).
     pub in_doubt: Vec<String>,
+    /// Where its newest attempt was placed. `None`: where the leader runs.
+    pub node: Option<super::PlacedAt>,
 }
 
 impl RunRecord {

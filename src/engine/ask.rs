@@ -37,6 +37,8 @@ pub struct AgentNow {
     pub backfill: Option<BackfillNow>,
     /// Its budget or the fleet's is used up: until when nothing of it is started, and why.
     pub out_of_budget: Option<(Timestamp, String)>,
+    /// A run of it waits, since no node has what it wants: why.
+    pub no_node: Option<String>,
     /// That it is late, or that a run of it is slow, in words.
     pub overdue: Vec<String>,
     /// Its open incidents, in numbers.
@@ -231,6 +233,15 @@ impl Engine {
         self.runs.get(&id).map(|run| &run.record)
     }
 
+    /// Runs whose attempt is in flight, oldest first.
+    pub fn in_flight(&self) -> Vec<(RunId, AgentId)> {
+        let active = self.runs.values().filter(|run| run.place == Place::Active);
+        let mut all: Vec<(RunId, AgentId)> =
+            active.map(|run| (run.record.run, run.record.agent.clone())).collect();
+        all.sort();
+        all
+    }
+
     /// Was this run asked to end?
     pub fn is_cancelled(&self, id: RunId) -> bool {
         self.runs.get(&id).is_some_and(|run| run.cancelled.is_some())
@@ -351,6 +362,7 @@ impl Engine {
             usd_today: self.usd_today(&state.spec),
             backfill: self.backfill_of(&state.spec.id),
             out_of_budget: self.out_of_budget(&state.spec),
+            no_node: self.no_node(&state.live),
             overdue: self.overdue(&state.spec.id),
             incidents: self.open_incidents(&state.spec.id),
         }

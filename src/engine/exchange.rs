@@ -1,5 +1,5 @@
 //! What goes into the engine and what comes out of it: one closed inlet, one outlet.
-use crate::domain::*;
+use crate::domain::{words, *};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
@@ -77,6 +77,21 @@ pub enum Input {
     },
     /// The daemon found out how something of its own stands. At [`Level::Ok`] its incident ends.
     Noticed(Finding),
+    /// The nodes that run what is placed there, as they are now. Of those that are not among them any more, and of lives that
+    /// are over, all that they had reported was decided before, and they can report nothing more.
+    Nodes {
+        /// All that there are.
+        live: Vec<LiveNode>,
+        /// Sessions that are over.
+        over: Vec<Arc<str>>,
+    },
+    /// A node says how an attempt ended, and that an earlier leader had told it to end it.
+    ToldToEnd {
+        /// Which run.
+        run: RunId,
+        /// Who had wanted that.
+        cause: CancelCause,
+    },
     /// The store refused a claim: its slot had been claimed before.
     ClaimRefused {
         /// Which.
@@ -140,6 +155,18 @@ pub enum Input {
         /// At once, without TERM.
         kill: bool,
     },
+}
+
+words! {
+    /// Who wants a run to end.
+    CancelCause {
+        /// A person.
+        Person = "person",
+        /// A newer slot of its agent.
+        NewerSlot = "newer_slot",
+        /// Whoever told the daemon to go down.
+        Shutdown = "shutdown",
+    }
 }
 
 /// What a run asks for before it sends a request to a model.
@@ -381,6 +408,8 @@ pub struct Start {
     pub looks_first: bool,
     /// Something stands against its body, not against the checks of its gate: only that is asked.
     pub gate_only: bool,
+    /// The life of a node where it runs. `None`: here.
+    pub node: Option<Arc<str>>,
 }
 
 /// A command that was carried out.

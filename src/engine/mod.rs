@@ -25,8 +25,10 @@ mod clock;
 mod exchange;
 mod incident;
 mod join;
+mod nodes;
 mod outside;
 mod own;
+mod places;
 mod queue;
 mod reload;
 mod restore;
@@ -46,7 +48,7 @@ pub use ask::{
 };
 pub use budget::BudgetLeft;
 pub use exchange::{
-    Action, BackfillWish, ChangedAgent, Command, Decision, EventsPolled, Input, PauseEnd, Refusal, Reply,
+    Action, BackfillWish, CancelCause, ChangedAgent, Command, Decision, EventsPolled, Input, PauseEnd, Refusal, Reply,
     Reservation, Start, StopMode, Target, Ticket, Wake, Wish,
 };
 pub use restore::Restored;
@@ -65,6 +67,8 @@ struct Run {
     agent: u32,
     spec: Arc<AgentSpec>,
     place: Place,
+    /// Something of its newest attempt is on record: a process, or that its body began.
+    begun: bool,
     /// Its body began at least once, in this life or an earlier one.
     counted: bool,
     /// Why the attempt under way asks nothing but the gate.
@@ -105,6 +109,8 @@ enum Place {
     BehindAgent,
     /// Aside, until its lock is free.
     BehindLock,
+    /// Aside, until a node has what its agent wants.
+    NoNode,
     /// Aside, until a person has decided about its calls, or until its `total_timeout` is over.
     Waiting(Option<SignedDuration>),
     /// An attempt is in flight.
@@ -115,14 +121,6 @@ enum Place {
 
 /// The verdict of slots in a row, and its cause.
 type Streak = (Verdict, Box<str>);
-
-/// Who wants a run to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum CancelCause {
-    Person,
-    NewerSlot,
-    Shutdown,
-}
 
 /// The whole scheduling state of one daemon. Single-threaded by design.
 pub struct Engine {
@@ -151,6 +149,7 @@ pub struct Engine {
     unseen: Option<Verdict>,
     runs: HashMap<RunId, Run>,
     queue: Queue,
+    nodes: places::Nodes,
     incidents: HashMap<u32, BTreeMap<String, IncidentRecord>>,
     /// Open ones of the daemon itself, by their keys.
     own_incidents: BTreeMap<String, IncidentRecord>,
@@ -244,6 +243,8 @@ impl Engine {
                 self.out.actions.push(Action::Taken { ticket, count });
             }
             Input::Noticed(finding) => self.noticed(now, finding),
+            Input::Nodes { live, over } => self.nodes_are(now, live, over),
+            Input::ToldToEnd { run, cause } => self.told_to_end(run, cause),
             Input::ClaimRefused { run } => self.claim_refused(now, run),
             Input::FleetLoaded { fleet, ticket } => {
                 self.outdated = false;
@@ -366,8 +367,10 @@ impl Engine {
     }
 
     fn end_runs(&mut self, kill: bool) {
+        // what a node has in hand goes on there: the next leader hears of it
+        let is_here = |run: &Run| run.place == Place::Active && run.record.node.is_none();
         let mut active: Vec<RunId> =
-            self.runs.iter().filter(|(_, run)| run.place == Place::Active).map(|(id, _)| *id).collect();
+            self.runs.iter().filter(|(_, run)| is_here(run)).map(|(id, _)| *id).collect();
         active.sort_unstable();
         for id in active {
             self.runs.get_mut(&id).expect("listed above").cancelled.get_or_insert(CancelCause::Shutdown);

@@ -1,5 +1,6 @@
 //! Runs: claimed, queued in one fair order, started, ended. Who may start is decided in
 //! [`Engine::dispatch`] and nowhere else.
+use super::places::Spot;
 use super::{Action, Engine, Place, Refusal, Run, Start};
 use crate::domain::*;
 use jiff::{SignedDuration, Timestamp};
@@ -94,7 +95,7 @@ impl Queue {
                 self.ready.remove(&run.turn);
                 return;
             }
-            Place::Timer(_) | Place::Waiting(_) | Place::Active | Place::Between => return,
+            Place::Timer(_) | Place::Waiting(_) | Place::NoNode | Place::Active | Place::Between => return,
             Place::BehindLock => {
                 if let Some(lock) = run.spec.lock.as_ref().and_then(|lock| self.locks.get_mut(lock)) {
                     lock.waiting.retain(|other| *other != id);
@@ -154,6 +155,7 @@ impl Engine {
             processes: Vec::new(),
             used: Usage::default(),
             in_doubt: Vec::new(),
+            node: None,
         };
         state.live.push(id);
         let before = if slot.is_some() { state.streak.take() } else { None };
@@ -165,6 +167,7 @@ impl Engine {
             agent,
             spec,
             place,
+            begun: false,
             counted: false,
             started_mono: None,
             turn: 0,
@@ -191,7 +194,10 @@ impl Engine {
     /// an agent that is due more often than it gets its turn would never get it.
     pub(super) fn give_up_turn(&mut self, id: RunId) {
         let run = &self.runs[&id];
-        if matches!(run.place, Place::Ready | Place::BehindLock | Place::BehindAgent | Place::Parked) {
+        if matches!(
+            run.place,
+            Place::Ready | Place::BehindLock | Place::BehindAgent | Place::NoNode | Place::Parked
+        ) {
             let other = self.queue.given_up.filter(|(of, _)| *of == run.agent);
             self.queue.given_up = Some((run.agent, other.map_or(run.turn, |(_, turn)| turn.min(run.turn))));
         }
@@ -259,6 +265,10 @@ impl Engine {
                 self.queue.behind_agent.entry(agent).or_default().push(id);
                 continue;
             }
+            let Some(spot) = self.nodes.spot_for(&self.runs[&id].spec) else {
+                self.wait_for_node(id);
+                continue;
+            };
             if let Some(name) = self.runs[&id].spec.lock.clone() {
                 match self.queue.locks.get_mut(&name) {
                     Some(lock) if lock.holder != id => {
@@ -272,19 +282,33 @@ impl Engine {
                     }
                 }
             }
-            self.start(now, id);
+            self.start(now, id, spot);
         }
     }
 
-    fn start(&mut self, now: Now, id: RunId) {
+    /// A run that is in flight has its place and its lock.
+    pub(super) fn occupy(&mut self, id: RunId) {
+        self.queue.active += 1;
+        self.queue.turns += 1;
+        let run = self.runs.get_mut(&id).expect("the caller looked it up");
+        run.turn = self.queue.turns;
+        if let Some(name) = run.spec.lock.clone() {
+            self.queue.locks.entry(name).or_insert(Lock { holder: id, waiting: Vec::new() });
+        }
+    }
+
+    fn start(&mut self, now: Now, id: RunId, spot: Spot) {
         self.queue.active += 1;
         let run = self.runs.get_mut(&id).expect("queued runs are known");
         run.place = Place::Active;
+        run.begun = false;
         run.record.status = RunStatus::Running;
         run.record.not_before = None;
         run.record.attempt += 1;
         let agent = run.agent;
         let began = *run.started_mono.get_or_insert(now.mono);
+        let node = if let Spot::At(session) = &spot { Some(session.clone()) } else { None };
+        self.placed(now, id, spot);
         self.watch_run(now, id);
         let run = &self.runs[&id];
         let looks_first = run.spec.history == History::Changes
@@ -315,6 +339,7 @@ impl Engine {
             time_left,
             looks_first,
             gate_only,
+            node,
         };
         self.out.actions.push(Action::Start(Box::new(start)));
     }
@@ -326,6 +351,9 @@ impl Engine {
             self.timers.remove(&(at, id));
         }
         self.queue.forget(id, &run);
+        if run.place == Place::NoNode {
+            self.nodes.forget(id);
+        }
         self.forget_approvals(id);
         let agent = run.agent;
         let state = &mut self.agents[agent as usize];
@@ -350,7 +378,8 @@ impl Engine {
     }
 
     /// A run is no longer in flight: its place, its lock and its agent are free.
-    pub(super) fn leave_place(&mut self, id: RunId) {
+    pub(super) fn leave_place(&mut self, now: Now, id: RunId) {
+        self.left_node(now, id);
         let run = self.runs.get_mut(&id).expect("the caller looked it up");
         run.place = Place::Between;
         let agent = run.agent;
@@ -375,7 +404,7 @@ impl Engine {
         self.put_back(parked.unwrap_or_default());
     }
 
-    fn put_back(&mut self, aside: Vec<RunId>) {
+    pub(super) fn put_back(&mut self, aside: Vec<RunId>) {
         for id in aside {
             let turn = self.runs.get(&id).expect("waiting runs are known").turn;
             self.line_up(id, turn);

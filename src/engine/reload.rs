@@ -49,6 +49,7 @@ impl Engine {
             let (added, changed, removed) = (added.clone(), changed.clone(), removed.clone());
             self.push(now, Fact::ConfigApplied { path, hash: fleet.hash, added, changed, removed });
         }
+        self.look_for_nodes();
         self.resume_due(now);
         self.fire(now, None);
         Reply::Reloaded { added, changed, removed }

@@ -30,6 +30,8 @@ pub struct Restored {
     /// Ends of runs that agents with a [`Join`] wait for and that no start of theirs has used up, each with the agent
     /// that waits.
     pub arrivals: Vec<(AgentId, Event)>,
+    /// Lives of nodes that may have something in hand, or have reported what is not decided yet.
+    pub nodes: Vec<LiveNode>,
     /// The newest run that there ever was: ids of later ones come after it.
     pub newest_run: Option<RunId>,
     /// A time of which the records were lost.
@@ -68,6 +70,7 @@ impl Engine {
             timers: BTreeSet::new(),
             runs: HashMap::new(),
             queue: Queue::default(),
+            nodes: super::places::Nodes::of(&fleet.daemon.node.labels, restored.nodes),
             incidents: HashMap::new(),
             own_incidents: BTreeMap::new(),
             late: BTreeSet::new(),
@@ -259,6 +262,7 @@ impl Engine {
             agent,
             spec: state.spec.clone(),
             place: Place::Ready,
+            begun: false,
             counted: record.started_at.is_some(),
             started_mono: record.started_at.map(|at| {
                 let lasted = now.wall.duration_since(at).saturating_sub(record.clock_moved);
@@ -279,7 +283,9 @@ impl Engine {
         if of_slot {
             self.await_success(now, agent);
         }
-        if over && (untouched || status == RunStatus::Retrying) {
+        let node = self.runs[&id].record.node.clone();
+        if self.take_up_at_node(now, id) {
+        } else if over && (untouched || status == RunStatus::Retrying) {
             self.drop_waiting(now, id, "the agent was stopped");
         } else if untouched || status == RunStatus::Retrying {
             self.enqueue(id, waits);
@@ -288,10 +294,13 @@ impl Engine {
             // an attempt was in flight: its outcome is unknown
             let run = self.runs.get_mut(&id).expect("inserted above");
             run.record.attempt = run.record.attempt.max(1);
-            let error = RunError::new(
-                ErrorKind::Interrupted,
-                "the daemon ended while the run was in flight; whether its work was done is unknown",
-            );
+            let error = match node.filter(|at| at.session.is_some()) {
+                Some(at) => super::places::lost_with(&at.node),
+                None => RunError::new(
+                    ErrorKind::Interrupted,
+                    "the daemon ended while the run was in flight; whether its work was done is unknown",
+                ),
+            };
             let warnings = doubts(&run.record);
             // what a conversation has begun is not for another configuration to go on with
             let conclusive = run.spec.body.goes_on() && !run.spec.is_identified_by(run.record.config_hash);
@@ -305,6 +314,9 @@ impl Engine {
     /// A run of an agent that is no longer configured.
     fn orphan(&mut self, now: Now, run: RunRecord) {
         const WHY: &str = "its agent is no longer in the configuration";
+        if run.node.as_ref().is_some_and(|at| at.session.is_some()) {
+            self.out.actions.push(super::Action::Cancel { run: run.run, kill: false });
+        }
         let never_began = run.status == RunStatus::Queued && run.processes.is_empty();
         let mut counters = self.gone.get(&run.agent).map(|gone| gone.counters).unwrap_or_default();
         let (run_id, agent) = (run.run, run.agent.clone());

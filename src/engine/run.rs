@@ -31,6 +31,7 @@ impl Engine {
             return false;
         }
         self.chain = run.record.chain;
+        run.begun = true;
         if role != ProcessRole::Body {
             if let Some(process) = process {
                 self.push(now, Fact::ProcessStarted { run: id, attempt, role, process });
@@ -96,7 +97,7 @@ impl Engine {
         let cancelled = run.cancelled;
         let talks = run.spec.body.goes_on();
         let looked = run.looks_since.is_some() && !run.counted;
-        self.leave_place(id);
+        self.leave_place(now, id);
         self.close_account(now, id);
         if looked && cancelled.is_none() && self.is_as_well_as_before(agent, &outcome) {
             return self.ended_quietly(now, id);
@@ -217,8 +218,13 @@ impl Engine {
     /// Nothing but the gate was asked: the run is forgotten, its slot gets the verdict that it would have had without
     /// asking.
     fn gate_was_asked(&mut self, now: Now, id: RunId, warnings: &[String]) {
-        let held = self.runs.get_mut(&id).expect("the caller looked it up").held_back.take();
-        let (verdict, mut cause) = held.expect("what holds the body back is why the gate alone was asked");
+        let run = self.runs.get_mut(&id).expect("the caller looked it up");
+        let agent = run.agent;
+        // not known where an earlier leader had asked: it is as it is now
+        let held = run.held_back.take().or_else(|| self.held_back(now, agent));
+        let Some((verdict, mut cause)) = held else {
+            return self.go_on(id);
+        };
         cause.push_str("; the gate was asked all the same");
         if !warnings.is_empty() {
             cause = format!("{cause}, with a warning: {}", warnings.join("; "));
@@ -433,7 +439,7 @@ impl Engine {
     /// The store had a claim of this slot already: the run never was.
     pub(super) fn claim_refused(&mut self, now: Now, id: RunId) {
         if self.runs.get(&id).is_some_and(|run| run.place == Place::Active) {
-            self.leave_place(id);
+            self.leave_place(now, id);
         }
         if let Some(run) = self.forget(now, id) {
             self.unwatch_run(now, &run);

@@ -391,6 +391,7 @@ impl Engine {
         let place = self.runs[&blocking].place;
         let doing = match (place, self.runs[&blocking].record.status) {
             (Place::Active, _) => "is still running",
+            (Place::NoNode, _) => "waits for a node",
             (_, RunStatus::Retrying) => "waits for its next attempt",
             (_, RunStatus::WaitingApproval) => "waits for a person",
             _ => "waits to start",

@@ -139,6 +139,10 @@ struct Bench {
     ended: Vec<(u64, u64)>,
     lives: u64,
     newest_run: Option<RunId>,
+    /// Lives of nodes that the store knows.
+    nodes: Vec<LiveNode>,
+    /// Where attempts were started that are not started here, by session.
+    placed: Vec<(RunId, Arc<str>)>,
 }
 
 impl Bench {
@@ -173,6 +177,8 @@ impl Bench {
             lives: 1,
             newest_run: None,
             lost: None,
+            nodes: Vec::new(),
+            placed: Vec::new(),
         };
         bench.take(decision);
         bench
@@ -292,6 +298,7 @@ impl Bench {
             backfills: self.backfills.clone(),
             spent: self.spent.clone(),
             told: self.told.clone(),
+            nodes: self.nodes.clone(),
             ..Restored::default()
         };
         let (engine, decision) =
@@ -348,7 +355,9 @@ impl Bench {
                 Action::Ping { agent, signal, .. } => self.pings.push((agent.to_string(), signal)),
                 Action::Start(start) => {
                     let what = if start.gate_only { "ask gate" } else { "start" };
-                    self.said.push(format!("{} {what} {}", start.agent.id, start.attempt));
+                    let at = start.node.as_ref().map_or(String::new(), |node| format!(" at {node}"));
+                    self.said.push(format!("{} {what} {}{at}", start.agent.id, start.attempt));
+                    self.placed.extend(start.node.map(|node| (start.run, node)));
                     self.active.push((start.run, start.attempt));
                 }
                 Action::Cancel { run, kill } => {
@@ -481,6 +490,16 @@ impl Bench {
                 self.open.retain(|open| open.run != run);
             }
             Fact::SlotRevised { run, .. } => self.open.retain(|open| open.run != run),
+            Fact::RunPlaced { run, attempt, at } => {
+                if let Some(open) = self.open.iter_mut().find(|open| open.run == run) {
+                    (open.attempt, open.node) = (attempt, at);
+                }
+            }
+            Fact::NodeOver { session } => self.nodes.retain(|node| node.session != session),
+            Fact::ProcessStarted { run, process, .. } => {
+                let open = self.open.iter_mut().find(|open| open.run == run).unwrap();
+                open.processes.push(process);
+            }
             Fact::Budget(news) => self.told.push(news.told()),
             Fact::AttemptStarted { run, attempt, started_at, process, .. } => {
                 let open = self.open.iter_mut().find(|open| open.run == run).unwrap();
@@ -570,6 +589,7 @@ mod history;
 mod joins;
 mod ledger;
 mod money;
+mod nodes;
 mod own;
 mod params;
 mod reloads;

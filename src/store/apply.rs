@@ -24,6 +24,11 @@ pub(super) fn apply(db: &Sql, entries: &[Entry], next: &mut u64) -> SqlResult<Ve
         {
             continue; // its slot has the verdict of the first claim
         }
+        if let Fact::Ordered { starts: Some(run), .. } = &entry.fact
+            && refused.contains(run)
+        {
+            continue; // it never was
+        }
         if !write(db, entry, Seq(*next - 1))? {
             if let Fact::RunClaimed(claim) = &entry.fact {
                 refused.push(claim.run);
@@ -155,6 +160,17 @@ fn write(db: &Sql, entry: &Entry, newest: Seq) -> SqlResult<bool> {
         }
         Fact::FilesLeft { agent, gone, back } => super::arrivals::left(db, agent, gone, back, entry.at)?,
         Fact::RunClaimed(claim) => return claimed(db, claim),
+        Fact::RunPlaced { run, attempt, at } => {
+            let (node, session) =
+                at.as_ref().map_or((None, None), |at| (Some(&*at.node), at.session.as_deref()));
+            db.run(
+                "UPDATE runs SET attempt = ?2, node = ?3, node_session = ?4 WHERE id = ?1",
+                params![blob(run), attempt, node, session],
+            )?;
+        }
+        Fact::Ordered { session, order, .. } => super::work::ordered(db, session, order, newest)?,
+        Fact::ReportsTaken { ids } => super::work::taken(db, ids)?,
+        Fact::NodeOver { session } => super::work::over(db, session)?,
         Fact::BackfillBegan(backfill) => super::backfill::began(db, backfill, entry.at)?,
         Fact::BackfillMoved { id, claimed, usd } => super::backfill::moved(db, id, *claimed, *usd)?,
         Fact::BackfillEnded { id, claimed, usd, cause, .. } => {

@@ -33,6 +33,7 @@ mod sqlite;
 mod talk;
 mod transfer;
 mod types;
+mod work;
 mod writer;
 
 #[cfg(test)]
@@ -50,7 +51,7 @@ pub use nodes::{FleetLead, NodeRow};
 pub use place::Where;
 pub use postgres::{
     CallAnswer, CallAnswers, CallsOf, ForwardedCall, MOST_ANSWERS, NodeAbout, NodeJoined, NodeLink, Posted,
-    RENEW_NODE_EVERY, TakenCall, UnknownIf, Withdrawn,
+    RENEW_NODE_EVERY, TakenCall, TakenReport, UnknownIf, Withdrawn, WorkOrder, Workers,
 };
 pub use reader::Reader;
 pub use retention::Lived;

@@ -328,6 +328,7 @@ pub(super) fn restored(db: &Sql) -> SqlResult<Restored> {
         spent,
         told,
         backfills: super::backfill::open(db)?,
+        nodes: super::work::live(db)?,
         newest_run: db.row("SELECT id FROM runs ORDER BY id DESC LIMIT 1", &[], |row| run_id(row, 0))?,
         ancestors: Vec::new(),
         went_back: None,
@@ -345,7 +346,7 @@ fn started_by(text: &str) -> Option<Arc<Event>> {
 
 pub(super) const RUN_COLUMNS: &str = "id, agent, trigger, slot, status, attempt, queued_at, started_at, not_before, chain, event, query,
     config_hash, finished_at, duration, result, error_kind, error, exit_code, requests, input_tokens, cached_tokens,
-    output_tokens, usd, warnings, mode, model, session, clock_moved, params, backfill, past_slot";
+    output_tokens, usd, warnings, mode, model, session, clock_moved, params, backfill, past_slot, node, node_session";
 
 pub(super) fn run_row(row: &SqlRow<'_>) -> SqlResult<RunRow> {
     let claim = RunRecord {
@@ -379,6 +380,10 @@ pub(super) fn run_row(row: &SqlRow<'_>) -> SqlResult<RunRow> {
         processes: Vec::new(),
         used: usage_of(row, 19)?,
         in_doubt: Vec::new(),
+        node: row.get::<Option<String>>(32)?.map(|node| {
+            let session = row.get::<Option<String>>(33).ok().flatten().map(Into::into);
+            PlacedAt { node: node.into(), session }
+        }),
     };
     Ok(RunRow {
         usage: claim.used,

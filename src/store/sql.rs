@@ -279,6 +279,11 @@ pub(super) trait SqlConnection: Send {
     /// The digits of a column of bytes in capitals, as an expression: `hex(id)`.
     fn hex(&self, column: &str) -> String;
 
+    /// Can several daemons share the records, so that there are tables of their nodes?
+    fn has_nodes(&self) -> bool {
+        false
+    }
+
     /// The columns of a table, in their order.
     fn columns_of(&self, table: &str) -> SqlResult<Vec<(String, ColumnKind)>>;
 

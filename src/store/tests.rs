@@ -94,6 +94,7 @@ fn claim(n: u64, slot: Option<i64>) -> Fact {
         processes: Vec::new(),
         used: Usage::default(),
         in_doubt: Vec::new(),
+        node: None,
     }))
 }
 

@@ -37,6 +37,8 @@ pub struct Restored {
     pub backfills: Vec<BackfillRecord>,
     /// What was told of budgets.
     pub told: Vec<BudgetTold>,
+    /// Lives of nodes that may have runs in hand, or have reported what is not decided yet.
+    pub nodes: Vec<LiveNode>,
     /// The run with the greatest id.
     pub newest_run: Option<RunId>,
     /// Identity of the database: a UUID made with it, and anew when a copy is put in its place.

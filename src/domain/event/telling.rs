@@ -28,6 +28,10 @@ impl Event {
             | Fact::IncidentDropped { .. }
             | Fact::ProcessStarted { .. }
             | Fact::RunClaimed(_)
+            | Fact::RunPlaced { .. }
+            | Fact::Ordered { .. }
+            | Fact::ReportsTaken { .. }
+            | Fact::NodeOver { .. }
             | Fact::BackfillMoved { .. }
             | Fact::NotificationQueued { .. }
             | Fact::NotificationsJoined { .. }

@@ -10,6 +10,7 @@ pub(in crate::store) const MIGRATIONS: &[(i64, &str)] = &[
     (18, include_str!("../migrations/postgres/0018_arrivals.sql")),
     (19, include_str!("../migrations/postgres/0019_nodes.sql")),
     (20, include_str!("../migrations/postgres/0020_memory_changes.sql")),
+    (21, include_str!("../migrations/postgres/0021_orders.sql")),
 ];
 
 /// The version that this program knows.

@@ -12,6 +12,7 @@ mod session;
 mod size;
 mod values;
 mod waiting;
+mod work;
 mod writer;
 
 pub(super) use fence::leader;
@@ -22,4 +23,5 @@ pub use node_link::{NodeAbout, NodeJoined, NodeLink, RENEW_NODE_EVERY, UnknownIf
 pub(super) use nodes::nobody_may_lead;
 pub(super) use open::{Side, open, open_alone, to_read};
 pub(super) use server::StoreServer;
+pub use work::{TakenReport, WorkOrder, Workers};
 pub(super) use writer::Leader;

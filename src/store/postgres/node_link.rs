@@ -69,8 +69,8 @@ type OneAtATime = Arc<tokio::sync::Mutex<Option<Session>>>;
 /// The connection. It is made when it is needed, and anew when it was lost.
 pub struct NodeLink {
     pub(super) server: Arc<StoreServer>,
-    about: NodeAbout,
-    me: String,
+    pub(super) about: NodeAbout,
+    pub(super) me: String,
     name: Mutex<NodeName>,
     /// Hash of the configuration in force.
     config: Mutex<String>,

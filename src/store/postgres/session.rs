@@ -279,6 +279,10 @@ impl SqlConnection for Session {
         format!("upper(encode({column}, 'hex'))")
     }
 
+    fn has_nodes(&self) -> bool {
+        true
+    }
+
     fn columns_of(&self, table: &str) -> SqlResult<Vec<(String, ColumnKind)>> {
         let db: &Sql = self;
         let sql = "SELECT column_name::text, data_type::text FROM information_schema.columns

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 mod faults;
 mod moves;
 mod nodes;
+mod work;
 
 /// The server, as long as a case uses it.
 pub(super) fn server() -> Option<Arc<Server>> {

@@ -488,3 +488,35 @@ async fn where_a_copy_began_stays_as_long_as_the_same_is_wanted() {
     }
     assert_eq!(store.read(|reader| reader.export_began("redis://h t")).await.unwrap(), None);
 }
+
+/// A file has no nodes: it takes what is said of them, and keeps where a run was placed.
+#[tokio::test]
+async fn where_a_run_was_placed_is_kept_by_both() {
+    let Some(db) = Db::some() else { return };
+    let (store, _) = db.open();
+    let placed = |session: Option<&str>| Fact::RunPlaced {
+        run: run(1),
+        attempt: 2,
+        at: Some(PlacedAt { node: "gpu-7".into(), session: session.map(Into::into) }),
+    };
+    let facts = [
+        claim(1, None),
+        placed(Some("s")),
+        Fact::Ordered { session: "s".into(), starts: Some(run(1)), order: "{}".into() },
+        Fact::ReportsTaken { ids: vec![1, 2] },
+        Fact::NodeOver { session: "s".into() },
+    ];
+    let entries = facts.into_iter().map(|fact| entry(0, fact)).collect();
+    assert_eq!(store.commit(entries).await.unwrap().events, 0);
+    let found = |restored: Restored| restored.open_runs.into_iter().next().map(|run| (run.attempt, run.node));
+    let at = |session: Option<&str>| {
+        Some((2, Some(PlacedAt { node: "gpu-7".into(), session: session.map(Into::into) })))
+    };
+    assert_eq!(found(store.restored().await.unwrap()), at(Some("s")));
+    store.commit(vec![entry(0, placed(None))]).await.unwrap();
+    assert_eq!(found(store.restored().await.unwrap()), at(None));
+    let here = Fact::RunPlaced { run: run(1), attempt: 3, at: None };
+    store.commit(vec![entry(0, here)]).await.unwrap();
+    assert_eq!(found(store.restored().await.unwrap()), Some((3, None)));
+    assert!(store.restored().await.unwrap().nodes.is_empty());
+}

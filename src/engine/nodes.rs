@@ -1,0 +1,176 @@
+//! Nodes that run what is placed there: runs that go to them, and what becomes of the runs of one that is lost.
+//!
+//! The leader's own node is none of them: what runs there is started as if there were no others. Who is lost is found out
+//! elsewhere, and told when all that the node had reported is decided: from then on it can report nothing more.
+use super::exchange::CancelCause;
+use super::places::{KnownNode, Spot, lost_with};
+use super::{Engine, Place};
+use crate::domain::*;
+use std::sync::Arc;
+
+impl Engine {
+    /// Runs in flight where the leader runs.
+    pub fn active_here(&self) -> usize {
+        self.active_runs() - self.nodes.active()
+    }
+
+    /// The life of a node that has an attempt of this run in hand.
+    pub fn session_of(&self, run: RunId) -> Option<&Arc<str>> {
+        self.runs.get(&run).filter(|run| run.place == Place::Active)?.record.node.as_ref()?.session.as_ref()
+    }
+
+    /// Why a run was asked to end.
+    pub fn cancel_cause(&self, run: RunId) -> Option<CancelCause> {
+        self.runs.get(&run)?.cancelled
+    }
+
+    /// A run waits until a node has what its agent wants.
+    pub(super) fn wait_for_node(&mut self, id: RunId) {
+        self.runs.get_mut(&id).expect("queued runs are known").place = Place::NoNode;
+        self.nodes.waiting.push(id);
+    }
+
+    /// Another configuration, or other nodes, may have room for those that wait for one.
+    pub(super) fn look_for_nodes(&mut self) {
+        let waiting = std::mem::take(&mut self.nodes.waiting);
+        self.put_back(waiting);
+    }
+
+    /// Why an agent's run waits for a node, if one does.
+    pub(super) fn no_node(&self, live: &[RunId]) -> Option<String> {
+        let waiting =
+            live.iter().filter_map(|id| self.runs.get(id)).find(|run| run.place == Place::NoNode)?;
+        self.nodes.why_none(&waiting.spec)
+    }
+
+    /// An attempt of a run is about to be started there.
+    pub(super) fn placed(&mut self, now: Now, id: RunId, spot: Spot) {
+        let before = self.runs.get(&id).and_then(|run| run.record.node.clone());
+        let at = match spot {
+            Spot::Here => None,
+            Spot::At(session) => {
+                self.nodes.moved(&session, 1);
+                let node = self.nodes.known.get(&session).map(|known| known.node.name.clone());
+                Some(PlacedAt { node: node.unwrap_or_default(), session: Some(session) })
+            }
+        };
+        if at != before {
+            self.put_at(now, id, at);
+        }
+    }
+
+    fn put_at(&mut self, now: Now, id: RunId, at: Option<PlacedAt>) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.record.node.clone_from(&at);
+        let attempt = run.record.attempt;
+        self.push(now, Fact::RunPlaced { run: id, attempt, at });
+    }
+
+    /// The node has the attempt in hand no more: it ended, or the node is lost.
+    pub(super) fn left_node(&mut self, now: Now, id: RunId) {
+        let Some(PlacedAt { node, session: Some(session) }) =
+            self.runs.get(&id).and_then(|run| run.record.node.clone())
+        else {
+            return;
+        };
+        self.nodes.moved(&session, -1);
+        self.put_at(now, id, Some(PlacedAt { node, session: None }));
+    }
+
+    /// These are the nodes that run something, and these lives of nodes are over.
+    pub(super) fn nodes_are(&mut self, now: Now, live: Vec<LiveNode>, over: Vec<Arc<str>>) {
+        let mut gone: Vec<Arc<str>> = self
+            .nodes
+            .known
+            .keys()
+            .filter(|session| !live.iter().any(|node| node.session == **session))
+            .cloned()
+            .collect();
+        gone.extend(over.into_iter().filter(|session| !self.nodes.known.contains_key(session)));
+        for node in live {
+            let runs = self.nodes.known.get(&node.session).map_or(0, |known| known.runs);
+            self.nodes.known.insert(node.session.clone(), KnownNode { node, runs });
+        }
+        for session in gone {
+            self.node_lost(now, &session);
+            self.nodes.known.remove(&session);
+            self.push(now, Fact::NodeOver { session });
+        }
+        self.look_for_nodes();
+    }
+
+    /// What a node had in hand: an attempt of which nothing was started goes to another one, and counts as none; of any other
+    /// it is not known how it ended.
+    fn node_lost(&mut self, now: Now, session: &Arc<str>) {
+        let had = |run: &super::Run| {
+            run.place == Place::Active
+                && run.record.node.as_ref().is_some_and(|at| at.session.as_ref() == Some(session))
+        };
+        let mut lost: Vec<RunId> = self.runs.iter().filter(|(_, run)| had(run)).map(|(id, _)| *id).collect();
+        lost.sort_unstable();
+        for id in lost {
+            let run = &self.runs[&id];
+            self.chain = run.record.chain;
+            let attempt = run.record.attempt;
+            let name = run.record.node.as_ref().map(|at| at.node.clone()).unwrap_or_default();
+            if run.cancelled.is_none() && !run.begun {
+                self.leave_place(now, id);
+                self.take_back(now, id);
+            } else if run.cancelled.is_none() && run.spec.body.goes_on() {
+                self.leave_place(now, id);
+                self.close_account(now, id);
+                if !self.take_up_talk(now, id) {
+                    self.failed(now, id, lost_with(&name), AttemptOutcome::of(AttemptEnd::Cancelled), false);
+                }
+            } else {
+                let outcome = AttemptOutcome::of(AttemptEnd::Failed(lost_with(&name)));
+                self.attempt_ended(now, id, attempt, outcome);
+            }
+        }
+        self.chain = 0;
+    }
+
+    /// An attempt of which nothing was started is none: the run has its turn in the line again.
+    fn take_back(&mut self, now: Now, id: RunId) {
+        let run = self.runs.get_mut(&id).expect("the caller looked it up");
+        run.record.attempt = run.record.attempt.saturating_sub(1);
+        run.record.status = if run.has_begun() { RunStatus::Retrying } else { RunStatus::Queued };
+        if run.record.started_at.is_none() {
+            run.started_mono = None;
+        }
+        (run.held_back, run.looks_since) = (None, None);
+        let at = run.record.node.clone();
+        self.put_at(now, id, at);
+        self.put_back(vec![id]);
+    }
+
+    /// A run that a node had in hand when the last leader ended: it still has. False: it has not, since that life of it is
+    /// over and all is decided that it had reported.
+    pub(super) fn take_up_at_node(&mut self, now: Now, id: RunId) -> bool {
+        let Some(run) = self.runs.get_mut(&id) else { return false };
+        let Some(session) = run.record.node.as_ref().and_then(|at| at.session.clone()) else { return false };
+        run.begun = run.record.status == RunStatus::Running || !run.record.processes.is_empty();
+        if !self.nodes.known.contains_key(&session) {
+            if !run.begun {
+                run.record.attempt = run.record.attempt.saturating_sub(1);
+            }
+            self.left_node(now, id);
+            return false;
+        }
+        run.record.status = RunStatus::Running;
+        run.record.not_before = None;
+        run.place = Place::Active;
+        run.started_mono.get_or_insert(now.mono);
+        self.nodes.moved(&session, 1);
+        self.occupy(id);
+        self.watch_run(now, id);
+        true
+    }
+
+    /// An earlier leader had told the node to end it.
+    pub(super) fn told_to_end(&mut self, id: RunId, cause: CancelCause) {
+        if let Some(run) = self.runs.get_mut(&id).filter(|run| run.place == Place::Active) {
+            run.cancelled.get_or_insert(cause);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What the leader tells other nodes, and what they report, as far as it is written with its decisions. Records in a file
+//! have one daemon: there is nobody to tell, and nothing is reported.
+use super::sql::{Sql, SqlResult, params};
+use crate::domain::{LiveNode, Seq};
+
+/// An order for a node. Its number for programs is more than that of any attempt before.
+pub(super) fn ordered(db: &Sql, session: &str, order: &str, newest: Seq) -> SqlResult<()> {
+    if !db.has_nodes() {
+        return Ok(());
+    }
+    db.run(
+        "INSERT INTO orders(session, fence, body) VALUES (?1, ?2, ?3)",
+        params![session, newest.0 as i64 + 1, order],
+    )?;
+    db.run("SELECT pg_notify(bell, '') FROM workers WHERE session = ?1", params![session])
+}
+
+/// Reports that are decided about.
+pub(super) fn taken(db: &Sql, ids: &[i64]) -> SqlResult<()> {
+    if !db.has_nodes() {
+        return Ok(());
+    }
+    ids.iter().try_for_each(|id| db.run("DELETE FROM reports WHERE id = ?1", params![*id]))
+}
+
+/// What is left of a life of a node.
+pub(super) fn over(db: &Sql, session: &str) -> SqlResult<()> {
+    if !db.has_nodes() {
+        return Ok(());
+    }
+    [
+        "DELETE FROM orders WHERE session = ?1",
+        "DELETE FROM reports WHERE session = ?1",
+        "DELETE FROM workers WHERE session = ?1",
+    ]
+    .into_iter()
+    .try_for_each(|sql| db.run(sql, params![session]))
+}
+
+/// Lives of nodes of which not all is decided yet.
+pub(super) fn live(db: &Sql) -> SqlResult<Vec<LiveNode>> {
+    if !db.has_nodes() {
+        return Ok(Vec::new());
+    }
+    db.rows(
+        "SELECT session, node, labels, over = 0 AND drains = 0 FROM workers ORDER BY session",
+        &[],
+        |row| {
+            let labels: String = row.get(2)?;
+            Ok(LiveNode {
+                session: row.get::<String>(0)?.into(),
+                name: row.get::<String>(1)?.into(),
+                labels: serde_json::from_str(&labels).unwrap_or_default(),
+                takes: row.get(3)?,
+            })
+        },
+    )
+}
