@@ -133,8 +133,7 @@ impl Actor {
         let shared = self.shared.clone();
         let store = self.store.clone();
         let results = self.results.clone();
-        let traced = shared.fleet.telemetry.as_ref().is_some_and(|spec| spec.otlp.is_some());
-        let traceparent = traced.then(|| traceparent(start.run, start.attempt).into());
+        let traceparent = self.traceparent(start.run, start.attempt);
         tokio::spawn(async move {
             let last_result = match start.agent.body {
                 Body::Tool(_) => None,
@@ -168,6 +167,12 @@ impl Actor {
             };
             runner::attempt(brief, shared, stopped).await;
         });
+    }
+
+    /// The trace that what an attempt starts belongs to, if traces are told.
+    pub(super) fn traceparent(&self, run: RunId, attempt: u32) -> Option<Arc<str>> {
+        let traced = self.shared.fleet.telemetry.as_ref().is_some_and(|spec| spec.otlp.is_some());
+        traced.then(|| traceparent(run, attempt).into())
     }
 
     /// A monitor is to hear how a run goes. Nothing waits for it.

@@ -11,6 +11,7 @@ mod cut_off;
 mod looking;
 mod looks;
 mod patience;
+mod placed;
 mod stopped;
 mod writing;
 
@@ -21,7 +22,7 @@ use super::views;
 use crate::domain::{Entry, Fact, MemoryChange, ProcessRole, RunId};
 use crate::engine::{Action, Decision, Engine, Input, Reservation, Ticket};
 use crate::runner::Report;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Workers};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -34,10 +35,19 @@ const BATCH: usize = 1024;
 const RECENT_ANSWERS: usize = 1024;
 
 enum Waiter {
-    Client { answer: oneshot::Sender<Answer>, asked: ChangeAsked, warnings: Vec<String> },
+    Client {
+        answer: oneshot::Sender<Answer>,
+        asked: ChangeAsked,
+        warnings: Vec<String>,
+    },
     Runner(oneshot::Sender<()>),
     Asker(oneshot::Sender<Result<(), crate::domain::RunError>>),
     Arrivals(oneshot::Sender<usize>),
+    /// Something at a node, since this report of it.
+    Node {
+        session: Arc<str>,
+        n: u64,
+    },
 }
 
 pub(super) struct EventLoop {
@@ -59,6 +69,8 @@ pub(super) struct EventLoop {
     looks: Looks,
     shutdown: Option<Shutdown>,
     cut_off: stopped::CutOff,
+    /// Runs that nodes have in hand, each with the life of its node.
+    placed: HashMap<RunId, Arc<str>>,
     /// The next commit is made whether there is anything to write or not.
     asks_lead: bool,
 }
@@ -117,9 +129,9 @@ impl EventLoop {
         engine: Engine,
         store: Store,
         actor: Actor,
-        inbox: mpsc::Receiver<Message>,
-        questions: mpsc::Receiver<Question>,
+        (inbox, questions): (mpsc::Receiver<Message>, mpsc::Receiver<Question>),
         condition: Arc<Mutex<Condition>>,
+        placed: HashMap<RunId, Arc<str>>,
     ) -> Self {
         Self {
             engine,
@@ -136,6 +148,7 @@ impl EventLoop {
             looks: Looks::default(),
             shutdown: None,
             cut_off: stopped::CutOff::default(),
+            placed,
             asks_lead: false,
         }
     }
@@ -182,7 +195,7 @@ impl EventLoop {
 
     fn is_down(&self) -> bool {
         self.shutdown.is_some()
-            && self.engine.active_runs() == 0
+            && self.engine.active_here() == 0
             && self.waiters.is_empty()
             && self.kept.is_empty()
     }
@@ -193,7 +206,9 @@ impl EventLoop {
             turn.add(self.engine.decide(clock::now(), Input::Tick));
         }
         for message in std::mem::take(&mut self.kept).into_iter().chain(taken.drain(..)) {
-            if let Some(input) = self.input_of(message) {
+            if let Message::Reported { reports, done } = message {
+                self.take_reports(&mut turn, reports, done);
+            } else if let Some(input) = self.input_of(message) {
                 turn.add(self.engine.decide(clock::now(), input));
             }
         }
@@ -255,6 +270,8 @@ impl EventLoop {
                 Input::EventsPolled { agent, by, polled, ticket }
             }
             Message::Noticed(finding) => Input::Noticed(finding),
+            Message::Nodes(Workers { live, over }) => Input::Nodes { live, over },
+            Message::Reported { .. } => unreachable!("these are taken by the turn"),
             Message::CutOff => {
                 self.stop_programs();
                 return None;
@@ -341,6 +358,7 @@ impl EventLoop {
     async fn carry_out(&mut self, turn: Turn) -> Result<(), StoreError> {
         let Turn { mut facts, actions } = turn;
         let answers = self.answers(&actions, &mut facts);
+        facts.extend(self.orders(&actions));
         let mut refused = HashSet::new();
         let mut newest = self.store.newest().borrow().0;
         let mut storage_is_back = false;
@@ -367,6 +385,7 @@ impl EventLoop {
         // what was held back comes first: a run must be started before anything can end it
         self.perform(actions, answers, &refused, newest);
         let mut turn = Turn::default();
+        self.forget_lost();
         if storage_is_back {
             turn.add(self.engine.decide(clock::now(), Input::StorageBack));
         }
@@ -414,7 +433,7 @@ impl EventLoop {
     ) {
         for action in actions {
             match action {
-                Action::Start(start) if refused.contains(&start.run) => {}
+                Action::Start(start) if refused.contains(&start.run) || start.node.is_some() => {}
                 Action::Start(start) => self.actor.start(*start, newest + 1),
                 Action::Cancel { run, kill } => self.actor.cancel(run, kill),
                 Action::Go { ticket, go } => {

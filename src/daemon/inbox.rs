@@ -6,6 +6,7 @@ use crate::domain::{
 use crate::engine::{Command, Engine, EventsPolled};
 use crate::protocol::RpcError;
 use crate::runner::Report;
+use crate::store::{TakenReport, Workers};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -53,6 +54,10 @@ pub(super) enum Message {
     EventsPolled { agent: AgentId, by: Arc<McpTrigger>, polled: EventsPolled, answer: oneshot::Sender<usize> },
     /// Something of the daemon's own stands otherwise than before.
     Noticed(crate::domain::Finding),
+    /// Nodes have reported something; the answer is that it is decided, and the reports are removed.
+    Reported { reports: Vec<TakenReport>, done: oneshot::Sender<()> },
+    /// The nodes that run what is placed there are others than before.
+    Nodes(Workers),
     /// The daemon is cut off from its database, or was: programs are stopped, or not any more.
     CutOff,
     /// Somebody else may lead: that is found out by a commit.

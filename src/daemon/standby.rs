@@ -4,6 +4,8 @@ use super::desk::Desk;
 use super::failure::Failure;
 use super::forward::Forwarder;
 use super::inbox::Message;
+use super::placed::worker::Worker;
+use super::placed::workplace::{Configured, Ground};
 use super::reading::{self, ReadOnly};
 use super::services::Role;
 use super::signals::{ProcessSignals, Signal};
@@ -14,7 +16,7 @@ use crate::config::{self, Context, Paths};
 use crate::domain::Fleet;
 use crate::store::{FleetLead, NodeJoined, NodeLink, Restored, Store, StoreError, Where};
 use serde_json::Value;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -60,6 +62,8 @@ pub(super) struct OpenedStore {
     pub(super) serving: Option<Serving>,
     /// What they ask of a daemon that stands by, until they know that it leads.
     pub(super) asked: Option<mpsc::Receiver<Message>>,
+    /// This node runs what an earlier leader has placed here.
+    pub(super) worker: Option<Worker>,
 }
 
 /// A daemon on the way to its store.
@@ -74,6 +78,8 @@ pub(super) struct Waiting<'a> {
     waits: Option<WaitsFor>,
     is_joined: bool,
     serving: Option<Serving>,
+    /// Runs what the leader places here.
+    worker: Option<Worker>,
     /// What clients ask of a daemon that stands by: its end.
     asked: Option<mpsc::Receiver<Message>>,
     /// The store is being opened.
@@ -118,6 +124,7 @@ impl<'a> Waiting<'a> {
             waits: None,
             is_joined: false,
             serving: None,
+            worker: None,
             asked: None,
             opening: None,
             namesake: None,
@@ -129,15 +136,20 @@ impl<'a> Waiting<'a> {
     pub(super) async fn open(mut self, signals: &mut ProcessSignals) -> Result<Option<OpenedStore>, Failure> {
         let opened = self.open_or_end(signals).await;
         if !matches!(opened, Ok(Some(_))) {
+            match (self.worker.take(), &opened) {
+                (Some(worker), Ok(_)) => worker.go_down(signals).await,
+                (Some(worker), Err(_)) => worker.end().await,
+                (None, _) => {}
+            }
             self.down.cancel();
             if let Some(serving) = self.serving.take() {
                 let _ = tokio::time::timeout(LAST_WORDS, serving.task).await;
             }
         }
-        let serving = self.serving.take();
+        let (serving, worker) = (self.serving.take(), self.worker.take());
         let waited = self.waits.is_some();
         let asked = self.asked.take();
-        Ok(opened?.map(|(store, restored)| OpenedStore { store, restored, waited, serving, asked }))
+        Ok(opened?.map(|(store, restored)| OpenedStore { store, restored, waited, serving, worker, asked }))
     }
 
     async fn open_or_end(
@@ -414,7 +426,7 @@ impl<'a> Waiting<'a> {
             database: restored.database.clone(),
             ancestors: restored.ancestors.clone(),
             role: Role::StandsBy(forwarder.clone()),
-            link: Some(link),
+            link: Some(link.clone()),
         };
         let with = (self.paths.clone(), self.trust.clone());
         let snapshot = match Snapshot::of(store.clone(), restored, with, self.fleet.clone()).await {
@@ -433,10 +445,15 @@ impl<'a> Waiting<'a> {
         let desk = Desk::new(services, Some(leader.to_owned()), &self.down);
         tokio::spawn(snapshot.answer(waiting));
         tokio::spawn(forwarder.run());
+        let reading = store.clone();
         tokio::spawn(store.look_for_events());
         let serving = listen::serve(listener, self.paths.clone(), desk.clone(), self.down.clone());
         self.serving = Some(Serving { desk, task: tokio::spawn(serving) });
         self.asked = Some(asked);
+        let me = super::own_id::identity(self.paths);
+        let (paths, trust) = (self.paths.clone(), self.trust.clone());
+        let configured = Mutex::new(Configured::of(self.fleet.clone()));
+        self.worker = Some(Worker::start(Ground { link, store: reading, paths, trust, me, configured }));
         Ok(())
     }
 }

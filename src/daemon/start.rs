@@ -3,6 +3,9 @@ use super::act::Actor;
 use super::desk::Desk;
 use super::event_loop::EventLoop;
 use super::failure::Failure;
+use super::own_id::identity;
+use super::placed::left::InHand;
+use super::placed::worker::Worker;
 use super::services::Role;
 use super::signals::{ProcessSignals, Signal};
 use super::snapshot::{arrivals, begin};
@@ -10,7 +13,7 @@ use super::standby::{OpenedStore, Serving, Waiting};
 use super::trust::{self, TrustGate};
 use super::watch::{self};
 use super::{
-    clock, exports, files, hearing, listen, lock, mailbox, nodes, outbox, pings, polling, remembering,
+    clock, exports, files, hearing, listen, lock, mailbox, nodes, outbox, pings, placed, polling, remembering,
     retention, sources, systemd, telemetry, traces, webhooks,
 };
 use crate::config::{self, Asked, Context, Loaded, Paths, RejectedFor};
@@ -26,7 +29,6 @@ use crate::store::{NodeAbout, NodeLink, Store, Where};
 use crate::tools::mcp::{About, Pin};
 use crate::{child, runner, secret};
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -115,6 +117,8 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
     let mut signals = ProcessSignals::listen()?;
     let _lock = lock::acquire(paths)?;
     settle_groups(paths).await?;
+    // before this is a node again: the leader may give them to another one then
+    InHand::of(paths).end_leftovers(identity(paths)).await;
     let trust = TrustGate::of(paths, asked);
     let mut loaded = read_config(paths, &trust).await?;
     super::log::say_warnings(&loaded);
@@ -125,9 +129,9 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
     let of = (Arc::new(loaded.fleet.clone()), trust.clone());
     let waiting = Waiting::new(records.clone(), paths, of, link.clone(), down.clone());
     let opened = waiting.open(&mut signals).await;
-    let (store, restored, waited, serving, standby_asks) = match opened {
-        Ok(Some(OpenedStore { store, restored, waited, serving, asked })) => {
-            (store, restored, waited, serving, asked)
+    let (store, restored, waited, serving, worker, standby_asks) = match opened {
+        Ok(Some(OpenedStore { store, restored, waited, serving, worker, asked })) => {
+            (store, restored, waited, serving, worker, asked)
         }
         ended => {
             if let Some(link) = &link {
@@ -146,7 +150,7 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
                 if let Some(link) = &link {
                     nodes::leave(link).await;
                 }
-                return Err(gave_up(failure, paths, &store, serving, &down).await);
+                return Err(gave_up(failure, paths, &store, (serving, worker), &down).await);
             }
         }
     }
@@ -163,7 +167,7 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
         None => Socket::Fresh(listen::bind(&paths.socket).await?),
     };
     let on_server = records.server.is_some();
-    let ends = Ends { signals, began, down, link, standby_asks };
+    let ends = Ends { signals, began, down, link, worker, standby_asks };
     let ended =
         serve(paths, (loaded, trust), (store.clone(), records), (restored, alive), socket, ends).await;
     let ended = match ended {
@@ -192,9 +196,12 @@ async fn gave_up(
     failure: Failure,
     paths: &Paths,
     store: &Store,
-    serving: Option<Serving>,
+    (serving, worker): (Option<Serving>, Option<Worker>),
     down: &CancellationToken,
 ) -> Failure {
+    if let Some(worker) = worker {
+        worker.end().await;
+    }
     down.cancel();
     if let Some(serving) = serving {
         let _ = tokio::time::timeout(Duration::from_secs(2), serving.task).await;
@@ -231,6 +238,8 @@ struct Ends {
     link: Option<Arc<NodeLink>>,
     /// What clients ask of this daemon as of one that stands by.
     standby_asks: Option<mpsc::Receiver<Message>>,
+    /// What it ran for an earlier leader goes on.
+    worker: Option<Worker>,
 }
 
 /// The configuration as it is now, for a daemon that has waited: what it read may be weeks old. `None`: what it read is in
@@ -305,19 +314,23 @@ async fn serve(
     (store, records): (Store, Where),
     (mut restored, alive): (crate::store::Restored, Option<AbortOnDropHandle<()>>),
     socket: Socket,
-    Ends { mut signals, began, down, link, standby_asks }: Ends,
+    Ends { mut signals, began, down, link, worker, standby_asks }: Ends,
 ) -> Result<(), Failure> {
     // Before anything runs that could find them.
     secret::learn(&loaded.fleet.secrets).await;
     let me = identity(paths);
-    end_leftovers(&restored.open_runs, me).await;
+    let is_at_work = worker.is_some();
+    end_leftovers(&restored.open_runs, me, is_at_work).await;
     child::mark_helpers_of(me);
     let (state, config) = (paths.state_dir.clone(), paths.config.clone());
     let live: HashSet<RunId> = restored.open_runs.iter().map(|run| run.run).collect();
     // the program is looked for once, before anything waits for it
     let prepared = tokio::task::spawn_blocking(move || {
         child::confined::keep_apart(&state, &config);
-        child::confined::remove_private_folders(&state);
+        // what this node has in hand for an earlier leader has some, too
+        if !is_at_work {
+            child::confined::remove_private_folders(&state);
+        }
         child::confined::remove_run_folders_but(&live);
         child::gate_program();
     });
@@ -328,6 +341,9 @@ async fn serve(
     let fleet = Arc::new(loaded.fleet);
     let agents = fleet.agents.len();
     let arrivals = arrivals(&store, &fleet).await?;
+    let placed =
+        restored.open_runs.iter().filter_map(|run| Some((run.run, run.node.as_ref()?.session.clone()?)));
+    let placed = placed.collect();
     let (known, started) = begin(&mut restored, arrivals);
     let seed = seed(now.wall);
     let (engine, first) = Engine::restore(now, seed, fleet.clone(), known, started);
@@ -355,7 +371,7 @@ async fn serve(
     let has_agents = !fleet.agents.is_empty();
     let (store_spec, node_spec) = (records.server.clone(), fleet.daemon.node.clone());
     drop(fleet);
-    let event_loop = EventLoop::new(engine, store.clone(), actor, taken, asked, condition);
+    let event_loop = EventLoop::new(engine, store.clone(), actor, (taken, asked), condition, placed);
     let (ready, is_ready) = oneshot::channel();
     let mut scheduling = tokio::spawn(event_loop.run(first, ready));
 
@@ -397,6 +413,9 @@ async fn serve(
                 }
             }
         });
+    }
+    if let (Some(link), Some(_)) = (&link, store.epoch()) {
+        tokio::spawn(placed::post::run(link.clone(), inbox.clone(), down.clone()));
     }
     let answering = link
         .clone()
@@ -459,9 +478,17 @@ async fn serve(
         tokio::select! {
             ended = &mut scheduling => break ended,
             () = &mut announce, if !announced => announced = true,
-            signal = signals.next() => signalled(signal, &handle, &reload).await,
+            signal = signals.next() => {
+                if let (Some(worker), Signal::Stop { .. }) = (&worker, &signal) {
+                    worker.drain();
+                }
+                signalled(signal, &handle, &reload).await;
+            }
         }
     };
+    if let Some(worker) = worker {
+        worker.go_down(&mut signals).await;
+    }
     down.cancel();
     let last = |task: Option<JoinHandle<()>>, within| async move {
         if let Some(task) = task {
@@ -491,29 +518,21 @@ async fn serve(
     }
 }
 
-/// What this daemon is called in the environment of its helpers, the same in each of its lives: by its
-/// state folder, which it has locked. Another machine's or container's of the same path is another.
-fn identity(paths: &Paths) -> RunId {
-    use std::os::unix::fs::MetadataExt;
-    let place = std::fs::metadata(&paths.state_dir).map_or((0, 0), |about| (about.dev(), about.ino()));
-    let digest = Sha256::digest(format!("{place:?} {}", paths.state_dir.display()));
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest[..16]);
-    RunId::from_bytes(bytes)
-}
-
 /// Ends the processes of runs that a dead daemon had in flight, and its MCP servers, before anything new is
-/// claimed.
-async fn end_leftovers(open_runs: &[crate::domain::RunRecord], me: RunId) {
+/// claimed. What nodes have in hand is theirs, and so is what this one has of it, with its helpers.
+async fn end_leftovers(open_runs: &[crate::domain::RunRecord], me: RunId, is_at_work: bool) {
+    let is_here = |run: &&crate::domain::RunRecord| run.node.as_ref().is_none_or(|at| at.session.is_none());
+    let open_runs: Vec<&crate::domain::RunRecord> = open_runs.iter().filter(is_here).collect();
+    let me = (!is_at_work).then_some(me);
     let has_begun =
         |run: &&crate::domain::RunRecord| run.status != RunStatus::Queued || !run.processes.is_empty();
-    let runs = open_runs.iter().filter(has_begun).count();
+    let runs = open_runs.iter().copied().filter(has_begun).count();
     // a tool that was asked before a run began, as its gate or to look, may have started a program
-    let ids = open_runs.iter().map(|run| run.run).chain([me]).collect();
+    let ids = open_runs.iter().map(|run| run.run).chain(me).collect();
     if runs > 0 || runner::lives_any_of(&ids).await {
         let mut started: Vec<(RunId, Vec<Process>)> =
             open_runs.iter().map(|run| (run.run, run.processes.clone())).collect();
-        started.push((me, Vec::new()));
+        started.extend(me.map(|me| (me, Vec::new())));
         let ended = runner::reap_leftovers(&started, REAP_GRACE).await;
         if ended > 0 {
             tracing::warn!(runs, processes = ended, "ended what the last daemon had left in flight");

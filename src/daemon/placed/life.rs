@@ -1,0 +1,506 @@
+//! One life of a node that runs what the leader places there: takes orders, runs attempts as the leader would, and reports.
+//!
+//! What a runner says is a row of `reports` before anything follows from it here; the word to go on comes as an order, which
+//! the leader has written with its decision. The node trusts that its session lives for 14 seconds after it last asked for
+//! that; after it, it opens no gate, and stops its programs ([`guard`]). The leader gives it up after 25 seconds.
+use super::left::InHand;
+use super::wire::{OrderText, ReportText, SaidText, StartText};
+use super::workplace::{Configured, Ground, WorkEnds, agent_as_there};
+use crate::child;
+use crate::clock;
+use crate::domain::{
+    AgentSpec, AttemptEnd, AttemptOutcome, Body, ErrorKind, LastResult, RunError, RunId, Trigger,
+};
+use crate::engine::CancelCause;
+use crate::runner::{self, Brief, Report, Shared, StopOrder};
+use crate::store::{Store, WorkOrder};
+use jiff::SignedDuration;
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// How long after it asked for it a node trusts that its session lives.
+const TRUSTED: SignedDuration = SignedDuration::from_secs(14);
+/// So often it says that it is there, if it says nothing else.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// So often it looks for orders where nothing rings.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between TERM and KILL of programs that are stopped because the node is cut off.
+const CUT_OFF_GRACE: Duration = Duration::from_secs(3);
+/// How long runs get to end after TERM, when the grace of the configuration is over.
+const LAST_GRACE: Duration = Duration::from_secs(7);
+/// Reports that wait to be handed over; beyond that, runners wait.
+const MOST_UNSENT: usize = 1024;
+/// Reports that are handed over at a time.
+const AT_A_TIME: usize = 128;
+
+/// Why a session ended.
+pub(super) enum LifeEnd {
+    /// The daemon goes down.
+    Down,
+    /// It was declared over.
+    Lost,
+}
+
+/// An attempt in hand.
+struct Flight {
+    attempt: u32,
+    stop: watch::Sender<StopOrder>,
+    stops_when_cut_off: bool,
+    /// The leader has told it to end, for this.
+    told: Option<CancelCause>,
+    /// Why it was stopped, if nobody had asked for that.
+    stopped: Option<&'static str>,
+}
+
+/// All of them.
+#[derive(Default)]
+struct Flights {
+    all: Mutex<HashMap<RunId, Flight>>,
+    /// Until when the session is trusted, in milliseconds of [`clock::boot`].
+    until_ms: AtomicI64,
+    /// Nothing of it is waited for any more.
+    is_lost: AtomicBool,
+}
+
+const CUT_OFF: &str =
+    "stopped: the database could not be reached for so long that the leader may have given the run up";
+const WENT_DOWN: &str = "the daemon of the node was told to go down, and the run was not done in time; whether its work was done is unknown";
+
+impl Flights {
+    fn all(&self) -> MutexGuard<'_, HashMap<RunId, Flight>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.all().is_empty()
+    }
+
+    fn trust_from(&self, asked: SignedDuration) {
+        let until = i64::try_from((asked + TRUSTED).as_millis()).unwrap_or(i64::MAX);
+        self.until_ms.fetch_max(until, Ordering::AcqRel);
+    }
+
+    /// May the leader have given this session up?
+    fn is_cut_off(&self) -> bool {
+        let until = i128::from(self.until_ms.load(Ordering::Acquire));
+        self.is_lost.load(Ordering::Acquire) || clock::boot().as_millis() >= until
+    }
+
+    fn stop(&self, run: RunId, order: StopOrder, told: Option<CancelCause>, why: Option<&'static str>) {
+        if let Some(flight) = self.all().get_mut(&run) {
+            flight.told = flight.told.or(told);
+            flight.stopped = flight.stopped.or(why);
+            flight.stop.send_if_modified(|current| {
+                let grows = order > *current;
+                if grows {
+                    *current = order;
+                }
+                grows
+            });
+        }
+    }
+
+    fn stop_all(&self, order: StopOrder, why: &'static str, only_cut_off: bool) -> usize {
+        let wanted = |flight: &Flight| !only_cut_off || flight.stops_when_cut_off;
+        let runs: Vec<RunId> =
+            self.all().iter().filter(|(_, flight)| wanted(flight)).map(|(run, _)| *run).collect();
+        runs.iter().for_each(|run| self.stop(*run, order, None, Some(why)));
+        runs.len()
+    }
+}
+
+/// Stops programs while the session is not to be trusted, whatever the connection to the database does.
+async fn guard(flights: Arc<Flights>) {
+    let mut since: Option<Instant> = None;
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        if !flights.is_cut_off() {
+            since = None;
+            continue;
+        }
+        let is_news = since.is_none();
+        let began = *since.get_or_insert_with(Instant::now);
+        let kill = began.elapsed() >= CUT_OFF_GRACE;
+        let order = if kill { StopOrder::Kill } else { StopOrder::Terminate };
+        let runs = flights.stop_all(order, CUT_OFF, true);
+        if is_news && runs > 0 {
+            tracing::error!(
+                runs,
+                "the database has not answered for 14 s, so the leader may give this node's runs up: stopping programs"
+            );
+        }
+        if flights.is_lost.load(Ordering::Acquire) && flights.is_empty() {
+            return;
+        }
+    }
+}
+
+/// A session at work.
+pub(super) struct NodeLife {
+    ground: Arc<Ground>,
+    notes: InHand,
+    id: String,
+    flights: Arc<Flights>,
+    reports: mpsc::Sender<Report>,
+    reported: mpsc::Receiver<Report>,
+    /// Not handed over yet, by their numbers.
+    unsent: VecDeque<(u64, String)>,
+    /// Reports so far.
+    n: u64,
+    /// Who waits for the word to go on, by their reports.
+    waiting: HashMap<u64, oneshot::Sender<()>>,
+    /// Who waits until their reports are handed over.
+    durable: VecDeque<(u64, oneshot::Sender<()>)>,
+    /// The newest order that was taken.
+    after: i64,
+    renewed: Instant,
+}
+
+impl NodeLife {
+    /// `asked`: when it was asked for, by [`clock::boot`].
+    pub(super) fn new(ground: Arc<Ground>, notes: InHand, id: String, asked: SignedDuration) -> Self {
+        let (reports, reported) = mpsc::channel(1024);
+        let flights = Arc::new(Flights::default());
+        flights.trust_from(asked);
+        Self {
+            ground,
+            notes,
+            id,
+            flights,
+            reports,
+            reported,
+            unsent: VecDeque::new(),
+            n: 0,
+            waiting: HashMap::new(),
+            durable: VecDeque::new(),
+            after: 0,
+            renewed: Instant::now(),
+        }
+    }
+
+    /// Works until the daemon goes down, or the session is lost.
+    pub(super) async fn work(mut self, ends: &WorkEnds) -> LifeEnd {
+        let guarding = tokio::spawn(guard(self.flights.clone()));
+        let mut bell = self.ground.link.bell();
+        let mut going: Option<GoingDown> = None;
+        loop {
+            let is_full = self.unsent.len() >= MOST_UNSENT;
+            let deadline = going.as_ref().map(|going| going.deadline);
+            let mut looks = true;
+            tokio::select! {
+                Some(report) = self.reported.recv(), if !is_full => {
+                    looks = false;
+                    self.take(report);
+                    while self.unsent.len() < MOST_UNSENT && let Ok(report) = self.reported.try_recv() {
+                        self.take(report);
+                    }
+                }
+                _ = bell.changed() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = ends.drain.cancelled(), if going.is_none() => {
+                    going = Some(GoingDown::within(self.ground.configured().fleet.daemon.shutdown_grace));
+                    if let Err(error) = self.ground.link.drain_work(self.id.clone()).await {
+                        tracing::debug!(%error, "the leader could not be told that this node goes down");
+                    }
+                }
+                () = ends.now.cancelled(), if going.as_ref().is_some_and(|going| going.order == StopOrder::None) => {
+                    going = Some(GoingDown::within(SignedDuration::ZERO));
+                }
+                () = until(deadline) => {}
+            }
+            if !self.exchange(looks).await {
+                self.lose();
+                return if going.is_some() { LifeEnd::Down } else { LifeEnd::Lost };
+            }
+            let Some(going) = &mut going else { continue };
+            if self.flights.is_empty() && self.unsent.is_empty() || going.is_over(&self.flights) {
+                guarding.abort();
+                if let Err(error) = self.ground.link.end_work(self.id.clone()).await {
+                    tracing::debug!(%error, "the leader could not be told that this node is gone");
+                }
+                return LifeEnd::Down;
+            }
+        }
+    }
+
+    /// Hands over what is reported, says that the node is there, and takes orders. False: the session is over.
+    async fn exchange(&mut self, looks: bool) -> bool {
+        while !self.unsent.is_empty() || self.renewed.elapsed() >= RENEW_EVERY || self.flights.is_cut_off() {
+            match self.hand_over().await {
+                Some(true) => {}
+                Some(false) => return false,
+                None => return true,
+            }
+            if self.unsent.is_empty() {
+                break;
+            }
+        }
+        while looks {
+            let orders = match self.ground.link.orders(self.id.clone(), self.after).await {
+                Ok(orders) => orders,
+                Err(error) => {
+                    tracing::debug!(%error, "orders of the leader could not be fetched");
+                    return true;
+                }
+            };
+            if orders.is_empty() {
+                break;
+            }
+            for order in orders {
+                self.after = self.after.max(order.id);
+                self.obey(order).await;
+            }
+        }
+        true
+    }
+
+    /// `None`: it is not known whether the session lives. False: it is over.
+    async fn hand_over(&mut self) -> Option<bool> {
+        let reports: Vec<(u64, String)> = self.unsent.iter().take(AT_A_TIME).cloned().collect();
+        let (count, newest) = (reports.len(), reports.last().map_or(0, |(n, _)| *n));
+        let asked = clock::boot();
+        match self.ground.link.report(self.id.clone(), reports).await {
+            Ok(true) => {}
+            Ok(false) => return Some(false),
+            Err(error) => {
+                tracing::debug!(%error, "reports could not be handed over");
+                return None;
+            }
+        }
+        self.flights.trust_from(asked);
+        self.renewed = Instant::now();
+        self.unsent.drain(..count);
+        let handed = self.durable.iter().take_while(|(n, _)| *n <= newest).count();
+        for (_, done) in self.durable.drain(..handed) {
+            let _ = done.send(());
+        }
+        Some(true)
+    }
+
+    fn say(&mut self, run: RunId, attempt: u32, said: impl FnOnce(u64) -> SaidText) -> u64 {
+        self.n += 1;
+        let report = ReportText { run, attempt, said: said(self.n) };
+        self.unsent.push_back((self.n, serde_json::to_string(&report).expect("reports serialize")));
+        self.n
+    }
+
+    /// What a runner tells.
+    fn take(&mut self, report: Report) {
+        match report {
+            Report::Spawned { run, attempt, role, process, go } => {
+                let n = self.say(run, attempt, |n| SaidText::spawned(n, role, process));
+                self.waiting.insert(n, go);
+            }
+            Report::Began { run, attempt, go } => {
+                let n = self.say(run, attempt, |n| SaidText::Began { n });
+                self.waiting.insert(n, go);
+            }
+            Report::Output {
+                run,
+                agent,
+                attempt,
+                chunks,
+                keep_head,
+                drop_before,
+                dropped_bytes,
+                told,
+                done,
+            } => {
+                let chunks = chunks.into_iter().map(Into::into).collect();
+                let n = self.say(run, attempt, |_| SaidText::Output {
+                    agent,
+                    chunks,
+                    keep_head,
+                    drop_before,
+                    dropped_bytes,
+                    told,
+                });
+                self.durable.push_back((n, done));
+            }
+            Report::Ended { run, attempt, outcome } => self.ended(run, attempt, *outcome),
+            Report::Found { run, findings, go } => {
+                let attempt = self.flights.all().get(&run).map(|flight| flight.attempt);
+                let Some(attempt) = attempt else { return };
+                let n = self.say(run, attempt, |n| SaidText::Found { n, findings });
+                self.waiting.insert(n, go);
+            }
+            Report::Journal { .. } | Report::Reserve { .. } | Report::Settle { .. } => {
+                tracing::error!("a model is asked, which is not done here");
+            }
+        }
+    }
+
+    fn ended(&mut self, run: RunId, attempt: u32, mut outcome: AttemptOutcome) {
+        let flight = self.flights.all().remove(&run);
+        let told = flight.as_ref().and_then(|flight| flight.told);
+        if let Some(why) = flight.and_then(|flight| flight.stopped)
+            && told.is_none()
+            && was_cut_short(&outcome)
+        {
+            outcome.end = AttemptEnd::Failed(RunError::new(ErrorKind::Interrupted, why));
+        }
+        self.say(run, attempt, |_| SaidText::Ended { outcome: Box::new(outcome.into()), told });
+        self.notes.forget(run);
+        tokio::task::spawn_blocking(move || child::confined::remove_run_folder(run));
+    }
+
+    async fn obey(&mut self, order: WorkOrder) {
+        match serde_json::from_str(&order.body) {
+            Ok(OrderText::Start(start)) => self.start(*start, order.fence).await,
+            Ok(OrderText::Stop { run, kill, cause }) => {
+                let order = if kill { StopOrder::Kill } else { StopOrder::Terminate };
+                self.flights.stop(run, order, cause, None);
+            }
+            Ok(OrderText::Go { n, go }) => {
+                let waiting = self.waiting.remove(&n);
+                // dropped otherwise: then it must not go on
+                if let Some(waiting) = waiting.filter(|_| go && !self.flights.is_cut_off()) {
+                    let _ = waiting.send(());
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the leader orders what this release does not understand");
+            }
+        }
+    }
+
+    async fn start(&mut self, start: StartText, fence: u64) {
+        let found = agent_as_there(&self.ground, start.agent.as_str(), start.config_hash()).await;
+        let found = found.and_then(|found| match self.notes.note(start.run) {
+            Ok(()) => Ok(found),
+            Err(error) => Err(format!("node {} can't note what it has in hand: {error}", self.ground.name())),
+        });
+        let (agent, configured) = match found {
+            Ok(found) => found,
+            Err(why) => {
+                tracing::warn!(agent = %start.agent, run = %start.run, "{why}");
+                let outcome = AttemptOutcome::of(AttemptEnd::Failed(RunError::new(ErrorKind::Config, why)));
+                let (run, attempt) = (start.run, start.attempt);
+                self.say(run, attempt, |_| SaidText::Ended { outcome: Box::new(outcome.into()), told: None });
+                return;
+            }
+        };
+        let (stop, stopped) = watch::channel(StopOrder::None);
+        let stops_when_cut_off = agent.stops_when_cut_off();
+        let flight = Flight { attempt: start.attempt, stop, stops_when_cut_off, told: None, stopped: None };
+        self.flights.all().insert(start.run, flight);
+        let Configured { fleet, tools, models } = configured;
+        let store = self.ground.store.clone();
+        let reports = self.reports.clone();
+        let shared = Shared { fleet, tools, models, store: Some(store.clone()), reports };
+        tokio::spawn(async move {
+            let brief = brief(agent, start, fence, &store).await;
+            runner::attempt(brief, shared, stopped).await;
+        });
+    }
+
+    /// The session is over: nobody hears what it says any more. Programs end, but for those that may go on.
+    fn lose(self) {
+        self.flights.is_lost.store(true, Ordering::Release);
+        let Self { notes, flights, mut reported, reports, .. } = self;
+        drop(reports);
+        tokio::spawn(async move {
+            // what waits for an answer gets none
+            while let Some(report) = reported.recv().await {
+                if let Report::Ended { run, .. } = report {
+                    flights.all().remove(&run);
+                    notes.forget(run);
+                }
+            }
+        });
+    }
+}
+
+/// Did an attempt end without its work, and not by itself?
+fn was_cut_short(outcome: &AttemptOutcome) -> bool {
+    match &outcome.end {
+        AttemptEnd::Cancelled => true,
+        AttemptEnd::Failed(error) => error.kind == ErrorKind::Interrupted,
+        _ => false,
+    }
+}
+
+/// Where the way down stands.
+struct GoingDown {
+    deadline: Instant,
+    /// What runs in hand were told.
+    order: StopOrder,
+}
+
+impl GoingDown {
+    fn within(grace: SignedDuration) -> Self {
+        let grace = Duration::try_from(grace).unwrap_or(Duration::ZERO);
+        Self { deadline: Instant::now() + grace, order: StopOrder::None }
+    }
+
+    /// The next step, if its time has come. True: there is none any more.
+    fn is_over(&mut self, flights: &Flights) -> bool {
+        if Instant::now() < self.deadline {
+            return false;
+        }
+        self.order = match self.order {
+            StopOrder::None => StopOrder::Terminate,
+            StopOrder::Terminate => StopOrder::Kill,
+            StopOrder::Kill => return true,
+        };
+        self.deadline = Instant::now() + LAST_GRACE;
+        flights.stop_all(self.order, WENT_DOWN, false);
+        false
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What an attempt needs to know, with what is in the records.
+async fn brief(agent: Arc<AgentSpec>, start: StartText, fence: u64, store: &Store) -> Brief {
+    let last_result = match agent.body {
+        Body::Tool(_) => None,
+        Body::Query(_) | Body::Command(_) | Body::Runner(_) => last_result(&agent, store).await,
+    };
+    let mut event = None;
+    while start.trigger == Trigger::Event {
+        match store.read(move |reader| reader.event_of(start.run)).await {
+            Ok(found) => {
+                event = found;
+                break;
+            }
+            // without it, it would be another run
+            Err(error) => tracing::warn!(run = %start.run, %error, "its event can't be read yet"),
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Brief {
+        run: start.run,
+        agent,
+        attempt: start.attempt,
+        trigger: start.trigger,
+        slot: start.slot,
+        query: start.query,
+        params: start.params.map(Arc::new),
+        mode: start.mode,
+        event,
+        last_result,
+        time_left: start.time_left_ms.map(SignedDuration::from_millis),
+        looks_first: start.looks_first,
+        gate_only: start.gate_only,
+        fence,
+        traceparent: start.traceparent,
+    }
+}
+
+async fn last_result(agent: &AgentSpec, store: &Store) -> Option<LastResult> {
+    let id = agent.id.clone();
+    let read = store.read(move |reader| reader.last_result(&id)).await;
+    read.unwrap_or_else(|error| {
+        tracing::warn!(agent = %agent.id, %error, "its last result could not be read");
+        None
+    })
+}

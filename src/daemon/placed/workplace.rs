@@ -1,0 +1,115 @@
+//! What a node works with: its connection, the records, and the configuration that is in force there.
+use crate::config::{self, Context, Paths};
+use crate::daemon::trust::TrustGate;
+use crate::domain::{AgentSpec, ConfigHash, Fleet, RunId};
+use crate::llm::Models;
+use crate::secret;
+use crate::store::{NodeLink, Store};
+use crate::tools::Tools;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::sync::CancellationToken;
+
+/// What a node works with.
+pub(in crate::daemon) struct Ground {
+    pub(in crate::daemon) link: Arc<NodeLink>,
+    /// The records, to be read.
+    pub(in crate::daemon) store: Store,
+    pub(in crate::daemon) paths: Paths,
+    pub(in crate::daemon) trust: TrustGate,
+    /// What helpers of this daemon are known by.
+    pub(in crate::daemon) me: RunId,
+    /// The configuration that is in force here.
+    pub(in crate::daemon) configured: Mutex<Configured>,
+}
+
+/// A configuration, and what comes of it.
+#[derive(Clone)]
+pub(in crate::daemon) struct Configured {
+    pub(in crate::daemon) fleet: Arc<Fleet>,
+    pub(super) tools: Arc<Tools>,
+    pub(super) models: Arc<Models>,
+}
+
+impl Configured {
+    pub(in crate::daemon) fn of(fleet: Arc<Fleet>) -> Self {
+        Self { tools: Arc::new(Tools::new(&fleet)), models: Arc::new(Models::new(&fleet, None)), fleet }
+    }
+}
+
+impl Ground {
+    /// The configuration in force.
+    pub(super) fn configured(&self) -> Configured {
+        self.configured.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the file: it may have been changed since.
+    ///
+    /// # Errors
+    /// A sentence: why it is not taken up.
+    pub(super) async fn read_again(&self) -> Result<Configured, String> {
+        let (paths, trust) = (self.paths.clone(), self.trust.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let context = Context::system(crate::clock::wall()).of_state(&paths.state_dir);
+            config::load(&paths.config, &context).and_then(|loaded| trust.admit(loaded))
+        });
+        let loaded = match read.await {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(rejected)) => {
+                let first = rejected.diagnostics.first().map(|one| one.message.clone());
+                return Err(format!("its file was rejected: {}", first.unwrap_or_default()));
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        secret::learn(&loaded.fleet.secrets).await;
+        let known = self.configured();
+        if loaded.fleet.hash == known.fleet.hash {
+            return Ok(known);
+        }
+        let configured = Configured::of(Arc::new(loaded.fleet));
+        *self.configured.lock().unwrap_or_else(PoisonError::into_inner) = configured.clone();
+        Ok(configured)
+    }
+
+    /// What this node is called.
+    pub(super) fn name(&self) -> String {
+        self.link.name().to_string()
+    }
+}
+
+/// How it is told to end.
+#[derive(Debug, Clone, Default)]
+pub(super) struct WorkEnds {
+    /// It takes nothing new, and what it has in hand may finish within the grace of the configuration.
+    pub(super) drain: CancellationToken,
+    /// Nothing more is waited for.
+    pub(super) now: CancellationToken,
+}
+
+/// Does this node have the agent as the leader has it?
+pub(super) async fn agent_as_there(
+    ground: &Ground,
+    id: &str,
+    config: ConfigHash,
+) -> Result<(Arc<AgentSpec>, Configured), String> {
+    let find = |of: &Configured| {
+        let agent = of.fleet.agents.iter().find(|agent| agent.id.as_str() == id);
+        agent.filter(|agent| agent.is_identified_by(config)).cloned()
+    };
+    let known = ground.configured();
+    if let Some(agent) = find(&known) {
+        return Ok((agent, known));
+    }
+    let name = ground.name();
+    let again = ground.read_again().await.map_err(|why| format!("node {name} can't run `{id}`: {why}"))?;
+    if let Some(agent) = find(&again) {
+        return Ok((agent, again));
+    }
+    Err(match again.fleet.agents.iter().find(|agent| agent.id.as_str() == id) {
+        None => format!("the configuration of node {name} has no agent `{id}`"),
+        Some(agent) => format!(
+            "node {name} has another configuration of the agent `{id}` than the leader ({} there, {config} here): it is to be \
+             the same, and the file is to lie in a folder of the same path, or `cwd` to be set",
+            agent.config_hash
+        ),
+    })
+}
