@@ -116,6 +116,9 @@ pub(super) fn explain(
         Verdict::Dropped => format!("did not get to run{because}"),
     };
     told.sentence = format!("{when} {what}.");
+    if let Some(why) = agent.no_node.as_ref().filter(|_| waits(agent, row)) {
+        told.sentence.push_str(&format!(" {}.", capital(why)));
+    }
     add_overdue(&mut told, agent, asked);
     if let Some((since, until)) = agent.silent.filter(|_| asked.is_none_or(|asked| asked >= row.last)) {
         told.sentence.push_str(&format!(" {}.", capital(&quiet(since, until, now))));
@@ -145,6 +148,12 @@ fn last_of(agent: &AgentNow, now: &Zoned) -> String {
         does(last.status),
         clock(last.finished_at, now)
     )
+}
+
+/// Does the run of this record wait?
+fn waits(agent: &AgentNow, row: &LedgerRow) -> bool {
+    let is_queued = |status| matches!(status, RunStatus::Queued | RunStatus::Retrying);
+    row.run.is_some_and(|run| agent.live.iter().any(|live| live.run == run && is_queued(live.status)))
 }
 
 /// Adds the run by which a backfill made up for the slot, or for a later one of which the ledger knows nothing: its agent

@@ -302,6 +302,8 @@ pub(super) fn agent(now: &AgentNow) -> AgentView {
         silent_since: now.silent.map(|(since, _)| since),
         silent_until: now.silent.map(|(_, until)| until),
         backfill: now.backfill.as_ref().map(open_backfill),
+        node_labels: now.spec.on_nodes.as_ref().map(|wanted| wanted.labels().clone()).unwrap_or_default(),
+        waits_for_node: now.no_node.clone(),
         circuit_until: now.record.circuit.map(|circuit| circuit.until),
         open_incidents: incident_counts(now.incidents),
         recent: Vec::new(),
@@ -517,6 +519,9 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
         );
         put("circuit_breaker", rule);
     }
+    if let Some(wanted) = &spec.on_nodes {
+        put("where", wanted.to_string());
+    }
     if let Some(lock) = &spec.lock {
         put("lock", lock.to_string());
     }
@@ -553,6 +558,9 @@ fn notes(now: &AgentNow) -> Vec<String> {
     }
     if now.record.skip_next {
         notes.push("its next slot will be left out".into());
+    }
+    if let Some(why) = &now.no_node {
+        notes.push(format!("its run waits: {why}"));
     }
     if let Some((_, why)) = out_of_budget(now) {
         notes.push(format!("its slots are refused: {why}"));
@@ -591,6 +599,7 @@ fn claim(record: &RunRecord) -> RunView {
         session_id: record.session.as_deref().map(str::to_owned),
         params: record.params.as_deref().cloned().unwrap_or_default(),
         model: None,
+        node: record.node.as_ref().map(|at| at.node.to_string()),
         mode: match record.mode {
             RunMode::Normal => None,
             RunMode::Rehearsal => Some("rehearsal".into()),

@@ -69,6 +69,9 @@ pub(crate) fn agent_detail(detail: &AgentDetail, screen: &Screen) -> String {
         if let Some(at) = run.started_at.filter(|_| run.status == RunStatus::Running) {
             let _ = write!(text, ", for {}", human_duration(screen.now.duration_since(at)));
         }
+        if let Some(node) = &run.node {
+            let _ = write!(text, ", at {}", plain(node));
+        }
         if let Some(at) = run.not_before.filter(|at| *at > screen.now) {
             let _ = write!(text, ", goes on {}", screen.relative(at));
         }

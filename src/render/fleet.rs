@@ -77,9 +77,19 @@ pub(crate) fn summary(agents: &[AgentView], screen: &Screen) -> String {
     if silent > 0 {
         parts.push(format!("{silent} silent, as a clock was ahead and set back"));
     }
+    let placeless = agents.iter().filter(|agent| agent.waits_for_node.is_some()).count();
+    if placeless > 0 {
+        parts.push(format!("{placeless} waiting for a node"));
+    }
     let text = format!("{}: {}", counted(agents.len(), "agent"), parts.join(", "));
-    let tone = if failing + broke + silent > 0 { Tone::Warn } else { Tone::Dim };
+    let tone = if failing + broke + silent + placeless > 0 { Tone::Warn } else { Tone::Dim };
     let mut text = screen.fold(&screen.paint(tone, &text)) + "\n";
+    for agent in agents {
+        if let Some(why) = &agent.waits_for_node {
+            let line = format!("{} waits: {}", plain(agent.agent_id.as_str()), plain(why));
+            text += &(screen.fold(&screen.paint(Tone::Warn, &line)) + "\n");
+        }
+    }
     let names = |of: fn(&Walled) -> &[String]| {
         let all: BTreeSet<&String> = agents.iter().flat_map(|agent| of(&agent.sandbox)).collect();
         all.into_iter().cloned().collect()

@@ -10,6 +10,9 @@ use std::fmt::Write as _;
 /// Clocks that are further apart than this are worth a word.
 const FAR_APART_MS: u64 = 2_000;
 
+/// So many runs of a node are named.
+const MOST_RUNS: usize = 8;
+
 /// All nodes, and what a person should look at.
 pub(crate) fn node_list(nodes: &[NodeView], screen: &Screen) -> String {
     let mut table = Table::new()
@@ -19,6 +22,7 @@ pub(crate) fn node_list(nodes: &[NodeView], screen: &Screen) -> String {
         .column("SEEN")
         .column("CLOCK")
         .column("LAG")
+        .number("RUNS")
         .shrinking("LABELS", 8)
         .shrinking_first("WHERE", 8);
     for node in nodes {
@@ -42,11 +46,22 @@ pub(crate) fn node_list(nodes: &[NodeView], screen: &Screen) -> String {
             screen.relative(node.last_seen.min(screen.now)).into(),
             Cell::toned(far, clock),
             format!("{} ms", node.lag_ms).into(),
+            node.runs.len().to_string().into(),
             labels.join(" ").into(),
             node.place.as_str().into(),
         ]);
     }
     let mut text = table.render(screen);
+    for node in nodes.iter().filter(|node| !node.runs.is_empty()) {
+        let runs = node.runs.iter().take(MOST_RUNS);
+        let mut runs: Vec<String> =
+            runs.map(|run| format!("{} {}", plain(run.agent_id.as_str()), run.run_id.short())).collect();
+        if let Some(more) = node.runs.len().checked_sub(MOST_RUNS).filter(|more| *more > 0) {
+            runs.push(format!("{more} more"));
+        }
+        let line = format!("{} runs {}", plain(&node.name), runs.join(", "));
+        let _ = writeln!(text, "{}", screen.fold(&screen.paint(Tone::Dim, &line)));
+    }
     for what in odd(nodes) {
         let _ = writeln!(text, "{}", screen.paint(Tone::Warn, &what));
     }

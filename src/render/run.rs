@@ -159,6 +159,9 @@ pub(crate) fn run_detail(detail: &RunDetail, screen: &Screen) -> String {
         let took = run.duration_ms.map(|ms| format!(", took {}", took(run.status, ms))).unwrap_or_default();
         line("ended", &format!("{}{took}", screen.full(at)));
     }
+    if let Some(node) = &run.node {
+        line("node", &plain(node));
+    }
     if run.attempt > 1 {
         line("attempts", &run.attempt.to_string());
     }

@@ -202,6 +202,8 @@ pub(crate) fn state_of_agent(agent: &AgentView, now: Timestamp) -> (String, Tone
         ("hears nothing".into(), Tone::Warn)
     } else if is(agent.silent_until) {
         ("silent".into(), Tone::Warn)
+    } else if agent.waits_for_node.is_some() {
+        ("no node".into(), Tone::Warn)
     } else {
         (word, tone)
     }

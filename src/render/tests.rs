@@ -635,9 +635,12 @@ fn nodes_are_a_line_each_and_what_is_odd_about_them() {
         merge(&mut view, changes);
         serde_json::from_value(view).unwrap()
     };
+    let runs: Vec<Value> = (0..10)
+        .map(|n| json!({"run_id": format!("019dd0f6-1f6e-7c3a-8f15-2b7a1f2e3d4{n}"), "agent_id": "train"}))
+        .collect();
     let nodes = [
         node("gpu-7", json!({"role": "leads", "labels": {"gpu": "h100"}, "is_this": true})),
-        node("nuc", json!({"clock_offset_ms": -90_000, "other_config": true})),
+        node("nuc", json!({"clock_offset_ms": -90_000, "other_config": true, "runs": runs})),
         node("old", json!({"role": "away", "last_seen": "2026-11-24T08:00:00Z", "clock_offset_ms": 0})),
     ];
     let shown = node_list(&nodes, &screen(None, false));
@@ -647,6 +650,8 @@ fn nodes_are_a_line_each_and_what_is_odd_about_them() {
         "nuc     stands by",
         "-1m30s",
         "away since",
+        "nuc runs train 1f2e3d40, train 1f2e3d41",
+        ", 2 more",
         "1 node with another configuration than the node that leads: nuc",
         "clocks that are over 2 s from that of the database: nuc",
     ] {

@@ -1,4 +1,5 @@
 //! The daemons that share their records on a server, as the database knows them.
+use crate::domain::{AgentId, RunId};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -21,6 +22,8 @@ pub struct NodeRow {
     pub leads: bool,
     /// It was heard of a moment ago.
     pub is_there: bool,
+    /// Runs that it has in hand, the oldest first.
+    pub runs: Vec<(RunId, AgentId)>,
     /// Hash of its configuration.
     pub config: String,
     /// When it was started, by its own clock.

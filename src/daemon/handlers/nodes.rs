@@ -2,8 +2,8 @@
 use super::answers::store_error;
 use crate::daemon::services::{Role, Services};
 use crate::daemon::views;
-use crate::domain::NodeName;
-use crate::protocol::{FleetLeadView, NodeRole, NodeView, PROTOCOLS, RpcError};
+use crate::domain::{AgentId, NodeName, RunId};
+use crate::protocol::{FleetLeadView, NodeRole, NodeRunView, NodeView, PROTOCOLS, RpcError};
 use crate::store::NodeRow;
 use std::collections::BTreeMap;
 
@@ -43,6 +43,7 @@ fn of_row(row: NodeRow, config_of_leader: Option<&str>, me: Option<&NodeName>) -
         version: row.version,
         protocol: row.protocol,
         labels: row.labels,
+        runs: row.runs.into_iter().map(in_hand).collect(),
         may_lead: row.may_lead,
         config_hash: row.config,
         started_at: row.started_at,
@@ -52,10 +53,15 @@ fn of_row(row: NodeRow, config_of_leader: Option<&str>, me: Option<&NodeName>) -
     }
 }
 
+fn in_hand((run_id, agent_id): (RunId, AgentId)) -> NodeRunView {
+    NodeRunView { run_id, agent_id }
+}
+
 /// The one daemon of a file.
 async fn alone(services: &Services) -> NodeView {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let fleet = services.handle.ask(|engine, _| engine.fleet().clone()).await;
+    let known = services.handle.ask(|engine, _| (engine.fleet().clone(), engine.in_flight())).await;
+    let (fleet, runs) = known.unzip();
     let spec = fleet.as_ref().map(|fleet| fleet.daemon.node.clone()).unwrap_or_default();
     let now = crate::clock::wall();
     let (role, last_seen) = match services.role {
@@ -70,6 +76,7 @@ async fn alone(services: &Services) -> NodeView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         protocol: *PROTOCOLS.last().expect("there is one"),
         labels: BTreeMap::clone(&spec.labels),
+        runs: runs.unwrap_or_default().into_iter().map(in_hand).collect(),
         may_lead: true,
         config_hash: fleet.map(|fleet| fleet.hash.to_string()).unwrap_or_default(),
         other_config: false,

@@ -115,6 +115,12 @@ described! {
         /// Its past slots that are running one after the other.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub backfill: Option<OpenBackfillView>,
+        /// Labels that a node must have to run it (`where`); none: it runs where the leader runs.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        pub node_labels: BTreeMap<String, String>,
+        /// A run of it waits, since no node has those labels: why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub waits_for_node: Option<String>,
         /// Until when its circuit is open; slots until then are refused.
         #[serde(default)]
         pub circuit_until: Option<Timestamp>,

@@ -1,5 +1,5 @@
 //! What is said of the daemons that share their records.
-use crate::domain::{described, words};
+use crate::domain::{AgentId, RunId, described, words};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 words! {
     /// What a node is to the others.
     NodeRole {
-        /// It decides, and all runs run there.
+        /// It decides, and runs what is not placed elsewhere.
         Leads = "leads",
-        /// It takes over when nobody leads, if it may, and forwards to the leader what only the leader can answer.
+        /// It runs what the leader places there, takes over when nobody leads, if it may, and forwards to the leader what only the
+        /// leader can answer.
         StandsBy = "stands_by",
         /// It has not been heard from for 25 seconds.
         Away = "away",
@@ -38,6 +39,9 @@ described! {
         pub labels: BTreeMap<String, String>,
         /// It may take the lead.
         pub may_lead: bool,
+        /// Runs that it has in hand.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub runs: Vec<NodeRunView>,
         /// Hash of its configuration, 16 hexadecimal digits. Its name and its labels don't count.
         pub config_hash: String,
         /// Its configuration differs from that of the leader.
@@ -51,6 +55,15 @@ described! {
         pub clock_offset_ms: i64,
         /// How long the database took to answer it then, in milliseconds.
         pub lag_ms: u64,
+    }
+
+    /// A run that a node has in hand.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct NodeRunView {
+        /// Id of the run.
+        pub run_id: RunId,
+        /// Name of its agent.
+        pub agent_id: AgentId,
     }
 
     /// Who leads the daemons that share their records.

@@ -47,6 +47,9 @@ described! {
         /// The `[models.…]` table that it asked last.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub model: Option<String>,
+        /// The node where its newest attempt was placed; absent: it ran where the leader did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub node: Option<String>,
         /// `rehearsal` or `replay`, if it was not for real.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub mode: Option<String>,

@@ -1,9 +1,10 @@
 //! The rows of `nodes` and of `fleet`, as they are read.
 use super::node::shown;
-use crate::domain::timestamp_of_micros;
+use crate::domain::{AgentId, RunId, timestamp_of_micros};
 use crate::store::error::StoreError;
 use crate::store::nodes::{FleetLead, NodeRow};
 use crate::store::reader::Reader;
+use crate::store::rows::{agent_id, run_id};
 use crate::store::sql::{Sql, SqlResult};
 
 impl Reader {
@@ -27,17 +28,26 @@ fn nodes(db: &Sql) -> SqlResult<Vec<NodeRow>> {
            n.identity = f.leader AND f.expires > now(), n.seen > now() - interval '25 seconds', n.config, n.started_at,
            CAST(extract(epoch FROM n.seen) * 1000000 AS BIGINT), n.clock_offset_ms, n.lag_ms
          FROM nodes n CROSS JOIN fleet f ORDER BY n.name";
+    let in_hand = runs_in_hand(db)?;
     db.rows(sql, &[], |row| {
+        let name: String = row.get(0)?;
+        let leads: bool = row.get(6)?;
+        let at = |(node, _): &&(Option<String>, (RunId, AgentId))| match node {
+            Some(node) => *node == name,
+            None => leads,
+        };
+        let runs = in_hand.iter().filter(at).map(|(_, run)| run.clone()).collect();
         let identity: String = row.get(1)?;
         let labels: String = row.get(4)?;
         Ok(NodeRow {
-            name: row.get(0)?,
+            name,
+            runs,
             place: shown(&identity).to_owned(),
             version: row.get(2)?,
             protocol: row.get(3)?,
             labels: serde_json::from_str(&labels).unwrap_or_default(),
             may_lead: row.get(5)?,
-            leads: row.get(6)?,
+            leads,
             is_there: row.get(7)?,
             config: row.get(8)?,
             started_at: timestamp_of_micros(row.get(9)?),
@@ -46,6 +56,13 @@ fn nodes(db: &Sql) -> SqlResult<Vec<NodeRow>> {
             lag_ms: row.get(12)?,
         })
     })
+}
+
+/// Runs in flight, each with the node that has it in hand. `None`: the one that leads.
+fn runs_in_hand(db: &Sql) -> SqlResult<Vec<(Option<String>, (RunId, AgentId))>> {
+    let sql = "SELECT CASE WHEN node_session IS NULL THEN NULL ELSE node END, id, agent FROM runs
+         WHERE finished_at IS NULL AND (status = 'running' OR node_session IS NOT NULL) ORDER BY id";
+    db.rows(sql, &[], |row| Ok((row.get(0)?, (run_id(row, 1)?, agent_id(row, 2)?))))
 }
 
 /// Who leads.
