@@ -36,6 +36,7 @@ mod nodes_trouble;
 mod packaging;
 mod params;
 mod people;
+mod placed;
 mod postgres;
 mod programs;
 mod protocol;

@@ -182,6 +182,11 @@ impl Server {
         }
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it as a crash does.
     pub fn end(&mut self) {
         self.signal(rustix::process::Signal::QUIT);

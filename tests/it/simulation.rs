@@ -8,6 +8,7 @@ mod checks;
 mod faults;
 mod fleet;
 mod model;
+mod nodes;
 mod runners;
 mod spans;
 mod world;
