@@ -31,6 +31,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const CUT_OFF_GRACE: Duration = Duration::from_secs(3);
 /// How long runs get to end after TERM, when the grace of the configuration is over.
 const LAST_GRACE: Duration = Duration::from_secs(7);
+/// Whoever ends a program by a signal may be ending the daemon as well, in the same moment: so long its word is waited for.
+const SAME_HAND: Duration = Duration::from_millis(300);
 /// Reports that wait to be handed over; beyond that, runners wait.
 const MOST_UNSENT: usize = 1024;
 /// Reports that are handed over at a time.
@@ -53,6 +55,8 @@ struct Flight {
     told: Option<CancelCause>,
     /// Why it was stopped, if nobody had asked for that.
     stopped: Option<&'static str>,
+    /// Somebody else has ended it, and whether the daemon goes down as well is waited for.
+    is_waited_for: bool,
 }
 
 /// All of them.
@@ -156,6 +160,8 @@ pub(super) struct NodeLife {
     durable: VecDeque<(u64, oneshot::Sender<()>)>,
     /// The newest order that was taken.
     after: i64,
+    /// The daemon was told to go down.
+    goes_down: bool,
     renewed: Instant,
 }
 
@@ -177,6 +183,7 @@ impl NodeLife {
             waiting: HashMap::new(),
             durable: VecDeque::new(),
             after: 0,
+            goes_down: false,
             renewed: Instant::now(),
         }
     }
@@ -201,6 +208,7 @@ impl NodeLife {
                 _ = bell.changed() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = ends.drain.cancelled(), if going.is_none() => {
+                    self.goes_down = true;
                     going = Some(GoingDown::within(self.ground.configured().fleet.daemon.shutdown_grace));
                     if let Err(error) = self.ground.link.drain_work(self.id.clone()).await {
                         tracing::debug!(%error, "the leader could not be told that this node goes down");
@@ -320,6 +328,13 @@ impl NodeLife {
                 });
                 self.durable.push_back((n, done));
             }
+            Report::Ended { run, attempt, outcome } if outcome.ended_by_others && self.must_wait(run) => {
+                let reports = self.reports.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(SAME_HAND).await;
+                    let _ = reports.send(Report::Ended { run, attempt, outcome }).await;
+                });
+            }
             Report::Ended { run, attempt, outcome } => self.ended(run, attempt, *outcome),
             Report::Found { run, findings, go } => {
                 let attempt = self.flights.all().get(&run).map(|flight| flight.attempt);
@@ -333,13 +348,18 @@ impl NodeLife {
         }
     }
 
+    /// True, once for each attempt.
+    fn must_wait(&self, run: RunId) -> bool {
+        let mut all = self.flights.all();
+        all.get_mut(&run).is_some_and(|flight| !std::mem::replace(&mut flight.is_waited_for, true))
+    }
+
     fn ended(&mut self, run: RunId, attempt: u32, mut outcome: AttemptOutcome) {
         let flight = self.flights.all().remove(&run);
         let told = flight.as_ref().and_then(|flight| flight.told);
-        if let Some(why) = flight.and_then(|flight| flight.stopped)
-            && told.is_none()
-            && was_cut_short(&outcome)
-        {
+        let by_us = flight.and_then(|flight| flight.stopped).filter(|_| was_cut_short(&outcome));
+        let with_us = (self.goes_down && outcome.ended_by_others).then_some(WENT_DOWN);
+        if let (Some(why), None) = (by_us.or(with_us), told) {
             outcome.end = AttemptEnd::Failed(RunError::new(ErrorKind::Interrupted, why));
         }
         self.say(run, attempt, |_| SaidText::Ended { outcome: Box::new(outcome.into()), told });
@@ -385,9 +405,16 @@ impl NodeLife {
         };
         let (stop, stopped) = watch::channel(StopOrder::None);
         let stops_when_cut_off = agent.stops_when_cut_off();
-        let flight = Flight { attempt: start.attempt, stop, stops_when_cut_off, told: None, stopped: None };
+        let flight = Flight {
+            attempt: start.attempt,
+            stop,
+            stops_when_cut_off,
+            told: None,
+            stopped: None,
+            is_waited_for: false,
+        };
         self.flights.all().insert(start.run, flight);
-        let Configured { fleet, tools, models } = configured;
+        let Configured { fleet, tools, models, .. } = configured;
         let store = self.ground.store.clone();
         let reports = self.reports.clone();
         let shared = Shared { fleet, tools, models, store: Some(store.clone()), reports };

@@ -5,10 +5,12 @@ use super::life::{LifeEnd, NodeLife};
 use super::workplace::{Ground, WorkEnds};
 use crate::child;
 use crate::daemon::signals::{ProcessSignals, Signal};
+use crate::daemon::systemd;
 use crate::secret;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 /// Between two tries to begin.
@@ -38,6 +40,7 @@ impl Worker {
     /// Goes down: what it has in hand may finish within its grace, or until somebody is in a hurry.
     pub(in crate::daemon) async fn go_down(mut self, signals: &mut ProcessSignals) {
         self.drain();
+        let _alive = AbortOnDropHandle::new(tokio::spawn(systemd::keep_alive()));
         loop {
             tokio::select! {
                 _ = &mut self.task => return,

@@ -6,7 +6,9 @@ use crate::llm::Models;
 use crate::secret;
 use crate::store::{NodeLink, Store};
 use crate::tools::Tools;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 
 /// What a node works with.
@@ -28,11 +30,18 @@ pub(in crate::daemon) struct Configured {
     pub(in crate::daemon) fleet: Arc<Fleet>,
     pub(super) tools: Arc<Tools>,
     pub(super) models: Arc<Models>,
+    /// When its file had last been changed.
+    changed: Option<SystemTime>,
 }
 
 impl Configured {
     pub(in crate::daemon) fn of(fleet: Arc<Fleet>) -> Self {
-        Self { tools: Arc::new(Tools::new(&fleet)), models: Arc::new(Models::new(&fleet, None)), fleet }
+        Self {
+            changed: changed(&fleet.path),
+            tools: Arc::new(Tools::new(&fleet)),
+            models: Arc::new(Models::new(&fleet, None)),
+            fleet,
+        }
     }
 }
 
@@ -62,10 +71,10 @@ impl Ground {
         };
         secret::learn(&loaded.fleet.secrets).await;
         let known = self.configured();
-        if loaded.fleet.hash == known.fleet.hash {
-            return Ok(known);
-        }
-        let configured = Configured::of(Arc::new(loaded.fleet));
+        let configured = match loaded.fleet.hash == known.fleet.hash {
+            true => Configured { changed: changed(&known.fleet.path), ..known },
+            false => Configured::of(Arc::new(loaded.fleet)),
+        };
         *self.configured.lock().unwrap_or_else(PoisonError::into_inner) = configured.clone();
         Ok(configured)
     }
@@ -96,11 +105,20 @@ pub(super) async fn agent_as_there(
         agent.filter(|agent| agent.is_identified_by(config)).cloned()
     };
     let known = ground.configured();
-    if let Some(agent) = find(&known) {
+    let agent = find(&known);
+    if let Some(agent) = agent.clone().filter(|_| known.changed == changed(&known.fleet.path)) {
         return Ok((agent, known));
     }
     let name = ground.name();
-    let again = ground.read_again().await.map_err(|why| format!("node {name} can't run `{id}`: {why}"))?;
+    let again = match (ground.read_again().await, agent) {
+        (Ok(again), _) => again,
+        // what was read before is in force, as it is for the leader
+        (Err(why), Some(agent)) => {
+            tracing::warn!("{}: {why}", known.fleet.path.display());
+            return Ok((agent, known));
+        }
+        (Err(why), None) => return Err(format!("node {name} can't run `{id}`: {why}")),
+    };
     if let Some(agent) = find(&again) {
         return Ok((agent, again));
     }
@@ -112,4 +130,8 @@ pub(super) async fn agent_as_there(
             agent.config_hash
         ),
     })
+}
+
+fn changed(file: &Path) -> Option<SystemTime> {
+    std::fs::metadata(file).and_then(|about| about.modified()).ok()
 }
