@@ -13,8 +13,8 @@ use super::standby::{OpenedStore, Serving, Waiting};
 use super::trust::{self, TrustGate};
 use super::watch::{self};
 use super::{
-    clock, exports, files, hearing, listen, lock, mailbox, nodes, outbox, pings, placed, polling, remembering,
-    retention, sources, systemd, telemetry, traces, webhooks,
+    clock, exports, files, hearing, listen, lock, mailbox, nodes, outbox, pings, placed, polling,
+    remembering, retention, sources, systemd, telemetry, traces, webhooks,
 };
 use crate::config::{self, Asked, Context, Loaded, Paths, RejectedFor};
 use crate::daemon::inbox::{Condition, Handle, Message};

@@ -4,11 +4,12 @@
 //! All of it is lines of text, by what they are about. What is compared is their words, so each line says all that
 //! counts of one right: which program with which arguments, where, and with what in its environment. A new key that
 //! gives a right, such as one more way out, is a line more in one of the functions here.
-use super::agent::{AgentSpec, Body, CheckBody, Memory, QuerySpec, Schedule};
+use super::agent::{AgentSpec, Body, CheckBody, QuerySpec, Schedule};
 use super::export::RedisSpec;
 use super::fleet::{
     EmailSpec, Fleet, McpEffect, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind, Price, Retention,
 };
+use super::memory::Memory;
 use super::redis::{RedisMemorySpec, RedisServer};
 use super::runner::{PermissionDefault, PermissionRule, RunnerQuery, RunnerSpec, Workspace};
 use super::store_spec::StoreSpec;

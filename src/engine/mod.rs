@@ -48,8 +48,8 @@ pub use ask::{
 };
 pub use budget::BudgetLeft;
 pub use exchange::{
-    Action, BackfillWish, CancelCause, ChangedAgent, Command, Decision, EventsPolled, Input, PauseEnd, Refusal, Reply,
-    Reservation, Start, StopMode, Target, Ticket, Wake, Wish,
+    Action, BackfillWish, CancelCause, ChangedAgent, Command, Decision, EventsPolled, Input, PauseEnd,
+    Refusal, Reply, Reservation, Start, StopMode, Target, Ticket, Wake, Wish,
 };
 pub use restore::Restored;
 

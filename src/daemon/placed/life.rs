@@ -417,7 +417,7 @@ impl NodeLife {
         let Configured { fleet, tools, models, .. } = configured;
         let store = self.ground.store.clone();
         let reports = self.reports.clone();
-        let shared = Shared { fleet, tools, models, store: Some(store.clone()), reports };
+        let shared = Shared { fleet, tools, models, store: Some(store.clone()), memory: None, reports };
         tokio::spawn(async move {
             let brief = brief(agent, start, fence, &store).await;
             runner::attempt(brief, shared, stopped).await;
