@@ -80,7 +80,15 @@ async fn relayed(mut from: impl AsyncRead + Unpin, mut to: impl Write) -> String
 
 /// Paths that stand in lines which say that something was refused, in the words of the C library and of Node.
 fn refused(said: &str) -> BTreeSet<String> {
-    const WORDS: [&str; 4] = ["Permission denied", "permission denied", "EACCES", "PermissionError"];
+    /// Of files outside, the last two are said where they would be changed.
+    const WORDS: [&str; 6] = [
+        "Permission denied",
+        "permission denied",
+        "EACCES",
+        "PermissionError",
+        "Read-only file system",
+        "EROFS",
+    ];
     let lines = said.lines().filter(|line| WORDS.iter().any(|word| line.contains(word)));
     lines
         .flat_map(|line| line.split(|c: char| c.is_whitespace() || "'\"`‘’:,()[]".contains(c)))
@@ -120,8 +128,9 @@ mod tests {
                     ls: cannot open directory '/root': Permission denied\n\
                     Error: EACCES: permission denied, open '/home/a/b.txt'\n\
                     PermissionError: [Errno 13] Permission denied: '/data'\n\
+                    touch: cannot touch '/srv/y': Read-only file system\n\
                     all is well at /fine\n";
         let found: Vec<String> = refused(said).into_iter().collect();
-        assert_eq!(found, ["/bin/sh", "/data", "/etc/shadow", "/home/a/b.txt", "/root", "/srv/x"]);
+        assert_eq!(found, ["/bin/sh", "/data", "/etc/shadow", "/home/a/b.txt", "/root", "/srv/x", "/srv/y"]);
     }
 }

@@ -30,13 +30,12 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uses::NAME;
 
 /// Calls of one program that are made at a time. Further ones wait.
 const AT_A_TIME: usize = 8;
 /// After a call that waits for a person, others that the program makes with it are waited for.
 const WITH_IT: Duration = Duration::from_secs(1);
-/// Longest name of a tool or id of a message that is kept, in bytes.
-const NAME: usize = 64;
 /// Most that is written down of why a use is denied, in bytes.
 const SHOWN: usize = 2000;
 /// Most denied uses of an attempt that are written down; all count.

@@ -1,6 +1,5 @@
 //! Whether a program may use tools of its own: it asks before each use, and is told by the `permissions` of its agent, or by a
 //! person. What a person has allowed is allowed once, and to the letter.
-use super::NAME;
 use crate::agent_program::mcp::is_of_server;
 use crate::agent_program::permission::{Permit, is_same_use, permit};
 use crate::conversation::PlannedCall;
@@ -14,6 +13,9 @@ use crate::secret;
 use serde_json::{Value, json};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+/// Longest name of a tool or id of a message that is kept, in bytes.
+pub(super) const NAME: usize = 64;
 
 /// What a person has allowed, and was not done yet.
 #[derive(Clone)]
