@@ -99,7 +99,8 @@ fn span(text: &str) -> Option<SignedDuration> {
 pub(super) fn end_of(text: &str, at: Timestamp, zone: &TimeZone) -> Timestamp {
     let text = text.trim();
     // a day is over at its end
-    if text.parse::<jiff::civil::Date>().is_ok() || ["today", "yesterday"].contains(&text) {
+    let is_day = text.parse::<jiff::civil::Date>().is_ok_and(|day| day.to_string() == text);
+    if is_day || ["today", "yesterday"].contains(&text) {
         let next = at.to_zoned(zone.clone()).date().tomorrow().and_then(|next| next.to_zoned(zone.clone()));
         return next.map_or(at, |next| next.timestamp() - SignedDuration::from_micros(1));
     }
