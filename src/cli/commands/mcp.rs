@@ -55,7 +55,8 @@ fn trust(app: &mut App, connection: &mut Connection, server: &str, yes: bool) ->
         let text = shown(&view, &new, &events, &app.screen);
         app.print(&text)?;
     }
-    if !(new.is_empty() && events.is_empty()) && !yes {
+    let asks = !new.is_empty() || !events.is_empty();
+    if asks && !yes {
         let tools = format!("Let agents use {} of `{}`?", counted(new.len(), "tool"), plain(server));
         let of_events = counted(events.len(), "event");
         let question = match (new.len(), events.len()) {

@@ -9,7 +9,7 @@ use super::workplace::{Configured, Ground, WorkEnds, agent_as_there};
 use crate::child;
 use crate::clock;
 use crate::domain::{
-    AgentSpec, AttemptEnd, AttemptOutcome, Body, ErrorKind, LastResult, RunError, RunId, Trigger,
+    AgentSpec, AttemptEnd, AttemptOutcome, Body, ErrorKind, LastResult, LoggedEvent, RunError, RunId, Trigger,
 };
 use crate::engine::CancelCause;
 use crate::runner::{self, Brief, Report, Shared, StopOrder};
@@ -246,7 +246,10 @@ impl NodeLife {
                 break;
             }
         }
-        while looks {
+        if !looks {
+            return true;
+        }
+        loop {
             let orders = match self.ground.link.orders(self.id.clone(), self.after).await {
                 Ok(orders) => orders,
                 Err(error) => {
@@ -486,24 +489,27 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
+/// The event that started a run. Without it, it would be another run: it is asked for until it can be read.
+async fn event_of(run: RunId, store: &Store) -> Option<LoggedEvent> {
+    loop {
+        match store.read(move |reader| reader.event_of(run)).await {
+            Ok(event) => return event,
+            Err(error) => tracing::warn!(%run, %error, "its event can't be read yet"),
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
 /// What an attempt needs to know, with what is in the records.
 async fn brief(agent: Arc<AgentSpec>, start: StartText, fence: u64, store: &Store) -> Brief {
     let last_result = match agent.body {
         Body::Tool(_) => None,
         Body::Query(_) | Body::Command(_) | Body::Runner(_) => last_result(&agent, store).await,
     };
-    let mut event = None;
-    while start.trigger == Trigger::Event {
-        match store.read(move |reader| reader.event_of(start.run)).await {
-            Ok(found) => {
-                event = found;
-                break;
-            }
-            // without it, it would be another run
-            Err(error) => tracing::warn!(run = %start.run, %error, "its event can't be read yet"),
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
+    let event = match start.trigger {
+        Trigger::Event => event_of(start.run, store).await,
+        _ => None,
+    };
     Brief {
         run: start.run,
         agent,

@@ -223,11 +223,12 @@ fn denied_of(rows: &[StepRow]) -> Vec<String> {
                 asked.insert(*call);
             }
             Step::Called { call, reply, .. }
-                if reply.is_error && reply.name.contains(':') && !asked.contains(call) =>
+                if reply.is_error
+                    && reply.name.contains(':')
+                    && !asked.contains(call)
+                    && !denied.contains(&reply.name) =>
             {
-                if !denied.contains(&reply.name) {
-                    denied.push(reply.name.clone());
-                }
+                denied.push(reply.name.clone());
             }
             _ => {}
         }

@@ -58,8 +58,10 @@ fn nodes(db: &Sql) -> SqlResult<Vec<NodeRow>> {
     })
 }
 
-/// Runs in flight, each with the node that has it in hand. `None`: the one that leads.
-fn runs_in_hand(db: &Sql) -> SqlResult<Vec<(Option<String>, (RunId, AgentId))>> {
+/// A run in flight, behind the node that has it in hand. `None`: the one that leads.
+type RunInHand = (Option<String>, (RunId, AgentId));
+
+fn runs_in_hand(db: &Sql) -> SqlResult<Vec<RunInHand>> {
     let sql = "SELECT CASE WHEN node_session IS NULL THEN NULL ELSE node END, id, agent FROM runs
          WHERE finished_at IS NULL AND (status = 'running' OR node_session IS NOT NULL) ORDER BY id";
     db.rows(sql, &[], |row| Ok((row.get(0)?, (run_id(row, 1)?, agent_id(row, 2)?))))
