@@ -229,6 +229,9 @@ fn judge(agent: &AgentView, beside: Beside<'_>, now: Timestamp) -> Standing {
     if let Some(problem) = &agent.source_problem {
         return stands(Rank::Deaf, "hears nothing", None, problem);
     }
+    if let Some(why) = &agent.waits_for_node {
+        return stands(Rank::Warning, "no node", None, why);
+    }
     if agent.silent_until.is_some_and(|until| until > now) {
         let cause = "the clock was ahead and set back: its slots up to then ran already";
         return stands(Rank::Silent, "silent", agent.silent_since, cause);

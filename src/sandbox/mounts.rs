@@ -110,7 +110,16 @@ fn mounts(all: &[u8]) -> Vec<(PathBuf, MountFlags)> {
         let kind = words.skip_while(|word| *word != b"-").nth(1)?;
         (kind != b"autofs").then(|| (PathBuf::from(OsString::from_vec(plain(place))), flags(options)))
     };
-    all.split(|byte| *byte == b'\n').filter_map(one).collect()
+    let mut seen = std::collections::HashSet::new();
+    // of several at one place, the last one lies on top: it is the one that a path leads to
+    let mut on_top: Vec<(PathBuf, MountFlags)> = all
+        .split(|byte| *byte == b'\n')
+        .rev()
+        .filter_map(one)
+        .filter(|(place, _)| seen.insert(place.clone()))
+        .collect();
+    on_top.reverse();
+    on_top
 }
 
 /// All that a mount has must be said again, or it would be taken from it, which a namespace of users may not (mount_namespaces(7)).
@@ -167,14 +176,16 @@ mod tests {
         let text = b"21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/vda rw\n\
             22 21 0:5 /a /with\\040blank rw,nosuid,nodev,noexec,noatime - tmpfs tmpfs rw,size=1k\n\
             23 21 0:6 / /strict ro,nosymfollow - proc proc rw\n\
-            24 21 0:7 / /net rw,relatime - autofs systemd-1 rw\n";
+            24 21 0:7 / /net rw,relatime - autofs systemd-1 rw\n\
+            25 22 0:8 / /strict rw,noexec,relatime - proc proc rw\n";
         let hard = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::NOATIME;
         assert_eq!(
             mounts(text),
             [
                 ("/".into(), MountFlags::RELATIME),
                 ("/with blank".into(), hard),
-                ("/strict".into(), MountFlags::NOSYMFOLLOW | MountFlags::STRICTATIME),
+                // what lies on top
+                ("/strict".into(), MountFlags::NOEXEC | MountFlags::RELATIME),
             ]
         );
     }

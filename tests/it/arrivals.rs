@@ -170,7 +170,7 @@ fn what_is_no_file_or_not_whole_is_left_out() {
     for name in [".hidden.csv", "half.csv.part", "other.txt"] {
         std::fs::write(at(name), "no").expect("a file");
     }
-    std::fs::write(at("$(touch pwned) 'a\" ; b.csv"), "odd").expect("a file");
+    drop_file(&daemon, "$(touch pwned) 'a\" ; b.csv", "odd");
     settle_all(&daemon, "last.csv");
     wait_for_notes(&daemon, &[("$(touch pwned) 'a\" ; b.csv", "odd"), ("last.csv", "last")]);
     assert!(!daemon.path("pwned").exists());

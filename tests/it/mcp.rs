@@ -197,7 +197,7 @@ async fn tools_of_a_server_are_offered_and_called() {
             tools.offers(&names(&["s/add", "system_metrics", "s/*", "s/add"]), bound).await.unwrap().tools;
         let offered: Vec<_> = offers.iter().map(|offer| offer.def.name.as_str()).collect();
         assert_eq!(offered[..3], ["s/add", "system_metrics", "s/ask"]);
-        assert_eq!(offers.len(), 23, "{offered:?}");
+        assert_eq!(offers.len(), 24, "{offered:?}");
         assert_eq!((offers[0].effect, offers[2].effect), (Effect::Idempotent, Effect::Read));
         assert!(offers.iter().all(|offer| offer.untrusted));
         let servers = [&offers[0], &offers[1]].map(|offer| offer.server.as_deref());
@@ -229,7 +229,7 @@ async fn only_what_is_allowed_is_called() {
         let offers = tools.offers(&names(&["s/*"]), PATIENCE).await.unwrap().tools;
         assert_eq!(offers.iter().map(|offer| offer.effect).collect::<Vec<_>>(), [Effect::Effect]);
         let listed = tools.servers().list("s", PATIENCE).await.unwrap();
-        assert_eq!(listed.len(), 23);
+        assert_eq!(listed.len(), 24);
         assert_eq!(listed.iter().filter(|tool| tool.allowed).count(), 1);
         bench.end(&tools).await;
     })
@@ -696,7 +696,7 @@ async fn a_tool_that_changed_is_off_until_it_is_trusted() {
                    then `bgagent mcp trust s`";
         assert_eq!(call(&tools, "echo", json!({})).await.unwrap_err().to_string(), off);
         assert_eq!(tools.offers(&names(&["s/echo"]), PATIENCE).await.unwrap_err().to_string(), off);
-        assert_eq!(tools.offers(&names(&["s/*"]), PATIENCE).await.unwrap().tools.len(), 21);
+        assert_eq!(tools.offers(&names(&["s/*"]), PATIENCE).await.unwrap().tools.len(), 22);
         works_not(&tools).await;
         assert_eq!(bench.told(), [(PinEvent::Differs, "echo".into())], "told once");
         bench.end(&tools).await;

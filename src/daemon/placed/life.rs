@@ -69,6 +69,8 @@ struct Flights {
     is_lost: AtomicBool,
 }
 
+/// How long the leader may take to be told that this node goes down.
+const LAST_WORD: Duration = Duration::from_secs(2);
 const CUT_OFF: &str =
     "stopped: the database could not be reached for so long that the leader may have given the run up";
 const WENT_DOWN: &str = "the daemon of the node was told to go down, and the run was not done in time; whether its work was done is unknown";
@@ -210,8 +212,13 @@ impl NodeLife {
                 () = ends.drain.cancelled(), if going.is_none() => {
                     self.goes_down = true;
                     going = Some(GoingDown::within(self.ground.configured().fleet.daemon.shutdown_grace));
-                    if let Err(error) = self.ground.link.drain_work(self.id.clone()).await {
-                        tracing::debug!(%error, "the leader could not be told that this node goes down");
+                    let drained = self.ground.link.drain_work(self.id.clone());
+                    match tokio::time::timeout(LAST_WORD, drained).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => {
+                            tracing::debug!(%error, "the leader could not be told that this node goes down");
+                        }
+                        Err(_) => tracing::debug!("the database does not answer while this node goes down"),
                     }
                 }
                 () = ends.now.cancelled(), if going.as_ref().is_some_and(|going| going.order == StopOrder::None) => {
@@ -219,15 +226,29 @@ impl NodeLife {
                 }
                 () = until(deadline) => {}
             }
-            if !self.exchange(looks).await {
+            let has_nothing = self.flights.is_empty() && self.unsent.is_empty();
+            let lives = tokio::select! {
+                lives = self.exchange(looks) => lives,
+                // a server that does not answer holds nobody up who has nothing in hand
+                () = ends.drain.cancelled(), if has_nothing => {
+                    going.get_or_insert_with(|| GoingDown::within(SignedDuration::ZERO));
+                    true
+                }
+            };
+            if !lives {
                 self.lose();
                 return if going.is_some() { LifeEnd::Down } else { LifeEnd::Lost };
             }
             let Some(going) = &mut going else { continue };
             if self.flights.is_empty() && self.unsent.is_empty() || going.is_over(&self.flights) {
                 guarding.abort();
-                if let Err(error) = self.ground.link.end_work(self.id.clone()).await {
-                    tracing::debug!(%error, "the leader could not be told that this node is gone");
+                let ended = self.ground.link.end_work(self.id.clone());
+                match tokio::time::timeout(LAST_WORD, ended).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        tracing::debug!(%error, "the leader could not be told that this node is gone");
+                    }
+                    Err(_) => tracing::debug!("the database does not answer while this node goes down"),
                 }
                 return LifeEnd::Down;
             }

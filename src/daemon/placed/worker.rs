@@ -76,7 +76,11 @@ async fn run(ground: Arc<Ground>, ends: WorkEnds) {
     while !ends.drain.is_cancelled() {
         let id = Uuid::new_v4().simple().to_string();
         let asked = crate::clock::boot();
-        if let Err(error) = ground.link.begin_work(id.clone()).await {
+        let begun = tokio::select! {
+            begun = ground.link.begin_work(id.clone()) => begun,
+            () = ends.drain.cancelled() => return,
+        };
+        if let Err(error) = begun {
             tracing::debug!(%error, "this node can't take up work yet");
             tokio::select! {
                 () = ends.drain.cancelled() => return,

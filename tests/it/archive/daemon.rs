@@ -85,7 +85,11 @@ fn an_agent_verifies() {
     // where the state folder is not the usual one, it has to be said
     let state = daemon.path("state").display().to_string();
     let command = ["bgagent", "--state-dir", &state, "archive", "verify", "old"];
-    daemon.configure(&format!("{}{AGENT}[agents.verify]\ncommand = {}\n", settings(""), json!(command)));
+    daemon.configure(&format!(
+        "{}{AGENT}[agents.verify]\ncontrol = \"full\"\ncommand = {}\n",
+        settings(""),
+        json!(command)
+    ));
     fill(&rusqlite::Connection::open(daemon.path("app.db")).expect("a database"), 20);
     let bin = Path::new(env!("CARGO_BIN_EXE_bgagent")).parent().expect("a folder").display().to_string();
     let path = format!("{bin}:{}", std::env::var("PATH").unwrap_or_default());

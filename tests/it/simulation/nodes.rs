@@ -455,7 +455,7 @@ impl World {
         let node = &mut self.nodes[at];
         let row = self.tables.workers.iter_mut().find(|row| row.node.session == *session);
         let is_over = row.as_ref().is_none_or(|row| row.over);
-        if is_over && (fences || row.is_none()) {
+        if is_over && fences {
             node.session = None;
             node.runs.clear();
             node.unsent.clear();
@@ -567,12 +567,20 @@ impl World {
     }
 
     /// What is wrong after all ended in peace.
+    fn is_live(&self, session: &str) -> bool {
+        self.tables.workers.iter().any(|row| &*row.node.session == session && !row.over)
+    }
+
     fn check(&mut self) {
         for (run, attempt) in &self.reported {
             match self.tables.ended.get(run) {
                 Some((RunStatus::Completed, ended)) if ended == attempt => {}
-                // it is being read
-                _ if self.tables.reports.iter().any(|report| report.run == *run) => {}
+                // it is being read: of a life that is over all was read
+                _ if self
+                    .tables
+                    .reports
+                    .iter()
+                    .any(|report| report.run == *run && self.is_live(&report.session)) => {}
                 other => {
                     self.wrong.push(format!(
                         "{} attempt {attempt} was reported as completed, and is {other:?}",

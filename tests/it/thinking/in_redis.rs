@@ -172,7 +172,7 @@ fn the_rights_that_are_documented_are_enough_and_with_less_it_is_an_incident() {
     assert!(opened["payload"]["title"].to_string().contains("docs/REDIS.md"), "{opened}");
     // what waits is known here all the same
     assert_eq!(remembered(&daemon, &endpoint), ["answer to 2 messages"]);
-    assert!(daemon.ok(&["status"]).contains("2 changes not there yet"), "{}", daemon.ok(&["status"]));
+    wait_for("both changes", || daemon.ok(&["status"]).contains("2 changes not there yet").then_some(()));
     permit("");
     daemon.until("incident_resolved", "bgagent");
     settled(&daemon, &redis);
