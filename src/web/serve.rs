@@ -73,13 +73,15 @@ pub fn serve(
             }
         };
         let first = links();
+        // heard from now on: whoever ends this early leaves no file behind
+        let signals = EndSignals::heard();
         // it is taken away at the end, whatever the opener does
         let _led = options.open.then(|| open_in_browser(&first, &options.state_dir));
         another_link_for_each_line(links);
         tokio::select! {
             () = accept(listener, second, router(web.clone())) => {}
             () = web.is_idle_for(IDLE) => {}
-            () = ended() => {}
+            () = ended(signals) => {}
         }
         Ok(())
     });
@@ -161,13 +163,24 @@ async fn talk(stream: TcpStream, router: Router) {
         .await;
 }
 
-async fn ended() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut hup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) else {
+/// What ends this.
+struct EndSignals([tokio::signal::unix::Signal; 3]);
+
+impl EndSignals {
+    /// From now on they end nothing by themselves. `None`: they can't be heard.
+    fn heard() -> Option<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let one = |kind: SignalKind| signal(kind).ok();
+        Some(Self([one(SignalKind::interrupt())?, one(SignalKind::terminate())?, one(SignalKind::hangup())?]))
+    }
+}
+
+async fn ended(signals: Option<EndSignals>) {
+    let Some(EndSignals([mut interrupt, mut term, mut hup])) = signals else {
         return std::future::pending().await;
     };
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
+        _ = interrupt.recv() => {}
         _ = term.recv() => {}
         _ = hup.recv() => {}
     }

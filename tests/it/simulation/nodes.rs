@@ -355,7 +355,7 @@ impl World {
                 let most = 1 + self.rng.below(4);
                 let reports: Vec<Report> = self.tables.reports.iter().take(most).cloned().collect();
                 let is_known = leader.told.as_ref().is_some_and(|told| *told == (live.clone(), over.clone()));
-                if !reports.is_empty() && !(self.is(Broken::NoDrain) && !is_known) {
+                if !reports.is_empty() && (!self.is(Broken::NoDrain) || is_known) {
                     leader.look = Look::Reads(live, over);
                     return self.decide_reports(leader, reports);
                 }
