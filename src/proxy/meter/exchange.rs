@@ -289,6 +289,8 @@ impl Passing<'_> {
     async fn all(&mut self, answer: &mut reqwest::Response, is_stream: bool) -> (Option<RunError>, Last) {
         let state = &self.exchange.state;
         let pause = state.spec.patience.pause;
+        // with the last byte that was announced it is whole: the program may close the connection then
+        let mut left = answer.content_length().filter(|left| *left > 0);
         loop {
             let next = tokio::select! {
                 biased;
@@ -299,19 +301,16 @@ impl Passing<'_> {
             match next {
                 Ok(Ok(Some(bytes))) => {
                     state.lives();
+                    left = left.map(|left| left.saturating_sub(bytes.len() as u64));
                     let bytes = self.keyhole.push(bytes);
                     if !self.give(bytes).await {
                         return (Some(gone()), Last::Cut);
                     }
+                    if left == Some(0) {
+                        return self.whole().await;
+                    }
                 }
-                Ok(Ok(None)) => {
-                    let rest = self.keyhole.rest();
-                    return if self.give(rest).await {
-                        (None, Last::Whole)
-                    } else {
-                        (Some(gone()), Last::Cut)
-                    };
-                }
+                Ok(Ok(None)) => return self.whole().await,
                 Ok(Err(error)) => {
                     let message = format!("the answer broke off: {}", net::describe(&error));
                     return (Some(RunError::new(ErrorKind::Network, message)), Last::Cut);
@@ -319,6 +318,12 @@ impl Passing<'_> {
                 Err(_) => return self.stalled(is_stream).await,
             }
         }
+    }
+
+    /// All came. What was held back follows.
+    async fn whole(&mut self) -> (Option<RunError>, Last) {
+        let rest = self.keyhole.rest();
+        if self.give(rest).await { (None, Last::Whole) } else { (Some(gone()), Last::Cut) }
     }
 
     /// Nothing comes any more. A stream can say so; anything else is cut.
