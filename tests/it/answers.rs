@@ -143,7 +143,7 @@ fn what_does_not_apply_is_not_said() {
     let status = |name: &str| daemon.ok(&["status", name]);
     assert!(!status("good").contains("catch up"), "{}", status("good"));
     assert!(status("ticks").contains("catch up latest"), "{}", status("ticks"));
-    code(&daemon, &["runs", "--limit", "0"], 0, "none were asked for: --limit is 0");
+    code(&daemon, &["runs", "--limit", "0"], 2, "invalid value '0' for '--limit <N>'");
     code(&daemon, &["why", "good"], 0, "It has not run yet.");
     daemon.run_by_hand("good");
     code(&daemon, &["why", "good"], 0, "completed at");

@@ -128,7 +128,7 @@ pub struct RunsArgs {
     #[arg(long, value_name = "STATUS", value_parser = clap::builder::PossibleValuesParser::new(status_words()).map(|word| status_of(&word)))]
     pub status: Option<String>,
     /// At most this many
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: u64,
 }
 

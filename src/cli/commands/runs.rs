@@ -18,7 +18,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &RunsArgs) -> Result<Outcome, Fai
     let mut runs = connection.call::<ListRuns>(&params)?;
     runs.iter_mut().for_each(|run| app.as_it_is(run));
     if runs.is_empty() && !app.json {
-        app.note(if args.limit == 0 { "none were asked for: --limit is 0" } else { "no such runs" });
+        app.note("no such runs");
         return Ok(Outcome::Done);
     }
     app.answer(&runs, |runs, screen| run_list(runs, screen))?;
