@@ -14,7 +14,7 @@ impl Engine {
             let state = &mut self.agents[agent as usize];
             state.counters.errors_in_row += 1;
             let message = error.map_or_else(|| status.to_string(), |error| error.message.clone());
-            self.agent_failing(now, agent, &message);
+            self.agent_failing(now, agent, &message, error.is_some_and(|it| it.kind == ErrorKind::Budget));
             self.open_circuit(now, agent, &message);
         }
     }

@@ -78,6 +78,11 @@ impl Engine {
     }
 
     pub(super) fn finding(&mut self, now: Now, agent: u32, run: Option<RunId>, finding: &Finding) {
+        self.found(now, agent, run, finding, true);
+    }
+
+    /// Records a finding. People hear of it unless it is not `announced`: they know its cause from another message.
+    fn found(&mut self, now: Now, agent: u32, run: Option<RunId>, finding: &Finding, announced: bool) {
         let Ok(known) = self.known(now, agent, finding) else { return };
         let severity = match finding.level {
             Level::Crit => Severity::Critical,
@@ -118,7 +123,7 @@ impl Engine {
             && (opens
                 || worse
                 || (incident.acked_at.is_none() && self.may_tell(now, agent, incident.told_at)));
-        if tells && self.tells_incident(&incident) {
+        if tells && announced && self.tells_incident(&incident) {
             let subject = format!("{}: {}: {}", incident.agent, incident.severity, incident.title);
             let body = format!(
                 "{}, seen {} since {}",
@@ -150,7 +155,7 @@ impl Engine {
             return self.push(now, Fact::IncidentDropped { agent, key });
         }
         incident.resolved_at = Some(now.wall);
-        if self.tells_incident(&incident) {
+        if self.tells_incident(&incident) && !self.was_held_back(&incident) {
             let lasted = human_duration(now.wall.duration_since(incident.since));
             let subject = format!("{}: resolved (was: {})", incident.agent, incident.title);
             let body = with_finding(format!("{}, it lasted {lasted}", incident.key), &incident);
@@ -204,20 +209,31 @@ impl Engine {
         !notify.is_some_and(|notify| notify.on.contains(&about))
     }
 
-    /// A run failed, after its retries.
-    pub(super) fn agent_failing(&mut self, now: Now, agent: u32, message: &str) {
-        if self.agents[agent as usize].removed {
+    /// True if its opening would have been sent, but was not: then its end is no news either.
+    fn was_held_back(&self, incident: &IncidentRecord) -> bool {
+        let notify =
+            self.index(&incident.agent).ok().and_then(|it| self.agents[it as usize].spec.notify.as_ref());
+        incident.told_at.is_none() && notify.is_some_and(|notify| notify.on.contains(&TellOn::IncidentOpened))
+    }
+
+    /// A run failed, after its retries; `of_budget`: because a budget is used up. Whoever gets a message about the budget
+    /// gets no second one about the run.
+    pub(super) fn agent_failing(&mut self, now: Now, agent: u32, message: &str, of_budget: bool) {
+        let state = &self.agents[agent as usize];
+        if state.removed {
             return; // nobody could end its incident
         }
-        self.tell_failed(now, agent, message);
-        let key = failing_key(&self.agents[agent as usize].spec.id);
+        let hears_of_budgets =
+            state.spec.notify.as_ref().is_some_and(|notify| notify.on.contains(&TellOn::BudgetExhausted));
+        let key = failing_key(&state.spec.id);
+        let announced = !(of_budget && hears_of_budgets);
+        if announced {
+            self.tell_failed(now, agent, message);
+        }
         let title = format!("{}{message}", IncidentRecord::FAILS);
-        self.finding(
-            now,
-            agent,
-            None,
-            &Finding { key, level: Level::Crit, title, hold_for: SignedDuration::ZERO, by: FoundBy::Check },
-        );
+        let finding =
+            Finding { key, level: Level::Crit, title, hold_for: SignedDuration::ZERO, by: FoundBy::Check };
+        self.found(now, agent, None, &finding, announced);
     }
 
     /// A run completed.

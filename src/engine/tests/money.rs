@@ -496,6 +496,35 @@ fn the_first_slot_that_is_refused_tells_it_once_a_day() {
 }
 
 #[test]
+fn a_budget_that_ends_a_run_is_one_message() {
+    use TellOn::{BudgetExhausted, Failed, IncidentOpened, IncidentResolved, Recovered};
+    let told = |on: &[TellOn]| {
+        let spec = thinker("a", |spec| {
+            Arc::make_mut(&mut spec.limits).usd_per_day = Some(1.0);
+            spec.notify =
+                Some(Arc::new(NotifySpec { to: vec!["ops".into()], on: on.to_vec(), repeat: secs(600) }));
+        });
+        let mut bench = Bench::new(&[spec]);
+        bench
+            .begin(0)
+            .reserve(0, 10, 2.0)
+            .end(0, AttemptEnd::Failed(RunError::new(ErrorKind::Budget, "usd_per_day = 1 is used up")));
+        let mut said = bench.said();
+        bench.wait(86_400).begin(0).reserve(0, 10, 0.1).settle(0, 10, 0.1).complete();
+        said.extend(bench.said());
+        said.retain(|line| line.starts_with("tell"));
+        said
+    };
+    assert_eq!(told(&[BudgetExhausted, Failed, Recovered]), ["tell ops budget_exhausted"]);
+    assert_eq!(told(&[BudgetExhausted, IncidentOpened, IncidentResolved]), ["tell ops budget_exhausted"]);
+    assert_eq!(told(&[Failed, Recovered]), ["tell ops failed", "tell ops recovered"]);
+    assert_eq!(
+        told(&[IncidentOpened, IncidentResolved]),
+        ["tell ops incident_opened", "tell ops incident_resolved"]
+    );
+}
+
+#[test]
 fn a_month_that_is_used_up_refuses_to_its_end() {
     let mut month = (*fleet(&[thinker("a", |_| ())], 64)).clone();
     month.budget.usd_per_month = Some(1.0);

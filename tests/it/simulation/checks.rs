@@ -149,6 +149,7 @@ impl World {
     /// that is claimed, or a word why there is none. Also while the daemon goes down, and as it comes up.
     pub(super) fn check_outcomes(&self, turn: &Turned, stored: &[&Entry]) -> Result<(), Wrong> {
         let (mut outcomes, mut events) = (HashMap::<&AgentId, u64>::new(), Vec::new());
+        let mut arrived = HashMap::<&AgentId, u64>::new();
         for entry in stored {
             match &entry.fact {
                 Fact::RunClaimed(run) if run.trigger == Trigger::Event => {
@@ -158,9 +159,17 @@ impl World {
                     *outcomes.entry(agent).or_default() += 1;
                     continue;
                 }
+                Fact::Arrived { event, .. } => {
+                    *arrived.entry(event.agent_id.as_ref().expect("an arrival has an agent")).or_default() +=
+                        1;
+                }
                 _ => {}
             }
             events.extend(Event::telling(entry));
+        }
+        for name in &super::outside::names() {
+            let (came, got) = [&arrived, &outcomes].map(|of| of.get(name).copied().unwrap_or(0)).into();
+            ensure!(came == got, "{name}: {came} arrivals, but {got} outcomes");
         }
         for spec in &turn.listeners {
             let Schedule::On(on) = &spec.schedule else { continue };
@@ -211,7 +220,7 @@ impl World {
     pub(super) fn audit(&mut self) -> Result<(), Wrong> {
         let engine = self.engine.as_ref().expect("the daemon is up");
         let mut live = 0;
-        for name in fleet::names() {
+        for name in fleet::names().into_iter().chain(super::outside::names()) {
             let Some(agent) = engine.agent(name.as_str()) else { continue };
             let row = &self.model.agents[&name];
             ensure!(*row == agent.record, "{name} was changed, but not saved: {row:?} is {:?}", agent.record);

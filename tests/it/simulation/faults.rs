@@ -1,6 +1,7 @@
 //! What goes wrong, and what people do meanwhile.
 use super::fleet;
 use super::model::Wrong;
+use super::runners::Attempt;
 use super::world::{Crash, World, secs};
 use bgagent::domain::*;
 use bgagent::engine::{Command, Input, PauseEnd, StopMode, Target, Ticket, Wish};
@@ -43,6 +44,16 @@ impl World {
             _ => {}
         }
         Ok(Vec::new())
+    }
+
+    /// While a run lives whose end starts another agent.
+    pub(super) fn goes_down_at_a_bad_time(&mut self) -> Option<Input> {
+        let is_awaited = |attempt: &Attempt| attempt.start.agent.id.as_str() == "anchor";
+        if self.stopping.is_some() || !self.attempts.iter().any(is_awaited) || !self.outside.rng.chance(1) {
+            return None;
+        }
+        self.stopping = Some(self.now.mono + secs(30));
+        Some(Input::ShutDown { reason: "asked".into() })
     }
 
     pub(super) fn shutdown(&mut self) -> Option<Input> {
@@ -91,7 +102,7 @@ impl World {
                 self.specs.insert(name, spec);
             }
         }
-        self.fleet = fleet::fleet(&self.specs, parallel);
+        self.fleet = fleet::fleet(self.specs.values().chain(&self.outside.specs), parallel);
     }
 
     pub(super) fn command(&mut self) -> Vec<Input> {

@@ -156,7 +156,8 @@ fn cron(rng: &mut Rng) -> Schedule {
 
 /// Hours and days at which some of them start: holidays are each third day, for a day or for some hours.
 fn active_times(name: &AgentId, rng: &mut Rng, now: Timestamp) -> Option<Arc<ActiveTimes>> {
-    if !["anchor", "bell", "chain", "drift", "hush"].contains(&name.as_str()) || rng.chance(40) {
+    if !["anchor", "bell", "chain", "drift", "hush", "jar", "lure"].contains(&name.as_str()) || rng.chance(40)
+    {
         return None;
     }
     let zone = TimeZone::get(rng.pick::<&str>(&ZONES)).unwrap();
@@ -212,11 +213,11 @@ pub fn edited(spec: &AgentSpec, rng: &mut Rng, now: Timestamp) -> AgentSpec {
     other
 }
 
-pub fn fleet(specs: &BTreeMap<AgentId, AgentSpec>, parallel: usize) -> Arc<Fleet> {
+pub fn fleet<'a>(specs: impl Iterator<Item = &'a AgentSpec>, parallel: usize) -> Arc<Fleet> {
     let mut fleet = Fleet::empty("/agents.toml".into());
     fleet.daemon.max_parallel_runs = parallel;
     fleet.hash.0 = parallel as u64;
-    for spec in specs.values() {
+    for spec in specs {
         let mut spec = spec.clone();
         spec.config_hash = identity::of_agent(&spec);
         fleet.hash.0 = fleet.hash.0.wrapping_mul(31).wrapping_add(spec.config_hash.0);
@@ -233,9 +234,10 @@ pub struct Temper {
     pub longest: i64,
 }
 
-pub fn tempers(rng: &mut Rng) -> HashMap<AgentId, Temper> {
-    names()
-        .into_iter()
+pub fn tempers(names: &[AgentId], rng: &mut Rng) -> HashMap<AgentId, Temper> {
+    names
+        .iter()
+        .cloned()
         .map(|name| {
             let fails = *rng.pick(&[0, 5, 30, 90]);
             let closes_gate = *rng.pick(&[0, 0, 0, 50]);

@@ -42,6 +42,12 @@ pub struct Model {
     pub ledger: BTreeMap<AgentId, Vec<Record>>,
     pub open: Vec<Open>,
     pub incidents: BTreeMap<(AgentId, String), IncidentRecord>,
+    /// What is known of files by their paths, and of deliveries by their ids.
+    pub marks: BTreeMap<String, String>,
+    /// How many events of the server were read.
+    pub cursor: usize,
+    /// All that ever arrived: no defect touches it.
+    pub arrived: BTreeSet<String>,
     pub slots: u64,
     pub events: u64,
     pub claims: u64,
@@ -119,6 +125,14 @@ impl Model {
                 match slot {
                     Some(slot) => self.revised(agent, (*slot, *joins), *run, *verdict, cause, *quiet)?,
                     None => ensure!(!quiet, "a run without a slot is told each time"),
+                }
+            }
+            Fact::Arrived { event, mark } => self.arrived(event, mark, defect)?,
+            Fact::CursorMoved { cursor, .. } => {
+                let cursor = cursor.as_deref().and_then(|at| at.parse().ok()).ok_or("an odd cursor")?;
+                ensure!(self.cursor < cursor, "events are read on at {cursor}, after {}", self.cursor);
+                if defect != Some(Defect::CursorLost) {
+                    self.cursor = cursor;
                 }
             }
             Fact::SlotsTakenBack { agent, behind, taken } => self.taken_back(agent, *behind, taken)?,
@@ -200,6 +214,20 @@ impl Model {
             _ => {}
         }
         Ok(None)
+    }
+
+    fn arrived(&mut self, event: &Event, mark: &str, defect: Option<Defect>) -> Result<(), Wrong> {
+        let (name, known) = match &event.payload {
+            Payload::FileArrived(file) => (&file.path, format!("{} {mark}", file.path)),
+            Payload::WebhookReceived(delivery) => (&delivery.delivery, delivery.delivery.clone()),
+            Payload::McpEventReceived(event) => (&event.id, event.id.clone()),
+            other => return Err(format!("{other:?} does not arrive")),
+        };
+        ensure!(self.arrived.insert(known), "{name} arrives a second time");
+        if defect != Some(Defect::ArrivedForgotten) {
+            self.marks.insert(name.clone(), mark.to_owned());
+        }
+        Ok(())
     }
 
     fn claimed(&mut self, record: &RunRecord, defect: Option<Defect>) -> Result<Option<RunId>, Wrong> {

@@ -3,6 +3,7 @@
 use super::Defect;
 use super::fleet::{self, Temper};
 use super::model::{Model, Wrong, ensure};
+use super::outside::{self, Outside};
 use super::runners::{Attempt, Stage};
 use super::spans::Spans;
 use crate::rng::Rng;
@@ -55,6 +56,7 @@ pub struct World {
     pub(super) specs: BTreeMap<AgentId, AgentSpec>,
     pub(super) left_out: BTreeMap<AgentId, AgentSpec>,
     pub(super) fleet: Arc<Fleet>,
+    pub(super) outside: Outside,
     pub(super) tempers: HashMap<AgentId, Temper>,
     pub(super) model: Model,
     pub(super) spans: Spans,
@@ -122,15 +124,19 @@ impl World {
             .map(|name| (name.clone(), fleet::agent(&name, &mut rng, wall)))
             .collect();
         let parallel = rng.between(1, 6) as usize;
+        let mut outside = Outside::new(seed, now);
+        let mut tempers = fleet::tempers(&fleet::names(), &mut rng);
+        tempers.extend(outside.tempers());
         Self {
             defect,
             now,
             begun: now,
             engine: None,
-            fleet: fleet::fleet(&specs, parallel),
+            fleet: fleet::fleet(specs.values().chain(&outside.specs), parallel),
             specs,
             left_out: BTreeMap::new(),
-            tempers: fleet::tempers(&mut rng),
+            outside,
+            tempers,
             model: Model::default(),
             spans: Spans::default(),
             attempts: Vec::new(),
@@ -166,11 +172,13 @@ impl World {
             let step = self.until_next();
             self.pass(step);
             let mut inputs = self.runners();
+            inputs.extend(self.arrivals());
             if self.now.boot >= self.next_fault {
                 let pause = self.rng.span(60, 40_000);
                 self.next_fault = self.now.boot + secs(pause);
                 inputs.extend(self.fault()?);
             }
+            inputs.extend(self.goes_down_at_a_bad_time());
             inputs.extend(self.shutdown());
             if self.engine.is_some() {
                 self.turn(inputs)?;
@@ -222,9 +230,13 @@ impl World {
             .map(|a| a.at - self.now.mono)
             .min();
         let fault = self.next_fault - self.now.boot;
+        let arrival = self.outside.next - self.now.boot;
         let grace = self.stopping.map(|at| at - self.now.mono);
-        let next =
-            [wall, mono, attempts, Some(fault), grace].into_iter().flatten().min().expect("a fault comes");
+        let next = [wall, mono, attempts, Some(fault), Some(arrival), grace]
+            .into_iter()
+            .flatten()
+            .min()
+            .expect("a fault comes");
         // nobody wakes to the microsecond
         let late =
             SignedDuration::from_micros(if self.rng.chance(20) { self.rng.between(0, 60_000) } else { 0 });
@@ -233,7 +245,7 @@ impl World {
 
     // ---- lives
 
-    fn boot(&mut self) -> Result<(), Wrong> {
+    pub(super) fn boot(&mut self) -> Result<(), Wrong> {
         let down = if self.rng.chance(20) { self.rng.span(3600, 300_000) } else { self.rng.span(1, 600) };
         self.pass(secs(down));
         if self.rng.chance(15) {
@@ -243,6 +255,7 @@ impl World {
             self.edit();
         }
         self.attempts.clear();
+        self.outside.forget_offers();
         self.waiting.clear();
         self.looks.clear();
         self.since.clear();
@@ -285,7 +298,7 @@ impl World {
 
     // ---- decide, commit, act
 
-    fn turn(&mut self, inputs: Vec<Input>) -> Result<(), Wrong> {
+    pub(super) fn turn(&mut self, inputs: Vec<Input>) -> Result<(), Wrong> {
         let inputs = if inputs.is_empty() { vec![Input::Tick] } else { inputs };
         let mut turned = Vec::new();
         for input in inputs {
@@ -326,6 +339,11 @@ impl World {
         ensure!(wake.mono.is_none_or(|at| at > self.now.mono), "due at {:?}, but left lying", wake.mono);
         let has_facts = turned.iter().any(|turn| !turn.decision.facts.is_empty());
         let crash = if has_facts { self.crash.take() } else { None };
+        if self.defect == Some(Defect::AnswersEarly) {
+            for action in turned.iter().flat_map(|turn| &turn.decision.actions) {
+                self.outside.answered(action)?;
+            }
+        }
         if self.defect == Some(Defect::ActsBeforeCommit) && crash == Some(Crash::BeforeCommit) {
             for turn in &turned {
                 self.witness_early(&turn.decision);
@@ -496,7 +514,9 @@ impl World {
                 ensure!(self.waiting.remove(&ticket), "{ticket:?} gets a word twice, or never asked");
                 self.go(ticket, go)?;
             }
-            Action::Reply { .. } | Action::Ping { .. } | Action::Taken { .. } => {}
+            Action::Taken { .. } if self.defect == Some(Defect::AnswersEarly) => {}
+            Action::Taken { .. } => self.outside.answered(&action)?,
+            Action::Reply { .. } | Action::Ping { .. } => {}
         }
         Ok(())
     }
@@ -517,13 +537,14 @@ impl World {
             self.boot()?;
         }
         self.turn(Vec::new())?;
+        self.finish_outside()?;
         if self.engine.is_some() {
             self.audit()?;
         }
         let compared = self.spans.check_ledger(&self.model)?;
         let days = (self.now.boot - self.begun.boot).as_secs_f64() / 86_400.0;
         Ok(Simulated {
-            agent_years: days / 365.25 * fleet::names().len() as f64,
+            agent_years: days / 365.25 * (self.fleet.agents.len() as f64),
             slots: self.model.slots,
             compared,
             claims: self.model.claims,
@@ -537,11 +558,11 @@ impl World {
     }
 }
 
-/// What becomes of an event that an agent waits for.
+/// What becomes of an event of the fleet that an agent waits for.
 fn is_outcome(fact: &Fact) -> bool {
     match fact {
-        Fact::RunClaimed(run) => run.trigger == Trigger::Event,
-        Fact::EventPassed { .. } => true,
+        Fact::RunClaimed(run) => run.trigger == Trigger::Event && !outside::names().contains(&run.agent),
+        Fact::EventPassed { agent, .. } => !outside::names().contains(agent),
         _ => false,
     }
 }
