@@ -293,11 +293,6 @@ impl AgentState {
         ahead.get(ahead.partition_point(|judged| judged.first <= at)).copied()
     }
 
-    /// Are there slots with a verdict between one and the next that has none?
-    pub(super) fn passes_over(&self, slot: Timestamp, next: Option<Timestamp>) -> bool {
-        self.next_judged_after(slot).is_some_and(|ahead| Some(ahead.first) < next)
-    }
-
     /// The next slot by the schedule that has no verdict yet.
     pub(super) fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         let mut slot = self.calendar().next_after(after)?;
@@ -330,7 +325,11 @@ impl AgentState {
     fn forget_behind(&mut self) {
         let Some(floor) = self.floor else { return };
         if let Ahead::Known(ahead) = &mut self.ahead {
-            ahead.drain(..ahead.partition_point(|judged| judged.last <= floor));
+            let behind = ahead.partition_point(|judged| judged.last <= floor);
+            if behind > 0 {
+                self.streak = None; // they stand between its record and the next slot
+            }
+            ahead.drain(..behind);
             if ahead.is_empty() {
                 (self.floor, self.ahead) = (None, Ahead::Unknown);
                 self.judged_until = self.judged_until.max(Some(floor));

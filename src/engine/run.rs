@@ -286,8 +286,7 @@ impl Engine {
         if slot.is_some() {
             state.counters.skipped += 1;
             // one that lies ahead, since the clock was set back, is not the one before the next
-            let newest = slot.filter(|slot| Some(*slot) == state.high_water() && *slot <= now.wall);
-            if newest.is_some_and(|newest| !state.passes_over(newest, state.next_slot)) {
+            if slot.is_some_and(|slot| Some(slot) == state.high_water() && slot <= now.wall) {
                 state.streak = Some((verdict, cause.into()));
             }
         }

@@ -139,7 +139,6 @@ impl Engine {
             _ => state.next_after(passed.last),
         };
         let passed_last = passed.last;
-        let goes_over_judged = state.passes_over(passed.last, next);
         let next = match state.spec.schedule {
             Schedule::After(_) => next.map(|slot| state.free_from(slot)),
             _ => next,
@@ -165,9 +164,6 @@ impl Engine {
             state.skip_next = false;
             let cause = state.why_paused();
             self.judged(now, agent, passed, Verdict::SkippedPaused, &cause);
-        }
-        if goes_over_judged {
-            self.agents[agent as usize].streak = None; // the record before the next slot is another one
         }
         // a one-shot has had its last slot
         if self.agents[agent as usize].spec.schedule.last_moment().is_some_and(|last| last <= passed_last) {

@@ -464,6 +464,24 @@ fn a_clock_set_back_begins_a_new_row_of_verdicts() {
 }
 
 #[test]
+fn what_ran_ahead_ends_a_row_of_verdicts_however_its_slots_are_passed() {
+    let mut bench = Bench::new(&[plain("a", Schedule::After(secs(60)))]);
+    bench.complete().jump(3600).wait(60).complete().wait(60).complete().quietly();
+    bench.jump(-3560);
+    bench.ok(Command::Want { target: one("a"), wish: Wish::Pause { until: None }, reason: None });
+    bench.wait(3400).quietly();
+    // a run by hand puts the next slot off, past those that ran while the clock was ahead
+    let by_hand = Command::Run {
+        agent: "a".parse().unwrap(),
+        query: None,
+        params: ParamValues::new(),
+        mode: RunMode::Normal,
+    };
+    bench.ok(by_hand).wait(300).complete().quietly();
+    bench.wait(200).expect(&["a 3920 skipped_paused: paused", "a 3980 skipped_paused: paused +"]);
+}
+
+#[test]
 fn a_one_shot_runs_once_and_is_done() {
     let mut bench =
         Bench::new(&[agent("a", Schedule::At(t(100)), |a| a.retry = RetrySpec { max: 1, ..a.retry })]);
