@@ -8,6 +8,8 @@ mod testing;
 pub mod domain;
 // What time it is, for those who may know.
 pub mod clock;
+// Calls that block a thread, and what a task said when it panicked.
+mod blocking;
 // Decisions: pure functions and machines over the words.
 pub mod engine;
 // The second pure machine: how a conversation with a model goes on.

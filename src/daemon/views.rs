@@ -4,7 +4,7 @@ pub(super) mod slots;
 
 use crate::child::groups::GroupSupport;
 use crate::daemon::inbox::{Answer, Condition, HookTrouble, SourceTrouble, WebhookStanding};
-use crate::domain::*;
+use crate::domain::{ToolError, ToolInfo, *};
 use crate::engine::{
     AgentNow, BackfillNow, BudgetLeft, ChangedAgent, ComingSlot, Engine, OpenIncidents, Refusal, Reply,
 };
@@ -14,7 +14,6 @@ use crate::redis_memory::MemoryStanding;
 use crate::store::{FleetLead, LedgerRow, OutboxTarget, OutputPage, RunEnd, RunRow, StepRow};
 use crate::telemetry::{MetricsStanding, TraceStanding};
 use crate::tools::mcp::{Difference, PinChange, PinState, ServerEvent, ServerTool};
-use crate::tools::{ToolError, ToolInfo};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::{Value, json};

@@ -59,6 +59,7 @@ mod sandbox;
 mod secret_ref;
 mod service;
 mod shell_word;
+mod size;
 mod slot;
 mod store_spec;
 mod talk;
@@ -155,6 +156,7 @@ pub use sandbox::{Control, ProgramOwner, Sandbox, SandboxLimits, SandboxSetting}
 pub use secret_ref::{EnvValue, SecretRef, TextOrSecret};
 pub use service::{Escaping, NotifyType, SERVICES, ServicePreset};
 pub use shell_word::shell_word;
+pub use size::size;
 pub use slot::Verdict;
 pub use store_spec::{Durability, StoreSpec};
 pub use talk::{
@@ -172,10 +174,11 @@ pub use tool::assistant;
 pub use tool::{
     AnswerForm, ArchiveSettings, ArchiveSource, ArchiveTarget, CallSchema, ChosenHeaders, Database,
     DiskMetric, Effect, FeedArgs, FeedLogin, FeedSettings, FilesArgs, FilesOp, FilesSettings, Guarded,
-    HttpArgs, HttpBody, HttpMethod, HttpSettings, Leaving, MetricsArgs, OneOrMany, Outward, ParameterKind,
-    Plain, ProbeCheck, ProbeSettings, ProbeTarget, ProbeType, Property, RecallArgs, RememberArgs, ReportArgs,
-    ReportSeverity, S3Args, S3Op, S3Settings, ShellArg, ShellArgs, ShellCommand, ShellSettings, Since,
-    SqlArgs, SqlParams, SqlSettings, TimeUnit, ToolKind, ToolMode, ToolSettings, WebCheck, shown_roots,
+    HttpArgs, HttpBody, HttpMethod, HttpSettings, Leaving, MAX_TOOL_RESULT, MetricsArgs, OneOrMany, Outward,
+    ParameterKind, Plain, ProbeCheck, ProbeSettings, ProbeTarget, ProbeType, Property, RecallArgs,
+    RememberArgs, ReportArgs, ReportSeverity, S3Args, S3Op, S3Settings, ShellArg, ShellArgs, ShellCommand,
+    ShellSettings, Since, SqlArgs, SqlParams, SqlSettings, TimeUnit, ToolError, ToolInfo, ToolKind, ToolMode,
+    ToolSettings, WebCheck, shown_roots,
 };
 pub use tool_names::ToolNames;
 pub use tool_use::{Approval, ApprovalRoute, HandedTools, ToolUse};

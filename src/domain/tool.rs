@@ -2,9 +2,11 @@
 mod archive;
 mod arguments;
 pub mod assistant;
+mod error;
 mod feed;
 mod files;
 mod http;
+mod info;
 mod json;
 mod metrics;
 mod notes;
@@ -18,9 +20,11 @@ mod words;
 
 pub use archive::{ArchiveSettings, ArchiveSource, ArchiveTarget, Database, OneOrMany, Plain};
 pub use arguments::{CallSchema, Property};
+pub use error::ToolError;
 pub use feed::{FeedArgs, FeedLogin, FeedSettings, Since};
 pub use files::{FilesArgs, FilesOp, FilesSettings, Guarded, shown_roots};
 pub use http::{AnswerForm, ChosenHeaders, HttpArgs, HttpBody, HttpSettings};
+pub use info::{MAX_TOOL_RESULT, ToolInfo};
 pub use metrics::MetricsArgs;
 pub use notes::{RecallArgs, RememberArgs};
 pub use outward::{Leaving, Outward};

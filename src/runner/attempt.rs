@@ -6,9 +6,9 @@ use super::template::{self, Places};
 use crate::domain::expected::{first_unmet, is_empty};
 use crate::domain::{
     AgentSpec, AttemptEnd, AttemptOutcome, Body, Check, CheckBody, CommandSpec, ErrorKind, EventType,
-    ProcessRole, RunError, Slips, ToolCallSpec, Trigger, human_duration, novelty, read_json,
+    ProcessRole, RunError, Slips, ToolCallSpec, ToolError, Trigger, human_duration, novelty, read_json,
 };
-use crate::tools::{CallContext, Progress, ToolError, ToolOutput};
+use crate::tools::{CallContext, Progress, ToolOutput};
 use jiff::SignedDuration;
 use serde_json::Value;
 use std::collections::HashMap;

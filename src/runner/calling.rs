@@ -1,11 +1,11 @@
 //! One call of a tool for a run: what it is told, and what of its outcome is told on.
 use super::report::{Brief, Report, Shared};
 use crate::conversation::{OUTCOME_UNKNOWN, PlannedCall};
-use crate::domain::{AddressPattern, AgentSpec, Effect, RunId, ToolReply, glob, is_address};
+use crate::domain::{AddressPattern, AgentSpec, Effect, RunId, ToolError, ToolReply, glob, is_address};
 use crate::redis_memory::RedisMemory;
 use crate::secret;
 use crate::store::Store;
-use crate::tools::{CallContext, ToolError, ToolOutput, Tools};
+use crate::tools::{CallContext, ToolOutput, Tools};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;

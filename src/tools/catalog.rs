@@ -1,7 +1,7 @@
 //! What tools there are: names, effects, sentences, schemas.
-use super::contract::{About, Call, ToolError, ToolInfo, ToolOutput};
+use super::contract::{About, Call, ToolOutput};
 use super::{archive, feed, files, http, notes, probe, report, s3, shell, sql, system_metrics};
-use crate::domain::{Effect, ToolKind, ToolOffer, ToolSettings, ToolSpec};
+use crate::domain::{Effect, ToolError, ToolInfo, ToolKind, ToolOffer, ToolSettings, ToolSpec};
 use std::sync::Arc;
 
 /// What an instance with these settings is.

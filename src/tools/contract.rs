@@ -1,8 +1,7 @@
 //! The words between the door and the tools: what a tool is known by, what a call carries, what it gives, and why
 //! it fails.
 use crate::domain::{
-    AddressPattern, AgentId, Control, Effect, ErrorKind, Finding, Outward, ReadsWhen, RunId, ToolDef,
-    ToolOffer, ToolSettings,
+    AddressPattern, AgentId, Control, Effect, Finding, ReadsWhen, RunId, ToolError, ToolSettings,
 };
 use crate::redis_memory::RedisMemory;
 use crate::secret;
@@ -13,54 +12,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-
-/// What is known of a tool without calling it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ToolInfo {
-    /// Its name.
-    pub name: String,
-    /// Of which built-in tool it is an instance, if it is one.
-    pub kind: Option<String>,
-    /// What a call may do, at the worst.
-    pub effect: Effect,
-    /// Calls that only look although the tool can do more.
-    pub reads_when: Option<ReadsWhen>,
-    /// What it gives comes from the outside world: data, never instructions.
-    pub untrusted: bool,
-    /// One sentence.
-    pub description: String,
-    /// JSON Schema of its arguments.
-    pub schema: Value,
-    /// False: what an MCP server says of it can't be used.
-    pub available: bool,
-}
-
-impl ToolInfo {
-    /// The tool as it is offered to a conversation, as far as it is known without its settings and its server.
-    pub fn offer(&self) -> ToolOffer {
-        ToolOffer {
-            def: ToolDef {
-                name: self.name.clone(),
-                description: self.description.clone(),
-                schema: self.schema.clone(),
-            },
-            effect: self.effect,
-            reads_when: self.reads_when.clone(),
-            untrusted: self.untrusted,
-            private: false,
-            outward: Outward::Nothing,
-            server: None,
-        }
-    }
-
-    /// What a call with these arguments may do, at the worst.
-    pub(super) fn effect_of(&self, args: &Value) -> Effect {
-        match &self.reads_when {
-            Some(reads) if reads.holds(args) => Effect::Read,
-            _ => self.effect,
-        }
-    }
-}
 
 /// For whom a tool is called.
 #[derive(Clone, Default)]
@@ -133,53 +84,6 @@ impl ToolOutput {
     }
 }
 
-/// Why a call failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ToolError {
-    /// No tool of that name; the text suggests the nearest.
-    #[error("{0}")]
-    Unknown(String),
-    /// The arguments do not fit; the text says which and how.
-    #[error("{0}")]
-    Arguments(String),
-    /// It took too long.
-    #[error("tool `{tool}` did not answer within {secs} s")]
-    Timeout {
-        /// Which.
-        tool: String,
-        /// The bound.
-        secs: u64,
-    },
-    /// It failed.
-    #[error("{0}")]
-    Failed(String),
-    /// It is a tool of an MCP server that nobody has trusted yet.
-    #[error("{0}")]
-    Untrusted(String),
-    /// It was asked for, and whether it was done is not known.
-    #[error("{0}")]
-    Unsure(String),
-}
-
-impl ToolError {
-    /// What kind of failure it is of a run that can't do without the call.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Untrusted(_) => ErrorKind::Untrusted,
-            _ => ErrorKind::Tool,
-        }
-    }
-
-    /// May the call have done what it was to do? Then one that is not harmless to repeat must not be
-    /// repeated.
-    pub fn may_have_happened(&self) -> bool {
-        match self {
-            Self::Timeout { .. } | Self::Unsure(_) => true,
-            Self::Unknown(_) | Self::Arguments(_) | Self::Failed(_) | Self::Untrusted(_) => false,
-        }
-    }
-}
-
 /// One call of one tool, its arguments checked.
 #[derive(Clone)]
 pub(super) struct Call {
@@ -210,9 +114,9 @@ const LINES_WAITING: usize = 64;
 pub(super) struct About {
     /// What a call may do, at the worst.
     pub(super) effect: Effect,
-    /// See [`ToolInfo::reads_when`].
+    /// Calls that only look although the tool can do more.
     pub(super) reads_when: Option<ReadsWhen>,
-    /// See [`ToolInfo::untrusted`].
+    /// What it gives comes from the outside world.
     pub(super) untrusted: bool,
 }
 
@@ -222,6 +126,3 @@ impl About {
         Self { effect: Effect::Read, reads_when: None, untrusted: false }
     }
 }
-
-/// Longest result, in bytes of JSON.
-pub(super) const MAX_RESULT: usize = 256 << 10;

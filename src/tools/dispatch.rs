@@ -1,9 +1,9 @@
 //! What holds for each call of each tool: arguments fit the schema, time and size are bounded, a panic
 //! is an error of this call alone, and no secret is in what it gives.
-use super::blocking::panic_text;
 use super::catalog::Entry;
-use super::contract::{MAX_RESULT, ToolError, ToolOutput};
-use crate::domain::{Effect, MOST_NESTED, fits_schema, is_deeper};
+use super::contract::ToolOutput;
+use crate::blocking::panic_text;
+use crate::domain::{Effect, MAX_TOOL_RESULT, MOST_NESTED, ToolError, fits_schema, is_deeper};
 use crate::secret;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -52,8 +52,8 @@ pub(super) async fn bounded(
         });
     }
     let size = serde_json::to_vec(&output.result).map_or(usize::MAX, |text| text.len());
-    if size > MAX_RESULT {
-        let (size, most) = (size.div_ceil(1024), MAX_RESULT >> 10);
+    if size > MAX_TOOL_RESULT {
+        let (size, most) = (size.div_ceil(1024), MAX_TOOL_RESULT >> 10);
         if looks {
             return Err(ToolError::Failed(format!(
                 "the result of tool `{name}` has {size} KiB, and {most} KiB are the most: ask for less"

@@ -5,10 +5,12 @@
 mod beneath;
 mod guarded;
 
-use super::contract::{About, Call, ToolError, ToolOutput};
-use super::{blocking, settings};
+use super::contract::{About, Call, ToolOutput};
+use super::settings;
+use crate::blocking;
 use crate::domain::{
-    Effect, FilesArgs, FilesOp, FilesSettings, ReadsWhen, ToolKind, ToolSettings, shown_roots,
+    Effect, FilesArgs, FilesOp, FilesSettings, ReadsWhen, ToolError, ToolKind, ToolSettings, shown_roots,
+    size,
 };
 use beneath::open_beneath;
 use guarded::Wall;
@@ -77,7 +79,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
 
 fn work(args: &FilesArgs, settings: &FilesSettings) -> Result<Value, ToolError> {
     let FilesArgs { op, path, text } = args;
-    let most = settings::size(settings.max_bytes);
+    let most = size(settings.max_bytes);
     if op.writes() && !settings.mode.writes() {
         return Err(ToolError::Arguments(format!("`{op}` is not allowed: the tool is read-only")));
     }

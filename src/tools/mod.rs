@@ -2,7 +2,7 @@
 //! and size, and keeps a panic from spreading; each tool is a file of its own that may rely on this.
 //!
 //! Whether an agent may call a tool, and what its result is good for, is decided elsewhere.
-use crate::domain::{Effect, Fleet, ToolKind, ToolOffer, nearest};
+use crate::domain::{Effect, Fleet, ToolError, ToolInfo, ToolKind, ToolOffer, nearest};
 use catalog::Entry;
 use contract::Call;
 use serde_json::Value;
@@ -11,11 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use archive::{Ask as ArchiveAsk, Range as ArchiveRange};
-pub use contract::{CallContext, Progress, ToolError, ToolInfo, ToolOutput};
+pub use contract::{CallContext, Progress, ToolOutput};
 pub use mcp::Servers;
 
 mod archive;
-mod blocking;
 mod catalog;
 mod contract;
 mod dispatch;

@@ -1,7 +1,9 @@
 //! `remember` and `recall`: notes that an agent keeps between its runs, by key. Those of runs that had read data from
 //! outside are kept apart and marked: they take no other's place, and who reads one has read data from outside.
-use super::contract::{Call, ToolError, ToolOutput};
-use crate::domain::{AgentId, Entry, Fact, MemoryChange, MemoryStore, Note, RecallArgs, RememberArgs};
+use super::contract::{Call, ToolOutput};
+use crate::domain::{
+    AgentId, Entry, Fact, MemoryChange, MemoryStore, Note, RecallArgs, RememberArgs, ToolError,
+};
 use crate::store::{Store, StoreError};
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! `report`: an agent opens, updates or resolves an incident.
-use super::contract::{Call, CallContext, ToolError, ToolOutput};
-use crate::domain::{AgentId, Finding, FoundBy, Level, ReportArgs, ReportSeverity, RunId};
+use super::contract::{Call, CallContext, ToolOutput};
+use crate::domain::{AgentId, Finding, FoundBy, Level, ReportArgs, ReportSeverity, RunId, ToolError};
 use crate::store::{Reader, Store, StoreError};
 use jiff::SignedDuration;
 use serde_json::json;

@@ -1,6 +1,5 @@
-//! What tools do with their settings: secrets are found, bounds become sizes.
-use super::contract::ToolError;
-use crate::domain::TextOrSecret;
+//! What tools do with their settings: secrets are found.
+use crate::domain::{TextOrSecret, ToolError};
 use crate::secret;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use std::collections::BTreeMap;
@@ -8,11 +7,6 @@ use std::time::Duration;
 
 /// How long a secret may take.
 pub(super) const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A bound as the number of things in memory that it is.
-pub(super) fn size(most: u64) -> usize {
-    usize::try_from(most).unwrap_or(usize::MAX)
-}
 
 /// Configured headers, their secrets found.
 pub(super) async fn headers(

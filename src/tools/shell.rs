@@ -1,11 +1,11 @@
 //! `shell`: programs of an allow-list with typed parameters. No shell ever sees them: a parameter is one
 //! whole argument, whatever is in it.
-use super::contract::{About, Call, ToolError, ToolOutput};
+use super::contract::{About, Call, ToolOutput};
 use super::{files, settings};
 use crate::child::{self, Confinement, Inherit, Program};
 use crate::domain::{
     Effect, ParameterKind, ProgramOwner, ReadsWhen, Sandbox, ShellArg, ShellArgs, ShellCommand,
-    ShellSettings, TextOrSecret, ToolKind, ToolSettings,
+    ShellSettings, TextOrSecret, ToolError, ToolKind, ToolSettings, size,
 };
 use crate::secret;
 use serde_json::{Value, json};
@@ -65,7 +65,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
         stdin: None,
         confinement,
         control: call.context.control,
-        max_output: settings::size(settings.max_output),
+        max_output: size(settings.max_output),
     };
     let finished = child::run(program, bound).await.map_err(|error| match error {
         child::ChildError::TimedOut { .. } | child::ChildError::OverMemory { .. } => {

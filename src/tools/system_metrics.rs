@@ -1,9 +1,8 @@
 //! `system_metrics`: the state of this machine, measured now.
-use super::blocking::{self, panic_text};
-use super::contract::{About, Call, ToolError, ToolOutput};
+use super::contract::{About, Call, ToolOutput};
 use super::mounts::{self, Mounted};
-use super::settings;
-use crate::domain::{MetricsArgs, ToolSettings};
+use crate::blocking::{self, panic_text};
+use crate::domain::{MetricsArgs, ToolError, ToolSettings, size};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -62,7 +61,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     if let ToolSettings::SystemMetrics(fixed) = &*call.settings {
         asked = fixed.clone().or(&asked);
     }
-    let top = settings::size(asked.top.unwrap_or(MetricsArgs::TOP));
+    let top = size(asked.top.unwrap_or(MetricsArgs::TOP));
     let with_disks = asked.disks.unwrap_or(MetricsArgs::DISKS);
     let failed = |error: String| ToolError::Failed(format!("can't measure: {error}"));
     let bound = DISK_TIMEOUT.min(call.bound / 2);

@@ -1,9 +1,11 @@
 //! MCP servers that behave, and all the ways in which they don't. Each test has a server of its own
 //! (`mcp/server.py`), is bounded, and leaves no process behind.
 use super::support::{PATIENCE, python3, wait_for};
-use bgagent::domain::{Effect, Fleet, McpEffect, McpSpec, SandboxSetting, SecretRef, TextOrSecret};
+use bgagent::domain::{
+    Effect, Fleet, McpEffect, McpSpec, SandboxSetting, SecretRef, TextOrSecret, ToolError,
+};
 use bgagent::tools::mcp::{Limits, Pin, PinEvent, PinNews, PinState, Pins, Servers};
-use bgagent::tools::{CallContext, ToolError, Tools};
+use bgagent::tools::{CallContext, Tools};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

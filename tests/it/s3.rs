@@ -1,9 +1,9 @@
 //! The S3 client and the tool `s3` on a real S3-compatible server.
 use super::moto::Moto;
 use bgagent::config::{self, Context};
-use bgagent::domain::S3Settings;
+use bgagent::domain::{S3Settings, ToolError};
 use bgagent::tools::s3::{Bucket, S3ErrorKind};
-use bgagent::tools::{CallContext, ToolError, Tools};
+use bgagent::tools::{CallContext, Tools};
 use serde_json::{Value, json};
 
 const KEYS: &str = r#"

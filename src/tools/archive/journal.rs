@@ -2,9 +2,8 @@
 //! from theirs, and how much it has moved in all. Objects need none of it, since what is about to happen stands
 //! beside them; it then only keeps two archives of one table from getting into each other's way.
 use super::trouble::failed;
-use crate::domain::{ArchiveDoing, ArchiveStep, Entry, Fact};
+use crate::domain::{ArchiveDoing, ArchiveStep, Entry, Fact, ToolError};
 use crate::store::{Store, StoreError};
-use crate::tools::contract::ToolError;
 
 /// The journal of one archive; without a state database, it keeps nothing.
 pub(super) struct Journal {

@@ -6,8 +6,7 @@ use super::source::Db;
 use super::source::table::Table;
 use super::tables::Tables;
 use super::trouble::failed;
-use crate::domain::counted as words;
-use crate::tools::contract::ToolError;
+use crate::domain::{ToolError, counted as words};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 

@@ -22,8 +22,8 @@
 //! until what was sent to the database has come to its end, also when this process is killed.
 //!
 //! For rows that go to another table see `tables`.
-use super::contract::{About, Call, ToolError, ToolOutput};
-use crate::domain::{ArchiveSettings, Effect, ToolSettings};
+use super::contract::{About, Call, ToolOutput};
+use crate::domain::{ArchiveSettings, Effect, ToolError, ToolSettings};
 use crate::store::Store;
 use plan::Plan;
 use serde::Deserialize;

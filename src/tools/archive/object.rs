@@ -3,8 +3,7 @@
 //! every zstd program passes over it and gives plain lines.
 use super::row::{self, Cell, Column, Kind, Row};
 use super::trouble::failed;
-use crate::domain::{TimeUnit, hex};
-use crate::tools::contract::ToolError;
+use crate::domain::{TimeUnit, ToolError, hex};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

@@ -9,8 +9,7 @@ use super::shelf::Shelf;
 use super::source::Db;
 use super::source::table::Table;
 use super::trouble::failed;
-use crate::domain::counted;
-use crate::tools::contract::ToolError;
+use crate::domain::{ToolError, counted};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -105,8 +104,7 @@ impl Objects {
         let packing = tokio::task::spawn_blocking(move || {
             pack(&about, &object_name(&id), &rows, level).map(|packed| (packed, rows))
         });
-        let joined =
-            packing.await.map_err(|error| ToolError::Failed(crate::tools::blocking::panic_text(error)))?;
+        let joined = packing.await.map_err(|error| ToolError::Failed(crate::blocking::panic_text(error)))?;
         let (packed, rows) = joined?;
         let (bytes, manifest) = (packed.bytes, packed.manifest);
         self.shelf.put(&manifest.object, bytes).await?;
@@ -114,14 +112,12 @@ impl Objects {
         let bytes = self.shelf.fetch(&manifest.object).await?;
         let checked = manifest.clone();
         let check = tokio::task::spawn_blocking(move || checked.check(&bytes).map(drop)).await;
-        check.map_err(|error| ToolError::Failed(crate::tools::blocking::panic_text(error)))?.map_err(
-            |error| {
-                failed(&format!(
-                    "what was read back from {} is wrong: {error}; nothing was deleted",
-                    self.shelf.place()
-                ))
-            },
-        )?;
+        check.map_err(|error| ToolError::Failed(crate::blocking::panic_text(error)))?.map_err(|error| {
+            failed(&format!(
+                "what was read back from {} is wrong: {error}; nothing was deleted",
+                self.shelf.place()
+            ))
+        })?;
         point("verified");
         Ok((manifest, rows))
     }

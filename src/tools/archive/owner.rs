@@ -2,7 +2,7 @@
 use super::object::{About, fresh_id};
 use super::objects::{Objects, PENDING};
 use super::trouble::failed;
-use crate::tools::contract::ToolError;
+use crate::domain::ToolError;
 use serde::{Deserialize, Serialize};
 
 /// What the archive as a whole is.

@@ -7,8 +7,7 @@
 //! without, a real one with a point or an exponent; a blob is `{"base64": "…"}`, a text that is no UTF-8
 //! `{"text_base64": "…"}`, an infinite real `{"real": "Infinity"}`.
 use super::trouble::failed;
-use crate::domain::TimeUnit;
-use crate::tools::contract::ToolError;
+use crate::domain::{TimeUnit, ToolError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;

@@ -8,10 +8,10 @@ use super::source::table::{Bounds, CHUNK_BYTES, Filter, Table};
 use super::source::{self, Db};
 use super::tables::{rehearsed, without};
 use super::trouble::failed;
-use crate::domain::counted;
+use crate::domain::{ToolError, counted};
 use crate::store::Store;
 use crate::tools::archive::tally::Tally;
-use crate::tools::contract::{Progress, ToolError};
+use crate::tools::contract::Progress;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 

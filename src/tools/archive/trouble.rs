@@ -1,5 +1,5 @@
 //! How an archive reports that something can't be done.
-use crate::tools::contract::ToolError;
+use crate::domain::ToolError;
 
 pub(super) fn failed(text: &str) -> ToolError {
     ToolError::Failed(text.to_owned())

@@ -1,6 +1,6 @@
 //! Logins of single sources, by HTTP's basic authentication (RFC 7617).
-use super::{ToolError, settings};
-use crate::domain::FeedLogin;
+use super::settings;
+use crate::domain::{FeedLogin, ToolError};
 use crate::secret;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

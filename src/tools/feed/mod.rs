@@ -8,9 +8,11 @@
 //!
 //! Addresses are a person's choice. A model gets an instance whose `urls` are fixed; addresses that come
 //! out of a template lead to public hosts only.
-use super::contract::{About, Call, MAX_RESULT, ToolError, ToolOutput};
+use super::contract::{About, Call, ToolOutput};
 use super::settings;
-use crate::domain::{Effect, FeedArgs, Since, TextOrSecret, ToolKind, ToolSettings};
+use crate::domain::{
+    Effect, FeedArgs, MAX_TOOL_RESULT, Since, TextOrSecret, ToolError, ToolKind, ToolSettings, size,
+};
 use crate::tools::feed::source::Asked;
 use futures_util::stream::{self, StreamExt};
 use gather::{Gathered, Source, Wanted};
@@ -82,7 +84,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     news::leave_out_seen(&call, &mut items, &doubles).await;
     let mut out = report::account(&asked);
     let beside = serde_json::to_vec(&out).map_or(0, |text| text.len());
-    let left_out = cut(&mut items, plan.max_items, MAX_RESULT.saturating_sub(beside + SPARE));
+    let left_out = cut(&mut items, plan.max_items, MAX_TOOL_RESULT.saturating_sub(beside + SPARE));
     if left_out > 0 {
         out.insert("left_out".into(), left_out.into());
     }
@@ -118,16 +120,16 @@ async fn plan(call: &Call) -> Result<Plan, ToolError> {
             headers.insert(AUTHORIZATION, login.header.clone());
             user = Some(login.user.clone());
         }
-        let (bytes, time) = (settings::size(settings.max_bytes), settings.timeout.unsigned_abs());
+        let (bytes, time) = (size(settings.max_bytes), settings.timeout.unsigned_abs());
         Wish { url, by_name, private: settings.allow_private.clone(), has_secret, headers, user, bytes, time }
     };
     Ok(Plan {
         wishes: urls.into_iter().map(wish).collect(),
-        max_items: settings::size(asked.max_items.unwrap_or(FeedArgs::MAX_ITEMS)),
+        max_items: size(asked.max_items.unwrap_or(FeedArgs::MAX_ITEMS)),
         wanted: Wanted {
             since,
-            per_source: asked.max_per_source.map_or(usize::MAX, settings::size),
-            summary: settings::size(asked.max_summary.unwrap_or(FeedArgs::MAX_SUMMARY)),
+            per_source: asked.max_per_source.map_or(usize::MAX, size),
+            summary: size(asked.max_summary.unwrap_or(FeedArgs::MAX_SUMMARY)),
             now,
         },
     })

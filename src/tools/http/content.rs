@@ -1,15 +1,14 @@
 //! An answer as a caller gets it: pages as Markdown, JSON as JSON, text as text, and never more than a
 //! result may hold.
 use super::page;
-use crate::domain::{AnswerForm, LengthUnit, Slips, read_json};
+use crate::domain::{AnswerForm, LengthUnit, MAX_TOOL_RESULT, Slips, read_json};
 use crate::net::Fetched;
-use crate::tools::contract::MAX_RESULT;
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::{Map, Value};
 
 /// Left for the fields beside the text.
-const ROOM: usize = MAX_RESULT - (16 << 10);
+const ROOM: usize = MAX_TOOL_RESULT - (16 << 10);
 
 /// The result of the tool, whatever the answer is: what was wanted, else its text with a note.
 pub(super) async fn in_any_case(fetched: Fetched, wanted: Option<AnswerForm>) -> Value {

@@ -3,11 +3,11 @@
 //! would make it again.
 //!
 //! Where a request may go is guarded by `net`; whether an agent may make it is decided elsewhere.
-use super::contract::{About, Call, ToolError, ToolOutput};
+use super::contract::{About, Call, ToolOutput};
 use super::settings;
 use crate::domain::{
-    ChosenHeaders, Effect, HostPattern, HttpArgs, HttpBody, HttpMethod, HttpSettings, ReadsWhen, ToolKind,
-    ToolSettings,
+    ChosenHeaders, Effect, HostPattern, HttpArgs, HttpBody, HttpMethod, HttpSettings, ReadsWhen, ToolError,
+    ToolKind, ToolSettings,
 };
 use crate::net::{self, Allow, Bounds, GuardError, Request, Unanswered};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};

@@ -49,9 +49,7 @@ pub(super) async fn readable(html: String, url: String) -> Result<Page, String> 
         let _place = place;
         read(&html, &url, PARSING)
     });
-    working
-        .await
-        .map_err(|error| format!("the page can't be read: {}", crate::tools::blocking::panic_text(error)))
+    working.await.map_err(|error| format!("the page can't be read: {}", crate::blocking::panic_text(error)))
 }
 
 fn read(html: &str, url: &str, parsing: Duration) -> Page {

@@ -2,8 +2,7 @@
 //! broke, with pauses and not without end.
 use super::limits::Limits;
 use super::session::{self, InUse, Session, StartError};
-use crate::domain::{McpSpec, human_duration};
-use crate::tools::contract::ToolError;
+use crate::domain::{McpSpec, ToolError, human_duration};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -73,7 +72,7 @@ impl Link {
         let opening = tokio::spawn(async move { link.opened(deadline).await });
         match tokio::time::timeout_at(deadline + self.time_to_start(), opening).await {
             Ok(Ok(result)) => result.map_err(|text| self.failed(&text)),
-            Ok(Err(error)) => Err(self.failed(&crate::tools::blocking::panic_text(error))),
+            Ok(Err(error)) => Err(self.failed(&crate::blocking::panic_text(error))),
             Err(_) => Err(self.failed("it did not start in time")),
         }
     }

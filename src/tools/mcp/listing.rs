@@ -3,8 +3,7 @@
 use super::about::About;
 use super::text::{cut, plain_name, visible};
 use super::{mend, pins};
-use crate::domain::{Effect, McpEffect, fits_schema, glob, nearest};
-use crate::tools::contract::ToolInfo;
+use crate::domain::{Effect, McpEffect, ToolInfo, fits_schema, glob, nearest};
 use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};

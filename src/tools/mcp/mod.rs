@@ -5,8 +5,9 @@
 //! `answer`, `listing`), when to start again (`link`, `session`), and which tools are still what they were
 //! (`pins`). A call that changes something is never tried twice: [`ToolError::may_have_happened`] says why not. One
 //! that does not is, once, if its server died under it: another call may have killed it.
-use super::contract::{ToolError, ToolInfo};
-use crate::domain::{Effect, Fleet, McpSpec, McpTrigger, Outward, Schedule, ToolOffer, glob, nearest};
+use crate::domain::{
+    Effect, Fleet, McpSpec, McpTrigger, Outward, Schedule, ToolError, ToolInfo, ToolOffer, glob, nearest,
+};
 use events::EventDesk;
 use link::Link;
 use listing::{Listed, Rules};

@@ -2,8 +2,8 @@
 use super::level::Thresholds;
 use super::measured::{Measured, plain};
 use super::mount;
+use crate::blocking;
 use crate::domain::{DiskMetric, Level};
-use crate::tools::blocking;
 use crate::tools::system_metrics::{Space, percent, tenth};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -189,7 +189,7 @@ async fn on_a_thread<T: Send + 'static>(
 ) -> Result<T, String> {
     match tokio::task::spawn_blocking(look).await {
         Ok(result) => result.map_err(|error| error.to_string()),
-        Err(error) => Err(crate::tools::blocking::panic_text(error)),
+        Err(error) => Err(crate::blocking::panic_text(error)),
     }
 }
 

@@ -2,11 +2,11 @@
 //! finding, never an error of the tool: only arguments that make no sense are one.
 //!
 //! When a finding becomes an incident, and who is notified, is decided elsewhere.
-use super::blocking::panic_text;
-use super::contract::{About, Call, ToolError, ToolOutput};
+use super::contract::{About, Call, ToolOutput};
 use super::system_metrics::tenth;
+use crate::blocking::panic_text;
 use crate::domain::{
-    Finding, FoundBy, Level, ProbeSettings, ProbeTarget, ProbeType, ProgramOwner, ToolSettings,
+    Finding, FoundBy, Level, ProbeSettings, ProbeTarget, ProbeType, ProgramOwner, ToolError, ToolSettings,
     human_duration,
 };
 use crate::tools::probe::measured::Measured;

@@ -1,8 +1,8 @@
 //! `s3`: lists, gets and puts objects of S3-compatible storage, beneath the bucket and the prefix that the
 //! configuration names. The client beneath it, [`Bucket`], is for other tools too.
-use super::contract::{About as ToolAbout, Call, ToolError, ToolOutput};
+use super::contract::{About as ToolAbout, Call, ToolOutput};
 use super::settings;
-use crate::domain::{Effect, ReadsWhen, S3Args, S3Op, S3Settings, ToolKind, ToolSettings};
+use crate::domain::{Effect, ReadsWhen, S3Args, S3Op, S3Settings, ToolError, ToolKind, ToolSettings, size};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::SignedDuration;
@@ -61,7 +61,7 @@ impl Request {
         let key = || key.ok_or_else(|| format!("{op} needs `key`"));
         Ok(match op {
             S3Op::List => {
-                let most = settings::size(max.unwrap_or(S3Args::MAX).min(S3Args::LARGEST_MAX));
+                let most = size(max.unwrap_or(S3Args::MAX).min(S3Args::LARGEST_MAX));
                 Self::List { prefix: prefix.unwrap_or_default(), after, most }
             }
             S3Op::Get => Self::Get { key: key()? },
@@ -74,7 +74,7 @@ impl Request {
                     (None, Some(Err(error))) => return Err(format!("`base64` can't be read: {error}")),
                     _ => return Err("put needs either `text` or `base64`".into()),
                 };
-                let most = settings::size(settings.max_bytes);
+                let most = size(settings.max_bytes);
                 if bytes.len() > most {
                     return Err(format!("the content has {} bytes, and {most} are the most", bytes.len()));
                 }
@@ -90,7 +90,7 @@ impl Request {
                 Ok(listed(bucket.list(&prefix, after.as_deref(), most).await?))
             }
             Self::Get { key } => {
-                let object = bucket.get_some(&key, settings::size(settings.max_bytes).min(MAX_SHOWN)).await?;
+                let object = bucket.get_some(&key, size(settings.max_bytes).min(MAX_SHOWN)).await?;
                 let mut result = described(&key, &object.about);
                 result["truncated"] = object.truncated.into();
                 match text_of(&object) {

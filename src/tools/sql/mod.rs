@@ -2,9 +2,9 @@
 //! made so by the database itself: see `guard` for SQLite and `postgres`.
 //!
 //! A connection lives as long as its call. Parameters are bound, never spliced into the text.
-use super::contract::{About, Call, ToolError, ToolOutput};
+use super::contract::{About, Call, ToolOutput};
 use super::settings;
-use crate::domain::{Effect, SqlSettings, ToolKind, ToolSettings};
+use crate::domain::{Effect, SqlSettings, ToolError, ToolKind, ToolSettings};
 use crate::secret;
 use crate::tools::sql::statement::Statement;
 use std::path::{Path, PathBuf};

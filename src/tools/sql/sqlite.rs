@@ -2,10 +2,8 @@
 use super::rows::Rows;
 use super::statement::{Statement, bytes_json, bytes_of, float_json};
 use super::{guard, names};
-use crate::domain::{SqlParams, SqlSettings};
-use crate::tools::blocking::panic_text;
-use crate::tools::contract::ToolError;
-use crate::tools::settings::size;
+use crate::blocking::panic_text;
+use crate::domain::{SqlParams, SqlSettings, ToolError, size};
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::{ToSqlOutput, Value as SqlValue, ValueRef};
 use rusqlite::{Batch, Connection, ErrorCode, InterruptHandle, OpenFlags};

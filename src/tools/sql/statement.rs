@@ -1,6 +1,5 @@
 //! What is to run, on what, and how bytes and numbers stand in JSON.
-use crate::domain::{SqlArgs, SqlParams, SqlSettings};
-use crate::tools::contract::ToolError;
+use crate::domain::{SqlArgs, SqlParams, SqlSettings, ToolError};
 use serde_json::{Value, json};
 
 /// Longest statement, in bytes.

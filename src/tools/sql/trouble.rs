@@ -1,6 +1,6 @@
 //! What PostgreSQL says went wrong, as a tool answers it.
+use crate::domain::ToolError;
 use crate::postgres::{self, ConnectError};
-use crate::tools::contract::ToolError;
 
 /// What went wrong, with what to do about it. The text of the statement shows where.
 pub(in crate::tools) fn explain(error: &tokio_postgres::Error, text: &str) -> ToolError {

@@ -14,6 +14,7 @@ mod graph;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("clock", &[]),
+    ("blocking", &["domain"]),
     ("engine", &["domain"]),
     ("conversation", &["domain"]),
     ("forecast", &["domain"]),
@@ -31,7 +32,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["domain", "clock", "postgres"]),
     ("redis_memory", &["domain", "clock", "redis", "store"]),
     ("llm", &["domain", "net", "secret", "child"]),
-    ("tools", &["domain", "clock", "secret", "net", "child", "postgres", "store", "redis_memory"]),
+    (
+        "tools",
+        &["domain", "clock", "blocking", "secret", "net", "child", "postgres", "store", "redis_memory"],
+    ),
     ("notify", &["domain", "clock", "secret", "net", "child"]),
     ("export", &["domain", "clock", "secret", "net", "redis", "store"]),
     ("telemetry", &["domain", "clock", "engine", "net", "store"]),

@@ -1,9 +1,9 @@
 //! Objects as files. A file is written under another name, synced, renamed, and its folder synced: it is
 //! there whole or not at all, also after a power cut.
 use super::failed;
+use crate::blocking::panic_text;
+use crate::domain::ToolError;
 use crate::tools::archive::object::MOST_STORED;
-use crate::tools::blocking::panic_text;
-use crate::tools::contract::ToolError;
 use rustix::fs::OFlags;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};

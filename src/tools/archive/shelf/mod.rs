@@ -1,8 +1,7 @@
 //! Where objects lie: a folder, or a bucket of S3-compatible storage. Names are flat, or stand under
 //! `pending/` or `unclaimed/`.
 use super::trouble::failed;
-use crate::domain::S3Settings;
-use crate::tools::contract::ToolError;
+use crate::domain::{S3Settings, ToolError};
 use folder::Folder;
 use s3::S3;
 

@@ -1,8 +1,7 @@
 //! Objects in a bucket. A PUT is whole or not at all; what a killed process has sent may still arrive later,
 //! which is why names are never used for two things, and an object alone counts for nothing.
 use super::failed;
-use crate::domain::S3Settings;
-use crate::tools::contract::ToolError;
+use crate::domain::{S3Settings, ToolError};
 use crate::tools::s3::{Bucket, S3Error, S3ErrorKind};
 
 /// Largest object that is read.

@@ -2,11 +2,10 @@
 //! SQLite and PostgreSQL. Whatever changes rows is one transaction that is done whole or not at all.
 use super::row::{Cell, Row};
 use super::trouble::failed;
-use crate::domain::Database;
+use crate::domain::{Database, ToolError};
 use crate::secret;
 use crate::tools::archive::source::outcome::{How, Put, Removed};
 use crate::tools::archive::source::table::{Bounds, Filter, Page, Table, TableSpec};
-use crate::tools::contract::ToolError;
 use crate::tools::sql;
 use postgres::Postgres;
 use sqlite::Sqlite;

@@ -2,7 +2,7 @@
 use super::super::row::{Row, shown};
 use super::failed;
 use super::table::{Referrer, Table};
-use crate::tools::contract::ToolError;
+use crate::domain::ToolError;
 
 /// What is done beside removing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

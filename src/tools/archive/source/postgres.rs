@@ -2,11 +2,10 @@
 //! from it, so that any type survives. One connection, which also holds the lock: it is free again when the
 //! server has ended whatever that connection still did.
 use super::table::{Bounds, Filter, Page, Table, TableSpec};
-use crate::domain::SecretRef;
+use crate::domain::{SecretRef, ToolError};
 use crate::postgres::{Address, Link};
 use crate::tools::archive::row::{Cell, Row};
 use crate::tools::archive::trouble::failed;
-use crate::tools::contract::ToolError;
 use crate::tools::sql::trouble::explain;
 use futures_util::TryStreamExt;
 use std::pin::pin;

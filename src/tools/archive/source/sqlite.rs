@@ -2,13 +2,13 @@
 //! this key" is one row, whatever collation the column has.
 use super::outcome::{How, Put, Removed};
 use super::table::{Bounds, Filter, Page, Table, TableSpec, quote};
+use crate::blocking::panic_text;
+use crate::domain::ToolError;
 use crate::tools::archive::row::{Cell, Row};
 use crate::tools::archive::source::sqlite::statement::{
     Trouble, bind, columns, is_late, one, row_of, select_by_key,
 };
 use crate::tools::archive::trouble::failed;
-use crate::tools::blocking::panic_text;
-use crate::tools::contract::ToolError;
 use jiff::Timestamp;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};

@@ -1,9 +1,8 @@
 //! A table as it was looked at, and the words in which rows of it are asked for.
-use crate::domain::{TimeUnit, nearest};
+use crate::domain::{TimeUnit, ToolError, nearest};
 use crate::tools::archive::object::{About, FORMAT};
 use crate::tools::archive::row::{Column, Kind, Row};
 use crate::tools::archive::trouble::failed;
-use crate::tools::contract::ToolError;
 use jiff::Timestamp;
 use serde_json::Value;
 

@@ -2,12 +2,12 @@
 //! what a failure costs. Hostile servers are in `tests/it/news`.
 use crate::domain::{
     AgentId, Entry, Fact, FeedArgs, FeedLogin, FeedSettings, Fleet, Level, MemoryChange, SecretRef,
-    TextOrSecret, ToolKind, ToolSettings, ToolSpec, novelty,
+    TextOrSecret, ToolError, ToolKind, ToolSettings, ToolSpec, novelty,
 };
 use crate::net::testing::{Server, answer};
 use crate::store::Store;
 use crate::tools::Tools;
-use crate::tools::contract::{CallContext, ToolError};
+use crate::tools::contract::CallContext;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};

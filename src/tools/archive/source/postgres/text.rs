@@ -1,7 +1,7 @@
 //! Rows and keys as texts: how statements ask for them, and how they come.
 use super::super::table::{Cast, Read, Table, quote};
+use crate::domain::ToolError;
 use crate::tools::archive::row::{self, Cell, Column, Kind, Row, write_line};
-use crate::tools::contract::ToolError;
 use crate::tools::sql::trouble::explain;
 use tokio_postgres::types::ToSql;
 

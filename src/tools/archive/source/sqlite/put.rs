@@ -114,7 +114,7 @@ fn is_of_row(error: &rusqlite::Error) -> bool {
 }
 
 /// A row that ends the whole transaction.
-pub(super) fn ended(why: &str) -> crate::tools::contract::ToolError {
+pub(super) fn ended(why: &str) -> crate::domain::ToolError {
     failed(&format!(
         "{why} (a trigger or a constraint of the table ends the whole transaction); nothing was done"
     ))

@@ -12,7 +12,7 @@ static PLACES: LazyLock<Places> = LazyLock::new(Places::default);
 
 /// Runs `call` on a thread for it, when no other call about `place` is in flight. May wait without
 /// end: the caller bounds it.
-pub(super) async fn one_at_a_time<T: Send + 'static>(
+pub async fn one_at_a_time<T: Send + 'static>(
     place: &str,
     call: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {
@@ -32,7 +32,7 @@ pub(super) async fn one_at_a_time<T: Send + 'static>(
 
 /// The same, but waits no longer than `bound`; `None`: there was no answer. What hangs keeps its one thread, and is not
 /// asked by anybody else meanwhile.
-pub(super) async fn within<T: Send + 'static>(
+pub async fn within<T: Send + 'static>(
     bound: Duration,
     place: &str,
     call: impl FnOnce() -> T + Send + 'static,
@@ -41,7 +41,7 @@ pub(super) async fn within<T: Send + 'static>(
 }
 
 /// What a task said when it panicked.
-pub(super) fn panic_text(error: JoinError) -> String {
+pub fn panic_text(error: JoinError) -> String {
     match error.try_into_panic() {
         Ok(payload) => domain::panic_text(&*payload),
         Err(_) => "it was cancelled".into(),
