@@ -32,6 +32,8 @@ pub mod secret;
 // Servers of PostgreSQL and of Redis: their address, encryption, the connection.
 pub mod postgres;
 pub mod redis;
+// Objects in S3-compatible storage.
+pub mod s3;
 // Durability: facts to rows and back, in SQLite or PostgreSQL.
 pub mod store;
 // Whether what keeps programs in holds.

@@ -26,7 +26,7 @@ mod mounts;
 mod notes;
 mod probe;
 mod report;
-pub mod s3;
+mod s3;
 mod settings;
 mod shell;
 mod sql;

@@ -2,7 +2,7 @@
 use super::moto::Moto;
 use bgagent::config::{self, Context};
 use bgagent::domain::{S3Settings, ToolError};
-use bgagent::tools::s3::{Bucket, S3ErrorKind};
+use bgagent::s3::{Bucket, S3ErrorKind};
 use bgagent::tools::{CallContext, Tools};
 use serde_json::{Value, json};
 

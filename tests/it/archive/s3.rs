@@ -4,7 +4,7 @@ use super::crash::dies_in;
 use super::*;
 use crate::moto::Moto;
 use bgagent::domain::S3Settings;
-use bgagent::tools::s3::Bucket;
+use bgagent::s3::Bucket;
 use std::os::unix::fs::PermissionsExt;
 
 struct Site {

@@ -2,7 +2,7 @@
 //! which is why names are never used for two things, and an object alone counts for nothing.
 use super::failed;
 use crate::domain::{S3Settings, ToolError};
-use crate::tools::s3::{Bucket, S3Error, S3ErrorKind};
+use crate::s3::{Bucket, S3Error, S3ErrorKind};
 
 /// Largest object that is read.
 const MOST_BYTES: usize = 1 << 30;

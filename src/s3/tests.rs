@@ -1,6 +1,8 @@
 //! Tests of what a real server does too seldom: refusals, hiccups, and answers that are none.
 use super::*;
+use crate::domain::S3Settings;
 use crate::net::testing::{Server, answer};
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

@@ -1,19 +1,13 @@
 //! `s3`: lists, gets and puts objects of S3-compatible storage, beneath the bucket and the prefix that the
-//! configuration names. The client beneath it, [`Bucket`], is for other tools too.
+//! configuration names. The client is a room of its own (`crate::s3`), for archives too.
 use super::contract::{About as ToolAbout, Call, ToolOutput};
 use super::settings;
 use crate::domain::{Effect, ReadsWhen, S3Args, S3Op, S3Settings, ToolError, ToolKind, ToolSettings, size};
+use crate::s3::{About, Bucket, Listing, Object, S3Error, S3ErrorKind};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-
-mod bucket;
-mod error;
-mod exchange;
-
-pub use bucket::{About, Bucket, Listed, Listing, Object};
-pub use error::{S3Error, S3ErrorKind};
 
 /// Bytes of an object that a result can hold.
 const MAX_SHOWN: usize = 160 << 10;
@@ -158,6 +152,3 @@ fn explain(error: S3Error, changes: bool) -> ToolError {
         _ => ToolError::Failed(error.message),
     }
 }
-
-#[cfg(test)]
-mod tests;
