@@ -34,6 +34,8 @@ pub mod postgres;
 pub mod redis;
 // Objects in S3-compatible storage.
 pub mod s3;
+// Programs and addresses that offer tools of their own.
+pub mod mcp;
 // Durability: facts to rows and back, in SQLite or PostgreSQL.
 pub mod store;
 // Whether what keeps programs in holds.

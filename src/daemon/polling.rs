@@ -7,9 +7,9 @@
 use super::inbox::{Handle, Message};
 use crate::domain::{AgentId, McpEventReceived, McpTrigger};
 use crate::engine::{AwaitedEvents, EventsPolled};
+use crate::mcp::{KeptServer, NoEvents, Polled};
 use crate::store::{EventCursor, Reader, Store, StoreError};
 use crate::tools::Tools;
-use crate::tools::mcp::{KeptServer, NoEvents, Polled};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

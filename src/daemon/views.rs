@@ -9,11 +9,11 @@ use crate::engine::{
     AgentNow, BackfillNow, BudgetLeft, ChangedAgent, ComingSlot, Engine, OpenIncidents, Refusal, Reply,
 };
 use crate::export::ExportStanding;
+use crate::mcp::{Difference, PinChange, PinState, ServerEvent, ServerTool};
 use crate::protocol::*;
 use crate::redis_memory::MemoryStanding;
 use crate::store::{FleetLead, LedgerRow, OutboxTarget, OutputPage, RunEnd, RunRow, StepRow};
 use crate::telemetry::{MetricsStanding, TraceStanding};
-use crate::tools::mcp::{Difference, PinChange, PinState, ServerEvent, ServerTool};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::{Value, json};

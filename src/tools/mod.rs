@@ -3,6 +3,7 @@
 //!
 //! Whether an agent may call a tool, and what its result is good for, is decided elsewhere.
 use crate::domain::{Effect, Fleet, ToolError, ToolInfo, ToolKind, ToolOffer, nearest};
+use crate::mcp::Servers;
 use catalog::Entry;
 use contract::Call;
 use serde_json::Value;
@@ -12,7 +13,6 @@ use std::time::Duration;
 
 pub use archive::{Ask as ArchiveAsk, Range as ArchiveRange};
 pub use contract::{CallContext, Progress, ToolOutput};
-pub use mcp::Servers;
 
 mod archive;
 mod catalog;
@@ -21,7 +21,6 @@ mod dispatch;
 mod feed;
 mod files;
 mod http;
-pub mod mcp;
 mod mounts;
 mod notes;
 mod probe;

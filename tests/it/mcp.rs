@@ -4,7 +4,7 @@ use super::support::{PATIENCE, python3, wait_for};
 use bgagent::domain::{
     Effect, Fleet, McpEffect, McpSpec, SandboxSetting, SecretRef, TextOrSecret, ToolError,
 };
-use bgagent::tools::mcp::{Limits, Pin, PinEvent, PinNews, PinState, Pins, Servers};
+use bgagent::mcp::{Limits, Pin, PinEvent, PinNews, PinState, Pins, Servers};
 use bgagent::tools::{CallContext, Tools};
 use jiff::SignedDuration;
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 use super::super::support::{Daemon, PATIENCE};
 use super::FILE;
 use bgagent::domain::{Fleet, McpSpec, SandboxSetting};
-use bgagent::tools::mcp::{Limits, Pins, Servers};
+use bgagent::mcp::{Limits, Pins, Servers};
 use bgagent::tools::{CallContext, Tools};
 use jiff::SignedDuration;
 use serde_json::json;

@@ -127,7 +127,7 @@ impl Servers {
     }
 
     /// A tool of a server as it is offered to a conversation.
-    pub(super) fn offer(&self, server: &str, info: &ToolInfo) -> ToolOffer {
+    pub fn offer(&self, server: &str, info: &ToolInfo) -> ToolOffer {
         let over_network = self.all.get(server).is_none_or(|server| server.link.spec.is_over_network());
         let outward = Outward::of_server(over_network, &info.schema);
         ToolOffer { outward, server: Some(server.to_owned()), ..info.offer() }
@@ -231,7 +231,7 @@ impl Servers {
 
     /// The tools of a server that an agent wants, for each wanted name or pattern, and what a person should know
     /// of those that are missing. A name that can't be had is an error, and so is a pattern that gives nothing.
-    pub(super) async fn offered(
+    pub async fn offered(
         &self,
         server: &str,
         wanted: &[&str],
@@ -409,7 +409,7 @@ impl Servers {
     }
 
     /// How long a call of this server's tools may take beside its own bound: it may have to be started first.
-    pub(super) fn time_to_start(&self, server: &str) -> Duration {
+    pub fn time_to_start(&self, server: &str) -> Duration {
         self.all.get(server).map_or(Duration::ZERO, |of| of.link.time_to_start())
     }
 

@@ -2,7 +2,7 @@
 //! is one that says something else later. In memory; each change is sent to whoever keeps them.
 use super::about::{About, Difference, differences};
 use crate::domain::Fact;
-use crate::tools::mcp::text::{canonical, plain_name};
+use crate::mcp::text::{canonical, plain_name};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
