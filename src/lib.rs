@@ -10,6 +10,8 @@ pub mod domain;
 pub mod clock;
 // Calls that block a thread, and what a task said when it panicked.
 mod blocking;
+// Which file an address of SQLite means.
+mod sqlite_file;
 // Decisions: pure functions and machines over the words.
 pub mod engine;
 // The second pure machine: how a conversation with a model goes on.
@@ -44,6 +46,8 @@ pub mod doctor;
 pub mod llm;
 // What agents remember in Redis.
 pub mod redis_memory;
+// Rows that are old: to cheaper storage, and back.
+pub mod archive;
 // What agents use, and how people are told.
 pub mod notify;
 pub mod tools;

@@ -1,4 +1,5 @@
 //! What PostgreSQL says went wrong, with what to do about it.
+use crate::domain::ToolError;
 use tokio_postgres::error::{ErrorPosition, SqlState};
 
 /// Why there is no connection.
@@ -39,6 +40,12 @@ impl ConnectError {
             Some(_) => ConnectErrorKind::Refused,
         };
         Self::new(kind, format!("{place}: {}", explain(error, "")))
+    }
+}
+
+impl From<ConnectError> for ToolError {
+    fn from(error: ConnectError) -> Self {
+        Self::Failed(error.what)
     }
 }
 

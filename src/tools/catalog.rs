@@ -1,6 +1,6 @@
 //! What tools there are: names, effects, sentences, schemas.
 use super::contract::{About, Call, ToolOutput};
-use super::{archive, feed, files, http, notes, probe, report, s3, shell, sql, system_metrics};
+use super::{archive_rows, feed, files, http, notes, probe, report, s3, shell, sql, system_metrics};
 use crate::domain::{Effect, ToolError, ToolInfo, ToolKind, ToolOffer, ToolSettings, ToolSpec};
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(super) fn about(settings: &ToolSettings) -> About {
         ToolSettings::Shell(settings) => shell::about(settings.as_ref()),
         ToolSettings::Files(settings) => files::about(settings.as_ref()),
         ToolSettings::S3(settings) => s3::about(settings.as_ref()),
-        ToolSettings::ArchiveRows(_) => archive::about(),
+        ToolSettings::ArchiveRows(_) => archive_rows::about(),
     }
 }
 
@@ -35,7 +35,7 @@ pub(super) async fn call(kind: ToolKind, call: Call) -> Result<ToolOutput, ToolE
         ToolKind::Sql => sql::call(call).await,
         ToolKind::Shell => shell::call(call).await,
         ToolKind::Files => files::call(call).await,
-        ToolKind::ArchiveRows => archive::call(call).await,
+        ToolKind::ArchiveRows => archive_rows::call(call).await,
         ToolKind::S3 => s3::call(call).await,
     }
 }

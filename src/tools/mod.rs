@@ -2,6 +2,7 @@
 //! and size, and keeps a panic from spreading; each tool is a file of its own that may rely on this.
 //!
 //! Whether an agent may call a tool, and what its result is good for, is decided elsewhere.
+use crate::archive;
 use crate::domain::{Effect, Fleet, ToolError, ToolInfo, ToolKind, ToolOffer, nearest};
 use crate::mcp::Servers;
 use catalog::Entry;
@@ -11,10 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use archive::{Ask as ArchiveAsk, Range as ArchiveRange};
 pub use contract::{CallContext, Progress, ToolOutput};
 
-mod archive;
+mod archive_rows;
 mod catalog;
 mod contract;
 mod dispatch;
@@ -58,16 +58,11 @@ impl Tools {
         &self,
         name: &str,
         args: &Value,
-        ask: &ArchiveAsk,
+        ask: &archive::Ask,
         context: &CallContext,
     ) -> Result<Value, ToolError> {
         let entry = self.find(name)?;
-        if entry.kind != ToolKind::ArchiveRows {
-            return Err(ToolError::Arguments(format!(
-                "tool `{name}` is not an archive: name one of type archive_rows"
-            )));
-        }
-        let settings = archive::settings(&entry.settings, args)?;
+        let settings = archive::settings(name, &entry.settings, args)?;
         let (ask, store) = (ask.clone(), context.store.clone());
         let bound = context.timeout.unwrap_or(DEFAULT_TIMEOUT);
         let call = async move { archive::ask(settings, &ask, bound, store).await.map(ToolOutput::of) };

@@ -1,7 +1,8 @@
 //! `archive_rows` on real databases and folders: rows move, types survive, nothing is lost or doubled,
 //! whatever happens between.
+use bgagent::archive::{Ask as ArchiveAsk, Range as ArchiveRange};
 use bgagent::config::{self, Context};
-use bgagent::tools::{ArchiveAsk, ArchiveRange, CallContext, Tools};
+use bgagent::tools::{CallContext, Tools};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

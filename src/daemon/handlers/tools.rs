@@ -1,13 +1,14 @@
 //! Tools by hand, MCP servers, archives.
 use super::answers::{invalid, value};
 use super::changes::unanswered;
+use crate::archive;
 use crate::daemon::inbox::ChangeAsked;
 use crate::daemon::services::{Encoded, Services, Step};
 use crate::daemon::views;
 use crate::domain::{Body, Fact};
 use crate::mcp::Keeping;
 use crate::protocol::*;
-use crate::tools::{ArchiveAsk, ArchiveRange, CallContext};
+use crate::tools::CallContext;
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -103,10 +104,10 @@ pub(super) async fn ask_archive(services: &Services, params: ArchiveParams) -> E
         None => (params.archive, json!({})),
     };
     let ask = match params.action {
-        ArchiveAction::List => ArchiveAsk::List,
-        ArchiveAction::Verify => ArchiveAsk::Verify,
-        ArchiveAction::Restore => ArchiveAsk::Restore {
-            range: ArchiveRange { from: params.from, to: params.to, key: params.key },
+        ArchiveAction::List => archive::Ask::List,
+        ArchiveAction::Verify => archive::Ask::Verify,
+        ArchiveAction::Restore => archive::Ask::Restore {
+            range: archive::Range { from: params.from, to: params.to, key: params.key },
             dry_run: params.dry_run,
         },
     };

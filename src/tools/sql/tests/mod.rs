@@ -6,6 +6,7 @@ use crate::tools::dispatch;
 use jiff::SignedDuration;
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -9,9 +9,9 @@ use super::run::Time;
 use super::source::table::Table;
 use super::source::{self, Db};
 use super::trouble::failed;
+use crate::archive::ask::{Ask, DamagedObject, Range, Restored};
 use crate::domain::{ToolError, counted};
 use crate::store::Store;
-use crate::tools::archive::ask::{Ask, DamagedObject, Range, Restored};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 

@@ -2,10 +2,10 @@
 use super::super::outcome::{Put, altered, displaced, kept_out, name};
 use super::super::table::{Table, quote};
 use super::{Postgres, ROW_PATIENCE, WRITES};
+use crate::archive::row::{self, Cell, Kind, Row};
+use crate::archive::trouble::explain;
+use crate::archive::trouble::failed;
 use crate::domain::ToolError;
-use crate::tools::archive::row::{self, Cell, Kind, Row};
-use crate::tools::archive::trouble::failed;
-use crate::tools::sql::trouble::explain;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use tokio_postgres::error::SqlState;

@@ -1,8 +1,8 @@
 //! Which database and which table are meant: one has many names, and one name can mean many.
 use super::super::table::Table;
 use super::Postgres;
+use crate::archive::trouble::failed;
 use crate::domain::ToolError;
-use crate::tools::archive::trouble::failed;
 use tokio_postgres::error::SqlState;
 
 impl Postgres {

@@ -1,5 +1,5 @@
 //! The id in the file of the lock.
-use crate::tools::archive::object::fresh_id;
+use crate::archive::object::fresh_id;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;

@@ -8,10 +8,9 @@ use super::source::table::{Bounds, CHUNK_BYTES, Filter, Table};
 use super::source::{self, Db};
 use super::tables::{rehearsed, without};
 use super::trouble::failed;
+use crate::archive::tally::Tally;
 use crate::domain::{ToolError, counted};
 use crate::store::Store;
-use crate::tools::archive::tally::Tally;
-use crate::tools::contract::Progress;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -56,11 +55,14 @@ struct Run<'a> {
     teller: Teller<'a>,
 }
 
+/// Takes lines that say how far a run is.
+pub type Tell<'a> = &'a (dyn Fn(&str) + Send + Sync);
+
 pub(super) async fn run(
     plan: &Plan,
     began: Instant,
     bound: Duration,
-    progress: Option<&Progress>,
+    tell: Tell<'_>,
     store: Option<Store>,
 ) -> Result<Value, ToolError> {
     let time = Time::new(began, bound, plan.max_time());
@@ -70,7 +72,7 @@ pub(super) async fn run(
     db.lock(&table.root).await?;
     let target = plan.target((&db, &table), time.hard, store).await?;
     let mended = begin(&target, &db, &table).await?;
-    let teller = Teller::new(progress, began);
+    let teller = Teller::new(tell, began);
     let mut run = Run { plan, db, table, target, time, tally: Tally::default(), teller };
     let more = run.passes(&filter).await.map_err(|error| run.so_far(error))?;
     run.must_not_be_one_way(1)?;
@@ -294,27 +296,27 @@ impl Run<'_> {
 
 /// Tells how far a run is: often at first, then less, so that a long one does not fill its record.
 struct Teller<'a> {
-    progress: Option<&'a Progress>,
+    tell: Tell<'a>,
     began: Instant,
     next: Instant,
     pause: Duration,
 }
 
 impl<'a> Teller<'a> {
-    fn new(progress: Option<&'a Progress>, began: Instant) -> Self {
-        Self { progress, began, next: began + TELL.0, pause: TELL.0 }
+    fn new(tell: Tell<'a>, began: Instant) -> Self {
+        Self { tell, began, next: began + TELL.0, pause: TELL.0 }
     }
 
     fn tell(&mut self, table: &str, tally: &Tally, last: bool) {
         let now = Instant::now();
-        let Some(progress) = self.progress.filter(|_| (last && tally.rows > 0) || now >= self.next) else {
+        if !(last && tally.rows > 0 || now >= self.next) {
             return;
-        };
+        }
         self.pause = (self.pause * 5 / 4).min(TELL.1);
         self.next = now + self.pause;
         let seconds = now.duration_since(self.began).as_secs_f64().max(0.001);
         let at = tally.last.iter().flatten().map(row::shown).collect::<Vec<_>>().join(", ");
-        progress.say(&format!(
+        (self.tell)(&format!(
             "{table}: {} archived in {}, {:.1} MB as {:.1} MB, {:.0} rows/s, at key {at}",
             counted(tally.rows, "row"),
             counted(tally.chunks, "chunk"),

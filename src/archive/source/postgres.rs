@@ -2,11 +2,11 @@
 //! from it, so that any type survives. One connection, which also holds the lock: it is free again when the
 //! server has ended whatever that connection still did.
 use super::table::{Bounds, Filter, Page, Table, TableSpec};
+use crate::archive::row::{Cell, Row};
+use crate::archive::trouble::explain;
+use crate::archive::trouble::failed;
 use crate::domain::{SecretRef, ToolError};
 use crate::postgres::{Address, Link};
-use crate::tools::archive::row::{Cell, Row};
-use crate::tools::archive::trouble::failed;
-use crate::tools::sql::trouble::explain;
 use futures_util::TryStreamExt;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,7 +40,7 @@ const READS: &str = "READ ONLY ISOLATION LEVEL READ COMMITTED";
 const WRITES: &str = "READ WRITE ISOLATION LEVEL READ COMMITTED";
 
 /// An open connection.
-pub(in crate::tools::archive) struct Postgres {
+pub(in crate::archive) struct Postgres {
     link: Link,
     /// Where it is, without user and password.
     source: String,

@@ -5,11 +5,11 @@ use super::shelf::Shelf;
 use super::source::{self, Db};
 use super::tables::Tables;
 use super::trouble::failed;
+use crate::archive::source::table::{Filter, Table, TableSpec};
 use crate::domain::{
     ArchiveSettings, ArchiveSource, ArchiveTarget, Database, OneOrMany, Plain, ToolError, size,
 };
 use crate::store::Store;
-use crate::tools::archive::source::table::{Filter, Table, TableSpec};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 

@@ -1,24 +1,24 @@
 //! A table as it was looked at, and the words in which rows of it are asked for.
+use crate::archive::object::{About, FORMAT};
+use crate::archive::row::{Column, Kind, Row};
+use crate::archive::trouble::failed;
 use crate::domain::{TimeUnit, ToolError, nearest};
-use crate::tools::archive::object::{About, FORMAT};
-use crate::tools::archive::row::{Column, Kind, Row};
-use crate::tools::archive::trouble::failed;
 use jiff::Timestamp;
 use serde_json::Value;
 
 /// What is said of a table.
 #[derive(Debug, Clone)]
-pub(in crate::tools::archive) struct TableSpec {
-    pub(in crate::tools::archive) table: String,
-    pub(in crate::tools::archive) key: Vec<String>,
-    pub(in crate::tools::archive) column: String,
-    pub(in crate::tools::archive) unit: TimeUnit,
+pub(in crate::archive) struct TableSpec {
+    pub(in crate::archive) table: String,
+    pub(in crate::archive) key: Vec<String>,
+    pub(in crate::archive) column: String,
+    pub(in crate::archive) unit: TimeUnit,
 }
 
 /// A table that was looked at and found fit.
 #[derive(Debug, Clone)]
-pub(in crate::tools::archive) struct Table {
-    pub(in crate::tools::archive) about: About,
+pub(in crate::archive) struct Table {
+    pub(in crate::archive) about: About,
     /// As it stands after FROM.
     pub(super) quoted: String,
     /// As each column of the key stands in comparisons, in order.
@@ -27,7 +27,7 @@ pub(in crate::tools::archive) struct Table {
     /// never becomes a part of a statement.
     pub(super) casts: Vec<Cast>,
     /// The name of the table that its rows are part of, as the database has it: one table has one such name.
-    pub(in crate::tools::archive) root: String,
+    pub(in crate::archive) root: String,
     /// What deleting a row would change elsewhere, unless it is prevented.
     pub(super) referrers: Vec<Referrer>,
     /// Foreign keys of the table to itself: rows that are referred to wait until those that refer are archived.
@@ -41,7 +41,7 @@ pub(in crate::tools::archive) struct Table {
 impl Table {
     /// The table with the columns that it had when rows were archived; those that came later take their
     /// defaults.
-    pub(in crate::tools::archive) fn as_archived(&self, about: &About) -> Result<Self, ToolError> {
+    pub(in crate::archive) fn as_archived(&self, about: &About) -> Result<Self, ToolError> {
         if about.kind != self.about.kind {
             return Err(failed(&format!(
                 "the rows are of another kind of database than {}",
@@ -70,29 +70,29 @@ impl Table {
 
 impl Table {
     /// Do rows of it refer to other rows of it?
-    pub(in crate::tools::archive) fn is_family(&self) -> bool {
+    pub(in crate::archive) fn is_family(&self) -> bool {
         !self.own.is_empty()
     }
 
     /// May the role put rows, so that a way back can be tried?
-    pub(in crate::tools::archive) fn can_put(&self) -> bool {
+    pub(in crate::archive) fn can_put(&self) -> bool {
         self.ability.put
     }
 
     /// May the role delete rows?
-    pub(in crate::tools::archive) fn can_delete(&self) -> bool {
+    pub(in crate::archive) fn can_delete(&self) -> bool {
         self.ability.delete
     }
 
     /// Columns whose values are numbers of things in their own database, and mean nothing in another one.
-    pub(in crate::tools::archive) fn local_columns(&self) -> Vec<&str> {
+    pub(in crate::archive) fn local_columns(&self) -> Vec<&str> {
         let is_local = |cast: &Cast| matches!(cast.read, Read::As(_));
         let columns = self.about.columns.iter().zip(&self.casts);
         columns.filter(|(_, cast)| is_local(cast)).map(|(column, _)| column.name.as_str()).collect()
     }
 
     /// The table with these of its columns only, as far as it has them.
-    pub(in crate::tools::archive) fn of_columns(&self, names: &[String]) -> Self {
+    pub(in crate::archive) fn of_columns(&self, names: &[String]) -> Self {
         let mut part = self.clone();
         let is_one = |column: &Column| names.contains(&column.name);
         part.casts = self
@@ -172,32 +172,32 @@ pub(super) struct Referrer {
 
 /// Which rows are wanted.
 #[derive(Debug, Clone, Default)]
-pub(in crate::tools::archive) struct Filter {
+pub(in crate::archive) struct Filter {
     /// Older than this.
-    pub(in crate::tools::archive) before: Option<Timestamp>,
+    pub(in crate::archive) before: Option<Timestamp>,
     /// Not older than this.
-    pub(in crate::tools::archive) from: Option<Timestamp>,
+    pub(in crate::archive) from: Option<Timestamp>,
     /// Only with one of these values in these columns.
-    pub(in crate::tools::archive) only: Vec<(String, Vec<Value>)>,
+    pub(in crate::archive) only: Vec<(String, Vec<Value>)>,
 }
 
 /// Bounds of a page.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::tools::archive) struct Bounds {
-    pub(in crate::tools::archive) rows: usize,
+pub(in crate::archive) struct Bounds {
+    pub(in crate::archive) rows: usize,
     /// Of all lines; one row is taken in any case.
-    pub(in crate::tools::archive) bytes: usize,
+    pub(in crate::archive) bytes: usize,
     /// From the last key to the first.
-    pub(in crate::tools::archive) backwards: bool,
+    pub(in crate::archive) backwards: bool,
 }
 
 /// What was found.
-pub(in crate::tools::archive) struct Page {
-    pub(in crate::tools::archive) rows: Vec<Row>,
+pub(in crate::archive) struct Page {
+    pub(in crate::archive) rows: Vec<Row>,
     /// Is there nothing after it?
-    pub(in crate::tools::archive) end: bool,
+    pub(in crate::archive) end: bool,
     /// Was it broken off because the time was up?
-    pub(in crate::tools::archive) late: bool,
+    pub(in crate::archive) late: bool,
 }
 
 /// Columns that are asked for must be there.
@@ -266,4 +266,4 @@ pub(super) fn quote(name: &str) -> String {
 }
 
 /// Bytes of the lines of a chunk; what is held in memory is a small multiple of it.
-pub(in crate::tools::archive) const CHUNK_BYTES: usize = 16 << 20;
+pub(in crate::archive) const CHUNK_BYTES: usize = 16 << 20;

@@ -2,11 +2,11 @@
 //! SQLite and PostgreSQL. Whatever changes rows is one transaction that is done whole or not at all.
 use super::row::{Cell, Row};
 use super::trouble::failed;
+use crate::archive::source::outcome::{How, Put, Removed};
+use crate::archive::source::table::{Bounds, Filter, Page, Table, TableSpec};
 use crate::domain::{Database, ToolError};
 use crate::secret;
-use crate::tools::archive::source::outcome::{How, Put, Removed};
-use crate::tools::archive::source::table::{Bounds, Filter, Page, Table, TableSpec};
-use crate::tools::sql;
+use crate::sqlite_file::sqlite_file;
 use postgres::Postgres;
 use sqlite::Sqlite;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ pub(super) async fn open(database: &Database, deadline: Instant) -> Result<Db, T
     let bound = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(30));
     let url = secret::value_of(&database.url, bound).await.map_err(|error| failed(&error.to_string()))?;
     if let Some(path) = url.strip_prefix("sqlite:") {
-        return Sqlite::open(sql::sqlite_path(path)?, deadline).await.map(Db::Sqlite);
+        return Sqlite::open(sqlite_file(path)?, deadline).await.map(Db::Sqlite);
     }
     Postgres::open(&url, database.password.as_ref(), deadline).await.map(|db| Db::Postgres(Box::new(db)))
 }

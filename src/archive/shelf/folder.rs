@@ -1,9 +1,9 @@
 //! Objects as files. A file is written under another name, synced, renamed, and its folder synced: it is
 //! there whole or not at all, also after a power cut.
 use super::failed;
+use crate::archive::object::MOST_STORED;
 use crate::blocking::panic_text;
 use crate::domain::ToolError;
-use crate::tools::archive::object::MOST_STORED;
 use rustix::fs::OFlags;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const PART: &str = ".part-";
 
 /// A folder.
-pub(in crate::tools::archive) struct Folder {
+pub(in crate::archive) struct Folder {
     path: PathBuf,
 }
 

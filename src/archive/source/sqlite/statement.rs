@@ -1,7 +1,7 @@
 //! Statements on a table, their parameters, and what goes wrong with them.
+use crate::archive::row::{Cell, Kind, Row, write_line};
+use crate::archive::source::table::{Table, quote};
 use crate::domain::ToolError;
-use crate::tools::archive::row::{Cell, Kind, Row, write_line};
-use crate::tools::archive::source::table::{Table, quote};
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, Statement};

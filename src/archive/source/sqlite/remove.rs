@@ -4,7 +4,7 @@ use super::super::outcome::{How, Left, Removed, Why, kept, other_columns, refers
 use super::super::table::{Referrer, Table};
 use super::statement::{Trouble, allow_texts, bind, by_key, one, row_of, select_by_key};
 use super::{look, put};
-use crate::tools::archive::row::Row;
+use crate::archive::row::Row;
 use rusqlite::Connection;
 
 pub(super) fn remove(db: &Connection, table: &Table, rows: &[Row], how: How) -> Result<Removed, Trouble> {

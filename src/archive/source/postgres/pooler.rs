@@ -1,9 +1,9 @@
 //! A pooler may stand between us and the server. One that lends a connection for a transaction takes the archive's lock
 //! away from it, and gives it to whoever comes next.
 use super::Postgres;
+use crate::archive::trouble::failed;
 use crate::domain::ToolError;
 use crate::postgres::{Address, Link};
-use crate::tools::archive::trouble::failed;
 use std::time::Duration;
 use tokio_postgres::Client;
 

@@ -8,7 +8,7 @@ use crate::s3::{Bucket, S3Error, S3ErrorKind};
 const MOST_BYTES: usize = 1 << 30;
 
 /// A prefix in a bucket.
-pub(in crate::tools::archive) struct S3 {
+pub(in crate::archive) struct S3 {
     bucket: Bucket,
     place: String,
     /// Empty, or with its slash.

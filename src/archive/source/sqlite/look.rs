@@ -5,8 +5,8 @@ use super::super::table::{
     no_table, null_key, quote,
 };
 use super::statement::Trouble;
-use crate::tools::archive::row::{Column, Kind};
-use crate::tools::archive::trouble::failed;
+use crate::archive::row::{Column, Kind};
+use crate::archive::trouble::failed;
 use rusqlite::{Connection, OptionalExtension};
 use std::path::Path;
 

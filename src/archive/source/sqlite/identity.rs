@@ -1,8 +1,8 @@
 //! Which file is meant: one has many paths, and on two hosts one path means two files. So the file of the lock,
 //! which stays beside the database, holds an id that is made once.
 use super::Sqlite;
+use crate::archive::trouble::failed;
 use crate::domain::ToolError;
-use crate::tools::archive::trouble::failed;
 use std::fs::{self};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

@@ -4,10 +4,10 @@ use super::super::table::{
     Ability, Cast, Read, Referrer, Table, TableSpec, about, check_columns, no_key, no_table, null_key, quote,
 };
 use super::Postgres;
+use crate::archive::row::{Column, Kind};
+use crate::archive::source::postgres::text::NUMBERS;
+use crate::archive::trouble::failed;
 use crate::domain::ToolError;
-use crate::tools::archive::row::{Column, Kind};
-use crate::tools::archive::source::postgres::text::NUMBERS;
-use crate::tools::archive::trouble::failed;
 use std::collections::HashMap;
 
 /// Types that are times.

@@ -2,13 +2,13 @@
 //! this key" is one row, whatever collation the column has.
 use super::outcome::{How, Put, Removed};
 use super::table::{Bounds, Filter, Page, Table, TableSpec, quote};
-use crate::blocking::panic_text;
-use crate::domain::ToolError;
-use crate::tools::archive::row::{Cell, Row};
-use crate::tools::archive::source::sqlite::statement::{
+use crate::archive::row::{Cell, Row};
+use crate::archive::source::sqlite::statement::{
     Trouble, bind, columns, is_late, one, row_of, select_by_key,
 };
-use crate::tools::archive::trouble::failed;
+use crate::archive::trouble::failed;
+use crate::blocking::panic_text;
+use crate::domain::ToolError;
 use jiff::Timestamp;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// An open file.
-pub(in crate::tools::archive) struct Sqlite {
+pub(in crate::archive) struct Sqlite {
     inner: Arc<Mutex<Inner>>,
     path: PathBuf,
     /// What stands in the file of the lock; known when it is held.

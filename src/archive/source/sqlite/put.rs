@@ -2,8 +2,8 @@
 use super::super::outcome::{Put, altered, name};
 use super::super::table::Table;
 use super::statement::{Trouble, allow_texts, bind, columns, is_late, one, select_by_key};
-use crate::tools::archive::row::{Kind, Row, read_line};
-use crate::tools::archive::trouble::failed;
+use crate::archive::row::{Kind, Row, read_line};
+use crate::archive::trouble::failed;
 use rusqlite::{Connection, ErrorCode, ffi};
 
 /// So many rows that end the whole transaction are passed over.

@@ -1,8 +1,8 @@
 //! Rows and keys as texts: how statements ask for them, and how they come.
 use super::super::table::{Cast, Read, Table, quote};
+use crate::archive::row::{self, Cell, Column, Kind, Row, write_line};
+use crate::archive::trouble::explain;
 use crate::domain::ToolError;
-use crate::tools::archive::row::{self, Cell, Column, Kind, Row, write_line};
-use crate::tools::sql::trouble::explain;
 use tokio_postgres::types::ToSql;
 
 /// The columns as texts.

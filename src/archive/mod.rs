@@ -1,4 +1,4 @@
-//! `archive_rows`: moves rows that are old enough from a table to objects in a folder or a bucket, or to
+//! Archives: moves rows that are old enough from a table to objects in a folder or a bucket, or to
 //! another table: copy, verify, then delete, chunk by chunk.
 //!
 //! # Theory of operation
@@ -22,8 +22,7 @@
 //! until what was sent to the database has come to its end, also when this process is killed.
 //!
 //! For rows that go to another table see `tables`.
-use super::contract::{About, Call, ToolOutput};
-use crate::domain::{ArchiveSettings, Effect, ToolError, ToolSettings};
+use crate::domain::{ArchiveSettings, ToolError, ToolSettings};
 use crate::store::Store;
 use plan::Plan;
 use serde::Deserialize;
@@ -49,36 +48,36 @@ mod tally;
 mod trouble;
 
 pub use ask::{Ask, Range};
+pub use run::Tell;
 
-/// What an instance is. A database that refuses something says so in its own words.
-pub(super) fn about() -> About {
-    About { effect: Effect::Idempotent, reads_when: None, untrusted: true }
-}
-
-/// The settings of an instance, or those that stand in the arguments of a call of the tool itself.
-pub(super) fn settings(settings: &ToolSettings, args: &Value) -> Result<ArchiveSettings, ToolError> {
+/// The settings of a tool of type `archive_rows`, or those that stand in the arguments of a call of that tool itself.
+pub fn settings(tool: &str, settings: &ToolSettings, args: &Value) -> Result<ArchiveSettings, ToolError> {
     match settings {
         ToolSettings::ArchiveRows(Some(settings)) => Ok((**settings).clone()),
-        _ if args.get("from").is_some() => ArchiveSettings::deserialize(args)
+        ToolSettings::ArchiveRows(None) if args.get("from").is_some() => ArchiveSettings::deserialize(args)
             .map_err(|error| ToolError::Arguments(format!("tool `archive_rows`: {error}"))),
-        _ => Err(failed(
+        ToolSettings::ArchiveRows(None) => Err(failed(
             "archive_rows needs to know from where and to where: define a table such as [tools.my_archive] with \
              type = \"archive_rows\", `from` and `to`, and call that",
         )),
+        _ => Err(ToolError::Arguments(format!(
+            "tool `{tool}` is not an archive: name one of type archive_rows"
+        ))),
     }
 }
 
-/// Archives what is old enough, as far as the time goes.
-pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
-    let began = Instant::now();
-    let plan = Plan::new(settings(&call.settings, &call.args)?);
-    run::run(&plan, began, call.bound, call.context.progress.as_ref(), call.context.store.clone())
-        .await
-        .map(ToolOutput::of)
+/// Archives what is old enough, as far as the time goes. `tell` hears from time to time how far it is.
+pub async fn run(
+    settings: ArchiveSettings,
+    bound: Duration,
+    tell: Tell<'_>,
+    store: Option<Store>,
+) -> Result<Value, ToolError> {
+    run::run(&Plan::new(settings), Instant::now(), bound, tell, store).await
 }
 
 /// Answers a question about an archive, or puts rows back.
-pub(super) async fn ask(
+pub async fn ask(
     settings: ArchiveSettings,
     ask: &Ask,
     bound: Duration,

@@ -1,7 +1,7 @@
 //! The statement that reads a page, and its parameters.
 use super::super::table::{Bounds, Filter, Table, quote};
 use super::text::{NUMBERS, columns, texts};
-use crate::tools::archive::row::{Cell, Column};
+use crate::archive::row::{Cell, Column};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
