@@ -46,6 +46,8 @@ pub mod doctor;
 pub mod llm;
 // What agents remember in Redis.
 pub mod redis_memory;
+// What holds for calls of tools: bounds, panics, secrets.
+mod bounded;
 // Rows that are old: to cheaper storage, and back.
 pub mod archive;
 // What agents use, and how people are told.

@@ -22,7 +22,8 @@
 //! until what was sent to the database has come to its end, also when this process is killed.
 //!
 //! For rows that go to another table see `tables`.
-use crate::domain::{ArchiveSettings, ToolError, ToolSettings};
+use crate::bounded::{bounded, fitting};
+use crate::domain::{ArchiveSettings, Effect, ToolError, ToolSettings};
 use crate::store::Store;
 use plan::Plan;
 use serde::Deserialize;
@@ -76,12 +77,17 @@ pub async fn run(
     run::run(&Plan::new(settings), Instant::now(), bound, tell, store).await
 }
 
-/// Answers a question about an archive, or puts rows back.
+/// Answers a question about the archive of this tool, or puts rows back. It is bounded as a call of the tool is.
 pub async fn ask(
+    tool: &str,
     settings: ArchiveSettings,
-    ask: &Ask,
+    ask: Ask,
     bound: Duration,
     store: Option<Store>,
 ) -> Result<Value, ToolError> {
-    restore::answer(&Plan::new(settings), ask, Instant::now(), bound, store).await
+    let answer =
+        async move { restore::answer(&Plan::new(settings), &ask, Instant::now(), bound, store).await };
+    // A person asks; what an archive does it journals, and does once however often it is asked.
+    let answer = bounded(tool, Effect::Read, bound, answer).await?;
+    fitting(tool, Effect::Read, answer)
 }

@@ -249,6 +249,7 @@ fn one(server: &str, tool: &Tool, schema: String) -> Listed {
             effect: Effect::Effect,
             reads_when: None,
             untrusted: true,
+            takes_all_time: false,
             description: cut(&visible(description), MAX_DESCRIPTION),
             schema,
             available: unusable.is_none(),

@@ -352,9 +352,9 @@ impl Attempt<'_> {
         let args = template::fill(&call.args, places);
         let one_call = self.brief.agent.limits.tool_call_timeout;
         let left = self.time_left();
-        let bound = match self.shared.tools.takes_all_time(&call.tool) {
-            true => left,
-            false => Duration::try_from(one_call).unwrap_or(Duration::ZERO),
+        let bound = match self.shared.tools.info(&call.tool) {
+            Some(info) if info.takes_all_time => left,
+            _ => Duration::try_from(one_call).unwrap_or(Duration::ZERO),
         };
         let context = CallContext {
             agent: Some(self.brief.agent.id.clone()),

@@ -84,6 +84,7 @@ fn entry(name: &str, instance_of: Option<ToolKind>, kind: ToolKind, settings: To
         effect: about.effect,
         reads_when: about.reads_when,
         untrusted: about.untrusted,
+        takes_all_time: kind == ToolKind::ArchiveRows,
         description: description(kind).to_owned(),
         schema: settings.arguments().json(),
         available: true,

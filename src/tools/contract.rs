@@ -66,13 +66,13 @@ impl Progress {
 pub struct ToolOutput {
     /// Its result.
     pub result: Value,
-    /// What it found wrong or right (only `probe` and `feed`).
+    /// What it found wrong or right.
     pub findings: Vec<Finding>,
-    /// What it could not find out this time, for the record of its run or slot (only `probe` and `feed`).
+    /// What it could not find out this time, for the record of its run or slot.
     pub warnings: Vec<String>,
-    /// This time it gave data from outside, although that is not said of the tool (only `recall`).
+    /// This time it gave data from outside, although that is not said of the tool.
     pub untrusted: bool,
-    /// Items that report the same as one of the result, by the `id` of that (only `feed`): whoever has seen the one has
+    /// Items that report the same as one of the result, by the `id` of that: whoever has seen the one has
     /// seen the others.
     pub doubles: HashMap<String, Vec<Value>>,
 }

@@ -2,8 +2,7 @@
 //! and size, and keeps a panic from spreading; each tool is a file of its own that may rely on this.
 //!
 //! Whether an agent may call a tool, and what its result is good for, is decided elsewhere.
-use crate::archive;
-use crate::domain::{Effect, Fleet, ToolError, ToolInfo, ToolKind, ToolOffer, nearest};
+use crate::domain::{Effect, Fleet, ToolError, ToolInfo, ToolOffer, ToolSettings, nearest};
 use crate::mcp::Servers;
 use catalog::Entry;
 use contract::Call;
@@ -48,28 +47,6 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Does a call of this tool move as much as its time allows, so that it should be given all there is?
-    pub fn takes_all_time(&self, name: &str) -> bool {
-        self.entries.get(name).is_some_and(|entry| entry.kind == ToolKind::ArchiveRows)
-    }
-
-    /// Asks an archive: a tool of type `archive_rows`, or that tool itself with the settings in `args`.
-    pub async fn ask_archive(
-        &self,
-        name: &str,
-        args: &Value,
-        ask: &archive::Ask,
-        context: &CallContext,
-    ) -> Result<Value, ToolError> {
-        let entry = self.find(name)?;
-        let settings = archive::settings(name, &entry.settings, args)?;
-        let (ask, store) = (ask.clone(), context.store.clone());
-        let bound = context.timeout.unwrap_or(DEFAULT_TIMEOUT);
-        let call = async move { archive::ask(settings, &ask, bound, store).await.map(ToolOutput::of) };
-        // A person asks; what an archive does it journals, and does once however often it is asked.
-        dispatch::bounded(name, Effect::Read, bound, call).await.map(|output| output.result)
-    }
-
     /// The built-in tools, the instances that the fleet configures, and MCP servers of its own.
     pub fn new(fleet: &Fleet) -> Self {
         Self::with_servers(fleet, Servers::new(fleet, None, Arc::default()))
@@ -93,6 +70,19 @@ impl Tools {
     /// All tools, sorted by name, without those of MCP servers: see [`Servers::list`].
     pub fn list(&self) -> Vec<ToolInfo> {
         self.entries.values().map(|entry| entry.info.clone()).collect()
+    }
+
+    /// What is known of one, if there is such; of those of MCP servers nothing is.
+    pub fn info(&self, name: &str) -> Option<&ToolInfo> {
+        self.entries.get(name).map(|entry| &entry.info)
+    }
+
+    /// What the configuration says of one.
+    ///
+    /// # Errors
+    /// There is none of that name; the text suggests the nearest.
+    pub fn settings(&self, name: &str) -> Result<&ToolSettings, ToolError> {
+        self.find(name).map(|entry| &*entry.settings)
     }
 
     /// Calls one. Validates the arguments, bounds time and size of the result.

@@ -1,6 +1,6 @@
 //! `archive_rows` on real databases and folders: rows move, types survive, nothing is lost or doubled,
 //! whatever happens between.
-use bgagent::archive::{Ask as ArchiveAsk, Range as ArchiveRange};
+use bgagent::archive::{self, Ask as ArchiveAsk, Range as ArchiveRange};
 use bgagent::config::{self, Context};
 use bgagent::tools::{CallContext, Tools};
 use serde_json::{Value, json};
@@ -49,8 +49,10 @@ async fn archive(tools: &Tools, name: &str) -> Result<Value, String> {
 }
 
 async fn ask(tools: &Tools, name: &str, ask: &ArchiveAsk) -> Result<Value, String> {
-    let context = CallContext { timeout: Some(Duration::from_secs(60)), ..CallContext::default() };
-    tools.ask_archive(name, &json!({}), ask, &context).await.map_err(|error| error.to_string())
+    let settings = tools.settings(name).and_then(|settings| archive::settings(name, settings, &json!({})));
+    let settings = settings.map_err(|error| error.to_string())?;
+    let answer = archive::ask(name, settings, ask.clone(), Duration::from_secs(60), None).await;
+    answer.map_err(|error| error.to_string())
 }
 
 async fn restore(tools: &Tools, name: &str, range: ArchiveRange) -> Result<Value, String> {

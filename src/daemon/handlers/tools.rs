@@ -111,9 +111,12 @@ pub(super) async fn ask_archive(services: &Services, params: ArchiveParams) -> E
             dry_run: params.dry_run,
         },
     };
-    let context =
-        CallContext { timeout: Some(BOUND), store: Some(services.store.clone()), ..CallContext::default() };
-    match tools.ask_archive(&tool, &args, &ask, &context).await {
+    let settings = tools.settings(&tool).and_then(|settings| archive::settings(&tool, settings, &args));
+    let answer = match settings {
+        Ok(settings) => archive::ask(&tool, settings, ask, BOUND, Some(services.store.clone())).await,
+        Err(error) => Err(error),
+    };
+    match answer {
         Ok(result) => value(ToolResultView {
             result,
             duration_ms: i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX),

@@ -17,6 +17,8 @@ pub struct ToolInfo {
     pub reads_when: Option<ReadsWhen>,
     /// What it gives comes from the outside world: data, never instructions.
     pub untrusted: bool,
+    /// A call does as much as its time allows: outside of a conversation it is given all that its run has left.
+    pub takes_all_time: bool,
     /// One sentence.
     pub description: String,
     /// JSON Schema of its arguments.

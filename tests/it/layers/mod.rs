@@ -35,13 +35,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["domain", "clock", "postgres"]),
     ("redis_memory", &["domain", "clock", "redis", "store"]),
     ("llm", &["domain", "net", "secret", "child"]),
-    ("archive", &["domain", "clock", "blocking", "sqlite_file", "secret", "postgres", "s3", "store"]),
+    ("bounded", &["domain", "blocking", "secret"]),
+    (
+        "archive",
+        &["domain", "clock", "blocking", "bounded", "sqlite_file", "secret", "postgres", "s3", "store"],
+    ),
     (
         "tools",
         &[
             "domain",
             "clock",
             "blocking",
+            "bounded",
             "sqlite_file",
             "secret",
             "net",

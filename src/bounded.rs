@@ -1,0 +1,68 @@
+//! What holds for work that somebody else describes, such as a call of a tool: its time and the size of its result are
+//! bounded, a panic is an error of this work alone, and no secret is in what it gives.
+use crate::blocking::panic_text;
+use crate::domain::{Effect, MAX_TOOL_RESULT, MOST_NESTED, ToolError, is_deeper};
+use crate::secret;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Runs it within its bound. It ends with this future, unless it blocks a thread. What went wrong with work that does
+/// more than look is not a plain failure: see [`ToolError::may_have_happened`].
+pub async fn bounded<T: Send + 'static>(
+    name: &str,
+    effect: Effect,
+    bound: Duration,
+    work: impl Future<Output = Result<T, ToolError>> + Send + 'static,
+) -> Result<T, ToolError> {
+    let work = AbortOnDropHandle::new(tokio::spawn(work));
+    match tokio::time::timeout(bound, work).await {
+        Ok(Ok(result)) => result.map_err(without_secrets),
+        Ok(Err(error)) => {
+            let error = format!("internal error in tool `{name}`: {}", panic_text(error));
+            Err(without_secrets(match effect {
+                Effect::Read => ToolError::Failed(error),
+                Effect::Idempotent | Effect::Effect => {
+                    ToolError::Unsure(format!("{error}; nobody knows whether the call was carried out"))
+                }
+            }))
+        }
+        Err(_) => Err(ToolError::Timeout { tool: name.to_owned(), secs: bound.as_secs_f64().ceil() as u64 }),
+    }
+}
+
+/// The result as it may be passed on: without secrets, no deeper and no longer than can be kept.
+pub fn fitting(name: &str, effect: Effect, mut result: Value) -> Result<Value, ToolError> {
+    secret::redact_json(&mut result);
+    if is_deeper(&result, MOST_NESTED) {
+        result = json!({
+            "text": result.to_string(),
+            "note": format!("it is nested more than {MOST_NESTED} deep, so it is given as its text"),
+        });
+    }
+    let size = serde_json::to_vec(&result).map_or(usize::MAX, |text| text.len());
+    if size <= MAX_TOOL_RESULT {
+        return Ok(result);
+    }
+    let (size, most) = (size.div_ceil(1024), MAX_TOOL_RESULT >> 10);
+    match effect {
+        Effect::Read => Err(ToolError::Failed(format!(
+            "the result of tool `{name}` has {size} KiB, and {most} KiB are the most: ask for less"
+        ))),
+        Effect::Idempotent | Effect::Effect => Ok(json!({"note": format!(
+            "the call was carried out; its result is left out: it has {size} KiB, and {most} KiB are the most"
+        )})),
+    }
+}
+
+/// The outside world may say a secret back: a server repeats a header, a program its environment.
+fn without_secrets(error: ToolError) -> ToolError {
+    let clean = |text: String| secret::redact(&text).into_owned();
+    match error {
+        ToolError::Failed(text) => ToolError::Failed(clean(text)),
+        ToolError::Unsure(text) => ToolError::Unsure(clean(text)),
+        ToolError::Arguments(text) => ToolError::Arguments(clean(text)),
+        // They say what was called, not what came.
+        error @ (ToolError::Unknown(_) | ToolError::Untrusted(_) | ToolError::Timeout { .. }) => error,
+    }
+}
