@@ -1,6 +1,9 @@
-//! Records of the ledger, as the wire has them.
-use super::millis;
-use crate::protocol::SlotRecordView;
+//! Slots that come, and records of the ledger.
+use super::agents::silence;
+use super::runs::millis;
+use crate::domain::Desired;
+use crate::engine::{ComingSlot, Engine};
+use crate::protocol::{SlotRecordView, SlotView};
 use crate::store::LedgerEntry;
 
 /// A record, with how its run stands.
@@ -22,4 +25,22 @@ pub(in crate::daemon) fn record(entry: LedgerEntry) -> SlotRecordView {
         duration_ms: run.and_then(|run| run.duration).map(millis),
         all_well,
     }
+}
+
+/// A coming slot.
+pub(in crate::daemon) fn slot(slot: &ComingSlot, engine: &Engine) -> SlotView {
+    let refused = || {
+        let circuit = engine.agent(slot.agent.as_str())?.record.circuit?;
+        (slot.due < circuit.until).then(|| "its circuit is open".to_owned())
+    };
+    let silent = || {
+        let agent = engine.agent(slot.agent.as_str()).filter(|agent| agent.next_slot == Some(slot.slot))?;
+        agent.silent.map(|(since, until)| silence(since, until))
+    };
+    let note = match (slot.state, slot.skipped) {
+        (_, true) => Some("will be left out".to_owned()),
+        (Desired::Paused, _) => Some("paused".to_owned()),
+        _ => refused().or_else(silent),
+    };
+    SlotView { agent_id: slot.agent.clone(), slot: slot.slot, due: slot.due, state: slot.state, note }
 }

@@ -1,0 +1,67 @@
+//! Why something can't be done, with what to do about it.
+use crate::domain::{AgentId, ToolError, nearest};
+use crate::engine::{Engine, Refusal};
+use crate::protocol::{Code, RpcError};
+use jiff::Timestamp;
+
+/// What a client hears of a refusal.
+pub(in crate::daemon) fn refused(refusal: &Refusal, engine: &Engine) -> RpcError {
+    let message = refusal.to_string();
+    match refusal {
+        Refusal::NoSuchAgent(id) => no_such_agent(id.as_str(), engine),
+        Refusal::NoSuchRun(_) => RpcError::new(Code::NoSuchRun, message),
+        Refusal::NoSuchIncident(_) => RpcError::new(Code::WrongState, message)
+            .hint("`bgagent incidents` lists the open ones with their keys"),
+        Refusal::NoSuchApproval(_) => {
+            RpcError::new(Code::WrongState, message).hint("`bgagent approvals` lists those that wait")
+        }
+        Refusal::WrongState(_) => RpcError::new(Code::WrongState, message),
+        Refusal::Params(_) => {
+            RpcError::new(Code::InvalidParams, message).hint("give each as `--param NAME=VALUE`")
+        }
+        Refusal::Budget(_) => {
+            RpcError::new(Code::Refused, message).hint("`bgagent usage` shows what was used and what is left")
+        }
+        Refusal::ShuttingDown => RpcError::new(Code::ShuttingDown, message),
+    }
+}
+
+/// An agent that was there once. Its history is.
+pub(in crate::daemon) fn removed_agent(id: &str, at: Option<Timestamp>) -> RpcError {
+    let when = at.map(|at| format!(" at {at:.0}")).unwrap_or_default();
+    let what = format!("the agent `{id}` was removed from the configuration{when}");
+    RpcError::new(Code::NoSuchAgent, what).hint(format!(
+        "its history is still there: `bgagent runs {id}`, `bgagent logs {id}`, `bgagent tail {id}`; written into the \
+         configuration again, it goes on with it"
+    ))
+}
+
+/// An error that suggests the nearest name.
+pub(in crate::daemon) fn no_such_agent(id: &str, engine: &Engine) -> RpcError {
+    if engine.was_removed(id) {
+        return removed_agent(id, None);
+    }
+    let error = RpcError::new(Code::NoSuchAgent, format!("no agent named `{id}`"));
+    let names = || engine.names().map(AgentId::as_str);
+    match nearest(id, names()).or_else(|| names().find(|name| name.starts_with(id))) {
+        Some(name) => error.hint(format!("did you mean `{name}`?")),
+        None if engine.outdated() => {
+            error.hint("the newest configuration was not applied, an older one is in force: `bgagent check`")
+        }
+        None => error.hint("`bgagent list` shows all agents"),
+    }
+}
+
+/// Why a call of this tool (or of this agent's) by hand failed.
+pub(in crate::daemon) fn tool_error(error: &ToolError, tool: &str) -> RpcError {
+    let code = match error {
+        ToolError::Unknown(_) | ToolError::Arguments(_) => Code::InvalidParams,
+        ToolError::Untrusted(_) => Code::Refused,
+        ToolError::Timeout { .. } | ToolError::Failed(_) | ToolError::Unsure(_) => Code::Internal,
+    };
+    let told = RpcError::new(code, error.to_string());
+    match error {
+        ToolError::Arguments(_) => told.hint(format!("`bgagent tool show {tool}` says what it takes")),
+        _ => told,
+    }
+}
