@@ -42,6 +42,7 @@ mod node;
 mod notice;
 pub mod novelty;
 mod object_key;
+mod output;
 mod panics;
 mod params;
 mod ping;
@@ -49,6 +50,7 @@ mod price;
 mod private_host;
 mod provider;
 mod quiet;
+mod record;
 mod redis;
 mod remembered;
 mod rights;
@@ -104,10 +106,7 @@ pub use event::*;
 pub use excerpt::{LengthUnit, cut_at_sentence, is_unseen, one_line, quoted, shortened};
 pub use expected::{Compare, Expect};
 pub use export::{ExportState, RedisSpec, StreamFormat, StreamFrom};
-pub use fact::{
-    ALL_WELL, AgentChange, AgentRecord, CircuitRecord, Counters, Entry, Fact, KeptFeed, LastRun, OutputChunk,
-    Process, ProcessRole, RunRecord, Stream,
-};
+pub use fact::{AgentChange, Entry, Fact, KeptFeed};
 pub use file_trigger::{FileTrigger, FoundFile};
 pub use fleet::{
     BudgetSpec, DaemonSpec, Effort, EmailSpec, FallbackOn, Fleet, McpEffect, McpSpec, ModelSpec,
@@ -131,6 +130,7 @@ pub use node::{
     InvalidNodeName, Labels, LiveNode, NodeName, NodeSpec, NodeWanted, PlacedAt, labels_in_words,
 };
 pub use notice::{Notice, NoticeState, Urgency};
+pub use output::{OutputChunk, Stream};
 pub use panics::panic_text;
 pub use params::{ParamDefault, ParamSpec, ParamType, ParamValues, ParamsSpec, params_in_words};
 pub use ping::{PingSignal, PingSpec};
@@ -141,6 +141,7 @@ pub use lost::LostRecords;
 pub use object_key::check_object_key;
 pub use price::cost;
 pub use quiet::QuietHours;
+pub use record::{ALL_WELL, AgentRecord, CircuitRecord, Counters, LastRun, Process, ProcessRole, RunRecord};
 pub use redis::{RedisAddress, RedisMemorySpec, RedisSection, RedisServer};
 pub use remembered::{MemoryPlace, NoteThere, PlaceChange, PlaceContent, RUNS_KEPT, SaidThere};
 pub use rights::{Rights, RightsOf};
