@@ -271,31 +271,10 @@ async fn forward(
     while let Some(report) = reports.recv().await {
         let store = store.clone();
         match report {
-            Report::Output {
-                run,
-                agent,
-                attempt,
-                chunks,
-                keep_head,
-                drop_before,
-                dropped_bytes,
-                told,
-                done,
-            } => {
-                let named = agent.clone();
-                let fact = Fact::OutputCaptured {
-                    run,
-                    agent,
-                    attempt,
-                    chunks,
-                    keep_head,
-                    drop_before,
-                    dropped_bytes,
-                    told,
-                };
-                let (given_up, agent) = (given_up.clone(), named);
+            Report::Output { output, done } => {
+                let (given_up, agent, run) = (given_up.clone(), output.agent.clone(), output.run);
                 tokio::spawn(async move {
-                    let entry = Entry { at: super::clock::now().wall, fact };
+                    let entry = Entry { at: super::clock::now().wall, fact: Fact::OutputCaptured(output) };
                     let written = tokio::select! {
                         biased;
                         written = commit_in_the_end(&store, vec![entry]) => written,
@@ -417,7 +396,9 @@ async fn commit_in_the_end(store: &Store, entries: Vec<Entry>) -> bool {
 fn in_words(entries: &[Entry]) -> String {
     match entries.first().map(|entry| &entry.fact) {
         Some(Fact::Talked(talk)) => format!("a step of run {} of {}", talk.run, talk.agent),
-        Some(Fact::OutputCaptured { agent, run, .. }) => format!("a piece of output of run {run} of {agent}"),
+        Some(Fact::OutputCaptured(output)) => {
+            format!("a piece of output of run {} of {}", output.run, output.agent)
+        }
         Some(Fact::McpPinned { server, tool, .. }) => format!("the description of {server}/{tool}"),
         Some(Fact::SandboxDenied { program, host, .. }) => format!("that {program} was refused {host}"),
         _ => "something".to_owned(),

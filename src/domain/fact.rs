@@ -4,8 +4,8 @@
 //! Facts that come from one decision are committed in one transaction, each together with the
 //! event that tells it ([`super::Event::telling`]).
 use super::{
-    AgentId, AgentRecord, ArchiveStep, BudgetNews, CircuitSpec, ConfigHash, Desired, Diagnosis,
-    IncidentRecord, MemoryChange, Notice, OutputChunk, Process, ProcessRole, QuestionRecord, RunError, RunId,
+    AgentId, AgentRecord, ArchiveStep, BudgetNews, CapturedOutput, CircuitSpec, ConfigHash, Desired,
+    Diagnosis, IncidentRecord, MemoryChange, Notice, Process, ProcessRole, QuestionRecord, RunError, RunId,
     RunRecord, RunStatus, Talk, Trigger, Usage, Verdict,
 };
 
@@ -428,24 +428,7 @@ pub enum Fact {
         retry_at: Option<Timestamp>,
     },
     /// Output of a command.
-    OutputCaptured {
-        /// Of this run.
-        run: RunId,
-        /// Whose.
-        agent: AgentId,
-        /// In this attempt.
-        attempt: u32,
-        /// In order.
-        chunks: Vec<OutputChunk>,
-        /// Chunks of this attempt with `keep_head <= n < drop_before` are no longer kept.
-        keep_head: u64,
-        /// See `keep_head`.
-        drop_before: u64,
-        /// Bytes of this attempt that were left out so far.
-        dropped_bytes: u64,
-        /// Whether an event tells it.
-        told: bool,
-    },
+    OutputCaptured(Box<CapturedOutput>),
     /// Something happened in a conversation with a model.
     Talked(Box<Talk>),
     /// A budget is nearly, or wholly, used up.

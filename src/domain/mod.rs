@@ -130,7 +130,7 @@ pub use node::{
     InvalidNodeName, Labels, LiveNode, NodeName, NodeSpec, NodeWanted, PlacedAt, labels_in_words,
 };
 pub use notice::{Notice, NoticeState, Urgency};
-pub use output::{OutputChunk, Stream};
+pub use output::{CapturedOutput, OutputChunk, Stream};
 pub use panics::panic_text;
 pub use params::{ParamDefault, ParamSpec, ParamType, ParamValues, ParamsSpec, params_in_words};
 pub use ping::{PingSignal, PingSpec};

@@ -1,5 +1,6 @@
 //! Output of programs, as it is captured.
 use super::words::words;
+use super::{AgentId, RunId};
 use jiff::Timestamp;
 
 words! {
@@ -23,4 +24,25 @@ pub struct OutputChunk {
     pub at: Timestamp,
     /// Text; bytes that were no UTF-8 are replaced.
     pub text: String,
+}
+
+/// Output of an attempt as it is handed on and recorded, and what of the output before it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CapturedOutput {
+    /// Of this run.
+    pub run: RunId,
+    /// Whose.
+    pub agent: AgentId,
+    /// In this attempt.
+    pub attempt: u32,
+    /// In order.
+    pub chunks: Vec<OutputChunk>,
+    /// Chunks of this attempt with `keep_head <= n < drop_before` are no longer kept.
+    pub keep_head: u64,
+    /// See `keep_head`.
+    pub drop_before: u64,
+    /// Bytes of this attempt that were left out so far.
+    pub dropped_bytes: u64,
+    /// Whether an event tells it.
+    pub told: bool,
 }

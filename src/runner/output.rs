@@ -4,7 +4,7 @@
 //! neither memory nor much of the database: what is overtaken before it was handed on is only
 //! counted.
 use super::report::{Brief, Report};
-use crate::domain::{LengthUnit, OutputChunk, Stream, shortened};
+use crate::domain::{CapturedOutput, LengthUnit, OutputChunk, Stream, shortened};
 use crate::secret::Redactor;
 use jiff::Timestamp;
 use std::collections::VecDeque;
@@ -315,7 +315,7 @@ impl Keeper {
         let (done, durable) = oneshot::channel();
         self.pieces += 1;
         let (chunks, written): (Vec<_>, Vec<_>) = self.waiting.drain(..).unzip();
-        let report = Report::Output {
+        let output = CapturedOutput {
             run: self.brief.run,
             agent: self.brief.agent.id.clone(),
             attempt: self.brief.attempt,
@@ -324,8 +324,8 @@ impl Keeper {
             drop_before: self.drop_before,
             dropped_bytes: self.dropped,
             told: self.pieces <= TOLD_PIECES,
-            done,
         };
+        let report = Report::Output { output: Box::new(output), done };
         self.told_dropped = self.dropped;
         if self.reports.send(report).await.is_ok() {
             self.on_its_way = Some((durable, written.iter().sum()));

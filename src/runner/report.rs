@@ -1,6 +1,6 @@
 //! The words between an attempt and those who start it: what it is told, what it tells, and how it is stopped.
 use crate::domain::{
-    AgentId, AgentSpec, AttemptOutcome, Finding, Fleet, LastResult, LoggedEvent, MemoryStore, OutputChunk,
+    AgentSpec, AttemptOutcome, CapturedOutput, Finding, Fleet, LastResult, LoggedEvent, MemoryStore,
     ParamValues, Process, ProcessRole, RunError, RunId, RunMode, Step, Talk, Trigger, WorstCase,
 };
 use crate::llm::Models;
@@ -75,22 +75,8 @@ pub enum Report {
     },
     /// Output was captured.
     Output {
-        /// Of which run.
-        run: RunId,
-        /// Whose.
-        agent: AgentId,
-        /// In which attempt.
-        attempt: u32,
-        /// In order.
-        chunks: Vec<OutputChunk>,
-        /// See [`crate::domain::Fact::OutputCaptured`].
-        keep_head: u64,
-        /// See [`crate::domain::Fact::OutputCaptured`].
-        drop_before: u64,
-        /// Bytes left out so far.
-        dropped_bytes: u64,
-        /// Whether an event shall tell it.
-        told: bool,
+        /// Which.
+        output: Box<CapturedOutput>,
         /// Room for the next piece: dropped or sent when this one is durable.
         done: oneshot::Sender<()>,
     },

@@ -221,21 +221,7 @@ fn write(db: &Sql, entry: &Entry, newest: Seq) -> SqlResult<bool> {
         Fact::NotificationFailed { id, tries, error, retry_at, .. } => {
             super::outbox::failed(db, *id, *tries, error, *retry_at)?;
         }
-        Fact::OutputCaptured { run, attempt, chunks, keep_head, drop_before, dropped_bytes, .. } => {
-            output(db, run, *attempt, chunks)?;
-            if drop_before > keep_head {
-                db.run(
-                    "DELETE FROM output WHERE run = ?1 AND attempt = ?2 AND n >= ?3 AND n < ?4",
-                    params![blob(run), attempt, *keep_head as i64, *drop_before as i64],
-                )?;
-            }
-            if *dropped_bytes > 0 {
-                db.run(
-                    "UPDATE runs SET dropped_bytes = ?2 WHERE id = ?1",
-                    params![blob(run), *dropped_bytes as i64],
-                )?;
-            }
-        }
+        Fact::OutputCaptured(captured) => output(db, captured)?,
         Fact::Budget(news) => super::talk::told(db, news)?,
         Fact::Talked(talk) => super::talk::talked(db, talk, entry.at)?,
         Fact::Archived(step) => super::archive::stepped(db, step, entry.at)?,
@@ -516,11 +502,24 @@ fn incident_row(record: &IncidentRecord) -> [Value<'_>; 13] {
     ]
 }
 
-fn output(db: &Sql, run: &RunId, attempt: u32, chunks: &[OutputChunk]) -> SqlResult<()> {
+fn output(db: &Sql, output: &CapturedOutput) -> SqlResult<()> {
+    let CapturedOutput { run, attempt, chunks, keep_head, drop_before, dropped_bytes, .. } = output;
     for chunk in chunks {
         db.run(
             "INSERT INTO output(run, attempt, n, stream, at, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             params![blob(run), attempt, chunk.n as i64, chunk.stream.as_str(), at(chunk.at), chunk.text],
+        )?;
+    }
+    if drop_before > keep_head {
+        db.run(
+            "DELETE FROM output WHERE run = ?1 AND attempt = ?2 AND n >= ?3 AND n < ?4",
+            params![blob(run), attempt, *keep_head as i64, *drop_before as i64],
+        )?;
+    }
+    if *dropped_bytes > 0 {
+        db.run(
+            "UPDATE runs SET dropped_bytes = ?2 WHERE id = ?1",
+            params![blob(run), *dropped_bytes as i64],
         )?;
     }
     Ok(())

@@ -53,18 +53,8 @@ impl EventLoop {
                 let ticket = self.wait(Waiter::Node { session, n });
                 Input::Found { run, findings, ticket }
             }
-            SaidText::Output { agent, chunks, keep_head, drop_before, dropped_bytes, told } => {
-                let chunks = chunks.into_iter().map(Into::into).collect();
-                let fact = Fact::OutputCaptured {
-                    run,
-                    agent,
-                    attempt,
-                    chunks,
-                    keep_head,
-                    drop_before,
-                    dropped_bytes,
-                    told,
-                };
+            SaidText::Output(output) => {
+                let fact = Fact::OutputCaptured(Box::new(output.captured(run, attempt)));
                 return turn.facts.push(Entry { at: now.wall, fact });
             }
             SaidText::Ended { outcome, told } => {
@@ -84,7 +74,7 @@ impl EventLoop {
             SaidText::Spawned { n, .. } | SaidText::Began { n } | SaidText::Found { n, .. } => {
                 OrderText::Go { n: *n, go: false }
             }
-            SaidText::Output { .. } => OrderText::Stop { run, kill: false, cause: None },
+            SaidText::Output(_) => OrderText::Stop { run, kill: false, cause: None },
             SaidText::Ended { .. } => return,
         };
         tracing::warn!(%run, "a node reports of a run that it should not have any more");

@@ -330,26 +330,9 @@ impl NodeLife {
                 let n = self.say(run, attempt, |n| SaidText::Began { n });
                 self.waiting.insert(n, go);
             }
-            Report::Output {
-                run,
-                agent,
-                attempt,
-                chunks,
-                keep_head,
-                drop_before,
-                dropped_bytes,
-                told,
-                done,
-            } => {
-                let chunks = chunks.into_iter().map(Into::into).collect();
-                let n = self.say(run, attempt, |_| SaidText::Output {
-                    agent,
-                    chunks,
-                    keep_head,
-                    drop_before,
-                    dropped_bytes,
-                    told,
-                });
+            Report::Output { output, done } => {
+                let (run, attempt) = (output.run, output.attempt);
+                let n = self.say(run, attempt, |_| SaidText::Output((*output).into()));
                 self.durable.push_back((n, done));
             }
             Report::Ended { run, attempt, outcome } if outcome.ended_by_others && self.must_wait(run) => {

@@ -1,8 +1,8 @@
 //! The words between the leader and a node that runs something for it, as they stand in the mailboxes. A node and a leader of
 //! two releases have to understand each other: fields are added, never taken away.
 use crate::domain::{
-    AgentId, AttemptEnd, AttemptOutcome, ConfigHash, ErrorKind, Finding, OutputChunk, ParamValues, Process,
-    ProcessRole, RunError, RunId, RunMode, Stream, Trigger, Usage,
+    AgentId, AttemptEnd, AttemptOutcome, CapturedOutput, ConfigHash, ErrorKind, Finding, OutputChunk,
+    ParamValues, Process, ProcessRole, RunError, RunId, RunMode, Stream, Trigger, Usage,
 };
 use crate::engine::{CancelCause, Start};
 use jiff::{SignedDuration, Timestamp};
@@ -99,14 +99,7 @@ pub(in crate::daemon) enum SaidText {
     /// A tool reported problems, or their ends.
     Found { n: u64, findings: Vec<Finding> },
     /// Output was captured.
-    Output {
-        agent: AgentId,
-        chunks: Vec<ChunkText>,
-        keep_head: u64,
-        drop_before: u64,
-        dropped_bytes: u64,
-        told: bool,
-    },
+    Output(OutputText),
     /// The attempt ended. `told`: it had been told to.
     Ended { outcome: Box<OutcomeText>, told: Option<CancelCause> },
 }
@@ -146,8 +139,37 @@ impl SaidText {
     }
 }
 
+/// See [`CapturedOutput`]; which attempt it is of stands beside it.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(in crate::daemon) struct ChunkText {
+pub(in crate::daemon) struct OutputText {
+    agent: AgentId,
+    chunks: Vec<ChunkText>,
+    keep_head: u64,
+    drop_before: u64,
+    dropped_bytes: u64,
+    told: bool,
+}
+
+impl From<CapturedOutput> for OutputText {
+    fn from(output: CapturedOutput) -> Self {
+        let CapturedOutput { run: _, agent, attempt: _, chunks, keep_head, drop_before, dropped_bytes, told } =
+            output;
+        let chunks = chunks.into_iter().map(Into::into).collect();
+        Self { agent, chunks, keep_head, drop_before, dropped_bytes, told }
+    }
+}
+
+impl OutputText {
+    /// What an attempt has captured.
+    pub(in crate::daemon) fn captured(self, run: RunId, attempt: u32) -> CapturedOutput {
+        let Self { agent, chunks, keep_head, drop_before, dropped_bytes, told } = self;
+        let chunks = chunks.into_iter().map(Into::into).collect();
+        CapturedOutput { run, agent, attempt, chunks, keep_head, drop_before, dropped_bytes, told }
+    }
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct ChunkText {
     n: u64,
     stream: Stream,
     at: Timestamp,

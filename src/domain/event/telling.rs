@@ -2,8 +2,8 @@
 use super::logged::Event;
 use super::payload::*;
 use crate::domain::{
-    AgentChange, AgentId, BudgetNews, Diagnosis, Entry, Fact, IncidentRecord, OutputChunk, RunError, RunId,
-    RunStatus, Seq, Stream, Verdict,
+    AgentChange, AgentId, BudgetNews, CapturedOutput, Diagnosis, Entry, Fact, IncidentRecord, RunError,
+    RunId, RunStatus, Seq, Stream, Verdict,
 };
 use jiff::Timestamp;
 
@@ -47,8 +47,8 @@ impl Event {
             | Fact::CursorMoved { .. }
             | Fact::McpPinned { seen: None, .. }
             | Fact::SlotRevised { quiet: true, .. }
-            | Fact::OutputCaptured { told: false, .. }
             | Fact::RequestAnswered { .. } => return Vec::new(),
+            Fact::OutputCaptured(output) if !output.told => return Vec::new(),
             Fact::SlotsJudged { verdict, extends, .. }
                 if *verdict == Verdict::Ran || (*extends && verdict.is_quiet_in_a_row()) =>
             {
@@ -239,8 +239,8 @@ impl Event {
                 };
                 event(Some(agent), run.as_ref(), Payload::NotificationFailed(failed))
             }
-            Fact::OutputCaptured { run, agent, attempt, chunks, dropped_bytes, .. } => {
-                event(Some(agent), Some(run), output(*attempt, chunks, *dropped_bytes))
+            Fact::OutputCaptured(output) => {
+                event(Some(&output.agent), Some(&output.run), output_told(output))
             }
         };
         vec![one]
@@ -339,15 +339,16 @@ fn diagnosed(key: &str, since: Timestamp, diagnosis: &Diagnosis) -> Payload {
     })
 }
 
-fn output(attempt: u32, chunks: &[OutputChunk], dropped_bytes: u64) -> Payload {
+fn output_told(output: &CapturedOutput) -> Payload {
+    let CapturedOutput { attempt, chunks, dropped_bytes, .. } = output;
     let of = |stream| {
         excerpt(chunks.iter().filter(|chunk| chunk.stream == stream).map(|chunk| chunk.text.as_str()))
     };
     Payload::TaskOutput(TaskOutput {
-        attempt,
+        attempt: *attempt,
         from: chunks.first().map(|chunk| chunk.n),
         chunks: chunks.len() as u64,
-        dropped_bytes,
+        dropped_bytes: *dropped_bytes,
         text: of(Stream::Stdout),
         stderr: of(Stream::Stderr),
     })

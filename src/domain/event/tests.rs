@@ -162,15 +162,17 @@ fn facts() -> Vec<Fact> {
         }))
     };
     let chunk = |n, stream, text: &str| OutputChunk { n, stream, at: instant(AT), text: text.into() };
-    let output = |chunks: Vec<OutputChunk>| Fact::OutputCaptured {
-        run: run(),
-        agent: agent(),
-        attempt: 1,
-        chunks,
-        keep_head: 0,
-        drop_before: 0,
-        dropped_bytes: 0,
-        told: true,
+    let output = |chunks: Vec<OutputChunk>| {
+        Fact::OutputCaptured(Box::new(CapturedOutput {
+            run: run(),
+            agent: agent(),
+            attempt: 1,
+            chunks,
+            keep_head: 0,
+            drop_before: 0,
+            dropped_bytes: 0,
+            told: true,
+        }))
     };
     let undelivered = |retry_at| Fact::NotificationFailed {
         id: 1,

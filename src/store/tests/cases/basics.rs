@@ -176,7 +176,7 @@ async fn output_keeps_its_head_and_its_tail() {
     for n in 0..10u64 {
         let chunk = OutputChunk { n, stream: Stream::Stdout, at: t(0), text: format!("{n}\n") };
         let drop_before = n.saturating_sub(2).max(2);
-        let fact = Fact::OutputCaptured {
+        let output = CapturedOutput {
             run: run(1),
             agent: id("a"),
             attempt: 1,
@@ -186,7 +186,7 @@ async fn output_keeps_its_head_and_its_tail() {
             dropped_bytes: (drop_before - 2) * 2,
             told: true,
         };
-        store.commit(vec![entry(0, fact)]).await.unwrap();
+        store.commit(vec![entry(0, Fact::OutputCaptured(Box::new(output)))]).await.unwrap();
     }
     let page = store.read(|reader| reader.output(run(1), 0, 1 << 20)).await.unwrap();
     let text: String = page.chunks.iter().map(|(_, chunk)| chunk.text.as_str()).collect();
