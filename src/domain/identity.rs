@@ -17,6 +17,7 @@
 mod before;
 mod fields;
 mod form;
+mod values;
 
 use super::agent::AgentSpec;
 use super::fleet::Fleet;

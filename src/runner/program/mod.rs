@@ -13,6 +13,7 @@ mod outcome;
 mod planted;
 mod prompt;
 mod repository;
+mod task;
 mod version;
 mod world;
 
@@ -24,13 +25,13 @@ use super::command::{Attempt, End, Ran, StartPlan, Surroundings};
 use super::model::named;
 use super::output::Output;
 use super::template::{self, Places};
-use crate::agent_program::{Launch, LaunchPlaces, judge, launch};
+use crate::agent_program::{LaunchPlaces, judge, launch};
 use crate::child::confined::{keep_of_run, run_folder};
 use crate::conversation::{CallRules, prompt::shown_tool};
 use crate::domain::{
     ApprovalWanted, AttemptEnd, AttemptOutcome, Body, CommandSpec, ErrorKind, ModelSpec, Permissions,
-    ProcessRole, ProgramOwner, RepositorySpec, ResumePolicy, RunError, RunnerQuery, RunnerSpec, Said,
-    Sandbox, Step, TextOrSecret, ToolOffer, Usage, WORK, Workspace,
+    ProcessRole, ProgramOwner, RepositorySpec, RunError, RunnerQuery, RunnerSpec, Said, Step, ToolOffer,
+    Usage, WORK, Workspace,
 };
 use crate::proxy;
 use crate::proxy::meter::{MCP_PATH, Meter, MeterLimits, MeterSpec, Upstream};
@@ -38,15 +39,15 @@ use crate::runner::broken::{Break, to_std};
 use crate::secret;
 use crate::tools::Offers;
 use account::ProgramAccount;
-use handed::{GrantedUse, HandedEnd, HandedLimits, HandedOutcome, HandedServer, SettledCalls, Uses};
+use handed::{HandedEnd, HandedLimits, HandedServer, SettledCalls};
 use journal::{Past, ProgramJournal};
 use listener::ProgramListener;
 use outcome::{end_of, metered, taken_out, without_room};
 use planted::LookedThrough;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use task::{Task, name_of, output_bound, served_here, with_workspace, work_of};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -55,8 +56,6 @@ use zeroize::Zeroizing;
 const TAIL: usize = 4 << 10;
 /// After the end of a program, its work is brought back in what is left of its time, or in this if that is more.
 const LAST_STEPS: Duration = Duration::from_secs(30);
-/// Linux refuses a longer single argument (`MAX_ARG_STRLEN`).
-const LONGEST_ARGUMENT: usize = 120 << 10;
 
 /// What the record says of a run whose program gave no answer.
 #[derive(Default)]
@@ -84,85 +83,6 @@ struct Ready {
     surroundings: Surroundings,
     /// Says to whoever waits for a budget that the program has ended.
     over: CancellationToken,
-}
-
-/// What is to be done, by which program, where.
-#[derive(Clone, Copy)]
-struct Task<'t> {
-    query: &'t RunnerQuery,
-    spec: &'t RunnerSpec,
-    model: &'t ModelSpec,
-    past: &'t Past,
-    world: &'t World,
-    /// The tools that it is handed.
-    rules: Option<&'t CallRules>,
-    /// What it is to be told of calls of before.
-    outcomes: &'t [HandedOutcome],
-    /// What it may use of its own tools since a person has allowed it.
-    granted: &'t [GrantedUse],
-    /// Its session is gone, whatever the journal says.
-    anew: bool,
-}
-
-impl Task<'_> {
-    /// Does the program go on with its session? Not where that went with its folder.
-    fn goes_on(&self) -> bool {
-        let may = self.query.resume != ResumePolicy::Never && self.spec.can_resume();
-        may && !self.world.fresh && !self.anew
-    }
-
-    /// What the program asks before it uses a tool of its own; `None`: it does not ask.
-    fn uses(&self) -> Option<Uses> {
-        let permissions = self.query.permissions.as_ref().filter(|permissions| permissions.are_judged())?;
-        Some(Uses::new(permissions.clone(), self.spec.preset()?, self.granted.to_vec()))
-    }
-
-    fn prompt(&self, asked: &str, goes_on: bool) -> Result<String, Break> {
-        let system = self.query.system_instruction.as_deref();
-        let prompt = prompt::of(system, asked, goes_on, &self.past.open_calls, self.outcomes);
-        if prompt.len() <= LONGEST_ARGUMENT {
-            return Ok(prompt);
-        }
-        let why = format!(
-            "the query has {} KiB, and a program can't be handed more than {}; write it into a file of the workspace",
-            prompt.len() >> 10,
-            LONGEST_ARGUMENT >> 10
-        );
-        Err(Break::failed(ErrorKind::Config, why))
-    }
-
-    /// The program as it is started, and what it has around it.
-    fn command(
-        &self,
-        launched: Launch,
-        places: &LaunchPlaces<'_>,
-        work: PathBuf,
-        meter: &Arc<Meter>,
-    ) -> (CommandSpec, Surroundings) {
-        let text = |(name, value)| (name, TextOrSecret::Text(value));
-        let mut env: BTreeMap<String, TextOrSecret> = launched.env.into_iter().map(text).collect();
-        for (name, value) in &self.spec.env {
-            let value = match value {
-                TextOrSecret::Text(text) => TextOrSecret::Text(places.fill(text)),
-                secret => secret.clone(),
-            };
-            env.insert(name.clone(), value);
-        }
-        env.extend(self.world.environment().map(text));
-        let sandbox = self.spec.sandbox.unless_off();
-        let surroundings = Surroundings {
-            meter: sandbox.is_some().then(|| meter.clone()),
-            folders: self.world.writable(),
-            executes: vec![work.clone()],
-            configured: Some(self.spec.command.clone()),
-        };
-        let walls = |sandbox: Arc<Sandbox>| {
-            Arc::new(with_workspace(&sandbox, &self.query.workspace, &self.world.folder))
-        };
-        let command =
-            CommandSpec { argv: launched.argv, env, cwd: work, stdin: None, sandbox: sandbox.map(walls) };
-        (command, surroundings)
-    }
 }
 
 impl Attempt<'_> {
@@ -585,50 +505,4 @@ impl Attempt<'_> {
         };
         judged.map_err(|error| Break::Failed(error, None))
     }
-}
-
-/// Longest answer, in tokens: that of the model's table, or of the preset where nobody has set one.
-fn output_bound(spec: &RunnerSpec, model: &ModelSpec) -> u64 {
-    match spec.preset() {
-        Some(preset) if model.max_output_by_default => preset.output,
-        _ => model.max_output_tokens,
-    }
-}
-
-/// What the program is called in messages.
-fn name_of(spec: &RunnerSpec) -> String {
-    match spec.preset {
-        Some(preset) => preset.to_string(),
-        None => {
-            let program = PathBuf::from(spec.command.first().map(String::as_str).unwrap_or_default());
-            program.file_name().unwrap_or_default().to_string_lossy().into_owned()
-        }
-    }
-}
-
-/// Where the program works.
-fn work_of(workspace: &Workspace, folder: &Path) -> PathBuf {
-    match workspace {
-        Workspace::Empty | Workspace::Repository(_) => folder.join(world::WORK_FOLDER),
-        Workspace::Folder(folder) => folder.clone(),
-    }
-}
-
-/// The walls, with what the workspace needs. `folder`: that of the run.
-fn with_workspace(sandbox: &Sandbox, workspace: &Workspace, folder: &Path) -> Sandbox {
-    let mut sandbox = sandbox.clone();
-    match workspace {
-        Workspace::Empty => {}
-        Workspace::Folder(folder) => sandbox.write.push(folder.clone()),
-        Workspace::Repository(_) => sandbox.read.extend(repository::objects(folder)),
-    }
-    sandbox
-}
-
-/// Without walls the program is in the daemon's own network: the meter listens there.
-fn served_here(meter: &Meter) -> std::io::Result<String> {
-    let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
-    let address = listener.local_addr()?;
-    meter.serve(std::future::ready(Some(listener)));
-    Ok(format!("http://{address}"))
 }
