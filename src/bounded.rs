@@ -1,5 +1,5 @@
-//! What holds for work that somebody else describes, such as a call of a tool: its time and the size of its result are
-//! bounded, a panic is an error of this work alone, and no secret is in what it gives.
+//! What holds for a call of a tool, and for a question to an archive: time and size of the result are bounded, a panic is
+//! an error of this call alone, and no secret is in what it gives.
 use crate::blocking::panic_text;
 use crate::domain::{Effect, MAX_TOOL_RESULT, MOST_NESTED, ToolError, is_deeper};
 use crate::secret;
@@ -7,16 +7,16 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Runs it within its bound. It ends with this future, unless it blocks a thread. What went wrong with work that does
+/// Runs a call within its bound. It ends with this future, unless it blocks a thread. What went wrong with one that does
 /// more than look is not a plain failure: see [`ToolError::may_have_happened`].
 pub async fn bounded<T: Send + 'static>(
     name: &str,
     effect: Effect,
     bound: Duration,
-    work: impl Future<Output = Result<T, ToolError>> + Send + 'static,
+    call: impl Future<Output = Result<T, ToolError>> + Send + 'static,
 ) -> Result<T, ToolError> {
-    let work = AbortOnDropHandle::new(tokio::spawn(work));
-    match tokio::time::timeout(bound, work).await {
+    let call = AbortOnDropHandle::new(tokio::spawn(call));
+    match tokio::time::timeout(bound, call).await {
         Ok(Ok(result)) => result.map_err(without_secrets),
         Ok(Err(error)) => {
             let error = format!("internal error in tool `{name}`: {}", panic_text(error));

@@ -2,9 +2,9 @@
 //! needed, shared by all agents, stopped when nobody needs them. What they say is data from outside.
 //!
 //! The protocol is `rmcp`'s. What is ours: the processes (`process`), what comes in (`wire`, `http`, `mend`,
-//! `answer`, `listing`), when to start again (`link`, `session`), and which tools are still what they were
-//! (`pins`). A call that changes something is never tried twice: [`ToolError::may_have_happened`] says why not. One
-//! that does not is, once, if its server died under it: another call may have killed it.
+//! `answer`, `listing`), how a call is made (`call`), when to start again (`link`, `session`), and which tools are still
+//! what they were (`pins`). A call that changes something is never tried twice: [`ToolError::may_have_happened`] says
+//! why not. One that does not is, once, if its server died under it: another call may have killed it.
 use crate::domain::{
     Effect, Fleet, McpSpec, McpTrigger, Outward, Schedule, ToolError, ToolInfo, ToolOffer, glob, nearest,
 };
@@ -12,8 +12,7 @@ use events::EventDesk;
 use link::Link;
 use listing::{Listed, Rules};
 use rmcp::ServiceError;
-use rmcp::model::{CallToolRequestParams, CallToolResponse, ErrorData, PaginatedRequestParams};
-use serde_json::{Map, Value, json};
+use rmcp::model::PaginatedRequestParams;
 use session::{InUse, Session};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -24,6 +23,7 @@ use tokio::time::Instant;
 
 mod about;
 mod answer;
+mod call;
 mod events;
 mod extension;
 mod http;
@@ -272,81 +272,6 @@ impl Servers {
         Ok((all, warnings))
     }
 
-    /// Calls a tool. Starts its server if need be. If the server dies before it has got the call, or under a call that changes
-    /// nothing, or nothing more when it is repeated, the call is made once more.
-    pub async fn call(
-        &self,
-        server: &str,
-        tool: &str,
-        args: Value,
-        bound: Duration,
-        traceparent: Option<&str>,
-    ) -> Result<Value, ToolError> {
-        match self.try_call(server, tool, args.clone(), bound, traceparent).await {
-            Err(Broken { error, again: true }) => {
-                let of = self.server(server)?;
-                // One at a time: the one that kills its server does not take the others with it again.
-                match tokio::time::timeout(bound, of.link.again.lock()).await {
-                    Ok(_alone) => {
-                        let result = self.try_call(server, tool, args, bound, traceparent).await;
-                        result.map_err(|broken| broken.error)
-                    }
-                    Err(_) => Err(error),
-                }
-            }
-            result => result.map_err(|broken| broken.error),
-        }
-    }
-
-    async fn try_call(
-        &self,
-        server: &str,
-        tool: &str,
-        args: Value,
-        bound: Duration,
-        traceparent: Option<&str>,
-    ) -> Result<Value, Broken> {
-        let of = self.server(server)?;
-        let (session, listed) = self.connected(of, false, bound).await?;
-        let deadline = Instant::now() + bound;
-        let tool = self.usable(server, of, &listed, tool)?;
-        let (name, effect) = (tool.full_name().to_owned(), tool.effect(&of.rules));
-        let args = match args {
-            Value::Null => Map::new(),
-            Value::Object(args) => args,
-            other => {
-                return Err(ToolError::Arguments(format!("tool `{name}`: {other} is not an object")).into());
-            }
-        };
-        let args = Value::Object(args);
-        tool.check(&args).map_err(|error| ToolError::Arguments(format!("tool `{name}`: {error}")))?;
-        let Value::Object(args) = args else { return Err(ToolError::Unknown(name).into()) };
-        let mut params = CallToolRequestParams::new(tool.raw.clone()).with_arguments(args);
-        params.meta =
-            traceparent.map(|trace| Map::from_iter([("traceparent".to_owned(), trace.into())]).into());
-        // Dropping the call cancels it at the server.
-        match tokio::time::timeout_at(deadline, session.peer.call_tool_once(params)).await {
-            Ok(answer) => {
-                let again = match &answer {
-                    Err(ServiceError::TransportClosed) => effect != Effect::Effect,
-                    // the server has gone, and has not got the call, whatever it would have done
-                    Err(ServiceError::TransportSend(error)) if of.link.spec.url.is_none() => {
-                        session.kill();
-                        session.not_sent(error.error.as_ref())
-                    }
-                    _ => false,
-                };
-                let called = (name.as_str(), effect);
-                self.answered(of, &session, called, answer).await.map_err(|error| Broken { error, again })
-            }
-            Err(_) => {
-                of.link.timed_out(&session);
-                let secs = bound.as_secs_f64().ceil() as u64;
-                Err(ToolError::Timeout { tool: name, secs }.into())
-            }
-        }
-    }
-
     /// What a tool may do by the configuration. Its own hints may say worse; the server is not asked.
     pub fn configured_effect(&self, server: &str, tool: &str) -> Option<Effect> {
         Some(self.all.get(server)?.rules.class(tool, tool))
@@ -355,57 +280,6 @@ impl Servers {
     /// Stops all that run, for good. Returns when nothing is left of them.
     pub async fn stop_all(&self) {
         futures_util::future::join_all(self.all.values().map(|server| server.link.stop())).await;
-    }
-
-    async fn answered(
-        &self,
-        of: &Server,
-        session: &Session,
-        (name, effect): (&str, Effect),
-        answer: Result<CallToolResponse, ServiceError>,
-    ) -> Result<Value, ToolError> {
-        let failed = |text: &str| ToolError::Failed(format!("tool `{name}`: {text}"));
-        let unsure = |text: &str| {
-            ToolError::Unsure(format!("tool `{name}`: {text}; nobody knows whether the call was carried out"))
-        };
-        if !matches!(answer, Err(ServiceError::TransportClosed | ServiceError::TransportSend(_))) {
-            of.link.answered();
-        }
-        match answer {
-            Ok(CallToolResponse::Complete(result)) => answer::of(result).map_err(|text| failed(&text)),
-            Ok(CallToolResponse::InputRequired(_)) => {
-                Err(unsure("the server wants to ask a person, and an agent has none at hand"))
-            }
-            Ok(_) => Err(unsure("the server made a task of the call, which we do not follow")),
-            Err(ServiceError::McpError(error)) if wire::is_too_long(&error) => {
-                let mib = wire::MAX_LINE >> 20;
-                match effect {
-                    Effect::Read => Err(failed(&format!(
-                        "the answer is longer than {mib} MiB and was dropped: ask for less"
-                    ))),
-                    Effect::Idempotent | Effect::Effect => Ok(json!({"note": format!(
-                        "the call was carried out; its result is left out: it is longer than {mib} MiB"
-                    )})),
-                }
-            }
-            Err(ServiceError::McpError(error)) if http::is_unsure(&error) || is_cut_off(&error) => {
-                Err(unsure(&wire::error_text(&error)))
-            }
-            Err(ServiceError::McpError(error)) => Err(failed(&wire::error_text(&error))),
-            Err(ServiceError::TransportSend(error)) => {
-                let text = session.broken(error.error.as_ref());
-                Err(if session.not_sent(error.error.as_ref()) { failed(&text) } else { unsure(&text) })
-            }
-            Err(ServiceError::TransportClosed)
-                if of.link.spec.url.is_some() && !session.signals.over.is_cancelled() =>
-            {
-                Err(unsure("the connection was cut off in the middle of the answer"))
-            }
-            Err(ServiceError::TransportClosed) => {
-                Err(unsure(&format!("its server is gone: {}", session.obituary().await)))
-            }
-            Err(other) => Err(unsure(&text::shown(&other.to_string()))),
-        }
     }
 
     /// How long a call of this server's tools may take beside its own bound: it may have to be started first.
@@ -571,11 +445,6 @@ fn nothing(server: &str, pattern: &str, left_out: &[&ServerTool], rules: &Rules)
         ),
         _ => format!("{of}: none of the {all} ({shown}) may be used; `bgagent mcp list {server}` says why"),
     }
-}
-
-/// Is it `rmcp` that says that a request lost its session while it was under way?
-fn is_cut_off(error: &ErrorData) -> bool {
-    error.message.starts_with("streamable HTTP session was re-initialized")
 }
 
 /// All pages of a server's list. The error says whether the server failed, or its list can't be used;
