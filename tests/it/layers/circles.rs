@@ -3,7 +3,7 @@ use super::graph::{Circle, circles, graph};
 use super::read;
 
 /// Files in circles. Lower it with each circle that is opened.
-const MOST_IN_CIRCLES: usize = 12;
+const MOST_IN_CIRCLES: usize = 8;
 
 /// The circles that remain, and why.
 const REMAIN: &[(&[&str], &str)] = &[(
