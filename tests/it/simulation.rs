@@ -4,6 +4,7 @@
 //! slots there are follows from commands and configurations, not from the engine.
 //!
 //! `BGAGENT_SIM_SEED=n` runs one seed, `BGAGENT_SIM_CASES=n` as many, `BGAGENT_SIM_DAYS=n` as long.
+mod chains;
 mod checks;
 mod faults;
 mod fleet;
@@ -59,6 +60,10 @@ pub enum Defect {
     CursorLost,
     /// A sender hears that its delivery was taken before that is durable.
     AnswersEarly,
+    /// A new life hears nothing of ends of runs that an agent waits for.
+    JoinForgotten,
+    /// The store forgets how far a backfill has come.
+    BackfillStands,
     /// The ledger does not say what it knows of slots ahead, after the clock was set back.
     LooksNowhere,
     /// Verdicts of slots ahead that are taken back stay in the store.
@@ -69,7 +74,7 @@ pub enum Defect {
     PrunedAhead,
 }
 
-const DEFECTS: [Defect; 24] = [
+const DEFECTS: [Defect; 26] = [
     Defect::ClaimsNotUnique,
     Defect::StaleRow,
     Defect::HalfCommitted,
@@ -90,6 +95,8 @@ const DEFECTS: [Defect; 24] = [
     Defect::ArrivedForgotten,
     Defect::CursorLost,
     Defect::AnswersEarly,
+    Defect::JoinForgotten,
+    Defect::BackfillStands,
     Defect::LooksNowhere,
     Defect::TakenBackLost,
     Defect::FloorLost,

@@ -478,7 +478,7 @@ fn what_ran_ahead_ends_a_row_of_verdicts_however_its_slots_are_passed() {
         mode: RunMode::Normal,
     };
     bench.ok(by_hand).wait(300).complete().quietly();
-    bench.wait(200).expect(&["a 3920 skipped_paused: paused", "a 3980 skipped_paused: paused +"]);
+    bench.wait(120).expect(&["a 3920 skipped_paused: paused", "a 3980 skipped_paused: paused +"]);
 }
 
 #[test]

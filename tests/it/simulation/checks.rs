@@ -1,4 +1,5 @@
 //! What must hold of each decision and between them. What must hold at the end is in `spans`.
+use super::chains::MATE;
 use super::fleet;
 use super::model::{Wrong, ensure};
 use super::spans::due_of;
@@ -155,11 +156,15 @@ impl World {
                 Fact::RunClaimed(run) if run.trigger == Trigger::Event => {
                     *outcomes.entry(&run.agent).or_default() += 1;
                 }
+                // the end of a run that no join has used
+                Fact::EventPassed { agent, event, .. } if *agent == *MATE && event.ended_run().is_some() => {
+                    continue;
+                }
                 Fact::EventPassed { agent, .. } => {
                     *outcomes.entry(agent).or_default() += 1;
                     continue;
                 }
-                Fact::Arrived { event, .. } => {
+                Fact::Arrived { event, .. } | Fact::Joined(event) => {
                     *arrived.entry(event.agent_id.as_ref().expect("an arrival has an agent")).or_default() +=
                         1;
                 }

@@ -1,6 +1,7 @@
 //! A store without a disk: what was committed, applied exactly as a real store applies it, and
 //! recounted. It believes nothing that it can check.
 use super::Defect;
+use super::chains::Chains;
 use bgagent::domain::*;
 use bgagent::engine::Restored;
 use jiff::Timestamp;
@@ -46,6 +47,7 @@ pub struct Model {
     pub marks: BTreeMap<String, String>,
     /// How many events of the server were read.
     pub cursor: usize,
+    pub(super) chains: Chains,
     /// All that ever arrived: no defect touches it.
     pub arrived: BTreeSet<String>,
     pub slots: u64,
@@ -68,6 +70,8 @@ impl Model {
             agents: self.agents.values().cloned().collect(),
             open_runs: self.open.iter().map(|open| open.record.clone()).collect(),
             incidents: self.incidents.values().cloned().collect(),
+            arrivals: self.chains.restored(),
+            backfills: self.chains.backfills.values().cloned().collect(),
             newest_run: self.known.last().copied(),
             ..Restored::default()
         }
@@ -105,6 +109,7 @@ impl Model {
         for event in &told {
             ensure!(event.ts == entry.at, "an event has another time than its fact: {entry:?}");
         }
+        self.chains.apply(entry, &told, defect)?;
         match &entry.fact {
             Fact::SlotsJudged { run: Some(run), .. } if self.refused.contains(run) => {}
             Fact::SlotsJudged { agent, first, last, count, verdict, cause, run, extends } => {

@@ -1,21 +1,22 @@
 //! What comes from outside of the fleet: files in a folder, deliveries to a webhook, events of an MCP server. Each is offered
 //! until it is taken, as the daemon does it, and must start or pass exactly once. Chance of its own: the rest of a history does
 //! not depend on what arrives.
+use super::chains::JOIN;
 use super::fleet::{self, Temper};
 use super::model::{Model, Wrong, ensure};
 use super::world::{Crash, World, secs};
 use crate::rng::Rng;
 use bgagent::domain::*;
-use bgagent::engine::{Action, Command, EventsPolled, Input, StopMode, Target, Ticket, Wish};
+use bgagent::engine::{Action, BackfillWish, Command, EventsPolled, Input, StopMode, Target, Ticket, Wish};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 const HOOK: &str = "deploy";
 
-/// Who waits for files, for deliveries, for events.
-pub(super) fn names() -> [AgentId; 3] {
-    ["jar", "kite", "lure"].map(|name| name.parse().unwrap())
+/// Who waits for files, for deliveries, for events, and for the runs of others.
+pub(super) fn names() -> [AgentId; 4] {
+    ["jar", "kite", "lure", "mate"].map(|name| name.parse().unwrap())
 }
 
 /// What was offered, and who wants to know what became of it.
@@ -55,8 +56,12 @@ impl Outside {
             args: serde_json::Map::new(),
             every: McpTrigger::EVERY,
         });
-        let schedules =
-            [Schedule::File(by_file.clone()), Schedule::Webhook(HOOK.into()), Schedule::Mcp(by_mcp.clone())];
+        let schedules = [
+            Schedule::File(by_file.clone()),
+            Schedule::Webhook(HOOK.into()),
+            Schedule::Mcp(by_mcp.clone()),
+            Schedule::Join(JOIN.clone()),
+        ];
         let specs = names().into_iter().zip(schedules).map(|(name, schedule)| {
             let overlap = *rng.pick(&[Overlap::Queue, Overlap::Queue, Overlap::Parallel]);
             AgentSpec {
@@ -128,7 +133,7 @@ impl Outside {
             offered.insert(Ticket(*tickets), offer);
             Ticket(*tickets)
         };
-        let [jar, _, lure] = names();
+        let [jar, _, lure, _] = names();
         let mut inputs = Vec::new();
         let is_new = |file: &&FoundFile| model.marks.get(&file.path) != Some(&file.mark());
         let files: Vec<FoundFile> = self.files.values().filter(is_new).cloned().collect();
@@ -184,8 +189,22 @@ impl World {
         if self.outside.rng.chance(10) {
             inputs.push(self.command_outside());
         }
+        if self.outside.rng.chance(5) {
+            inputs.extend(self.backfill());
+        }
         inputs.extend(self.outside.offers(&self.model, &mut self.tickets));
         inputs
+    }
+
+    /// Somebody asks for past slots.
+    fn backfill(&mut self) -> Option<Input> {
+        let engine = self.engine.as_ref()?;
+        let agent = self.outside.rng.pick(&fleet::names()).clone();
+        let from = self.now.wall - secs(self.outside.rng.span(600, 100_000));
+        let mut slots = engine.past_slots(&agent, (from, self.now.wall), self.now).ok()?;
+        slots.truncate(6);
+        let wish = BackfillWish { agent, id: None, slots, params: ParamValues::new(), max_usd: None };
+        Some(Input::Command { ticket: self.ticket(), command: Command::Backfill(wish) })
     }
 
     fn command_outside(&mut self) -> Input {

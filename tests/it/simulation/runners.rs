@@ -128,7 +128,7 @@ impl World {
             start.attempt,
             open.record.attempt
         );
-        ensure!(open.record.agent == *id && open.record.slot == start.slot, "{run} starts as another");
+        ensure!(open.record.agent == *id && open.record.any_slot() == start.slot, "{run} starts as another");
         for other in &self.attempts {
             ensure!(other.start.run != run, "{run} of {id} is in flight twice");
             let lock = start.agent.lock.as_ref();

@@ -275,6 +275,7 @@ impl World {
                 }
                 self.before_last = self.model.agents.clone();
             }
+            Some(Defect::JoinForgotten) => restored.arrivals.clear(),
             Some(Defect::FloorLost) => restored.agents.iter_mut().for_each(|record| record.floor = None),
             Some(Defect::PrunedAhead) => self.model.prune_ahead(self.now.wall),
             Some(Defect::ProcessForgotten) => {
@@ -438,7 +439,9 @@ impl World {
                 }
                 _ => {}
             }
-            if let Fact::AttemptStarted { run, agent, slot: Some(slot), .. } = &entry.fact {
+            if let Fact::AttemptStarted { run, agent, slot: Some(slot), .. } = &entry.fact
+                && self.model.is_open(*run).is_none_or(|open| open.record.past.is_none())
+            {
                 let first = *self.begun_slots.entry((agent.clone(), *slot)).or_insert(*run);
                 ensure!(first == *run, "{agent}: slot {slot} runs a second time");
             }
@@ -449,6 +452,7 @@ impl World {
             stored.push(entry);
         }
         self.check_outcomes(turn, &stored)?;
+        self.model.chains.check()?;
         let now = turn.at.wall;
         // what an agent missed that was changed or removed while the daemon was down can't be known:
         // nobody has its old schedule any more
