@@ -264,12 +264,25 @@ impl<'a> Confinement<'a> {
         Self { sandbox, owner, named, own_home, own_temporary, folders, executes, meter }
     }
 
-    /// The walls around `program`, which runs in `cwd` and is given this `PATH`, and its private folder.
+    /// A private folder for the program.
+    ///
+    /// # Errors
+    /// A sentence: why there is none.
+    pub(super) fn private(self) -> io::Result<Private> {
+        Private::new(!self.own_home, !self.own_temporary)
+    }
+
+    /// The walls around `program`, which runs in `cwd`, is given this `PATH` and has this private folder.
     ///
     /// # Errors
     /// A sentence: what can't be had, where, and what to write.
-    pub(super) fn close(self, program: &Path, cwd: &Path, path: &OsStr) -> io::Result<(Walls, Private)> {
-        let private = Private::new(!self.own_home, !self.own_temporary)?;
+    pub(super) fn walls(
+        self,
+        program: &Path,
+        cwd: &Path,
+        path: &OsStr,
+        private: &Private,
+    ) -> io::Result<Walls> {
         let mut paths = self.system(program, cwd, path);
         paths.push((Access::Write, private.folder.clone()));
         for folder in self.folders {
@@ -303,7 +316,7 @@ impl<'a> Confinement<'a> {
         }
         self.fits_this_machine()?;
         let network = self.has_network().then_some(proxy::PORT);
-        Ok((Walls { paths, limits: self.limits(), network }, private))
+        Ok(Walls { paths, limits: self.limits(), network })
     }
 
     /// What `program` may reach of the network, if it may reach any of it.

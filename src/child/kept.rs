@@ -68,8 +68,8 @@ pub struct KeptProgram {
     pid: Pid,
     number: u32,
     channel: UnixStream,
-    /// What is to be started.
-    order: OwnedFd,
+    /// What is to be started. `None`: that is not known yet.
+    order: Option<OwnedFd>,
     heard: Vec<u8>,
     ended: Option<Ended>,
     /// `None`: it was waited for. As long as it is not, nobody else may, for which the second one stands.
@@ -93,32 +93,14 @@ impl KeptProgram {
     /// # Errors
     /// What the system says, of the keeper and not of the program; or why there can be no such walls or limits.
     pub(super) fn start(start: &ProgramStart<'_>) -> io::Result<(Self, OutputPipes)> {
-        let path = start.environment.get(OsStr::new("PATH")).map(OsString::as_os_str).unwrap_or_default();
         let group = group_of(start)?;
-        let confined =
-            start.confinement.map(|walls| walls.close(start.program, start.cwd, path)).transpose()?;
-        let (walls, private) = confined.unzip();
+        let private = start.confinement.map(Confinement::private).transpose()?;
         let pass = start.confinement.and_then(|confinement| confinement.pass(start.program));
         let (ours, theirs) = StdStream::pair()?;
         ours.set_nonblocking(true)?;
-        let argv = start.argv.iter().map(OsString::from).collect();
-        let order = Order { walls, program: start.program.to_owned(), argv }.to_file()?;
-        // what goes past the proxy is a person's to say; there is no other proxy
-        let is_set_by_hand = |name: &str| {
-            name.eq_ignore_ascii_case("NO_PROXY") && start.environment.contains_key(OsStr::new(name))
-        };
-        let mut command = Command::new(gate_program());
-        command
-            .arg0("bgagent")
-            .arg(WORD)
-            .env_clear()
-            .envs(start.environment)
-            .envs(private.iter().flat_map(Private::environment))
-            .envs(pass.iter().flat_map(Pass::environment).filter(|(name, _)| !is_set_by_hand(name)))
-            .current_dir(start.cwd)
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        let channel = UnixStream::from_std(ours)?;
+        let mut command = keeper_of(start, private.as_ref(), pass.as_ref());
+        command.stdin(Stdio::from(OwnedFd::from(theirs)));
         let (mut child, own) = spawn_owned(&mut command, start.control)?;
         // the keeper's end of the socket stays with the keeper alone
         drop(command);
@@ -126,24 +108,36 @@ impl KeptProgram {
         let group = taken(group, number, start)?;
         let pid = process::pid_of(number).expect("the system gives positive numbers");
         let output = child.stdout.take().zip(child.stderr.take()).expect("both were asked for");
-        let channel = UnixStream::from_std(ours)?;
-        Ok((
-            Self {
-                pid,
-                number,
-                order,
-                channel,
-                heard: Vec::new(),
-                ended: None,
-                keeper: Some((child, own)),
-                group,
-                met: LimitsMet::default(),
-                killed: AtomicBool::new(false),
-                private,
-                pass,
-            },
-            output,
-        ))
+        // from here on the keeper ends, and what belongs to it goes, if anything fails
+        let mut kept = Self {
+            pid,
+            number,
+            order: None,
+            channel,
+            heard: Vec::new(),
+            ended: None,
+            keeper: Some((child, own)),
+            group,
+            met: LimitsMet::default(),
+            killed: AtomicBool::new(false),
+            private,
+            pass,
+        };
+        kept.order = Some(kept.ordered(start)?);
+        Ok((kept, output))
+    }
+
+    /// What the keeper is to start. It gets ready while the walls are looked for.
+    fn ordered(&self, start: &ProgramStart<'_>) -> io::Result<OwnedFd> {
+        let path = start.environment.get(OsStr::new("PATH")).map(OsString::as_os_str).unwrap_or_default();
+        let mut walls = None;
+        if let (Some(confinement), Some(private)) = (start.confinement, &self.private) {
+            // a keeper that is gone says so when it is to start something
+            let _ = wire::send(&self.channel, wire::PREPARE, &[]);
+            walls = Some(confinement.walls(start.program, start.cwd, path, private)?);
+        }
+        let argv = start.argv.iter().map(OsString::from).collect();
+        Order { walls, program: start.program.to_owned(), argv }.to_file()
     }
 
     /// The number of the keeper, which leads the session of the program.
@@ -156,7 +150,8 @@ impl KeptProgram {
     /// # Errors
     /// What the system says: the keeper is gone.
     pub fn go(&self, input: Option<OwnedFd>) -> io::Result<()> {
-        let mut descriptors = vec![self.order.as_fd()];
+        let order = self.order.as_ref().expect("whoever has this has started it");
+        let mut descriptors = vec![order.as_fd()];
         descriptors.extend(input.as_ref().map(AsFd::as_fd));
         let hand_over = self.pass.as_ref().map(way_out).transpose()?;
         descriptors.extend(hand_over.as_ref().map(AsFd::as_fd));
@@ -275,10 +270,12 @@ impl KeptProgram {
 
     /// The keeper itself is ended, whatever it does. For one that never let its program start.
     pub async fn turn_away(mut self) {
+        // by itself it also ends what it has made ready
+        self.end().await;
         if let Some((keeper, _)) = &mut self.keeper {
             let _ = keeper.start_kill();
+            self.wait_a_moment().await;
         }
-        self.wait_a_moment().await;
     }
 
     /// The number of the keeper as the system calls want it.
@@ -341,6 +338,26 @@ async fn handed_over(socket: &UnixStream) -> Option<TcpListener> {
         // it was not started, and its keeper says why
         _ => None,
     }
+}
+
+/// The program that keeps, as it is to be started.
+fn keeper_of(start: &ProgramStart<'_>, private: Option<&Private>, pass: Option<&Pass>) -> Command {
+    // what goes past the proxy is a person's to say; there is no other proxy
+    let is_set_by_hand = |name: &str| {
+        name.eq_ignore_ascii_case("NO_PROXY") && start.environment.contains_key(OsStr::new(name))
+    };
+    let mut command = Command::new(gate_program());
+    command
+        .arg0("bgagent")
+        .arg(WORD)
+        .env_clear()
+        .envs(start.environment)
+        .envs(private.into_iter().flat_map(Private::environment))
+        .envs(pass.into_iter().flat_map(Pass::environment).filter(|(name, _)| !is_set_by_hand(name)))
+        .current_dir(start.cwd)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
 }
 
 /// A group for a program, if it can have one. What hinders it is an error only for a program that has a limit which needs it.

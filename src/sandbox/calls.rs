@@ -1,11 +1,12 @@
 //! System calls, by seccomp: what Landlock does not know of, and what a program within walls has no use for.
 //!
 //! The filter is a program for the kernel's packet filter machine (seccomp(2), bpf(4)): it looks at the number of
-//! the call and at its arguments, never at memory that they point to. It is put together here, since the
+//! the call and at its arguments, never at memory that they point to. It is put together here ([`super::machine`]), since the
 //! architecture, numbers from a foreign interface (x32) and several answers have to stand in one filter.
+use super::machine::{Field, FilterTable, Test, and, answer, jump, load};
 use super::support::TRUNCATE;
 use super::walls::NotConfined;
-use seccompiler::{BpfProgram, sock_filter};
+use seccompiler::BpfProgram;
 
 /// What the filter depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,61 +160,59 @@ pub fn filter(rules: FilterRules) -> Result<BpfProgram, NotConfined> {
             std::env::consts::ARCH
         ))
     })?;
+    let mut answers = FilterTable::default();
+    for (calls, error) in [(REFUSED, libc::EPERM), (UNKNOWN, libc::ENOSYS)] {
+        for call in calls {
+            answers.always(*call, refuse(error));
+        }
+    }
+    judged(&mut answers, rules);
     let mut program = vec![
         load(Field::Architecture),
         jump(Test::Equal, architecture, 1, 0),
         answer(KILL),
         load(Field::Number),
-        jump(Test::AtLeast, X32, 0, 1),
-        answer(refuse(libc::ENOSYS)),
     ];
-    for (calls, error) in [(REFUSED, libc::EPERM), (UNKNOWN, libc::ENOSYS)] {
-        for call in calls {
-            on(&mut program, *call, vec![answer(refuse(error))]);
-        }
-    }
-    judged(&mut program, rules);
-    program.push(answer(ALLOW));
+    program.extend(answers.tree(ALLOW, (X32, refuse(libc::ENOSYS))));
     Ok(program)
 }
 
 /// Calls that are judged by their arguments.
-fn judged(program: &mut BpfProgram, rules: FilterRules) {
-    on(program, libc::SYS_clone, unless_set(0, NAMESPACES, libc::EPERM));
-    on(
-        program,
+fn judged(answers: &mut FilterTable, rules: FilterRules) {
+    answers.judged(libc::SYS_clone, unless_set(0, NAMESPACES, libc::EPERM));
+    answers.judged(
         libc::SYS_ioctl,
         unless_one_of(1, &[libc::TIOCSTI as u32, libc::TIOCLINUX as u32], libc::EPERM),
     );
-    on(program, libc::SYS_socket, family_of_socket(rules));
+    answers.judged(libc::SYS_socket, family_of_socket(rules));
     // a datagram socket of a pair can send to any other by its path (unix(7))
     let pairs = [libc::SOCK_STREAM as u32, libc::SOCK_SEQPACKET as u32];
     let mut pair = only(0, &[libc::AF_UNIX as u32], libc::EAFNOSUPPORT);
     pair.extend([load(Field::Argument(1)), and(0xf)]);
     pair.extend(equal_to_one_of(&pairs, libc::EPROTONOSUPPORT));
-    on(program, libc::SYS_socketpair, pair);
+    answers.judged(libc::SYS_socketpair, pair);
     // other processes of the same user are not this program's to steer
-    on(program, libc::SYS_prlimit64, only_then_allow(0, &[0], libc::EPERM));
+    answers.judged(libc::SYS_prlimit64, only_then_allow(0, &[0], libc::EPERM));
     for call in [
         libc::SYS_sched_setaffinity,
         libc::SYS_sched_setscheduler,
         libc::SYS_sched_setparam,
         libc::SYS_sched_setattr,
     ] {
-        on(program, call, only_then_allow(0, &[0], libc::EPERM));
+        answers.judged(call, only_then_allow(0, &[0], libc::EPERM));
     }
     let mut itself = only(0, &[libc::PRIO_PROCESS], libc::EPERM);
     itself.extend(only_then_allow(1, &[0], libc::EPERM));
-    on(program, libc::SYS_setpriority, itself);
+    answers.judged(libc::SYS_setpriority, itself);
     let mut itself = only(0, &[1], libc::EPERM); // IOPRIO_WHO_PROCESS
     itself.extend(only_then_allow(1, &[0], libc::EPERM));
-    on(program, libc::SYS_ioprio_set, itself);
-    set_id(program);
-    opening(program, rules.landlock < TRUNCATE);
+    answers.judged(libc::SYS_ioprio_set, itself);
+    set_id(answers);
+    opening(answers, rules.landlock < TRUNCATE);
 }
 
 /// Landlock knows nothing of modes: a program that runs as its owner could be left for others to run, outside of the walls.
-fn set_id(program: &mut BpfProgram) {
+fn set_id(answers: &mut FilterTable) {
     for (call, mode) in [
         (libc::SYS_fchmod, 1),
         (libc::SYS_fchmodat, 2),
@@ -229,7 +228,7 @@ fn set_id(program: &mut BpfProgram) {
         #[cfg(target_arch = "x86_64")]
         (libc::SYS_creat, 1),
     ] {
-        on(program, call, unless_set(mode, SET_ID, libc::EPERM));
+        answers.judged(call, unless_set(mode, SET_ID, libc::EPERM));
     }
 }
 
@@ -274,10 +273,10 @@ fn family_of_socket(rules: FilterRules) -> BpfProgram {
 
 /// What opens files can make them, with a mode. `empties`: files that may only be read could be emptied before Landlock knew of
 /// it. The mode in openat2(2) stands in memory: it is answered as by a kernel that does not have it, and programs do without.
-fn opening(program: &mut BpfProgram, empties: bool) {
-    on(program, libc::SYS_openat2, vec![answer(refuse(libc::ENOSYS))]);
+fn opening(answers: &mut FilterTable, empties: bool) {
+    answers.always(libc::SYS_openat2, refuse(libc::ENOSYS));
     if empties {
-        on(program, libc::SYS_truncate, vec![answer(refuse(libc::EACCES))]);
+        answers.always(libc::SYS_truncate, refuse(libc::EACCES));
     }
     let judged = |flags: u8| {
         let mut body = vec![
@@ -301,16 +300,9 @@ fn opening(program: &mut BpfProgram, empties: bool) {
         body.push(answer(ALLOW));
         body
     };
-    on(program, libc::SYS_openat, judged(2));
+    answers.judged(libc::SYS_openat, judged(2));
     #[cfg(target_arch = "x86_64")]
-    on(program, libc::SYS_open, judged(1));
-}
-
-/// Adds what is done on one call. The body must answer on each way through it.
-fn on(program: &mut BpfProgram, call: i64, body: BpfProgram) {
-    let past = u8::try_from(body.len()).expect("bodies are short");
-    program.push(jump(Test::Equal, u32::try_from(call).expect("numbers of calls are small"), 0, past));
-    program.extend(body);
+    answers.judged(libc::SYS_open, judged(1));
 }
 
 /// Refuses if one of these bits is set in an argument, else allows.
@@ -357,88 +349,4 @@ fn equal_to_one_of(values: &[u32], error: i32) -> BpfProgram {
     }
     body.push(answer(refuse(error)));
     body
-}
-
-/// A part of `struct seccomp_data`.
-#[derive(Clone, Copy)]
-enum Field {
-    Number,
-    Architecture,
-    /// The lower half: each argument that is judged here is of 32 bits, and the kernel takes no more of it.
-    Argument(u8),
-}
-
-#[derive(Clone, Copy)]
-enum Test {
-    Equal,
-    AtLeast,
-    AnySet,
-}
-
-fn load(field: Field) -> sock_filter {
-    let at = match field {
-        Field::Number => 0,
-        Field::Architecture => 4,
-        Field::Argument(number) => 16 + 8 * u32::from(number),
-    };
-    instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, at, 0, 0)
-}
-
-fn and(bits: u32) -> sock_filter {
-    instruction(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, bits, 0, 0)
-}
-
-fn answer(what: u32) -> sock_filter {
-    instruction(libc::BPF_RET | libc::BPF_K, what, 0, 0)
-}
-
-fn jump(test: Test, value: u32, if_so: u8, if_not: u8) -> sock_filter {
-    let test = match test {
-        Test::Equal => libc::BPF_JEQ,
-        Test::AtLeast => libc::BPF_JGE,
-        Test::AnySet => libc::BPF_JSET,
-    };
-    instruction(libc::BPF_JMP | test | libc::BPF_K, value, if_so, if_not)
-}
-
-fn instruction(code: u32, k: u32, jt: u8, jf: u8) -> sock_filter {
-    sock_filter { code: u16::try_from(code).expect("codes are of 16 bits"), jt, jf, k }
-}
-
-#[cfg(test)]
-pub(super) use tests_support::run;
-
-#[cfg(test)]
-mod tests_support {
-    //! The machine of the kernel, as far as the filter uses it.
-    use seccompiler::sock_filter;
-
-    /// What the filter answers to a call.
-    pub(in crate::sandbox) fn run(
-        program: &[sock_filter],
-        architecture: u32,
-        call: i64,
-        args: &[u64],
-    ) -> u32 {
-        let word = |at: u32| match at {
-            0 => call as u32,
-            4 => architecture,
-            at => args.get(((at - 16) / 8) as usize).copied().unwrap_or(0) as u32,
-        };
-        let (mut at, mut value) = (0usize, 0u32);
-        loop {
-            let one = &program[at];
-            at += 1;
-            let jump = |holds: bool| usize::from(if holds { one.jt } else { one.jf });
-            match u32::from(one.code) {
-                0x20 => value = word(one.k),
-                0x54 => value &= one.k,
-                0x06 => return one.k,
-                0x15 => at += jump(value == one.k),
-                0x35 => at += jump(value >= one.k),
-                0x45 => at += jump(value & one.k != 0),
-                other => panic!("{other:#x}"),
-            }
-        }
-    }
 }

@@ -13,6 +13,8 @@ pub mod calls;
 #[cfg(target_os = "linux")]
 mod enter;
 #[cfg(target_os = "linux")]
+mod machine;
+#[cfg(target_os = "linux")]
 pub mod mounts;
 #[cfg(target_os = "linux")]
 pub mod network;

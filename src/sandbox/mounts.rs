@@ -13,6 +13,7 @@ use rustix::mount::{
 };
 use rustix::thread::UnshareFlags;
 use std::ffi::OsString;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -52,8 +53,7 @@ pub fn close(walls: &Walls) -> Result<FilesView, NotConfined> {
     }
     // taken out before the rest is made unchangeable
     let Ok(open) = writable(walls) else { return Ok(FilesView::Shared) };
-    let all = std::fs::read("/proc/self/mountinfo")
-        .map_err(|error| NotConfined(format!("what is mounted can't be read: {error}")))?;
+    let all = mounted().map_err(|error| NotConfined(format!("what is mounted can't be read: {error}")))?;
     let mut is_changed = false;
     for (place, flags) in mounts(&all) {
         match mount_remount(&place, flags | MountFlags::BIND | MountFlags::RDONLY, c"") {
@@ -79,6 +79,13 @@ pub fn close(walls: &Walls) -> Result<FilesView, NotConfined> {
             .map_err(|error| NotConfined(format!("`{}` can't be entered again: {error}", cwd.display())))?;
     }
     Ok(FilesView::Own)
+}
+
+/// `/proc/self/mountinfo`. The file has no size, and a reader that does not know one begins with a few bytes.
+fn mounted() -> std::io::Result<Vec<u8>> {
+    let mut all = Vec::with_capacity(1 << 14);
+    std::fs::File::open("/proc/self/mountinfo")?.read_to_end(&mut all)?;
+    Ok(all)
 }
 
 /// What may be written, each with what is mounted there.

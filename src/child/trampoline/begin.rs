@@ -1,9 +1,9 @@
 //! What a keeper and a program within walls begin with.
-use super::wire::{self, NOT_ALLOWED, Order};
+use super::wire::{self, Order};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, exit};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// First argument of what becomes a program within walls.
@@ -27,14 +27,20 @@ pub(super) struct Permission {
     pub(super) network: Option<OwnedFd>,
 }
 
-/// Waits for permission. Ends this process if that never comes.
-pub(super) fn permission(channel: &OwnedFd) -> Permission {
-    let Ok(Some((wire::GO, descriptors))) = wire::receive(channel) else { exit(NOT_ALLOWED) };
+/// Waits for permission; `None`: that never comes. `prepare`: what is done if there is time for it before.
+pub(super) fn permission(channel: &OwnedFd, mut prepare: impl FnMut()) -> Option<Permission> {
+    let descriptors = loop {
+        match wire::receive(channel) {
+            Ok(Some((wire::GO, descriptors))) => break descriptors,
+            Ok(Some((wire::PREPARE, _))) => prepare(),
+            _ => return None,
+        }
+    };
     let mut descriptors = std::collections::VecDeque::from(descriptors);
-    let Some(file) = descriptors.pop_front() else { exit(NOT_ALLOWED) };
-    let Ok(order) = Order::from_file(file.as_fd()) else { exit(NOT_ALLOWED) };
+    let file = descriptors.pop_front()?;
+    let order = Order::from_file(file.as_fd()).ok()?;
     let network = if order.has_network() { descriptors.pop_back() } else { None };
-    Permission { order, file, input: descriptors.pop_front(), network }
+    Some(Permission { order, file, input: descriptors.pop_front(), network })
 }
 
 /// The socket that stands in the place of standard input, out of the way of programs.

@@ -47,7 +47,8 @@ fn own_network(_: &Walls, _: Option<OwnedFd>) -> Result<(), NotConfined> {
 /// does not get.
 pub(super) fn become_program() -> ! {
     let Ok(channel) = channel() else { exit(NOT_ALLOWED) };
-    let Permission { order, file, input, network } = permission(&channel);
+    let Some(permission) = permission(&channel, || ()) else { exit(NOT_ALLOWED) };
+    let Permission { order, file, input, network } = permission;
     drop(file);
     let shut_in = || -> Result<(), NotConfined> {
         if let Some(input) = input {

@@ -37,7 +37,13 @@ pub(super) fn keep() -> ! {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     let Ok(channel) = channel() else { exit(NOT_ALLOWED) };
-    let permission = permission(&channel);
+    let mut ready = None;
+    // who can't be made ready yet is, or fails, when it is started
+    let Some(permission) = permission(&channel, || ready = Confined::begin(&[]).ok()) else {
+        drop(ready);
+        while wait(WaitOptions::empty()).is_ok_and(|waited| waited.is_some()) {}
+        exit(NOT_ALLOWED)
+    };
     let signals = match Signals::caught() {
         Ok(signals) => signals,
         Err(error) => end_with(&channel, format!("signals can't be caught: {error}")),
@@ -45,7 +51,7 @@ pub(super) fn keep() -> ! {
     if let Err(error) = nothing_in_place_of_input() {
         end_with(&channel, format!("/dev/null can't be opened: {error}"));
     }
-    let leader = match started(permission) {
+    let leader = match started(permission, ready) {
         Ok(leader) => leader,
         Err(why) => end_with(&channel, why),
     };
@@ -77,11 +83,12 @@ fn nothing_in_place_of_input() -> std::io::Result<()> {
     Ok(rustix::stdio::dup2_stdin(&null)?)
 }
 
-/// Starts the program in a group of its own. Returns its number, or why it could not be executed.
-fn started(permission: Permission) -> Result<Pid, String> {
+/// Starts the program in a group of its own. Returns its number, or why it could not be executed. `ready`: what becomes it
+/// within walls, if that was begun already.
+fn started(permission: Permission, ready: Option<Confined>) -> Result<Pid, String> {
     let child = match &permission.order.walls {
         None => spawned(permission)?,
-        Some(_) => within_walls(&permission)?,
+        Some(_) => within_walls(&permission, ready)?,
     };
     process::pid_of(child).ok_or_else(|| "the system gave it no number".to_owned())
 }
@@ -95,39 +102,51 @@ fn spawned(permission: Permission) -> Result<u32, String> {
     Ok(executed(|| command.spawn()).map_err(|error| error.to_string())?.id())
 }
 
-/// Starts what becomes the program within its walls; once more where the first one can't go on without a view of its own.
-fn within_walls(permission: &Permission) -> Result<u32, String> {
-    match shut_in(permission, &[]) {
-        Err(why) if why == AGAIN => shut_in(permission, &[ALIKE]),
+/// Has it become the program within its walls; another one where the first can't go on without a view of its own.
+fn within_walls(permission: &Permission, ready: Option<Confined>) -> Result<u32, String> {
+    let ready = ready.map_or_else(|| Confined::begin(&[]), Ok)?;
+    match ready.become_program(permission) {
+        Err(why) if why == AGAIN => Confined::begin(&[ALIKE])?.become_program(permission),
         started => started,
     }
 }
 
-/// Starts a process that shuts itself in and becomes the program.
-fn shut_in(permission: &Permission, words: &[&str]) -> Result<u32, String> {
-    let Permission { file, input, network, .. } = permission;
-    let own = if cfg!(target_os = "linux") {
-        "/proc/self/exe".into()
-    } else {
-        std::env::current_exe().map_err(|error| error.to_string())?
-    };
-    let (ours, theirs) = UnixStream::pair().map_err(|error| error.to_string())?;
-    let mut command = Command::new(own);
-    command.arg0("bgagent").arg(ENTER).args(words).process_group(0).stdin(OwnedFd::from(theirs));
-    let child = executed(|| command.spawn()).map_err(|error| error.to_string())?.id();
-    // our copy of the other end goes, so that its end is seen
-    drop(command);
-    let null = std::fs::File::open("/dev/null").map_err(|error| error.to_string())?;
-    let input = input.as_ref().map_or(null.as_fd(), AsFd::as_fd);
-    let mut descriptors = vec![file.as_fd(), input];
-    descriptors.extend(network.as_ref().map(AsFd::as_fd));
-    wire::send(&ours, wire::GO, &descriptors).map_err(|error| error.to_string())?;
-    let mut why = String::new();
-    (&ours).read_to_string(&mut why).map_err(|error| error.to_string())?;
-    match KeeperMessage::read(why.trim_end()) {
-        None if why.is_empty() => Ok(child),
-        Some(KeeperMessage::NotStarted(why)) => Err(why),
-        _ => Err(format!("the gate said `{}`", why.trim_end())),
+/// A process that waits for the order to shut itself in and become the program.
+struct Confined {
+    number: u32,
+    channel: UnixStream,
+}
+
+impl Confined {
+    fn begin(words: &[&str]) -> Result<Self, String> {
+        let own = if cfg!(target_os = "linux") {
+            "/proc/self/exe".into()
+        } else {
+            std::env::current_exe().map_err(|error| error.to_string())?
+        };
+        let (channel, theirs) = UnixStream::pair().map_err(|error| error.to_string())?;
+        let mut command = Command::new(own);
+        command.arg0("bgagent").arg(ENTER).args(words).process_group(0).stdin(OwnedFd::from(theirs));
+        // our copy of the other end goes with the command, so that its end is seen
+        let child = executed(|| command.spawn()).map_err(|error| error.to_string())?;
+        Ok(Self { number: child.id(), channel })
+    }
+
+    /// Returns its number, once it is the program.
+    fn become_program(self, permission: &Permission) -> Result<u32, String> {
+        let Permission { file, input, network, .. } = permission;
+        let null = std::fs::File::open("/dev/null").map_err(|error| error.to_string())?;
+        let input = input.as_ref().map_or(null.as_fd(), AsFd::as_fd);
+        let mut descriptors = vec![file.as_fd(), input];
+        descriptors.extend(network.as_ref().map(AsFd::as_fd));
+        wire::send(&self.channel, wire::GO, &descriptors).map_err(|error| error.to_string())?;
+        let mut why = String::new();
+        (&self.channel).read_to_string(&mut why).map_err(|error| error.to_string())?;
+        match KeeperMessage::read(why.trim_end()) {
+            None if why.is_empty() => Ok(self.number),
+            Some(KeeperMessage::NotStarted(why)) => Err(why),
+            _ => Err(format!("the gate said `{}`", why.trim_end())),
+        }
     }
 }
 

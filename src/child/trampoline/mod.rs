@@ -18,7 +18,7 @@ pub mod process;
 pub mod wire;
 
 /// What the program that is nothing but this says of itself: whoever speaks the wire above.
-pub const GATE: &str = concat!("bgagent-gate ", env!("CARGO_PKG_VERSION"), " 6");
+pub const GATE: &str = concat!("bgagent-gate ", env!("CARGO_PKG_VERSION"), " 7");
 
 /// First argument of a keeper.
 pub const WORD: &str = "__gate";

@@ -1,6 +1,6 @@
 //! What a keeper and the one that started it say to each other, over a socket (unix(7)).
 //!
-//! To the keeper: single bytes ([`GO`], [`TERMINATE`], [`KILL`]). With the first of them come descriptors: a file with
+//! To the keeper: single bytes ([`PREPARE`], [`GO`], [`TERMINATE`], [`KILL`]). With [`GO`] come descriptors: a file with
 //! what is to be started ([`Order`]), and, where the program reads something, its standard input. The end of the connection
 //! is an order as well: kill. From it: lines ([`KeeperMessage`]).
 //!
@@ -27,6 +27,8 @@ const DASHES: &str = "--";
 /// Exit code of a keeper whose permission never came.
 pub const NOT_ALLOWED: i32 = 113;
 
+/// A program within walls is to be started: what becomes it can be made ready. It begins with nothing before [`GO`].
+pub const PREPARE: u8 = b'p';
 /// Start the program. With it come the order, then what the program reads if it reads something, then a socket if the
 /// program has a network of its own: the listener there goes back over that ([`LISTENER`]).
 pub const GO: u8 = b'g';
