@@ -52,9 +52,9 @@ pub fn is_owned(pid: u32) -> bool {
     owned().contains_key(&pid)
 }
 
-/// What the child with this number may ask of this process.
+/// What the child with this number may ask of this process: by default, nothing. `None`: nobody here owns one of this number.
 pub(super) fn control_of(pid: u32) -> Option<Control> {
-    owned().get(&pid)?.control
+    Some(owned().get(&pid)?.control.unwrap_or(Control::None))
 }
 
 /// Starts a program, which is ours to wait for from its first moment on. `control`: what it may ask of us.

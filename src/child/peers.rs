@@ -1,25 +1,29 @@
 //! Whether a process that talks to us is one of our own doing, and what it may ask then.
+use super::groups;
 use super::own::control_of;
-use super::trampoline::process::stat;
+use super::trampoline::process::{Stat, stat};
 use crate::domain::Control;
 
 /// So many ancestors are looked at.
 const MOST_ANCESTORS: usize = 10_000;
 
-/// What a process may ask: that of the program of ours that it descends from. `None`: it descends from none, so it is
-/// its owner who asks.
+/// What a process may ask: that of the program of ours that it belongs to. `None`: it belongs to none, so it is its owner who asks.
 ///
 /// The look goes up from parent to parent (proc_pid_stat(5)). Each program has a keeper that adopts its orphans, so
-/// that the way leads to us also for who tried to lose it. Who is gone already is nobody that could be answered. A process that was
-/// started by another service on behalf of ours (a service manager, cron, ssh) does not descend from us: walls are
-/// what holds there.
+/// that the way leads to us also for who tried to lose it. One way does not: whoever enters a namespace of processes that others have
+/// made (setns(2)), and there loses its parent, is adopted there (pid_namespaces(7)). So on each step the session counts as well, which
+/// is the keeper's; and at last the control group. A process leaves the first one by a call (setsid(2)), the second
+/// one only where it may write to groups.
+///
+/// Who is gone already is nobody that could be answered. A process that was started by another service on behalf of ours (a service
+/// manager, cron, ssh) does not belong to us: walls are what holds there.
 pub fn rights_of_peer(pid: u32) -> Option<Control> {
     let me = std::process::id();
     let mut at = pid;
-    // 0: it is not in our namespace of processes, so it can't be below us
     for _ in 0..MOST_ANCESTORS {
+        // 0: whoever is above is not in our namespace of processes, so it can't be below us
         if at == 0 || at == me {
-            return None;
+            return if pid == me { None } else { rights_of_group(pid) };
         }
         let Some(stat) = stat(at) else {
             return cfg!(target_os = "linux").then_some(Control::None);
@@ -27,16 +31,26 @@ pub fn rights_of_peer(pid: u32) -> Option<Control> {
         if stat.parent == me {
             return Some(control_of(at).unwrap_or(Control::None));
         }
+        if let Some(control) = control_of(stat.session) {
+            return Some(control);
+        }
         at = stat.parent;
     }
     Some(Control::None)
+}
+
+/// The same, by the control group that the process is in.
+fn rights_of_group(pid: u32) -> Option<Control> {
+    let members = groups::fellows(pid)?;
+    // the keeper is one of them, unless it was killed
+    Some(members.into_iter().find_map(control_of).unwrap_or(Control::None))
 }
 
 /// Does this process descend from `daemon`, or from anything else that is called like this program or its gate?
 pub(super) fn descends_from_us(daemon: Option<u32>) -> bool {
     let own = std::env::current_exe().ok();
     let own = own.as_deref().and_then(std::path::Path::file_name).map(std::ffi::OsStr::as_encoded_bytes);
-    let mut at = std::os::unix::process::parent_id();
+    let mut at = parent_as_seen();
     for _ in 0..MOST_ANCESTORS {
         if at == 0 {
             return false;
@@ -52,6 +66,13 @@ pub(super) fn descends_from_us(daemon: Option<u32>) -> bool {
         at = stat.parent;
     }
     true
+}
+
+/// The parent of this process. In a namespace of processes of its own there is none, but for who still looks at the files of the one
+/// before, where this process has another number.
+fn parent_as_seen() -> u32 {
+    let own = std::fs::read("/proc/self/stat").ok().and_then(|line| Stat::parse(&line));
+    own.map_or_else(std::os::unix::process::parent_id, |stat| stat.parent)
 }
 
 /// The name that the kernel keeps of a process: the beginning of its program's (proc_pid_comm(5)).
@@ -72,6 +93,7 @@ fn is_named_like_us(name: &[u8], own: Option<&[u8]>) -> bool {
 mod tests {
     //! With real children.
     use super::super::kept::ProgramStart;
+    use super::super::trampoline::process::signal;
     use super::super::{Inherit, KeptProgram};
     use super::*;
     use std::path::Path;
@@ -89,6 +111,53 @@ mod tests {
             ("bash", Some("scheduler"), false),
         ] {
             assert_eq!(is_named_like_us(name.as_bytes(), own.map(str::as_bytes)), is, "{name}");
+        }
+    }
+
+    /// What entered a namespace of processes that somebody else has made, and lost its parent there, is adopted by others.
+    #[tokio::test]
+    async fn who_is_adopted_elsewhere_is_known_by_its_session() {
+        // whoever starts it ends, so that it is not below this process
+        let begun = "unshare --pid --fork sleep 614 >/dev/null 2>&1 & all=/proc/$!/task/$!/children
+                     until [ -n \"$(cat $all)\" ] || ! kill -0 $! 2>/dev/null; do sleep 0.02; done; cat $all";
+        let begun = std::process::Command::new("/bin/sh").args(["-c", begun]).output().unwrap();
+        let numbers = String::from_utf8(begun.stdout).unwrap();
+        let Some(first) = numbers.split_whitespace().next().map(|number| number.parse().unwrap()) else {
+            return eprintln!("skipped: there is no namespace of processes to be had");
+        };
+        let _gone = Killed(first);
+        let argv = [
+            "sh".to_owned(),
+            "-c".to_owned(),
+            format!("nsenter --target {first} --pid sh -c 'sleep 615 &'; echo; sleep 616"),
+        ];
+        let environment = Inherit::Basics.environment();
+        let start = ProgramStart {
+            program: Path::new("/bin/sh"),
+            argv: &argv,
+            environment: &environment,
+            cwd: Path::new("/"),
+            confinement: None,
+            control: Some(Control::Read),
+        };
+        let (kept, (mut output, _)) = KeptProgram::start(&start).unwrap();
+        kept.go(None).unwrap();
+        tokio::io::AsyncReadExt::read(&mut output, &mut [0; 8]).await.unwrap();
+        let children = std::fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap();
+        let adopted =
+            children.split_whitespace().next().expect("the namespace has adopted it").parse().unwrap();
+        assert_eq!(rights_of_peer(adopted), Some(Control::Read));
+        assert_eq!(rights_of_peer(first), None, "it was nobody's doing");
+    }
+
+    /// A process that ends with a test; with the first one of a namespace, all others of that.
+    struct Killed(u32);
+
+    impl Drop for Killed {
+        fn drop(&mut self) {
+            if let Some(stat) = stat(self.0) {
+                let _ = signal(self.0, stat.start, rustix::process::Signal::KILL);
+            }
         }
     }
 

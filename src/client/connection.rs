@@ -59,6 +59,7 @@ impl Connection {
             pid: 0,
             database: String::new(),
             ancestors: Vec::new(),
+            of_agent: false,
         };
         let mut connection =
             Self { lines: Lines::new(stream), socket, hello: nobody, timeouts, next_id: 1, note: None };
@@ -243,13 +244,22 @@ fn connect(socket: &Path, within: Duration) -> std::io::Result<UnixStream> {
 
 /// Who listens there: the user of the process that made the socket (unix(7), `SO_PEERCRED`).
 #[cfg(target_os = "linux")]
-fn owner(stream: &UnixStream, _: &Path) -> std::io::Result<u32> {
-    Ok(net::sockopt::socket_peercred(stream)?.uid.as_raw())
+fn owner(stream: &UnixStream, socket: &Path) -> std::io::Result<u32> {
+    use interprocess::local_socket::prelude::*;
+    use interprocess::os::unix::uds_local_socket::Stream;
+    let creds = Stream::from(stream.try_clone()?).peer_creds();
+    // a daemon above this namespace of processes has no number here, which the library takes for one that is gone
+    creds.ok().and_then(|creds| creds.euid()).map_or_else(|| owner_of_file(socket), Ok)
 }
 
-/// Whose the socket is, where the system does not tell who listens.
+/// Where the system does not tell who listens.
 #[cfg(not(target_os = "linux"))]
 fn owner(_: &UnixStream, socket: &Path) -> std::io::Result<u32> {
+    owner_of_file(socket)
+}
+
+/// Whose the socket is.
+fn owner_of_file(socket: &Path) -> std::io::Result<u32> {
     use std::os::unix::fs::MetadataExt;
     Ok(std::fs::metadata(socket)?.uid())
 }

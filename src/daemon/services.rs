@@ -61,6 +61,8 @@ pub(super) struct Caller {
     pub(super) by: Option<String>,
     /// By which a change is known, of a method without a `request_id` of its own.
     pub(super) request_id: Option<String>,
+    /// It is a program of an agent.
+    pub(super) of_agent: bool,
 }
 
 impl Caller {

@@ -314,6 +314,7 @@ impl Session {
         (method, params): (&str, Value),
         services: &Arc<Services>,
     ) -> Step {
+        let caller = Caller { of_agent: self.peer.rights.is_some(), ..Caller::default() };
         let Role::StandsBy(forwarder) = &services.role else {
             let is_change =
                 matches!(&request, Request::InTurn(request) if !matches!(request, InTurn::Shutdown(_)));
@@ -321,11 +322,11 @@ impl Session {
                 // this daemon leads since a moment ago, and what was forwarded before comes to it by another way
                 self.order.settled().await;
             }
-            return handlers::handle(request, services, &Caller::default()).await;
+            return handlers::handle(request, services, &caller).await;
         };
         let user = user_name(self.peer.user);
         match of_standby(request) {
-            OfStandby::Here(request) => handlers::handle(request, services, &Caller::default()).await,
+            OfStandby::Here(request) => handlers::handle(request, services, &caller).await,
             OfStandby::Leader(Some(request)) => {
                 let (forwarder, services, method) = (forwarder.clone(), services.clone(), method.to_owned());
                 Step::Noted(Box::pin(async move {

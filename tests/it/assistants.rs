@@ -340,6 +340,18 @@ fn a_table_that_somebody_changed_meanwhile_stays() {
     assert_eq!(fs::read_to_string(other).expect("it is there"), FILE);
 }
 
+/// What runs a program where it can't see whose child it is, in a shell. Whoever may make no namespaces has to do without.
+fn in_a_namespace(option: &str) -> String {
+    let ways = ["unshare --pid --fork", "unshare --user --map-root-user --pid --fork"];
+    let works = |way: &&&str| {
+        let mut words = way.split(' ').chain(option.split_terminator(' '));
+        let mut command = std::process::Command::new(words.next().expect("a program"));
+        command.args(words).arg("true").output().is_ok_and(|output| output.status.success())
+    };
+    let way = ways.iter().find(works).map(|way| format!("{way} {option}")).unwrap_or_default();
+    format!("env -u BGAGENT_RUN_ID {way}")
+}
+
 /// Whoever may write the file's words may not say yes to them.
 #[test]
 fn a_program_of_an_agent_neither_proposes_nor_accepts() {
@@ -372,7 +384,12 @@ fn a_program_of_an_agent_neither_proposes_nor_accepts() {
         format!(
             "{binary} {flags} accept {id} --yes; echo accept $?\n{binary} {flags} reject {id}; echo reject $?\n\
              env -u BGAGENT_RUN_ID setsid {binary} {flags} accept {id} --yes; echo again $?\n\
+             {apart} {binary} {flags} accept {id} --yes; echo apart $?\n\
+             {alone} {binary} {flags} reject {id}; echo alone $?\n\
+             {alone} {binary} {flags} trust --yes; echo trust $?\n\
              {propose} | {serve}\n{run} | {serve}\n",
+            apart = in_a_namespace(""),
+            alone = in_a_namespace("--mount-proc"),
             propose = ask("propose_agent", "{\"toml\":\"[agents.x]\\ncommand = 1\"}"),
             run = ask("run_agent", "{\"agent\":\"victim\"}"),
         ),
@@ -382,9 +399,17 @@ fn a_program_of_an_agent_neither_proposes_nor_accepts() {
     for (agent, runs) in [("full", true), ("none", false)] {
         let view = daemon.run_by_hand(agent);
         let said = view["output"]["chunks"].to_string();
-        for part in
-            ["accept 6", "reject 6", "again 6", "can't decide about proposals", "can't propose agents"]
-        {
+        for part in [
+            "accept 6",
+            "reject 6",
+            "again 6",
+            "apart 6",
+            "alone 6",
+            "trust 6",
+            "can't decide about proposals",
+            "can't propose agents",
+            "can't say which configuration is trusted",
+        ] {
             assert!(said.contains(part), "{agent}, {part}: {said}");
         }
         assert_eq!(said.contains("may not call `run_agent`"), !runs, "{agent}: {said}");

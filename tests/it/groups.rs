@@ -1,6 +1,6 @@
 //! Control groups around programs, with the real binary in a group that is delegated to it as systemd does it. Skipped, with the
-//! reason, where this process can't make a group; nothing of it says what memory a program may have, since that takes a
-//! controller which few machines give to tests.
+//! reason, where this process can't make a group; what memory a program may have is tried where the machine gives that controller
+//! to groups of the second version.
 use super::support::{Daemon, bgagent, signal, wait_for};
 use rustix::fs::{XattrFlags, setxattr};
 use rustix::process::Signal;
@@ -28,6 +28,14 @@ impl Delegated {
             Ok::<_, String>(Self(folder))
         };
         made().map_err(|why| eprintln!("skipped, there is no control group to be had: {why}")).ok()
+    }
+
+    /// Has it this controller, now or after it was asked for?
+    fn has(&self, controller: &str) -> bool {
+        let above = self.0.parent().expect("it is not the root");
+        let _ = std::fs::write(above.join("cgroup.subtree_control"), format!("+{controller}"));
+        let given = std::fs::read_to_string(self.0.join("cgroup.controllers")).unwrap_or_default();
+        given.split_whitespace().any(|one| one == controller)
     }
 
     fn mark(&self) {
@@ -170,6 +178,74 @@ fn what_a_killed_daemon_left_in_its_groups_ends_at_the_next_start() {
     assert!(
         daemon.log().contains(&format!("ended what the last daemon had left in the control group {own}"))
     );
+    assert_eq!(daemon.down(), Some(0));
+}
+
+/// All of it ends, in its group and at once, and the reason of the run's end names the limit.
+#[test]
+fn a_program_over_its_memory_is_ended_and_the_reason_is_told() {
+    let Some(group) = Delegated::made("memory") else { return };
+    if !group.has("memory") {
+        return eprintln!(
+            "skipped, the controller `memory` is not to be had here (it is off, or held by version 1)"
+        );
+    }
+    group.mark();
+    let sandbox = "sandbox = { limits = { memory = \"64MiB\" } }";
+    let mut daemon = Daemon::with(&format!(
+        "[agents.hungry]\ncommand = \"(tail /dev/zero; echo outlived) & (sleep 600; echo outlived) & wait\"\n{sandbox}\n\
+         [agents.modest]\ncommand = \"head -c 8M /dev/zero | tail | wc -c\"\n{sandbox}\n"
+    ));
+    group.start(&mut daemon, None);
+    let view = daemon.run_by_hand("hungry");
+    assert_eq!(view["status"], "failed", "{view:#}");
+    let message = view["error"]["message"].as_str().expect("text");
+    assert!(message.contains("took more than its `limits.memory` of 64 MiB"), "{view:#}");
+    assert_eq!(printed(&view), "");
+    wait_for("the group to go", || (group.groups() == ["daemon"]).then_some(()));
+    let view = daemon.run_by_hand("modest");
+    assert_eq!((view["status"].as_str(), printed(&view).trim()), (Some("completed"), "8388608"), "{view:#}");
+    assert_eq!(daemon.down(), Some(0));
+}
+
+/// A process that ends with a test; with the first one of a namespace, all others of that.
+struct Killed(u32);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        signal(self.0, Signal::KILL);
+    }
+}
+
+/// What enters a namespace of processes that somebody else has made, and leaves its session and its parent there, has no parent
+/// that leads to the daemon: the group is what is left of where it comes from.
+#[test]
+fn a_program_that_is_adopted_elsewhere_is_known_by_its_group() {
+    let Some(group) = Delegated::made("adopted") else { return };
+    group.mark();
+    let begun = "unshare --pid --fork sleep 624 >/dev/null 2>&1 & all=/proc/$!/task/$!/children
+                 until [ -n \"$(cat $all)\" ] || ! kill -0 $! 2>/dev/null; do sleep 0.02; done; cat $all";
+    let begun = Command::new("/bin/sh").args(["-c", begun]).output().expect("a shell");
+    let numbers = String::from_utf8(begun.stdout).expect("text");
+    let Some(first) = numbers.split_whitespace().next().and_then(|number| number.parse().ok()) else {
+        return eprintln!("skipped, there is no namespace of processes to be had");
+    };
+    let _gone = Killed(first);
+    let mut daemon = Daemon::with("");
+    let base = daemon.folder.path().display().to_string();
+    let script = format!(
+        "nsenter --target {first} --pid setsid --fork env -i sh -c '{} --config {base}/agents.toml --state-dir {base}/state \
+         --socket {base}/socket pause other; echo $? > {base}/code.new; mv {base}/code.new {base}/code' > {base}/said 2>&1\n\
+         until [ -s {base}/code ]; do sleep 0.02; done\n",
+        bgagent().get_program().display()
+    );
+    std::fs::write(daemon.path("strays.sh"), script).expect("the folder can be written");
+    daemon.configure(&format!(
+        "[agents.strays]\ncommand = [\"sh\", \"{base}/strays.sh\"]\n[agents.other]\ncommand = \"true\"\n"
+    ));
+    group.start(&mut daemon, None);
+    assert_eq!(daemon.run_by_hand("strays")["status"], "completed");
+    assert_eq!(number(&daemon, "code"), 6, "{:?}", std::fs::read_to_string(daemon.path("said")));
     assert_eq!(daemon.down(), Some(0));
 }
 

@@ -57,6 +57,8 @@ impl GroupSupport {
 #[derive(Debug)]
 struct Groups {
     folder: PathBuf,
+    /// The delegated group as `/proc/PID/cgroup` has it.
+    path: String,
     /// Groups of this daemon begin with this; those of others, and of whoever else has a place here, do not.
     prefix: String,
     made: AtomicU64,
@@ -129,6 +131,13 @@ pub(super) fn make(limits: &SandboxLimits) -> io::Result<Option<Group>> {
     }
 }
 
+/// The processes of the group of ours that this one is in, itself or in a group below. `None`: it is in none.
+pub(super) fn fellows(pid: u32) -> Option<Vec<u32>> {
+    let groups = GROUPS.get()?.as_ref().ok()?;
+    let line = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    Some(place::members(&groups.folder.join(groups.name_in(&line)?)))
+}
+
 fn lacks_controller(folder: &Path, controller: &str) -> Option<String> {
     let has = std::fs::read_to_string(folder.join("cgroup.controllers")).unwrap_or_default();
     (!has.split_ascii_whitespace().any(|one| one == controller)).then(|| {
@@ -173,7 +182,16 @@ impl Groups {
             no_memory_because: given("memory"),
             no_processes_because: given("pids"),
         };
-        Ok(Self { prefix: format!("run-{daemon}-"), made: AtomicU64::new(0), support, folder })
+        let path = place.path.clone();
+        Ok(Self { prefix: format!("run-{daemon}-"), made: AtomicU64::new(0), support, folder, path })
+    }
+
+    /// The name of the group of ours that a process is in, or in one below it. `line`: its `/proc/PID/cgroup`.
+    fn name_in<'a>(&self, line: &'a str) -> Option<&'a str> {
+        let below = place::path_of(line)?.strip_prefix(self.path.trim_end_matches('/'))?.strip_prefix('/')?;
+        let name = below.split('/').next()?;
+        let number = name.strip_prefix(&self.prefix)?;
+        (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
     }
 
     fn make(&self, limits: &SandboxLimits) -> io::Result<Group> {

@@ -14,7 +14,7 @@ const MARKS: [&str; 2] = ["trusted.delegate", "user.delegate"];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     /// As `/proc/self/cgroup` has it.
-    path: String,
+    pub(super) path: String,
     /// Where it is mounted.
     pub(super) folder: PathBuf,
 }
@@ -80,7 +80,7 @@ fn is_marked(_: &Path, _: &str) -> bool {
 }
 
 /// The path of the line `0::PATH` (cgroups(7)).
-fn path_of(own: &str) -> Option<&str> {
+pub(super) fn path_of(own: &str) -> Option<&str> {
     // the kernel says so of one that was removed while a process was in it
     own.lines().find_map(|line| line.strip_prefix("0::")).filter(|path| !path.ends_with(" (deleted)"))
 }

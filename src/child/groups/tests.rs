@@ -23,6 +23,7 @@ impl Base {
     fn groups(&self, daemon: &str) -> Groups {
         Groups {
             folder: self.0.clone(),
+            path: "/".into(),
             prefix: format!("run-{daemon}-"),
             made: AtomicU64::new(0),
             support: GroupSupport::default(),
@@ -105,6 +106,31 @@ fn only_groups_of_this_daemon_are_cleared() {
     assert!(base.groups("a").make(&SandboxLimits::default()).is_ok());
     drop(other);
     assert!(!theirs.wait().unwrap().success(), "a group that is dropped is killed");
+}
+
+#[test]
+fn whose_group_a_process_is_in_is_read_of_its_line() {
+    let groups = |path: &str| Groups {
+        folder: "/nowhere".into(),
+        path: path.into(),
+        prefix: "run-a-".into(),
+        made: AtomicU64::new(0),
+        support: GroupSupport::default(),
+    };
+    for (path, line, name) in [
+        ("/user.slice/b.service", "0::/user.slice/b.service/run-a-7\n", Some("run-a-7")),
+        ("/user.slice/b.service", "3:pids:/x\n0::/user.slice/b.service/run-a-7/own/x\n", Some("run-a-7")),
+        ("/", "0::/run-a-12\n", Some("run-a-12")),
+        ("/user.slice/b.service", "0::/user.slice/b.service/daemon\n", None),
+        ("/user.slice/b.service", "0::/user.slice/b.service\n", None),
+        ("/user.slice/b.service", "0::/user.slice/b.service2/run-a-7\n", None),
+        ("/user.slice/b.service", "0::/user.slice/b.service/run-a-b-7\n", None),
+        ("/user.slice/b.service", "0::/user.slice/b.service/run-a-\n", None),
+        ("/", "0::/../run-a-7\n", None),
+        ("/", "4:memory:/run-a-7\n", None),
+    ] {
+        assert_eq!(groups(path).name_in(line), name, "{path} {line}");
+    }
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! `bgagent accept`: shows what a proposal would change and give, asks, writes it into the configuration, and has the daemon take
 //! that up.
 use super::prelude::*;
-use super::proposals::{FoundProposal, failure, only_people};
+use super::proposals::{DECIDE, FoundProposal, failure, only_people};
 use crate::cli::args::AcceptArgs;
 use crate::config::{Loaded, Paths, TrustBook, Trusted, beyond_trust};
 use crate::proposal::{ProposalBook, ReplaceError, replace};
 
 pub(in crate::cli) fn run(app: &mut App, args: &AcceptArgs) -> Result<Outcome, Failure> {
-    only_people(app)?;
+    only_people(app, DECIDE)?;
     let (book, trusted) = {
         let paths = app.paths()?;
         (ProposalBook::of(&paths.state_dir), paths.trust_book())

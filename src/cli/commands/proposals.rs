@@ -86,12 +86,15 @@ pub(super) fn failure(error: BookError) -> Failure {
     }
 }
 
-/// A program of an agent decides about none.
-pub(super) fn only_people(app: &mut App) -> Result<(), Failure> {
+/// What only people do with them.
+pub(super) const DECIDE: &str = "decide about proposals";
+
+/// A program of an agent may not do this: `decide about …`.
+pub(super) fn only_people(app: &mut App, what: &str) -> Result<(), Failure> {
     if !super::mcp::is_of_agent(app.paths()?) {
         return Ok(());
     }
-    let error = RpcError::new(Code::Refused, "a program that an agent runs can't decide about proposals")
+    let error = RpcError::new(Code::Refused, format!("a program that an agent runs can't {what}"))
         .hint("a person does, in a terminal of their own");
     Err(error.into())
 }

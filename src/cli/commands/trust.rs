@@ -29,6 +29,7 @@ struct View<'a> {
 }
 
 pub(in crate::cli) fn run(app: &mut App, args: &TrustArgs) -> Result<Outcome, Failure> {
+    super::proposals::only_people(app, "say which configuration is trusted")?;
     let (path, book) = {
         let paths = app.paths()?;
         (args.file.clone().unwrap_or_else(|| paths.config.clone()), paths.trust_book())

@@ -35,15 +35,15 @@ use tools::{ask_archive, call_tool, list_mcp, trust_mcp};
 pub(super) async fn handle(request: Request, services: &Arc<Services>, caller: &Caller) -> Step {
     let services = services.clone();
     match request {
-        Request::AtOnce(request) => at_once(request, &services).await,
+        Request::AtOnce(request) => at_once(request, &services, caller).await,
         Request::InTurn(request) => in_turn(request, services, caller).await,
         Request::Beside(request) => Step::Later(Box::pin(beside(request, services))),
     }
 }
 
-async fn at_once(request: AtOnce, services: &Services) -> Step {
+async fn at_once(request: AtOnce, services: &Services, caller: &Caller) -> Step {
     match request {
-        AtOnce::Hello(params) => Step::Done(hello(&params, services)),
+        AtOnce::Hello(params) => Step::Done(hello(&params, services, caller)),
         AtOnce::Ping(_) => Step::Done(value(PongView { now: crate::clock::wall() })),
         AtOnce::StreamAgentEvents(p) => stream(services, p).await,
         AtOnce::Unsubscribe(p) => Step::Unsubscribe(p.subscription),
@@ -208,7 +208,7 @@ pub(super) async fn beside(request: Beside, services: Arc<Services>) -> Encoded 
     }
 }
 
-fn hello(params: &HelloParams, services: &Services) -> Encoded {
+fn hello(params: &HelloParams, services: &Services, caller: &Caller) -> Encoded {
     let common = PROTOCOLS.iter().rev().find(|ours| params.protocols.contains(ours));
     let Some(&protocol) = common else {
         let (theirs, newest) = (params.protocols.iter().max(), PROTOCOLS.iter().max());
@@ -232,6 +232,7 @@ fn hello(params: &HelloParams, services: &Services) -> Encoded {
         pid: std::process::id(),
         database: services.database.clone(),
         ancestors: services.ancestors.iter().map(views::ancestor).collect(),
+        of_agent: caller.of_agent,
     })
 }
 

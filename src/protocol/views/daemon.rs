@@ -27,6 +27,9 @@ described! {
         /// What the database was a copy of, newest first: up to an event the numbers are the same.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub ancestors: Vec<AncestorView>,
+        /// The client is a program of an agent of this daemon, or was started by one.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub of_agent: bool,
     }
 
     /// A database of which another one was a copy.

@@ -7,7 +7,7 @@ use crate::cli::args::Global;
 use crate::cli::exit::{Failure, Outcome};
 use crate::cli::render::Screen;
 use crate::cli::respondent::Respondent;
-use crate::client::{ClientError, Connection, Timeouts, holder};
+use crate::client::{Address, ClientError, Connection, Timeouts, holder};
 use crate::config::Paths;
 use crate::domain::assistant::AssistantMay;
 use crate::domain::shell_word;
@@ -90,6 +90,15 @@ impl Reach for FleetHere {
 }
 
 /// Is this process the doing of an agent of the daemon of this state folder, or of another one?
+///
+/// Who stands above it is not to be seen from within a namespace of processes of its own. The daemon sees it, so it is asked, at
+/// its own socket whatever other one was named.
 pub(in crate::cli) fn is_of_agent(paths: &Paths) -> bool {
-    crate::child::is_of_agent(holder(&paths.state_dir).and_then(|holder| holder.pid))
+    let holder = holder(&paths.state_dir);
+    let asked = || {
+        let address = Address { given: false, ..address_of(paths) };
+        Connection::open(&address, Timeouts::default()).is_ok_and(|daemon| daemon.hello().of_agent)
+    };
+    let is_running = holder.is_some();
+    crate::child::is_of_agent(holder.and_then(|holder| holder.pid)) || is_running && asked()
 }
