@@ -67,6 +67,9 @@ impl Engine {
                 self.break_streak(agent);
                 self.schedule(agent, slot);
                 self.touch(agent);
+            } else if state.anchor > now.wall && !state.spec.schedule.has_slots() {
+                state.draw_anchor(now.wall);
+                self.touch(agent);
             } else {
                 self.revive_one_shot(now, agent);
             }
@@ -368,6 +371,10 @@ impl AgentState {
             (self.anchor, self.origin) = (origin, None);
         }
         if self.anchor <= self.farthest_anchor(wall) {
+            return;
+        }
+        if !self.spec.schedule.has_slots() {
+            self.anchor = wall; // it only says what came after it
             return;
         }
         self.origin.get_or_insert(self.anchor);

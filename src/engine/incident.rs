@@ -126,7 +126,7 @@ impl Engine {
         if tells && announced && self.tells_incident(&incident) {
             let subject = format!("{}: {}: {}", incident.agent, incident.severity, incident.title);
             let body = format!(
-                "{}, seen {} since {}",
+                "{}, seen {} since {:.0}",
                 incident.key,
                 counted(incident.count, "time"),
                 incident.since

@@ -7,14 +7,17 @@ use crate::domain::*;
 use std::sync::Arc;
 
 impl Engine {
-    /// Takes up what the log has of ends that no start has used up.
-    pub(super) fn take_up_arrivals(&mut self, arrivals: Vec<(AgentId, Event)>) {
+    /// Takes up what the log has of ends that no start has used up. While the clock is behind the time at which the agent was
+    /// started or configured, that time says nothing of what came after it.
+    pub(super) fn take_up_arrivals(&mut self, now: Now, arrivals: Vec<(AgentId, Event)>) {
         for (waiting, event) in arrivals {
             let Ok(agent) = self.index(&waiting) else { continue };
             let state = &mut self.agents[agent as usize];
             let Schedule::Join(join) = &state.spec.schedule else { continue };
             let Some((of, run)) = event.ended_run() else { continue };
-            let counts = join.after.contains(of) && join.status.takes(run.status) && event.ts >= state.anchor;
+            let counts = join.after.contains(of)
+                && join.status.takes(run.status)
+                && event.ts >= state.anchor.min(now.wall);
             if counts && state.desired != Desired::Stopped {
                 state.arrived.insert(of.clone(), Arrival { run, event: Box::new(event) });
             }

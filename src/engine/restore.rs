@@ -102,7 +102,7 @@ impl Engine {
             restored.agents.into_iter().map(|record| (record.agent.clone(), record)).collect();
         let mut rewritten = engine.take_up_agents(now, &fleet, known);
         engine.index_triggers();
-        engine.take_up_arrivals(restored.arrivals);
+        engine.take_up_arrivals(now, restored.arrivals);
         for mut incident in restored.incidents {
             // written by a clock that was ahead
             incident.told_at = incident.told_at.map(|told| told.min(now.wall));

@@ -3,10 +3,12 @@ use super::RunRow;
 use super::error::StoreError;
 use super::follow;
 use super::read::{RUN_COLUMNS, run_row};
-use crate::domain::{AgentId, Event, EventRef, EventType, Join, RunId, SlotSkipped, Verdict, to_micros};
+use crate::domain::{
+    AgentId, AgentStatus, Desired, Event, EventRef, EventType, Join, RunId, SlotSkipped, Verdict, to_micros,
+};
 use crate::store::reader::Reader;
 use crate::store::rows::{instant, text};
-use crate::store::sql::params;
+use crate::store::sql::{Sql, SqlResult, params};
 use jiff::Timestamp;
 use std::ops::ControlFlow;
 
@@ -29,6 +31,24 @@ pub enum EventOutcome {
         /// Why, in words.
         cause: String,
     },
+}
+
+/// The event by which an agent was last taken out of `stopped`, as far as the log is looked through.
+fn started_after_stop(db: &Sql, agent: &AgentId) -> SqlResult<Option<i64>> {
+    let mut found = None;
+    db.each(
+        "SELECT seq, payload FROM events WHERE agent = ?1 AND type = ?2 ORDER BY seq DESC LIMIT ?3",
+        params![agent.as_str(), EventType::AgentStatus.as_str(), LOOKED_THROUGH],
+        &mut |row| {
+            let status = serde_json::from_str::<AgentStatus>(text(row, 1)?).ok();
+            if status.is_none_or(|status| status.previous != Desired::Stopped) {
+                return Ok(ControlFlow::Continue(()));
+            }
+            found = Some(row.get(0)?);
+            Ok(ControlFlow::Break(()))
+        },
+    )?;
+    Ok(found)
 }
 
 impl Reader {
@@ -70,8 +90,8 @@ impl Reader {
         })
     }
 
-    /// The newest ends of runs that an agent with a join waits for: since it last started by them, and without those that
-    /// had another outcome.
+    /// The newest ends of runs that an agent with a join waits for: since it last started by them or was last taken out of
+    /// `stopped`, and without those that had another outcome.
     ///
     /// # Errors
     /// What the database says.
@@ -82,7 +102,7 @@ impl Reader {
                 params![waiting.as_str(), EventType::AgentsJoined.as_str()],
                 |row| row.get(0),
             )?;
-            let used = used.unwrap_or(0);
+            let used = used.max(started_after_stop(db, waiting)?).unwrap_or(0);
             let passed: Vec<Option<RunId>> = db.rows(
                 "SELECT payload FROM events WHERE agent = ?1 AND seq > ?2 AND type = ?3 ORDER BY seq DESC LIMIT ?4",
                 params![waiting.as_str(), used, EventType::SlotSkipped.as_str(), LOOKED_THROUGH],

@@ -56,6 +56,18 @@ fn it_starts_once_each_has_completed_and_gets_their_results() {
 }
 
 #[test]
+fn what_ended_is_waited_with_after_the_clock_was_set_to_before_the_start_of_the_agent() {
+    let mut bench = waiting(JoinStatus::Completed);
+    bench.jump(-5000);
+    let anchor = bench.state("x").record.anchor;
+    assert!(anchor <= bench.now.wall, "a new life counts what ended since {anchor}");
+    run(&mut bench, "scan");
+    // it stays there when the clock is right again: what ended before that counts as well
+    bench.jump(5000);
+    assert_eq!(bench.state("x").record.anchor, anchor);
+}
+
+#[test]
 fn a_failure_does_not_count_where_completed_is_asked_and_the_other_way_round() {
     let fail = |bench: &mut Bench, name: &str| {
         bench

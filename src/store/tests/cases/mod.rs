@@ -2,6 +2,7 @@
 mod arrivals;
 mod basics;
 mod health;
+mod joins;
 mod ledger;
 mod money;
 mod notes;

@@ -197,6 +197,9 @@ async fn a_clock_that_was_behind_does_not_stop_retention_for_years() {
     store.prune(keep, at(-9000 * day)).await.unwrap();
     for hour in 0..24 * 40 {
         store.prune(keep, at(400 * day + hour)).await.unwrap();
+        if rows().await == 0 {
+            break;
+        }
     }
     assert_eq!(rows().await, 0, "what is old goes");
 }
