@@ -7,36 +7,57 @@ use crate::domain::Control;
 /// So many ancestors are looked at.
 const MOST_ANCESTORS: usize = 10_000;
 
+/// So often the search begins anew, if an ancestor ended meanwhile.
+const MOST_SEARCHES: usize = 10;
+
 /// What a process may ask: that of the program of ours that it belongs to. `None`: it belongs to none, so it is its owner who asks.
 ///
-/// The look goes up from parent to parent (proc_pid_stat(5)). Each program has a keeper that adopts its orphans, so
-/// that the way leads to us also for who tried to lose it. One way does not: whoever enters a namespace of processes that others have
-/// made (setns(2)), and there loses its parent, is adopted there (pid_namespaces(7)). So on each step the session counts as well, which
-/// is the keeper's; and at last the control group. A process leaves the first one by a call (setsid(2)), the second
-/// one only where it may write to groups.
+/// The search goes up from parent to parent (proc_pid_stat(5)). Each program has a keeper that adopts its orphans, so a process that
+/// loses its parent still leads to us. The exception: a process that enters a PID namespace made by others (setns(2)) and loses its
+/// parent there is adopted within that namespace (pid_namespaces(7)). So each step also checks the session, which is the keeper's, and
+/// the last one checks the control group. A process leaves its session with a call (setsid(2)), and its group only where it may write
+/// to groups.
 ///
-/// Who is gone already is nobody that could be answered. A process that was started by another service on behalf of ours (a service
-/// manager, cron, ssh) does not belong to us: walls are what holds there.
+/// A process that has already gone gets no rights: nobody waits for the answer. One that another service started on behalf of ours (a
+/// service manager, cron, ssh) does not belong to us: only a sandbox stops that.
 pub fn rights_of_peer(pid: u32) -> Option<Control> {
+    (0..MOST_SEARCHES).find_map(|_| found_rights(pid)).unwrap_or(Some(Control::None))
+}
+
+/// The same, by one search. `None`: an ancestor ended meanwhile, and the process has another parent by now.
+fn found_rights(pid: u32) -> Option<Option<Control>> {
     let me = std::process::id();
     let mut at = pid;
     for _ in 0..MOST_ANCESTORS {
-        // 0: whoever is above is not in our namespace of processes, so it can't be below us
+        // 0: no parent in our PID namespace: this process is not among its ancestors, and only its group can tell
         if at == 0 || at == me {
-            return if pid == me { None } else { rights_of_group(pid) };
+            return Some(if pid == me { None } else { rights_of_group(pid) });
         }
         let Some(stat) = stat(at) else {
-            return cfg!(target_os = "linux").then_some(Control::None);
+            if !cfg!(target_os = "linux") {
+                return Some(None); // nothing can be found out
+            }
+            // another user's process: no program of ours is above it
+            if is_hidden(at) {
+                return Some(rights_of_group(pid));
+            }
+            return (at == pid).then_some(Some(Control::None));
         };
         if stat.parent == me {
-            return Some(control_of(at).unwrap_or(Control::None));
+            return Some(Some(control_of(at).unwrap_or(Control::None)));
         }
         if let Some(control) = control_of(stat.session) {
-            return Some(control);
+            return Some(Some(control));
         }
         at = stat.parent;
     }
-    Some(Control::None)
+    Some(Some(Control::None))
+}
+
+/// Is it there, but another user's, and `/proc` does not show those (`hidepid`, proc(5))?
+fn is_hidden(pid: u32) -> bool {
+    let number = super::trampoline::process::pid_of(pid);
+    number.map(rustix::process::test_kill_process) == Some(Err(rustix::io::Errno::PERM))
 }
 
 /// The same, by the control group that the process is in.
@@ -55,7 +76,10 @@ pub(super) fn descends_from_us(daemon: Option<u32>) -> bool {
         if at == 0 {
             return false;
         }
-        if daemon == Some(at) {
+        // process 1 of this container is not the daemon that is process 1 of another
+        let is_daemon =
+            daemon == Some(at) && (at != 1 || name_of(at).is_some_and(|name| is_named_like_us(&name, own)));
+        if is_daemon {
             return true;
         }
         // what can't be seen is another user's, and so are all above it
@@ -68,8 +92,8 @@ pub(super) fn descends_from_us(daemon: Option<u32>) -> bool {
     true
 }
 
-/// The parent of this process. In a namespace of processes of its own there is none, but for who still looks at the files of the one
-/// before, where this process has another number.
+/// The parent of this process, as `/proc` shows it. In a PID namespace of its own the process has no visible parent, unless `/proc` is still
+/// that of the outer namespace, where this process has another number.
 fn parent_as_seen() -> u32 {
     let own = std::fs::read("/proc/self/stat").ok().and_then(|line| Stat::parse(&line));
     own.map_or_else(std::os::unix::process::parent_id, |stat| stat.parent)
@@ -114,7 +138,7 @@ mod tests {
         }
     }
 
-    /// What entered a namespace of processes that somebody else has made, and lost its parent there, is adopted by others.
+    /// A process that enters another's PID namespace and loses its parent there is adopted within that namespace.
     #[tokio::test]
     async fn who_is_adopted_elsewhere_is_known_by_its_session() {
         // whoever starts it ends, so that it is not below this process
@@ -123,7 +147,7 @@ mod tests {
         let begun = std::process::Command::new("/bin/sh").args(["-c", begun]).output().unwrap();
         let numbers = String::from_utf8(begun.stdout).unwrap();
         let Some(first) = numbers.split_whitespace().next().map(|number| number.parse().unwrap()) else {
-            return eprintln!("skipped: there is no namespace of processes to be had");
+            return eprintln!("skipped: no PID namespace can be created here");
         };
         let _gone = Killed(first);
         let argv = [

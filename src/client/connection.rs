@@ -247,9 +247,12 @@ fn connect(socket: &Path, within: Duration) -> std::io::Result<UnixStream> {
 fn owner(stream: &UnixStream, socket: &Path) -> std::io::Result<u32> {
     use interprocess::local_socket::prelude::*;
     use interprocess::os::unix::uds_local_socket::Stream;
-    let creds = Stream::from(stream.try_clone()?).peer_creds();
-    // a daemon above this namespace of processes has no number here, which the library takes for one that is gone
-    creds.ok().and_then(|creds| creds.euid()).map_or_else(|| owner_of_file(socket), Ok)
+    match Stream::from(stream.try_clone()?).peer_creds() {
+        Ok(creds) => creds.euid().map_or_else(|| owner_of_file(socket), Ok),
+        // a daemon outside this PID namespace has no number here, so the library takes it for one that has ended
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => owner_of_file(socket),
+        Err(error) => Err(error),
+    }
 }
 
 /// Where the system does not tell who listens.

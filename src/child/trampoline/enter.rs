@@ -50,6 +50,10 @@ pub(super) fn become_program() -> ! {
     let Some(permission) = permission(&channel, || ()) else { exit(NOT_ALLOWED) };
     let Permission { order, file, input, network } = permission;
     drop(file);
+    // what the daemon was started with ignored is not ignored by its programs: what is caught has its default after execve(2)
+    for signal in super::keeper::HANDED_ON {
+        let _ = signal_hook::flag::register(signal.as_raw(), std::sync::Arc::default());
+    }
     let shut_in = || -> Result<(), NotConfined> {
         if let Some(input) = input {
             rustix::stdio::dup2_stdin(&input)

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks at what was killed.
 const LOOK: Duration = Duration::from_millis(5);
 /// What asks a program to end or to do something, and is handed on to it.
-const HANDED_ON: [Signal; 6] =
+pub(super) const HANDED_ON: [Signal; 6] =
     [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
 
 /// Waits for permission, starts the program, and stays until it is asked to end.
@@ -38,7 +38,7 @@ pub(super) fn keep() -> ! {
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     let Ok(channel) = channel() else { exit(NOT_ALLOWED) };
     let mut ready = None;
-    // who can't be made ready yet is, or fails, when it is started
+    // if it can't be prepared now, it is started after `GO`, and an error is reported then
     let Some(permission) = permission(&channel, || ready = Confined::begin(&[]).ok()) else {
         drop(ready);
         while wait(WaitOptions::empty()).is_ok_and(|waited| waited.is_some()) {}

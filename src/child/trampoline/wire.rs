@@ -27,7 +27,7 @@ const DASHES: &str = "--";
 /// Exit code of a keeper whose permission never came.
 pub const NOT_ALLOWED: i32 = 113;
 
-/// A program within walls is to be started: what becomes it can be made ready. It begins with nothing before [`GO`].
+/// The program will have a sandbox: the process that becomes it can be prepared. It runs nothing of the program before [`GO`].
 pub const PREPARE: u8 = b'p';
 /// Start the program. With it come the order, then what the program reads if it reads something, then a socket if the
 /// program has a network of its own: the listener there goes back over that ([`LISTENER`]).

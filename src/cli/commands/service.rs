@@ -29,6 +29,7 @@ const HARDENED: &str = "the service has a /tmp of its own (PrivateTmp) and can w
     to open a path: systemctl --user edit bgagent, and there:\n  [Service]\n  ReadWritePaths=/srv/data\n  PrivateTmp=no";
 
 fn install(app: &mut App, file: &Path, start: bool) -> Result<Outcome, Failure> {
+    super::proposals::only_people(app, "install the service")?;
     // a service that can't start would only be found in the journal
     let (config, state) = (app.paths()?.config.clone(), app.paths()?.state_dir.clone());
     let loaded =

@@ -89,10 +89,10 @@ impl Reach for FleetHere {
     }
 }
 
-/// Is this process the doing of an agent of the daemon of this state folder, or of another one?
+/// Was this process started by an agent, of the daemon of this state folder or of another one?
 ///
-/// Who stands above it is not to be seen from within a namespace of processes of its own. The daemon sees it, so it is asked, at
-/// its own socket whatever other one was named.
+/// A process in a PID namespace of its own can't see its ancestors, but the daemon can. So the daemon is asked, at its own socket, even if
+/// another socket was given.
 pub(in crate::cli) fn is_of_agent(paths: &Paths) -> bool {
     let holder = holder(&paths.state_dir);
     let asked = || {
