@@ -6,8 +6,6 @@
 //!   checkout (`cfg(checkout)`) main.rs asks git. Nothing here is run again for a new commit: all would be compiled again.
 //! - The linker is asked for packed relative relocations where the system's loader reads them: the program
 //!   is smaller, and each start of it, also as the gate of a run, has less to read.
-//! - The gate gets the compiler's runtime library into it, where there is one to be had for that: else each start of it
-//!   finds and reads that library, which is a tenth of what the start takes.
 use std::path::Path;
 use std::process::Command;
 
@@ -24,27 +22,13 @@ fn main() {
     let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|found| found == value);
     // What is built for another machine says nothing of that machine's loader.
     let is_native = std::env::var("HOST").ok() == std::env::var("TARGET").ok();
-    if !is_native || !is("CARGO_CFG_TARGET_OS", "linux") || !is("CARGO_CFG_TARGET_ENV", "gnu") {
-        return;
-    }
-    if glibc().is_some_and(|version| version >= FIRST) {
+    if is_native
+        && is("CARGO_CFG_TARGET_OS", "linux")
+        && is("CARGO_CFG_TARGET_ENV", "gnu")
+        && glibc().is_some_and(|version| version >= FIRST)
+    {
         println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
-    if let Some(library) = runtime_library() {
-        for argument in ["-Wl,--whole-archive", &library, "-Wl,--no-whole-archive"] {
-            println!("cargo:rustc-link-arg-bin=bgagent-gate={argument}");
-        }
-    }
-}
-
-/// What unwinds, as an archive. A linker that does not say where that is does without.
-fn runtime_library() -> Option<String> {
-    println!("cargo:rerun-if-env-changed=RUSTC_LINKER");
-    let linker = std::env::var("RUSTC_LINKER").unwrap_or_else(|_| "cc".into());
-    let told = Command::new(linker).arg("-print-file-name=libgcc_eh.a").output().ok()?;
-    let path = String::from_utf8(told.stdout).ok()?.trim().to_owned();
-    // just the name comes back where there is none
-    (told.status.success() && Path::new(&path).is_absolute() && Path::new(&path).is_file()).then_some(path)
 }
 
 /// Says what main.rs is compiled from. What is unpacked within somebody else's checkout is not taken for a part of it.

@@ -1,5 +1,5 @@
-//! Schedules autonomous agents. The index of the house, bottom-up: each module may use those
-//! above it in this file, and none below; `tests/it/layers` holds it to that.
+//! Schedules autonomous agents. The index of the house, roughly bottom-up. `MAY_USE` in
+//! `tests/it/layers` says which modules each one may use, and the test enforces it.
 
 // What tests need to pass on any machine.
 #[cfg(test)]
@@ -26,7 +26,7 @@ pub mod protocol;
 pub mod agent_program;
 // What keeps programs in.
 pub mod sandbox;
-// How helpers reach out: HTTP, the way out of a sandbox, programs, secrets.
+// Reaching out: programs, HTTP, the way out of a sandbox, secrets.
 pub mod child;
 pub mod net;
 pub mod proxy;
@@ -46,7 +46,7 @@ pub mod doctor;
 pub mod llm;
 // What agents remember in Redis.
 pub mod redis_memory;
-// What holds for calls of tools: bounds, panics, secrets.
+// Limits on calls of tools and on questions to archives: time, size, panics, secrets.
 mod bounded;
 // Rows that are old: to cheaper storage, and back.
 pub mod archive;

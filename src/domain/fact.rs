@@ -87,7 +87,7 @@ pub enum Fact {
         extends: bool,
     },
     /// The run that was claimed for a slot is forgotten. Its verdict `ran` turns out to be another one
-    /// (the gate was closed), or it stays, and the run needs no record of its own ([`ALL_WELL`]).
+    /// (the gate was closed), or it stays, and the run needs no record of its own ([`super::ALL_WELL`]).
     SlotRevised {
         /// Whose.
         agent: AgentId,

@@ -63,7 +63,12 @@ pub struct Period {
 impl Events {
     /// Reads a calendar. Of events that come again, those that begin within `years` are taken.
     pub fn parse(text: &str, years: (Date, Date)) -> Result<Self, CalendarError> {
-        let mut read = Reading { years, left: rule::MOST_DAYS, ..Reading::default() };
+        Self::parse_within(text, years, rule::MOST_DAYS)
+    }
+
+    /// The same, while its rules look at so many days.
+    fn parse_within(text: &str, years: (Date, Date), most_days: u64) -> Result<Self, CalendarError> {
+        let mut read = Reading { years, left: most_days, ..Reading::default() };
         let mut depth = Vec::new();
         let mut event: Option<Draft> = None;
         let mut begun = false;

@@ -26,7 +26,7 @@ pub struct OutputChunk {
     pub text: String,
 }
 
-/// Output of an attempt as it is handed on and recorded, and what of the output before it is kept.
+/// A batch of an attempt's output on its way to the records, with the range of earlier chunks that are no longer kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CapturedOutput {
     /// Of this run.

@@ -1,7 +1,7 @@
 //! System calls, by seccomp: what Landlock does not know of, and what a program within walls has no use for.
 //!
 //! The filter is a program for the kernel's packet filter machine (seccomp(2), bpf(4)): it looks at the number of
-//! the call and at its arguments, never at memory that they point to. It is put together here ([`super::machine`]), since the
+//! the call and at its arguments, never at memory that they point to. It is put together here (`machine.rs`), since the
 //! architecture, numbers from a foreign interface (x32) and several answers have to stand in one filter.
 use super::machine::{Field, FilterTable, Test, and, answer, jump, load};
 use super::support::TRUNCATE;

@@ -31,11 +31,11 @@ impl FilterTable {
         self.0.entry(number).or_insert(answer);
     }
 
-    /// The instructions that find it, once the number is loaded. `others`: what all other calls get, up to those of a `foreign`
-    /// interface, which begin at a number and have an answer of their own.
+    /// The instructions that find a call's answer, once its number is loaded. `others`: the answer to all calls not in the table.
+    /// `foreign`: the first number of another interface, and the answer to all calls from there on.
     ///
-    /// The kernel translates a filter when a process takes it on, and walks it for each number that there is, and again at each
-    /// call that is judged by its arguments: so it is short, and a tree.
+    /// When a filter is installed, the kernel compiles it and runs it for each call number; later it runs it again for each call that
+    /// is judged by its arguments. So the filter is short, and a tree.
     pub(super) fn tree(self, others: u32, foreign: (u32, u32)) -> BpfProgram {
         let mut ranges: Vec<(u32, FilterAnswer)> = Vec::with_capacity(2 * self.0.len() + 2);
         let mut add = |first: u32, answer: FilterAnswer| match ranges.last() {
@@ -63,7 +63,7 @@ impl FilterTable {
 /// A tree of comparisons, made from its end: jumps lead forward only, and what they lead to must be there.
 struct Tree {
     reversed: BpfProgram,
-    /// FilterTable that stand there, each with its place as [`Self::find`] has it.
+    /// Answers that the program has already, each with its place as [`Self::find`] counts it.
     answers: Vec<(u32, usize)>,
 }
 
@@ -89,7 +89,7 @@ impl Tree {
         }
     }
 
-    /// An answer that stands there already does for all that one instruction leads to.
+    /// The place of an answer: an earlier one, if one instruction can lead to it.
     fn always(&mut self, what: u32) -> usize {
         let known = self.answers.iter().rev().find(|(known, _)| *known == what);
         if let Some((_, place)) = known.filter(|(_, place)| self.reversed.len() - place < FAR) {
@@ -124,7 +124,7 @@ impl Tree {
     }
 }
 
-/// So far, and a bit less, one comparison leads.
+/// How far a comparison may jump: its offsets are of 8 bits, with some room for the jumps added between.
 const FAR: usize = 250;
 
 /// A part of `struct seccomp_data`.

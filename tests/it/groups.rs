@@ -217,8 +217,8 @@ impl Drop for Killed {
     }
 }
 
-/// What enters a namespace of processes that somebody else has made, and leaves its session and its parent there, has no parent
-/// that leads to the daemon: the group is what is left of where it comes from.
+/// A process that enters another's PID namespace, and there leaves its session and its parent, has no ancestor that leads to the daemon:
+/// only its control group still shows where it comes from.
 #[test]
 fn a_program_that_is_adopted_elsewhere_is_known_by_its_group() {
     let Some(group) = Delegated::made("adopted") else { return };
@@ -228,7 +228,7 @@ fn a_program_that_is_adopted_elsewhere_is_known_by_its_group() {
     let begun = Command::new("/bin/sh").args(["-c", begun]).output().expect("a shell");
     let numbers = String::from_utf8(begun.stdout).expect("text");
     let Some(first) = numbers.split_whitespace().next().and_then(|number| number.parse().ok()) else {
-        return eprintln!("skipped, there is no namespace of processes to be had");
+        return eprintln!("skipped, no PID namespace can be created here");
     };
     let _gone = Killed(first);
     let mut daemon = Daemon::with("");
