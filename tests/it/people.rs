@@ -1,4 +1,5 @@
 //! Results and problems reach people: once, also over `kill -9`, and whatever the receiver does.
+mod jobs;
 mod phone;
 mod services;
 
