@@ -480,7 +480,8 @@ impl World {
             self.spans.asks(looks.iter().map(|look| look.spec.id.clone()));
             asks = true;
         }
-        if !asks {
+        // the reference follows a clock that was set when all of the turn is stored
+        if !asks && !self.set {
             self.spans.check_states(&self.model)?;
         }
         Ok(refused)
