@@ -150,7 +150,7 @@ impl KeptProgram {
     /// # Errors
     /// What the system says: the keeper is gone.
     pub fn go(&self, input: Option<OwnedFd>) -> io::Result<()> {
-        let order = self.order.as_ref().expect("whoever has this has started it");
+        let order = self.order.as_ref().expect("`start` gives it its order");
         let mut descriptors = vec![order.as_fd()];
         descriptors.extend(input.as_ref().map(AsFd::as_fd));
         let hand_over = self.pass.as_ref().map(way_out).transpose()?;
@@ -342,7 +342,7 @@ async fn handed_over(socket: &UnixStream) -> Option<TcpListener> {
 
 /// The program that keeps, as it is to be started.
 fn keeper_of(start: &ProgramStart<'_>, private: Option<&Private>, pass: Option<&Pass>) -> Command {
-    // what goes past the proxy is a person's to say; there is no other proxy
+    // a person may exempt hosts from the proxy; which proxy it is, is not theirs to change
     let is_set_by_hand = |name: &str| {
         name.eq_ignore_ascii_case("NO_PROXY") && start.environment.contains_key(OsStr::new(name))
     };

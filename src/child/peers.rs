@@ -84,7 +84,7 @@ pub(super) fn descends_from_us(daemon: Option<u32>) -> bool {
         }
         // what can't be seen is another user's, and so are all above it
         let (Some(stat), Some(name)) = (stat(at), name_of(at)) else { return false };
-        if is_named_like_us(&name, own) {
+        if is_named_like_us(&name, own) && !is_another_program(at, own) {
             return true;
         }
         at = stat.parent;
@@ -112,6 +112,15 @@ fn is_named_like_us(name: &[u8], own: Option<&[u8]>) -> bool {
     is_own || matches!(name, b"bgagent" | b"bgagent-gate")
 }
 
+/// Is a process that is called like us known to be something else, such as the shell of a script of that name? The daemon can't be
+/// asked: it is not dumpable, and its program is nobody's to see (proc_pid_exe(5)).
+fn is_another_program(pid: u32, own: Option<&[u8]>) -> bool {
+    let Ok(program) = std::fs::read_link(format!("/proc/{pid}/exe")) else { return false };
+    let Some(name) = program.file_name().map(std::ffi::OsStr::as_encoded_bytes) else { return false };
+    let name = name.strip_suffix(b" (deleted)").unwrap_or(name);
+    !(own == Some(name) || matches!(name, b"bgagent" | b"bgagent-gate"))
+}
+
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
@@ -136,6 +145,26 @@ mod tests {
         ] {
             assert_eq!(is_named_like_us(name.as_bytes(), own.map(str::as_bytes)), is, "{name}");
         }
+    }
+
+    #[test]
+    fn a_script_that_is_called_like_us_is_another_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("bgagent");
+        std::fs::write(&script, "#!/bin/sh\nread line\n").unwrap();
+        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        let mut child =
+            std::process::Command::new(&script).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        // between fork and exec it is still this program
+        while name_of(child.id()).as_deref() != Some(b"bgagent") {
+            std::thread::yield_now();
+        }
+        assert!(is_named_like_us(b"bgagent", None) && is_another_program(child.id(), None));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        let own = std::env::current_exe().unwrap();
+        let own = own.file_name().map(std::ffi::OsStr::as_encoded_bytes);
+        assert!(!is_another_program(std::process::id(), own));
     }
 
     /// A process that enters another's PID namespace and loses its parent there is adopted within that namespace.

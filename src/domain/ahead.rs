@@ -83,7 +83,8 @@ impl LookAhead {
 
     /// What stays of a record that began before now: its last slot, and how many.
     fn cut(&self, row: &AheadRow) -> (Timestamp, u64) {
-        let calendar = self.calendar();
+        // the anchor may have moved on since the record was made
+        let calendar = self.calendar().back_to(row.first);
         let same = calendar.count(row.first, row.last) == row.count;
         if let Schedule::Every(period) = self.spec.schedule
             && same

@@ -17,6 +17,15 @@ pub struct Calendar<'a> {
 }
 
 impl Calendar<'_> {
+    /// The same slots, and those of its interval before the anchor as well, back to an instant.
+    pub fn back_to(self, from: Timestamp) -> Self {
+        Self {
+            anchor: anchor_before(self.anchor, self.schedule.interval(), from),
+            first_run: FirstRun::Now,
+            ..self
+        }
+    }
+
     /// The first slot strictly after `after`.
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         match self.schedule {
@@ -129,6 +138,14 @@ pub fn jitter_of(agent: &AgentId, slot: Timestamp, bound: SignedDuration) -> Sig
     // the low bits of FNV are weak, the high ones are not
     let part = (i128::from(hash >> 11) * bound) >> 53;
     SignedDuration::from_micros(i64::try_from(part).unwrap_or(0))
+}
+
+/// Slot 0 of an interval, moved by whole periods to where it lies before this instant.
+fn anchor_before(anchor: Timestamp, period: Option<SignedDuration>, from: Timestamp) -> Timestamp {
+    let Some(period) = period.filter(|_| from < anchor) else { return anchor };
+    let periods = anchor.duration_since(from).as_nanos().div_euclid(period.as_nanos()) + 1;
+    let back = periods.checked_mul(period.as_nanos()).and_then(|nanos| i64::try_from(nanos).ok());
+    back.and_then(|nanos| anchor.checked_sub(SignedDuration::from_nanos(nanos)).ok()).unwrap_or(anchor)
 }
 
 #[cfg(test)]

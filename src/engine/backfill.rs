@@ -31,8 +31,7 @@ impl Engine {
                 format!("agent `{id}` ({}) has no past slots that a calendar names", schedule.describe());
             return Err(Refusal::WrongState(why));
         }
-        let anchor = anchor_before(state.anchor, schedule.interval(), from);
-        let calendar = Calendar { schedule, anchor, first_run: FirstRun::Now };
+        let calendar = Calendar { schedule, anchor: state.anchor, first_run: FirstRun::Now }.back_to(from);
         // the coming one has its verdict still to come, and may be due already
         let coming = state.next_slot.unwrap_or(Timestamp::MAX);
         let is_past = |slot: &Timestamp| *slot <= to && *slot < now.wall && *slot < coming;
@@ -233,12 +232,4 @@ impl Engine {
         limits.max_usd_per_run = Some(limits.max_usd_per_run.map_or(left, |own| own.min(left)));
         Arc::new(spec)
     }
-}
-
-/// Slot 0 of an interval, moved by whole periods to where it lies before this instant.
-fn anchor_before(anchor: Timestamp, period: Option<SignedDuration>, from: Timestamp) -> Timestamp {
-    let Some(period) = period.filter(|_| from < anchor) else { return anchor };
-    let periods = anchor.duration_since(from).as_nanos().div_euclid(period.as_nanos()) + 1;
-    let back = periods.checked_mul(period.as_nanos()).and_then(|nanos| i64::try_from(nanos).ok());
-    back.and_then(|nanos| anchor.checked_sub(SignedDuration::from_nanos(nanos)).ok()).unwrap_or(anchor)
 }

@@ -581,6 +581,7 @@ fn started() -> Fact {
 
 mod active_times;
 mod backfill;
+mod clocks;
 mod commands;
 mod fairness;
 mod files;

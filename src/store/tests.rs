@@ -98,6 +98,26 @@ fn claim(n: u64, slot: Option<i64>) -> Fact {
     }))
 }
 
+/// The end of a run of `a` that completed.
+fn ended(n: u64) -> Fact {
+    Fact::RunEnded {
+        run: run(n),
+        real: true,
+        agent: id("a"),
+        status: RunStatus::Completed,
+        attempt: 1,
+        result: None,
+        untrusted: false,
+        error: None,
+        exit_code: Some(0),
+        usage: Usage::default(),
+        duration: SignedDuration::ZERO,
+        run_count: 1,
+        error_count: 0,
+        warnings: Vec::new(),
+    }
+}
+
 fn judged(first: i64, last: i64, count: u64, verdict: Verdict, run: Option<RunId>, extends: bool) -> Fact {
     Fact::SlotsJudged {
         agent: id("a"),

@@ -1,24 +1,8 @@
 //! Ends of runs that an agent waits for.
 use super::*;
 
-fn ended(n: u64) -> [Fact; 2] {
-    let ended = Fact::RunEnded {
-        run: run(n),
-        real: true,
-        agent: id("a"),
-        status: RunStatus::Completed,
-        attempt: 1,
-        result: None,
-        untrusted: false,
-        error: None,
-        exit_code: Some(0),
-        usage: Usage::default(),
-        duration: SignedDuration::ZERO,
-        run_count: n,
-        error_count: 0,
-        warnings: Vec::new(),
-    };
-    [claim(n, None), ended]
+fn begun_and_ended(n: u64) -> [Fact; 2] {
+    [claim(n, None), ended(n)]
 }
 
 fn becomes(previous: Desired, desired: Desired) -> Fact {
@@ -48,13 +32,13 @@ async fn an_end_counts_if_it_came_after_the_agent_was_started_whatever_the_clock
     let commit = async |secs: i64, facts: &[Fact]| {
         store.commit(facts.iter().map(|fact| entry(secs, fact.clone())).collect()).await.unwrap();
     };
-    commit(900, &ended(1)).await;
+    commit(900, &begun_and_ended(1)).await;
     assert_eq!(waiting().await, [run(1)]);
     // stopped and started by a clock that was set back meanwhile
     commit(100, &[becomes(Desired::Active, Desired::Stopped)]).await;
     commit(200, &[becomes(Desired::Stopped, Desired::Active)]).await;
     assert!(waiting().await.is_empty());
-    commit(50, &ended(2)).await;
+    commit(50, &begun_and_ended(2)).await;
     assert_eq!(waiting().await, [run(2)]);
     // a pause changes nothing
     commit(60, &[becomes(Desired::Active, Desired::Paused), becomes(Desired::Paused, Desired::Active)]).await;

@@ -81,23 +81,7 @@ async fn answers_are_kept_for_a_day() {
 
 fn ran(n: i64) -> [Fact; 3] {
     let number = n as u64;
-    let ended = Fact::RunEnded {
-        run: run(number),
-        real: true,
-        agent: id("a"),
-        status: RunStatus::Completed,
-        attempt: 1,
-        result: None,
-        untrusted: false,
-        error: None,
-        exit_code: Some(0),
-        usage: Usage::default(),
-        duration: SignedDuration::ZERO,
-        run_count: 1,
-        error_count: 0,
-        warnings: Vec::new(),
-    };
-    [claim(number, Some(n)), judged(n, n, 1, Verdict::Ran, Some(run(number)), false), ended]
+    [claim(number, Some(n)), judged(n, n, 1, Verdict::Ran, Some(run(number)), false), ended(number)]
 }
 
 #[tokio::test]
