@@ -128,8 +128,16 @@ pub struct RunsArgs {
     #[arg(long, value_name = "STATUS", value_parser = clap::builder::PossibleValuesParser::new(status_words()).map(|word| status_of(&word)))]
     pub status: Option<String>,
     /// At most this many
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = at_least_one::<u64>)]
     pub limit: u64,
+}
+
+/// How many, where none makes no sense: clap's own refusal names the largest number that there is.
+fn at_least_one<T: std::str::FromStr + PartialEq + From<u8>>(text: &str) -> Result<T, &'static str> {
+    match text.parse() {
+        Ok(number) if number != T::from(0) => Ok(number),
+        _ => Err("it must be a number, and at least 1"),
+    }
 }
 
 /// What `--status` takes: the words of the protocol; those that the table shows are as good.
@@ -209,7 +217,7 @@ pub struct NextArgs {
     #[arg(long = "for", value_name = "DURATION")]
     pub look: Option<String>,
     /// At most this many
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = at_least_one::<u64>)]
     pub limit: u64,
 }
 
@@ -258,6 +266,6 @@ pub struct UsageArgs {
     #[arg(long, value_name = "WHAT", default_value = "agent", value_parser = ["agent", "model", "day", "hour"])]
     pub by: String,
     /// Only of this many days, today included
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<u32>)]
     pub days: Option<u32>,
 }
