@@ -6,6 +6,46 @@ use crate::domain::{TextOrSecret, nearest};
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 
+/// Headers that the connection itself needs, or that would change whom a request reaches.
+const OF_EACH_REQUEST: &[&str] = &[
+    "host",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "keep-alive",
+    "expect",
+    "proxy-authorization",
+    "proxy-connection",
+    "accept-encoding",
+    "idempotency-key",
+];
+
+/// Headers that exist to carry a secret.
+const OF_SECRETS: &[&str] = &[
+    "authorization",
+    "cookie",
+    "api-key",
+    "apikey",
+    "private-token",
+    "x-access-token",
+    "x-amz-security-token",
+    "x-api-key",
+    "x-auth-token",
+    "x-goog-api-key",
+    "x-vault-token",
+];
+
+/// Ends of names of variables that exist to carry a secret.
+const SECRET_ENDS: &[&str] =
+    &["_API_KEY", "_ACCESS_KEY", "_AUTH_TOKEN", "_ACCESS_TOKEN", "_SECRET", "_SECRET_KEY", "_PASSWORD"];
+
+/// What to write instead of a secret.
+const WHERE_SECRETS_ARE: &str = "say where it is: { env = \"NAME\" }, { file = \"PATH\" }, { credential = \"NAME\" } or { command = \
+                                 [\"pass\", \"show\", \"x\"] }";
+
 impl Section<'_> {
     /// `env`: the environment of a program.
     pub(super) fn env(&self) -> BTreeMap<String, TextOrSecret> {
@@ -24,6 +64,11 @@ impl Section<'_> {
                     zone_hint(text),
                 );
             }
+            if SECRET_ENDS.iter().any(|end| name.ends_with(end)) && !text.is_empty() && !text.contains('{') {
+                item.file.hide(item.span());
+                let message = format!("the variable `{name}` looks like a secret, and stands in this file");
+                item.file.warn(item.span(), message, Some(WHERE_SECRETS_ARE.into()));
+            }
             Ok(())
         })
     }
@@ -36,10 +81,21 @@ impl Section<'_> {
                 let message = format!("`{name}` can't name a header");
                 return Err((message, "letters, digits and `-`".to_owned()));
             }
-            if let TextOrSecret::Text(text) = value
-                && text.bytes().any(|byte| byte < 0x20 && byte != b'\t' || byte == 0x7f)
-            {
+            let known = name.to_ascii_lowercase();
+            if OF_EACH_REQUEST.contains(&known.as_str()) {
+                let message = format!("the header `{name}` is made for each request and can't be set");
+                return Err((message, "leave it out".to_owned()));
+            }
+            let TextOrSecret::Text(text) = value else { return Ok(()) };
+            if text.bytes().any(|byte| byte < 0x20 && byte != b'\t' || byte == 0x7f) {
                 item.refuse::<()>(format!("the value of the header `{name}` has control characters"));
+            }
+            if OF_SECRETS.contains(&known.as_str()) && !text.is_empty() {
+                item.file.hide(item.span());
+                item.refuse_with::<()>(
+                    format!("the header `{name}` is a secret and must not stand in this file"),
+                    format!("{WHERE_SECRETS_ARE}; the whole value, such as \"Bearer …\""),
+                );
             }
             Ok(())
         })

@@ -1,8 +1,8 @@
 //! `[telemetry]`: what is told of the fleet to programs that watch it.
 use super::keys;
-use super::values::{is_this_machine, url};
+use super::values::{in_the_clear, is_this_machine, url};
 use super::walk::{Item, Section};
-use crate::domain::TelemetrySpec;
+use crate::domain::{TelemetrySpec, TextOrSecret};
 use std::net::SocketAddr;
 
 /// What is said of an address that can't be listened on.
@@ -22,7 +22,20 @@ pub(super) fn telemetry(top: &Section<'_>) -> Option<TelemetrySpec> {
         let hint = "add `otlp`, the address of a collector, or leave it out";
         item.file.warn(item.span(), "`content` is about traces, and none are sent".into(), Some(hint.into()));
     }
-    let spec = TelemetrySpec { prometheus, otlp, content };
+    let headers = section.headers();
+    match (section.own("otlp"), section.own("headers")) {
+        (Some(address), _) => in_the_clear(address, headers.values().any(TextOrSecret::is_secret)),
+        (None, Some(item)) if !headers.is_empty() => {
+            let hint = "add `otlp`, the address of a collector, or leave them out";
+            item.file.warn(
+                item.span(),
+                "`headers` go with traces, and none are sent".into(),
+                Some(hint.into()),
+            );
+        }
+        (None, _) => {}
+    }
+    let spec = TelemetrySpec { prometheus, otlp, headers, content };
     (spec != TelemetrySpec::default()).then_some(spec)
 }
 
@@ -48,7 +61,8 @@ fn collector(item: Item<'_>) -> Option<String> {
     let url = url(item)?;
     if url.contains('@') {
         item.file.hide(item.span());
-        let hint = "let a collector on this machine add them, and send to it: http://127.0.0.1:4318";
+        let hint =
+            "put them into headers = { Authorization = { env = \"NAME\" } }, whose value is \"Basic …\"";
         return item.refuse_with("a name and a password must not stand in an address".into(), hint.into());
     }
     if url.contains(['?', '#']) || url::Url::parse(&url).is_err() {

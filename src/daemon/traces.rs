@@ -2,7 +2,7 @@
 use super::counting::FleetNews;
 use super::services::Services;
 use crate::domain::{Seq, TelemetrySpec};
-use crate::telemetry::TraceExporter;
+use crate::telemetry::{Collector, TraceExporter};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 /// When the daemon goes down, the last spans get this long. What is not sent by then is lost.
 pub(super) const LAST_SPANS: Duration = Duration::from_secs(2);
 
-/// Where traces go, and with what.
-type Way = Option<(String, bool)>;
+/// What the configuration says of traces, if they are sent.
+type Way = Option<Arc<TelemetrySpec>>;
 
 /// Sends traces until the daemon goes down.
 pub(super) async fn run(services: Arc<Services>, mut fleet: FleetNews, down: CancellationToken) {
@@ -28,8 +28,7 @@ pub(super) async fn run(services: Arc<Services>, mut fleet: FleetNews, down: Can
 }
 
 fn way_of(fleet: &mut FleetNews) -> Way {
-    let of = |spec: &Arc<TelemetrySpec>| Some((spec.otlp.clone()?, spec.content));
-    fleet.borrow_and_update().telemetry.as_ref().and_then(of)
+    fleet.borrow_and_update().telemetry.clone().filter(|spec| spec.otlp.is_some())
 }
 
 /// Waits for another way. Without the loop that has the configuration there is none.
@@ -51,12 +50,13 @@ async fn send(
     (after, fleet): (Option<Seq>, &FleetNews),
     down: &CancellationToken,
 ) {
-    let Some((endpoint, content)) = way else {
+    let Some((spec, endpoint)) = way.as_ref().and_then(|spec| Some((spec, spec.otlp.as_deref()?))) else {
         services.traces.ends();
         return down.cancelled().await;
     };
     let (store, database) = (services.store.clone(), services.database.clone());
-    match TraceExporter::new(store, endpoint, *content, database, services.traces.clone()) {
+    let to = Collector { endpoint, headers: spec.headers.clone() };
+    match TraceExporter::new(store, to, spec.content, database, services.traces.clone()) {
         Ok(exporter) => {
             let all = exporter.run(after, fleet.clone(), down.clone());
             tokio::pin!(all);

@@ -401,6 +401,7 @@ fn of_telemetry(spec: &TelemetrySpec) -> RightsOf {
     if let Some(url) = &spec.otlp {
         let content = if spec.content { ", with what agents are asked and say" } else { "" };
         rights.may(format!("sends traces of runs to {}{content}", word(url)));
+        headers(&spec.headers, &mut rights);
     }
     rights
 }

@@ -11,4 +11,4 @@ mod traces;
 pub use listen::{Listening, MetricsStanding, serve};
 pub use metrics::{FleetSnapshot, text};
 pub use tally::{CountedFact, FleetTally, MOST_AGENTS};
-pub use traces::{TraceExporter, TraceProgress, TraceStanding};
+pub use traces::{Collector, TraceExporter, TraceProgress, TraceStanding};

@@ -20,37 +20,27 @@ pub(super) const BUCKETS: [f64; 8] = [0.1, 1.0, 10.0, 60.0, 300.0, 1_800.0, 7_20
 #[derive(Clone, Debug, PartialEq)]
 pub enum CountedFact {
     /// A slot has a run, which may yet be taken back.
-    SlotClaimed {
-        /// Whose.
-        agent: AgentId,
-        /// Which run.
-        run: RunId,
-    },
+    SlotClaimed { agent: AgentId, run: RunId },
     /// The run of a slot has begun, or ended: it is not taken back any more.
     SlotRan(RunId),
     /// Slots that have no run, after all or from the first.
     SlotsJudged {
-        /// Whose.
         agent: AgentId,
         /// The run that was claimed for it.
         run: Option<RunId>,
         /// What became of them.
         verdict: Verdict,
-        /// How many.
         count: u64,
     },
     /// A run has ended.
     RunEnded {
-        /// Whose.
         agent: AgentId,
-        /// How.
         status: RunStatus,
         /// How long it took; `None`: it is not known.
         duration: Option<SignedDuration>,
     },
     /// A request to a model has ended.
     Request {
-        /// Whose.
         agent: AgentId,
         /// Name of a `[models.…]` table.
         model: String,

@@ -87,6 +87,7 @@ pub(in crate::config) const TELEMETRY: &[Key] = &[
         "base address of the OpenTelemetry collector that traces of runs are sent to, by OTLP over HTTP; default: none are \
          sent. http://127.0.0.1:4318 is customary",
     ),
+    key("headers", Kind::Texts2, "sent with traces; their values can be references to secrets"),
     key(
         "content",
         Kind::Flag,

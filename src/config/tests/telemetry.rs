@@ -38,6 +38,14 @@ fn each_key_is_another_configuration_and_a_right() {
     );
     assert_eq!(Rights::of(&content).beyond(&Rights::of(&traces)).len(), 1);
     assert_ne!(traces.hash, content.hash);
+    let keyed = fleet(
+        "[telemetry]\notlp = \"http://127.0.0.1:4318\"\nheaders = { Authorization = { env = \"TOKEN\" } }\n",
+    );
+    assert_ne!(traces.hash, keyed.hash);
+    assert_eq!(
+        Rights::of(&keyed).beyond(&Rights::of(&traces)),
+        ["telemetry is sent the header Authorization: the secret in the variable TOKEN"]
+    );
     let elsewhere = fleet("[telemetry]\nprometheus = \"0.0.0.0:9464\"\n");
     assert_eq!(Rights::of(&elsewhere).beyond(&Rights::of(&metrics)).len(), 1);
     assert!(Rights::of(&none).beyond(&Rights::of(&metrics)).is_empty());

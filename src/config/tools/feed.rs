@@ -1,6 +1,6 @@
 //! Settings of `[tools.…]` tables of type "feed", and arguments of calls of `feed`: which addresses, and
 //! what of their items.
-use super::http::{ALLOW_PRIVATE, headers, private_hosts};
+use super::http::{ALLOW_PRIVATE, private_hosts};
 use crate::config::duration::parse_duration;
 use crate::config::keys::{Key, Kind, key};
 use crate::config::values::{needs, size_up_to};
@@ -63,7 +63,7 @@ pub(in crate::config) fn settings(section: &Section<'_>) -> Option<FeedSettings>
         fixed: FeedArgs { urls: Some(urls), ..bounds(section) },
         allow_private: private_hosts(section),
         logins,
-        headers: headers(section),
+        headers: section.headers(),
         timeout: section.positive("timeout").unwrap_or(FeedSettings::TIMEOUT),
         max_bytes: size_up_to(section, "max_bytes", FeedSettings::LARGEST_MAX_BYTES)
             .unwrap_or(FeedSettings::MAX_BYTES),

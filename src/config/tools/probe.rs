@@ -1,5 +1,4 @@
 //! Settings and arguments of `probe`: its checks.
-use super::http::headers;
 use crate::config::keys::{Key, Kind, SANDBOX, key};
 use crate::config::programs::{self, Argument, Holds};
 use crate::config::sandbox;
@@ -197,7 +196,7 @@ fn web(section: &Section<'_>, address: String) -> Option<WebCheck> {
     if let (Some(_), Some(item), true) = (tls_days, section.get("tls_days"), is_plain) {
         item.refuse::<()>("`tls_days` needs an https:// address".into());
     }
-    let headers = headers(section);
+    let headers = section.headers();
     let has_secret = headers.values().any(TextOrSecret::is_secret);
     if has_secret
         && is_plain

@@ -226,7 +226,7 @@ fn fields_of_server(form: &mut Form, server: &RedisServer) {
     form.field("username", username);
     form.field("password", password);
 }
-table! { TelemetrySpec { prometheus: "prometheus", otlp: "otlp", content: "content", } }
+table! { TelemetrySpec { prometheus: "prometheus", otlp: "otlp", headers: "headers", content: "content", } }
 table! { StoreSpec { url: "url", password: "password", schema: "schema", durability: "durability", } }
 impl Canonical for RedisAddress {
     fn write(&self, form: &mut Form) {

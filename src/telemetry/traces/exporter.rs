@@ -6,8 +6,9 @@ use super::attributes::{SCHEMA, SERVICE_INSTANCE, SERVICE_NAME, SERVICE_VERSION,
 use super::queue::{SpanQueue, TraceProgress};
 use super::spans::{MOST_SPANS, Telling, spans};
 use crate::clock;
-use crate::domain::{EventType, Fleet, LoggedEvent, RunId, Seq};
+use crate::domain::{EventType, Fleet, LoggedEvent, RunId, Seq, TextOrSecret};
 use crate::net;
+use crate::secret;
 use crate::store::{EventFilter, Store, StoreError};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -16,8 +17,9 @@ use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, StatusCode, Url};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -33,6 +35,8 @@ const MOST_EVENTS: usize = 5 * MOST_SPANS;
 const CONNECT: Duration = Duration::from_secs(5);
 /// For an answer.
 const ANSWER: Duration = Duration::from_secs(10);
+/// For a program that prints a secret.
+const SECRET: Duration = Duration::from_secs(10);
 /// Before the second try; each further wait is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Between tries, at the most, also if the collector wants more.
@@ -58,10 +62,19 @@ const OF_TRACES: &[EventType] = &[
 const ENDS_OF_RUNS: &[EventType] =
     &[EventType::TaskCompleted, EventType::TaskError, EventType::TaskCancelled];
 
+/// Where traces are sent.
+pub struct Collector<'a> {
+    /// Its base address.
+    pub endpoint: &'a str,
+    /// What each request has beside its own headers. Secrets are looked up each time, since they change.
+    pub headers: BTreeMap<String, TextOrSecret>,
+}
+
 /// Sends traces to one place.
 pub struct TraceExporter {
     store: Store,
     url: Url,
+    headers: BTreeMap<String, TextOrSecret>,
     client: Client,
     content: bool,
     /// Who sends: the identity of the database.
@@ -78,21 +91,30 @@ struct Untaken {
 }
 
 impl TraceExporter {
-    /// To the collector whose base address is `endpoint`; how it goes is told to `progress`.
+    /// To this collector; how it goes is told to `progress`.
     ///
     /// # Errors
     /// What is wrong with the address, or with this machine.
     pub fn new(
         store: Store,
-        endpoint: &str,
+        to: Collector<'_>,
         content: bool,
         instance: String,
         progress: Arc<TraceProgress>,
     ) -> Result<Self, String> {
-        let url = traces_at(endpoint)?;
+        let url = traces_at(to.endpoint)?;
         let client = net::pooled(&url, CONNECT)?;
         progress.begins(url.as_str());
-        Ok(Self { store, url, client, content, instance, progress, queue: SpanQueue::default() })
+        Ok(Self {
+            store,
+            url,
+            headers: to.headers,
+            client,
+            content,
+            instance,
+            progress,
+            queue: SpanQueue::default(),
+        })
     }
 
     /// Sends traces of runs that end after the event `after` (`None`: from now on) until `down`, and then what has ended by then.
@@ -227,7 +249,8 @@ impl TraceExporter {
     /// One try. How many spans the collector refused.
     async fn post(&self, body: Vec<u8>) -> Result<u64, Untaken> {
         let later = |why: String| Untaken { why, again: Some(Duration::ZERO) };
-        let request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/x-protobuf");
+        let headers = self.headers().await.map_err(later)?;
+        let request = self.client.post(self.url.clone()).headers(headers);
         let sent = request.body(body).timeout(ANSWER).send().await;
         let answer = sent.map_err(|error| later(net::describe(&error.without_url())))?;
         let status = answer.status();
@@ -250,6 +273,23 @@ impl TraceExporter {
         ];
         let wanted = net::retry_after(answer.headers(), clock::wall()).unwrap_or_default();
         Err(Untaken { why, again: passes.contains(&status).then_some(wanted) })
+    }
+
+    async fn headers(&self) -> Result<HeaderMap, String> {
+        let mut all = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let value = secret::value_of(value, SECRET).await;
+            let value = value.map_err(|error| format!("no value for the header `{name}`: {error}"))?;
+            let (Ok(known), Ok(mut value)) =
+                (name.parse::<HeaderName>(), HeaderValue::from_str(value.expose()))
+            else {
+                return Err(format!("the value of the header `{name}` has characters that HTTP can't carry"));
+            };
+            value.set_sensitive(true);
+            all.insert(known, value);
+        }
+        all.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+        Ok(all)
     }
 
     fn request(&self, spans: Vec<Span>) -> ExportTraceServiceRequest {

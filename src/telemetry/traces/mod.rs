@@ -4,5 +4,5 @@ mod exporter;
 mod queue;
 mod spans;
 
-pub use exporter::TraceExporter;
+pub use exporter::{Collector, TraceExporter};
 pub use queue::{TraceProgress, TraceStanding};

@@ -89,7 +89,11 @@ fn title(model: &TopModel, group: RowGroup) -> String {
         RowGroup::Needs => format!("NEEDS YOU {}", model.judged.needs.len()),
         RowGroup::Running => {
             let more = if known.live.len() as u64 >= MOST_RUNS { " and more" } else { "" };
-            format!("RUNNING {}{more}", under_way(known).count())
+            match under_way(known).count() {
+                // they have ended, and their lines stay while somebody moves in the list
+                0 => "NOTHING RUNS".into(),
+                count => format!("RUNNING {count}{more}"),
+            }
         }
         RowGroup::Well => format!("WELL {}   last, next, newest runs, today", calm(false)),
         RowGroup::Held => format!("HELD BACK {}", calm(true)),

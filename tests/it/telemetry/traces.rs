@@ -6,6 +6,7 @@ use crate::support::{Daemon, nobody, python3, wait_for};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
 
 /// What must not be seen unless it is asked for.
 const SECRET_QUERY: &str = "Look after the harbour.";
@@ -117,6 +118,25 @@ fn content_is_sent_when_it_is_asked_for() {
     let chats = spans.iter().filter(|span| span.name == "chat m-1");
     let said = chats.filter_map(|span| attribute(&span.attributes, "gen_ai.output.messages"));
     assert!(said.collect::<String>().contains(SECRET_ANSWER));
+}
+
+#[test]
+fn a_hosted_collector_gets_its_key_and_nobody_else_sees_it() {
+    let collector = Collector::start();
+    let key = "Basic bmV3LWtleQ==";
+    let mut daemon = Daemon::with(&format!(
+        "{}[agents.a]\ncommand = [\"true\"]\n",
+        telemetry(&collector, "headers = { Authorization = { file = \"key\" }, X-Dataset = \"fleet\" }\n")
+    ));
+    std::fs::write(daemon.path("key"), key).expect("a file");
+    std::fs::set_permissions(daemon.path("key"), std::fs::Permissions::from_mode(0o600)).expect("ours");
+    daemon.up();
+    let view = daemon.run_by_hand("a");
+    collector.spans_of(&view["run_id"]);
+    let head = collector.taken()[0].head.to_ascii_lowercase();
+    assert!(head.contains(&format!("authorization: {}", key.to_ascii_lowercase())), "{head}");
+    assert!(head.contains("x-dataset: fleet"), "{head}");
+    assert!(!daemon.log().contains(key));
 }
 
 #[test]
