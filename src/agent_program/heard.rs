@@ -18,7 +18,6 @@ fn begin(text: &str, most: usize) -> &str {
 /// What was heard of a program.
 #[derive(Clone, Debug, Default)]
 pub struct HeardSoFar {
-    /// Its session.
     pub session: Option<String>,
     /// The version that it says it has.
     pub version: Option<String>,

@@ -8,7 +8,6 @@ use serde_json::Value;
 /// What is said to a program that asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Permit {
-    /// It may.
     Allow,
     /// A person is to say.
     Ask,

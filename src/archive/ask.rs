@@ -9,13 +9,11 @@ use serde::Serialize;
 /// What is asked of an archive.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ask {
-    /// Its objects.
     List,
     /// Is every object there and whole?
     Verify,
     /// Put these rows back into the table.
     Restore {
-        /// Which.
         range: Range,
         /// Only say what would be put back.
         dry_run: bool,

@@ -84,7 +84,6 @@ impl About {
 /// What is known of an object; stands beside it as `NAME.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Manifest {
-    /// Of what.
     #[serde(flatten)]
     pub(super) about: About,
     /// The object's name.

@@ -20,7 +20,6 @@ use std::collections::HashMap;
 /// A column that is archived. Generated columns are not: the database makes them again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Column {
-    /// Its name.
     pub(super) name: String,
     /// Its type, as the database says it; empty where its SQLite declaration has none.
     #[serde(rename = "type")]

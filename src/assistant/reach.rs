@@ -31,7 +31,6 @@ pub trait CallDesk {
 /// Where the configuration and the state are, and whose doing this process is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FleetPlace {
-    /// The configuration.
     pub config: PathBuf,
     /// The state folder.
     pub state_dir: PathBuf,

@@ -27,7 +27,6 @@ pub enum Unfit {
     /// No directory of `PATH` has it.
     #[error("`{name}` was not found in PATH ({path}); give its full path, or set PATH in `env`")]
     NotInPath {
-        /// Its name.
         name: String,
         /// Where it was looked for.
         path: String,

@@ -27,7 +27,6 @@ pub struct Program<'a> {
     pub argv: &'a [String],
     /// What it gets of our own environment.
     pub inherit: Inherit,
-    /// Further variables.
     pub env: &'a [(String, String)],
     /// Working directory, if not ours.
     pub cwd: Option<&'a Path>,
@@ -44,7 +43,6 @@ pub struct Program<'a> {
 /// A program that ended by itself.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    /// How.
     pub status: ExitStatus,
     /// The first bytes of standard output.
     pub stdout: Vec<u8>,
@@ -67,28 +65,17 @@ pub enum ChildError {
     Unfit(String),
     /// It could not be started or watched.
     #[error("can't run `{program}`: {cause}")]
-    Run {
-        /// Which.
-        program: String,
-        /// Why.
-        cause: io::Error,
-    },
+    Run { program: String, cause: io::Error },
     /// The system ended it, since it took more memory than it may.
     #[error("`{program}` {why}")]
     OverMemory {
-        /// Which.
         program: String,
         /// What is to be said of it.
         why: String,
     },
     /// It was killed with its group because its time was up.
     #[error("`{program}` did not end within {}", crate::domain::human_duration(jiff::SignedDuration::try_from(*bound).unwrap_or(jiff::SignedDuration::MAX)))]
-    TimedOut {
-        /// Which.
-        program: String,
-        /// The bound.
-        bound: Duration,
-    },
+    TimedOut { program: String, bound: Duration },
 }
 
 /// `exit status 3` or `signal 9`, for people.

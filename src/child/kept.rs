@@ -31,7 +31,6 @@ const MOMENT: Duration = Duration::from_secs(1);
 /// What is to be started.
 #[derive(Debug)]
 pub(super) struct ProgramStart<'a> {
-    /// The file.
     pub(super) program: &'a Path,
     /// Its arguments, its own name first.
     pub(super) argv: &'a [String],
@@ -51,7 +50,6 @@ pub type OutputPipes = (ChildStdout, ChildStderr);
 /// How a program ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It ran.
     Ran {
         /// How it ended.
         status: ExitStatus,

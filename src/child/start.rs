@@ -47,12 +47,7 @@ pub enum StartFailure {
     Unfit(#[from] Unfit),
     /// It was found, and its keeper or its walls can't be had.
     #[error("{cause}")]
-    System {
-        /// Its file.
-        program: PathBuf,
-        /// Why.
-        cause: io::Error,
-    },
+    System { program: PathBuf, cause: io::Error },
 }
 
 /// Finds a program and starts its keeper, which waits for [`KeptProgram::go`]. Whoever waits for it no longer gets a place free when

@@ -18,7 +18,6 @@ use std::time::Duration;
 pub(super) struct App {
     pub(super) global: Global,
     pub(super) paths: Option<Paths>,
-    /// Print JSON.
     pub(super) json: bool,
     /// Of standard output.
     pub(super) screen: Screen,

@@ -51,7 +51,6 @@ pub enum Failure {
     },
     /// The configuration is invalid. The text shows each error with its source line.
     Config {
-        /// Which file.
         path: PathBuf,
         /// Every error, rendered. Empty: the file can't even be read.
         errors: Vec<String>,
@@ -64,28 +63,24 @@ pub enum Failure {
     Io {
         /// What was tried.
         doing: &'static str,
-        /// On what.
         path: PathBuf,
         /// What came of it.
         cause: io::Error,
     },
     /// Something is there already, or is not there.
     Conflict {
-        /// What.
         what: String,
         /// What to do about it.
         hint: String,
     },
     /// It took longer than a person wanted to wait.
     TimedOut {
-        /// What.
         what: String,
         /// What to do about it.
         hint: String,
     },
     /// What was asked for could be tried, and did not work.
     Negative {
-        /// What.
         what: String,
         /// What to do about it.
         hint: String,

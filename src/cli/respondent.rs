@@ -8,7 +8,6 @@ use std::io::Write as _;
 
 /// Whoever answers.
 pub(super) enum Respondent {
-    /// The daemon.
     Daemon(Box<Connection>),
     /// Its records: it does not run.
     Records(Box<Records>),

@@ -26,7 +26,6 @@ pub enum ClientError {
         place: PathBuf,
         /// Whose it is.
         user: u32,
-        /// Who asks.
         me: u32,
     },
     /// The connection ended while an answer was due. What was asked may have happened or not.
@@ -56,7 +55,6 @@ pub enum ClientError {
     Garbled {
         /// Who sent it.
         socket: PathBuf,
-        /// What came.
         what: String,
     },
     /// The daemon said no.

@@ -35,7 +35,6 @@ pub struct Resume {
 pub struct Backoff {
     /// Before the first attempt.
     pub first: Duration,
-    /// At most.
     pub max: Duration,
 }
 
@@ -48,7 +47,6 @@ impl Default for Backoff {
 /// What following gave.
 #[derive(Debug)]
 pub enum Followed {
-    /// An event.
     Event(StoredEvent),
     /// Everything that was there has been shown; from here on it is live.
     Live,
@@ -100,7 +98,6 @@ pub enum Note {
 /// An event, with the text in which it is stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredEvent {
-    /// Its number.
     pub seq: u64,
     /// As the daemon sent it: one line of JSON.
     pub text: String,

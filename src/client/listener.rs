@@ -7,9 +7,7 @@ use std::path::PathBuf;
 pub struct Listener {
     /// Where it listens.
     pub socket: PathBuf,
-    /// Its process.
     pub pid: u32,
-    /// Its release.
     #[serde(default)]
     pub version: String,
     /// Newest protocol that it speaks.

@@ -11,7 +11,6 @@ use toml_parser::lexer::TokenKind;
 /// A configuration with another table of one agent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Amended {
-    /// The agent.
     pub agent: String,
     /// The whole text as it would be.
     pub text: String,

@@ -32,11 +32,9 @@ pub struct Found {
 /// What is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry {
-    /// A folder.
     Folder,
     /// A file that somebody may execute.
     Program,
-    /// Anything else.
     File,
 }
 

@@ -12,14 +12,12 @@ pub struct Loaded {
     pub text: String,
     /// The same, fit to be shown: without what looks like a secret, and with each byte in its place.
     pub shown: String,
-    /// Warnings.
     pub warnings: Vec<Diagnostic>,
 }
 
 /// A configuration that is not in force, because of errors.
 #[derive(Debug)]
 pub struct Rejected {
-    /// The file.
     pub path: PathBuf,
     /// Its text, as far as it could be read.
     pub text: String,

@@ -7,9 +7,7 @@ const LONGEST_SOCKET: usize = 100;
 /// Where everything lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
-    /// `agents.toml`.
     pub config: PathBuf,
-    /// State folder.
     pub state_dir: PathBuf,
     /// Socket to listen on, or to connect to when the state folder does not tell.
     pub socket: PathBuf,

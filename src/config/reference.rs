@@ -11,7 +11,6 @@ pub struct Section {
     pub title: String,
     /// What it is for.
     pub about: &'static str,
-    /// Its keys.
     pub entries: Vec<Entry>,
 }
 

@@ -42,7 +42,6 @@ pub struct Brief {
 pub struct CallRules {
     /// Name of the agent whose table allows them.
     pub agent: String,
-    /// The tools.
     pub tools: Vec<ToolOffer>,
     /// What stays allowed after untrusted or private data was read: tools, by name or pattern, and addresses.
     pub sinks: Vec<String>,
@@ -66,7 +65,6 @@ impl CallRules {
 pub enum Next {
     /// Ask the model.
     Ask {
-        /// What.
         request: ModelRequest,
         /// What is to be held for it.
         worst: WorstCase,
@@ -75,7 +73,6 @@ pub enum Next {
     Call(Vec<PlannedCall>),
     /// Let a person decide about these calls.
     Approve(Vec<PlannedCall>),
-    /// Nothing.
     Finish(Finished),
 }
 
@@ -104,9 +101,7 @@ pub(super) fn bad_response(message: String) -> RunError {
 pub struct PlannedCall {
     /// Place among the calls of the newest turn, from 0.
     pub call: usize,
-    /// [`crate::domain::ToolRequest::id`].
     pub id: String,
-    /// The tool.
     pub name: String,
     /// Its arguments; null for a call that is not valid.
     pub args: Value,

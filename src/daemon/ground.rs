@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {what}", .path.display())]
 pub(super) struct Unsound {
-    /// Which.
     pub(super) path: PathBuf,
     /// Why, and what to do.
     pub(super) what: String,

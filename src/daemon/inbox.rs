@@ -28,7 +28,11 @@ pub(super) struct ChangeAsked {
 /// What comes to the loop.
 pub(super) enum Message {
     /// A client wants something changed.
-    Command { command: Command, asked: ChangeAsked, answer: oneshot::Sender<Answer> },
+    Command {
+        command: Command,
+        asked: ChangeAsked,
+        answer: oneshot::Sender<Answer>,
+    },
     /// A runner tells something.
     Report(Report),
     /// A configuration was read.
@@ -39,7 +43,11 @@ pub(super) enum Message {
         answer: Option<oneshot::Sender<Answer>>,
     },
     /// A configuration was refused.
-    Rejected { path: String, errors: Vec<String>, why: RejectedFor },
+    Rejected {
+        path: String,
+        errors: Vec<String>,
+        why: RejectedFor,
+    },
     /// Files have arrived and settled; the answer is how many of them, from the first, have their outcome on record.
     FilesArrived {
         agent: AgentId,
@@ -48,33 +56,44 @@ pub(super) enum Message {
         answer: oneshot::Sender<usize>,
     },
     /// Something was delivered to a webhook; the answer is for how many agents it has its outcome on record.
-    Delivered { delivery: Box<WebhookReceived>, answer: oneshot::Sender<usize> },
+    Delivered {
+        delivery: Box<WebhookReceived>,
+        answer: oneshot::Sender<usize>,
+    },
     /// An MCP server was asked for events; the answer is how many of them, from the first, have their outcome on record. Where it
     /// goes on is recorded if all have.
-    EventsPolled { agent: AgentId, by: Arc<McpTrigger>, polled: EventsPolled, answer: oneshot::Sender<usize> },
+    EventsPolled {
+        agent: AgentId,
+        by: Arc<McpTrigger>,
+        polled: EventsPolled,
+        answer: oneshot::Sender<usize>,
+    },
     /// Something of the daemon's own stands otherwise than before.
     Noticed(crate::domain::Finding),
     /// Nodes have reported something; the answer is that it is decided, and the reports are removed.
-    Reported { reports: Vec<TakenReport>, done: oneshot::Sender<()> },
+    Reported {
+        reports: Vec<TakenReport>,
+        done: oneshot::Sender<()>,
+    },
     /// The nodes that run what is placed there are others than before.
     Nodes(Workers),
     /// The daemon is cut off from its database, or was: programs are stopped, or not any more.
     CutOff,
     /// Somebody else may lead: that is found out by a commit.
     AskLead,
-    /// Go down.
-    ShutDown { reason: String, now: bool, answer: Option<oneshot::Sender<Answer>> },
+    ShutDown {
+        reason: String,
+        now: bool,
+        answer: Option<oneshot::Sender<Answer>>,
+    },
 }
 
 /// A monitor is to hear how a run goes.
 pub(super) struct RunPing {
-    /// Whose.
     pub(super) agent: AgentId,
-    /// Which monitor.
     pub(super) spec: Arc<PingSpec>,
     /// What it hears.
     pub(super) signal: PingSignal,
-    /// Which run.
     pub(super) run: RunId,
 }
 
@@ -135,7 +154,6 @@ pub(super) struct HookTrouble {
     pub(super) refused: u64,
     /// Why the last one was not taken.
     pub(super) last: String,
-    /// Since when.
     pub(super) since: Timestamp,
     /// None can be checked: the secret is not to be had.
     pub(super) is_blind: bool,

@@ -22,7 +22,6 @@ const LOOK_AFTER: Duration = Duration::from_secs(1);
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ListenError {
-    /// Its folder.
     #[error(transparent)]
     Folder(#[from] LockError),
     /// Something is in the way.

@@ -14,9 +14,7 @@ use std::time::{Duration, Instant};
 pub struct DaemonFile {
     /// Where it listens.
     pub socket: PathBuf,
-    /// Its process.
     pub pid: u32,
-    /// Its release.
     pub version: String,
     /// Newest version of the protocol that it speaks.
     pub protocol: u32,

@@ -76,7 +76,6 @@ pub(super) use super::encoded::Encoded;
 
 /// What is to be done about a call.
 pub(super) enum Step {
-    /// The answer.
     Done(Encoded),
     /// The answer comes later; further calls may go on.
     Later(std::pin::Pin<Box<dyn Future<Output = Encoded> + Send>>),
@@ -102,6 +101,5 @@ pub(super) struct Subscription {
 pub(super) enum Reload {
     /// A client, who waits for the answer.
     Asked(oneshot::Sender<Answer>, ChangeAsked),
-    /// SIGHUP.
     Signal,
 }

@@ -47,7 +47,6 @@ const LAST_ANSWERS: Duration = Duration::from_millis(300);
 
 /// Whose process a client is.
 pub(super) struct Peer {
-    /// Its user.
     pub(super) user: u32,
     /// What it may ask, if it is a program of a run.
     pub(super) rights: Option<Control>,

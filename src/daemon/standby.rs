@@ -40,7 +40,6 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// What a daemon waits for before it can open its store.
 #[derive(Clone, PartialEq, Eq)]
 enum WaitsFor {
-    /// The server.
     Reach,
     /// The lead, which another daemon has: this one is a standby. Empty: nobody has it, and this one may not.
     Lead(String),

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone)]
 pub(super) struct TrustGate {
     asked: Asked,
-    /// See [`Paths::trust_book`].
     book: PathBuf,
 }
 

@@ -77,7 +77,6 @@ pub fn try_if_asked(word: Option<&OsStr>) -> Option<io::Result<()>> {
 /// What was tried on this machine.
 #[derive(Clone, Debug)]
 pub struct Findings {
-    /// Each escape.
     pub tried: Vec<Tried>,
     /// Why a sandbox has no network here.
     pub no_network: Option<String>,

@@ -13,7 +13,6 @@ const MOST_LOOKED_PAST: usize = 800;
 pub struct CalendarSpec {
     /// What its file says, hashed: the file can change while its name stays.
     pub digest: String,
-    /// Its events.
     pub events: Events,
 }
 
@@ -49,7 +48,6 @@ impl std::fmt::Display for Hours {
 pub struct NamedPeriods {
     /// Of its `[calendars.…]` table.
     pub name: Arc<str>,
-    /// See [`CalendarSpec::digest`].
     pub digest: String,
     /// In order and apart from each other.
     pub periods: Vec<Period>,

@@ -24,9 +24,7 @@ use std::sync::Arc;
 /// A validated agent: when, whether, what, within which limits, proved how, told to whom.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AgentSpec {
-    /// Its name.
     pub id: AgentId,
-    /// For people.
     pub description: Option<Box<str>>,
     /// When it is due.
     pub schedule: Schedule,
@@ -149,7 +147,6 @@ pub enum Schedule {
     After(SignedDuration),
     /// By a cron expression in a time zone.
     Cron(Arc<CronSchedule>),
-    /// Once.
     At(Timestamp),
     /// When an event of this kind is recorded.
     On(EventTrigger),
@@ -401,9 +398,7 @@ words! {
 pub enum Body {
     /// A language model with tools.
     Query(Arc<QuerySpec>),
-    /// One tool.
     Tool(Arc<ToolCallSpec>),
-    /// A program.
     Command(Arc<CommandSpec>),
     /// A query that an agent program carries out.
     Runner(Arc<RunnerQuery>),
@@ -505,16 +500,13 @@ pub struct Check {
 /// What a check runs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CheckBody {
-    /// A tool.
     Tool(ToolCallSpec),
-    /// A program.
     Command(CommandSpec),
 }
 
 /// What a run may use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
-    /// One attempt.
     pub timeout: SignedDuration,
     /// All attempts and waits of a run.
     pub total_timeout: Option<SignedDuration>,
@@ -545,9 +537,7 @@ pub struct RetrySpec {
     pub max: u32,
     /// How the delay grows.
     pub backoff: Backoff,
-    /// First delay.
     pub initial: SignedDuration,
-    /// Longest delay.
     pub max_delay: SignedDuration,
     /// True if the configuration asks for it: then a command's exit status is retried as well.
     pub explicit: bool,
@@ -577,7 +567,6 @@ pub struct CircuitSpec {
 pub struct NotifySpec {
     /// Names of `[notify.…]` tables.
     pub to: Vec<String>,
-    /// Of what.
     pub on: Vec<TellOn>,
     /// How often an ongoing problem is told again.
     pub repeat: SignedDuration,

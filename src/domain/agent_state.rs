@@ -16,7 +16,6 @@ words! {
 /// What `pause --all` noted of a paused agent, for the `resume --all` after it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Held {
-    /// Nothing.
     #[default]
     No = 0,
     /// It paused it.

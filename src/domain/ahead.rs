@@ -11,7 +11,6 @@ const ANOTHER_TIME: SignedDuration = SignedDuration::from_hours(24 * 400);
 /// A question to the ledger: what does it know of the slots of one agent after `floor`?
 #[derive(Clone, Debug, PartialEq)]
 pub struct LookAhead {
-    /// Whose.
     pub spec: Arc<AgentSpec>,
     /// Of its calendar.
     pub anchor: Timestamp,
@@ -26,33 +25,24 @@ pub struct LookAhead {
 /// Consecutive slots that have a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Judged {
-    /// First slot.
     pub first: Timestamp,
-    /// Last slot.
     pub last: Timestamp,
 }
 
 /// One record of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AheadRow {
-    /// First slot.
     pub first: Timestamp,
-    /// Last slot.
     pub last: Timestamp,
-    /// How many.
     pub count: u64,
-    /// They ran.
     pub ran: bool,
 }
 
 /// Verdicts of slots ahead of now that never ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// First slot.
     pub first: Timestamp,
-    /// Last slot.
     pub last: Timestamp,
-    /// How many.
     pub count: u64,
     /// Of the record that began before now: its last slot that stays, and how many stay.
     pub cut: Option<(Timestamp, u64)>,

@@ -16,13 +16,11 @@ const LONGEST: usize = 32 << 10;
 pub struct QuestionRecord {
     /// What an answer must bring along. It is used up when the call is decided.
     pub code: String,
-    /// [`ApprovalWanted::id`].
     pub approval: String,
     /// Name of a `[notify.…]` table.
     pub target: String,
     /// [`call_hash`] of what was asked about.
     pub call: String,
-    /// Since when.
     pub asked_at: Timestamp,
 }
 

@@ -18,7 +18,6 @@ pub struct PastSlot {
 pub struct BackfillRecord {
     /// Its id: that of the request that asked for it, if that had one.
     pub id: Arc<str>,
-    /// Whose slots.
     pub agent: AgentId,
     /// All of them, oldest first.
     pub slots: Arc<[Timestamp]>,

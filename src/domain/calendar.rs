@@ -8,7 +8,6 @@ use jiff::{SignedDuration, Timestamp};
 /// [`Calendar::next_after`] knows none.
 #[derive(Clone, Copy, Debug)]
 pub struct Calendar<'a> {
-    /// When.
     pub schedule: &'a Schedule,
     /// Slot 0 of an interval.
     pub anchor: Timestamp,

@@ -12,10 +12,7 @@ use serde_json::Value;
 #[serde(tag = "role", rename_all = "snake_case")]
 pub enum ChatMessage {
     /// What the agent was asked.
-    User {
-        /// The text.
-        text: String,
-    },
+    User { text: String },
     /// What the model said.
     Model(ModelTurn),
     /// What the tools gave that the turn before had called, in the order of its calls.

@@ -23,7 +23,6 @@ pub enum Shape {
     List(Box<Self>),
     /// An object whose keys are the first, and whose values are the second.
     Map(Box<Self>, Box<Self>),
-    /// An object.
     Object(Object),
     /// An object with a field that says which of several it is.
     Tagged(Tagged),
@@ -32,7 +31,6 @@ pub enum Shape {
 /// A closed set of strings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Words {
-    /// Its type.
     pub name: &'static str,
     /// What they are about.
     pub about: String,
@@ -43,18 +41,15 @@ pub struct Words {
 /// An object with these fields.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
-    /// Its type.
     pub name: &'static str,
     /// What it is.
     pub about: String,
-    /// Its fields.
     pub fields: Vec<Field>,
 }
 
 /// An object that is one of several, told apart by one of its fields.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tagged {
-    /// Its type.
     pub name: &'static str,
     /// What it is.
     pub about: String,
@@ -67,7 +62,6 @@ pub struct Tagged {
 /// A field of an object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Field {
-    /// Its key.
     pub name: String,
     /// What it means.
     pub about: String,

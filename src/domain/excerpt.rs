@@ -4,7 +4,6 @@ use std::borrow::Cow;
 /// How a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LengthUnit {
-    /// Characters.
     Chars,
     /// Units of UTF-16: what lies beyond the basic plane counts twice.
     Utf16,

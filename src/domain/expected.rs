@@ -12,7 +12,6 @@ pub struct Expect {
     pub field: String,
     /// How it is compared.
     pub compare: Compare,
-    /// With what.
     pub value: serde_json::Value,
 }
 

@@ -5,7 +5,6 @@ use super::words::words;
 /// `[events.redis]`: a stream to which each event is appended, once and in order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RedisSpec {
-    /// The server.
     pub server: RedisServer,
     /// Key of the stream.
     pub stream: String,

@@ -17,7 +17,6 @@ use std::sync::Arc;
 pub struct Entry {
     /// When it happened.
     pub at: Timestamp,
-    /// What.
     pub fact: Fact,
 }
 
@@ -26,9 +25,7 @@ pub struct Entry {
 pub enum Fact {
     /// The daemon came up.
     DaemonStarted {
-        /// Release.
         version: String,
-        /// Its process.
         pid: u32,
         /// The last that is known of the daemon before it; `None`: there was none.
         down_since: Option<Timestamp>,
@@ -37,10 +34,7 @@ pub enum Fact {
     },
     /// The daemon goes down; no fact of this life follows but ends of runs, and what those start: that is
     /// claimed, and begins in the next life.
-    DaemonStopping {
-        /// Why.
-        reason: String,
-    },
+    DaemonStopping { reason: String },
     /// A configuration was taken up.
     ConfigApplied {
         /// From this file.
@@ -68,9 +62,7 @@ pub enum Fact {
     AgentChanged(Box<AgentChange>),
     /// Consecutive slots got the same verdict.
     SlotsJudged {
-        /// Whose.
         agent: AgentId,
-        /// First slot.
         first: Timestamp,
         /// Last slot; equal to `first` for one slot.
         last: Timestamp,
@@ -89,7 +81,6 @@ pub enum Fact {
     /// The run that was claimed for a slot is forgotten. Its verdict `ran` turns out to be another one
     /// (the gate was closed), or it stays, and the run needs no record of its own ([`super::ALL_WELL`]).
     SlotRevised {
-        /// Whose.
         agent: AgentId,
         /// Which slot. `None`: the run had none (manual, event).
         slot: Option<Timestamp>,
@@ -113,11 +104,9 @@ pub enum Fact {
     /// The clock was set back: verdicts of slots ahead of now that never ran are taken back, and those slots are
     /// judged when their time comes.
     SlotsTakenBack {
-        /// Whose.
         agent: AgentId,
         /// The last instant before now: slots up to here keep their verdict.
         behind: Timestamp,
-        /// Which slots.
         taken: super::Taken,
     },
     /// Each of the agents that one waits for has ended a run: the event that tells it. What came of it is decided with
@@ -133,23 +122,19 @@ pub enum Fact {
     },
     /// An MCP server is asked for events after this from now on. Has no event.
     CursorMoved {
-        /// Whose events.
         agent: AgentId,
-        /// See [`super::McpTrigger::key`].
         source: String,
         /// Where the server goes on. `None`: it keeps nothing that has been, and goes on from now.
         cursor: Option<String>,
     },
     /// An MCP server left out events that an agent may have waited for.
     EventsSkipped {
-        /// Whose events.
         agent: AgentId,
         /// What is known of them.
         skipped: super::McpEventsSkipped,
     },
     /// Files that have arrived lie there no longer, or again. Has no event.
     FilesLeft {
-        /// Whose.
         agent: AgentId,
         /// Paths of those that are gone: what is known of them is forgotten some days later.
         gone: Vec<String>,
@@ -160,7 +145,6 @@ pub enum Fact {
     /// that tells it is the record. Decided in the transaction of the event itself, as a claim is: each
     /// event that an agent waits for has one of the two.
     EventPassed {
-        /// Whose.
         agent: AgentId,
         /// Which event. It gets its number in the store, as the one of a claim does.
         event: Box<super::Event>,
@@ -175,7 +159,6 @@ pub enum Fact {
     BackfillBegan(Box<super::BackfillRecord>),
     /// A run of a backfill was claimed, or has ended. Has no event: what happened to the run is told.
     BackfillMoved {
-        /// Which.
         id: Arc<str>,
         /// For so many of its slots a run was claimed.
         claimed: usize,
@@ -184,9 +167,7 @@ pub enum Fact {
     },
     /// A backfill is over.
     BackfillEnded {
-        /// Which.
         id: Arc<str>,
-        /// Whose slots.
         agent: AgentId,
         /// For so many of them a run was claimed.
         claimed: usize,
@@ -200,7 +181,6 @@ pub enum Fact {
     /// The newest attempt of a run is placed at a node, or no node has it in hand any more. Has no event: that it begins and
     /// ends is told.
     RunPlaced {
-        /// Which run.
         run: RunId,
         /// Attempts that have begun, or are about to.
         attempt: u32,
@@ -222,10 +202,7 @@ pub enum Fact {
         ids: Vec<i64>,
     },
     /// A life of a node is over, and what it had in hand is decided about. Has no event.
-    NodeOver {
-        /// Which.
-        session: Arc<str>,
-    },
+    NodeOver { session: Arc<str> },
     /// A process was started and waits at its gate. Durable before it does anything.
     ProcessStarted {
         /// Of this run.
@@ -234,16 +211,13 @@ pub enum Fact {
         attempt: u32,
         /// What it is for.
         role: ProcessRole,
-        /// Which.
         process: Process,
     },
     /// The body of an attempt begins.
     AttemptStarted {
         /// Of this run.
         run: RunId,
-        /// Whose.
         agent: AgentId,
-        /// From 1.
         attempt: u32,
         /// When the run began. Earlier than this fact where a look came before its record.
         started_at: Timestamp,
@@ -253,7 +227,6 @@ pub enum Fact {
         trigger: Trigger,
         /// The slot that it is for.
         slot: Option<Timestamp>,
-        /// Its parameters.
         params: Option<Arc<super::ParamValues>>,
         /// Its process, if it has one.
         process: Option<Process>,
@@ -262,11 +235,8 @@ pub enum Fact {
     AttemptFailed {
         /// Of this run.
         run: RunId,
-        /// Whose.
         agent: AgentId,
-        /// From 1.
         attempt: u32,
-        /// Why.
         error: RunError,
         /// Failed runs of the agent so far.
         error_count: u64,
@@ -277,17 +247,14 @@ pub enum Fact {
     },
     /// A run ended.
     RunEnded {
-        /// Which.
         run: RunId,
         /// False: a rehearsal or a replay.
         real: bool,
-        /// Whose.
         agent: AgentId,
         /// A final status.
         status: RunStatus,
         /// The last attempt.
         attempt: u32,
-        /// Its answer.
         result: Option<String>,
         /// As in [`AttemptOutcome::untrusted`](super::AttemptOutcome::untrusted).
         untrusted: bool,
@@ -309,60 +276,37 @@ pub enum Fact {
     },
     /// A slot was due, and no run has completed since then. Has no row: its incident is the record.
     AgentLate {
-        /// Whose.
         agent: AgentId,
         /// Since when a run that completes is awaited.
         since: Timestamp,
-        /// The rule.
         late_after: SignedDuration,
         /// When a run last completed.
         last_success: Option<Timestamp>,
     },
     /// A run takes longer than it should. Has no row: its incident is the record.
-    RunSlow {
-        /// Which.
-        run: RunId,
-        /// Whose.
-        agent: AgentId,
-        /// The rule.
-        slow_after: SignedDuration,
-    },
+    RunSlow { run: RunId, agent: AgentId, slow_after: SignedDuration },
     /// An agent failed too often in a row; its slots are refused for a while.
     CircuitOpened {
-        /// Whose.
         agent: AgentId,
         /// Failed runs in a row.
         failures: u32,
         /// One run tries again at the first slot after this.
         until: Timestamp,
-        /// The rule.
         rule: CircuitSpec,
     },
     /// It works again, or a person said so.
-    CircuitClosed {
-        /// Whose.
-        agent: AgentId,
-        /// Why.
-        reason: String,
-    },
+    CircuitClosed { agent: AgentId, reason: String },
     /// The state of one incident, whole: the row is written over. Has no event.
     IncidentSaved(Box<IncidentRecord>),
     /// A pending incident was nothing: its row goes.
-    IncidentDropped {
-        /// Whose.
-        agent: AgentId,
-        /// Which.
-        key: String,
-    },
+    IncidentDropped { agent: AgentId, key: String },
     /// An incident opened.
     IncidentOpened(Box<IncidentRecord>),
     /// An incident ended.
     IncidentResolved(Box<IncidentRecord>),
     /// An agent that an incident started has found out something about it. It may have ended meanwhile.
     IncidentDiagnosed {
-        /// Whose incident.
         agent: AgentId,
-        /// Which.
         key: String,
         /// Since when: tells it apart from others of the same key.
         since: Timestamp,
@@ -422,7 +366,6 @@ pub enum Fact {
         run: Option<RunId>,
         /// How many tries so far.
         tries: u32,
-        /// Why.
         error: String,
         /// When it is tried again. `None`: given up.
         retry_at: Option<Timestamp>,
@@ -441,11 +384,9 @@ pub enum Fact {
     SandboxDenied {
         /// Whose program it is.
         owner: super::ProgramOwner,
-        /// Its name.
         program: String,
         /// Host and port, as the program named them.
         host: String,
-        /// Why.
         reason: String,
     },
     /// The description of an MCP server's tool was seen for the first time, changed, or was trusted.
@@ -475,7 +416,6 @@ pub enum Fact {
     FeedKept {
         /// A hash of its address, and of what is sent with a request.
         source: String,
-        /// What.
         kept: Box<KeptFeed>,
     },
     /// The answer to a mutation that carried a `request_id`, for a day.
@@ -505,13 +445,9 @@ pub struct KeptFeed {
 /// A change of what is wanted of an agent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AgentChange {
-    /// Whose.
     pub agent: AgentId,
-    /// Before.
     pub previous: Desired,
-    /// Now.
     pub desired: Desired,
-    /// Why.
     pub reason: Option<String>,
     /// When it resumes by itself.
     pub resume_at: Option<Timestamp>,

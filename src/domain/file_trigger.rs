@@ -54,7 +54,6 @@ pub struct FoundFile {
     pub name: String,
     /// Where it lies: the folder without links, and the name.
     pub path: String,
-    /// In bytes.
     pub size: u64,
     /// When it was last changed.
     pub modified: Timestamp,

@@ -26,29 +26,19 @@ pub struct Fleet {
     pub path: PathBuf,
     /// Over the whole resolved configuration.
     pub hash: ConfigHash,
-    /// `[daemon]`.
     pub daemon: DaemonSpec,
     /// `[agents.…]`, sorted by name.
     pub agents: Vec<Arc<AgentSpec>>,
-    /// `[models.…]`.
     pub models: BTreeMap<String, ModelSpec>,
-    /// `[runners.…]`.
     pub runners: BTreeMap<String, RunnerSpec>,
-    /// `[mcp.…]`.
     pub mcp: BTreeMap<String, McpSpec>,
-    /// `[tools.…]`.
     pub tools: BTreeMap<String, ToolSpec>,
-    /// `[notify.…]`.
     pub notify: BTreeMap<String, NotifyTarget>,
     /// `[webhooks.…]`: who may deliver what starts agents.
     pub hooks: BTreeMap<String, HookSpec>,
-    /// `[calendars.…]`.
     pub calendars: BTreeMap<String, CalendarSpec>,
-    /// `[budget]`.
     pub budget: BudgetSpec,
-    /// `[events.redis]`.
     pub redis: Option<Arc<RedisSpec>>,
-    /// `[memory.redis]`.
     pub memory: Option<Arc<RedisMemorySpec>>,
     /// `[telemetry]`; `None`: nothing is told.
     pub telemetry: Option<Arc<TelemetrySpec>>,
@@ -177,7 +167,6 @@ words! {
 pub struct Retention {
     /// Finished runs and ledger records.
     pub runs: SignedDuration,
-    /// Events.
     pub events: SignedDuration,
     /// Conversations with models.
     pub transcripts: SignedDuration,
@@ -223,23 +212,17 @@ words! {
 /// `[models.…]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelSpec {
-    /// Who answers.
     pub provider: Provider,
     /// Name of the model there.
     pub model: String,
     /// Where it answers.
     pub base_url: Option<String>,
-    /// Key.
     pub api_key: Option<SecretRef>,
-    /// Extra headers.
     pub headers: BTreeMap<String, EnvValue>,
-    /// One request.
     pub request_timeout: SignedDuration,
-    /// Longest answer.
     pub max_output_tokens: u64,
     /// Nobody has set it: a request may ask for less where that is all that fits a limit in dollars.
     pub max_output_by_default: bool,
-    /// Sampling temperature.
     pub temperature: Option<f64>,
     /// What else is said in each request.
     pub settings: RequestSettings,
@@ -258,7 +241,6 @@ pub struct ModelSpec {
 /// What is said in each request to a model, beside what is asked.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RequestSettings {
-    /// Nucleus sampling.
     pub top_p: Option<f64>,
     /// How much it is to think; `None`: as its provider has it.
     pub reasoning_effort: Option<Effort>,
@@ -285,13 +267,11 @@ words! {
 /// US dollars per million tokens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Price {
-    /// Sent.
     pub input: f64,
     /// Sent and found in the provider's cache.
     pub cached_input: f64,
     /// Sent and written to the provider's cache.
     pub cache_write: f64,
-    /// Received.
     pub output: f64,
 }
 
@@ -362,14 +342,12 @@ impl McpSpec {
 pub struct ToolSpec {
     /// Of which built-in tool.
     pub kind: ToolKind,
-    /// Its settings.
     pub settings: ToolSettings,
 }
 
 /// `[notify.…]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NotifyTarget {
-    /// Where to.
     pub kind: NotifyTargetKind,
     /// The most messages of a minute; what waits longer is joined. `None`: no bound.
     pub per_minute: Option<u32>,
@@ -388,9 +366,7 @@ pub enum NotifyTargetKind {
     Command(super::agent::CommandSpec),
     /// A line of JSON appended to a file.
     File(PathBuf),
-    /// `notify-send`.
     Desktop,
-    /// A mail.
     Email(EmailSpec),
 }
 
@@ -399,7 +375,6 @@ pub enum NotifyTargetKind {
 pub struct WebhookSpec {
     /// Address; often a secret itself.
     pub url: EnvValue,
-    /// Extra headers.
     pub headers: BTreeMap<String, EnvValue>,
     /// Signs what is sent by the scheme of the Standard Webhooks.
     pub secret: Option<SecretRef>,
@@ -410,7 +385,6 @@ pub struct WebhookSpec {
 /// An account of a service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceSpec {
-    /// Of which.
     pub kind: NotifyType,
     /// The keys that the table has, by the names of its [`ServicePreset`].
     pub keys: BTreeMap<&'static str, EnvValue>,
@@ -435,7 +409,6 @@ pub struct EmailSpec {
     pub from: String,
     /// Name or address of the server.
     pub host: String,
-    /// Its port.
     pub port: u16,
     /// How the connection is encrypted.
     pub tls: SmtpTls,

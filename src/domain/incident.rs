@@ -90,11 +90,8 @@ mod seconds {
 /// An incident as the store keeps it, one row for each (agent, key).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IncidentRecord {
-    /// Whose.
     pub agent: AgentId,
-    /// See [`Finding::key`].
     pub key: String,
-    /// How bad.
     pub severity: Severity,
     /// What is wrong, as last told.
     pub title: String,
@@ -123,11 +120,9 @@ pub struct IncidentRecord {
 /// What an agent that an incident started found out about it: its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// Who.
     pub by: AgentId,
     /// In which run.
     pub run: RunId,
-    /// When.
     pub at: Timestamp,
     /// In its own words.
     pub text: String,

@@ -26,15 +26,12 @@ words! {
 /// What an agent remembers between runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memory {
-    /// Nothing.
     None,
     /// The last successful answer.
     LastResult,
     /// The conversation, up to this many tokens.
     Session {
-        /// Upper bound.
         max_tokens: u64,
-        /// Where.
         store: MemoryStore,
     },
 }

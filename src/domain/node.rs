@@ -75,7 +75,6 @@ pub struct LiveNode {
 /// Where the newest attempt of a run was placed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlacedAt {
-    /// Which node.
     pub node: Arc<str>,
     /// The life of it that has the attempt in hand. `None`: that is over.
     pub session: Option<Arc<str>>,

@@ -52,9 +52,7 @@ pub struct Notice {
     pub key: Option<String>,
     /// The call that it asks about (`ApprovalWanted::id`), where whoever gets it can answer.
     pub approval: Option<String>,
-    /// One line.
     pub subject: String,
-    /// More lines.
     pub body: String,
 }
 

@@ -18,7 +18,6 @@ words! {
 pub struct OutputChunk {
     /// Place in the output of its attempt, from 0.
     pub n: u64,
-    /// Where from.
     pub stream: Stream,
     /// When it was read.
     pub at: Timestamp,
@@ -31,15 +30,12 @@ pub struct OutputChunk {
 pub struct CapturedOutput {
     /// Of this run.
     pub run: RunId,
-    /// Whose.
     pub agent: AgentId,
     /// In this attempt.
     pub attempt: u32,
-    /// In order.
     pub chunks: Vec<OutputChunk>,
     /// Chunks of this attempt with `keep_head <= n < drop_before` are no longer kept.
     pub keep_head: u64,
-    /// See `keep_head`.
     pub drop_before: u64,
     /// Bytes of this attempt that were left out so far.
     pub dropped_bytes: u64,

@@ -31,7 +31,6 @@ fn is_metadata(address: IpAddr) -> bool {
 /// A host that may be asked although its addresses are private.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrivateHost {
-    /// Which.
     pub host: HostPattern,
     /// Its private addresses are in here; `None`: anywhere.
     within: Option<AddressRange>,

@@ -6,7 +6,6 @@ use std::sync::Arc;
 /// All that the engine keeps of one agent between lives of the daemon.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AgentRecord {
-    /// Whose.
     pub agent: AgentId,
     /// What is wanted.
     pub desired: Desired,
@@ -77,11 +76,9 @@ pub const ALL_WELL: &str = "all well";
 /// The newest run that ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LastRun {
-    /// Which.
     pub run: RunId,
     /// False: it found all well and left no record.
     pub kept: bool,
-    /// How.
     pub status: RunStatus,
     /// When its first attempt began.
     pub started_at: Option<Timestamp>,
@@ -96,7 +93,6 @@ pub struct LastRun {
 /// An open circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CircuitRecord {
-    /// Since when.
     pub opened_at: Timestamp,
     /// One run tries at the first slot after this.
     pub until: Timestamp,
@@ -105,11 +101,8 @@ pub struct CircuitRecord {
 /// A run that has no end yet, or a claim for one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunRecord {
-    /// Which.
     pub run: RunId,
-    /// Whose.
     pub agent: AgentId,
-    /// Why.
     pub trigger: Trigger,
     /// The slot that it is for.
     pub slot: Option<Timestamp>,

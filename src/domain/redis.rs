@@ -80,7 +80,6 @@ pub enum RedisAddress {
 /// `[memory.redis]`: where sessions and notes of agents with `store = "redis"` are kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RedisMemorySpec {
-    /// The server.
     pub server: RedisServer,
     /// What all keys there begin with.
     pub prefix: String,

@@ -54,7 +54,6 @@ pub enum PlaceChange {
 pub struct SaidThere {
     /// Microseconds since 1970.
     pub at: i64,
-    /// The run.
     pub run: RunId,
     /// It had read data from outside.
     pub untrusted: bool,

@@ -27,14 +27,12 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "mode", rename_all = "snake_case")]
 pub enum RunMode {
-    /// For real.
     #[default]
     Normal,
     /// Only `read` tools are called; what others would have done is recorded.
     Rehearsal,
     /// No tool is called: they answer as they did in an earlier run.
     Replay {
-        /// Which.
         of: RunId,
         /// Another model than the agent's.
         model: Option<String>,

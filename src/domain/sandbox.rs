@@ -55,7 +55,6 @@ pub struct ProgramOwner {
     pub table: String,
     /// The agent that it runs for, where that is one.
     pub agent: Option<AgentId>,
-    /// The run.
     pub run: Option<RunId>,
 }
 
@@ -83,7 +82,6 @@ pub enum SandboxSetting {
     Unset,
     /// There are none.
     Off,
-    /// These.
     On(Arc<Sandbox>),
 }
 

@@ -49,7 +49,6 @@ pub type EnvValue = TextOrSecret;
 /// A plain text or a reference to a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TextOrSecret {
-    /// Plain text.
     Text(String),
     /// Resolved when it is used.
     Secret(SecretRef),

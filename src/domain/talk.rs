@@ -12,13 +12,11 @@ use std::sync::Arc;
 pub struct Talk {
     /// In which run.
     pub run: RunId,
-    /// Whose.
     pub agent: AgentId,
     /// In which session.
     pub session: Arc<str>,
     /// In which attempt.
     pub attempt: u32,
-    /// What.
     pub said: Said,
 }
 
@@ -29,7 +27,6 @@ pub enum Said {
     Query {
         /// Place in the journal.
         n: u64,
-        /// Places filled.
         text: String,
         /// As in [`Step::Begun`].
         untrusted: bool,
@@ -68,7 +65,6 @@ pub enum Said {
         asked: u64,
         /// Name of a `[models.…]` table.
         model: String,
-        /// What.
         used: Usage,
         /// The day whose budgets it was held back from.
         day: Date,
@@ -77,7 +73,6 @@ pub enum Said {
     Step {
         /// Place in the journal.
         n: u64,
-        /// Which.
         step: Box<Step>,
         /// The tool that it is about.
         tool: String,
@@ -94,17 +89,12 @@ pub enum Said {
     /// The run goes on from its journal after the daemon or the machine went down.
     Resumed,
     /// Calls wait for a person; the run holds no worker meanwhile.
-    Waits {
-        /// Which.
-        wanted: Vec<ApprovalWanted>,
-    },
+    Waits { wanted: Vec<ApprovalWanted> },
     /// A person decided about one of them.
     Decided {
-        /// [`ApprovalWanted::id`].
         id: String,
         /// Place among the calls of the newest turn.
         call: usize,
-        /// The tool.
         tool: String,
         /// It may be made.
         approved: bool,
@@ -123,7 +113,6 @@ pub struct ApprovalWanted {
     pub id: String,
     /// Place among the calls of the newest turn.
     pub call: usize,
-    /// The tool.
     pub tool: String,
     /// Its arguments, as JSON.
     pub args: String,
@@ -134,11 +123,9 @@ pub struct ApprovalWanted {
 pub struct ApprovalRecord {
     /// Of which run.
     pub run: RunId,
-    /// Whose.
     pub agent: AgentId,
     /// What is wanted.
     pub wanted: ApprovalWanted,
-    /// Since when.
     pub requested_at: Timestamp,
 }
 
@@ -147,13 +134,11 @@ pub struct ApprovalRecord {
 pub struct HoldRecord {
     /// Of which run.
     pub run: RunId,
-    /// Whose.
     pub agent: AgentId,
     /// Place of the request in the run's journal.
     pub n: u64,
     /// Name of a `[models.…]` table.
     pub model: String,
-    /// How much.
     pub worst: WorstCase,
     /// The day whose budgets it is held back from.
     pub day: Date,
@@ -164,9 +149,7 @@ pub struct HoldRecord {
 pub struct SpentRow {
     /// The day, in the daemon's time zone.
     pub day: Date,
-    /// Whose.
     pub agent: AgentId,
-    /// How much.
     pub used: Usage,
 }
 
@@ -185,7 +168,6 @@ pub struct BudgetNews {
     pub used: f64,
     /// The day that it is about.
     pub day: Date,
-    /// For people.
     pub text: String,
 }
 
@@ -196,7 +178,6 @@ pub struct ArchiveStep {
     pub source: String,
     /// Where its rows go.
     pub place: String,
-    /// What.
     pub doing: ArchiveDoing,
 }
 
@@ -210,7 +191,6 @@ pub enum ArchiveDoing {
     },
     /// It has moved them; nothing is pending.
     Done {
-        /// How many.
         rows: u64,
         /// Of how many bytes.
         bytes: u64,
@@ -244,11 +224,9 @@ impl BudgetNews {
 pub enum MemoryChange {
     /// A run completed; its question and answer join the session.
     Said {
-        /// Which session.
         session: Arc<str>,
         /// By which run.
         run: RunId,
-        /// What.
         messages: Vec<ChatMessage>,
         /// The run had read data from outside.
         untrusted: bool,
@@ -257,11 +235,8 @@ pub enum MemoryChange {
     },
     /// A note is kept; an empty text takes it away.
     Note {
-        /// Whose.
         agent: AgentId,
-        /// Its key.
         key: String,
-        /// Its text.
         text: String,
         /// The run that keeps it had read data from outside.
         untrusted: bool,
@@ -270,16 +245,13 @@ pub enum MemoryChange {
     },
     /// Items of a gate are seen.
     Seen {
-        /// By whom.
         agent: AgentId,
         /// What they are told apart by, hashed.
         items: Vec<String>,
     },
     /// Session, notes and seen items of an agent are forgotten.
     Cleared {
-        /// Whose.
         agent: AgentId,
-        /// Its session.
         session: Arc<str>,
         /// Where it remembers.
         store: MemoryStore,
@@ -291,7 +263,6 @@ pub enum MemoryChange {
 pub struct SessionRow {
     /// When it was said.
     pub at: Timestamp,
-    /// What.
     pub message: ChatMessage,
     /// By a run that had read data from outside.
     pub untrusted: bool,
@@ -300,11 +271,8 @@ pub struct SessionRow {
 /// A note of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// Its key.
     pub key: String,
-    /// Its text.
     pub text: String,
-    /// Since when.
     pub at: Timestamp,
     /// Kept by a run that had read data from outside.
     pub untrusted: bool,
@@ -313,7 +281,6 @@ pub struct Note {
 /// The answer of an agent's last run that completed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastResult {
-    /// Its text.
     pub text: Arc<str>,
     /// It may hold data from outside.
     pub untrusted: bool,

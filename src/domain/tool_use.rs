@@ -25,7 +25,6 @@ words! {
 /// Tools of the daemon that an agent program is handed beside its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HandedTools {
-    /// Their names.
     pub tools: Vec<String>,
     /// Those whose calls need a person.
     pub approve: Vec<String>,
@@ -64,7 +63,6 @@ impl HandedTools {
 /// The tools of one agent, whoever calls them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ToolUse<'a> {
-    /// Their names.
     pub tools: &'a [String],
     /// Those whose calls need a person; names or patterns.
     pub approve: &'a [String],

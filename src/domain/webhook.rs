@@ -17,7 +17,6 @@ words! {
 pub struct HookSpec {
     /// How a delivery is signed.
     pub scheme: HookScheme,
-    /// With what.
     pub secret: SecretRef,
 }
 

@@ -8,7 +8,6 @@ pub(super) type Arrivals = BTreeMap<AgentId, Arrival>;
 /// An end of a run that counts.
 #[derive(Debug, Clone)]
 pub(super) struct Arrival {
-    /// The run.
     pub(super) run: JoinedRun,
     /// The event that tells its end.
     pub(super) event: Box<Event>,

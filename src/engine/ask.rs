@@ -11,7 +11,6 @@ use std::sync::Arc;
 /// One agent, now.
 #[derive(Debug, Clone)]
 pub struct AgentNow {
-    /// Its configuration.
     pub spec: Arc<AgentSpec>,
     /// The programs that its runs can start.
     pub walled: Walled,
@@ -59,11 +58,9 @@ pub struct OpenIncidents {
 /// A backfill that is under way.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackfillNow {
-    /// Its id.
     pub id: Arc<str>,
     /// For so many of its slots a run was claimed.
     pub claimed: usize,
-    /// Its slots.
     pub count: usize,
     /// The slot that is to run next.
     pub next: Option<Timestamp>,
@@ -111,7 +108,6 @@ pub struct FleetGauges {
 /// What is measured of one agent.
 #[derive(Debug, Clone)]
 pub struct AgentGauges {
-    /// Which.
     pub agent: AgentId,
     /// How it fares.
     pub health: Health,
@@ -128,9 +124,7 @@ pub struct AgentGauges {
 /// A slot that is to come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComingSlot {
-    /// Whose.
     pub agent: AgentId,
-    /// Nominal instant.
     pub slot: Timestamp,
     /// With its jitter.
     pub due: Timestamp,
@@ -143,9 +137,7 @@ pub struct ComingSlot {
 /// The files that an agent waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AwaitedFiles {
-    /// Which agent.
     pub agent: AgentId,
-    /// Which files.
     pub by: Arc<FileTrigger>,
     /// How many it takes at once. 0 also where it is stopped.
     pub room: usize,
@@ -156,9 +148,7 @@ pub struct AwaitedFiles {
 /// The events of an MCP server that an agent waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AwaitedEvents {
-    /// Which agent.
     pub agent: AgentId,
-    /// Which events.
     pub by: Arc<McpTrigger>,
     /// How many it takes at once. 0 also where it is stopped.
     pub room: usize,

@@ -268,7 +268,6 @@ impl Limit {
 pub struct BudgetLeft {
     /// Whose. `None`: the fleet's.
     pub agent: Option<AgentId>,
-    /// Its key.
     pub limit: &'static str,
     /// How much it allows.
     pub allowed: f64,

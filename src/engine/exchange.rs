@@ -33,7 +33,6 @@ pub enum Input {
         run: RunId,
         /// In which attempt.
         attempt: u32,
-        /// What for.
         role: ProcessRole,
         /// The process, if there is one.
         process: Option<Process>,
@@ -44,9 +43,7 @@ pub enum Input {
     AttemptEnded {
         /// Of which run.
         run: RunId,
-        /// Which.
         attempt: u32,
-        /// How.
         outcome: Box<AttemptOutcome>,
     },
     /// A run wants to send a request to a model.
@@ -70,7 +67,6 @@ pub enum Input {
     Found {
         /// In which run.
         run: RunId,
-        /// What.
         findings: Vec<Finding>,
         /// Who waits for it to be durable.
         ticket: Ticket,
@@ -87,16 +83,12 @@ pub enum Input {
     },
     /// A node says how an attempt ended, and that an earlier leader had told it to end it.
     ToldToEnd {
-        /// Which run.
         run: RunId,
         /// Who had wanted that.
         cause: CancelCause,
     },
     /// The store refused a claim: its slot had been claimed before.
-    ClaimRefused {
-        /// Which.
-        run: RunId,
-    },
+    ClaimRefused { run: RunId },
     /// A valid configuration; `ticket` is answered if somebody asked for it.
     FleetLoaded {
         /// What it says.
@@ -105,15 +97,9 @@ pub enum Input {
         ticket: Option<Ticket>,
     },
     /// A configuration was refused.
-    FleetRejected {
-        /// The file.
-        path: String,
-        /// Every error.
-        errors: Vec<String>,
-    },
+    FleetRejected { path: String, errors: Vec<String> },
     /// Files have arrived that an agent waits for.
     FilesArrived {
-        /// Which agent.
         agent: AgentId,
         /// By which schedule they were found: another one may be in force by now.
         by: Arc<FileTrigger>,
@@ -124,14 +110,12 @@ pub enum Input {
     },
     /// Something was delivered to a webhook, and bore the right signature. It was not before.
     Delivered {
-        /// What.
         delivery: Box<WebhookReceived>,
         /// Who is to hear for how many agents it has its outcome.
         ticket: Ticket,
     },
     /// An MCP server was asked for events that an agent waits for. None of them was there before.
     EventsPolled {
-        /// Which agent.
         agent: AgentId,
         /// By which schedule it was asked: another one may be in force by now.
         by: Arc<McpTrigger>,
@@ -146,10 +130,7 @@ pub enum Input {
     /// refused.
     StorageBack,
     /// Claim nothing more; the daemon goes down.
-    ShutDown {
-        /// Why.
-        reason: String,
-    },
+    ShutDown { reason: String },
     /// End every run in flight: the grace of a shutdown is over.
     EndRuns {
         /// At once, without TERM.
@@ -172,7 +153,6 @@ words! {
 /// What a run asks for before it sends a request to a model.
 #[derive(Clone, Debug)]
 pub struct Reservation {
-    /// Which run.
     pub run: RunId,
     /// In which attempt.
     pub attempt: u32,
@@ -195,7 +175,6 @@ pub struct Ticket(pub u64);
 pub enum Target {
     /// The agent of this name.
     One(AgentId),
-    /// Every agent.
     All,
 }
 
@@ -213,16 +192,13 @@ pub enum PauseEnd {
 pub enum Command {
     /// Another state is wanted of agents (section 3 of the contract).
     Want {
-        /// Of whom.
         target: Target,
-        /// What.
         wish: Wish,
         /// Why, for the record.
         reason: Option<String>,
     },
     /// A manual run.
     Run {
-        /// Whose.
         agent: AgentId,
         /// Instead of the configured query.
         query: Option<Arc<str>>,
@@ -235,7 +211,6 @@ pub enum Command {
     Backfill(BackfillWish),
     /// A person decides about a call that waits.
     Decide {
-        /// See [`ApprovalWanted::id`].
         id: String,
         /// It may be made.
         approve: bool,
@@ -245,27 +220,15 @@ pub enum Command {
         by: Option<AnsweredBy>,
     },
     /// Ends one run.
-    Cancel {
-        /// Which.
-        run: RunId,
-        /// Without TERM.
-        kill: bool,
-    },
+    Cancel { run: RunId, kill: bool },
     /// Leaves out the next slot.
-    Skip {
-        /// Whose.
-        agent: AgentId,
-    },
+    Skip { agent: AgentId },
     /// An agent forgets what it remembers.
-    Forget {
-        /// Who.
-        agent: AgentId,
-    },
+    Forget { agent: AgentId },
     /// A person took note of an incident.
     Ack {
         /// Whose; needed if several have an incident with this key.
         agent: Option<AgentId>,
-        /// Which.
         key: String,
     },
 }
@@ -273,7 +236,6 @@ pub enum Command {
 /// Past slots that a person wants to run.
 #[derive(Clone, Debug)]
 pub struct BackfillWish {
-    /// Whose slots.
     pub agent: AgentId,
     /// Its id. `None`: it gets one.
     pub id: Option<Arc<str>>,
@@ -309,9 +271,7 @@ pub enum Wish {
 pub enum StopMode {
     /// TERM, grace, KILL.
     Terminate,
-    /// It finishes.
     Drain,
-    /// KILL.
     Kill,
 }
 
@@ -333,47 +293,31 @@ pub enum Action {
     Cancel {
         /// Of which run.
         run: RunId,
-        /// Without TERM.
         kill: bool,
     },
     /// Let the one who waits at `ticket` go on, or not.
     Go {
-        /// Who.
         ticket: Ticket,
         /// False: the run was cancelled meanwhile.
         go: bool,
     },
     /// Tell the one who waits at `ticket` whether its request may be sent.
-    Granted {
-        /// Who.
-        ticket: Ticket,
-        /// Why not.
-        answer: Result<(), RunError>,
-    },
+    Granted { ticket: Ticket, answer: Result<(), RunError> },
     /// Tell the one who waits at `ticket` how many of its files or events were taken: the first so many have their outcome. Of a
     /// delivery: for how many agents it has one.
-    Taken {
-        /// Who.
-        ticket: Ticket,
-        /// How many.
-        count: usize,
-    },
+    Taken { ticket: Ticket, count: usize },
     /// The clock was set back: ask the ledger, and answer with [`Input::Ahead`] before anything else is decided.
     LookAhead(Vec<LookAhead>),
     /// Tell another monitor how a run goes.
     Ping {
-        /// Whose.
         agent: AgentId,
-        /// Which monitor.
         spec: Arc<PingSpec>,
         /// What it hears.
         signal: PingSignal,
-        /// Which run.
         run: RunId,
     },
     /// Answer a client.
     Reply {
-        /// Whom.
         ticket: Ticket,
         /// What became of its command.
         result: Result<Reply, Refusal>,
@@ -383,11 +327,9 @@ pub enum Action {
 /// An attempt to start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Start {
-    /// Which run.
     pub run: RunId,
     /// Of which agent, with the configuration that it was claimed with.
     pub agent: Arc<AgentSpec>,
-    /// From 1.
     pub attempt: u32,
     /// Why the run exists.
     pub trigger: Trigger,
@@ -395,7 +337,6 @@ pub struct Start {
     pub slot: Option<Timestamp>,
     /// Instead of the configured query.
     pub query: Option<Arc<str>>,
-    /// Its parameters.
     pub params: Option<Arc<ParamValues>>,
     /// How it goes about its work.
     pub mode: RunMode,
@@ -421,20 +362,13 @@ pub enum Reply {
     AllChanged(Vec<(AgentId, Result<ChangedAgent, Refusal>)>),
     /// A manual run was claimed; the note says what is odd about it.
     RunClaimed {
-        /// Which.
         run: RunId,
         /// True: it waits for something.
         queued: bool,
-        /// For people.
         note: Option<String>,
     },
     /// Past slots are to run; the note says what is odd about it.
-    BackfillBegan {
-        /// Which.
-        backfill: Box<BackfillRecord>,
-        /// For people.
-        note: Option<String>,
-    },
+    BackfillBegan { backfill: Box<BackfillRecord>, note: Option<String> },
     /// A run is being ended, or has ended.
     Cancelling {
         /// As it is now: what never began is not kept.
@@ -444,9 +378,7 @@ pub enum Reply {
     },
     /// A slot will be left out.
     WillSkip {
-        /// Whose.
         agent: AgentId,
-        /// Which.
         slot: Timestamp,
         /// False: that was so before.
         changed: bool,
@@ -455,7 +387,6 @@ pub enum Reply {
     Decided {
         /// Of which run.
         run: RunId,
-        /// Whose.
         agent: Option<AgentId>,
         /// What was wanted.
         wanted: ApprovalWanted,
@@ -468,7 +399,6 @@ pub enum Reply {
     Incident(Box<IncidentRecord>),
     /// A configuration was taken up.
     Reloaded {
-        /// New agents.
         added: Vec<AgentId>,
         /// Agents that are different now.
         changed: Vec<AgentId>,
@@ -480,11 +410,8 @@ pub enum Reply {
 /// What became of one agent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChangedAgent {
-    /// Whose.
     pub agent: AgentId,
-    /// Before.
     pub previous: Desired,
-    /// Now.
     pub state: Desired,
     /// False: it already was so.
     pub changed: bool,

@@ -10,7 +10,6 @@ use std::sync::Arc;
 /// The line of runs that may start, and what holds others back.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// By turn.
     ready: BTreeMap<u64, RunId>,
     /// Turns that were given.
     turns: u64,

@@ -50,7 +50,6 @@ pub(super) enum Appended {
 /// What the newest entry of a stream must be, if the stream is a copy of this log.
 #[derive(Debug)]
 pub(super) struct KnownEntry {
-    /// Its id.
     pub(super) id: String,
     /// Its field `event`.
     pub(super) event: Vec<u8>,

@@ -12,7 +12,6 @@ pub const TRUSTED_DAYS: f64 = 7.0;
 /// What one run used.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PastRun {
-    /// US dollars.
     pub usd: f64,
     /// Tokens in and out.
     pub tokens: f64,
@@ -21,7 +20,6 @@ pub struct PastRun {
 /// What a run, or a day, can use at the most; `None`: nothing bounds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PerRun {
-    /// US dollars.
     pub usd: Option<f64>,
     /// Tokens in and out.
     pub tokens: Option<f64>,
@@ -52,7 +50,6 @@ impl Basis {
 /// What is known of one agent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AgentBasis {
-    /// Its name.
     pub agent: String,
     /// Due moments on each day of the period, by the calendar.
     pub due: Vec<u64>,

@@ -34,7 +34,6 @@ pub struct SpendRange {
 /// The forecast of one agent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AgentForecast {
-    /// Its name.
     pub agent: String,
     /// On what it rests.
     pub basis: Basis,
@@ -53,7 +52,6 @@ pub struct AgentForecast {
 /// The forecast of a fleet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FleetForecast {
-    /// Each agent.
     pub agents: Vec<AgentForecast>,
     /// US dollars of all whose models have prices.
     pub usd: SpendRange,

@@ -32,7 +32,6 @@ pub struct SpendingLimit {
 /// What becomes of a limit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LimitOutlook {
-    /// Which.
     pub limit: SpendingLimit,
     /// In which part of the futures it is hit within the period.
     pub chance: f64,

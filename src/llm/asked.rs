@@ -8,13 +8,11 @@ use serde_json::{Map, Value};
 /// How a provider wants to be spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wire {
-    /// OpenAI itself.
     OpenAi,
     /// Those who imitate it.
     LikeOpenAi,
     Anthropic,
     Gemini,
-    /// Ollama's own.
     Ollama,
 }
 

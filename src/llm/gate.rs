@@ -11,9 +11,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// What the configuration allows at the moment of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowed {
-    /// `max_parallel_requests`.
     pub(super) at_a_time: Option<u64>,
-    /// `requests_per_minute`.
     pub(super) per_minute: Option<u64>,
     /// Until the provider wants to be asked again. Else that fails at once: another can be asked instead.
     pub(super) waits_while_closed: bool,

@@ -16,7 +16,6 @@ pub(super) enum Cause {
     Filter,
     /// The key is not accepted.
     Key,
-    /// Anything else.
     Other,
 }
 

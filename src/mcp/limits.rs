@@ -13,7 +13,6 @@ pub struct Limits {
     pub back_off: Duration,
     /// So many starts after a failure within `window`, and then no more until some of it has passed.
     pub restarts: usize,
-    /// See `restarts`.
     pub window: Duration,
     /// How long a server that did not answer a call in time may take to answer a ping.
     pub ping: Duration,

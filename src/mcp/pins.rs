@@ -48,7 +48,6 @@ pub enum PinEvent {
 /// A change that whoever keeps the pins must know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PinChange {
-    /// What happened.
     pub event: PinEvent,
     /// Name of the `[mcp.…]` table.
     pub server: String,
@@ -67,7 +66,6 @@ pub struct PinChange {
 /// Changes that are kept together, in the order in which they were made.
 #[derive(Debug)]
 pub struct PinNews {
-    /// The changes.
     pub changes: Vec<PinChange>,
     /// Who waits until they are kept.
     pub keeping: Option<Keeping>,

@@ -29,7 +29,6 @@ pub struct Request {
     pub own_headers: HeaderMap,
     /// There is a secret among those.
     pub has_secret: bool,
-    /// The body.
     pub body: Option<Vec<u8>>,
     /// Where a redirect may lead, beside what the guard says; `None`: that alone says it.
     pub redirects: Option<Vec<AddressPattern>>,
@@ -47,13 +46,11 @@ pub struct Bounds {
 /// An answer, whatever its status.
 #[derive(Clone, Debug)]
 pub struct Fetched {
-    /// Its status.
     pub status: StatusCode,
     /// Where it came from, after redirects.
     pub url: Url,
     /// Where the address that was asked has moved to for good, if its redirects say so.
     pub moved: Option<Url>,
-    /// Its headers.
     pub headers: HeaderMap,
     /// Its body, or the beginning of it.
     pub body: Vec<u8>,

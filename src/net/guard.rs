@@ -104,7 +104,6 @@ pub enum GuardError {
     Port {
         /// As the address names it.
         host: String,
-        /// The port.
         port: u16,
     },
     /// The host has an address that is not public.

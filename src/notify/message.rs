@@ -20,9 +20,7 @@ pub struct Message {
     pub run: Option<RunId>,
     /// When it happened.
     pub at: Timestamp,
-    /// One line.
     pub subject: String,
-    /// More lines.
     pub body: String,
     /// Receivers of a mail who have it from an earlier try: see [`SendError::reached`].
     pub reached: Vec<String>,

@@ -9,20 +9,13 @@ use jiff::Timestamp;
 pub enum NeedKind {
     /// A call that waits for a decision.
     Approval {
-        /// Its id.
         id: String,
         /// The run that waits.
         run: RunId,
-        /// Whose run.
         agent: Option<AgentId>,
     },
     /// An incident that nobody has acknowledged.
-    Incident {
-        /// Whose.
-        agent: AgentId,
-        /// Its key.
-        key: String,
-    },
+    Incident { agent: AgentId, key: String },
     /// An agent that fails, has no budget, or is silent.
     Agent(AgentId),
     /// A notification target to which messages do not get.
@@ -44,7 +37,6 @@ pub struct Need {
     pub name: String,
     /// How it stands, in a word or two.
     pub word: String,
-    /// Since when.
     pub since: Option<Timestamp>,
     /// Why, in a line of words from outside.
     pub cause: String,

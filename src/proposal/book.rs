@@ -22,16 +22,13 @@ const LONGEST_FILE: u64 = 256 << 10;
 /// Who proposed something, by its own account.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proposer {
-    /// Its name.
     pub name: String,
-    /// Its release.
     pub version: String,
 }
 
 /// What somebody proposes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewProposal {
-    /// The agent.
     pub agent: String,
     /// Its table, as TOML.
     pub toml: String,
@@ -86,19 +83,13 @@ pub enum BookError {
     /// Its file can't be understood.
     #[error("{} is damaged: {cause}", path.display())]
     Damaged {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         cause: String,
     },
     /// The folder can't be read or written.
     #[error("{}: {cause}", path.display())]
-    Io {
-        /// What.
-        path: PathBuf,
-        /// Why not.
-        cause: io::Error,
-    },
+    Io { path: PathBuf, cause: io::Error },
 }
 
 /// All that wait.

@@ -35,7 +35,6 @@ pub enum UnfitProposal {
     Misleads {
         /// Line, from 1.
         line: usize,
-        /// The character.
         character: u32,
     },
     /// There is a secret in it.

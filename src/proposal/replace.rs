@@ -14,22 +14,9 @@ pub enum ReplaceError {
     Changed(PathBuf),
     /// It belongs to somebody whom this process can't give a file to.
     #[error("{} belongs to user {user}, group {group}, and can't be given to them", path.display())]
-    Owner {
-        /// The file.
-        path: PathBuf,
-        /// Its user.
-        user: u32,
-        /// Its group.
-        group: u32,
-    },
-    /// The disk.
+    Owner { path: PathBuf, user: u32, group: u32 },
     #[error("{} can't be written: {cause}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        cause: io::Error,
-    },
+    Io { path: PathBuf, cause: io::Error },
 }
 
 /// Replaces `was` by `new`. A link stays, and the file is replaced that it leads to.

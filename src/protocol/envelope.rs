@@ -10,9 +10,7 @@ use serde_json::value::RawValue;
 pub struct Call {
     /// Comes back with the answer: a number, a text or null; absent for a notification.
     pub id: Option<Value>,
-    /// See [`super::Method::NAME`].
     pub method: String,
-    /// See [`super::Method::Params`].
     pub params: Value,
 }
 
@@ -175,7 +173,6 @@ pub struct Response {
 /// A message that is no answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Notification {
-    /// What kind.
     pub method: String,
     /// What it says.
     pub params: Value,

@@ -17,7 +17,6 @@ pub trait Method {
 /// Methods that belong together.
 pub(super) struct MethodGroup {
     pub title: &'static str,
-    /// A sentence.
     pub about: &'static str,
     pub methods: Vec<MethodAbout>,
 }

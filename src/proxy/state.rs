@@ -21,11 +21,9 @@ const WAITING: usize = 1024;
 pub struct Denial {
     /// Whose program it is.
     pub owner: ProgramOwner,
-    /// Its name.
     pub program: String,
     /// Host and port, as the program named them.
     pub place: String,
-    /// Why.
     pub reason: String,
 }
 

@@ -104,9 +104,7 @@ pub enum RedisReply {
     Text(String),
     /// A whole number.
     Number(i64),
-    /// No value.
     Nothing,
-    /// Several.
     List(Vec<Self>),
     /// What is wrong, with its code in front: `NOSCRIPT No matching script`.
     Error(String),

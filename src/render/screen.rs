@@ -11,7 +11,6 @@ use jiff::{SignedDuration, Timestamp};
 pub(crate) struct Screen {
     /// Columns of the terminal; none: it is no terminal, and nothing is ever cut.
     pub(crate) width: Option<usize>,
-    /// Takes colours.
     pub(crate) color: bool,
     /// The time that relative times refer to.
     pub(crate) now: Timestamp,

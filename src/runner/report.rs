@@ -14,11 +14,9 @@ use tokio::sync::{mpsc, oneshot};
 /// Everything that an attempt needs to know.
 #[derive(Debug, Clone)]
 pub struct Brief {
-    /// Which run.
     pub run: RunId,
     /// Of which agent, with the configuration that the run was claimed with.
     pub agent: Arc<AgentSpec>,
-    /// From 1.
     pub attempt: u32,
     /// Why the run exists.
     pub trigger: Trigger,
@@ -26,7 +24,6 @@ pub struct Brief {
     pub slot: Option<Timestamp>,
     /// What a person asked instead of the configured query.
     pub query: Option<Arc<str>>,
-    /// Its parameters.
     pub params: Option<Arc<ParamValues>>,
     /// How the run goes about its work.
     pub mode: RunMode,
@@ -56,9 +53,7 @@ pub enum Report {
         run: RunId,
         /// In which attempt.
         attempt: u32,
-        /// What for.
         role: ProcessRole,
-        /// Which.
         process: Process,
         /// Opens the gate.
         go: oneshot::Sender<()>,
@@ -75,14 +70,12 @@ pub enum Report {
     },
     /// Output was captured.
     Output {
-        /// Which.
         output: Box<CapturedOutput>,
         /// Room for the next piece: dropped or sent when this one is durable.
         done: oneshot::Sender<()>,
     },
     /// Something of a conversation happened, in order.
     Journal {
-        /// What.
         talks: Vec<Talk>,
         /// Says that it is durable.
         done: oneshot::Sender<()>,
@@ -121,7 +114,6 @@ pub enum Report {
     Found {
         /// In which run.
         run: RunId,
-        /// What.
         findings: Vec<Finding>,
         /// Says that it is durable.
         go: oneshot::Sender<()>,
@@ -132,7 +124,6 @@ pub enum Report {
         run: RunId,
         /// In which attempt.
         attempt: u32,
-        /// How.
         outcome: Box<AttemptOutcome>,
     },
 }
@@ -140,11 +131,9 @@ pub enum Report {
 /// How urgently a run is to end. Only ever grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StopOrder {
-    /// Go on.
     None,
     /// TERM, grace, KILL.
     Terminate,
-    /// KILL.
     Kill,
 }
 
@@ -153,9 +142,7 @@ pub enum StopOrder {
 pub struct Shared {
     /// The configuration in force.
     pub fleet: Arc<Fleet>,
-    /// Its tools.
     pub tools: Arc<Tools>,
-    /// Its models.
     pub models: Arc<Models>,
     /// To read journals and memories; without it, no model can run.
     pub store: Option<Store>,

@@ -113,7 +113,6 @@ pub struct Listed {
 /// A list of objects, in the order of their keys' bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// The objects.
     pub objects: Vec<Listed>,
     /// There are more: ask again with the last key as `after`.
     pub more: bool,

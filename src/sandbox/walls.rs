@@ -48,7 +48,6 @@ impl Limit {
 pub struct Walls {
     /// What is there for it. Everything else is not to be opened.
     pub paths: Vec<(Access, PathBuf)>,
-    /// Its limits.
     pub limits: Vec<(Limit, u64)>,
     /// It has a network of its own, out of which leads what answers on this port of 127.0.0.1. `None`: no network.
     pub network: Option<u16>,

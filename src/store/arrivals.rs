@@ -15,11 +15,9 @@ const CURSOR: &str = "cursor";
 /// A file that has arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArrivedFile {
-    /// Whose.
     pub agent: AgentId,
     /// Where it lay.
     pub path: String,
-    /// See [`crate::domain::FoundFile::mark`].
     pub mark: String,
     /// It lies there no longer.
     pub is_gone: bool,

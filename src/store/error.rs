@@ -18,7 +18,6 @@ pub enum StoreError {
     /// It is damaged; a second look has confirmed it.
     #[error("the database {} is corrupt: {what}", .path.display())]
     Corrupt {
-        /// Which file.
         path: PathBuf,
         /// What was found.
         what: String,
@@ -26,7 +25,6 @@ pub enum StoreError {
     /// There was a database, and there is none, or nothing is in it.
     #[error("the database {} {what}", .path.display())]
     Missing {
-        /// Which file.
         path: PathBuf,
         /// In which way, and how that is known: `is missing, although …`.
         what: String,
@@ -34,7 +32,6 @@ pub enum StoreError {
     /// A file that somebody named as a copy of the database, and that is none.
     #[error("{} {what}", .path.display())]
     NoCopy {
-        /// Which file.
         path: PathBuf,
         /// What it is instead: `is no SQLite database`.
         what: String,
@@ -42,7 +39,6 @@ pub enum StoreError {
     /// Where somebody wants a copy to be, there can't be one.
     #[error("can't write {}: {what}", .path.display())]
     NoPlace {
-        /// Where.
         path: PathBuf,
         /// Why not: `it is a folder; name a file in it`.
         what: String,
@@ -56,7 +52,6 @@ pub enum StoreError {
         .path.display()
     )]
     Behind {
-        /// Which file.
         path: PathBuf,
         /// Its newest event.
         newest: u64,
@@ -66,21 +61,13 @@ pub enum StoreError {
     /// Its file was taken away, or replaced, while it was open.
     #[error("the database {} {what}: what happens can't be recorded there", .path.display())]
     Gone {
-        /// Which file.
         path: PathBuf,
         /// In which way: `was removed`.
         what: &'static str,
     },
     /// It is of a newer release.
     #[error("the database {} has version {found}, this program knows {known}", .path.display())]
-    Newer {
-        /// Which file.
-        path: PathBuf,
-        /// Its version.
-        found: i64,
-        /// Ours.
-        known: i64,
-    },
+    Newer { path: PathBuf, found: i64, known: i64 },
     /// SQLite has a bug that loses data.
     #[error("SQLite {0} has the WAL-reset bug; 3.51.3 or newer is needed")]
     OldSqlite(String),
@@ -95,7 +82,6 @@ pub enum StoreError {
     /// The server of the database does not answer, or the connection to it broke off.
     #[error("the database {place} can't be reached: {what}")]
     Unreachable {
-        /// Which database.
         place: String,
         /// What came of it.
         what: String,
@@ -103,7 +89,6 @@ pub enum StoreError {
     /// The server answers, and lets us not in, or not as the configuration wants it.
     #[error("the database {place} can't be used: {what}")]
     Rejected {
-        /// Which database.
         place: String,
         /// What stands against it.
         what: String,
@@ -111,7 +96,6 @@ pub enum StoreError {
     /// What the server calls committed may be lost.
     #[error("the database {place} is not durable enough: {what}")]
     NotDurable {
-        /// Which database.
         place: String,
         /// What it lacks.
         what: String,
@@ -119,7 +103,6 @@ pub enum StoreError {
     /// Another daemon writes it.
     #[error("the database {place} is written by another daemon: {by}")]
     Taken {
-        /// Which database.
         place: String,
         /// Its machine and its state folder.
         by: String,
@@ -129,7 +112,6 @@ pub enum StoreError {
     /// Another daemon has taken the lead of this one.
     #[error("the database {place} is led by another daemon now: {by}")]
     Fenced {
-        /// Which database.
         place: String,
         /// Its machine and its state folder.
         by: String,
@@ -137,7 +119,6 @@ pub enum StoreError {
     /// A move of all records to it was cut off: they may go on at either place.
     #[error("the records of {from} were being moved to the database {place}, and that was not finished")]
     HalfMoved {
-        /// Which database.
         place: String,
         /// Where they were.
         from: String,
@@ -145,7 +126,6 @@ pub enum StoreError {
     /// It was copied elsewhere, to go on there.
     #[error("the database {place} was moved to {to}")]
     Moved {
-        /// Which database.
         place: String,
         /// Where it goes on.
         to: String,

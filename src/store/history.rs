@@ -18,9 +18,7 @@ const CLOCK_SLACK: SignedDuration = SignedDuration::from_hours(48);
 /// How a run of an agent ended, without its words.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RunEnd {
-    /// Which.
     pub run: RunId,
-    /// How.
     pub status: RunStatus,
     /// How long it took.
     pub duration: Option<SignedDuration>,

@@ -19,7 +19,6 @@ pub const HOLDER_BYTES: u64 = 21;
 /// How far a database had come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::store) struct Mark {
-    /// Its identity.
     pub(in crate::store) database: String,
     /// Its newest event.
     pub(in crate::store) newest: Seq,

@@ -19,7 +19,6 @@ pub struct MemoryRow {
     pub id: i64,
     /// Of which session, or of whose notes.
     pub place: MemoryPlace,
-    /// What changes.
     pub change: PlaceChange,
 }
 

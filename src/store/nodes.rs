@@ -6,11 +6,9 @@ use std::collections::BTreeMap;
 /// What a daemon is among those that share its records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRow {
-    /// Its name.
     pub name: String,
     /// Its machine and its state folder.
     pub place: String,
-    /// Its release.
     pub version: String,
     /// The newest version of the protocol that it speaks.
     pub protocol: u32,
@@ -43,7 +41,6 @@ pub struct FleetLead {
     pub epoch: u64,
     /// The one that leads: its machine and its state folder. `None`: nobody does.
     pub leader: Option<String>,
-    /// Its name.
     pub node: Option<String>,
     /// Since when it leads, or since when nobody does, by the clock of the database. `None`: nobody ever did.
     pub since: Option<Timestamp>,

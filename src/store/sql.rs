@@ -16,13 +16,11 @@ pub(super) type SqlResult<T> = Result<T, SqlError>;
 /// A value for a statement.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Value<'a> {
-    /// No value.
     Null,
     /// A number, an instant in microseconds, or yes and no as 1 and 0.
     Integer(i64),
     /// A sum of money.
     Real(f64),
-    /// A text.
     Text(&'a str),
     /// The id of a run.
     Blob(&'a [u8]),
@@ -136,7 +134,6 @@ pub(super) enum SqlErrorKind {
     Lost,
     /// Another daemon has the lead.
     Fenced,
-    /// Anything else.
     Other,
 }
 
@@ -235,13 +232,10 @@ pub(super) enum Scope {
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ColumnKind {
-    /// Numbers.
     Integer,
     /// Numbers with a fraction.
     Real,
-    /// Texts.
     Text,
-    /// Bytes.
     Blob,
 }
 

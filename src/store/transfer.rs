@@ -45,9 +45,7 @@ pub(super) const NUMBERED: &[&str] = &["output", "incidents", "outbox", "session
 /// What was moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MovedRecords {
-    /// From where.
     pub from: String,
-    /// To where.
     pub to: String,
     /// The newest event.
     pub newest: Seq,

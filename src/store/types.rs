@@ -58,7 +58,6 @@ pub struct Restored {
 /// A database of which another one was a copy: up to an event they are the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ancestor {
-    /// Its identity.
     pub database: String,
     /// The newest event that both have.
     pub until: u64,
@@ -76,7 +75,6 @@ pub struct WentBack {
 /// An entry of the journal of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepRow {
-    /// Its place.
     pub n: u64,
     /// When it was written.
     pub at: Timestamp,
@@ -86,7 +84,6 @@ pub struct StepRow {
     pub args: Option<String>,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
-    /// What happened.
     pub step: Step,
 }
 
@@ -106,7 +103,6 @@ pub struct EventFilter {
 /// Some events.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventPage {
-    /// In order.
     pub events: Vec<LoggedEvent>,
     /// Everything up to here was looked at: the cursor for the next page.
     pub cursor: Seq,
@@ -125,7 +121,6 @@ pub struct RunRow {
     pub finished_at: Option<Timestamp>,
     /// How long it took.
     pub duration: Option<SignedDuration>,
-    /// Its answer.
     pub result: Option<String>,
     /// Why it failed.
     pub error: Option<RunError>,
@@ -168,9 +163,7 @@ impl RunFilter {
 /// What a text that should be a run id stands for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FoundRun {
-    /// This run.
     One(Box<RunRow>),
-    /// No run.
     None,
     /// Several: the text is too short.
     Several(Vec<RunId>),
@@ -179,15 +172,11 @@ pub enum FoundRun {
 /// A record of the ledger.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LedgerRow {
-    /// First slot.
     pub first: Timestamp,
-    /// Last slot.
     pub last: Timestamp,
-    /// How many.
     pub count: u64,
     /// What became of them.
     pub verdict: Verdict,
-    /// Why.
     pub cause: String,
     /// The run, if there is one.
     pub run: Option<RunId>,
@@ -203,9 +192,7 @@ impl LedgerRow {
 /// A record of the ledger, whose it is, and how its run stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LedgerEntry {
-    /// Whose.
     pub agent: AgentId,
-    /// The record.
     pub row: LedgerRow,
     /// Its run, if it has one that is still kept.
     pub run: Option<LedgerRun>,
@@ -214,7 +201,6 @@ pub struct LedgerEntry {
 /// How the run of a record of the ledger stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LedgerRun {
-    /// Its status.
     pub status: RunStatus,
     /// When its first attempt began.
     pub started_at: Option<Timestamp>,
@@ -238,7 +224,6 @@ pub struct OutputPage {
 /// A message in the outbox that is due, without its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxHead {
-    /// Its row.
     pub id: i64,
     /// Name of a `[notify.…]` table.
     pub target: String,
@@ -286,13 +271,11 @@ pub struct DecidedApproval {
 /// A result in the outbox that gives way: too many of its target wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SurplusResult {
-    /// Its row.
     pub id: i64,
     /// Name of a `[notify.…]` table.
     pub target: String,
     /// Of which agent.
     pub agent: AgentId,
-    /// Whose result.
     pub run: Option<RunId>,
     /// Tries so far.
     pub tries: u32,
@@ -301,7 +284,6 @@ pub struct SurplusResult {
 /// A message in the outbox.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutboxRow {
-    /// Its row.
     pub id: i64,
     /// Name of a `[notify.…]` table.
     pub target: String,
@@ -311,13 +293,10 @@ pub struct OutboxRow {
     pub about: TellOn,
     /// When it happened.
     pub at: Timestamp,
-    /// One line.
     pub subject: String,
-    /// More lines.
     pub body: String,
     /// Tries so far.
     pub tries: u32,
-    /// Not before.
     pub due: Timestamp,
     /// The run that it tells of.
     pub run: Option<RunId>,
@@ -351,7 +330,6 @@ pub struct OutboxTarget {
 /// Sizes and counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Newest event.
     pub newest_seq: u64,
     /// Oldest event that is kept.
     pub oldest_seq: u64,
@@ -359,7 +337,6 @@ pub struct Stats {
     pub events_last_minute: u64,
     /// Bytes of the database with its log.
     pub bytes: u64,
-    /// Open incidents.
     pub incidents: u64,
     /// Messages that wait.
     pub outbox: u64,
@@ -370,9 +347,7 @@ pub struct Stats {
 /// How usage is summed up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UsageBy {
-    /// By agent.
     Agent,
-    /// By model.
     Model,
     /// By day, in UTC.
     Day,
@@ -405,9 +380,7 @@ pub struct HealthReport {
 /// An incident that wants a person.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenIncident {
-    /// Whose.
     pub agent: AgentId,
-    /// Its key.
     pub key: String,
     /// What is wrong.
     pub title: String,
@@ -422,7 +395,6 @@ pub struct OpenIncident {
 pub struct Untold {
     /// Name of a `[notify.…]` table.
     pub target: String,
-    /// How many.
     pub count: u64,
     /// When the oldest of them was written.
     pub oldest: Timestamp,
@@ -433,7 +405,6 @@ pub struct Untold {
 /// An active agent, as `bgagent health` sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HealthRow {
-    /// Whose.
     pub agent: AgentId,
     /// When it was due next, as of the last time that the daemon wrote it. Only of active agents.
     pub next_due: Option<Timestamp>,
@@ -454,7 +425,6 @@ pub struct HealthRow {
 /// An event as it is stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventRow {
-    /// Its place.
     pub seq: Seq,
     /// When it happened.
     pub at: Timestamp,

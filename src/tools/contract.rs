@@ -18,7 +18,6 @@ use tokio::sync::mpsc;
 pub struct CallContext {
     /// The agent, unless a person calls by hand.
     pub agent: Option<AgentId>,
-    /// The run.
     pub run: Option<RunId>,
     /// Bound of the whole call.
     pub timeout: Option<Duration>,
@@ -64,7 +63,6 @@ impl Progress {
 /// What a tool gave.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolOutput {
-    /// Its result.
     pub result: Value,
     /// What it found wrong or right.
     pub findings: Vec<Finding>,
@@ -95,7 +93,6 @@ pub(super) struct Call {
     pub(super) settings: Arc<ToolSettings>,
     /// For tools that can give a part when their time is nearly up. The dispatcher holds it.
     pub(super) bound: Duration,
-    /// For whom.
     pub(super) context: CallContext,
 }
 

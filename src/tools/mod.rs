@@ -33,7 +33,6 @@ mod system_metrics;
 /// What a conversation may use.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Offers {
-    /// The tools.
     pub tools: Vec<ToolOffer>,
     /// What is not as the configuration wants it, and left out.
     pub warnings: Vec<String>,

@@ -209,7 +209,6 @@ async fn measured(
 /// Space on a file system, as df(1) reports it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Space {
-    /// Bytes.
     pub(super) total: u64,
     /// Bytes that an ordinary user may still write.
     pub(super) available: u64,

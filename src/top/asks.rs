@@ -19,7 +19,6 @@ pub(super) enum TopAsk {
     Incidents(bool),
     /// Calls that wait.
     Approvals,
-    /// Coming slots.
     Next,
     /// What became of the slots of these agents, from one time to another.
     Slots(Vec<AgentId>, Timestamp, Timestamp),
@@ -40,60 +39,36 @@ pub(super) enum TopAsk {
 /// The kind of a question: of each kind one is asked at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum AskKind {
-    /// See [`TopAsk::Daemon`].
     Daemon,
-    /// See [`TopAsk::Agents`].
     Agents,
-    /// See [`TopAsk::Detail`].
     Detail,
-    /// See [`TopAsk::Incidents`].
     Incidents,
-    /// See [`TopAsk::Approvals`].
     Approvals,
-    /// See [`TopAsk::Next`].
     Next,
-    /// See [`TopAsk::Slots`].
     Slots,
-    /// See [`TopAsk::Live`].
     Live,
-    /// See [`TopAsk::Runs`].
     Runs,
-    /// See [`TopAsk::Run`].
     Run,
-    /// See [`TopAsk::Output`].
     Output,
-    /// See [`TopAsk::Usage`].
     Usage,
-    /// See [`TopAsk::Why`].
     Why,
 }
 
 /// What the daemon said.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum TopAnswer {
-    /// Of [`TopAsk::Daemon`].
     Daemon(Box<DaemonView>),
-    /// Of [`TopAsk::Agents`].
     Agents(Vec<AgentView>),
-    /// Of [`TopAsk::Detail`].
     Detail(Box<AgentDetail>),
-    /// Of [`TopAsk::Incidents`].
     Incidents(Vec<IncidentView>),
-    /// Of [`TopAsk::Approvals`].
     Approvals(Vec<ApprovalView>),
-    /// Of [`TopAsk::Next`].
     Next(Vec<SlotView>),
-    /// Of [`TopAsk::Slots`].
     Slots(Vec<SlotRecordView>),
     /// Of [`TopAsk::Live`] and [`TopAsk::Runs`].
     Runs(Vec<RunView>),
-    /// Of [`TopAsk::Run`].
     Run(Box<RunDetail>),
-    /// Of [`TopAsk::Output`].
     Output(OutputView),
-    /// Of [`TopAsk::Usage`].
     Usage(Box<SpentToday>),
-    /// Of [`TopAsk::Why`].
     Why(Box<Explanation>),
 }
 
@@ -120,7 +95,6 @@ pub(super) struct TopReply {
 /// What is heard without being asked for.
 #[derive(Debug, Clone)]
 pub(super) enum TopHeard {
-    /// An event.
     Event(Box<LoggedEvent>),
     /// These events are no longer kept.
     Gap(u64, u64),

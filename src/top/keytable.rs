@@ -3,7 +3,6 @@
 /// A row of the table of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KeyRow {
-    /// The keys.
     pub(super) keys: &'static str,
     /// What they do.
     pub(super) does: &'static str,

@@ -9,7 +9,6 @@ const WITH_PANE: u16 = 120;
 pub(super) struct Areas {
     /// How the fleet stands, in a line.
     pub(super) header: Rect,
-    /// The views.
     pub(super) tabs: Rect,
     /// The list, or the page that was opened.
     pub(super) body: Rect,

@@ -18,7 +18,6 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// Secrets of one start of the page.
 pub(super) struct Admission {
-    /// `bgagent-k3v9.localhost`
     name: String,
     port: u16,
     /// What the cookie has to say.

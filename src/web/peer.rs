@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 /// Whose a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PeerOwner {
-    /// This user's.
     User(u32),
     /// Of none that the kernel knows: it is closed already.
     Nobody,

@@ -27,13 +27,11 @@ enum MarkKind {
     Refused,
     /// Somebody ended it.
     Cancelled,
-    /// It ran.
     Ran,
     /// It is running.
     Running,
     /// A person is asked.
     Asks,
-    /// It failed.
     Failed,
 }
 

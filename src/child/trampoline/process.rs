@@ -4,13 +4,10 @@ use rustix::process::{Pid, Signal};
 /// Some fields of `/proc/PID/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
-    /// One letter.
     pub state: u8,
-    /// Its parent.
     pub parent: u32,
     /// Its process group.
     pub group: u32,
-    /// Its session.
     pub session: u32,
     /// When it started, in ticks since the boot.
     pub start: u64,

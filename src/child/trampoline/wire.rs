@@ -139,7 +139,6 @@ pub fn receive(from: impl AsFd) -> Result<Option<(u8, Vec<OwnedFd>)>, Errno> {
 pub struct Order {
     /// The walls around it; `None`: none.
     pub walls: Option<Walls>,
-    /// The file.
     pub program: PathBuf,
     /// Its arguments, its own name first.
     pub argv: Vec<OsString>,

@@ -107,7 +107,6 @@ enum Status {
 #[derive(Debug, Serialize)]
 struct Report {
     status: Status,
-    /// Active agents.
     agents: usize,
     problems: Vec<Problem>,
     /// What the last run of an agent warned of: it did its work, and something about it wants to be looked at. And deliveries to

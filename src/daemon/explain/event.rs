@@ -62,7 +62,6 @@ pub(in crate::daemon) enum Awaited<'a> {
     Event(&'a EventTrigger),
     /// Runs of several agents.
     Join(&'a Join),
-    /// Files.
     File(&'a FileTrigger),
     /// Deliveries to the webhook of this name.
     Webhook(&'a str),

@@ -15,10 +15,16 @@ use std::sync::Arc;
 pub(in crate::daemon) enum OrderText {
     /// Start an attempt.
     Start(Box<StartText>),
-    /// End it.
-    Stop { run: RunId, kill: bool, cause: Option<CancelCause> },
+    Stop {
+        run: RunId,
+        kill: bool,
+        cause: Option<CancelCause>,
+    },
     /// What waits since this report may go on, or not.
-    Go { n: u64, go: bool },
+    Go {
+        n: u64,
+        go: bool,
+    },
 }
 
 /// An attempt to start. What started it, and the result of the run before, are in the records.

@@ -22,7 +22,6 @@ pub enum CronError {
     MisleadingStep {
         /// The field as typed.
         field: String,
-        /// `minute`, …
         name: &'static str,
         /// The next larger unit.
         unit: &'static str,

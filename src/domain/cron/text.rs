@@ -34,7 +34,6 @@ pub(super) enum Days {
 
 /// A field of an expression.
 pub(super) struct Field {
-    /// `minute`, …
     pub(super) name: &'static str,
     /// What it holds, in words.
     values: &'static str,

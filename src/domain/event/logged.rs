@@ -21,7 +21,6 @@ pub struct Event {
     pub run_id: Option<RunId>,
     /// Of which session, if it is about one.
     pub session_id: Option<String>,
-    /// What happened.
     pub payload: Payload,
 }
 

@@ -5,7 +5,6 @@ use super::error::CalendarError;
 pub(super) struct Line {
     /// Where it begins, from 1.
     pub(super) number: usize,
-    /// In capitals.
     pub(super) name: String,
     params: Vec<(String, String)>,
     pub(super) value: String,

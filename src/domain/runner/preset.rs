@@ -8,11 +8,9 @@ use crate::domain::provider::Provider;
 /// are allowed).
 #[derive(Debug)]
 pub struct Preset {
-    /// Which program.
     pub name: RunnerPreset,
     /// How it says what it does, where nothing else is configured.
     pub protocol: RunnerProtocol,
-    /// The program.
     pub command: &'static [&'static str],
     /// With these it prints its version.
     pub version: &'static [&'static str],
@@ -24,7 +22,6 @@ pub struct Preset {
     pub resume: &'static [&'static str],
     /// Names of the session: true: this side gives it (a UUID), false: the program does and says it in its stream.
     pub names_session: bool,
-    /// Its environment.
     pub env: &'static [(&'static str, &'static str)],
     /// Files that it finds in its home.
     pub files: &'static [PresetFile],

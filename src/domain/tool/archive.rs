@@ -109,7 +109,6 @@ pub struct ArchiveSource {
     /// Where the table is.
     #[serde(flatten)]
     pub database: Database,
-    /// The table.
     pub table: String,
     /// Columns that tell its rows apart.
     pub key: Vec<String>,
@@ -135,7 +134,6 @@ impl ArchiveSource {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum OneOrMany {
-    /// This.
     One(Plain),
     /// One of these.
     Many(Vec<Plain>),
@@ -149,7 +147,6 @@ pub enum Plain {
     Flag(bool),
     /// A whole number.
     Whole(i64),
-    /// A text.
     Text(String),
 }
 
@@ -159,7 +156,6 @@ pub enum Plain {
 pub enum ArchiveTarget {
     /// Objects in a bucket.
     Bucket {
-        /// The bucket.
         s3: Box<S3Settings>,
         /// Their names begin with this.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -170,14 +166,10 @@ pub enum ArchiveTarget {
         /// Where it is.
         #[serde(flatten)]
         database: Database,
-        /// Its name.
         table: String,
     },
     /// Objects in a folder.
-    Folder {
-        /// The folder.
-        folder: String,
-    },
+    Folder { folder: String },
 }
 
 #[cfg(test)]

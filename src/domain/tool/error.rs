@@ -12,13 +12,7 @@ pub enum ToolError {
     Arguments(String),
     /// It took too long.
     #[error("tool `{tool}` did not answer within {secs} s")]
-    Timeout {
-        /// Which.
-        tool: String,
-        /// The bound.
-        secs: u64,
-    },
-    /// It failed.
+    Timeout { tool: String, secs: u64 },
     #[error("{0}")]
     Failed(String),
     /// It is a tool of an MCP server that nobody has trusted yet.

@@ -117,7 +117,6 @@ pub struct FeedSettings {
 /// A login by HTTP's basic authentication (RFC 7617).
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeedLogin {
-    /// The user.
     pub username: TextOrSecret,
     /// Where the password is found.
     pub password: SecretRef,

@@ -166,7 +166,6 @@ impl ArgumentType for ChosenHeaders {
 pub enum HttpBody {
     /// As it is.
     Text(String),
-    /// As JSON.
     Json(Value),
 }
 

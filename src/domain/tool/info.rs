@@ -7,7 +7,6 @@ use serde_json::Value;
 /// What is known of a tool without calling it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolInfo {
-    /// Its name.
     pub name: String,
     /// Of which built-in tool it is an instance, if it is one.
     pub kind: Option<String>,
@@ -19,7 +18,6 @@ pub struct ToolInfo {
     pub untrusted: bool,
     /// A call does as much as its time allows: outside of a conversation it is given all that its run has left.
     pub takes_all_time: bool,
-    /// One sentence.
     pub description: String,
     /// JSON Schema of its arguments.
     pub schema: Value,

@@ -21,9 +21,7 @@ pub enum Outward {
 /// What leaves the machine with one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leaving {
-    /// A request.
     Request {
-        /// Where to.
         address: String,
         /// Nothing goes along but the address: neither headers nor a body.
         is_bare: bool,

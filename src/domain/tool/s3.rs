@@ -18,7 +18,6 @@ pub struct S3Settings {
     /// Address of the server; `None`: Amazon's in this region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    /// Region.
     #[serde(default = "S3Settings::region", skip_serializing_if = "S3Settings::is_usual_region")]
     pub region: String,
     /// Folder of keys; nothing outside of it is reached. Without slashes at its ends.

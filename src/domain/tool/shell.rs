@@ -55,7 +55,6 @@ impl ShellSettings {
 pub struct ShellCommand {
     /// Absolute path of the program.
     pub exec: String,
-    /// Its arguments.
     pub args: Vec<ShellArg>,
     /// Folders, absolute: what is given for a path is beneath one of them.
     pub under: Vec<PathBuf>,
@@ -131,12 +130,7 @@ pub enum ParameterKind {
     /// A whole number that is not negative.
     Whole,
     /// A whole number of this range, both ends included.
-    Between {
-        /// The least.
-        least: i64,
-        /// The most.
-        most: i64,
-    },
+    Between { least: i64, most: i64 },
     /// What is, or may come to be, beneath the folders of [`ShellCommand::under`], through no link.
     Path,
     /// One of these.

@@ -96,7 +96,6 @@ impl SqlArgs {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub enum SqlParams {
-    /// By position.
     List(Vec<Value>),
     /// By name, without its `:`, `@` or `$`.
     Named(Map<String, Value>),

@@ -19,7 +19,6 @@ struct Wish {
 struct Judge {
     limits: [Option<u64>; AGENTS + 1],
     used: [u64; AGENTS + 1],
-    /// By run.
     held: BTreeMap<RunId, Wish>,
     waiting: Vec<(RunId, Wish)>,
 }

@@ -10,10 +10,12 @@ const MOST_PLACES: usize = 64;
 const MOST_CALLS: usize = 100;
 /// What is in a text.
 pub(super) enum Found {
-    /// No call.
     Nothing,
     /// These, behind so many bytes of other text.
-    Calls { before: usize, calls: Vec<Written> },
+    Calls {
+        before: usize,
+        calls: Vec<Written>,
+    },
     /// Something that is meant as a call and can't be read, or not be told from what is only shown.
     Unreadable,
 }

@@ -37,7 +37,6 @@ pub(super) struct AnswerReading {
 /// How an answer is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// Server-sent events.
     Events,
     /// One value, or at Gemini a list of them.
     Json,

@@ -19,9 +19,7 @@ const PICTURES: [&str; 8] = ["png", "jpeg", "jpg", "gif", "webp", "heic", "heif"
 pub(super) enum Means {
     /// It is sent to the model as it is.
     Text,
-    /// One picture.
     Picture,
-    /// Pages.
     Document,
     /// Not in the request: the provider has it, or fetches it.
     Elsewhere,

@@ -20,7 +20,6 @@ pub(super) const MOST_KEYS: usize = 1000;
 pub(super) enum ValueText<'a> {
     /// As it came.
     Came(&'a RawValue),
-    /// Put there.
     Put(String),
 }
 

@@ -47,11 +47,8 @@ impl fmt::Debug for Upstream {
 /// What a run may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct MeterLimits {
-    /// `request_limit`.
     pub requests: Option<u64>,
-    /// `total_tokens_limit`.
     pub tokens: Option<u64>,
-    /// `max_usd_per_run`.
     pub usd: Option<f64>,
     /// Dollars are limited, here or by a budget of a day or a month: what has no price is refused.
     pub dollars: bool,
@@ -92,7 +89,6 @@ pub struct MeterPatience {
 pub struct MeterSpec {
     /// Name of the `[models.…]` table whose requests these are.
     pub table: String,
-    /// That table.
     pub model: ModelSpec,
     /// Other tables of the same provider, by name: for models that a program asks beside its own.
     pub side: BTreeMap<String, ModelSpec>,

@@ -5,15 +5,11 @@ use std::sync::OnceLock;
 /// A process that lives (zombies don't).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::runner) struct Seen {
-    /// Its number.
     pub(in crate::runner) pid: u32,
-    /// See [`crate::domain::Process::start`].
     pub(in crate::runner) start: u64,
-    /// Its parent.
     pub(in crate::runner) parent: u32,
     /// Its process group.
     pub(in crate::runner) group: u32,
-    /// Its session.
     pub(in crate::runner) session: u32,
     /// The run id in the environment that it was started with; of a helper, the id of its daemon.
     pub(in crate::runner) run: Option<RunId>,

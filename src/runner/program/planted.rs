@@ -13,9 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What was found of repositories in a folder, above it and below.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LookedThrough {
-    /// None.
     None,
-    /// One, here.
     Found(PathBuf),
     /// None in what there was time for.
     Cut,

@@ -63,7 +63,6 @@ impl Lead {
 /// Who has the lead, while it is not over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LeadHolder {
-    /// Which daemon.
     pub(super) leader: String,
     /// For how long it keeps the lead if it is not heard of, in seconds.
     pub(super) left: i64,

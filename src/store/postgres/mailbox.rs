@@ -23,7 +23,6 @@ pub struct ForwardedCall {
     pub key: String,
     /// Who asks: a user at a node.
     pub asker: String,
-    /// The method.
     pub method: String,
     /// Its parameters, as JSON.
     pub params: String,
@@ -34,7 +33,6 @@ pub struct ForwardedCall {
 /// One that the node that leads has taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TakenCall {
-    /// Its number.
     pub id: i64,
     /// The life of the node that forwarded it.
     pub session: String,
@@ -67,7 +65,6 @@ pub struct CallAnswers {
 pub struct CallAnswer {
     /// The number of the call.
     pub id: i64,
-    /// Its key.
     pub key: String,
     /// The answer, as the leader wrote it.
     pub text: String,

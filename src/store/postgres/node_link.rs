@@ -28,7 +28,6 @@ const SUFFIX: usize = 6;
 pub struct NodeAbout {
     /// Its name, labels and whether it may lead.
     pub spec: NodeSpec,
-    /// Its release.
     pub version: &'static str,
     /// The newest version of the protocol that it speaks.
     pub protocol: u32,
@@ -45,7 +44,6 @@ pub enum NodeJoined {
     NoTables,
     /// A node of this name is there, and another daemon than this.
     Taken {
-        /// The name.
         name: String,
         /// Its machine and its state folder.
         by: String,

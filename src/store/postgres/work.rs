@@ -29,7 +29,6 @@ pub struct WorkOrder {
 /// Something that a node has reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TakenReport {
-    /// Its row.
     pub id: i64,
     /// The life of the node.
     pub session: Arc<str>,

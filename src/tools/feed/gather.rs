@@ -28,7 +28,6 @@ pub(super) struct Wanted {
 /// What a result shows of the feeds, newest first; what has no date comes last.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
-    /// The items.
     pub(super) items: Vec<Value>,
     /// Others that tell the same as one of them, by its id: of other feeds, with other ids or links.
     pub(super) doubles: HashMap<String, Vec<Value>>,

@@ -17,7 +17,6 @@ const MOST_NAMES: (usize, usize) = (8, 80);
 /// A feed that was read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Feed {
-    /// Its name.
     pub(super) title: Option<String>,
     /// The page that it belongs to.
     pub(super) home: Option<String>,

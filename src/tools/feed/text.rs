@@ -16,7 +16,6 @@ pub(super) const LOOKED_AT: usize = 64 << 10;
 pub(super) enum Markup {
     /// As it is.
     Plain,
-    /// In HTML.
     Html,
     /// In HTML if it looks like it: a title of RSS may be either.
     Perhaps,

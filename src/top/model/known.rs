@@ -17,13 +17,11 @@ const EVENTS: usize = 1000;
 pub(in crate::top) struct Known {
     /// Agents by name.
     pub(in crate::top) agents: AgentTable,
-    /// The daemon.
     pub(in crate::top) daemon: Option<DaemonView>,
     /// Open problems; in the view of incidents also those that have ended.
     pub(in crate::top) incidents: Vec<IncidentView>,
     /// Calls that wait.
     pub(in crate::top) approvals: Vec<ApprovalView>,
-    /// Coming slots.
     pub(in crate::top) next: Vec<SlotView>,
     /// Runs that have not ended.
     pub(in crate::top) live: Vec<RunView>,

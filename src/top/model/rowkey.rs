@@ -10,9 +10,7 @@ pub(in crate::top) enum RowKey {
     Approval(String),
     /// A problem, by agent and key.
     Incident(AgentId, String),
-    /// An agent.
     Agent(AgentId),
-    /// A run.
     Run(RunId),
     /// A notification target.
     Target(String),
@@ -58,11 +56,8 @@ pub(in crate::top) enum RowGroup {
 pub(in crate::top) enum UsedBy {
     /// The limits of the fleet.
     Limit,
-    /// By agent.
     Agent,
-    /// By model.
     Model,
-    /// By day.
     Day,
 }
 

@@ -3,7 +3,6 @@
 /// Order of the agents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::top) enum Sorting {
-    /// By name.
     Name,
     /// What needs a person first.
     Urgency,

@@ -22,19 +22,16 @@ pub(in crate::top) const STILL: Duration = Duration::from_secs(2);
 pub(in crate::top) enum TopView {
     /// What needs a person first.
     Now,
-    /// All agents.
     Agents,
     /// Runs, newest first.
     Runs,
     /// What became of slots, and what comes.
     Slots,
-    /// Problems.
     Incidents,
     /// Calls that wait.
     Approvals,
     /// What was used, and what is left.
     Spending,
-    /// Events.
     Log,
 }
 
@@ -74,15 +71,12 @@ impl TopView {
 /// A page that was opened from a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::top) enum TopPlace {
-    /// An agent.
     Agent(AgentId),
     /// A run of an agent: how it went. True: its output alone.
     Run(AgentId, RunId, bool),
-    /// A problem.
     Incident(AgentId, String),
     /// A call that waits.
     Approval(String),
-    /// An event.
     Event(u64),
 }
 
@@ -98,7 +92,6 @@ pub(in crate::top) enum Overlay {
 /// A text that is being typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::top) struct Prompt {
-    /// For what.
     pub(in crate::top) what: PromptFor,
     /// What was typed so far.
     pub(in crate::top) text: String,
@@ -140,7 +133,6 @@ pub(in crate::top) enum ActedOn {
 /// Whether the daemon is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::top) enum Connected {
-    /// It answers.
     Yes,
     /// It is away, since then.
     Away(Timestamp),
@@ -151,9 +143,7 @@ pub(in crate::top) enum Connected {
 /// What is to be asked for anew.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::top) struct Dirty {
-    /// All agents.
     pub(in crate::top) all_agents: bool,
-    /// These agents.
     pub(in crate::top) agents: BTreeSet<AgentId>,
     /// The rest, by kind.
     pub(in crate::top) kinds: BTreeSet<AskKind>,
@@ -202,7 +192,6 @@ pub(in crate::top) struct TopModel {
     pub(in crate::top) news: bool,
     /// Whether the daemon is there.
     pub(in crate::top) connected: Connected,
-    /// The view.
     pub(in crate::top) view: TopView,
     /// Its list, and those of the others.
     pub(in crate::top) lists: [CursorList; 8],

@@ -8,13 +8,9 @@ use std::collections::BTreeMap;
 /// How far back slots are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::top) enum SlotSpan {
-    /// An hour.
     Hour,
-    /// Six hours.
     SixHours,
-    /// A day.
     Day,
-    /// A week.
     Week,
 }
 

@@ -13,11 +13,9 @@ use serde_json::Value;
 /// What is said of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::top) struct Gist {
-    /// Its sign.
     pub(in crate::top) mark: RowMark,
     /// How it stands out.
     pub(in crate::top) tone: Tone,
-    /// Its name.
     pub(in crate::top) name: String,
     /// Its state in a word or two.
     pub(in crate::top) state: String,

@@ -5,7 +5,6 @@ use ratatui::crossterm::event::KeyEvent;
 /// Everything that can happen.
 #[derive(Debug, Clone)]
 pub(in crate::top) enum TopInput {
-    /// A key.
     Key(KeyEvent),
     /// The terminal has another size: columns, lines.
     Resized(u16, u16),
@@ -36,6 +35,5 @@ pub(in crate::top) enum TopEffect {
     Suspend,
     /// Draw everything anew.
     Redraw,
-    /// End.
     Quit,
 }

@@ -38,7 +38,6 @@ struct UsageRow {
     cached: String,
     output: String,
     usd: String,
-    /// In 100.
     width: u64,
     limits: Vec<(String, String, u64, &'static str)>,
 }

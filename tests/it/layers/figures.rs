@@ -1,6 +1,7 @@
 //! Figures of the house, printed and not judged: `cargo test --test it layers::figures -- --nocapture`.
 //! Code that only tests see is left out.
 use super::code::{Code, Word, end_of_group};
+use super::docs::short_docs;
 use super::graph::{circles, graph};
 use super::{Sources, read};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -108,17 +109,6 @@ fn json_signatures(code: &Code) -> usize {
 
 fn row_count(words: &[Word], row: &[&str]) -> usize {
     words.windows(row.len()).filter(|window| window.iter().zip(row).all(|(word, text)| word.is(text))).count()
-}
-
-/// Doc comments that are one line of one or two words.
-fn short_docs(source: &str) -> usize {
-    let lines: Vec<_> = source.lines().map(str::trim).collect();
-    let is_doc = |at: usize| lines.get(at).is_some_and(|line| line.starts_with("///"));
-    let short = (0..lines.len()).filter(|at| {
-        let alone = is_doc(*at) && !is_doc(at + 1) && !(*at > 0 && is_doc(at - 1));
-        alone && (1..=2).contains(&lines[*at][3..].split_whitespace().count())
-    });
-    short.count()
 }
 
 /// Rows of lines that stand in several places: how many lines, and where each begins. Lines without a letter,

@@ -6,6 +6,7 @@ use std::path::Path;
 
 mod circles;
 mod code;
+mod docs;
 mod figures;
 mod glossary;
 mod graph;
@@ -61,7 +62,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("notify", &["domain", "clock", "secret", "net", "child"]),
     ("export", &["domain", "clock", "secret", "net", "redis", "store"]),
-    ("telemetry", &["domain", "clock", "engine", "net", "store"]),
+    ("telemetry", &["domain", "clock", "engine", "net", "secret", "store"]),
     ("client", &["protocol", "domain"]),
     ("overview", &["protocol", "domain"]),
     ("render", &["domain", "config", "protocol", "client", "overview"]),

@@ -19,7 +19,6 @@ const MOST_WATCHES: &str = "/proc/sys/fs/inotify/max_user_watches";
 /// What an agent waits for, and how it stands with that.
 #[derive(Debug, Serialize)]
 pub(super) struct AgentSource {
-    /// Which agent.
     agent_id: String,
     /// What it waits for.
     waits_for: String,

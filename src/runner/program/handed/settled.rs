@@ -15,7 +15,6 @@ const ARGS: usize = 2000;
 /// What came of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::runner::program) struct HandedOutcome {
-    /// The tool.
     pub(in crate::runner::program) tool: String,
     args: String,
     reply: String,

@@ -39,7 +39,6 @@ pub(super) enum UseVerdict {
     Said(ToolReply),
     /// The rules deny it: to be written down, since the program says what it likes of that.
     Denied {
-        /// The use.
         call: Box<PlannedCall>,
         /// What the program is told.
         reply: ToolReply,
@@ -50,14 +49,12 @@ pub(super) enum UseVerdict {
     Granted {
         /// Its number in the journal.
         n: usize,
-        /// The use.
         call: Box<PlannedCall>,
         /// What the program is told.
         reply: ToolReply,
     },
     /// A person is to decide.
     Wait {
-        /// The use.
         call: Box<PlannedCall>,
         /// The same, as it is written down.
         request: ToolRequest,
