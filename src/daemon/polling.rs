@@ -30,8 +30,8 @@ const PAGE: usize = 100;
 const MOST_AT_ONCE: usize = 1000;
 /// Pages that follow each other without a pause; a server may say without end that it has more.
 const MOST_IN_A_ROW: u32 = 20;
-/// The longest pause after failures: of a server that can't be asked, and of one that lacks a person's word.
-const LONGEST_PAUSE: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(60));
+/// The longest pause after failures. How often a server that dies is started is bounded by its own limits.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// After so many failures in a row it is a problem. One alone passes.
 const FAILURES: u32 = 2;
 /// A server that is asked at least so often is kept running in between.
@@ -258,10 +258,9 @@ impl Poller {
                 tracing::warn!(agent = %self.agent, "{text}");
             }
         }
-        let longest = if is_for_a_person { LONGEST_PAUSE.1 } else { LONGEST_PAUSE.0 };
         let every = Duration::try_from(self.by.every).unwrap_or(PATIENCE);
         let doubled = every.saturating_mul(2_u32.saturating_pow(self.failures.min(16) - 1));
-        doubled.min(longest.max(every))
+        doubled.min(LONGEST_PAUSE.max(every))
     }
 
     fn went_well(&mut self) {

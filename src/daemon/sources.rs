@@ -39,7 +39,7 @@ impl Handle {
 
 /// Tells the engine of sources that are dead for a while, until the daemon goes down.
 pub(super) async fn watch_over(handle: Handle, down: CancellationToken) {
-    let mut told: BTreeMap<String, Level> = BTreeMap::new();
+    let mut told: BTreeMap<String, (Level, String)> = BTreeMap::new();
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let began = tokio::time::Instant::now();
@@ -59,7 +59,7 @@ pub(super) async fn watch_over(handle: Handle, down: CancellationToken) {
             let Some(agents) = agents.await else { return };
             let all = agents.iter().map(of_agent).chain([IncidentRecord::WEBHOOKS.to_owned()]);
             for key in all.filter(|key| !wrong.contains_key(key)) {
-                told.entry(key).or_insert(Level::Warn);
+                told.entry(key).or_insert((Level::Warn, String::new()));
             }
         }
         let over: Vec<String> = told.keys().filter(|key| !wrong.contains_key(*key)).cloned().collect();
@@ -71,8 +71,11 @@ pub(super) async fn watch_over(handle: Handle, down: CancellationToken) {
             }
         }
         for (key, (level, title)) in wrong {
-            if let (Some(title), true) = (title, told.get(&key) != Some(&level)) {
-                told.insert(key.clone(), level);
+            let Some(title) = title else { continue };
+            let found = (level, title);
+            if told.get(&key) != Some(&found) {
+                told.insert(key.clone(), found.clone());
+                let (level, title) = found;
                 if handle.inbox.send(Message::Noticed(finding(key, level, title))).await.is_err() {
                     return;
                 }

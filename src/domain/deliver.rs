@@ -82,6 +82,11 @@ impl DeliverSpec {
         [&self.title, &self.text].iter().any(|text| text.contains("{gate}") || text.contains("{gate."))
     }
 
+    /// Does it depend on the result being an object with fields?
+    pub fn reads_fields(&self) -> bool {
+        !self.when.is_empty() || [&self.title, &self.text].iter().any(|text| text.contains("{result."))
+    }
+
     /// Title and text; `None`: the result is not to be sent.
     pub fn words(&self, facts: &DeliveryFacts, run: RunId) -> Option<(String, String)> {
         if first_unmet(&self.when, &facts.looked_at()).is_some() {

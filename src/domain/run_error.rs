@@ -73,4 +73,18 @@ impl RunError {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }
+
+    /// How the message of a failure begins that is its gate's: the body was not asked for.
+    const OF_GATE: &str = "the gate found out nothing: ";
+
+    /// The same, as the failure of a gate without which the run has nothing to work on.
+    #[must_use]
+    pub fn of_gate(self) -> Self {
+        Self { message: format!("{}{}", Self::OF_GATE, self.message), ..self }
+    }
+
+    /// Is it the failure of a gate? Then a gate that answers again ends it.
+    pub fn is_of_gate(&self) -> bool {
+        self.message.starts_with(Self::OF_GATE)
+    }
 }

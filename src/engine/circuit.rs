@@ -19,6 +19,18 @@ impl Engine {
         }
     }
 
+    /// A gate found that there is nothing to do: if it was what failed before, that is over.
+    pub(super) fn gate_answered(&mut self, now: Now, agent: u32) {
+        let state = &mut self.agents[agent as usize];
+        let last = state.last_run.as_ref().filter(|_| state.counters.errors_in_row > 0);
+        if last.and_then(|last| last.error.as_ref()).is_some_and(RunError::is_of_gate) {
+            state.counters.errors_in_row = 0;
+            self.touch(agent);
+            self.close_circuit(now, agent, "its gate answers again");
+            self.agent_recovered(now, agent);
+        }
+    }
+
     fn open_circuit(&mut self, now: Now, agent: u32, message: &str) {
         let state = &mut self.agents[agent as usize];
         let rule = state.spec.circuit;

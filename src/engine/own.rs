@@ -2,6 +2,7 @@
 //! configuration. Whoever has `on = "incident_opened"` is started by them as by others.
 use super::{Engine, Refusal, Reply};
 use crate::domain::*;
+use std::collections::BTreeSet;
 
 impl Engine {
     /// The daemon found out how something of its own stands. What it says holds at once.
@@ -15,6 +16,9 @@ impl Engine {
             Level::Hold => return,
             Level::Ok => {
                 if let Some(incident) = self.own_incidents.remove(&finding.key) {
+                    if incident.told_at.is_some() && !is_gone {
+                        self.notify_resolved(now, &incident);
+                    }
                     self.close_incident(now, incident);
                 }
                 return;
@@ -38,15 +42,65 @@ impl Engine {
             by: finding.by,
             run: None,
         });
+        let is_worse = severity > incident.severity;
         incident.severity = severity.max(incident.severity);
         incident.title = finding.title;
         incident.seen_at = now.wall;
         incident.count += 1;
+        if (is_new || is_worse) && self.notify_opened(now, &incident) {
+            incident.told_at = Some(now.wall);
+        }
         self.own_incidents.insert(incident.key.clone(), incident.clone());
         self.push(now, Fact::IncidentSaved(Box::new(incident.clone())));
         if is_new {
             self.push(now, Fact::IncidentOpened(Box::new(incident)));
         }
+    }
+
+    /// Queues a message about a problem of the daemon for those who are notified of incidents of the agents that it holds up.
+    /// Returns whether there is anybody.
+    fn notify_opened(&mut self, now: Now, incident: &IncidentRecord) -> bool {
+        let subject = format!("{}: {}: {}", incident.agent, incident.severity, incident.title);
+        let body = format!("{}, since {:.0}", incident.key, incident.since);
+        let notice = Notice::new(&incident.agent, TellOn::IncidentOpened, subject, body);
+        self.notify_concerned(now, incident, Notice { urgency: incident.severity.into(), ..notice })
+    }
+
+    /// Queues a message saying that a problem that was notified is over.
+    fn notify_resolved(&mut self, now: Now, incident: &IncidentRecord) {
+        let lasted = human_duration(now.wall.duration_since(incident.since));
+        let subject = format!("{}: resolved (was: {})", incident.agent, incident.title);
+        let body = format!("{}, it lasted {lasted}", incident.key);
+        let notice = Notice::new(&incident.agent, TellOn::IncidentResolved, subject, body);
+        self.notify_concerned(now, incident, notice);
+    }
+
+    fn notify_concerned(&mut self, now: Now, incident: &IncidentRecord, notice: Notice) -> bool {
+        let notice = Box::new(notice.keyed(&incident.key));
+        let targets = self.concerned(&incident.key, notice.about);
+        for target in &targets {
+            self.push(now, Fact::NotificationQueued { target: target.clone(), notice: notice.clone() });
+        }
+        !targets.is_empty()
+    }
+
+    /// Targets of the agents that a problem of the daemon holds up: each once, and without the one that the problem is about.
+    fn concerned(&self, key: &str, about: TellOn) -> BTreeSet<String> {
+        let source = key.strip_prefix(IncidentRecord::SOURCE);
+        let broken = broken_target(key);
+        let is_held_up = |spec: &AgentSpec| match (source, broken) {
+            (Some(agent), _) => spec.id.as_str() == agent,
+            (None, Some(target)) => {
+                spec.notify.as_ref().is_some_and(|notify| notify.to.iter().any(|to| to == target))
+            }
+            (None, None) => key == IncidentRecord::WEBHOOKS && matches!(spec.schedule, Schedule::Webhook(_)),
+        };
+        self.agents
+            .iter()
+            .filter(|state| !state.removed && is_held_up(&state.spec))
+            .filter_map(|state| state.spec.notify.as_ref().filter(|notify| notify.on.contains(&about)))
+            .flat_map(|notify| notify.to.iter().filter(|to| Some(to.as_str()) != broken).cloned())
+            .collect()
     }
 
     /// An incident of an earlier life: still open, until the daemon finds out that it is over.
@@ -93,7 +147,10 @@ fn is_of_what_is_gone(fleet: &Fleet, key: &str) -> bool {
     if key == IncidentRecord::WEBHOOKS {
         return fleet.daemon.webhooks.is_none();
     }
-    let of_targets = [IncidentRecord::NOTIFY, IncidentRecord::ANSWERS];
-    let target = of_targets.iter().find_map(|start| key.strip_prefix(start));
-    target.is_some_and(|name| !fleet.notify.contains_key(name))
+    broken_target(key).is_some_and(|name| !fleet.notify.contains_key(name))
+}
+
+/// The notification target that a problem with this key is about.
+fn broken_target(key: &str) -> Option<&str> {
+    [IncidentRecord::NOTIFY, IncidentRecord::ANSWERS].iter().find_map(|start| key.strip_prefix(start))
 }

@@ -276,6 +276,7 @@ impl Engine {
         let Some(run) = self.forget(now, id) else { return };
         self.unwatch_run(now, &run);
         if verdict == Verdict::SkippedGate {
+            self.gate_answered(now, run.agent);
             self.answered(now, run.agent);
             self.ping_of(run.agent, id, PingSignal::Success);
         }

@@ -16,8 +16,8 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-/// Of a command's standard output, so much is its result.
-const RESULT: usize = 4 << 10;
+/// The newest bytes of a command's standard output that are its result: as many as a delivery has.
+const RESULT: usize = 64 << 10;
 /// Of the output of gates and proofs, so much is looked at.
 const LOOKED_AT: usize = 64 << 10;
 /// The same of a gate that prints items.
@@ -70,7 +70,7 @@ pub(super) async fn outcome(
                 return attempt.with(AttemptOutcome::of(AttemptEnd::GateOpen), warnings);
             }
             Gate::Failed(error) => {
-                return attempt.with(AttemptOutcome::of(AttemptEnd::Failed(error)), warnings);
+                return attempt.with(AttemptOutcome::of(AttemptEnd::Failed(error.of_gate())), warnings);
             }
             Gate::Closed => return attempt.with(AttemptOutcome::of(AttemptEnd::GateClosed), warnings),
             Gate::Stopped => return attempt.with(AttemptOutcome::of(AttemptEnd::Cancelled), warnings),
@@ -155,7 +155,7 @@ impl Attempt<'_> {
                     _ if !gate.novel_by.is_empty() => {
                         let error = ran.error("the gate");
                         Gate::Failed(
-                            error.unwrap_or_else(|| RunError::new(ErrorKind::ExitStatus, "the gate failed")),
+                            error.unwrap_or_else(|| RunError::new(ErrorKind::ExitStatus, "it failed")),
                         )
                     }
                     _ => {
@@ -175,7 +175,7 @@ impl Attempt<'_> {
                     Err(error) => Gate::Failed(RunError::new(
                         ErrorKind::BadResponse,
                         format!(
-                            "the gate's output is not valid JSON ({error}): with `novel_by` it prints a list of items, at most \
+                            "its output is not valid JSON ({error}): with `novel_by` it prints a list of items, at most \
                              {} KiB",
                             ITEMS >> 10
                         ),
@@ -184,10 +184,7 @@ impl Attempt<'_> {
             }
             CheckBody::Tool(call) => match self.call(call, places, &gate.novel_by).await {
                 Called::Stopped => Gate::Stopped,
-                Called::Failed(error) if !gate.novel_by.is_empty() => Gate::Failed(RunError {
-                    message: format!("the gate found out nothing: {}", error.message),
-                    ..error
-                }),
+                Called::Failed(error) if !gate.novel_by.is_empty() => Gate::Failed(error),
                 Called::Failed(error) => {
                     warnings.push(format!("the gate is broken, so the run went ahead: {}", error.message));
                     Gate::Open
@@ -224,7 +221,7 @@ impl Attempt<'_> {
     ) -> Gate {
         let (agent, by) = (self.brief.agent.id.clone(), gate.novel_by.clone());
         let Some(items) = novelty::items(&mut result) else {
-            let why = "the gate found out nothing: `novel_by` finds no list in its result";
+            let why = "`novel_by` finds no list in its result";
             return Gate::Failed(RunError::new(ErrorKind::BadResponse, why));
         };
         let keys = novelty::keys(items, &by);
@@ -236,7 +233,7 @@ impl Attempt<'_> {
                 self.seen.extend(others.flat_map(|others| novelty::keys(others, &by)));
             }
             Err(_) => {
-                let why = "what the gate has seen can't be read now";
+                let why = "what it has seen can't be read now";
                 return Gate::Failed(RunError::new(ErrorKind::Interrupted, why));
             }
         }
@@ -280,12 +277,24 @@ impl Attempt<'_> {
         };
         let exit_code = if let End::Exited(code) = ran.end { Some(code) } else { None };
         let ended_by_others = ran.was_ended_by_others();
-        let result = Some(ran.stdout.trim_end().to_owned()).filter(|text| !text.is_empty());
+        let mut warnings = ran.warnings;
+        let mut result = ran.stdout.trim_end().to_owned();
+        if ran.stdout_is_cut {
+            let logs = format!("bgagent logs {}", self.brief.run.short());
+            result = format!("[the end of its output; all of it: {logs}]\n{result}");
+            if self.brief.agent.deliver.as_ref().is_some_and(|deliver| deliver.reads_fields()) {
+                warnings.push(format!(
+                    "it printed more than {} KiB, so its result is only the end of that and has no fields for `deliver`; all of \
+                     it: {logs}",
+                    RESULT >> 10
+                ));
+            }
+        }
         AttemptOutcome {
             exit_code,
             ended_by_others,
-            result,
-            warnings: ran.warnings,
+            result: Some(result).filter(|text| !text.is_empty()),
+            warnings,
             ..AttemptOutcome::of(end)
         }
     }

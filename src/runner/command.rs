@@ -140,6 +140,8 @@ pub(super) struct Ran {
     pub(super) end: End,
     /// The end of its standard output.
     pub(super) stdout: String,
+    /// Was there more of it before that?
+    pub(super) stdout_is_cut: bool,
     /// The end of its standard error.
     pub(super) stderr: String,
     pub(super) warnings: Vec<String>,
@@ -242,7 +244,9 @@ impl Attempt<'_> {
         let plan = StartPlan { spec, role, owner, surroundings };
         let end = self.started(&plan, &mut output, &mut warnings).await;
         output.finish().await;
-        Ran { end, stdout: output.stdout.finish(), stderr: output.stderr.finish(), warnings }
+        let stdout_is_cut = output.stdout.is_cut();
+        let (stdout, stderr) = (output.stdout.finish(), output.stderr.finish());
+        Ran { end, stdout, stdout_is_cut, stderr, warnings }
     }
 
     /// Starts a program and follows it to its end; `output` takes what it prints.
@@ -510,7 +514,13 @@ mod tests {
     #[test]
     fn who_took_too_much_memory_was_not_ended_by_somebody() {
         let end = End::OverMemory("took more than its `limits.memory` of 1 GiB".into());
-        let ran = Ran { end, stdout: String::new(), stderr: String::new(), warnings: Vec::new() };
+        let ran = Ran {
+            end,
+            stdout: String::new(),
+            stdout_is_cut: false,
+            stderr: String::new(),
+            warnings: Vec::new(),
+        };
         let error = ran.error("`x`").expect("it is none");
         assert_eq!((error.kind, ran.was_ended_by_others()), (ErrorKind::Signal, false));
         assert_eq!(error.message, "it took more than its `limits.memory` of 1 GiB");

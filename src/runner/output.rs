@@ -138,11 +138,17 @@ fn whole_characters(bytes: &[u8]) -> usize {
 pub(super) struct Tail {
     text: String,
     most: usize,
+    is_cut: bool,
 }
 
 impl Tail {
     pub(super) fn new(most: usize) -> Self {
-        Self { text: String::new(), most }
+        Self { text: String::new(), most, is_cut: false }
+    }
+
+    /// Was there more than is kept?
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut || self.text.len() > self.most
     }
 
     fn add(&mut self, more: &str) {
@@ -150,17 +156,21 @@ impl Tail {
         if self.text.len() > 2 * self.most {
             let from = self.text.ceil_char_boundary(self.text.len() - self.most);
             self.text.drain(..from);
+            self.is_cut = true;
         }
     }
 
-    /// What is left of it: whole lines, where cutting off the first leaves any.
+    /// What is left of it: whole lines where that leaves any, else whole sentences.
     pub(super) fn finish(self) -> String {
-        if self.text.len() <= self.most {
+        if !self.is_cut() {
             return self.text;
         }
-        let end = &self.text[self.text.ceil_char_boundary(self.text.len() - self.most)..];
-        let lines = end.find('\n').map_or(end, |at| &end[at + 1..]);
-        if lines.trim().is_empty() { end.to_owned() } else { lines.to_owned() }
+        let end = &self.text[self.text.ceil_char_boundary(self.text.len().saturating_sub(self.most))..];
+        let after = |mark: &str| {
+            let rest = end.find(mark).map(|at| &end[at + mark.len()..]);
+            rest.filter(|rest| !rest.trim().is_empty())
+        };
+        after("\n").or_else(|| after(". ")).unwrap_or(end).to_owned()
     }
 }
 

@@ -315,3 +315,23 @@ fn an_open_circuit_is_ended_by_its_close() {
     bench.ok(Command::Want { target: Target::One(id("a")), wish: Wish::Start, reason: None });
     assert_eq!(bench.keys, [(TellOn::Recovered, key)]);
 }
+
+#[test]
+fn a_gate_that_answers_again_ends_its_failures() {
+    let failed = |what: RunError| AttemptEnd::Failed(what.of_gate());
+    let refused = || RunError::new(ErrorKind::Network, "connection refused");
+    let mut bench = Bench::new(&[telling("a", TellOn::USUAL)]);
+    bench.quietly().end(0, failed(refused())).wait(60).end(0, failed(refused())).crash(0);
+    let said = bench.said();
+    assert!(said.contains(&"tell ops failed".to_owned()), "{said:?}");
+    assert_eq!(bench.state("a").health, Health::Failing);
+    bench.wait(60).end(0, AttemptEnd::GateClosed);
+    let said = bench.said();
+    assert!(said.contains(&"tell ops recovered".to_owned()), "{said:?}");
+    assert!(said.contains(&"a incident over".to_owned()), "{said:?}");
+    assert_eq!((bench.state("a").health, bench.state("a").record.counters.errors_in_row), (Health::Ok, 0));
+    // what failed in its body is not well because there was nothing to do
+    bench.wait(60).fail(ErrorKind::Network).wait(60).end(0, AttemptEnd::GateClosed);
+    assert_eq!(bench.state("a").health, Health::Failing);
+    assert!(!bench.said().contains(&"tell ops recovered".to_owned()));
+}

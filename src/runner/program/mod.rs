@@ -482,7 +482,8 @@ impl Attempt<'_> {
         let ProgramListener { mut heard, output, .. } = listener;
         // what it was denied here counts, whatever it says of it itself
         heard.denied = handed.denied.iter().chain(&heard.denied).cloned().collect();
-        let ran = Ran { end, stdout: String::new(), stderr: output.stderr.finish(), warnings: Vec::new() };
+        let (stdout, stderr) = (String::new(), output.stderr.finish());
+        let ran = Ran { end, stdout, stdout_is_cut: false, stderr, warnings: Vec::new() };
         // one that did its work has an answer, and no code that anybody asks for
         so_far.exit_code = if let End::Exited(code @ 1..) = ran.end { Some(code) } else { None };
         so_far.ended_by_others = ran.was_ended_by_others();
