@@ -252,6 +252,12 @@ impl Failure {
                 {
                     Some("run this there; `bgagent health` works here, too".into())
                 }
+                ClientError::Unreachable { holder: Some(_), socket, .. } if in_the_way(socket).is_some() => {
+                    in_the_way(socket).map(|what| {
+                        let path = socket.display();
+                        format!("{what} stands at {path}: move it away, and the daemon listens there again within seconds")
+                    })
+                }
                 ClientError::Unreachable { holder: Some(holder), .. } => {
                     let stop = holder
                         .pid
@@ -340,6 +346,18 @@ pub fn refused(error: &RpcError) -> u8 {
         Some(Code::Protocol | Code::NoSuchMethod) => 8,
         Some(Code::InvalidParams) => 2,
         Some(Code::Parse | Code::InvalidRequest | Code::Internal) | None => 1,
+    }
+}
+
+/// What stands where a socket should be, if it is something else.
+fn in_the_way(socket: &std::path::Path) -> Option<&'static str> {
+    use std::os::unix::fs::FileTypeExt;
+    let kind = std::fs::symlink_metadata(socket).ok()?.file_type();
+    match kind {
+        kind if kind.is_socket() => None,
+        kind if kind.is_dir() => Some("a folder"),
+        kind if kind.is_symlink() => Some("a link"),
+        _ => Some("a file"),
     }
 }
 

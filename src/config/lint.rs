@@ -192,7 +192,7 @@ fn places(at: &Place<'_>) {
         Body::Query(query) => ("query", query.query.clone()),
         Body::Tool(call) => ("args", call.args.to_string()),
         Body::Runner(query) => ("query", query.query.clone()),
-        Body::Command(_) => return,
+        Body::Command(command) => return places_of_command(at, command),
     };
     let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     let names = text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name);
@@ -228,6 +228,37 @@ fn places(at: &Place<'_>) {
             },
         };
         at.file.warn(at.of(key), what, hint);
+    }
+}
+
+/// Places in a command: its program gets what others are filled with in its environment, where no shell reads it.
+fn places_of_command(at: &Place<'_>, command: &CommandSpec) {
+    let holders = [("event", "BGAGENT_EVENT"), ("after", "BGAGENT_EVENT"), ("param", "BGAGENT_PARAM_NAME")];
+    let texts = command.argv.iter().chain(&command.stdin);
+    for text in texts {
+        let key = if command.stdin.as_ref() == Some(text) { "stdin" } else { "command" };
+        if text.contains("{gate}") {
+            let hint = "the output of a gate goes to the `query` of a model and to the `args` of a tool";
+            at.file.warn(
+                at.of(key),
+                "`{gate}` is not filled in here: it is given as it is".into(),
+                Some(hint.into()),
+            );
+        }
+        for (first, variable) in holders {
+            let Some((_, rest)) = text.split_once(&format!("{{{first}.")) else { continue };
+            let Some((name, _)) = rest.split_once('}') else { continue };
+            if !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')) {
+                continue;
+            }
+            let variable = match first {
+                "param" => format!("BGAGENT_PARAM_{}", name.to_ascii_uppercase()),
+                "event" if name == "path" => "BGAGENT_EVENT_PATH".to_owned(),
+                _ => variable.to_owned(),
+            };
+            let what = format!("`{{{first}.{name}}}` is not filled in here: it is given as it is");
+            at.file.warn(at.of(key), what, Some(format!("its program has that in the variable {variable}")));
+        }
     }
 }
 

@@ -13,6 +13,8 @@ pub(super) struct Kept {
     pub(super) retention: Retention,
     /// The first slot of the agent that is.
     pub(super) oldest: Option<Timestamp>,
+    /// The newest slot of the agent that lies ahead of now and started a run, if no other is looked for: the clock was ahead.
+    pub(super) ran_ahead: Option<Timestamp>,
 }
 
 /// An explanation that says nothing yet.
@@ -68,6 +70,13 @@ pub(super) fn explain(
             }
             (_, Some(at)) => {
                 format!("{id} had no slot at or before {}; {}.", clock(at, now), coming(agent, now))
+            }
+            (_, None) if kept.ran_ahead.is_some() => {
+                let slot = kept.ran_ahead.map_or_else(String::new, |slot| clock(slot, now));
+                format!(
+                    "The slot of {slot} of {id} ran already, while the clock was ahead; {}.",
+                    coming(agent, now)
+                )
             }
             (_, None) => format!(
                 "{id} has had no slot since {}, when it was last started or its schedule changed; {}.",
@@ -195,8 +204,11 @@ fn why_gone(at: Timestamp, kept: &Kept, now: &Zoned) -> String {
 /// Has a slot at or before `asked` had a verdict, recorded or not?
 fn was_judged(agent: &AgentNow, asked: Timestamp) -> bool {
     let Some(judged) = agent.record.judged_until else { return false };
-    let slot = calendar(agent).prev_before(asked + SignedDuration::from_micros(1));
-    judged <= asked || slot.is_some_and(|slot| slot <= judged)
+    match calendar(agent).prev_before(asked + SignedDuration::from_micros(1)) {
+        Some(slot) => judged <= asked || slot <= judged,
+        // since it was started, or its schedule changed, there was none; before that, there was
+        None => judged <= asked && asked < agent.record.anchor,
+    }
 }
 
 fn calendar(agent: &AgentNow) -> Calendar<'_> {

@@ -110,6 +110,8 @@ pub struct AttemptOutcome {
     pub end: AttemptEnd,
     /// The answer: a tool's JSON, a model's text, the last part of a command's standard output.
     pub result: Option<String>,
+    /// There was more of the result before what is kept of it.
+    pub result_is_cut: bool,
     /// Result and session may hold data from outside. False only where that is known.
     pub untrusted: bool,
     /// Exit code of a command that exited.
@@ -143,6 +145,7 @@ impl AttemptOutcome {
         Self {
             end,
             result: None,
+            result_is_cut: false,
             untrusted: true,
             exit_code: None,
             ended_by_others: false,

@@ -256,7 +256,11 @@ impl Limit {
         let (allowed, used) = (self.amount(self.allowed), self.amount(self.used));
         let asked = match self.asked {
             0.0 => "used".to_owned(),
-            asked => format!("used or held, and the next request may take {}", self.amount(asked)),
+            // rounded up, so that what is refused does not look as if it fitted
+            asked => format!(
+                "used or held, and the next request may take {}",
+                self.amount(rounded_up(self.key, asked))
+            ),
         };
         let are = if used.starts_with("1 ") || used.starts_with('$') { "is" } else { "are" };
         format!("{whose} allows {allowed}: {used} {are} {asked}; raise it, or wait until {until}")
@@ -459,4 +463,8 @@ impl Engine {
         };
         self.push(now, Fact::Talked(Box::new(talk)));
     }
+}
+/// Dollars, to the next of the smallest that are shown.
+fn rounded_up(key: &str, amount: f64) -> f64 {
+    if key.starts_with("usd") { (amount * 1e4).ceil() / 1e4 } else { amount }
 }

@@ -8,13 +8,13 @@
 //! [`Action::LookAhead`]: super::Action::LookAhead
 //! [`Input::Ahead`]: super::Input::Ahead
 use super::agent::AgentState;
-use super::{Action, Engine, slots::NOISE};
+use super::{Action, Engine, Place, slots::NOISE};
 use crate::domain::*;
 use jiff::{SignedDuration, Timestamp};
 
 const TICK: SignedDuration = SignedDuration::from_micros(1);
-/// Why a one-shot agent is active again whose time was only passed by a clock that was ahead.
-const TO_COME: &str = "its time is yet to come: the clock was set back";
+/// Why a one-shot agent is active again, or a run is dropped, whose time was only passed by a clock that was ahead.
+pub(super) const TO_COME: &str = "its time is yet to come: the clock was set back";
 
 /// What the ledger knows of slots ahead.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -37,6 +37,7 @@ impl Engine {
         }
         self.steady_since = now.boot;
         self.move_runs_along(now, jumped);
+        self.drop_what_is_to_come(now);
         for agent in 0..u32::try_from(self.agents.len()).expect("fewer than 2^32 agents") {
             self.move_along(now, agent, jumped);
             if self.agents[agent as usize].removed {
@@ -73,6 +74,22 @@ impl Engine {
             } else {
                 self.revive_one_shot(now, agent);
             }
+        }
+    }
+
+    /// Drops runs of slots that are to come, claimed while the clock was ahead, and not begun: the ledger takes their verdicts back,
+    /// and the slots are claimed again when their time comes.
+    fn drop_what_is_to_come(&mut self, now: Now) {
+        let is_early = |run: &super::Run| {
+            !run.has_begun()
+                && run.place != Place::Active
+                && run.record.slot.is_some_and(|slot| slot > now.wall)
+        };
+        let mut early: Vec<RunId> =
+            self.runs.iter().filter(|(_, run)| is_early(run)).map(|(id, _)| *id).collect();
+        early.sort_unstable();
+        for id in early {
+            self.drop_waiting(now, id, TO_COME);
         }
     }
 
@@ -343,10 +360,10 @@ impl AgentState {
     /// Since when and until when nothing starts, because the slots between ran already while the clock was ahead.
     pub(super) fn silence(&self) -> Option<(Timestamp, Timestamp)> {
         let (since, until) = (self.floor?, self.next_slot?);
-        let next = match self.spec.schedule {
-            Schedule::After(delay) => since.checked_add(delay).ok()?,
-            _ => self.calendar().next_after(since.max(before(self.anchor)))?,
-        };
+        if matches!(self.spec.schedule, Schedule::After(_)) {
+            return None; // it follows the end of its newest run, and waits for no slot that ran ahead
+        }
+        let next = self.calendar().next_after(since.max(before(self.anchor)))?;
         (self.desired != Desired::Stopped && next < until).then_some((since, until))
     }
 

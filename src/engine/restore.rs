@@ -287,6 +287,8 @@ impl Engine {
         if self.take_up_at_node(now, id) {
         } else if over && (untouched || status == RunStatus::Retrying) {
             self.drop_waiting(now, id, "the agent was stopped");
+        } else if untouched && self.runs[&id].record.slot.is_some_and(|slot| slot > now.wall) {
+            self.drop_waiting(now, id, super::clock::TO_COME);
         } else if untouched || status == RunStatus::Retrying {
             self.enqueue(id, waits);
         } else if !over && self.take_up_talk(now, id) {

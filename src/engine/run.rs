@@ -392,6 +392,7 @@ impl Engine {
             self.answered(now, agent);
             let ended = EndedRun {
                 result: outcome.result.as_deref(),
+                result_is_cut: outcome.result_is_cut,
                 gate: outcome.gate.as_deref(),
                 exit_code: outcome.exit_code,
                 usage,

@@ -11,6 +11,8 @@ const RESULT: usize = 500;
 /// How a run ended, for those who hear of it.
 pub(super) struct EndedRun<'a> {
     pub(super) result: Option<&'a str>,
+    /// It is only the end of what the run printed.
+    pub(super) result_is_cut: bool,
     pub(super) gate: Option<&'a str>,
     pub(super) exit_code: Option<i32>,
     pub(super) usage: Usage,
@@ -62,7 +64,14 @@ impl Engine {
         let spec = run.spec.clone();
         let mut have_it: &[String] = &[];
         if let Some(deliver) = spec.deliver.as_deref() {
-            let facts = DeliveryFacts::new(ended.result, ended.gate, ended.about(now, run));
+            let end_of_it = ended.result.filter(|_| ended.result_is_cut).map(|result| {
+                format!(
+                    "[the end of its output; all of it: bgagent logs {}]\n{result}",
+                    run.record.run.short()
+                )
+            });
+            let result = end_of_it.as_deref().or(ended.result);
+            let facts = DeliveryFacts::new(result, ended.gate, ended.about(now, run));
             if let Some((subject, body)) = deliver.words(&facts, run.record.run) {
                 let notice = Notice::new(&spec.id, TellOn::Completed, subject, body).of_run(run.record.run);
                 for target in &deliver.to {

@@ -198,6 +198,11 @@ pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
     screen.fold(&text)
 }
 
+/// How it stands with a notification target, in one line without colours.
+pub(crate) fn delivery_words(view: &DeliveryView, screen: &Screen) -> String {
+    delivery(view, screen).1
+}
+
 /// How it stands with a notification target, in one line.
 fn delivery(view: &DeliveryView, screen: &Screen) -> (Tone, String) {
     let target = plain(&view.target);
@@ -220,7 +225,8 @@ fn delivery(view: &DeliveryView, screen: &Screen) -> (Tone, String) {
     if let Some(error) = &view.error {
         text.push_str(&format!("; {}", plain(error)));
     }
-    if let Some(at) = view.next_try.filter(|_| view.tries > 0) {
+    // one that is due waits for the pace of its target
+    if let Some(at) = view.next_try.filter(|at| view.tries > 0 && *at > screen.now) {
         text.push_str(&format!("; next try {}", screen.relative(at)));
     }
     let tone = match (view.given_up, view.tries) {

@@ -5,8 +5,9 @@ use super::report::{Brief, Report, Shared, StopOrder};
 use super::template::{self, Places};
 use crate::domain::expected::{first_unmet, is_empty};
 use crate::domain::{
-    AgentSpec, AttemptEnd, AttemptOutcome, Body, Check, CheckBody, CommandSpec, ErrorKind, EventType,
-    ProcessRole, RunError, Slips, ToolCallSpec, ToolError, Trigger, human_duration, novelty, read_json,
+    AgentSpec, AttemptEnd, AttemptOutcome, Body, Check, CheckBody, CommandSpec, DeliverSpec, ErrorKind,
+    EventType, ProcessRole, RunError, Slips, ToolCallSpec, ToolError, Trigger, human_duration, novelty,
+    read_json,
 };
 use crate::tools::{CallContext, Progress, ToolOutput};
 use jiff::SignedDuration;
@@ -278,22 +279,21 @@ impl Attempt<'_> {
         let exit_code = if let End::Exited(code) = ran.end { Some(code) } else { None };
         let ended_by_others = ran.was_ended_by_others();
         let mut warnings = ran.warnings;
-        let mut result = ran.stdout.trim_end().to_owned();
-        if ran.stdout_is_cut {
-            let logs = format!("bgagent logs {}", self.brief.run.short());
-            result = format!("[the end of its output; all of it: {logs}]\n{result}");
-            if self.brief.agent.deliver.as_ref().is_some_and(|deliver| deliver.reads_fields()) {
-                warnings.push(format!(
-                    "it printed more than {} KiB, so its result is only the end of that and has no fields for `deliver`; all of \
-                     it: {logs}",
-                    RESULT >> 10
-                ));
-            }
+        let result = ran.stdout.trim_end().to_owned();
+        let reads_fields = |deliver: &DeliverSpec| deliver.reads_fields();
+        if ran.stdout_is_cut && self.brief.agent.deliver.as_deref().is_some_and(reads_fields) {
+            warnings.push(format!(
+                "it printed more than {} KiB, so its result is only the end of that and has no fields for `deliver`; all of it: \
+                 bgagent logs {}",
+                RESULT >> 10,
+                self.brief.run.short()
+            ));
         }
         AttemptOutcome {
             exit_code,
             ended_by_others,
             result: Some(result).filter(|text| !text.is_empty()),
+            result_is_cut: ran.stdout_is_cut,
             warnings,
             ..AttemptOutcome::of(end)
         }

@@ -277,7 +277,20 @@ impl Keeper {
         }
     }
 
+    /// Takes a piece, in parts where it is longer than what is kept of each end.
     fn add(&mut self, Piece { stream, text, written }: Piece) {
+        let (mut rest, mut left) = (text.as_str(), written);
+        while rest.len() > self.half {
+            let (part, after) = rest.split_at(rest.ceil_char_boundary(self.half.max(1)));
+            let of_part = left.min(part.len() as u64);
+            self.add_part(Piece { stream, text: part.to_owned(), written: of_part });
+            (rest, left) = (after, left - of_part);
+        }
+        let text = if rest.len() == text.len() { text } else { rest.to_owned() };
+        self.add_part(Piece { stream, text, written: left });
+    }
+
+    fn add_part(&mut self, Piece { stream, text, written }: Piece) {
         let (n, size) = (self.next, text.len());
         self.next += 1;
         let at = crate::clock::wall();

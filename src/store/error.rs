@@ -144,6 +144,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What SQLite reports as damage, and a second look at the file does not find: a read that the disk failed.
+    pub(super) fn read_failed(doing: &str) -> Self {
+        Self::Other {
+            doing: doing.to_owned(),
+            what: "a read failed; a second look found the file whole".into(),
+        }
+    }
+
     /// May pass by itself: full, read-only, busy, taken away, an I/O error.
     pub fn is_passing(&self) -> bool {
         matches!(

@@ -228,21 +228,13 @@ impl Store {
         looked.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Asks one of the readers, off the async threads.
+    /// Asks one of the readers, off the async threads. Damage that is reported is looked at again, since SQLite says
+    /// `SQLITE_CORRUPT` of a read that the disk failed (`EIO`), too. If it was that, the error is one that passes.
     pub async fn read<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.in_background(|readers| readers.ask(question)).await
-    }
-
-    /// [`Store::read`] for what decisions depend on: damage that is reported is looked at again, since SQLite says
-    /// `SQLITE_CORRUPT` of a read that the disk failed (`EIO`), too. If it was that, the error is one that passes.
-    pub async fn read_surely<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.in_background(|readers| readers.ask_surely(question)).await
     }
 
     /// What damage that a reader has reported is at a second look: it may be a read that failed.

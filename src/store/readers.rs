@@ -47,11 +47,15 @@ impl Readers {
         idle.pop()
     }
 
-    /// Asks one that is idle, or a new one.
+    /// Asks one that is idle, or a new one. Damage that is reported is looked at again.
     pub(super) fn ask<T>(
         &self,
         question: impl FnOnce(&Reader) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        self.ask_once(question).map_err(|error| if error.is_damage() { self.confirm(error) } else { error })
+    }
+
+    fn ask_once<T>(&self, question: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Result<T, StoreError> {
         // a question that panics poisons nothing
         let _open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         let idle = self.idle();
@@ -66,14 +70,6 @@ impl Readers {
             idle.push(reader);
         }
         Ok(answer)
-    }
-
-    /// [`Readers::ask`]; damage that is reported is looked at again.
-    pub(super) fn ask_surely<T>(
-        &self,
-        question: impl FnOnce(&Reader) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        self.ask(question).map_err(|error| if error.is_damage() { self.confirm(error) } else { error })
     }
 
     /// What an error is at a second look.

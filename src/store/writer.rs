@@ -88,13 +88,13 @@ pub(super) fn start(
         let mut taken = Vec::with_capacity(SHARED);
         loop {
             if jobs.blocking_recv_many(&mut taken, SHARED) == 0 {
-                if let Err(error) = writer.close() {
+                if let Err(error) = writer.close_surely() {
                     tracing::warn!(%error, "the database was not closed cleanly");
                 }
                 return;
             }
             if let Some(done) = writer.work(&mut taken) {
-                let closed = writer.close();
+                let closed = writer.close_surely();
                 drop(jobs);
                 drop(writer);
                 let _ = done.send(closed);
@@ -108,6 +108,11 @@ pub(super) fn start(
 }
 
 impl Writer {
+    /// Closes it. Damage that shows on the way is looked at again: it may be a read that failed.
+    fn close_surely(&mut self) -> Result<(), StoreError> {
+        self.close().map_err(|error| self.backend.confirm(error))
+    }
+
     /// Does what was taken, in order; commits that stand together share a transaction.
     fn work(&mut self, taken: &mut Vec<Job>) -> Option<Done<()>> {
         let mut commits: Vec<(Vec<Entry>, Done<Committed>)> = Vec::new();
@@ -121,10 +126,12 @@ impl Writer {
             match job {
                 Job::Commit { .. } => unreachable!("taken above"),
                 Job::Prune { keep, lived, done } => {
-                    let _ = done.send(self.backend.prune(keep, lived, newest));
+                    let pruned = self.backend.prune(keep, lived, newest);
+                    let _ = done.send(pruned.map_err(|error| self.backend.confirm(error)));
                 }
                 Job::Look { done } => {
-                    let _ = done.send(self.backend.look(newest));
+                    let looked = self.backend.look(newest);
+                    let _ = done.send(looked.map_err(|error| self.backend.confirm(error)));
                 }
                 Job::Ping { done } => {
                     let _ = done.send(());

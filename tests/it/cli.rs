@@ -307,17 +307,25 @@ fn output_that_was_not_kept_is_counted_as_it_was_written() {
     let view: Value = serde_json::from_str(&view).expect("JSON");
     let left_out = view["dropped_bytes"].as_u64().expect("a count");
     assert!((800_000..1_000_000).contains(&left_out), "{left_out}");
+    let kept: usize = view["chunks"]
+        .as_array()
+        .expect("pieces")
+        .iter()
+        .filter_map(|one| one["text"].as_str())
+        .map(str::len)
+        .sum();
+    assert!((1000..=3000).contains(&kept), "`max_output` holds for a line without an end, too: {kept}");
 }
 
 #[test]
 fn a_result_that_is_only_the_end_of_the_output_says_so() {
     let daemon = Daemon::start(
-        "[agents.long]\ncommand = [\"seq\", \"2000\"]\n[agents.short]\ncommand = \"echo one; echo; echo x >&2\"\n",
+        "[agents.long]\ncommand = [\"seq\", \"20000\"]\n[agents.short]\ncommand = \"echo one; echo; echo x >&2\"\n",
     );
     let waited = daemon.run(&["run", "long", "--wait"]);
     let said = String::from_utf8_lossy(&waited.stderr).into_owned();
-    assert!(said.contains("-- the last 4.0 KiB of its output; all of it: bgagent logs "), "{said}");
-    assert!(String::from_utf8_lossy(&waited.stdout).ends_with("\n2000\n"));
+    assert!(said.contains("-- the last 64.0 KiB of its output; all of it: bgagent logs "), "{said}");
+    assert!(String::from_utf8_lossy(&waited.stdout).ends_with("\n20000\n"));
     let run = |agent: &str| -> String {
         let runs: Value = serde_json::from_str(&daemon.ok(&["runs", agent, "--json"])).expect("JSON");
         runs[0]["run_id"].as_str().expect("an id").to_owned()
@@ -326,7 +334,7 @@ fn a_result_that_is_only_the_end_of_the_output_says_so() {
         &daemon,
         &["show", &run("long")],
         0,
-        "\n2000\n-- the last 4.0 KiB of its output; all of it: bgagent logs ",
+        "\n20000\n-- the last 64.0 KiB of its output; all of it: bgagent logs ",
     );
     let waited = daemon.run(&["run", "short", "--wait"]);
     assert_eq!(String::from_utf8_lossy(&waited.stderr), "");

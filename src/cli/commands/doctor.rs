@@ -1,5 +1,5 @@
-//! `bgagent doctor`: what of the sandbox holds on this machine, tried for real; and whether what agents wait for from outside can
-//! come.
+//! `bgagent doctor`: what of the sandbox holds on this machine, tried for real; whether the configuration is valid, what agents wait
+//! for from outside can come, and notification targets take what they are sent.
 mod sources;
 
 use super::prelude::*;
@@ -12,6 +12,14 @@ use std::process::{Command, Stdio};
 pub(in crate::cli) fn run(app: &mut App, args: &DoctorArgs) -> Result<Outcome, Failure> {
     if args.as_service {
         return as_service(app);
+    }
+    let around = sources::look(app);
+    let lines = around.lines(&app.screen);
+    let problems = lines.iter().filter(|(is_problem, _)| *is_problem).count();
+    if !app.json {
+        for (_, line) in &lines {
+            app.note(&plain(line));
+        }
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -26,12 +34,11 @@ pub(in crate::cli) fn run(app: &mut App, args: &DoctorArgs) -> Result<Outcome, F
     let doctor::Findings { tried, no_network } = found;
     let through = tried.iter().filter(|one| one.refused.is_none()).count();
     let (gaps, groups) = (doctor::gaps(&tried), doctor::control_groups());
-    let sources = sources::look(app);
-    let dead = sources.iter().filter(|source| source.problem.is_some()).count();
     if app.json {
         app.print_json(&json!({
             "escapes": tried, "got_through": through, "not_confined": gaps, "no_network": no_network,
-            "control_groups": groups, "sources": sources,
+            "control_groups": groups, "configuration": around.configuration, "sources": around.sources,
+            "targets": around.targets,
         }))?;
     } else {
         let text = table(&tried, &app.screen);
@@ -46,15 +53,12 @@ pub(in crate::cli) fn run(app: &mut App, args: &DoctorArgs) -> Result<Outcome, F
         for line in group_lines(&groups) {
             app.note(&line);
         }
-        for source in &sources {
-            app.note(&plain(&source.line()));
-        }
         app.note(&match through {
             0 => format!("{} escapes tried, none got through", tried.len()),
             some => format!("{} escapes tried, {some} GOT THROUGH", tried.len()),
         });
     }
-    Ok(if through == 0 && dead == 0 { Outcome::Done } else { Outcome::Negative })
+    Ok(if through == 0 && problems == 0 { Outcome::Done } else { Outcome::Negative })
 }
 
 /// What is to be had of control groups.

@@ -168,7 +168,7 @@ pub(in crate::config) const ON: &[Key] = &[
         "file",
         Kind::Text,
         "instead of `event`: a path whose last part can have `*` and `?`, as in \"inbox/*.csv\"; the agent starts once for \
-         each file that arrives there. {event.path}, {event.name} and {event.size} are filled in, and its programs have the \
+         each file that arrives there. {event.path}, {event.name} and {event.size} are filled in (in `query` and `args`), and its programs have the \
          path in BGAGENT_EVENT_PATH",
     ),
     key(
@@ -204,7 +204,7 @@ pub(in crate::config) const ON: &[Key] = &[
     key(
         "after",
         Kind::Texts,
-        "instead of `event`: these agents; this one starts once each of them has ended a run. {after.NAME.result} is filled in",
+        "instead of `event`: these agents; this one starts once each of them has ended a run. {after.NAME.result} is filled in (in `query` and `args`)",
     ),
     key("status", Kind::Word(JoinStatus::WORDS), "after: how their runs have to end; default completed"),
     key(

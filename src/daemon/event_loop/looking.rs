@@ -19,7 +19,7 @@ impl EventLoop {
                 let all = |reader: &crate::store::Reader| {
                     asked.into_iter().map(|look| reader.ledger_ahead(look)).collect::<Result<Vec<_>, _>>()
                 };
-                store.read_surely(all).await
+                store.read(all).await
             };
             match self.while_answering(read, false).await {
                 Some(Ok(answers)) => {

@@ -105,6 +105,8 @@ struct Inbox {
     folder: Option<PathBuf>,
     looking: Option<JoinHandle<Seen>>,
     problem: Option<String>,
+    /// Files that can't be taken, when it was last looked.
+    passed_over: usize,
     /// The problem is known where somebody looks.
     is_told: bool,
 }
@@ -125,6 +127,7 @@ impl Inbox {
             folder: None,
             looking: None,
             problem: None,
+            passed_over: 0,
             is_told: false,
         }
     }
@@ -302,13 +305,8 @@ impl Inboxes {
     /// Says in `status` and in the log why a folder can't be looked at, or that it can again.
     fn tell_problem(&mut self, agent: &AgentId, by: &FileTrigger, found: &io::Result<FolderFiles>) {
         let folder = by.folder.display();
+        let passed_over = found.as_ref().map_or(0, |found| found.unreadable);
         let problem = match found {
-            Ok(found) if found.unreadable > 0 => {
-                let files = counted(found.unreadable, "file");
-                Some(format!(
-                    "{files} in {folder} can't be taken: the path is not UTF-8, or the file can't be looked at"
-                ))
-            }
             Ok(_) => None,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 Some(format!("there is no folder {folder} for files to arrive in"))
@@ -316,6 +314,12 @@ impl Inboxes {
             Err(error) => Some(format!("{folder} can't be looked at: {error}")),
         };
         let Some(inbox) = self.agents.get_mut(agent) else { return };
+        if passed_over > inbox.passed_over {
+            // the others are taken all the same
+            let files = counted(passed_over, "file");
+            tracing::warn!(%agent, "{files} in {folder} can't be taken: the path is not UTF-8, or the file can't be read");
+        }
+        inbox.passed_over = passed_over;
         if inbox.problem == problem {
             return;
         }

@@ -3,7 +3,7 @@ use super::answers::{agent_id, down, invalid, known_agent, store_error, value};
 use crate::daemon::explain::event::Awaited;
 use crate::daemon::services::{Encoded, Services};
 use crate::daemon::{explain, views};
-use crate::domain::{AgentId, RunId, Schedule, Seq, glob};
+use crate::domain::{AgentId, RunId, Schedule, Seq, Verdict, glob};
 use crate::engine::AgentNow;
 use crate::protocol::*;
 use crate::store::{EventFilter, FoundRun, OutputPage, Reader, RunFilter, RunRow};
@@ -238,10 +238,16 @@ pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> 
         return value(told);
     }
     let read = move |reader: &Reader| {
-        Ok((reader.ledger_at(&agent, at)?, reader.oldest_slot(&agent)?, reader.backfilled(&agent, at)?))
+        let row = reader.ledger_at(&agent, at)?;
+        let ahead = match row.is_none() && asked.is_none() {
+            true => reader.ledger_at(&agent, Timestamp::MAX)?.filter(|ahead| ahead.verdict == Verdict::Ran),
+            false => None,
+        };
+        let ran_ahead = ahead.map(|ahead| ahead.last);
+        Ok((row, reader.oldest_slot(&agent)?, ran_ahead, reader.backfilled(&agent, at)?))
     };
-    let (row, oldest, backfilled) = services.store.read(read).await.map_err(store_error)?;
-    let kept = explain::Kept { retention, oldest };
+    let (row, oldest, ran_ahead, backfilled) = services.store.read(read).await.map_err(store_error)?;
+    let kept = explain::Kept { retention, oldest, ran_ahead };
     let run = match row.as_ref().and_then(|row| row.run) {
         Some(run) => find_run(services, &run.to_string()).await.ok().map(|mut row| {
             // what has not been written of it: that it is being looked whether it is worth it

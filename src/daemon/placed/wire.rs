@@ -212,6 +212,9 @@ pub(in crate::daemon) struct OutcomeText {
     #[serde(flatten)]
     end: EndText,
     result: Option<String>,
+    /// A node of the release before does not say it.
+    #[serde(default)]
+    result_is_cut: bool,
     untrusted: bool,
     exit_code: Option<i32>,
     usage: Usage,
@@ -233,6 +236,7 @@ impl From<AttemptOutcome> for OutcomeText {
         let AttemptOutcome {
             end,
             result,
+            result_is_cut,
             untrusted,
             exit_code,
             // by whom is found out where it ran
@@ -265,6 +269,7 @@ impl From<AttemptOutcome> for OutcomeText {
         Self {
             end,
             result,
+            result_is_cut,
             untrusted,
             exit_code,
             usage,
@@ -291,6 +296,7 @@ impl From<OutcomeText> for AttemptOutcome {
         Self {
             end,
             result: text.result,
+            result_is_cut: text.result_is_cut,
             untrusted: text.untrusted,
             exit_code: text.exit_code,
             ended_by_others: false,

@@ -118,6 +118,8 @@ fn after_does_not_wait_for_a_clock_that_was_set_back() {
         bench.jump(-back).wait(39).expect(&[]);
         bench.wait(1);
         assert_eq!(bench.active.len(), 1, "40 s after the jump, a minute after the run");
+        bench.complete();
+        assert_eq!(bench.state("a").silent, None, "its runs of before are no silence");
     }
 }
 
@@ -141,6 +143,46 @@ fn a_one_shot_that_only_a_wrong_clock_passed_is_to_come() {
     let mut bench = Bench::new(&[plain("a", Schedule::At(t(100)))]);
     bench.wait(100).complete().jump(-100);
     assert_eq!(bench.state("a").record.desired, Desired::Stopped);
+}
+
+/// What was claimed while the clock was ahead and waits to be made up for, or for its place, has not run.
+#[test]
+fn what_waits_while_the_clock_is_ahead_does_not_start_early() {
+    let spread = |a: &mut AgentSpec| a.catch_up.spread = Some(secs(600));
+    let specs = || {
+        let mut fleet = fleet(
+            &[
+                plain("busy", every(100_000)),
+                agent("at", Schedule::At(t(5000)), spread),
+                agent("iv", every(3600), spread),
+            ],
+            1,
+        );
+        Arc::get_mut(&mut fleet).unwrap().daemon.max_parallel_runs = 1;
+        fleet
+    };
+    for restarts in [false, true] {
+        let mut bench = Bench::with_fleet(specs());
+        bench.begin(0).wait(1).quietly();
+        bench.jump(7200).wait(5);
+        let started = bench.said().iter().filter(|line| line.contains(" start ")).count();
+        assert_eq!(started, 0, "they wait");
+        if restarts {
+            bench.now.wall -= secs(7200);
+            bench.crash(0);
+        } else {
+            bench.jump(-7200);
+        }
+        assert_eq!(bench.state("at").record.desired, Desired::Active, "restarts: {restarts}");
+        assert_eq!(bench.state("at").next_slot, Some(t(5000)));
+        assert_eq!(bench.state("iv").next_slot, Some(t(3600)));
+        bench.quietly().end(0, AttemptEnd::Completed).wait(700);
+        let said = bench.said();
+        assert!(
+            !said.iter().any(|line| line.starts_with("at start") || line.starts_with("iv start")),
+            "{said:?}"
+        );
+    }
 }
 
 #[test]

@@ -292,7 +292,7 @@ pub(super) fn confirm(path: &Path, found: StoreError) -> Option<StoreError> {
         Ok(()) => None,
         Err(error @ StoreError::Corrupt { .. }) => Some(error),
         Err(other) => Some(StoreError::Other {
-            doing: format!("looking again at the database, which seemed corrupt ({found})"),
+            doing: "looking again at the database, of which a page seemed damaged".into(),
             what: other.to_string(),
         }),
     }

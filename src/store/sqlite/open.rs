@@ -188,9 +188,8 @@ fn compared(path: &Path, seen: &Seen, mark: Option<&Mark>) -> Result<Option<Went
 
 /// What seemed corrupt, and by a second look is not, is an error that passes.
 pub(super) fn looked_again(path: &Path, error: StoreError) -> StoreError {
-    let doing = error.to_string();
-    examine::confirm(path, error)
-        .unwrap_or_else(|| StoreError::Other { doing, what: "a second look found nothing wrong".into() })
+    let reading = || StoreError::read_failed(&format!("reading the database {}", path.display()));
+    examine::confirm(path, error).unwrap_or_else(reading)
 }
 
 /// Makes an empty file that only we can read.

@@ -205,11 +205,8 @@ impl Backend for FileWriter {
     /// What seems corrupt, and by a second look is not, is an error that passes.
     fn confirm(&mut self, error: StoreError) -> StoreError {
         self.failed |= matches!(error, StoreError::Corrupt { .. });
-        let what = error.to_string();
-        examine::confirm(&self.path, error).unwrap_or(StoreError::Other {
-            doing: "writing to the database, which a second look found whole".into(),
-            what,
-        })
+        examine::confirm(&self.path, error)
+            .unwrap_or_else(|| StoreError::read_failed("writing to the database"))
     }
 
     fn prune(&mut self, keep: Retention, lived: Lived, newest: Seq) -> Result<bool, StoreError> {

@@ -1,10 +1,11 @@
-//! What `doctor` finds of the sources of agents that are started from outside: folders of files, the listener for webhooks, MCP
+//! What `doctor` finds around the sandbox: of the configuration, of notification targets, and of the sources of agents that are started from outside: folders of files, the listener for webhooks, MCP
 //! servers. What only the daemon knows, it is asked for.
 use crate::cli::App;
+use crate::cli::render::Screen;
 use crate::client::{Connection, Timeouts};
-use crate::config::{Context, Paths};
-use crate::domain::{AgentSpec, FileTrigger, Fleet, Schedule};
-use crate::protocol::{DaemonView, GetDaemonStatus, NoParams};
+use crate::config::{Context, Diagnostic, Paths, RejectedFor};
+use crate::domain::{AgentSpec, FileTrigger, Fleet, Schedule, counted};
+use crate::protocol::{DaemonView, DeliveryView, GetDaemonStatus, NoParams};
 use notify::{RecursiveMode, Watcher};
 use serde::Serialize;
 use std::io::ErrorKind;
@@ -42,19 +43,75 @@ impl AgentSource {
     }
 }
 
-/// The sources of the configuration that is in place here; none where there is none, or where it is not valid.
-pub(super) fn look(app: &mut App) -> Vec<AgentSource> {
-    let Ok(paths) = app.paths().cloned() else { return Vec::new() };
-    let loaded = crate::config::load(&paths.config, &Context::system(app.screen.now));
-    let Ok(loaded) = loaded else { return Vec::new() };
+/// What is found around the sandbox.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Surroundings {
+    pub(super) configuration: ConfigFound,
+    pub(super) sources: Vec<AgentSource>,
+    /// Notification targets that messages wait for, or that took none: the daemon knows.
+    pub(super) targets: Vec<DeliveryView>,
+}
+
+/// The configuration that is in place here.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct ConfigFound {
+    path: String,
+    /// There is none there.
+    is_missing: bool,
+    /// Its errors.
+    errors: Vec<String>,
+    /// What deserves a second look in it: a secret that can't be read, a program that is not there.
+    warnings: Vec<String>,
+}
+
+impl Surroundings {
+    /// For people: each line, and whether it is a problem.
+    pub(super) fn lines(&self, screen: &Screen) -> Vec<(bool, String)> {
+        let ConfigFound { path, is_missing, errors, warnings } = &self.configuration;
+        let mut lines = Vec::new();
+        if *is_missing {
+            lines.push((false, format!("no configuration at {path}: `bgagent init` writes one")));
+        } else if !path.is_empty() {
+            let is_valid =
+                if errors.is_empty() { "is valid" } else { "is NOT VALID, `bgagent check` shows where" };
+            lines.push((!errors.is_empty(), format!("{path} {is_valid}")));
+        }
+        lines.extend(errors.iter().map(|error| (true, format!("  error: {error}"))));
+        lines.extend(warnings.iter().map(|warning| (false, format!("  warning: {warning}"))));
+        lines.extend(self.sources.iter().map(|source| (source.problem.is_some(), source.line())));
+        let of_target =
+            |one: &DeliveryView| (one.error.is_some(), crate::cli::render::delivery_words(one, screen));
+        lines.extend(self.targets.iter().map(of_target));
+        lines
+    }
+}
+
+/// What is found of the configuration that is in place here, of what its agents wait for, and of its notification targets.
+pub(super) fn look(app: &mut App) -> Surroundings {
+    let Ok(paths) = app.paths().cloned() else { return Surroundings::default() };
+    let path = paths.config.display().to_string();
+    let messages = |all: &[Diagnostic], errors: bool| {
+        let of_kind = all.iter().filter(|one| one.is_error == errors);
+        of_kind.map(|one| one.message.clone()).collect::<Vec<_>>()
+    };
+    let loaded = match crate::config::load(&paths.config, &Context::system(app.screen.now)) {
+        Ok(loaded) => loaded,
+        Err(rejected) => {
+            let is_missing = rejected.why == RejectedFor::Missing;
+            let errors = if is_missing { Vec::new() } else { messages(&rejected.diagnostics, true) };
+            let configuration = ConfigFound { path, is_missing, errors, warnings: Vec::new() };
+            return Surroundings { configuration, ..Surroundings::default() };
+        }
+    };
+    let warnings = messages(&loaded.warnings, false);
+    let configuration = ConfigFound { path, is_missing: false, errors: Vec::new(), warnings };
     let fleet = loaded.fleet;
     let from_outside = |agent: &&AgentSpec| agent.enabled && agent.schedule.is_from_outside();
     let agents: Vec<&AgentSpec> = fleet.agents.iter().map(|agent| &**agent).filter(from_outside).collect();
-    if agents.is_empty() {
-        return Vec::new();
-    }
     let daemon = of_daemon(app, &paths);
-    agents.into_iter().map(|agent| source(agent, &fleet, daemon.as_ref())).collect()
+    let sources = agents.into_iter().map(|agent| source(agent, &fleet, daemon.as_ref())).collect();
+    let targets = daemon.map(|view| view.deliveries).unwrap_or_default();
+    Surroundings { configuration, sources, targets }
 }
 
 /// What the daemon says, if one runs with this configuration.
@@ -97,6 +154,12 @@ fn folder(trigger: &FileTrigger) -> Found {
         }
         Err(error) => return (Some(format!("{shown} can't be looked at: {error}")), None),
         Ok(()) => {}
+    }
+    let not_text = std::fs::read_dir(folder)
+        .map_or(0, |names| names.flatten().filter(|entry| entry.file_name().to_str().is_none()).count());
+    if trigger.is_pattern() && not_text > 0 {
+        let files = counted(not_text, "name");
+        return (None, Some(format!("{files} in {shown} can't be taken: not UTF-8; all others can")));
     }
     let watched = notify::recommended_watcher(|_| ())
         .and_then(|mut watcher| watcher.watch(folder, RecursiveMode::NonRecursive));
