@@ -1,19 +1,19 @@
-//! Slots of agents that start at some times only: those at other times are skipped, each with its cause.
+//! Slots of agents with active times: those outside of them are skipped, each with its cause.
 use super::Engine;
 use super::slots::{Around, MakeUp, Passed};
 use crate::domain::*;
 use jiff::{SignedDuration, Timestamp};
 
-/// Slots in a row that may start, or may not for one cause.
+/// Consecutive slots that may start, or that may not for the same cause.
 struct Part {
     slots: Passed,
     cause: Option<String>,
 }
 
 impl Engine {
-    /// Judges slots that passed together. Those that may start are judged as those of any other agent; but what
-    /// was missed is not made up for at a time at which the agent does not start. Returns how many were missed and are
-    /// not made up for.
+    /// Judges slots that passed together. Those that may start are judged like the slots of any other agent, but
+    /// missed ones are not caught up outside the agent's active times. Returns how many were missed and are not
+    /// caught up.
     pub(super) fn judge_by_times(
         &mut self,
         now: Now,
@@ -26,7 +26,7 @@ impl Engine {
         let state = &self.agents[agent as usize];
         let parts = parts(times, &state.calendar(), passed);
         let rule = state.spec.catch_up;
-        // what is only late is still of its own time
+        // slots that are merely late still belong to their own time
         let outside = around.missed.and_then(|_| times.at(now.wall).0);
         let around = Around { next: around.next.filter(|next| times.at(*next).0.is_none()), ..around };
         let newest = parts.iter().rposition(|part| part.cause.is_none());
@@ -34,7 +34,7 @@ impl Engine {
         let newer_starts = rule.policy == CatchUpPolicy::Latest
             && outside.is_none()
             && newest.is_some_and(|newest| is_fresh(parts[newest].slots.last));
-        // the newest are made up for first, and the oldest begin first
+        // the newest have priority for catch-up; the oldest start first
         let mut left = u64::from(rule.max);
         let mut shares = vec![0; parts.len()];
         for (nth, part) in parts.iter().enumerate().rev().filter(|(_, part)| part.cause.is_none()) {
@@ -63,7 +63,7 @@ impl Engine {
         unseen
     }
 
-    /// Why an event starts nothing now, if the agent does not start at this time.
+    /// Returns the verdict for an event that arrives outside the agent's active times, if it does.
     pub(super) fn outside_of_times(&self, now: Now, agent: u32) -> Option<(Verdict, String)> {
         let times = self.agents[agent as usize].spec.active_times.as_deref()?;
         times.at(now.wall).0.map(|cause| (Verdict::SkippedCalendar, cause))
@@ -71,7 +71,7 @@ impl Engine {
 }
 
 impl super::agent::AgentState {
-    /// Looks for the coming slot at which it starts; `before` is the slot that was the coming one so far.
+    /// Finds the coming slot at which the agent starts; `before` is the slot that was the coming one so far.
     pub(super) fn look_ahead_of(&self, before: Option<Timestamp>) -> Option<Timestamp> {
         let slot = self.next_slot?;
         if self.spec.active_times.is_none() {
@@ -79,18 +79,18 @@ impl super::agent::AgentState {
         }
         let day = |at: Timestamp| at.as_second().div_euclid(86_400);
         match before.filter(|before| *before < slot) {
-            // what was found holds on, also that none was found: for a day
+            // a search result stays valid; that nothing was found, for a day
             Some(_) if self.next_active.is_some_and(|active| slot <= active) => self.next_active,
             Some(before) if self.next_active.is_none() && day(before) == day(slot) => None,
             _ => self.first_active(slot),
         }
     }
 
-    /// The first slot from `slot` on at which the agent starts.
+    /// Returns the first slot from `slot` on at which the agent starts.
     pub(super) fn first_active(&self, slot: Timestamp) -> Option<Timestamp> {
         match (&self.spec.active_times, &self.spec.schedule) {
             (None, _) => Some(slot),
-            // each that is left out puts the next one off by the delay
+            // each skipped slot moves the next one by the delay
             (Some(times), Schedule::After(delay)) => {
                 let steps = |after: Timestamp| {
                     let nth = after.duration_since(slot).as_nanos().div_euclid(delay.as_nanos()) + 1;
@@ -104,7 +104,7 @@ impl super::agent::AgentState {
     }
 }
 
-/// Cuts slots that passed together where it changes whether they may start.
+/// Splits slots that passed together wherever their cause changes.
 fn parts(times: &ActiveTimes, calendar: &Calendar<'_>, passed: Passed) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     let mut first = Some(passed.first);
@@ -123,7 +123,7 @@ fn parts(times: &ActiveTimes, calendar: &Calendar<'_>, passed: Passed) -> Vec<Pa
     let mut left = passed.count;
     let count = parts.len();
     for (nth, part) in parts.iter_mut().enumerate() {
-        // no slot is lost or counted twice, whatever the calendar counts
+        // every slot must be counted exactly once, even if the calendar's counts don't add up
         let of_later = (count - nth - 1) as u64;
         let counted = || calendar.count(part.slots.first, part.slots.last);
         let slots = if nth + 1 == count { left } else { counted().min(left.saturating_sub(of_later)) };

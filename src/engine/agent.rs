@@ -1,4 +1,4 @@
-//! The life of one agent: its state, and what each command does to it (section 3 of the contract).
+//! The lifecycle of an agent: its state, and the effect of each command on it (section 3 of the contract).
 use super::{
     Action, CancelCause, ChangedAgent, Command, Engine, PauseEnd, Place, Refusal, Reply, StopMode, Target,
     Wish,
@@ -7,32 +7,32 @@ use crate::domain::*;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
-/// Why a one-shot agent is stopped once its slot has a verdict.
+/// Reason of a one-shot agent stopped after its slot got a verdict.
 pub(super) const DONE: &str = "done";
-/// Why a one-shot agent is stopped whose time had passed when it was taken up.
+/// Reason of a one-shot agent whose time had passed when it was loaded.
 pub(super) const PAST: &str = "done: its time had passed when it was taken up";
 
-/// What the engine keeps of one agent.
+/// The engine's state of one agent.
 #[derive(Debug)]
 pub(super) struct AgentState {
     pub(super) spec: Arc<AgentSpec>,
     pub(super) desired: Desired,
     pub(super) reason: Option<String>,
     pub(super) resume_at: Option<Timestamp>,
-    /// The pause was asked for so long, not until a time.
+    /// The pause was requested as a duration, not as a point in time.
     pub(super) resume_after: Option<SignedDuration>,
     pub(super) held: Held,
     pub(super) anchor: Timestamp,
-    /// Newest slot with a verdict. No slot up to it is judged again, unless the clock was set back.
+    /// Newest slot with a verdict. Slots up to it are not judged again, unless the clock was set back.
     pub(super) judged_until: Option<Timestamp>,
-    /// The clock was set back: no slot up to here is judged again, and none of those that `ahead` has.
+    /// Set when the clock was set back: slots up to here are not judged again, nor are those recorded in `ahead`.
     pub(super) floor: Option<Timestamp>,
     pub(super) ahead: super::clock::Ahead,
-    /// Where the anchor was when the clock was set to before it.
+    /// The anchor before the clock was set back past it.
     pub(super) origin: Option<Timestamp>,
     pub(super) next_slot: Option<Timestamp>,
     pub(super) next_due: Option<Timestamp>,
-    /// The coming slot at which it starts: past those that its hours and calendars leave out.
+    /// The coming slot at which it will start: the first that its active times allow.
     pub(super) next_active: Option<Timestamp>,
     pub(super) skip_next: bool,
     pub(super) last_end: Option<Timestamp>,
@@ -41,25 +41,25 @@ pub(super) struct AgentState {
     pub(super) last_success: Option<Timestamp>,
     pub(super) circuit: Option<CircuitRecord>,
     pub(super) told_at: Option<Timestamp>,
-    /// Verdict and cause of the newest ledger record, if it is of this life and not `ran`: equal
-    /// ones extend it.
+    /// Verdict and cause of the newest ledger record, if it was made in this lifetime and is not `ran`: equal ones
+    /// extend it.
     pub(super) streak: Option<super::Streak>,
-    /// The newest run that ended is of this life and of this configuration, and completed.
+    /// The newest run that ended did so in this lifetime, with this configuration, and completed.
     pub(super) calm: bool,
-    /// The newest ends of runs that it waits for, if it waits for several agents.
+    /// The newest ends of the runs that it waits for, if it joins several agents.
     pub(super) arrived: super::arrivals::Arrivals,
     /// Its runs that have not ended, oldest first.
     pub(super) live: Vec<RunId>,
-    /// A slot was due, and no run has completed since then.
+    /// When a slot was due after which no run has completed yet.
     pub(super) awaited_since: Option<Timestamp>,
-    /// When it is late (`mono`), if it is not yet.
+    /// When it will count as late (`mono`), if it does not yet.
     pub(super) late_at: Option<SignedDuration>,
     pub(super) removed: bool,
     pub(super) dirty: bool,
 }
 
 impl AgentState {
-    /// An agent that was never seen before.
+    /// Returns the state of an agent never seen before.
     pub(super) fn fresh(spec: Arc<AgentSpec>, now: Now) -> Self {
         let (desired, reason) = if spec.enabled {
             (Desired::Active, None)
@@ -99,7 +99,7 @@ impl AgentState {
         }
     }
 
-    /// An agent as the store knew it.
+    /// Returns the state of an agent from its stored record.
     pub(super) fn known(spec: Arc<AgentSpec>, record: AgentRecord) -> Self {
         Self {
             spec,
@@ -134,7 +134,7 @@ impl AgentState {
         }
     }
 
-    /// The row that the store keeps.
+    /// Returns the record to store.
     pub(super) fn record(&self) -> AgentRecord {
         AgentRecord {
             agent: self.spec.id.clone(),
@@ -167,25 +167,25 @@ impl AgentState {
         Calendar { schedule: &self.spec.schedule, anchor: self.anchor, first_run: self.spec.first_run }
     }
 
-    /// A one-shot agent that stopped by itself.
+    /// Returns whether this is a one-shot agent that has finished.
     pub(super) fn is_done(&self) -> bool {
         self.desired == Desired::Stopped
             && self.reason.as_deref().is_some_and(|why| why == DONE || why == PAST)
     }
 
-    /// Do runs of this trigger not go on, because the agent was stopped or removed? A run that a
-    /// person asked for goes on, and so does the one of a one-shot agent.
+    /// Returns whether runs of this trigger must not go on because the agent was stopped or removed. Manual runs go
+    /// on, and so does the run of a one-shot agent.
     pub(super) fn is_over(&self, trigger: Trigger) -> bool {
         let stopped = self.desired == Desired::Stopped && !self.is_done() && trigger != Trigger::Manual;
         stopped || self.removed
     }
 
-    /// The cause of what passes while it is paused.
+    /// Returns the cause for slots that pass while it is paused.
     pub(super) fn why_paused(&self) -> String {
         self.reason.as_ref().map_or("paused".to_owned(), |reason| format!("paused: {reason}"))
     }
 
-    /// When a slot is due: with its jitter, and before the next slot.
+    /// Returns when a slot is due: with its jitter, and before the next slot.
     pub(super) fn due_of(&self, slot: Timestamp) -> Timestamp {
         if self.spec.jitter.is_zero() {
             return slot;
@@ -249,8 +249,8 @@ impl Engine {
         Ok(Reply::Forgotten)
     }
 
-    /// `pause --all` marks whom it paused and who was paused before; `resume --all` then restores
-    /// exactly the former. Without any mark it resumes all.
+    /// Applies a command to all agents. `pause --all` marks which agents it paused and which were paused before;
+    /// `resume --all` then resumes exactly the former. Without any mark it resumes all.
     fn command_all(
         &mut self,
         now: Now,
@@ -283,7 +283,7 @@ impl Engine {
         ids.into_iter().map(one).collect()
     }
 
-    /// The table of section 3, row by row.
+    /// Implements the table of section 3, row by row.
     fn command_one(
         &mut self,
         now: Now,
@@ -316,7 +316,7 @@ impl Engine {
             }
             (Wish::Pause { until }, Paused) => {
                 let note = if all && until.is_none() && state.resume_at.is_some() {
-                    // a pause of the whole fleet is not to end for one agent by an earlier timer
+                    // a pause of the whole fleet must not end early for one agent by an older timer
                     let reason = state.reason.clone();
                     self.set_pause(now, agent, reason, None);
                     "already paused; it no longer resumes by itself"
@@ -403,8 +403,8 @@ impl Engine {
         changed
     }
 
-    /// Ends the runs of an agent: those in flight are cancelled (or left, with `Drain`), those that
-    /// wait are dropped with a verdict. Returns how many were ended and how many go on.
+    /// Ends the runs of an agent: those in flight are cancelled (or left, with `Drain`), waiting ones are dropped
+    /// with a verdict. Returns how many were ended and how many go on.
     pub(super) fn end_live(&mut self, now: Now, agent: u32, mode: StopMode, why: &str) -> (usize, usize) {
         let id = self.agents[agent as usize].spec.id.clone();
         self.end_backfill(now, &id, Some(why));
@@ -425,7 +425,7 @@ impl Engine {
         (ended, left)
     }
 
-    /// Changes what is wanted of an agent, and tells it.
+    /// Changes the desired state of an agent, and records it.
     pub(super) fn become_(
         &mut self,
         now: Now,
@@ -452,7 +452,7 @@ impl Engine {
         };
         let id = state.spec.id.clone();
         self.push(now, Fact::AgentChanged(Box::new(change)));
-        // who is not to run is not late; a one-shot has had its only slot, and still may be
+        // an agent that is not to run is not late; a one-shot agent has had its only slot, and still may be
         if to != Desired::Active && !matches!(self.agents[agent as usize].spec.schedule, Schedule::At(_)) {
             self.expect_nothing(now, agent);
         }
@@ -475,21 +475,21 @@ impl Engine {
         self.touch(agent);
     }
 
-    /// Its pause ends then.
+    /// Sets or clears the end of its pause.
     pub(super) fn move_resume(&mut self, agent: u32, at: Option<Timestamp>) {
         let state = &mut self.agents[agent as usize];
         if let Some(old) = std::mem::replace(&mut state.resume_at, at) {
             self.resumes.remove(&(old, agent));
         }
-        // one that is removed waits for its name to come back
+        // a removed agent is resumed only after its name comes back
         self.resumes.extend(at.filter(|_| !state.removed).map(|at| (at, agent)));
     }
 
-    /// Resumes the agents whose pause has an end that is reached.
+    /// Resumes the agents whose pause has expired.
     pub(super) fn resume_due(&mut self, now: Now) {
         while let Some(&(at, agent)) = self.resumes.first().filter(|(at, _)| *at <= now.wall) {
             self.resumes.remove(&(at, agent));
-            // slots up to the end of the pause were passed while paused
+            // slots up to the end of the pause passed while it was paused
             self.pass_pause(now, agent, at);
             if self.agents[agent as usize].desired == Desired::Paused {
                 self.become_(now, agent, Desired::Active, Some("the pause ended".into()), None);
@@ -511,7 +511,7 @@ impl Engine {
     }
 }
 
-/// Is this an end that a pause can have?
+/// Checks that a pause can have this end.
 fn can_end(now: Now, until: PauseEnd) -> Result<(), Refusal> {
     match until {
         PauseEnd::At(until) if until <= now.wall => {

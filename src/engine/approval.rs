@@ -1,14 +1,14 @@
-//! Calls of tools that wait for a person, and runs that go on after a break: after a decision, or
-//! after the daemon was down.
+//! Tool calls that wait for approval, and runs that continue after an interruption: after a decision, or after
+//! downtime of the daemon.
 use super::{Engine, Place, Refusal, Reply, Run};
 use crate::domain::*;
 
-/// A message names so many calls, and shows so many characters of the arguments of each.
-const TOLD: usize = 8;
-const ARGS_TOLD: usize = 300;
+/// Limits of a message: number of calls, and characters of each call's arguments.
+const MAX_SHOWN_CALLS: usize = 8;
+const MAX_SHOWN_ARGS_CHARS: usize = 300;
 
 impl Engine {
-    /// An attempt ended because calls wait for a person. The run holds no place meanwhile.
+    /// Handles an attempt that ended because calls wait for approval. The run takes no capacity meanwhile.
     pub(super) fn waits(&mut self, now: Now, id: RunId, wanted: Vec<ApprovalWanted>) {
         self.push_talk(now, id, Said::Waits { wanted: wanted.clone() });
         let Some(run) = self.runs.get_mut(&id) else { return };
@@ -22,8 +22,8 @@ impl Engine {
         self.touch(agent);
     }
 
-    /// A question for each call to those who can answer, and one message for all of them to others. A restart is no reason
-    /// for another one.
+    /// Queues a question for each call to the targets where it can be answered, and one message about all of them
+    /// to the others. A restart does not repeat them.
     fn tell_approvals(&mut self, now: Now, id: RunId, wanted: &[ApprovalWanted]) {
         let Some(run) = self.runs.get(&id) else { return };
         let (agent, total) = (run.agent, run.spec.limits.total_timeout);
@@ -33,9 +33,9 @@ impl Engine {
             [one] => format!("{}: a call of {} waits for a person", run.spec.id, one.tool),
             more => format!("{}: {} calls wait for a person", run.spec.id, more.len()),
         };
-        let mut lines: Vec<String> = wanted.iter().take(TOLD).map(told).collect();
-        if wanted.len() > TOLD {
-            lines.push(format!("and {} more: bgagent approvals", wanted.len() - TOLD));
+        let mut lines: Vec<String> = wanted.iter().take(MAX_SHOWN_CALLS).map(describe_call).collect();
+        if wanted.len() > MAX_SHOWN_CALLS {
+            lines.push(format!("and {} more: bgagent approvals", wanted.len() - MAX_SHOWN_CALLS));
         }
         lines.extend(total.map(|total| {
             format!("The run ends if nobody decides within its total_timeout of {}.", human_duration(total))
@@ -62,7 +62,7 @@ impl Engine {
         let Some((run, wanted)) = self.approvals.get(approval).filter(|(run, _)| waits(run)).cloned() else {
             return Err(Refusal::NoSuchApproval(approval.to_owned()));
         };
-        // an answer is to the call that was asked about, and to no other
+        // an answer applies only to the call it was asked about
         if by
             .as_ref()
             .and_then(|by| by.call.as_ref())
@@ -87,7 +87,7 @@ impl Engine {
         Ok(Reply::Decided { run, agent, wanted, approved })
     }
 
-    /// The run waits for a person, as long as its `total_timeout` and the `wait` of its `approval` let it.
+    /// Lets the run wait for a person until its `total_timeout` or the `wait` of its `approval` expires.
     fn set_aside(&mut self, now: Now, id: RunId) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let began = *run.started_mono.get_or_insert(now.mono);
@@ -96,7 +96,7 @@ impl Engine {
         let wait = route_of(&run.spec).and_then(|route| route.wait).map(|wait| asked + wait);
         let until = total.into_iter().chain(wait).min();
         run.place = Place::Waiting(until);
-        // a person takes as long as a person takes
+        // time spent waiting for a person does not count as slow
         if let (Some(after), None) = (run.spec.slow_after, run.slow_at) {
             run.slow_at = Some(now.mono + after);
             self.slow.insert((now.mono + after, id));
@@ -104,7 +104,7 @@ impl Engine {
         self.timers.extend(until.map(|until| (until, id)));
     }
 
-    /// The time of a run is over, or that for its calls, and nobody has decided about them.
+    /// Handles an expired deadline, of the run or of its approvals, without a decision.
     pub(super) fn nobody_decided(&mut self, now: Now, id: RunId) {
         let Some(run) = self.runs.get(&id) else { return };
         self.chain = run.record.chain;
@@ -126,7 +126,7 @@ impl Engine {
         self.finish(now, id, RunStatus::TimedOut, Some(error), AttemptOutcome::of(AttemptEnd::Cancelled));
     }
 
-    /// Nobody has decided in time: the run goes on without its calls.
+    /// Denies the undecided calls after the `wait` expired; the run goes on without them.
     fn deny_undecided(&mut self, now: Now, id: RunId, wait: jiff::SignedDuration) {
         let open = self.approvals.iter().filter(|(_, (run, _))| *run == id);
         let open: Vec<ApprovalWanted> = open.map(|(_, (_, wanted))| wanted.clone()).collect();
@@ -143,19 +143,19 @@ impl Engine {
         self.go_on(id);
     }
 
-    /// The run continues its attempt.
+    /// Continues the attempt of a run.
     pub(super) fn go_on(&mut self, id: RunId) {
         self.asked_at.remove(&id);
         let Some(run) = self.runs.get_mut(&id) else { return };
         if let Place::Waiting(Some(until)) = run.place {
             self.timers.remove(&(until, id));
         }
-        run.record.attempt = run.record.attempt.saturating_sub(1); // starting counts it again
+        run.record.attempt = run.record.attempt.saturating_sub(1); // `start` increments it again
         run.record.status = RunStatus::Running;
         self.enqueue(id, None);
     }
 
-    /// What waited for a person waits no more: its run ended, or begins anew.
+    /// Discards the pending approvals of a run that ended, or that starts over.
     pub(super) fn forget_approvals(&mut self, id: RunId) {
         self.asked_at.remove(&id);
         if self.approvals.values().any(|(run, _)| *run == id) {
@@ -163,8 +163,8 @@ impl Engine {
         }
     }
 
-    /// A run of a model that was in flight when the last life ended goes on from its journal. False:
-    /// it can't, because its agent is another one now.
+    /// Resumes a model's run that was in flight when the daemon last ended from its journal. Returns false if it
+    /// can't, because its agent's configuration has changed.
     pub(super) fn take_up_talk(&mut self, now: Now, id: RunId) -> bool {
         let Some(run) = self.runs.get_mut(&id) else { return false };
         let same = run.spec.is_identified_by(run.record.config_hash);
@@ -184,14 +184,14 @@ impl Engine {
     }
 }
 
-/// Whom the calls of an agent are put to.
+/// Returns who is asked about the calls of an agent.
 fn route_of(spec: &AgentSpec) -> Option<&ApprovalRoute> {
     spec.body.tool_use()?.route
 }
 
-/// A call that waits, and what to do about it.
-fn told(wanted: &ApprovalWanted) -> String {
-    let mut args: String = wanted.args.chars().take(ARGS_TOLD).collect();
+/// Describes a pending call, and how to decide about it.
+fn describe_call(wanted: &ApprovalWanted) -> String {
+    let mut args: String = wanted.args.chars().take(MAX_SHOWN_ARGS_CHARS).collect();
     if args.len() < wanted.args.len() {
         args.push('…');
     }

@@ -1,4 +1,4 @@
-//! Questions about the present. Nothing here changes anything.
+//! Queries about the current state. Nothing here changes it.
 use super::agent::AgentState;
 use super::budget::BudgetLeft;
 use super::{Engine, Place};
@@ -8,156 +8,147 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
-/// One agent, now.
+/// The current state of one agent.
 #[derive(Debug, Clone)]
 pub struct AgentNow {
     pub spec: Arc<AgentSpec>,
-    /// The programs that its runs can start.
     pub walled: Walled,
-    /// The row that the store keeps of it.
+    /// Its record as the store keeps it.
     pub record: AgentRecord,
-    /// What it is doing.
     pub activity: Activity,
-    /// How it fares.
     pub health: Health,
     /// Its runs that have not ended, oldest first.
     pub live: Vec<RunRecord>,
     /// The coming slot, without jitter.
     pub next_slot: Option<Timestamp>,
-    /// When it starts next by itself, with jitter: past the slots that its calendars and hours leave out.
+    /// Its next automatic start, with jitter: slots outside its active times are skipped.
     pub next_start: Option<Timestamp>,
-    /// If it waits for several agents: each of them, and when the run of it that counts so far ended.
+    /// For a join: each agent that it waits for, and when the run that counts so far ended.
     pub waits_for: Vec<(AgentId, Option<Timestamp>)>,
-    /// Since when and until when nothing starts: the slots between ran already, while the clock was ahead.
+    /// The period in which nothing starts: its slots ran already while the clock was ahead.
     pub silent: Option<(Timestamp, Timestamp)>,
-    /// US dollars that it used, or that are held for it, since midnight in the daemon's zone.
+    /// US dollars used by it, or held for it, since midnight in the daemon's time zone.
     pub usd_today: f64,
-    /// Its past slots that are running one after the other.
+    /// Its backfill in progress.
     pub backfill: Option<BackfillNow>,
-    /// Its budget or the fleet's is used up: until when nothing of it is started, and why.
+    /// If its budget or the fleet's is exhausted: until when none of its runs start, and why.
     pub out_of_budget: Option<(Timestamp, String)>,
-    /// A run of it waits, since no node has what it wants: why.
+    /// Why a run of it waits for a node with the required labels.
     pub no_node: Option<String>,
-    /// That it is late, or that a run of it is slow, in words.
+    /// Descriptions of a late agent or slow runs.
     pub overdue: Vec<String>,
-    /// Its open incidents, in numbers.
     pub incidents: OpenIncidents,
 }
 
-/// Open incidents, in numbers.
+/// Counts of open incidents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OpenIncidents {
-    /// Critical ones that nobody has acknowledged.
+    /// Critical incidents not acknowledged.
     pub critical: u64,
-    /// Warnings that nobody has acknowledged.
+    /// Warnings not acknowledged.
     pub warning: u64,
-    /// Those that a person has acknowledged.
+    /// Incidents acknowledged by a person.
     pub acknowledged: u64,
 }
 
-/// A backfill that is under way.
+/// A backfill in progress.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackfillNow {
     pub id: Arc<str>,
-    /// For so many of its slots a run was claimed.
+    /// Number of its slots for which a run was claimed.
     pub claimed: usize,
     pub count: usize,
-    /// The slot that is to run next.
     pub next: Option<Timestamp>,
-    /// What its runs that ended have cost, in US dollars.
+    /// Cost of its ended runs, in US dollars.
     pub usd: f64,
-    /// All runs together cost no more, in US dollars.
+    /// Upper bound for the cost of all runs together, in US dollars.
     pub max_usd: Option<f64>,
 }
 
-/// The whole fleet, in numbers.
+/// Counts for the whole fleet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FleetNow {
-    /// Agents by what is wanted of them.
+    /// Agents by desired state.
     pub by_state: BTreeMap<Desired, u64>,
     /// Agents whose last run failed.
     pub failing: u64,
-    /// Runs in flight.
     pub running: u64,
-    /// Runs that wait for something.
+    /// Runs that wait to start.
     pub queued: u64,
     /// When the next slot is due.
     pub next_due: Option<Timestamp>,
 }
 
-/// What is measured of the fleet at one moment: little of each agent, so that the loop is held up for a moment only,
-/// however many there are.
+/// A snapshot of the fleet's metrics: only a little of each agent, so that it takes the loop little time, however
+/// many agents there are.
 #[derive(Debug, Clone, Default)]
 pub struct FleetGauges {
-    /// The whole, in numbers.
     pub fleet: FleetNow,
-    /// Runs that may be in flight at a time.
+    /// Limit of runs in flight.
     pub max_parallel_runs: usize,
     /// The newest configuration was rejected.
     pub outdated: bool,
-    /// Each agent, in no order.
+    /// Each agent, in no particular order.
     pub agents: Vec<AgentGauges>,
-    /// Open incidents, by how bad they are.
+    /// Open incidents by severity.
     pub incidents: BTreeMap<Severity, u64>,
-    /// Tool calls that wait for a person.
+    /// Tool calls that wait for approval.
     pub approvals: usize,
     /// The fleet's limits.
     pub budget: Vec<BudgetLeft>,
 }
 
-/// What is measured of one agent.
+/// Metrics of one agent.
 #[derive(Debug, Clone)]
 pub struct AgentGauges {
     pub agent: AgentId,
-    /// How it fares.
     pub health: Health,
     /// Failed runs since the last success.
     pub failures_in_row: u32,
-    /// When it last succeeded.
     pub last_success: Option<Timestamp>,
-    /// How long the newest run took that ended.
+    /// Duration of the run that ended last.
     pub last_duration: Option<SignedDuration>,
-    /// When it starts next by itself.
+    /// Its next automatic start.
     pub next_start: Option<Timestamp>,
 }
 
-/// A slot that is to come.
+/// A future slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComingSlot {
     pub agent: AgentId,
     pub slot: Timestamp,
-    /// With its jitter.
+    /// Due time, with jitter.
     pub due: Timestamp,
-    /// What is wanted of the agent.
+    /// The desired state of the agent.
     pub state: Desired,
-    /// A person asked to leave it out.
+    /// A person requested to skip it.
     pub skipped: bool,
 }
 
-/// The files that an agent waits for.
+/// A file trigger that an agent waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AwaitedFiles {
     pub agent: AgentId,
     pub by: Arc<FileTrigger>,
-    /// How many it takes at once. 0 also where it is stopped.
+    /// Number of files that it accepts at once. Also 0 if it is stopped.
     pub room: usize,
-    /// It is stopped: until it is started, nothing arrives for it.
+    /// It is stopped: nothing arrives until it is started.
     pub is_stopped: bool,
 }
 
-/// The events of an MCP server that an agent waits for.
+/// An MCP subscription that an agent waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AwaitedEvents {
     pub agent: AgentId,
     pub by: Arc<McpTrigger>,
-    /// How many it takes at once. 0 also where it is stopped.
+    /// Number of events that it accepts at once. Also 0 if it is stopped.
     pub room: usize,
-    /// It is stopped: until it is started, its server is not asked.
+    /// It is stopped: its server is not polled until it is started.
     pub is_stopped: bool,
 }
 
 impl Engine {
-    /// The events of MCP servers that agents wait for.
+    /// Returns the MCP subscriptions of all agents.
     pub fn awaited_events(&self) -> Vec<AwaitedEvents> {
         let mut all = Vec::new();
         for (agent, state) in (0u32..).zip(&self.agents).filter(|(_, state)| !state.removed) {
@@ -172,7 +163,7 @@ impl Engine {
         all
     }
 
-    /// The files that agents wait for.
+    /// Returns the file triggers of all agents.
     pub fn awaited_files(&self) -> Vec<AwaitedFiles> {
         let mut all = Vec::new();
         for (agent, state) in (0u32..).zip(&self.agents).filter(|(_, state)| !state.removed) {
@@ -187,13 +178,13 @@ impl Engine {
         all
     }
 
-    /// One agent.
+    /// Returns the state of one agent.
     pub fn agent(&self, id: &str) -> Option<AgentNow> {
         let agent = *self.by_id.get(id)?;
         Some(self.agent_now(&self.agents[agent as usize]))
     }
 
-    /// The agents that `wanted` accepts, sorted by name.
+    /// Returns the agents that `wanted` accepts, sorted by name.
     pub fn agents(&self, wanted: impl Fn(&AgentSpec) -> bool) -> Vec<AgentNow> {
         let mut found: Vec<&AgentState> =
             self.agents.iter().filter(|state| !state.removed && wanted(&state.spec)).collect();
@@ -201,29 +192,29 @@ impl Engine {
         found.into_iter().map(|state| self.agent_now(state)).collect()
     }
 
-    /// Names of all agents, in no order.
+    /// Returns the names of all agents, in no particular order.
     pub fn names(&self) -> impl Iterator<Item = &AgentId> {
         self.by_id.keys()
     }
 
-    /// Was there an agent of this name, in this life or an earlier one, that the configuration has no more?
+    /// Returns whether an agent of this name existed once and is no longer configured.
     pub fn was_removed(&self, id: &str) -> bool {
         !self.by_id.contains_key(id)
             && (self.gone.keys().any(|gone| gone.as_str() == id)
                 || self.agents.iter().any(|state| state.removed && state.spec.id.as_str() == id))
     }
 
-    /// Whether the newest configuration was rejected, so that an older one is in force.
+    /// Returns whether the newest configuration was rejected, so that an older one is in force.
     pub fn outdated(&self) -> bool {
         self.outdated
     }
 
-    /// A run that has not ended.
+    /// Returns a run that has not ended.
     pub fn run(&self, id: RunId) -> Option<&RunRecord> {
         self.runs.get(&id).map(|run| &run.record)
     }
 
-    /// Runs whose attempt is in flight, oldest first.
+    /// Returns the runs with an attempt in flight, oldest first.
     pub fn in_flight(&self) -> Vec<(RunId, AgentId)> {
         let active = self.runs.values().filter(|run| run.place == Place::Active);
         let mut all: Vec<(RunId, AgentId)> =
@@ -232,17 +223,17 @@ impl Engine {
         all
     }
 
-    /// Was this run asked to end?
+    /// Returns whether a cancellation of this run was requested.
     pub fn is_cancelled(&self, id: RunId) -> bool {
         self.runs.get(&id).is_some_and(|run| run.cancelled.is_some())
     }
 
-    /// Are the programs of this run to be stopped when another daemon may lead?
+    /// Returns whether the programs of this run must be stopped when another daemon may lead.
     pub fn stops_when_cut_off(&self, id: RunId) -> bool {
         self.runs.get(&id).is_some_and(|run| run.spec.stops_when_cut_off())
     }
 
-    /// The fleet in numbers.
+    /// Returns the counts for the whole fleet.
     pub fn fleet_now(&self) -> FleetNow {
         let mut now = FleetNow { next_due: self.due.first().map(|&(at, _)| at), ..FleetNow::default() };
         for state in self.agents.iter().filter(|state| !state.removed) {
@@ -254,7 +245,7 @@ impl Engine {
         now
     }
 
-    /// What is measured of the fleet.
+    /// Returns the metrics of the fleet.
     pub fn gauges(&self, at: Timestamp) -> FleetGauges {
         let agents = self.agents.iter().filter(|state| !state.removed).map(|state| AgentGauges {
             agent: state.spec.id.clone(),
@@ -280,9 +271,9 @@ impl Engine {
         }
     }
 
-    /// The coming slots of the agents whose name `wanted` accepts, in order, up to `until`.
+    /// Returns up to `most` coming slots, due by `until`, of the agents whose names `wanted` accepts, in order.
     pub fn coming(&self, wanted: impl Fn(&str) -> bool, until: Timestamp, most: usize) -> Vec<ComingSlot> {
-        // in the order in which they are due: jitter may turn that of the slots around
+        // ordered by due time: jitter may change the order of the slots
         let mut heap: BinaryHeap<Reverse<(Timestamp, &AgentId, u32, Timestamp)>> = (0u32..)
             .zip(&self.agents)
             .filter(|(_, state)| !state.removed && wanted(state.spec.id.as_str()))
@@ -312,7 +303,7 @@ impl Engine {
         found
     }
 
-    /// The backfill of an agent that is under way.
+    /// Returns the backfill of an agent that is in progress.
     fn backfill_of(&self, agent: &AgentId) -> Option<BackfillNow> {
         let backfill = self.backfills.get(agent)?;
         Some(BackfillNow {
@@ -335,7 +326,7 @@ impl Engine {
                 (_, RunStatus::WaitingApproval) => Activity::WaitingApproval,
                 _ => Activity::Queued,
             };
-            activity = more_telling(activity, doing);
+            activity = dominant_activity(activity, doing);
             live.push(run.record.clone());
         }
         AgentNow {
@@ -371,7 +362,7 @@ impl Engine {
         open
     }
 
-    /// Until when a run waits for a person, by the wall clock as it goes now; `None`: for as long as it takes, or it
+    /// Returns until when a run waits for a person, by the wall clock; `None` if it waits without a deadline, or
     /// does not wait.
     pub fn waits_until(&self, run: RunId, now: Now) -> Option<Timestamp> {
         match self.runs.get(&run)?.place {
@@ -381,7 +372,7 @@ impl Engine {
     }
 }
 
-fn more_telling(a: Activity, b: Activity) -> Activity {
+fn dominant_activity(a: Activity, b: Activity) -> Activity {
     let rank = |activity| match activity {
         Activity::Running => 4,
         Activity::WaitingApproval => 3,

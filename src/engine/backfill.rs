@@ -1,23 +1,24 @@
-//! Backfills: runs for past slots, one at a time and in order. Each waits in the queue as a run by hand does, so that the
-//! slots of the agent and all other runs have their turns in between; for the `overlap` of the agent it does not count.
+//! Backfills: runs for past slots, one at a time and in order. Each is queued like a manual run, so that the
+//! agent's regular slots and all other runs get their turns in between; it does not count for the agent's
+//! `overlap`.
 //!
-//! What is claimed, and how far it has come, is in one transaction; a new life goes on with the slot after the last one
-//! that was claimed.
+//! A claim and the progress of its backfill are recorded in one transaction; after a restart the backfill continues
+//! with the slot after the last one claimed.
 use super::queue::NewRun;
 use super::{BackfillWish, Engine, Refusal, Reply, Run};
 use crate::domain::*;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
-/// So many slots are looked at, with those that calendars leave out.
-const MOST_LOOKED_AT: usize = 100_000;
+/// Maximum number of slots examined, including those that active times exclude.
+const MAX_EXAMINED_SLOTS: usize = 100_000;
 
 impl Engine {
-    /// The slots of an agent that lie between two instants, both included, and have passed; oldest first. An interval counts
-    /// backwards from its anchor, too.
+    /// Returns the past slots of an agent between two instants, both included; oldest first. An interval also
+    /// counts backwards from its anchor.
     ///
     /// # Errors
-    /// No such agent, one without slots, or too many of them.
+    /// There is no such agent, it has no slots, or there are too many.
     pub fn past_slots(
         &self,
         id: &AgentId,
@@ -32,7 +33,7 @@ impl Engine {
             return Err(Refusal::WrongState(why));
         }
         let calendar = Calendar { schedule, anchor: state.anchor, first_run: FirstRun::Now }.back_to(from);
-        // the coming one has its verdict still to come, and may be due already
+        // the coming slot is yet to be judged, and may be due already
         let coming = state.next_slot.unwrap_or(Timestamp::MAX);
         let is_past = |slot: &Timestamp| *slot <= to && *slot < now.wall && *slot < coming;
         let first =
@@ -44,7 +45,7 @@ impl Engine {
             if state.spec.active_times.as_deref().is_none_or(|times| times.at(slot).0.is_none()) {
                 slots.push(slot);
             }
-            if slots.len() > BackfillRecord::MOST_SLOTS || seen > MOST_LOOKED_AT {
+            if slots.len() > BackfillRecord::MOST_SLOTS || seen > MAX_EXAMINED_SLOTS {
                 let most = BackfillRecord::MOST_SLOTS;
                 let why = format!(
                     "there are more than {most} slots between {from:.0} and {to:.0}: ask for fewer at a time"
@@ -55,10 +56,10 @@ impl Engine {
         Ok(slots)
     }
 
-    /// Do these parameters fit the runs of an agent?
+    /// Checks that these parameters are valid for the runs of an agent.
     ///
     /// # Errors
-    /// What does not fit, and what does.
+    /// The message says what is invalid, and what would be valid.
     pub fn fits_params(
         &self,
         id: &AgentId,
@@ -69,7 +70,7 @@ impl Engine {
         state.params_of(given, slot.unwrap_or(self.last.wall)).map(|_| ())
     }
 
-    /// A person asks for past slots to run.
+    /// Begins a backfill that a person requested.
     pub(super) fn begin_backfill(&mut self, now: Now, wish: BackfillWish) -> Result<Reply, Refusal> {
         let agent = self.index(&wish.agent)?;
         let state = &self.agents[agent as usize];
@@ -117,7 +118,7 @@ impl Engine {
         Ok(Reply::BackfillBegan { backfill: Box::new(backfill), note })
     }
 
-    /// Has each model that may answer this agent a price?
+    /// Returns whether each model that may answer this agent has a price.
     fn has_prices(&self, spec: &AgentSpec) -> bool {
         let priced = |name: &String| self.fleet.models.get(name).is_some_and(|model| model.price.is_some());
         match &spec.body {
@@ -139,12 +140,12 @@ impl Engine {
         }
         let chain = std::mem::take(&mut self.chain);
         for id in self.backfills.keys().cloned().collect::<Vec<_>>() {
-            self.next_of_backfill(now, &id);
+            self.advance_backfill(now, &id);
         }
         self.chain = chain;
     }
 
-    fn next_of_backfill(&mut self, now: Now, id: &AgentId) {
+    fn advance_backfill(&mut self, now: Now, id: &AgentId) {
         let Ok(agent) = self.index(id) else {
             return self.end_backfill(now, id, Some("its agent is no longer in the configuration"));
         };
@@ -154,14 +155,14 @@ impl Engine {
             return;
         }
         let Some(slot) = self.backfills[id].next() else { return self.end_backfill(now, id, None) };
-        if let Some(why) = self.stands_against_backfill(now, agent) {
+        if let Some(why) = self.backfill_obstacle(now, agent) {
             return self.end_backfill(now, id, Some(&why));
         }
         let backfill = self.backfills.get_mut(id).expect("it was looked at above");
         backfill.claimed += 1;
         let past = PastSlot { backfill: backfill.id.clone(), slot };
         let (claimed, usd, given) = (backfill.claimed, backfill.usd, backfill.params.clone());
-        // those that no longer fit a configuration that has changed are left out: then they have their defaults
+        // parameters that a changed configuration no longer accepts are replaced by the defaults
         let params = self.agents[agent as usize].params_of(&given, slot).ok().flatten();
         let backfill = past.backfill.clone();
         self.claim(now, agent, NewRun { past: Some(past), params, ..NewRun::of(Trigger::Manual) });
@@ -169,8 +170,8 @@ impl Engine {
         self.touch(agent);
     }
 
-    /// Why the next slot of a backfill is not worth starting, and so the backfill ends.
-    fn stands_against_backfill(&mut self, now: Now, agent: u32) -> Option<String> {
+    /// Returns why the next slot of a backfill can't start, so that the backfill ends.
+    fn backfill_obstacle(&mut self, now: Now, agent: u32) -> Option<String> {
         let state = &self.agents[agent as usize];
         if state.circuit.is_some_and(|circuit| now.wall < circuit.until) {
             return Some(format!(
@@ -191,7 +192,7 @@ impl Engine {
         self.refused_by_hand(now, agent, false)
     }
 
-    /// A run of a backfill has ended, or was forgotten before it began.
+    /// Updates the backfill of a run that ended, or was discarded before it began.
     pub(super) fn backfilled(&mut self, now: Now, run: &Run, status: RunStatus, usd: f64) {
         let Some(past) = &run.record.past else { return };
         let Some(backfill) = self.backfills.get_mut(&run.record.agent).filter(|one| one.id == past.backfill)
@@ -206,7 +207,7 @@ impl Engine {
         }
     }
 
-    /// Ends the backfill of an agent, if there is one. A run of it that is in flight is not touched.
+    /// Ends the backfill of an agent, if there is one. Its run in flight is not cancelled.
     pub(super) fn end_backfill(&mut self, now: Now, agent: &AgentId, cause: Option<&str>) {
         let Some(backfill) = self.backfills.remove(agent) else { return };
         let fact = Fact::BackfillEnded {
@@ -220,7 +221,7 @@ impl Engine {
         self.push(now, fact);
     }
 
-    /// The configuration of a run, with no more dollars than its backfill has left.
+    /// Returns the configuration of a run, with its dollar limit capped by what its backfill has left.
     pub(super) fn spec_within_backfill(&self, run: &Run) -> Arc<AgentSpec> {
         let of_run = |backfill: &&BackfillRecord| {
             run.record.past.as_ref().is_some_and(|past| past.backfill == backfill.id)

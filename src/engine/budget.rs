@@ -1,7 +1,7 @@
 //! Money, tokens and requests: what was used, what is held, and whether a request may still be sent.
 //!
-//! A request is held for by its worst case before it is sent and settled afterwards, so that runs
-//! side by side can't overspend: one thread decides. Days and months are those of `[daemon] timezone`.
+//! The worst case of a request is held before it is sent and settled afterwards, so that concurrent runs can't
+//! overspend: one thread decides. Days and months are those of `[daemon] timezone`.
 mod telling;
 
 use super::{Action, Engine, Place, Reservation};
@@ -10,12 +10,12 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Part of a budget at which a warning is told, if the configuration names none.
-const WARN_AT: f64 = 0.8;
-/// Days with spending that are kept: two months, and as many of a clock that was wrong.
-const DAYS_KEPT: usize = 124;
+/// Default fraction of a budget at which a warning is sent.
+const DEFAULT_WARN_FRACTION: f64 = 0.8;
+/// Number of days of spending that are kept: two months, and as many with dates from a wrong clock.
+const MAX_DAYS_KEPT: usize = 124;
 
-/// What is used or held.
+/// An amount used or held.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Amount {
     usd: f64,
@@ -32,7 +32,7 @@ impl Amount {
         Self { usd: worst.usd, tokens: worst.tokens as f64, requests: 1.0 }
     }
 
-    /// What counts for the limit of this key.
+    /// Returns the part that counts towards the limit of this key.
     fn counted_by(&self, key: &str) -> f64 {
         match key {
             "tokens_per_day" => self.tokens,
@@ -48,7 +48,7 @@ impl Amount {
     }
 }
 
-/// A request that is under way.
+/// A request in flight.
 #[derive(Clone, Debug)]
 struct Held {
     agent: AgentId,
@@ -57,19 +57,19 @@ struct Held {
     day: Date,
 }
 
-/// A request that does not fit beside those under way, and may fit when these are settled; or one that
-/// came behind it and wants some of the same.
+/// A request that does not fit beside those in flight, but may fit once they are settled; or one queued behind it
+/// that needs some of the same budget.
 #[derive(Debug)]
 struct Waiting {
     wish: Reservation,
     agent: AgentId,
-    /// When it was looked at.
+    /// Day of the last attempt to grant it.
     day: Date,
 }
 
-/// One limit of a day or a month, and where it stands.
+/// One daily or monthly limit, and its current use.
 struct Limit {
-    /// Of the fleet, or of this agent.
+    /// True: the agent's limit; false: the fleet's.
     agent: bool,
     key: &'static str,
     allowed: f64,
@@ -77,44 +77,43 @@ struct Limit {
     asked: f64,
 }
 
-/// Everything that budgets know.
+/// The accounting state of all budgets.
 #[derive(Debug, Default)]
 pub(super) struct Money {
-    /// By day and agent, with what is held.
+    /// By day and agent, including what is held.
     days: BTreeMap<Date, HashMap<AgentId, Amount>>,
     /// Sums of `days`.
     fleet: BTreeMap<Date, Amount>,
-    /// By run and place of the request in its journal.
+    /// By run and the request's position in its journal.
     held: BTreeMap<(RunId, u64), Held>,
-    /// Who came first is looked at first.
+    /// In FIFO order.
     waiting: Vec<Waiting>,
-    /// What was told of a day, so that it is told once.
+    /// Notifications sent, so that each is sent once.
     told: BTreeSet<BudgetTold>,
-    /// Agents whose request was refused, until which day and why: their slots are refused until then
-    /// or until the configuration changes.
+    /// Agents whose request was refused, and until when: their slots are refused until then or until the
+    /// configuration changes.
     refused: HashMap<AgentId, Refused>,
 }
 
 /// A request that did not fit.
 #[derive(Debug)]
 struct Refused {
-    /// The day on which it was refused.
     since: Date,
-    /// The first day on which there is money again.
+    /// The first day on which budget is available again.
     until: Date,
     text: String,
     asked: Amount,
 }
 
 impl Refused {
-    /// Not on a day before: the clock was ahead then, and was set back.
+    /// Returns whether it applies on this day. Not before `since`: the clock was ahead then, and was set back.
     fn is_in_force(&self, day: Date) -> bool {
         self.since <= day && day < self.until
     }
 }
 
 impl Money {
-    /// Takes up what the last life left.
+    /// Restores the state that the last daemon left.
     pub(super) fn restored(spent: Vec<SpentRow>, told: Vec<BudgetTold>) -> Self {
         let mut money = Self { told: told.into_iter().collect(), ..Self::default() };
         for row in spent {
@@ -128,10 +127,10 @@ impl Money {
         self.fleet.entry(day).or_default().add(amount, sign);
     }
 
-    /// Bounds what is kept by the number of days that something was used on, not by their distance: a clock that
-    /// is wrong for a while does not make the true days forgotten.
+    /// Bounds the history by the number of days with spending, not by their age: a temporarily wrong clock must not
+    /// evict the correct days.
     fn forget_oldest(&mut self, today: Date) {
-        while self.fleet.len() > DAYS_KEPT {
+        while self.fleet.len() > MAX_DAYS_KEPT {
             let is_needed = |day: &Date| day.first_of_month() == today.first_of_month();
             let Some(oldest) = self.fleet.keys().copied().find(|day| !is_needed(day)) else { break };
             self.days.remove(&oldest);
@@ -148,7 +147,7 @@ impl Money {
         self.fleet.range(day.first_of_month()..=day.last_of_month()).map(|(_, amount)| amount.usd).sum()
     }
 
-    /// How much of what counts for a limit is only held: more than will be used, as a rule.
+    /// Returns how much of what counts towards a limit is only held; usually more than will be used.
     fn held_for(&self, limit: &Limit, agent: &AgentId, day: Date) -> f64 {
         let monthly = limit.key == "usd_per_month";
         let counts = |held: &&Held| {
@@ -162,9 +161,10 @@ impl Money {
         sum.counted_by(limit.key)
     }
 
-    /// Does somebody wait who can't have enough of this now? It is kept for him from all who come later, be
-    /// they ever so small: else there would never be enough. Who wants nothing of it goes on.
-    fn is_kept(&self, limit: &Limit, agent: &AgentId) -> bool {
+    /// Returns whether an earlier request is waiting for this budget. Then the rest is reserved for it: later
+    /// requests, however small, may not overtake it, or it would starve. Requests that need none of this budget go
+    /// on.
+    fn is_reserved_for_earlier(&self, limit: &Limit, agent: &AgentId) -> bool {
         let shares = |waiting: &&Waiting| !limit.agent || waiting.agent == *agent;
         self.waiting.iter().filter(shares).any(|waiting| {
             let asked = Amount::held(&waiting.wish.worst).counted_by(limit.key);
@@ -172,12 +172,12 @@ impl Money {
         })
     }
 
-    /// A new configuration: what was refused may be allowed now.
+    /// Clears the refusals after a configuration change, which may allow them.
     pub(super) fn reconsider(&mut self) {
         self.refused.clear();
     }
 
-    /// Every limit that is set, as it stands if `asked` were added.
+    /// Returns every configured limit with its use, as if `asked` were added.
     fn limits(
         &self,
         fleet: &BudgetSpec,
@@ -219,7 +219,7 @@ impl Money {
 
 impl Limit {
     fn is_over(&self) -> bool {
-        // sums of floating-point dollars: a billionth is no overspending
+        // sums of floating-point dollars: a billionth does not count as overspending
         self.used + self.asked > self.allowed + 1e-9
     }
 
@@ -227,7 +227,7 @@ impl Limit {
         self.used + 1e-9 >= self.allowed
     }
 
-    /// The same limit, as it stands if nothing of what is held is used.
+    /// Returns the limit as it would be if none of what is held were used.
     fn without(self, held: f64) -> Self {
         Self { used: self.used - held, ..self }
     }
@@ -241,7 +241,7 @@ impl Limit {
         }
     }
 
-    /// The day, after this one, on which it counts anew.
+    /// Returns the next day on which the limit starts anew.
     fn until(&self, day: Date) -> Date {
         let last = if self.key == "usd_per_month" { day.last_of_month() } else { day };
         last.tomorrow().unwrap_or(last)
@@ -267,17 +267,16 @@ impl Limit {
     }
 }
 
-/// What one limit leaves, for people.
+/// What is left of one limit, for people.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BudgetLeft {
-    /// Whose. `None`: the fleet's.
+    /// `None`: the fleet.
     pub agent: Option<AgentId>,
     pub limit: &'static str,
-    /// How much it allows.
     pub allowed: f64,
-    /// How much is used or held.
+    /// Amount used or held.
     pub used: f64,
-    /// How much of that is only held, for requests under way.
+    /// Amount that is only held, for requests in flight.
     pub held: f64,
 }
 
@@ -286,12 +285,12 @@ impl Engine {
         at.to_zoned(self.fleet.daemon.timezone.clone()).date()
     }
 
-    /// May this request be sent? Then its worst case is held. One that would fit if the requests under
-    /// way had not been held for at their worst waits until one of them has its end, and so does one that
-    /// wants some of what another has waited for before it.
+    /// Grants or refuses a request, and holds its worst case. A request that would fit if those in flight cost less
+    /// than their worst case waits until one of them is settled, and so does one that needs some of the budget that
+    /// an earlier request waits for.
     pub(super) fn reserve(&mut self, now: Now, wish: Reservation) {
         let day = self.today(now.wall);
-        // other budgets count for these now
+        // a new day has a new budget for these
         if self.money.waiting.iter().any(|waiting| waiting.day != day) {
             self.reserve_waiting(now);
         }
@@ -308,7 +307,7 @@ impl Engine {
         }
     }
 
-    /// Something was settled, or limits were raised: what waited for that may go on.
+    /// Retries the waiting requests after a settlement, or after limits were raised.
     pub(super) fn reserve_waiting(&mut self, now: Now) {
         let chain = self.chain;
         for waiting in std::mem::take(&mut self.money.waiting) {
@@ -317,7 +316,7 @@ impl Engine {
         self.chain = chain;
     }
 
-    /// `Err`: this agent's request has to wait, for those under way or for those who waited before it.
+    /// Returns `Err` with the agent if its request must wait, for requests in flight or for earlier waiters.
     fn try_reserve(&mut self, now: Now, wish: &Reservation) -> Result<Result<(), RunError>, AgentId> {
         let run = self.runs.get(&wish.run).filter(|run| {
             run.place == Place::Active && run.record.attempt == wish.attempt && run.cancelled.is_none()
@@ -331,8 +330,9 @@ impl Engine {
         self.money.forget_oldest(day);
         let asked = Amount::held(&wish.worst);
         let limits = self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, asked);
-        let is_kept = |limit: &Limit| limit.asked > 0.0 && self.money.is_kept(limit, &spec.id);
-        let waits = limits.iter().any(|limit| limit.is_over() || is_kept(limit));
+        let is_reserved_for_earlier =
+            |limit: &Limit| limit.asked > 0.0 && self.money.is_reserved_for_earlier(limit, &spec.id);
+        let waits = limits.iter().any(|limit| limit.is_over() || is_reserved_for_earlier(limit));
         let settled = limits.into_iter().filter(Limit::is_over).map(|limit| {
             let held = self.money.held_for(&limit, &spec.id, day);
             limit.without(held)
@@ -358,7 +358,8 @@ impl Engine {
         Ok(Ok(()))
     }
 
-    /// A request has its end: what it used takes the place of what was held. `places`: of its end, and its own.
+    /// Settles a request: its actual use replaces what was held. `places`: positions of its outcome and of the
+    /// request in the journal.
     pub(super) fn settle_request(
         &mut self,
         now: Now,
@@ -387,7 +388,7 @@ impl Engine {
         self.reserve_waiting(now);
     }
 
-    /// An attempt is over. The worst case of each request is charged whose end nobody saw.
+    /// Closes the account of an attempt. Requests without a known outcome are charged their worst case.
     pub(super) fn close_account(&mut self, now: Now, id: RunId) {
         let open: Vec<u64> =
             self.money.held.range((id, 0)..=(id, u64::MAX)).map(|((_, asked), _)| *asked).collect();
@@ -407,7 +408,7 @@ impl Engine {
         self.push_talk(now, id, said);
     }
 
-    /// Requests of the last life whose end nobody saw. The runs are not taken up yet.
+    /// Charges the requests of the last daemon that have no known outcome. The runs are not restored yet.
     pub(super) fn charge_restored(&mut self, now: Now, holds: Vec<HoldRecord>, runs: &mut [RunRecord]) {
         for hold in holds {
             let used = hold.worst.usage();
@@ -431,7 +432,7 @@ impl Engine {
         self.money.of_agent(self.today(self.last.wall), &spec.id).usd
     }
 
-    /// What the limits of the fleet (`None`) or of one agent leave at this time.
+    /// Returns what is left of the limits of the fleet (`None`) or of one agent at this time.
     pub fn budget_left(&self, agent: Option<&str>, at: Timestamp) -> Vec<BudgetLeft> {
         let day = self.today(at);
         let spec = agent.and_then(|id| self.fleet.agent(id));
@@ -439,7 +440,7 @@ impl Engine {
         let none = BudgetSpec::default();
         let fleet = if agent.is_some() { &none } else { &self.fleet.budget };
         let limits = self.money.limits(fleet, own, day, Amount::default());
-        // of no agent: then only the fleet's limits are asked for
+        // without an agent, only the fleet's limits are asked for
         let whose = spec.map_or_else(IncidentRecord::of_daemon, |spec| spec.id.clone());
         let left = limits.into_iter().map(|limit| BudgetLeft {
             held: self.money.held_for(&limit, &whose, day),
@@ -451,7 +452,7 @@ impl Engine {
         left.collect()
     }
 
-    /// Records something of the conversation of a run.
+    /// Records an entry in the conversation of a run.
     pub(super) fn push_talk(&mut self, now: Now, id: RunId, said: Said) {
         let Some(run) = self.runs.get(&id) else { return };
         let talk = Talk {

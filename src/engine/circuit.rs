@@ -1,9 +1,9 @@
-//! How an agent fares: failures in a row, its circuit, its incident, and who is told.
+//! Health of an agent: consecutive failures, its circuit, its incident, and the notifications.
 use super::Engine;
 use crate::domain::*;
 
 impl Engine {
-    /// What the end of a run means for the health of its agent.
+    /// Applies the end of a run to the health of its agent.
     pub(super) fn judge_health(&mut self, now: Now, agent: u32, status: RunStatus, error: Option<&RunError>) {
         self.touch(agent);
         if status == RunStatus::Completed {
@@ -39,7 +39,7 @@ impl Engine {
             return;
         }
         let first = state.circuit.is_none();
-        // a manual run that fails does not prolong the wait of the schedule
+        // a failing manual run does not prolong the cooldown of the schedule
         if state.circuit.is_some_and(|circuit| now.wall < circuit.until) {
             return;
         }
@@ -58,7 +58,7 @@ impl Engine {
         }
     }
 
-    /// True if it was open.
+    /// Closes the circuit; returns whether it was open.
     pub(super) fn close_circuit(&mut self, now: Now, agent: u32, reason: &str) -> bool {
         let state = &mut self.agents[agent as usize];
         if state.circuit.take().is_none() {
@@ -77,7 +77,7 @@ impl Engine {
     }
 }
 
-/// What an open circuit is known by to those who hear of it.
+/// Returns the key that links the notifications about one circuit.
 fn circuit_key(agent: &AgentId) -> String {
     format!("circuit:{agent}")
 }

@@ -1,9 +1,10 @@
-//! The wall clock was set: what counts elapsed time moves along, and nothing is silent because a clock was wrong
-//! (section 4).
+//! Handles changes of the wall clock: timestamps that measure elapsed time are shifted along, and no agent stops
+//! running because a clock was wrong (section 4).
 //!
-//! After a clock is set back, the ledger may know slots ahead of now. The engine does not hold the ledger, so it asks
-//! ([`Action::LookAhead`]); until the answer is here ([`Input::Ahead`]) the agent has no coming slot. What never ran is
-//! then taken back. What ran never runs again: those slots are passed over when their time comes.
+//! After the clock is set back, the ledger may have slots in the future. The engine does not hold the ledger, so it
+//! queries it ([`Action::LookAhead`]); until the answer arrives ([`Input::Ahead`]) the agent has no coming slot.
+//! Verdicts of future slots that never ran are then withdrawn. Slots that ran never run again: they are skipped
+//! when their time comes.
 //!
 //! [`Action::LookAhead`]: super::Action::LookAhead
 //! [`Input::Ahead`]: super::Input::Ahead
@@ -12,36 +13,36 @@ use super::{Action, Engine, Place, slots::NOISE};
 use crate::domain::*;
 use jiff::{SignedDuration, Timestamp};
 
-const TICK: SignedDuration = SignedDuration::from_micros(1);
-/// Why a one-shot agent is active again, or a run is dropped, whose time was only passed by a clock that was ahead.
-pub(super) const TO_COME: &str = "its time is yet to come: the clock was set back";
+const SLOT_RESOLUTION: SignedDuration = SignedDuration::from_micros(1);
+/// Reason for reactivating a one-shot agent, or dropping a run, whose time had passed only by a clock that was ahead.
+pub(super) const REACTIVATED_REASON: &str = "its time is yet to come: the clock was set back";
 
-/// What the ledger knows of slots ahead.
+/// What the ledger knows of future slots.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) enum Ahead {
-    /// Nothing, or nothing that was asked for.
+    /// Nothing is known, or nothing was asked.
     #[default]
     Unknown,
-    /// The ledger is being asked. An `after` that waited meanwhile is due then.
+    /// The query is in flight. `due`: when an `after` schedule that was waiting is due.
     Asked { due: Option<Timestamp> },
-    /// These keep their verdict, in order.
+    /// These slots keep their verdicts; in order.
     Known(Vec<Judged>),
 }
 
 impl Engine {
-    /// After a jump of the wall clock.
+    /// Adapts the state to a jump of the wall clock.
     pub(super) fn follow_clock(&mut self, now: Now) {
         let jumped = Gap::between(self.last, now).jumped;
         if jumped.abs() <= NOISE {
             return;
         }
         self.steady_since = now.boot;
-        self.move_runs_along(now, jumped);
+        self.shift_runs(now, jumped);
         self.drop_what_is_to_come(now);
         for agent in 0..u32::try_from(self.agents.len()).expect("fewer than 2^32 agents") {
-            self.move_along(now, agent, jumped);
+            self.shift_agent(now, agent, jumped);
             if self.agents[agent as usize].removed {
-                continue; // when its name comes back
+                continue; // handled when its name comes back
             }
             let state = &mut self.agents[agent as usize];
             let moved = state.next_slot.filter(|_| matches!(state.spec.schedule, Schedule::After(_)));
@@ -49,7 +50,7 @@ impl Engine {
             if jumped.is_negative() && state.judged_until.is_some_and(|judged| judged > now.wall) {
                 let due = if let Ahead::Asked { due } = state.ahead { due } else { moved };
                 state.ahead = Ahead::Asked { due };
-                state.draw_anchor(now.wall);
+                state.rewind_anchor(now.wall);
                 self.break_streak(agent);
                 self.schedule(agent, None);
                 self.touch(agent);
@@ -69,7 +70,7 @@ impl Engine {
                 self.schedule(agent, slot);
                 self.touch(agent);
             } else if state.anchor > now.wall && !state.spec.schedule.has_slots() {
-                state.draw_anchor(now.wall);
+                state.rewind_anchor(now.wall);
                 self.touch(agent);
             } else {
                 self.revive_one_shot(now, agent);
@@ -77,8 +78,8 @@ impl Engine {
         }
     }
 
-    /// Drops runs of slots that are to come, claimed while the clock was ahead, and not begun: the ledger takes their verdicts back,
-    /// and the slots are claimed again when their time comes.
+    /// Drops runs that have not begun and whose slots are in the future again: they were claimed while the clock was ahead. The
+    /// ledger withdraws their verdicts, and the slots are claimed again when they are due.
     fn drop_what_is_to_come(&mut self, now: Now) {
         let is_early = |run: &super::Run| {
             !run.has_begun()
@@ -89,11 +90,11 @@ impl Engine {
             self.runs.iter().filter(|(_, run)| is_early(run)).map(|(id, _)| *id).collect();
         early.sort_unstable();
         for id in early {
-            self.drop_waiting(now, id, TO_COME);
+            self.drop_waiting(now, id, REACTIVATED_REASON);
         }
     }
 
-    /// The records that come next don't go on with those before the clock was set, which may be taken back.
+    /// Prevents new ledger records from extending those made before the clock was set, which may be withdrawn.
     fn break_streak(&mut self, agent: u32) {
         let state = &mut self.agents[agent as usize];
         state.streak = None;
@@ -102,8 +103,8 @@ impl Engine {
         }
     }
 
-    /// The waits of runs that have not ended.
-    fn move_runs_along(&mut self, now: Now, jumped: SignedDuration) {
+    /// Shifts the waits of runs that have not ended.
+    fn shift_runs(&mut self, now: Now, jumped: SignedDuration) {
         if self.runs.is_empty() {
             return;
         }
@@ -115,12 +116,12 @@ impl Engine {
         self.push(now, Fact::ClockSet { by: jumped });
     }
 
-    /// What counts elapsed time: the end of a circuit's cooldown, what was told and is told again after a while, since
-    /// when a run is awaited, and how long a problem has lasted that is not one yet.
-    fn move_along(&mut self, now: Now, agent: u32, jumped: SignedDuration) {
+    /// Shifts timestamps that measure elapsed time: the end of a circuit's cooldown, the last notification, when a
+    /// run was expected, and when a pending or open problem began.
+    fn shift_agent(&mut self, now: Now, agent: u32, jumped: SignedDuration) {
         let along = |at: Timestamp| at.checked_add(jumped).unwrap_or(at);
         let state = &mut self.agents[agent as usize];
-        // what was seen before and after is not one row of equal looks
+        // probes before and after the jump are not a series of equal ones
         state.calm = false;
         if let Some(at) = state.resume_at.filter(|_| state.resume_after.is_some()) {
             self.move_resume(agent, Some(along(at)));
@@ -152,7 +153,7 @@ impl Engine {
         }
     }
 
-    /// Asks the ledger for those agents that need it.
+    /// Requests the ledger query for the agents that need it.
     pub(super) fn look_ahead(&mut self, now: Now) {
         let agents = std::mem::take(&mut self.looks);
         if agents.is_empty() {
@@ -176,14 +177,14 @@ impl Engine {
         }
     }
 
-    /// The ledger has answered: agents go on at once.
+    /// Applies the answer of the ledger: the agent continues at once.
     pub(super) fn looked_ahead(&mut self, now: Now, answer: crate::domain::Ahead) {
         let Some(agent) = self.by_id.get(answer.agent()).copied() else { return };
         let state = &mut self.agents[agent as usize];
         let Ahead::Asked { due } = state.ahead else { return };
         let (floor, behind) = (answer.look().floor, answer.look().behind);
         if behind >= now.wall || state.anchor != answer.look().anchor {
-            self.looks.insert(agent); // the clock was set back once more
+            self.looks.insert(agent); // the clock was set back again
             return;
         }
         let (kept, taken) = answer.into_parts();
@@ -213,7 +214,8 @@ impl Engine {
         self.schedule(agent, slot);
     }
 
-    /// A one-shot agent whose ledger is known: it is over if its slot has a verdict, and else to come.
+    /// Continues a one-shot agent after the ledger query: it is finished if its slot has a verdict; otherwise the
+    /// slot is to come.
     fn go_on_one_shot(&mut self, now: Now, agent: u32) {
         let state = &mut self.agents[agent as usize];
         let Some(at) = state.spec.schedule.last_moment() else { return };
@@ -229,21 +231,21 @@ impl Engine {
         }
     }
 
-    /// A one-shot agent that was over although its time is to come.
+    /// Reactivates a finished one-shot agent whose time is still to come.
     pub(super) fn revive_one_shot(&mut self, now: Now, agent: u32) {
         let state = &self.agents[agent as usize];
         let Some(at) = state.spec.schedule.last_moment() else { return };
         if !state.is_done() || state.removed || at <= now.wall || state.has_had(at) {
             return;
         }
-        self.become_(now, agent, Desired::Active, Some(TO_COME.into()), None);
+        self.become_(now, agent, Desired::Active, Some(REACTIVATED_REASON.into()), None);
         self.agents[agent as usize].reason = None;
         let slot = self.agents[agent as usize].first_slot(now);
         self.schedule(agent, slot);
         self.touch(agent);
     }
 
-    /// Of a new life: what waits for elapsed time does not wait for a clock that was wrong.
+    /// Bounds the waits of a restored agent, so that elapsed time does not depend on a clock that was wrong.
     pub(super) fn bound_waits(&mut self, now: Now, agent: u32) {
         let state = &mut self.agents[agent as usize];
         let longest = now.wall.checked_add(state.spec.circuit.cooldown).unwrap_or(Timestamp::MAX);
@@ -270,11 +272,11 @@ impl Engine {
 }
 
 pub(super) fn before(at: Timestamp) -> Timestamp {
-    at.checked_sub(TICK).unwrap_or(at)
+    at.checked_sub(SLOT_RESOLUTION).unwrap_or(at)
 }
 
 impl AgentState {
-    /// Must the ledger be asked what it knows of slots ahead?
+    /// Returns whether the ledger must be queried for future slots.
     pub(super) fn must_look(&self, wall: Timestamp) -> bool {
         match self.ahead {
             Ahead::Asked { .. } => true,
@@ -283,22 +285,22 @@ impl AgentState {
         }
     }
 
-    /// The newest judged slot, which no slot may be judged before again.
+    /// Returns the newest slot up to which nothing is judged again.
     pub(super) fn high_water(&self) -> Option<Timestamp> {
         self.floor.or(self.judged_until)
     }
 
-    /// Has each slot up to this one its verdict?
+    /// Returns whether each slot up to this one has its verdict.
     pub(super) fn is_behind(&self, slot: Option<Timestamp>) -> bool {
         slot <= self.high_water()
     }
 
-    /// Has this slot had its verdict?
+    /// Returns whether this slot has its verdict.
     pub(super) fn has_had(&self, slot: Timestamp) -> bool {
         Some(slot) <= self.high_water() || self.judged_ahead(slot).is_some()
     }
 
-    /// The slots with a verdict among which this one is, ahead of the floor.
+    /// Returns the range of judged slots ahead of the floor that contains this slot.
     fn judged_ahead(&self, slot: Timestamp) -> Option<Judged> {
         let Ahead::Known(ahead) = &self.ahead else { return None };
         ahead
@@ -307,13 +309,13 @@ impl AgentState {
             .copied()
     }
 
-    /// The first slots with a verdict after an instant.
+    /// Returns the first range of judged slots after an instant.
     pub(super) fn next_judged_after(&self, at: Timestamp) -> Option<Judged> {
         let Ahead::Known(ahead) = &self.ahead else { return None };
         ahead.get(ahead.partition_point(|judged| judged.first <= at)).copied()
     }
 
-    /// The next slot by the schedule that has no verdict yet.
+    /// Returns the next scheduled slot that has no verdict yet.
     pub(super) fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         let mut slot = self.calendar().next_after(after)?;
         while let Some(judged) = self.judged_ahead(slot) {
@@ -322,9 +324,9 @@ impl AgentState {
         Some(slot)
     }
 
-    /// The first instant from here on that is no judged slot: for schedules that follow what happened.
+    /// Returns the first instant from here on that is not a judged slot: for schedules relative to past runs.
     pub(super) fn free_from(&self, at: Timestamp) -> Timestamp {
-        let after = |at: Timestamp| at.checked_add(TICK).unwrap_or(at);
+        let after = |at: Timestamp| at.checked_add(SLOT_RESOLUTION).unwrap_or(at);
         let mut at = self.high_water().map_or(at, |judged| at.max(after(judged)));
         while let Some(judged) = self.judged_ahead(at) {
             at = after(judged.last);
@@ -332,7 +334,7 @@ impl AgentState {
         at
     }
 
-    /// All slots up to here have their verdict.
+    /// Records that all slots up to here have their verdict.
     pub(super) fn judge_until(&mut self, slot: Timestamp) {
         self.judged_until = self.judged_until.max(Some(slot));
         if self.floor.is_some() {
@@ -341,13 +343,13 @@ impl AgentState {
         }
     }
 
-    /// What lies behind the floor is no longer ahead. When nothing is, the floor has no meaning any more.
+    /// Drops the ranges behind the floor. When none are left ahead, the floor is cleared.
     fn forget_behind(&mut self) {
         let Some(floor) = self.floor else { return };
         if let Ahead::Known(ahead) = &mut self.ahead {
             let behind = ahead.partition_point(|judged| judged.last <= floor);
             if behind > 0 {
-                self.streak = None; // they stand between its record and the next slot
+                self.streak = None; // the dropped slots lie between its newest record and the next slot
             }
             ahead.drain(..behind);
             if ahead.is_empty() {
@@ -357,7 +359,7 @@ impl AgentState {
         }
     }
 
-    /// Since when and until when nothing starts, because the slots between ran already while the clock was ahead.
+    /// Returns the period in which nothing starts, because its slots ran already while the clock was ahead.
     pub(super) fn silence(&self) -> Option<(Timestamp, Timestamp)> {
         let (since, until) = (self.floor?, self.next_slot?);
         if matches!(self.spec.schedule, Schedule::After(_)) {
@@ -367,13 +369,13 @@ impl AgentState {
         (self.desired != Desired::Stopped && next < until).then_some((since, until))
     }
 
-    /// Is the anchor ahead of the clock, or the clock past one that was drawn back?
+    /// Returns whether the anchor is ahead of the clock, or the clock has passed an anchor that was moved back.
     pub(super) fn is_astray(&self, wall: Timestamp) -> bool {
-        self.anchor > self.farthest_anchor(wall) || self.origin.is_some_and(|origin| origin <= wall)
+        self.anchor > self.latest_anchor(wall) || self.origin.is_some_and(|origin| origin <= wall)
     }
 
-    /// A schedule that begins anew begins with its first period.
-    fn farthest_anchor(&self, wall: Timestamp) -> Timestamp {
+    /// Returns the latest valid anchor: a schedule that restarts begins with its first period.
+    fn latest_anchor(&self, wall: Timestamp) -> Timestamp {
         let lead = match (&self.spec.schedule, self.spec.first_run) {
             (Schedule::Every(period), FirstRun::Now) | (Schedule::After(period), _) => *period,
             _ => SignedDuration::ZERO,
@@ -381,17 +383,17 @@ impl AgentState {
         wall.checked_add(lead).unwrap_or(Timestamp::MAX)
     }
 
-    /// Draws an anchor that is ahead of the clock back to now, by whole periods: an agent that was started while the
-    /// clock was ahead goes on from now. When the clock is past it again, it goes on from there.
-    pub(super) fn draw_anchor(&mut self, wall: Timestamp) {
+    /// Moves an anchor that lies in the future back to now, by whole periods: an agent started while the clock was
+    /// ahead continues from now. When the clock passes the original anchor, that one is restored.
+    pub(super) fn rewind_anchor(&mut self, wall: Timestamp) {
         if let Some(origin) = self.origin.filter(|origin| *origin <= wall) {
             (self.anchor, self.origin) = (origin, None);
         }
-        if self.anchor <= self.farthest_anchor(wall) {
+        if self.anchor <= self.latest_anchor(wall) {
             return;
         }
         if !self.spec.schedule.has_slots() {
-            self.anchor = wall; // it only says what came after it
+            self.anchor = wall; // only used to tell what came after it
             return;
         }
         self.origin.get_or_insert(self.anchor);
@@ -402,16 +404,17 @@ impl AgentState {
         };
         let back = i64::try_from(back).map(SignedDuration::from_nanos);
         self.anchor = back.ok().and_then(|back| self.anchor.checked_sub(back).ok()).unwrap_or(wall);
-        // before now there were no slots
+        // there were no slots before now
         if self.judged_until.is_none_or(|judged| judged <= wall) {
             self.judged_until = self.judged_until.max(Some(before(wall)));
         }
         self.floor = self.floor.map(|floor| floor.max(before(wall)));
     }
 
-    /// The first slot from the anchor on that has no verdict yet. None, too, while the ledger is asked.
+    /// Returns the first slot from the anchor on that has no verdict yet. `None`, too, while the ledger query is in
+    /// flight.
     pub(super) fn first_slot(&mut self, now: Now) -> Option<Timestamp> {
-        self.draw_anchor(now.wall);
+        self.rewind_anchor(now.wall);
         if self.must_look(now.wall) {
             if !matches!(self.ahead, Ahead::Asked { .. }) {
                 self.ahead = Ahead::Asked { due: None };
@@ -423,7 +426,7 @@ impl AgentState {
         match self.spec.schedule {
             Schedule::After(_) if !self.live.is_empty() => None,
             Schedule::After(delay) => {
-                // what ended before the start or the change of schedule does not count
+                // ends before the start or a schedule change do not count
                 let base = self.last_end.max(judged).filter(|base| *base >= self.anchor);
                 let slot = base.map_or(self.anchor, |base| {
                     base.min(now.wall).checked_add(delay).unwrap_or(Timestamp::MAX).max(self.anchor)

@@ -1,17 +1,17 @@
-//! What goes into the engine and what comes out of it: one closed inlet, one outlet.
+//! The engine's interface: one closed input type, one output type.
 use crate::domain::{words, *};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
-/// What an MCP server said when it was asked for events.
+/// Answer of an MCP server that was polled for events.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventsPolled {
-    /// In the order in which they are taken.
+    /// In the order in which they are processed.
     pub events: Vec<McpEventReceived>,
-    /// Where it goes on after them, if that is not where it was: recorded with the last of them. `Some(None)`: it keeps nothing
-    /// that has been.
+    /// New cursor after these events, if it changed: recorded with the last of them. `Some(None)`: the server keeps
+    /// no past events.
     pub cursor: Option<Option<String>>,
-    /// It left out events before these, and why.
+    /// Why the server left out events before these, if it did.
     pub skipped: Option<String>,
 }
 
@@ -20,120 +20,108 @@ pub struct EventsPolled {
 pub enum Input {
     /// Time passed, nothing else.
     Tick,
-    /// A client asked for something; the reply goes to `ticket`.
+    /// A client sent a command; the reply goes to `ticket`.
     Command {
-        /// Whom to answer.
+        /// Addressee of the reply.
         ticket: Ticket,
-        /// What was asked.
         command: Command,
     },
-    /// A runner started a process, which waits, or the body of an attempt without a process.
+    /// A runner started a process, which waits at its gate, or the body of an attempt without a process.
     Began {
-        /// Of which run.
         run: RunId,
-        /// In which attempt.
         attempt: u32,
         role: ProcessRole,
         /// The process, if there is one.
         process: Option<Process>,
-        /// Who waits for the word to go on.
+        /// Waits for permission to go on.
         ticket: Ticket,
     },
-    /// A runner finished an attempt; nothing of it lives any more.
-    AttemptEnded {
-        /// Of which run.
-        run: RunId,
-        attempt: u32,
-        outcome: Box<AttemptOutcome>,
-    },
+    /// An attempt has ended; nothing of it is alive any more.
+    AttemptEnded { run: RunId, attempt: u32, outcome: Box<AttemptOutcome> },
     /// A run wants to send a request to a model.
     Reserve(Reservation),
-    /// A request has its end.
+    /// A model request was answered or failed.
     Settle {
-        /// Of which run.
         run: RunId,
-        /// Place of its end in the run's journal.
+        /// Position of its outcome in the run's journal.
         n: u64,
-        /// Place of the request there.
+        /// Position of the request in the run's journal.
         asked: u64,
         /// [`Step::Answered`] or [`Step::Unanswered`].
         step: Box<Step>,
-        /// From sent to answered, in milliseconds.
+        /// Time from request to answer, in milliseconds.
         took_ms: u64,
-        /// Who waits for it to be durable.
+        /// Waits until this is durable.
         ticket: Ticket,
     },
-    /// A tool reported problems, or their ends, while its run goes on.
+    /// A tool reported problems, or their resolution, while its run goes on.
     Found {
-        /// In which run.
         run: RunId,
         findings: Vec<Finding>,
-        /// Who waits for it to be durable.
+        /// Waits until this is durable.
         ticket: Ticket,
     },
-    /// The daemon found out how something of its own stands. At [`Level::Ok`] its incident ends.
+    /// The daemon checked something of its own. [`Level::Ok`] resolves its incident.
     Noticed(Finding),
-    /// The nodes that run what is placed there, as they are now. Of those that are not among them any more, and of lives that
-    /// are over, all that they had reported was decided before, and they can report nothing more.
+    /// The worker nodes that are live now. For nodes no longer listed and sessions that are over, all their reports
+    /// have been decided already, and no more can come.
     Nodes {
-        /// All that there are.
+        /// All live nodes.
         live: Vec<LiveNode>,
-        /// Sessions that are over.
+        /// Sessions that have ended.
         over: Vec<Arc<str>>,
     },
-    /// A node says how an attempt ended, and that an earlier leader had told it to end it.
+    /// A node reported how an attempt ended, and that an earlier leader had ordered its cancellation.
     ToldToEnd {
         run: RunId,
-        /// Who had wanted that.
+        /// Cause that the earlier leader gave.
         cause: CancelCause,
     },
-    /// The store refused a claim: its slot had been claimed before.
+    /// The store refused a claim: its slot had been claimed already.
     ClaimRefused { run: RunId },
-    /// A valid configuration; `ticket` is answered if somebody asked for it.
+    /// A valid configuration was loaded; `ticket` is answered if a client requested it.
     FleetLoaded {
-        /// What it says.
         fleet: Arc<Fleet>,
-        /// Whom to answer.
+        /// Addressee of the reply.
         ticket: Option<Ticket>,
     },
-    /// A configuration was refused.
+    /// A configuration was rejected.
     FleetRejected { path: String, errors: Vec<String> },
-    /// Files have arrived that an agent waits for.
+    /// Files arrived that an agent waits for.
     FilesArrived {
         agent: AgentId,
-        /// By which schedule they were found: another one may be in force by now.
+        /// Schedule by which they were found; a different one may be in force by now.
         by: Arc<FileTrigger>,
-        /// In the order in which they are taken.
+        /// In the order in which they are processed.
         files: Vec<FoundFile>,
-        /// Who is to hear how many of them were taken.
+        /// Receives the number of files that were taken.
         ticket: Ticket,
     },
-    /// Something was delivered to a webhook, and bore the right signature. It was not before.
+    /// A webhook received a delivery with a valid signature, not seen before.
     Delivered {
         delivery: Box<WebhookReceived>,
-        /// Who is to hear for how many agents it has its outcome.
+        /// Receives the number of agents for which the delivery has an outcome.
         ticket: Ticket,
     },
-    /// An MCP server was asked for events that an agent waits for. None of them was there before.
+    /// An MCP server was polled for events that an agent waits for. None of them was seen before.
     EventsPolled {
         agent: AgentId,
-        /// By which schedule it was asked: another one may be in force by now.
+        /// Schedule by which it was polled; a different one may be in force by now.
         by: Arc<McpTrigger>,
         /// What it said.
         polled: EventsPolled,
-        /// Who is to hear how many of the events were taken.
+        /// Receives the number of events that were taken.
         ticket: Ticket,
     },
-    /// What the ledger knows of slots ahead, as [`Action::LookAhead`] asked.
+    /// Ledger lookup result that [`Action::LookAhead`] requested.
     Ahead(Vec<Ahead>),
-    /// The store could not write for a while, and can again. Slots that passed meanwhile were
-    /// refused.
+    /// The store can write again after an outage. Slots that passed meanwhile were refused.
     StorageBack,
-    /// Claim nothing more; the daemon goes down.
+    /// Claim nothing more; the daemon is shutting down.
     ShutDown { reason: String },
-    /// End every run in flight: the grace of a shutdown is over.
+    /// Cancel every run in flight: the grace period of a shutdown is over.
     EndRuns {
-        /// At once, without TERM.
+        /// Immediately, without SIGTERM.
         kill: bool,
     },
 }
@@ -150,276 +138,241 @@ words! {
     }
 }
 
-/// What a run asks for before it sends a request to a model.
+/// Request of a run to send a request to a model.
 #[derive(Clone, Debug)]
 pub struct Reservation {
     pub run: RunId,
-    /// In which attempt.
     pub attempt: u32,
-    /// Place of the request in the run's journal.
+    /// Position of the request in the run's journal.
     pub n: u64,
     /// Name of a `[models.…]` table.
     pub model: String,
-    /// What it may cost at the worst.
+    /// Worst-case cost.
     pub worst: WorstCase,
-    /// Who waits for the word.
+    /// Waits for the grant or refusal.
     pub ticket: Ticket,
 }
 
-/// Names somebody who waits for an answer. Opaque to the engine.
+/// Identifies a waiter for an answer. Opaque to the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket(pub u64);
 
-/// One agent or all.
+/// One agent or all agents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The agent of this name.
     One(AgentId),
     All,
 }
 
-/// When a pause ends by itself.
+/// When a pause ends automatically.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PauseEnd {
-    /// At this time of the wall clock.
+    /// At this wall-clock time.
     At(Timestamp),
-    /// After so much time has passed, whatever the wall clock is set to meanwhile.
+    /// After this much elapsed time, regardless of changes to the wall clock.
     After(SignedDuration),
 }
 
-/// What a client can ask of the engine.
+/// A client's command to the engine.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Another state is wanted of agents (section 3 of the contract).
+    /// Sets the desired state of agents (section 3 of the contract).
     Want {
         target: Target,
         wish: Wish,
-        /// Why, for the record.
+        /// Reason for the record.
         reason: Option<String>,
     },
-    /// A manual run.
+    /// Starts a manual run.
     Run {
         agent: AgentId,
-        /// Instead of the configured query.
+        /// Replaces the configured query.
         query: Option<Arc<str>>,
-        /// Parameters that are given; the rest have their defaults.
+        /// Explicit parameters; the rest have their defaults.
         params: ParamValues,
-        /// How it goes about its work.
+        /// Normal, rehearsal or replay.
         mode: RunMode,
     },
-    /// Runs for past slots.
+    /// Starts runs for past slots.
     Backfill(BackfillWish),
-    /// A person decides about a call that waits.
+    /// Decides about a call that waits for approval.
     Decide {
         id: String,
-        /// It may be made.
         approve: bool,
-        /// What the person says.
+        /// Comment of the person.
         reason: Option<String>,
-        /// Who, if it is an answer to a question at a notification target, or comes from another node.
+        /// Origin, if this answers a question at a notification target or comes from another node.
         by: Option<AnsweredBy>,
     },
-    /// Ends one run.
+    /// Cancels one run.
     Cancel { run: RunId, kill: bool },
-    /// Leaves out the next slot.
+    /// Skips the next slot.
     Skip { agent: AgentId },
-    /// An agent forgets what it remembers.
+    /// Clears the memory of an agent.
     Forget { agent: AgentId },
-    /// A person took note of an incident.
+    /// Acknowledges an incident.
     Ack {
-        /// Whose; needed if several have an incident with this key.
+        /// Agent of the incident; required if several have one with this key.
         agent: Option<AgentId>,
         key: String,
     },
 }
 
-/// Past slots that a person wants to run.
+/// A backfill that a person requests.
 #[derive(Clone, Debug)]
 pub struct BackfillWish {
     pub agent: AgentId,
-    /// Its id. `None`: it gets one.
+    /// Its id; generated if `None`.
     pub id: Option<Arc<str>>,
-    /// Which slots, oldest first; at least one.
+    /// Slots to run, oldest first; at least one.
     pub slots: Vec<Timestamp>,
     /// Parameters of each run.
     pub params: ParamValues,
-    /// All runs together cost no more, in US dollars.
+    /// Upper bound for the cost of all runs together, in US dollars.
     pub max_usd: Option<f64>,
 }
 
-/// What a person can want of an agent.
+/// A change of an agent's desired state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// It is active, whatever it was.
+    /// Makes the agent active, whatever its state.
     Start,
-    /// It is paused.
+    /// Pauses the agent.
     Pause {
-        /// When it resumes by itself.
+        /// When it resumes automatically.
         until: Option<PauseEnd>,
     },
-    /// It is active, if it was paused.
+    /// Makes the agent active if it is paused.
     Resume,
-    /// It is stopped.
+    /// Stops the agent.
     Stop {
-        /// What becomes of its run in flight.
+        /// How to treat its run in flight.
         mode: StopMode,
     },
 }
 
-/// What becomes of a run in flight when its agent is stopped.
+/// How to treat a run in flight when its agent is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopMode {
-    /// TERM, grace, KILL.
+    /// SIGTERM, grace period, SIGKILL.
     Terminate,
     Drain,
     Kill,
 }
 
-/// What to record and what to do, in that order.
+/// What to record and then what to do.
 #[derive(Debug, Default)]
 pub struct Decision {
-    /// Commit these together.
+    /// To be committed in one transaction.
     pub facts: Vec<Entry>,
-    /// Then do these, in order.
+    /// To be performed after the commit, in order.
     pub actions: Vec<Action>,
 }
 
-/// What the shell does for the engine.
+/// A task that the engine gives to the daemon.
 #[derive(Debug, PartialEq)]
 pub enum Action {
     /// Start an attempt of a claimed run.
     Start(Box<Start>),
-    /// End an attempt in flight. True: without TERM.
-    Cancel {
-        /// Of which run.
-        run: RunId,
-        kill: bool,
-    },
-    /// Let the one who waits at `ticket` go on, or not.
+    /// Cancel an attempt in flight; with `kill`, without SIGTERM.
+    Cancel { run: RunId, kill: bool },
+    /// Let the waiter at `ticket` go on, or not.
     Go {
         ticket: Ticket,
         /// False: the run was cancelled meanwhile.
         go: bool,
     },
-    /// Tell the one who waits at `ticket` whether its request may be sent.
+    /// Tell the waiter at `ticket` whether its request may be sent.
     Granted { ticket: Ticket, answer: Result<(), RunError> },
-    /// Tell the one who waits at `ticket` how many of its files or events were taken: the first so many have their outcome. Of a
-    /// delivery: for how many agents it has one.
+    /// Tell the waiter at `ticket` how many of its files or events, from the first, have an outcome. For a
+    /// delivery: the number of agents for which it has one.
     Taken { ticket: Ticket, count: usize },
-    /// The clock was set back: ask the ledger, and answer with [`Input::Ahead`] before anything else is decided.
+    /// The clock was set back: query the ledger, and answer with [`Input::Ahead`] before the next input is decided.
     LookAhead(Vec<LookAhead>),
-    /// Tell another monitor how a run goes.
-    Ping {
-        agent: AgentId,
-        spec: Arc<PingSpec>,
-        /// What it hears.
-        signal: PingSignal,
-        run: RunId,
-    },
-    /// Answer a client.
-    Reply {
-        ticket: Ticket,
-        /// What became of its command.
-        result: Result<Reply, Refusal>,
-    },
+    /// Send a ping about a run to an external monitor.
+    Ping { agent: AgentId, spec: Arc<PingSpec>, signal: PingSignal, run: RunId },
+    /// Reply to a client.
+    Reply { ticket: Ticket, result: Result<Reply, Refusal> },
 }
 
 /// An attempt to start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Start {
     pub run: RunId,
-    /// Of which agent, with the configuration that it was claimed with.
+    /// With the configuration that the run was claimed with.
     pub agent: Arc<AgentSpec>,
     pub attempt: u32,
-    /// Why the run exists.
     pub trigger: Trigger,
-    /// The slot that it is for.
     pub slot: Option<Timestamp>,
-    /// Instead of the configured query.
+    /// Replaces the configured query.
     pub query: Option<Arc<str>>,
     pub params: Option<Arc<ParamValues>>,
-    /// How it goes about its work.
+    /// Normal, rehearsal or replay.
     pub mode: RunMode,
-    /// The event that started it.
     pub event: Option<Arc<Event>>,
-    /// What is left of `total_timeout`.
+    /// Remainder of `total_timeout`.
     pub time_left: Option<SignedDuration>,
-    /// Its tool only looks, and is called before the attempt is on record: nothing is said of its
-    /// beginning.
+    /// Its tool only reads, and is called before the attempt is recorded: the start is not reported.
     pub looks_first: bool,
-    /// Something stands against its body, not against the checks of its gate: only that is asked.
+    /// Its body is held back, but not the checks of its gate: only the gate is evaluated.
     pub gate_only: bool,
-    /// The life of a node where it runs. `None`: here.
+    /// Session of the node that runs it. `None`: this node.
     pub node: Option<Arc<str>>,
 }
 
-/// A command that was carried out.
+/// Result of a command that was carried out.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
-    /// Of one agent.
+    /// Outcome for one agent.
     Changed(ChangedAgent),
-    /// Of all agents.
+    /// Outcomes for all agents.
     AllChanged(Vec<(AgentId, Result<ChangedAgent, Refusal>)>),
-    /// A manual run was claimed; the note says what is odd about it.
+    /// A manual run was claimed; the note describes anything unusual about it.
     RunClaimed {
         run: RunId,
-        /// True: it waits for something.
+        /// True: it is still waiting to start.
         queued: bool,
         note: Option<String>,
     },
-    /// Past slots are to run; the note says what is odd about it.
+    /// A backfill has begun; the note describes anything unusual about it.
     BackfillBegan { backfill: Box<BackfillRecord>, note: Option<String> },
-    /// A run is being ended, or has ended.
+    /// A run is being cancelled, or has ended.
     Cancelling {
-        /// As it is now: what never began is not kept.
+        /// Current record: a run that never began is not kept.
         run: Box<RunRecord>,
         /// When it ended, if it has.
         finished_at: Option<Timestamp>,
     },
-    /// A slot will be left out.
+    /// The next slot will be skipped.
     WillSkip {
         agent: AgentId,
         slot: Timestamp,
-        /// False: that was so before.
+        /// False: it was to be skipped already.
         changed: bool,
     },
     /// A person decided about a call.
-    Decided {
-        /// Of which run.
-        run: RunId,
-        agent: Option<AgentId>,
-        /// What was wanted.
-        wanted: ApprovalWanted,
-        /// It may be made.
-        approved: bool,
-    },
-    /// An agent has forgotten what it remembered.
+    Decided { run: RunId, agent: Option<AgentId>, wanted: ApprovalWanted, approved: bool },
+    /// The memory of an agent was cleared.
     Forgotten,
-    /// An incident as it is now.
+    /// An incident in its current state.
     Incident(Box<IncidentRecord>),
-    /// A configuration was taken up.
-    Reloaded {
-        added: Vec<AgentId>,
-        /// Agents that are different now.
-        changed: Vec<AgentId>,
-        /// Agents that are gone.
-        removed: Vec<AgentId>,
-    },
+    /// A configuration was put in force.
+    Reloaded { added: Vec<AgentId>, changed: Vec<AgentId>, removed: Vec<AgentId> },
 }
 
-/// What became of one agent.
+/// Outcome of a command for one agent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChangedAgent {
     pub agent: AgentId,
     pub previous: Desired,
     pub state: Desired,
-    /// False: it already was so.
+    /// False: it already had this state.
     pub changed: bool,
-    /// For people: "already active".
+    /// For people, such as "already active".
     pub note: Option<String>,
 }
 
-/// A command that was not carried out.
+/// Why a command was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// No such agent.
@@ -434,25 +387,25 @@ pub enum Refusal {
     /// No such call waits for a person.
     #[error("no tool call `{0}` waits for a person")]
     NoSuchApproval(String),
-    /// The state does not allow it.
+    /// The current state does not allow it.
     #[error("{0}")]
     WrongState(String),
-    /// The parameters of a run do not fit.
+    /// The parameters of a run are invalid.
     #[error("{0}")]
     Params(String),
-    /// A budget has nothing left for it.
+    /// A budget is exhausted.
     #[error("{0}")]
     Budget(String),
-    /// The daemon is going down.
+    /// The daemon is shutting down.
     #[error("the daemon is shutting down")]
     ShuttingDown,
 }
 
-/// When [`super::Engine::decide`] must be called at the latest, if nothing else happens.
+/// When [`super::Engine::decide`] must be called next at the latest, if nothing else happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wake {
     /// By the wall clock: slots, timed pauses.
     pub wall: Option<Timestamp>,
-    /// By the clock that stands still in sleep: retries, catch-ups.
+    /// By the clock that stops during suspend: retries, catch-ups.
     pub mono: Option<SignedDuration>,
 }

@@ -1,35 +1,35 @@
-//! Incidents: problems with a key, opened and ended by probes and by failing agents, with
-//! hysteresis (section 6). Sixty failures of one check are one incident.
+//! Incidents: problems with a key, opened and resolved by probes and by failing agents, with hysteresis (section
+//! 6). Sixty failures of one check are one incident.
 use super::{Engine, Refusal, Reply};
 use crate::domain::*;
 use jiff::SignedDuration;
 
-/// Longest finding that is kept with an incident, in bytes. The whole is the result of its run.
-const MAX_DIAGNOSIS: usize = 8 << 10;
+/// Maximum length of a diagnosis kept with an incident, in bytes. The full text is the result of its run.
+const MAX_DIAGNOSIS_BYTES: usize = 8 << 10;
 
-/// What people are told of an incident of which an agent said so that had read data from outside.
-const UNTRUSTED: &str = "reported by a run that had read data from outside";
+/// Note in messages about an incident reported by an agent that had read data from outside.
+const UNTRUSTED_NOTE: &str = "reported by a run that had read data from outside";
 
-/// A report about what it may not touch.
-struct NotItsOwn;
+/// The finding concerns an incident that it may not change.
+struct NotAllowed;
 
 impl Engine {
-    /// What a probe found.
+    /// Records the findings of a probe.
     pub(super) fn findings(&mut self, now: Now, agent: u32, run: RunId, findings: &[Finding]) {
         if self.agents[agent as usize].removed {
-            return; // its incidents have ended with it
+            return; // its incidents were closed with it
         }
         for finding in findings {
             self.finding(now, agent, Some(run), finding);
         }
     }
 
-    /// A probe has looked at everything that it has to: what it no longer looks at is over.
+    /// Closes the incidents that a complete probe no longer reports.
     pub(super) fn forget_unprobed(&mut self, now: Now, agent: u32, spec: &AgentSpec, findings: &[Finding]) {
         let is = |call: &ToolCallSpec, kind| self.fleet.kind_of(&call.tool) == Some(kind);
         let looks = |call: &ToolCallSpec| is(call, ToolKind::Probe) || is(call, ToolKind::Feed);
         let gate = match spec.gate.as_deref().map(|gate| &gate.body) {
-            // A run by hand does not ask its gate.
+            // A manual run does not evaluate its gate.
             Some(CheckBody::Tool(call)) if !findings.is_empty() => Some(call),
             _ => None,
         };
@@ -38,7 +38,7 @@ impl Engine {
         let looked = match &spec.body {
             Body::Tool(call) => looks(call) || (by_gate && !is(call, ToolKind::Report)),
             Body::Command(_) => by_gate,
-            // It may have reported problems that no probe knows.
+            // It may have reported problems that no probe checks.
             Body::Query(_) | Body::Runner(_) => false,
         };
         let Some(keys) = self.incidents.get_mut(&agent).filter(|_| looked || of_feeds) else { return };
@@ -53,19 +53,19 @@ impl Engine {
         }
     }
 
-    /// The incident that a finding is about. What a check has found, no report from outside touches; and where a
-    /// check finds a problem that was only reported before, that is news.
+    /// Returns the incident that a finding is about. An untrusted report can't change what a check has found; a
+    /// check that confirms a merely reported problem opens a new incident.
     fn known(
         &mut self,
         now: Now,
         agent: u32,
         finding: &Finding,
-    ) -> Result<Option<IncidentRecord>, NotItsOwn> {
+    ) -> Result<Option<IncidentRecord>, NotAllowed> {
         let Some(known) = self.incidents.get(&agent).and_then(|keys| keys.get(&finding.key)).cloned() else {
             return Ok(None);
         };
         match (finding.by, known.by) {
-            (FoundBy::UntrustedReport, FoundBy::Check) => Err(NotItsOwn),
+            (FoundBy::UntrustedReport, FoundBy::Check) => Err(NotAllowed),
             (FoundBy::Check, by) if by.is_report() && matches!(finding.level, Level::Warn | Level::Crit) => {
                 if let Some(keys) = self.incidents.get_mut(&agent) {
                     keys.remove(&finding.key);
@@ -81,7 +81,7 @@ impl Engine {
         self.found(now, agent, run, finding, true);
     }
 
-    /// Records a finding. People hear of it unless it is not `announced`: they know its cause from another message.
+    /// Records a finding. It is sent to people unless it is not `announced`: another message tells them the cause.
     fn found(&mut self, now: Now, agent: u32, run: Option<RunId>, finding: &Finding, announced: bool) {
         let Ok(known) = self.known(now, agent, finding) else { return };
         let severity = match finding.level {
@@ -110,7 +110,7 @@ impl Engine {
             incident.by = finding.by;
         }
         let worse = severity > incident.severity;
-        // as long as it is open it stays as bad as it was: no news for each swing around a threshold
+        // while open, severity never decreases: values around a threshold cause no repeated messages
         incident.severity = if incident.is_open() { severity.max(incident.severity) } else { severity };
         incident.title.clone_from(&finding.title);
         incident.seen_at = now.wall;
@@ -131,7 +131,7 @@ impl Engine {
                 counted(incident.count, "time"),
                 incident.since
             );
-            let body = if incident.by.is_untrusted() { format!("{body}; {UNTRUSTED}") } else { body };
+            let body = if incident.by.is_untrusted() { format!("{body}; {UNTRUSTED_NOTE}") } else { body };
             let body = with_finding(body, &incident);
             let notice = Notice::new(&incident.agent, TellOn::IncidentOpened, subject, body);
             let notice = Notice { urgency: incident.severity.into(), run, ..notice.keyed(&incident.key) };
@@ -166,7 +166,7 @@ impl Engine {
         self.push(now, Fact::IncidentResolved(Box::new(incident)));
     }
 
-    /// A run that an incident started has completed: its result belongs to the incident, which may be over.
+    /// Attaches the result of a run that an incident started to that incident, which may be resolved already.
     pub(super) fn diagnosed(&mut self, now: Now, run: &RunRecord, result: &str) {
         let text = result.trim();
         let event = run.event.as_deref().filter(|_| !text.is_empty());
@@ -176,13 +176,13 @@ impl Engine {
         };
         let (agent, key, since) = (agent.clone(), opened.key.clone(), opened.since);
         let mut text = text.to_owned();
-        if text.len() > MAX_DIAGNOSIS {
-            text.truncate(text.floor_char_boundary(MAX_DIAGNOSIS));
+        if text.len() > MAX_DIAGNOSIS_BYTES {
+            text.truncate(text.floor_char_boundary(MAX_DIAGNOSIS_BYTES));
             text.push('…');
         }
         let diagnosis = Diagnosis { by: run.agent.clone(), run: run.run, at: now.wall, text };
         let known = self.index(&agent).ok().and_then(|owner| self.incidents.get_mut(&owner)?.get_mut(&key));
-        // The store keeps microseconds.
+        // The store has microsecond precision.
         if let Some(incident) = known.filter(|known| to_micros(known.since) == to_micros(since)) {
             incident.diagnosis = Some(diagnosis.clone());
         }
@@ -195,8 +195,9 @@ impl Engine {
         self.push(now, Fact::IncidentSaved(Box::new(incident)));
     }
 
-    /// A failing agent is told as `failed` and `recovered`, a late one as `late`, a slow run as `slow`; their incidents are
-    /// told only where those are not asked for, so that nobody hears the same thing twice.
+    /// Returns whether people are notified of this incident. A failing agent is reported as `failed` and
+    /// `recovered`, a late one as `late`, a slow run as `slow`; where these are subscribed to, their incidents are
+    /// not sent as well.
     fn tells_incident(&self, incident: &IncidentRecord) -> bool {
         let Ok(agent) = self.index(&incident.agent) else { return false };
         let about = match &incident.key {
@@ -209,19 +210,19 @@ impl Engine {
         !notify.is_some_and(|notify| notify.on.contains(&about))
     }
 
-    /// True if its opening would have been sent, but was not: then its end is no news either.
+    /// Returns whether a message about its opening was configured but not sent: then its end is not sent either.
     fn was_held_back(&self, incident: &IncidentRecord) -> bool {
         let notify =
             self.index(&incident.agent).ok().and_then(|it| self.agents[it as usize].spec.notify.as_ref());
         incident.told_at.is_none() && notify.is_some_and(|notify| notify.on.contains(&TellOn::IncidentOpened))
     }
 
-    /// A run failed, after its retries; `of_budget`: because a budget is used up. Whoever gets a message about the budget
-    /// gets no second one about the run.
+    /// Records a run that failed after its retries; `of_budget`: because a budget is exhausted. If the agent
+    /// notifies about budgets, no second message about the run is sent.
     pub(super) fn agent_failing(&mut self, now: Now, agent: u32, message: &str, of_budget: bool) {
         let state = &self.agents[agent as usize];
         if state.removed {
-            return; // nobody could end its incident
+            return; // nothing could resolve its incident
         }
         let hears_of_budgets =
             state.spec.notify.as_ref().is_some_and(|notify| notify.on.contains(&TellOn::BudgetExhausted));
@@ -236,7 +237,7 @@ impl Engine {
         self.found(now, agent, None, &finding, announced);
     }
 
-    /// A run completed.
+    /// Resolves the failure incident after a completed run.
     pub(super) fn agent_recovered(&mut self, now: Now, agent: u32) {
         self.tell_recovered(now, agent);
         let key = failing_key(&self.agents[agent as usize].spec.id);
@@ -244,14 +245,14 @@ impl Engine {
         self.good(now, agent, known);
     }
 
-    /// Nobody looks after the incidents of an agent that is gone: they end with it.
+    /// Closes the incidents of a removed agent, which nothing could resolve.
     pub(super) fn close_incidents(&mut self, now: Now, agent: u32) {
         for (_, incident) in self.incidents.remove(&agent).unwrap_or_default() {
             self.close_incident(now, incident);
         }
     }
 
-    /// Ends one, without telling anybody that all is well.
+    /// Closes an incident without notifying anybody.
     pub(super) fn close_incident(&mut self, now: Now, mut incident: IncidentRecord) {
         if incident.is_open() {
             incident.resolved_at = Some(now.wall);
@@ -263,7 +264,7 @@ impl Engine {
         }
     }
 
-    /// A person took note: it is not told again while it lasts.
+    /// Acknowledges an incident: no reminders are sent while it lasts.
     pub(super) fn ack(&mut self, now: Now, id: Option<&AgentId>, key: &str) -> Result<Reply, Refusal> {
         let named = id.map(|id| self.index(id)).transpose()?;
         let owners: Vec<u32> = self
@@ -296,7 +297,7 @@ impl Engine {
     }
 }
 
-/// A message, with what an agent found out.
+/// Appends the diagnosis of an incident to a message.
 fn with_finding(body: String, incident: &IncidentRecord) -> String {
     match &incident.diagnosis {
         Some(found) => format!("{body}\n\n{} found: {}", found.by, found.text),
@@ -304,22 +305,22 @@ fn with_finding(body: String, incident: &IncidentRecord) -> String {
     }
 }
 
-/// Is this an incident that no probe looks after?
+/// Returns whether the engine itself manages this incident, not a probe.
 fn is_of_engine(key: &str, failing: &str) -> bool {
     key == failing || key.starts_with(IncidentRecord::LATE) || key.starts_with(IncidentRecord::SLOW)
 }
 
-/// The key of the incident that says that an agent is late.
+/// Returns the incident key for a late agent.
 pub(super) fn late_key(agent: &AgentId) -> String {
     format!("{}{agent}", IncidentRecord::LATE)
 }
 
-/// The key of the incident that says that a run of an agent is slow.
+/// Returns the incident key for slow runs of an agent.
 pub(super) fn slow_key(agent: &AgentId) -> String {
     format!("{}{agent}", IncidentRecord::SLOW)
 }
 
-/// The key of the incident that says that an agent itself fails.
+/// Returns the incident key for a failing agent.
 pub(super) fn failing_key(agent: &AgentId) -> String {
     format!("agent:{agent}")
 }

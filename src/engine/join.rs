@@ -1,14 +1,15 @@
-//! Agents that wait for several others (`on = { after = [ … ] }`): which have ended a run since they last started.
+//! Joins: agents that wait for several others (`on = { after = [ … ] }`), and which of these have ended a run since
+//! the last start.
 //!
-//! Nothing of it is stored apart from the log: a new life reads the ends that no start has used up (`Reader::arrivals`).
+//! The only storage is the log: a restart reads the ends that no start has consumed (`Reader::arrivals`).
 use super::Engine;
 use super::arrivals::{Arrival, Arrivals};
 use crate::domain::*;
 use std::sync::Arc;
 
 impl Engine {
-    /// Takes up what the log has of ends that no start has used up. While the clock is behind the time at which the agent was
-    /// started or configured, that time says nothing of what came after it.
+    /// Restores the ends of runs from the log that no start has consumed. While the clock is behind the time at
+    /// which the agent was started or configured, that time can't tell which events came after it.
     pub(super) fn take_up_arrivals(&mut self, now: Now, arrivals: Vec<(AgentId, Event)>) {
         for (waiting, event) in arrivals {
             let Ok(agent) = self.index(&waiting) else { continue };
@@ -24,7 +25,7 @@ impl Engine {
         }
     }
 
-    /// A run has ended: starts the agents that have waited for it alone.
+    /// Handles the end of a run: starts the agents for which it was the last one missing.
     pub(super) fn arrive(&mut self, now: Now, event: &Event) {
         let Some((of, run)) = event.ended_run() else { return };
         let Some(waiting) = self.joins.get(of).cloned() else { return };
@@ -54,7 +55,7 @@ impl Engine {
         }
     }
 
-    /// All that it waits for has come: the event that tells it, and what comes of that.
+    /// Handles a complete join: records its event, then starts a run or records why not.
     fn join(&mut self, now: Now, agent: u32, all: Arrivals) {
         let after = all.into_iter().map(|(of, arrival)| (of, arrival.run)).collect();
         let event = Event {
@@ -73,7 +74,7 @@ impl Engine {
         }
     }
 
-    /// What came too long ago to count.
+    /// Drops the ends that are older than `within`.
     fn expire(&mut self, now: Now, agent: u32, join: &Join) {
         let state = &mut self.agents[agent as usize];
         let is_over = |arrival: &Arrival| now.wall.duration_since(arrival.event.ts) > join.within;
@@ -87,7 +88,7 @@ impl Engine {
         }
     }
 
-    /// It waits no longer for what its schedule named so far.
+    /// Drops the ends that it waited with, when its schedule changes or it stops.
     pub(super) fn drop_arrivals(&mut self, now: Now, agent: u32, why: &str) {
         for arrival in std::mem::take(&mut self.agents[agent as usize].arrived).into_values() {
             self.passed(now, agent, &arrival.event, Verdict::Dropped, why);
@@ -96,7 +97,7 @@ impl Engine {
 }
 
 impl super::agent::AgentState {
-    /// The agents that it waits for, each with the end of a run that counts so far.
+    /// Returns the agents that it waits for, each with the time of the end that counts so far.
     pub(super) fn waits_for(&self) -> Vec<(AgentId, Option<jiff::Timestamp>)> {
         let Schedule::Join(join) = &self.spec.schedule else { return Vec::new() };
         let ended = |of: &AgentId| self.arrived.get(of).map(|arrival| arrival.run.finished_at);

@@ -1,18 +1,16 @@
-//! Decides what is due and what is allowed. Pure and deterministic: state + input + now give facts
-//! and actions; no I/O, no clock, no randomness of its own, and no knowledge of SQLite, sockets or
-//! models.
+//! Decides what is due and what is allowed. Pure and deterministic: state + input + now yield facts and actions. It
+//! has no I/O, no clock and no randomness of its own, and knows nothing of SQLite, sockets or models.
 //!
 //! # Theory of operation
 //!
-//! Everything that can happen is an [`Input`]; everything that follows comes back at once as a
-//! [`Decision`]. The driver commits its facts in one transaction and only then performs its
-//! actions; a reply to a client is an action. After a crash [`Engine::restore`] continues from what
-//! was committed: a claim without a process provably never ran and is started, a run with a process
-//! is interrupted, slots that passed are judged.
+//! Everything that can happen is an [`Input`]; everything that follows is returned at once as a [`Decision`]. The
+//! driver commits its facts in one transaction and only then performs its actions; a reply to a client is an
+//! action. After a crash [`Engine::restore`] continues from what was committed: a claim without a process provably
+//! never ran and is started, a run with a process is interrupted, and slots that passed get their verdicts.
 //!
-//! Each agent has at most one coming slot, kept in a set ordered by due time, so the cost of a turn
-//! grows with what is due and not with the number of agents. A claimed run goes through one queue
-//! (`queue`), in order; it waits aside where its agent, its lock or a pause holds it back.
+//! Each agent has at most one coming slot, kept in a set ordered by due time, so the cost of a decision grows with
+//! what is due and not with the number of agents. Claimed runs go through one FIFO queue (`queue`); a run is set
+//! aside while its agent, its lock or a pause blocks it.
 mod active_times;
 mod agent;
 mod approval;
@@ -67,59 +65,60 @@ struct Run {
     agent: u32,
     spec: Arc<AgentSpec>,
     place: Place,
-    /// Something of its newest attempt is on record: a process, or that its body began.
+    /// Something of its newest attempt has been recorded: a process, or the start of its body.
     begun: bool,
-    /// Its body began at least once, in this life or an earlier one.
+    /// Its body has begun at least once, in this daemon's lifetime or an earlier one.
     counted: bool,
-    /// Why the attempt under way asks nothing but the gate.
+    /// Why the current attempt evaluates nothing but the gate.
     held_back: Option<(Verdict, String)>,
-    /// `mono` of its first attempt's start.
+    /// Start of its first attempt (`mono`).
     started_mono: Option<SignedDuration>,
-    /// Its turn in the line: who came first has the lower one, wherever it waits.
+    /// FIFO position: the run that was queued first has the lowest one, wherever it waits.
     turn: u64,
-    /// It was asked to end.
+    /// A cancellation was requested.
     cancelled: Option<CancelCause>,
-    /// Verdict and cause of the ledger's record before its slot, if that is known and not `ran`.
+    /// Verdict and cause of the ledger record before its slot, if known and not `ran`.
     before: Option<Streak>,
-    /// It looks first, and is put on record afterwards if there is something to record: since when.
+    /// Start time of a run that probes first, and is recorded afterwards if there is something to record.
     looks_since: Option<Timestamp>,
-    /// When it is slow (`mono`), if it may be.
+    /// When the run counts as slow (`mono`), if `slow_after` is set.
     slow_at: Option<SignedDuration>,
-    /// It is slow, and that was told.
+    /// The run is slow, and that was reported.
     is_slow: bool,
 }
 
 impl Run {
-    /// Something of it was started: it can't be forgotten any more, nor held back like a new one.
+    /// Returns whether anything of it was started: then it can no longer be discarded, nor held back like a new
+    /// one.
     fn has_begun(&self) -> bool {
         self.record.attempt > 0 || self.counted
     }
 }
 
-/// Where a run is.
+/// Scheduling state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// Waits for its time.
+    /// Waits until a point in time.
     Timer(SignedDuration),
-    /// In the queue.
+    /// In the FIFO queue.
     Ready,
-    /// Aside, until its agent is resumed.
+    /// Set aside until its agent is resumed.
     Parked,
-    /// Aside, until another run of its agent has ended.
+    /// Set aside until another run of its agent has ended.
     BehindAgent,
-    /// Aside, until its lock is free.
+    /// Set aside until its lock is free.
     BehindLock,
-    /// Aside, until a node has what its agent wants.
+    /// Set aside until a node matches the labels that its agent requires.
     NoNode,
-    /// Aside, until a person has decided about its calls, or until its `total_timeout` is over.
+    /// Set aside until a person has decided about its calls, or its `total_timeout` expires.
     Waiting(Option<SignedDuration>),
     /// An attempt is in flight.
     Active,
-    /// An attempt has just ended; where the run goes is being decided.
+    /// An attempt has just ended; the next state is being decided.
     Between,
 }
 
-/// The verdict of slots in a row, and its cause.
+/// Verdict and cause of consecutive slots.
 type Streak = (Verdict, Box<str>);
 
 /// The whole scheduling state of one daemon. Single-threaded by design.
@@ -127,70 +126,70 @@ pub struct Engine {
     fleet: Arc<Fleet>,
     agents: Vec<AgentState>,
     by_id: HashMap<AgentId, u32>,
-    /// Agents of earlier lives that are no longer configured, for the day when a name comes back.
+    /// Agents that are no longer configured, kept in case their names come back.
     gone: BTreeMap<AgentId, AgentRecord>,
-    /// Coming slot of each agent that has one, by due time.
+    /// Agents with a coming slot, by its due time.
     due: BTreeSet<(Timestamp, u32)>,
-    /// Agents that are paused until a time.
+    /// Agents with a timed pause, by its end.
     resumes: BTreeSet<(Timestamp, u32)>,
-    /// Runs that wait for their time, or for a person up to that time.
+    /// Runs that wait for a point in time, or for a person with a deadline.
     timers: BTreeSet<(SignedDuration, RunId)>,
-    /// Agents of which a run that completes is awaited, by when they are late (`mono`).
+    /// Agents expected to complete a run, by the time when they count as late (`mono`).
     late: BTreeSet<(SignedDuration, u32)>,
-    /// Runs in flight, by when they are slow.
+    /// Runs in flight, by the time when they count as slow (`mono`).
     slow: BTreeSet<(SignedDuration, RunId)>,
-    /// Agents for which the ledger is to be asked what it knows of slots ahead.
+    /// Agents whose future slots are to be looked up in the ledger.
     looks: BTreeSet<u32>,
-    /// The ledger is being asked.
+    /// A ledger lookup is in flight.
     asking: bool,
-    /// A time of which the records were lost.
+    /// A period whose records were lost.
     lost: Option<LostRecords>,
-    /// Why slots that pass meanwhile are missed.
+    /// Verdict for the slots that pass until the ledger has answered.
     unseen: Option<Verdict>,
     runs: HashMap<RunId, Run>,
     queue: Queue,
     nodes: places::Nodes,
     incidents: HashMap<u32, BTreeMap<String, IncidentRecord>>,
-    /// Open ones of the daemon itself, by their keys.
+    /// Open incidents of the daemon itself, by key.
     own_incidents: BTreeMap<String, IncidentRecord>,
-    /// Those under way, by the agent whose slots they are.
+    /// Backfills in progress, by agent.
     backfills: BTreeMap<AgentId, BackfillRecord>,
     money: budget::Money,
-    /// Calls that wait for a person, by the id of the wish.
+    /// Calls that wait for a person, by approval id.
     approvals: BTreeMap<String, (RunId, ApprovalWanted)>,
-    /// Since when (`mono`) runs wait for a person.
+    /// When (`mono`) each run began to wait for a person.
     asked_at: BTreeMap<RunId, SignedDuration>,
-    /// Agents that an event of this type starts.
+    /// Agents started by events, by event type.
     triggers: HashMap<EventType, Vec<u32>>,
-    /// Agents that wait for runs of this one, among others.
+    /// Agents with a join on runs of the key agent.
     joins: HashMap<AgentId, Vec<u32>>,
     last: Now,
-    /// Since when, by the clock that never jumps, there was neither a start nor a jump of the wall clock.
+    /// When, by the clock that never jumps, the engine last started or the wall clock last jumped.
     steady_since: SignedDuration,
     seed: u64,
     made: u64,
-    /// The time within the newest run's id, in milliseconds since 1970.
+    /// Timestamp within the newest run id, in milliseconds since 1970.
     newest_id: i64,
     stopping: bool,
-    /// The newest file was invalid, and what is in force is older.
+    /// The newest configuration file was invalid; an older one is in force.
     outdated: bool,
-    /// How many event-started runs led to what is decided now.
+    /// Number of event-started runs that led to the current decision.
     chain: u8,
     dirty: Vec<u32>,
-    /// Depth of the chain for each fact of the decision at hand.
+    /// Chain depth of each fact of the current decision.
     depths: Vec<u8>,
     out: Decision,
 }
 
 impl Engine {
-    /// Takes one input at one time; returns everything that follows from it.
+    /// Decides about one input at one time; returns everything that follows from it.
     pub fn decide(&mut self, now: Now, input: Input) -> Decision {
         assert!(!cfg!(checked) || (self.out.facts.is_empty() && self.depths.is_empty()));
         let missed = match input {
             Input::StorageBack => Some(Verdict::RefusedStorage),
             _ => slots::cause_of(Gap::between(self.last, now)),
         };
-        self.unseen = missed.or(self.unseen); // it is forgotten again where nothing is asked
+        self.unseen = missed.or(self.unseen); // cleared again by `settle` unless a lookup is in flight
         self.follow_clock(now);
         self.chain = 0;
         if !self.stopping {
@@ -264,7 +263,7 @@ impl Engine {
         self.settle(now)
     }
 
-    /// When to call again if nothing else happens.
+    /// Returns when to call `decide` again if nothing else happens.
     pub fn next_wake(&self) -> Wake {
         if self.stopping {
             return Wake::default();
@@ -276,23 +275,23 @@ impl Engine {
         Wake { wall: slot.into_iter().chain(resume).min(), mono: runs.chain(late).min() }
     }
 
-    /// For how long there was neither a start nor a jump of the wall clock.
+    /// Returns the time since the last start or jump of the wall clock.
     pub fn steady_for(&self, now: Now) -> SignedDuration {
         let unseen = Gap::between(self.last, now).jumped.abs() > slots::NOISE;
         if unseen { SignedDuration::ZERO } else { now.boot - self.steady_since }
     }
 
-    /// The configuration in force.
+    /// Returns the configuration in force.
     pub fn fleet(&self) -> &Arc<Fleet> {
         &self.fleet
     }
 
-    /// Runs whose attempt is in flight.
+    /// Returns the number of runs with an attempt in flight.
     pub fn active_runs(&self) -> usize {
         self.queue.active()
     }
 
-    /// Follows up what the input led to, until nothing more follows; then hands it over.
+    /// Processes the consequences of the input until none are left, and returns the decision.
     fn settle(&mut self, now: Now) -> Decision {
         self.release_timers(now); // a retry without delay
         self.go_on_with_backfills(now);
@@ -329,7 +328,8 @@ impl Engine {
         }
     }
 
-    /// Sets the coming slot of an agent, and its place in the order.
+    /// Sets the coming slot of an agent and its position in the due order; marks its row dirty if the due time
+    /// changed.
     fn schedule(&mut self, agent: u32, slot: Option<Timestamp>) {
         let before = self.agents[agent as usize].next_due;
         self.place(agent, slot);
@@ -338,7 +338,7 @@ impl Engine {
         }
     }
 
-    /// The same, for an agent whose row may know it already.
+    /// Does the same without marking the row, for an agent whose row may already have this slot.
     fn place(&mut self, agent: u32, slot: Option<Timestamp>) {
         let state = &mut self.agents[agent as usize];
         if matches!(state.ahead, clock::Ahead::Asked { .. }) {
@@ -367,7 +367,7 @@ impl Engine {
     }
 
     fn end_runs(&mut self, kill: bool) {
-        // what a node has in hand goes on there: the next leader hears of it
+        // an attempt on a node continues there: the next leader receives its reports
         let is_here = |run: &Run| run.place == Place::Active && run.record.node.is_none();
         let mut active: Vec<RunId> =
             self.runs.iter().filter(|(_, run)| is_here(run)).map(|(id, _)| *id).collect();

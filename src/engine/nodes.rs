@@ -1,7 +1,7 @@
-//! Nodes that run what is placed there: runs that go to them, and what becomes of the runs of one that is lost.
+//! Worker nodes: placing runs on them, and handling the runs of a lost node.
 //!
-//! The leader's own node is none of them: what runs there is started as if there were no others. Who is lost is found out
-//! elsewhere, and told when all that the node had reported is decided: from then on it can report nothing more.
+//! The leader's own node is not among them: runs here start as if there were no others. Lost nodes are detected
+//! elsewhere, and reported here once all reports of the node are decided: from then on no more can come.
 use super::exchange::CancelCause;
 use super::places::{KnownNode, Spot, lost_with};
 use super::{Engine, Place};
@@ -9,41 +9,41 @@ use crate::domain::*;
 use std::sync::Arc;
 
 impl Engine {
-    /// Runs in flight where the leader runs.
+    /// Returns the number of runs in flight on the leader's node.
     pub fn active_here(&self) -> usize {
         self.active_runs() - self.nodes.active()
     }
 
-    /// The life of a node that has an attempt of this run in hand.
+    /// Returns the session of the node that is running an attempt of this run.
     pub fn session_of(&self, run: RunId) -> Option<&Arc<str>> {
         self.runs.get(&run).filter(|run| run.place == Place::Active)?.record.node.as_ref()?.session.as_ref()
     }
 
-    /// Why a run was asked to end.
+    /// Returns why the cancellation of a run was requested.
     pub fn cancel_cause(&self, run: RunId) -> Option<CancelCause> {
         self.runs.get(&run)?.cancelled
     }
 
-    /// A run waits until a node has what its agent wants.
+    /// Sets a run aside until a node matches the labels that its agent requires.
     pub(super) fn wait_for_node(&mut self, id: RunId) {
         self.runs.get_mut(&id).expect("queued runs are known").place = Place::NoNode;
         self.nodes.waiting.push(id);
     }
 
-    /// Another configuration, or other nodes, may have room for those that wait for one.
+    /// Retries the runs that wait for a node, after a change of configuration or nodes.
     pub(super) fn look_for_nodes(&mut self) {
         let waiting = std::mem::take(&mut self.nodes.waiting);
         self.put_back(waiting);
     }
 
-    /// Why an agent's run waits for a node, if one does.
+    /// Returns why an agent's run waits for a node, if one does.
     pub(super) fn no_node(&self, live: &[RunId]) -> Option<String> {
         let waiting =
             live.iter().filter_map(|id| self.runs.get(id)).find(|run| run.place == Place::NoNode)?;
         self.nodes.why_none(&waiting.spec)
     }
 
-    /// An attempt of a run is about to be started there.
+    /// Records where an attempt is about to be started.
     pub(super) fn placed(&mut self, now: Now, id: RunId, spot: Spot) {
         let before = self.runs.get(&id).and_then(|run| run.record.node.clone());
         let at = match spot {
@@ -55,18 +55,18 @@ impl Engine {
             }
         };
         if at != before {
-            self.put_at(now, id, at);
+            self.record_placement(now, id, at);
         }
     }
 
-    fn put_at(&mut self, now: Now, id: RunId, at: Option<PlacedAt>) {
+    fn record_placement(&mut self, now: Now, id: RunId, at: Option<PlacedAt>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.record.node.clone_from(&at);
         let attempt = run.record.attempt;
         self.push(now, Fact::RunPlaced { run: id, attempt, at });
     }
 
-    /// The node has the attempt in hand no more: it ended, or the node is lost.
+    /// Records that the node no longer runs the attempt: it ended, or the node is lost.
     pub(super) fn left_node(&mut self, now: Now, id: RunId) {
         let Some(PlacedAt { node, session: Some(session) }) =
             self.runs.get(&id).and_then(|run| run.record.node.clone())
@@ -74,10 +74,10 @@ impl Engine {
             return;
         };
         self.nodes.moved(&session, -1);
-        self.put_at(now, id, Some(PlacedAt { node, session: None }));
+        self.record_placement(now, id, Some(PlacedAt { node, session: None }));
     }
 
-    /// These are the nodes that run something, and these lives of nodes are over.
+    /// Updates the live nodes, and handles the sessions that are over.
     pub(super) fn nodes_are(&mut self, now: Now, live: Vec<LiveNode>, over: Vec<Arc<str>>) {
         let mut gone: Vec<Arc<str>> = self
             .nodes
@@ -99,8 +99,8 @@ impl Engine {
         self.look_for_nodes();
     }
 
-    /// What a node had in hand: an attempt of which nothing was started goes to another one, and counts as none; of any other
-    /// it is not known how it ended.
+    /// Handles the runs of a lost node: an attempt of which nothing was started is requeued without being counted;
+    /// the outcome of any other is unknown.
     fn node_lost(&mut self, now: Now, session: &Arc<str>) {
         let had = |run: &super::Run| {
             run.place == Place::Active
@@ -115,7 +115,7 @@ impl Engine {
             let name = run.record.node.as_ref().map(|at| at.node.clone()).unwrap_or_default();
             if run.cancelled.is_none() && !run.begun {
                 self.leave_place(now, id);
-                self.take_back(now, id);
+                self.requeue_uncounted(now, id);
             } else if run.cancelled.is_none() && run.spec.body.goes_on() {
                 self.leave_place(now, id);
                 self.close_account(now, id);
@@ -130,8 +130,8 @@ impl Engine {
         self.chain = 0;
     }
 
-    /// An attempt of which nothing was started is none: the run has its turn in the line again.
-    fn take_back(&mut self, now: Now, id: RunId) {
+    /// Returns a run to its queue position, without counting an attempt of which nothing was started.
+    fn requeue_uncounted(&mut self, now: Now, id: RunId) {
         let run = self.runs.get_mut(&id).expect("the caller looked it up");
         run.record.attempt = run.record.attempt.saturating_sub(1);
         run.record.status = if run.has_begun() { RunStatus::Retrying } else { RunStatus::Queued };
@@ -140,12 +140,12 @@ impl Engine {
         }
         (run.held_back, run.looks_since) = (None, None);
         let at = run.record.node.clone();
-        self.put_at(now, id, at);
+        self.record_placement(now, id, at);
         self.put_back(vec![id]);
     }
 
-    /// A run that a node had in hand when the last leader ended: it still has. False: it has not, since that life of it is
-    /// over and all is decided that it had reported.
+    /// Takes over a run that a node was running when the last leader ended. Returns false if that session of the
+    /// node is over, and all its reports are decided.
     pub(super) fn take_up_at_node(&mut self, now: Now, id: RunId) -> bool {
         let Some(run) = self.runs.get_mut(&id) else { return false };
         let Some(session) = run.record.node.as_ref().and_then(|at| at.session.clone()) else { return false };
@@ -167,7 +167,7 @@ impl Engine {
         true
     }
 
-    /// An earlier leader had told the node to end it.
+    /// Records that an earlier leader had ordered the cancellation.
     pub(super) fn told_to_end(&mut self, id: RunId, cause: CancelCause) {
         if let Some(run) = self.runs.get_mut(&id).filter(|run| run.place == Place::Active) {
             run.cancelled.get_or_insert(cause);

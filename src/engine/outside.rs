@@ -1,19 +1,19 @@
-//! Agents that are started by what comes from outside of the fleet: files (`on = { file = … }`), deliveries to webhooks
-//! (`on = { webhook = … }`) and events of MCP servers (`on = { mcp = … }`).
+//! Agents started by arrivals from outside the fleet: files (`on = { file = … }`), deliveries to webhooks (`on = {
+//! webhook = … }`) and events of MCP servers (`on = { mcp = … }`).
 //!
-//! Each arrival has its outcome in the transaction that records it: a run that is claimed, or a word why there is none. What
-//! is not taken now has no record: it stays where it is, and is brought again.
+//! Each arrival gets its outcome in the transaction that records it: a claimed run, or the reason why there is
+//! none. Arrivals that are not taken now are not recorded: they stay at their source and are offered again.
 use super::agent::AgentState;
 use super::{Engine, EventsPolled};
 use crate::domain::*;
 use std::sync::Arc;
 
-/// So many runs of one agent may be under way or wait; what arrives beyond that is taken later.
-const MOST_LIVE: usize = 1000;
+/// Maximum number of runs of one agent in flight or waiting; further arrivals are taken later.
+const MAX_LIVE_RUNS: usize = 1000;
 
 impl Engine {
-    /// Takes files in their order; returns how many. None is taken for an agent that is stopped, or that waits for other
-    /// files by now, nor while the daemon goes down.
+    /// Takes files in order; returns how many. None are taken for an agent that is stopped or whose trigger has
+    /// changed, nor during a shutdown.
     pub(super) fn files_arrived(
         &mut self,
         now: Now,
@@ -34,8 +34,9 @@ impl Engine {
         taken
     }
 
-    /// Takes events of an MCP server in their order; returns how many. With the last of them it is recorded where the server goes
-    /// on, and what it left out: so none is lost or heard twice, wherever a crash comes. None is taken as with files.
+    /// Takes events of an MCP server in order; returns how many. The cursor, and what the server left out, are
+    /// recorded with the last of them: so none is lost or processed twice, wherever a crash comes. None are taken
+    /// in the same cases as for files.
     pub(super) fn events_polled(
         &mut self,
         now: Now,
@@ -77,14 +78,14 @@ impl Engine {
         taken
     }
 
-    /// How many files an agent takes at once.
+    /// Returns how many files an agent can take at once.
     pub(super) fn room_for_files(&self, agent: u32, by: &FileTrigger) -> usize {
         let is_awaited =
             |state: &AgentState| matches!(&state.spec.schedule, Schedule::File(file) if **file == *by);
         if self.takes(agent, is_awaited) { self.room(agent) } else { 0 }
     }
 
-    /// How many events an agent takes at once.
+    /// Returns how many events an agent can take at once.
     pub(super) fn room_for_events(&self, agent: u32) -> usize {
         if self.takes(agent, |_| true) { self.room(agent) } else { 0 }
     }
@@ -94,13 +95,13 @@ impl Engine {
         is_awaited(state) && state.desired != Desired::Stopped && !self.stopping
     }
 
-    /// More runs than these wait nowhere.
+    /// Returns how many more runs the agent may have.
     fn room(&self, agent: u32) -> usize {
-        MOST_LIVE.saturating_sub(self.agents[agent as usize].live.len())
+        MAX_LIVE_RUNS.saturating_sub(self.agents[agent as usize].live.len())
     }
 
-    /// Something was delivered to a webhook. Returns for how many agents it has an outcome: those that wait for it and are
-    /// not stopped. None has while the daemon goes down: it is sent again.
+    /// Handles a delivery to a webhook. Returns the number of agents that have an outcome for it: those that wait
+    /// for it and are not stopped. There are none during a shutdown: the sender repeats it.
     pub(super) fn delivered(&mut self, now: Now, delivery: &WebhookReceived) -> usize {
         let waits = |state: &AgentState| {
             let is_awaited =
@@ -116,14 +117,15 @@ impl Engine {
         waiting.len()
     }
 
-    /// Files wait where they are until there is room; a delivery can't.
+    /// Returns why a delivery is dropped if too many runs wait. Files stay where they are until there is room; a
+    /// delivery can't.
     fn too_many_live(&self, agent: u32) -> Option<(Verdict, String)> {
         let live = self.agents[agent as usize].live.len();
         let cause = || format!("the queue is full: {live} runs are in flight or wait");
-        (live >= MOST_LIVE).then(|| (Verdict::Dropped, cause()))
+        (live >= MAX_LIVE_RUNS).then(|| (Verdict::Dropped, cause()))
     }
 
-    /// `unfit`: why it can't start a run, whatever the agent does.
+    /// Records an arrival, then starts a run or records why not. `unfit`: why it can't start a run in any case.
     fn arrived(
         &mut self,
         now: Now,

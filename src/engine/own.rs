@@ -1,14 +1,14 @@
-//! Problems of the daemon itself, which no agent's run has found: each is an incident without an agent of the
-//! configuration. Whoever has `on = "incident_opened"` is started by them as by others.
+//! Problems of the daemon itself, not found by any run: each is an incident without a configured agent. Agents with
+//! `on = "incident_opened"` are started by them as by others.
 use super::{Engine, Refusal, Reply};
 use crate::domain::*;
 use std::collections::BTreeSet;
 
 impl Engine {
-    /// The daemon found out how something of its own stands. What it says holds at once.
+    /// Records the result of a check of the daemon itself. It takes effect at once, without `hold_for`.
     pub(super) fn noticed(&mut self, now: Now, finding: Finding) {
-        // what a delivery says that was under way when its target was removed is over
-        let is_gone = is_of_what_is_gone(&self.fleet, &finding.key);
+        // a delivery in flight when its target was removed may still report
+        let is_gone = is_obsolete(&self.fleet, &finding.key);
         let level = if is_gone { Level::Ok } else { finding.level };
         let severity = match level {
             Level::Crit => Severity::Critical,
@@ -57,38 +57,37 @@ impl Engine {
         }
     }
 
-    /// Queues a message about a problem of the daemon for those who are notified of incidents of the agents that it holds up.
-    /// Returns whether there is anybody.
+    /// Queues a notification of a problem of the daemon to the targets of the agents that it affects. Returns whether there are any.
     fn notify_opened(&mut self, now: Now, incident: &IncidentRecord) -> bool {
         let subject = format!("{}: {}: {}", incident.agent, incident.severity, incident.title);
         let body = format!("{}, since {:.0}", incident.key, incident.since);
         let notice = Notice::new(&incident.agent, TellOn::IncidentOpened, subject, body);
-        self.notify_concerned(now, incident, Notice { urgency: incident.severity.into(), ..notice })
+        self.notify_affected(now, incident, Notice { urgency: incident.severity.into(), ..notice })
     }
 
-    /// Queues a message saying that a problem that was notified is over.
+    /// Queues a notification that a problem of the daemon is resolved.
     fn notify_resolved(&mut self, now: Now, incident: &IncidentRecord) {
         let lasted = human_duration(now.wall.duration_since(incident.since));
         let subject = format!("{}: resolved (was: {})", incident.agent, incident.title);
         let body = format!("{}, it lasted {lasted}", incident.key);
         let notice = Notice::new(&incident.agent, TellOn::IncidentResolved, subject, body);
-        self.notify_concerned(now, incident, notice);
+        self.notify_affected(now, incident, notice);
     }
 
-    fn notify_concerned(&mut self, now: Now, incident: &IncidentRecord, notice: Notice) -> bool {
+    fn notify_affected(&mut self, now: Now, incident: &IncidentRecord, notice: Notice) -> bool {
         let notice = Box::new(notice.keyed(&incident.key));
-        let targets = self.concerned(&incident.key, notice.about);
+        let targets = self.affected_targets(&incident.key, notice.about);
         for target in &targets {
             self.push(now, Fact::NotificationQueued { target: target.clone(), notice: notice.clone() });
         }
         !targets.is_empty()
     }
 
-    /// Targets of the agents that a problem of the daemon holds up: each once, and without the one that the problem is about.
-    fn concerned(&self, key: &str, about: TellOn) -> BTreeSet<String> {
+    /// Returns the targets of the agents that a problem affects: each once, without the target that the problem is about.
+    fn affected_targets(&self, key: &str, about: TellOn) -> BTreeSet<String> {
         let source = key.strip_prefix(IncidentRecord::SOURCE);
         let broken = broken_target(key);
-        let is_held_up = |spec: &AgentSpec| match (source, broken) {
+        let is_affected = |spec: &AgentSpec| match (source, broken) {
             (Some(agent), _) => spec.id.as_str() == agent,
             (None, Some(target)) => {
                 spec.notify.as_ref().is_some_and(|notify| notify.to.iter().any(|to| to == target))
@@ -97,22 +96,21 @@ impl Engine {
         };
         self.agents
             .iter()
-            .filter(|state| !state.removed && is_held_up(&state.spec))
+            .filter(|state| !state.removed && is_affected(&state.spec))
             .filter_map(|state| state.spec.notify.as_ref().filter(|notify| notify.on.contains(&about)))
             .flat_map(|notify| notify.to.iter().filter(|to| Some(to.as_str()) != broken).cloned())
             .collect()
     }
 
-    /// An incident of an earlier life: still open, until the daemon finds out that it is over.
+    /// Restores an incident: it stays open until the daemon finds that it is resolved.
     pub(super) fn take_up_own(&mut self, incident: IncidentRecord) {
         self.own_incidents.insert(incident.key.clone(), incident);
     }
 
-    /// Targets that are no longer configured get no messages, and agents wait no longer for what they waited for: what stood in the
-    /// way of those is over.
+    /// Closes the incidents of removed notification targets, and those of sources that no agent waits for any more.
     pub(super) fn forget_what_is_gone(&mut self, now: Now) {
         let fleet = self.fleet.clone();
-        let is_gone = |key: &String, _: &mut IncidentRecord| is_of_what_is_gone(&fleet, key);
+        let is_gone = |key: &String, _: &mut IncidentRecord| is_obsolete(&fleet, key);
         let gone: Vec<IncidentRecord> =
             self.own_incidents.extract_if(.., is_gone).map(|(_, incident)| incident).collect();
         for incident in gone {
@@ -120,7 +118,7 @@ impl Engine {
         }
     }
 
-    /// A person took note of a problem of the daemon; `None`: it has no such problem.
+    /// Acknowledges a problem of the daemon; `None`: it has no such problem.
     pub(super) fn ack_own(
         &mut self,
         now: Now,
@@ -138,9 +136,9 @@ impl Engine {
     }
 }
 
-/// Is this a problem of a notification target that is not configured any more, of an agent that waits for nothing from outside, or
-/// of webhooks that are not to be taken?
-fn is_of_what_is_gone(fleet: &Fleet, key: &str) -> bool {
+/// Returns whether this is a problem of a notification target that is no longer configured, of an agent that waits
+/// for nothing from outside, or of webhooks that are disabled.
+fn is_obsolete(fleet: &Fleet, key: &str) -> bool {
     if let Some(agent) = key.strip_prefix(IncidentRecord::SOURCE) {
         return !fleet.agent(agent).is_some_and(|agent| agent.schedule.is_from_outside());
     }

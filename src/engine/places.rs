@@ -1,53 +1,53 @@
-//! Places beside the leader's own: which nodes there are, what each has in hand, and which one a run gets.
+//! Worker nodes beside the leader: which exist, how many attempts each runs, and which one a run gets.
 use crate::domain::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// So many nodes are named where none fits.
-const NAMED: usize = 8;
+/// Maximum number of nodes listed when none fits.
+const MAX_NAMED_NODES: usize = 8;
 
-/// All that can run something beside the leader.
+/// The worker nodes beside the leader.
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
-    /// The labels of the node that leads, which this is.
+    /// Labels of the leader, which is this node.
     own: Labels,
-    /// By their sessions.
+    /// By session.
     pub(super) known: BTreeMap<Arc<str>, KnownNode>,
-    /// Runs that wait, since no node has what their agents want.
+    /// Runs that wait until a node has the required labels.
     pub(super) waiting: Vec<RunId>,
 }
 
-/// A node, as the engine knows it.
+/// A worker node with its load.
 #[derive(Debug)]
 pub(super) struct KnownNode {
     pub(super) node: LiveNode,
-    /// Attempts that it has in hand.
+    /// Number of attempts in flight on it.
     pub(super) runs: usize,
 }
 
 /// Where an attempt is to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Spot {
-    /// Where the leader runs.
+    /// On the leader.
     Here,
-    /// At a node, in this session.
+    /// On a worker node, in this session.
     At(Arc<str>),
 }
 
 impl Nodes {
-    /// Those that there are when a leader begins.
+    /// Returns the nodes that are live when a leader starts.
     pub(super) fn of(own: &Labels, live: Vec<LiveNode>) -> Self {
         let known = live.into_iter().map(|node| (node.session.clone(), KnownNode { node, runs: 0 }));
         Self { own: own.clone(), known: known.collect(), waiting: Vec::new() }
     }
 
-    /// Attempts in flight at all of them.
+    /// Returns the number of attempts in flight on all of them.
     pub(super) fn active(&self) -> usize {
         self.known.values().map(|known| known.runs).sum()
     }
 
-    /// Where an agent's next attempt runs; `None`: nowhere now. Of several that fit the one with the fewest runs, then the
-    /// first by name.
+    /// Returns where an agent's next attempt runs; `None`: nowhere at present. Of several matching nodes it is the
+    /// one with the fewest runs, then the first by name.
     pub(super) fn spot_for(&self, agent: &AgentSpec) -> Option<Spot> {
         let Some(wanted) = agent.on_nodes.as_deref().filter(|wanted| !wanted.fits(&self.own)) else {
             return Some(Spot::Here);
@@ -57,26 +57,26 @@ impl Nodes {
         least.map(|known| Spot::At(known.node.session.clone()))
     }
 
-    /// Why an agent's run waits for a node.
+    /// Returns why an agent's run waits for a node.
     pub(super) fn why_none(&self, agent: &AgentSpec) -> Option<String> {
         let wanted = agent.on_nodes.as_deref()?;
         let mut has = vec![format!("the leader has {}", labels_in_words(&self.own))];
-        has.extend(self.known.values().take(NAMED).map(|known| match known.node.takes {
+        has.extend(self.known.values().take(MAX_NAMED_NODES).map(|known| match known.node.takes {
             true => format!("{} has {}", known.node.name, labels_in_words(&known.node.labels)),
             false => format!("{} takes nothing new", known.node.name),
         }));
-        if let Some(more) = self.known.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        if let Some(more) = self.known.len().checked_sub(MAX_NAMED_NODES).filter(|more| *more > 0) {
             has.push(format!("{more} more have not, either"));
         }
         Some(format!("no node has {wanted}: {}", has.join(", ")))
     }
 
-    /// A run waits no more.
+    /// Removes a run from the waiting ones.
     pub(super) fn forget(&mut self, id: RunId) {
         self.waiting.retain(|other| *other != id);
     }
 
-    /// It has so many more in hand.
+    /// Changes the number of attempts of a node.
     pub(super) fn moved(&mut self, session: &str, by: isize) {
         if let Some(known) = self.known.get_mut(session) {
             known.runs = known.runs.saturating_add_signed(by);
@@ -84,7 +84,7 @@ impl Nodes {
     }
 }
 
-/// What is said of a run whose node is lost.
+/// Returns the error of a run whose node was lost.
 pub(super) fn lost_with(node: &str) -> RunError {
     RunError::new(
         ErrorKind::Interrupted,

@@ -1,5 +1,4 @@
-//! Runs: claimed, queued in one fair order, started, ended. Who may start is decided in
-//! [`Engine::dispatch`] and nowhere else.
+//! Runs: claimed, queued in one FIFO order, started, ended. Only [`Engine::dispatch`] decides which may start.
 use super::places::Spot;
 use super::{Action, Engine, Place, Refusal, Run, Start};
 use crate::domain::*;
@@ -7,13 +6,13 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// The line of runs that may start, and what holds others back.
+/// The queue of runs that are ready to start, and what blocks the others.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     ready: BTreeMap<u64, RunId>,
-    /// Turns that were given.
+    /// Newest FIFO position that was assigned.
     turns: u64,
-    /// The turn that a waiting run gave up for a newer one of this agent.
+    /// The position that a waiting run of this agent passed on to a newer one.
     given_up: Option<(u32, u64)>,
     /// By agent: runs that wait until another run of it has ended.
     behind_agent: HashMap<u32, Vec<RunId>>,
@@ -29,29 +28,26 @@ struct Lock {
     waiting: Vec<RunId>,
 }
 
-/// What is known of a run when it is claimed.
+/// The properties of a run at its claim.
 #[derive(Debug)]
 pub(super) struct NewRun {
     /// Why it is started.
     pub(super) trigger: Trigger,
-    /// The slot that it is for.
     pub(super) slot: Option<Timestamp>,
-    /// The past slot that it is for, of a backfill.
+    /// The past slot of a backfill.
     pub(super) past: Option<PastSlot>,
-    /// When it may start, by the clock that stands still in sleep.
+    /// Earliest start, by the clock that stops during suspend.
     pub(super) not_before: Option<SignedDuration>,
-    /// The event that starts it.
     pub(super) event: Option<Arc<Event>>,
-    /// What a person asked instead of the configured query.
+    /// Replaces the configured query.
     pub(super) query: Option<Arc<str>>,
-    /// Its parameters. `None`: their defaults.
+    /// `None`: the defaults.
     pub(super) params: Option<Arc<ParamValues>>,
-    /// How it goes about its work.
     pub(super) mode: RunMode,
 }
 
 impl NewRun {
-    /// One of which nothing else is known.
+    /// Returns one with only a trigger.
     pub(super) fn of(trigger: Trigger) -> Self {
         let (slot, past, not_before, event, query, params) = (None, None, None, None, None, None);
         Self { trigger, slot, past, not_before, event, query, params, mode: RunMode::Normal }
@@ -59,7 +55,7 @@ impl NewRun {
 }
 
 impl super::agent::AgentState {
-    /// The parameters of a run for which these are given; a missing one has its default as of this moment.
+    /// Returns the parameters of a run, given these; missing ones get their defaults as of this moment.
     pub(super) fn params_of(
         &self,
         given: &ParamValues,
@@ -75,19 +71,19 @@ impl super::agent::AgentState {
         values.map(|values| Some(Arc::new(values))).map_err(refused)
     }
 
-    /// The parameters of a run that starts by itself. The configuration has a default for each.
+    /// Returns the parameters of a run that was not started manually. The configuration has a default for each.
     fn default_params(&self, moment: Timestamp) -> Option<Arc<ParamValues>> {
         self.params_of(&ParamValues::new(), moment).ok().flatten()
     }
 }
 
 impl Queue {
-    /// Runs in flight.
+    /// Returns the number of runs in flight.
     pub(super) fn active(&self) -> usize {
         self.active
     }
 
-    /// Takes a run out of the one line that it waits in.
+    /// Removes a run from the list that it waits in.
     fn forget(&mut self, id: RunId, run: &Run) {
         let aside = match run.place {
             Place::Ready => {
@@ -114,8 +110,8 @@ impl Queue {
 }
 
 impl Engine {
-    /// The id of a new run. It comes after all others, also where the clock was set back: the time within it stands
-    /// still then (RFC 9562, section 6.2).
+    /// Returns the id of a new run. Ids increase even if the clock was set back: the timestamp within them then
+    /// stands still (RFC 9562, section 6.2).
     pub(super) fn next_id(&mut self, now: Now) -> RunId {
         self.made += 1;
         let wall = now.wall.as_millisecond();
@@ -124,7 +120,7 @@ impl Engine {
         RunId::make(self.newest_id, self.seed, self.made)
     }
 
-    /// Claims a run: it exists from now on, durably, before anything of it starts.
+    /// Claims a run: its record is durable before anything of it starts.
     pub(super) fn claim(&mut self, now: Now, agent: u32, claim: NewRun) -> RunId {
         let NewRun { trigger, slot, past, not_before, event, query, params, mode } = claim;
         let id = self.next_id(now);
@@ -189,8 +185,8 @@ impl Engine {
         id
     }
 
-    /// A run that waits in the line is about to be cancelled for a newer one of its agent, which gets its turn: else
-    /// an agent that is due more often than it gets its turn would never get it.
+    /// Passes on the position of a waiting run that is about to be cancelled for a newer one of its agent.
+    /// Otherwise an agent with slots more frequent than its turns would starve.
     pub(super) fn give_up_turn(&mut self, id: RunId) {
         let run = &self.runs[&id];
         if matches!(
@@ -227,7 +223,7 @@ impl Engine {
         assert!(!cfg!(checked) || other.is_none(), "each has a turn of its own");
     }
 
-    /// Runs whose time has come join the line; those that wait for a person end.
+    /// Queues the runs whose time has come, and ends those whose approval deadline has passed.
     pub(super) fn release_timers(&mut self, now: Now) {
         while let Some(&(at, id)) = self.timers.first().filter(|(at, _)| *at <= now.mono) {
             self.timers.remove(&(at, id));
@@ -239,8 +235,8 @@ impl Engine {
         }
     }
 
-    /// Starts runs in their turn while there is room. One that its agent, its lock or a pause holds back goes
-    /// aside, and comes back to its turn when that ends.
+    /// Starts runs in FIFO order while there is capacity. A run blocked by its agent, its lock or a pause is set
+    /// aside, and returns to its position when that ends.
     pub(super) fn dispatch(&mut self, now: Now) {
         while !self.stopping && self.queue.active < self.fleet.daemon.max_parallel_runs {
             let Some((_, id)) = self.queue.ready.pop_first() else { return };
@@ -253,7 +249,7 @@ impl Engine {
                 continue;
             }
             let serial = run.spec.overlap != Overlap::Parallel;
-            // a run between two attempts holds new runs back, but not another one that is between two
+            // a run between two attempts blocks new runs, but not another run between two attempts
             let began = matches!(run.record.status, RunStatus::Retrying | RunStatus::Running);
             let holds = |other: &Run| {
                 let between = matches!(other.record.status, RunStatus::Retrying | RunStatus::WaitingApproval);
@@ -285,7 +281,7 @@ impl Engine {
         }
     }
 
-    /// A run that is in flight has its place and its lock.
+    /// Reserves capacity and the lock for a run in flight.
     pub(super) fn occupy(&mut self, id: RunId) {
         self.queue.active += 1;
         self.queue.turns += 1;
@@ -343,7 +339,7 @@ impl Engine {
         self.out.actions.push(Action::Start(Box::new(start)));
     }
 
-    /// Takes a run out of everything; its agent's next run may come.
+    /// Removes a run from all data structures; the next run of its agent may start.
     pub(super) fn forget(&mut self, now: Now, id: RunId) -> Option<Run> {
         let run = self.runs.remove(&id)?;
         if let Place::Timer(at) | Place::Waiting(Some(at)) = run.place {
@@ -376,7 +372,7 @@ impl Engine {
         Some(run)
     }
 
-    /// A run is no longer in flight: its place, its lock and its agent are free.
+    /// Releases the capacity, the lock and the agent of a run that is no longer in flight.
     pub(super) fn leave_place(&mut self, now: Now, id: RunId) {
         self.left_node(now, id);
         let run = self.runs.get_mut(&id).expect("the caller looked it up");

@@ -1,4 +1,4 @@
-//! A new configuration: all of it or nothing, and only what changed is touched (section 2).
+//! Applies a new configuration: all of it or nothing, and only what changed is touched (section 2).
 use super::agent::PAST;
 use super::{Engine, Reply, StopMode};
 use crate::domain::*;
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use std::sync::Arc;
 
 impl Engine {
-    /// Takes up a valid configuration. Runs in flight finish with the one that they started with.
+    /// Puts a valid configuration in force. Runs in flight finish with the one that they started with.
     pub(super) fn reload(&mut self, now: Now, fleet: Arc<Fleet>) -> Reply {
         let (mut added, mut changed, mut removed) = (Vec::new(), Vec::new(), Vec::new());
         let mut gone: Vec<(AgentId, u32)> = self
@@ -30,7 +30,7 @@ impl Engine {
                     added.push(spec.id.clone());
                     self.add_or_revive(now, spec.clone());
                 }
-                // the machine's zone may be another one under the same name, or have none
+                // the machine's time zone may have other rules under the same name, or none
                 Some(agent)
                     if self.agents[agent as usize].spec.config_hash != spec.config_hash
                         || self.agents[agent as usize].spec.schedule != spec.schedule =>
@@ -38,7 +38,7 @@ impl Engine {
                     changed.push(spec.id.clone());
                     self.change_agent(now, agent, spec.clone());
                 }
-                Some(agent) => self.agents[agent as usize].spec = spec.clone(), // its line may have moved
+                Some(agent) => self.agents[agent as usize].spec = spec.clone(), // its line number may have changed
             }
         }
         self.index_triggers();
@@ -55,8 +55,7 @@ impl Engine {
         Reply::Reloaded { added, changed, removed }
     }
 
-    /// A name that was removed, in this life or an earlier one, goes on with its history and what
-    /// was wanted of it.
+    /// Adds an agent. A name that was removed, at any time before, keeps its history and its desired state.
     fn add_or_revive(&mut self, now: Now, spec: Arc<AgentSpec>) {
         if let Some(record) = self.gone.remove(&spec.id) {
             return self.add_known(now, spec, record);
@@ -70,7 +69,7 @@ impl Engine {
         self.begin_anew(now, agent);
     }
 
-    /// Takes back what [`Self::tell_removed`] said.
+    /// Reverts [`Self::tell_removed`].
     pub(super) fn revive(&mut self, now: Now, agent: u32) {
         let state = &mut self.agents[agent as usize];
         state.removed = false;
@@ -110,8 +109,8 @@ impl Engine {
         self.touch(agent);
     }
 
-    /// A schedule that is another one now begins anew: from now on, and not at once, so that an edit
-    /// does not start anything.
+    /// Restarts a changed schedule from now on, but not with an immediate slot, so that an edit does not start
+    /// anything.
     pub(super) fn begin_anew(&mut self, now: Now, agent: u32) {
         self.drop_arrivals(now, agent, "its schedule was changed");
         let state = &mut self.agents[agent as usize];
@@ -125,13 +124,13 @@ impl Engine {
             }
             _ => now.wall,
         };
-        // an edit starts nothing: an interval beside other schedules begins one period from now
+        // an edit starts nothing: an interval combined with other schedules begins one period from now
         if matches!(state.spec.schedule, Schedule::Any(_))
             && state.judged_until.is_none_or(|judged| judged < now.wall)
         {
             state.judged_until = Some(now.wall);
         }
-        // an instant with a verdict is no slot: the clock may have been set back
+        // an instant with a verdict is no longer a slot: the clock may have been set back
         let asks = state.must_look(now.wall);
         let is_past = |at: Timestamp| at <= now.wall || (!asks && state.has_had(at));
         let past = state.spec.schedule.last_moment().is_some_and(is_past);
@@ -148,8 +147,8 @@ impl Engine {
         self.touch(agent);
     }
 
-    /// A removed agent is out of the schedule; a run in flight finishes, its history stays. What was
-    /// wanted of it is kept for the day when the name comes back.
+    /// Removes an agent from the schedule. A run in flight finishes, and its history stays. Its desired state is
+    /// kept in case the name comes back.
     fn remove_agent(&mut self, now: Now, agent: u32) {
         const WHY: &str = "the agent was removed from the configuration";
         self.drop_pending(now, agent, WHY);
@@ -171,7 +170,7 @@ impl Engine {
         self.touch(agent);
     }
 
-    /// To everybody else a removed agent is a stopped one.
+    /// Reports a removed agent as stopped.
     pub(super) fn tell_removed(&mut self, now: Now, record: &AgentRecord) {
         if record.desired != Desired::Stopped {
             let change =

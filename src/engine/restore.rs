@@ -1,4 +1,4 @@
-//! A new life of the daemon: goes on from what was committed.
+//! Restart of the daemon: continues from what was committed.
 use super::agent::{AgentState, PAST};
 use super::budget::Money;
 use super::queue::Queue;
@@ -8,42 +8,42 @@ use jiff::SignedDuration;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// What the store knew.
+/// The state that the store has kept.
 #[derive(Debug, Default)]
 pub struct Restored {
-    /// Every agent that was ever seen.
+    /// Every agent ever seen.
     pub agents: Vec<AgentRecord>,
-    /// Runs without an end, oldest first.
+    /// Runs that have not ended, oldest first.
     pub open_runs: Vec<RunRecord>,
     /// Incidents that are pending or open.
     pub incidents: Vec<IncidentRecord>,
-    /// Calls that wait for a person.
+    /// Calls that wait for approval.
     pub approvals: Vec<ApprovalRecord>,
-    /// Requests of models whose end nobody saw.
+    /// Model requests without a known outcome.
     pub holds: Vec<HoldRecord>,
-    /// What was used by day and agent.
+    /// Amounts used by day and agent.
     pub spent: Vec<SpentRow>,
     /// Backfills that have not ended.
     pub backfills: Vec<BackfillRecord>,
-    /// What was told of budgets, and is not told again.
+    /// Budget notifications already sent.
     pub told: Vec<BudgetTold>,
-    /// Ends of runs that agents with a [`Join`] wait for and that no start of theirs has used up, each with the agent
-    /// that waits.
+    /// Ends of runs that agents with a [`Join`] wait for and that no start has consumed, each with the waiting
+    /// agent.
     pub arrivals: Vec<(AgentId, Event)>,
-    /// Lives of nodes that may have something in hand, or have reported what is not decided yet.
+    /// Node sessions that may be running something, or whose reports are not all decided.
     pub nodes: Vec<LiveNode>,
-    /// The newest run that there ever was: ids of later ones come after it.
+    /// The newest run ever: new ids come after it.
     pub newest_run: Option<RunId>,
-    /// A time of which the records were lost.
+    /// A period whose records were lost.
     pub lost: Option<LostRecords>,
 }
 
 impl Engine {
-    /// Takes up the fleet where the last life left it. Nothing that it had started may live any
-    /// more: the caller has ended the processes of `open_runs`.
+    /// Restores the fleet from the state at the end of the last daemon. Nothing that it had started may be alive:
+    /// the caller has ended the processes of `open_runs`.
     ///
-    /// `seed` makes run ids and must differ between lives. The decision holds `started`, then what
-    /// became of open runs and of the slots that passed meanwhile.
+    /// `seed` is part of run ids and must differ between starts. The decision holds `started`, then the outcome of
+    /// open runs and of the slots that passed meanwhile.
     pub fn restore(
         now: Now,
         seed: u64,
@@ -104,7 +104,7 @@ impl Engine {
         engine.index_triggers();
         engine.take_up_arrivals(now, restored.arrivals);
         for mut incident in restored.incidents {
-            // written by a clock that was ahead
+            // may have been written by a clock that was ahead
             incident.told_at = incident.told_at.map(|told| told.min(now.wall));
             if !incident.is_open() {
                 incident.since = incident.since.min(now.wall);
@@ -146,7 +146,7 @@ impl Engine {
         (engine, decision)
     }
 
-    /// Returns the agents that are no longer configured since this start.
+    /// Restores the configured agents; returns those that are no longer configured since this start.
     fn take_up_agents(
         &mut self,
         now: Now,
@@ -188,7 +188,7 @@ impl Engine {
         rewritten
     }
 
-    /// An agent that was never seen before.
+    /// Adds an agent never seen before.
     pub(super) fn add_agent(&mut self, now: Now, spec: Arc<AgentSpec>) {
         let mut state = AgentState::fresh(spec, now);
         if let (Some(at), Desired::Active) = (state.spec.schedule.last_moment(), state.desired)
@@ -237,8 +237,8 @@ impl Engine {
         agent
     }
 
-    /// A run without an end. Claimed without a process: it provably never ran, and starts now.
-    /// With one: it was interrupted. Between two attempts: it goes on waiting.
+    /// Restores a run without an end. Claimed without a process: it provably never ran, and starts now. With one:
+    /// it was interrupted. Between two attempts: it keeps waiting.
     fn take_up_run(&mut self, now: Now, agent: u32, record: RunRecord) {
         let id = record.run;
         let status = record.status;
@@ -249,7 +249,7 @@ impl Engine {
             self.schedule(agent, None);
         }
         let state = &self.agents[agent as usize];
-        // a clock that was wrong while there was no daemon makes no wait longer than any that there is
+        // a clock that was wrong during downtime can't make a wait longer than the longest possible one
         let longest = match status {
             RunStatus::Retrying => super::retry::longest(&state.spec),
             _ => super::slots::longest_catch_up_delay(&state.spec),
@@ -288,7 +288,7 @@ impl Engine {
         } else if over && (untouched || status == RunStatus::Retrying) {
             self.drop_waiting(now, id, "the agent was stopped");
         } else if untouched && self.runs[&id].record.slot.is_some_and(|slot| slot > now.wall) {
-            self.drop_waiting(now, id, super::clock::TO_COME);
+            self.drop_waiting(now, id, super::clock::REACTIVATED_REASON);
         } else if untouched || status == RunStatus::Retrying {
             self.enqueue(id, waits);
         } else if !over && self.take_up_talk(now, id) {
@@ -303,8 +303,8 @@ impl Engine {
                     "the daemon ended while the run was in flight; whether its work was done is unknown",
                 ),
             };
-            let warnings = doubts(&run.record);
-            // what a conversation has begun is not for another configuration to go on with
+            let warnings = in_doubt_warnings(&run.record);
+            // a conversation can't continue under another configuration
             let conclusive = run.spec.body.goes_on() && !run.spec.is_identified_by(run.record.config_hash);
             let outcome =
                 AttemptOutcome { warnings, conclusive, ..AttemptOutcome::of(AttemptEnd::Cancelled) };
@@ -313,7 +313,7 @@ impl Engine {
         self.chain = 0;
     }
 
-    /// A run of an agent that is no longer configured.
+    /// Ends a run of an agent that is no longer configured.
     fn orphan(&mut self, now: Now, run: RunRecord) {
         const WHY: &str = "its agent is no longer in the configuration";
         if run.node.as_ref().is_some_and(|at| at.session.is_some()) {
@@ -366,7 +366,7 @@ impl Engine {
                     duration: SignedDuration::ZERO,
                     run_count: counters.runs,
                     error_count: counters.errors,
-                    warnings: doubts(&run),
+                    warnings: in_doubt_warnings(&run),
                 },
             );
             ended = Some(last);
@@ -381,7 +381,7 @@ impl Engine {
     }
 }
 
-/// What the record of a run that was cut short warns of.
-fn doubts(run: &RunRecord) -> Vec<String> {
+/// Returns the warnings about calls with unknown outcome in an interrupted run.
+fn in_doubt_warnings(run: &RunRecord) -> Vec<String> {
     run.in_doubt.iter().map(|call| format!("it is unknown whether this call happened: {call}")).collect()
 }

@@ -1,19 +1,19 @@
-//! Whether a failed attempt is repeated, and when (section 5).
+//! Retry policy: whether a failed attempt is repeated, and when (section 5).
 use crate::domain::*;
 use jiff::SignedDuration;
 
-/// The longest wait that a provider can ask for.
-const LONGEST_ASKED: SignedDuration = SignedDuration::from_mins(10);
+/// Maximum delay that a provider can ask for.
+const MAX_RETRY_AFTER: SignedDuration = SignedDuration::from_mins(10);
 
-/// No attempt of this agent is put off for longer.
+/// Returns the longest retry delay of this agent.
 pub(super) fn longest(spec: &AgentSpec) -> SignedDuration {
-    spec.retry.initial.max(spec.retry.max_delay).max(LONGEST_ASKED)
+    spec.retry.initial.max(spec.retry.max_delay).max(MAX_RETRY_AFTER)
 }
 
-/// How long to wait before the next attempt; `None`: there is none.
+/// Returns the delay before the next attempt; `None`: there is none.
 ///
-/// `elapsed` is the time since the first attempt began, without time asleep; `asked` is what the
-/// provider asks for (`Retry-After`).
+/// `elapsed` is the time since the first attempt began, without time in suspend; `asked` is what the provider asks
+/// for (`Retry-After`).
 pub(super) fn delay(
     spec: &AgentSpec,
     run: &RunRecord,
@@ -22,7 +22,7 @@ pub(super) fn delay(
     asked: Option<SignedDuration>,
 ) -> Option<SignedDuration> {
     let rule = spec.retry;
-    // a catch-up brings no fresh retries
+    // a catch-up run is not retried
     if run.trigger == Trigger::CatchUp || run.attempt > rule.max || !may_repeat(spec, kind) {
         return None;
     }
@@ -33,11 +33,11 @@ pub(super) fn delay(
             rule.initial.checked_mul(1 << doublings).unwrap_or(rule.max_delay)
         }
     };
-    // full jitter: anywhere between nothing and the ceiling, the same for the same attempt
+    // full jitter: anywhere between zero and the ceiling, deterministic for an attempt
     let seed = run.queued_at + SignedDuration::from_micros(i64::from(run.attempt));
     let mut delay = jitter_of(&spec.id, seed, ceiling.min(rule.max_delay));
     if let Some(asked) = asked {
-        delay = delay.max(asked.min(LONGEST_ASKED));
+        delay = delay.max(asked.min(MAX_RETRY_AFTER));
     }
     let fits = spec.limits.total_timeout.is_none_or(|total| elapsed + delay < total);
     fits.then_some(delay)

@@ -1,5 +1,5 @@
-//! The life of a run: begun, ended or retried, revised, dropped, asked for and cancelled by hand.
-//! Who may start when is left to `queue`.
+//! The lifecycle of a run: begun, ended or retried, revised, dropped, started and cancelled manually. Which run may
+//! start when is left to `queue`.
 use super::queue::NewRun;
 use super::tell::EndedRun;
 use super::{Action, CancelCause, Engine, Place, Refusal, Reply, retry};
@@ -7,13 +7,13 @@ use crate::domain::*;
 use jiff::SignedDuration;
 use std::sync::Arc;
 
-/// Why a run ended whose time was up when the daemon went down.
+/// Error of a run that was cut short when the daemon shut down.
 const ENDED_BY_SHUTDOWN: &str =
     "the daemon shut down before the run finished; whether its work was done is unknown";
 
 impl Engine {
-    /// A process of a run waits at its gate, or a body without a process begins. False: it must not
-    /// go on.
+    /// Records that a process of a run waits at its gate, or that a body without a process begins. Returns false if
+    /// it must not go on.
     pub(super) fn began(
         &mut self,
         now: Now,
@@ -42,7 +42,7 @@ impl Engine {
         true
     }
 
-    /// The body of an attempt begins, or began.
+    /// Records that the body of an attempt begins, or has begun.
     fn body_began(&mut self, now: Now, id: RunId, attempt: u32, process: Option<Process>) {
         let run = self.runs.get_mut(&id).expect("the caller looked it up");
         let started_at = *run.record.started_at.get_or_insert(run.looks_since.unwrap_or(now.wall));
@@ -69,7 +69,7 @@ impl Engine {
         }
     }
 
-    /// Another monitor hears of a run, if its agent has one. Rehearsals and replays are nobody's business.
+    /// Pings the external monitor of the run's agent, if it has one. Rehearsals and replays are not reported.
     fn ping(&mut self, id: RunId, signal: PingSignal) {
         let Some(run) = self.runs.get(&id) else { return };
         if run.record.mode.is_normal() {
@@ -85,7 +85,7 @@ impl Engine {
         }
     }
 
-    /// An attempt ended: the run goes on with another one, or ends.
+    /// Handles the end of an attempt: the run is retried, waits, or ends.
     pub(super) fn attempt_ended(&mut self, now: Now, id: RunId, attempt: u32, outcome: AttemptOutcome) {
         let Some(run) =
             self.runs.get_mut(&id).filter(|run| run.place == Place::Active && run.record.attempt == attempt)
@@ -100,14 +100,14 @@ impl Engine {
         self.leave_place(now, id);
         self.close_account(now, id);
         if looked && cancelled.is_none() && self.is_as_well_as_before(agent, &outcome) {
-            return self.ended_quietly(now, id);
+            return self.end_unchanged(now, id);
         }
         if looked {
             self.body_began(now, id, attempt, None);
         }
         self.findings(now, agent, id, &outcome.findings);
         if talks && cancelled == Some(CancelCause::Shutdown) && outcome.end == AttemptEnd::Cancelled {
-            return; // it has no end yet: the next life goes on with it
+            return; // no end yet: the next daemon continues it
         }
         let asked_gate = matches!(outcome.end, AttemptEnd::GateClosed | AttemptEnd::GateOpen);
         let by_gate = asked_gate && !outcome.findings.is_empty();
@@ -139,7 +139,7 @@ impl Engine {
                     true,
                 );
             }
-            // whoever ends the daemon may end what it has started as well (a service manager, a logout)
+            // whatever terminates the daemon may terminate its children as well (a service manager, a logout)
             (AttemptEnd::Failed(error), _) if self.stopping && outcome.ended_by_others => {
                 let error = RunError::new(
                     error.kind,
@@ -156,8 +156,8 @@ impl Engine {
         self.failed(now, id, error, outcome, false);
     }
 
-    /// A failed attempt, or (`asked`) one that was ended because the daemon was told to go down: another
-    /// one, or the end of the run.
+    /// Handles a failed attempt, or (`asked`) one ended by the shutdown of the daemon: schedules a retry, or ends
+    /// the run.
     pub(super) fn failed(
         &mut self,
         now: Now,
@@ -200,8 +200,8 @@ impl Engine {
         self.enqueue(id, Some(now.mono + delay));
     }
 
-    /// The gate was closed: the run is forgotten, its slot gets the true verdict. A run whose body
-    /// had begun in an earlier attempt can't be forgotten: it ends, as neither success nor failure.
+    /// Handles a closed gate: the run is discarded and the verdict of its slot revised. A run whose body had begun
+    /// in an earlier attempt can't be discarded: it ends as neither success nor failure.
     fn gate_closed(&mut self, now: Now, id: RunId, outcome: AttemptOutcome) {
         let nothing = "the gate says that there is nothing to do";
         if self.runs[&id].counted {
@@ -215,12 +215,12 @@ impl Engine {
         self.revise(now, id, Verdict::SkippedGate, &cause);
     }
 
-    /// Nothing but the gate was asked: the run is forgotten, its slot gets the verdict that it would have had without
-    /// asking.
+    /// Handles an attempt that evaluated only the gate: the run is discarded, and its slot gets the verdict that it
+    /// would have had without the gate.
     fn gate_was_asked(&mut self, now: Now, id: RunId, warnings: &[String]) {
         let run = self.runs.get_mut(&id).expect("the caller looked it up");
         let agent = run.agent;
-        // not known where an earlier leader had asked: it is as it is now
+        // unknown if an earlier leader started it: use the current state
         let held = run.held_back.take().or_else(|| self.held_back(now, agent));
         let Some((verdict, mut cause)) = held else {
             return self.go_on(id);
@@ -232,7 +232,7 @@ impl Engine {
         self.revise(now, id, verdict, &cause);
     }
 
-    /// Did a look find all well, and is that no news? Nothing was wrong before it, and the run before it
+    /// Returns whether a probe found everything well, as before: no incident was open, and the previous run
     /// completed, too.
     fn is_as_well_as_before(&self, agent: u32, outcome: &AttemptOutcome) -> bool {
         let nothing_wrong = self.incidents.get(&agent).is_none_or(|known| known.is_empty());
@@ -244,9 +244,9 @@ impl Engine {
             && self.agents[agent as usize].calm
     }
 
-    /// A run that found what the run before it found: it is counted, its slot stays `ran`, and the rest is
-    /// forgotten.
-    fn ended_quietly(&mut self, now: Now, id: RunId) {
+    /// Ends a run whose findings equal those of the previous run: it is counted, its slot stays `ran`, and the rest
+    /// is discarded.
+    fn end_unchanged(&mut self, now: Now, id: RunId) {
         let Some(run) = self.forget(now, id) else { return };
         let state = &mut self.agents[run.agent as usize];
         state.counters.runs += 1;
@@ -271,7 +271,7 @@ impl Engine {
         self.push(now, Fact::SlotRevised { agent, slot, run: id, verdict, cause, quiet: true, joins });
     }
 
-    /// Forgets a run that did not begin, and revises the verdict of its slot.
+    /// Discards a run that did not begin, and revises the verdict of its slot.
     fn revise(&mut self, now: Now, id: RunId, verdict: Verdict, cause: &str) {
         let Some(run) = self.forget(now, id) else { return };
         self.unwatch_run(now, &run);
@@ -286,7 +286,7 @@ impl Engine {
         let slot = run.record.slot;
         if slot.is_some() {
             state.counters.skipped += 1;
-            // one that lies ahead, since the clock was set back, is not the one before the next
+            // a slot in the future (the clock was set back) does not precede the next one
             if slot.is_some_and(|slot| Some(slot) == state.high_water() && slot <= now.wall) {
                 state.streak = Some((verdict, cause.into()));
             }
@@ -313,7 +313,7 @@ impl Engine {
         }
     }
 
-    /// Ends a run, with everything that hangs on it.
+    /// Ends a run, with everything that follows from it.
     pub(super) fn finish(
         &mut self,
         now: Now,
@@ -330,7 +330,7 @@ impl Engine {
         if !run.counted && status != RunStatus::Cancelled {
             state.counters.runs += 1;
         }
-        // how a rehearsal or a replay ends says nothing of how the agent is
+        // the outcome of a rehearsal or a replay says nothing about the agent's health
         let real = run.record.mode.is_normal();
         if real {
             if status == RunStatus::Completed {
@@ -358,9 +358,9 @@ impl Engine {
             outcome.warnings.push(format!("slow: it took {took}, and `slow_after` is {after}"));
         }
         if status == RunStatus::Completed {
-            self.keep_what_was_said(now, &run, &outcome);
+            self.record_answer_and_memory(now, &run, &outcome);
         }
-        // who cut it short may not know what it used
+        // an attempt that was cut short may not report its usage
         let usage = if run.record.used == Usage::default() { outcome.usage } else { run.record.used };
         self.backfilled(now, &run, status, usage.usd);
         let fact = Fact::RunEnded {
@@ -403,8 +403,8 @@ impl Engine {
         }
     }
 
-    /// A run completed: its answer is told, and what it leaves behind joins the agent's memory.
-    fn keep_what_was_said(&mut self, now: Now, run: &super::Run, outcome: &AttemptOutcome) {
+    /// Records the answer of a completed run, and adds what it leaves behind to the agent's memory.
+    fn record_answer_and_memory(&mut self, now: Now, run: &super::Run, outcome: &AttemptOutcome) {
         let (id, spec) = (run.record.run, &run.spec);
         let talk = |said| Talk {
             run: id,
@@ -437,7 +437,7 @@ impl Engine {
         }
     }
 
-    /// The store had a claim of this slot already: the run never was.
+    /// Removes a run whose slot was already claimed in the store: it never existed.
     pub(super) fn claim_refused(&mut self, now: Now, id: RunId) {
         if self.runs.get(&id).is_some_and(|run| run.place == Place::Active) {
             self.leave_place(now, id);

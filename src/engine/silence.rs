@@ -1,14 +1,14 @@
-//! Silence: agents whose slots are due and have no run that completes (`late_after`), and runs that take longer than they
-//! should (`slow_after`). Each is an incident of the agent until it is over, and told as `late` or `slow`.
+//! Watchdogs: agents without a completed run after a due slot (`late_after`), and runs that take too long
+//! (`slow_after`). Each is an incident of the agent until it is resolved, and reported as `late` or `slow`.
 //!
-//! Both count time that passes while the machine is awake, whatever the wall clock is set to. Over a restart it is what the
-//! wall clock says that has passed since, and what was told before is not told again.
+//! Both count time while the machine is awake, independent of the wall clock. Across a restart the wall clock is
+//! used, and what was reported before is not reported again.
 use super::incident::{late_key, slow_key};
 use super::{Engine, Place};
 use crate::domain::*;
 
 impl Engine {
-    /// A slot of the agent was due: a run that completes is awaited from now on.
+    /// Expects a completed run from now on, since a slot of the agent was due.
     pub(super) fn await_success(&mut self, now: Now, agent: u32) {
         let state = &mut self.agents[agent as usize];
         let Some(after) = state.spec.late_after else { return };
@@ -21,8 +21,8 @@ impl Engine {
         self.touch(agent);
     }
 
-    /// Nothing of the agent is awaited any more: a run completed, a gate had nothing to do, or it is not to run.
-    fn awaits_nothing(&mut self, agent: u32) {
+    /// Stops expecting a run: one completed, a gate had nothing to do, or the agent is not to run.
+    fn stop_expecting(&mut self, agent: u32) {
         let state = &mut self.agents[agent as usize];
         if let Some(at) = state.late_at.take() {
             self.late.remove(&(at, agent));
@@ -32,12 +32,12 @@ impl Engine {
         }
     }
 
-    /// When an agent is late of which a run was awaited before: in an earlier life, or under another configuration.
+    /// Resumes the lateness timer of an agent after a restart or a change of configuration.
     pub(super) fn await_on(&mut self, now: Now, agent: u32) {
         let state = &mut self.agents[agent as usize];
         let Some(since) = state.awaited_since else { return };
         let Some(after) = state.spec.late_after.filter(|_| state.desired == Desired::Active) else {
-            return self.awaits_nothing(agent);
+            return self.stop_expecting(agent);
         };
         if let Some(at) = state.late_at.take() {
             self.late.remove(&(at, agent));
@@ -45,7 +45,7 @@ impl Engine {
         let key = late_key(&state.spec.id);
         let known = self.incidents.get(&agent).and_then(|keys| keys.get(&key));
         if known.is_some_and(IncidentRecord::is_open) {
-            return; // that was told
+            return; // already reported
         }
         let waited = now.wall.duration_since(since).clamp(jiff::SignedDuration::ZERO, after);
         let at = now.mono + (after - waited);
@@ -58,23 +58,23 @@ impl Engine {
         }
     }
 
-    /// The agent has done what was awaited.
+    /// Handles the expected completion: the agent is no longer late.
     pub(super) fn answered(&mut self, now: Now, agent: u32) {
-        self.awaits_nothing(agent);
+        self.stop_expecting(agent);
         let key = late_key(&self.agents[agent as usize].spec.id);
-        self.no_longer(now, agent, &key, "no longer late");
+        self.resolve(now, agent, &key, "no longer late");
     }
 
-    /// The agent is not to run: it is not late, and nobody hears that it is well again.
+    /// Cancels the expectation because the agent is not to run. A lateness incident is closed without a message.
     pub(super) fn expect_nothing(&mut self, now: Now, agent: u32) {
-        self.awaits_nothing(agent);
+        self.stop_expecting(agent);
         let key = late_key(&self.agents[agent as usize].spec.id);
         if let Some(incident) = self.incidents.get_mut(&agent).and_then(|keys| keys.remove(&key)) {
             self.close_incident(now, incident);
         }
     }
 
-    /// An attempt of a run begins: it may be slow already, if it goes on after a restart.
+    /// Starts the slowness timer of an attempt; after a restart the run may be slow already.
     pub(super) fn watch_run(&mut self, now: Now, id: RunId) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let (Some(after), None) = (run.spec.slow_after, run.slow_at) else { return };
@@ -89,22 +89,22 @@ impl Engine {
         self.slow.insert((at, id));
     }
 
-    /// A run is over; true if it was slow.
+    /// Stops the slowness timer of a run that is over; returns whether it was slow.
     pub(super) fn unwatch_run(&mut self, now: Now, run: &super::Run) -> bool {
         if let Some(at) = run.slow_at {
             self.slow.remove(&(at, run.record.run));
         }
         let others = &self.agents[run.agent as usize].live;
         let others_are = others.iter().any(|id| self.runs.get(id).is_some_and(|run| run.is_slow));
-        // one of an earlier life ends as well, though this one does not know the run as slow yet
+        // also resolves an incident from before a restart, even if this run is not known to be slow
         if !others_are {
             let key = slow_key(&run.spec.id);
-            self.no_longer(now, run.agent, &key, "no run is slow any more");
+            self.resolve(now, run.agent, &key, "no run is slow any more");
         }
         run.is_slow
     }
 
-    /// Finds out who is late and what is slow by now.
+    /// Handles all lateness and slowness timers that have expired.
     pub(super) fn watch(&mut self, now: Now) {
         while let Some((at, agent)) = self.late.first().copied().filter(|(at, _)| *at <= now.mono) {
             self.late.remove(&(at, agent));
@@ -117,7 +117,7 @@ impl Engine {
         }
     }
 
-    /// What is open of this about an agent, in words.
+    /// Returns descriptions of the open `late` and `slow` incidents of an agent.
     pub(super) fn overdue(&self, id: &AgentId) -> Vec<String> {
         let keys = self.by_id.get(id).and_then(|agent| self.incidents.get(agent));
         let of_ours = [("late", late_key(id)), ("slow", slow_key(id))];
@@ -144,14 +144,14 @@ impl Engine {
         let notice =
             Notice::new(&id, TellOn::Late, format!("{id}: late: {title}"), body).keyed(late_key(&id));
         self.tell(now, agent, notice);
-        self.trouble(now, agent, None, late_key(&id), Level::Crit, title);
+        self.report(now, agent, None, late_key(&id), Level::Crit, title);
     }
 
     fn is_slow(&mut self, now: Now, id: RunId) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let Some(after) = run.spec.slow_after else { return };
         if let Place::Waiting(_) = run.place {
-            // a person takes as long as a person takes
+            // time spent waiting for a person does not count
             let at = now.mono + after;
             run.slow_at = Some(at);
             self.slow.insert((at, id));
@@ -162,30 +162,22 @@ impl Engine {
         let title = format!("run {} takes longer than {}", id.short(), human_duration(after));
         let known = self.incidents.get(&agent).and_then(|keys| keys.get(&slow_key(&name)));
         if known.is_some_and(|known| known.is_open() && known.title == title) {
-            return; // it was told before a restart
+            return; // reported before a restart
         }
         self.push(now, Fact::RunSlow { run: id, agent: name.clone(), slow_after: after });
         let body = format!("`bgagent show {}` says what it does.", id.short());
         let notice = Notice::new(&name, TellOn::Slow, format!("{name}: slow: {title}"), body);
         self.tell(now, agent, notice.keyed(slow_key(&name)).of_run(id));
-        self.trouble(now, agent, Some(id), slow_key(&name), Level::Warn, title);
+        self.report(now, agent, Some(id), slow_key(&name), Level::Warn, title);
     }
 
-    fn trouble(
-        &mut self,
-        now: Now,
-        agent: u32,
-        run: Option<RunId>,
-        key: String,
-        level: Level,
-        title: String,
-    ) {
+    fn report(&mut self, now: Now, agent: u32, run: Option<RunId>, key: String, level: Level, title: String) {
         let finding = Finding { key, level, title, hold_for: jiff::SignedDuration::ZERO, by: FoundBy::Check };
         self.finding(now, agent, run, &finding);
     }
 
-    /// The incident of this key is over, if there is one; whoever heard of it hears that.
-    fn no_longer(&mut self, now: Now, agent: u32, key: &str, words: &str) {
+    /// Resolves the incident of this key, if there is one, and notifies those who received it.
+    fn resolve(&mut self, now: Now, agent: u32, key: &str, words: &str) {
         let Some(known) = self.incidents.get(&agent).and_then(|keys| keys.get(key)).cloned() else { return };
         let state = &self.agents[agent as usize];
         let id = &state.spec.id;

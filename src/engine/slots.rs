@@ -4,18 +4,18 @@ use super::{CancelCause, Engine, Place};
 use crate::domain::*;
 use jiff::{SignedDuration, Timestamp};
 
-/// A slot seen later than this, for a reason that we know, was missed and is not merely late.
-const LATE: SignedDuration = SignedDuration::from_secs(5);
-/// How long catch-up runs wait after a start or a wake, for the network.
-const SETTLE: SignedDuration = SignedDuration::from_secs(3);
-/// Less than this between two readings is no sleep and no jump, but noise.
+/// A slot seen later than this for a known reason was missed, and is not merely late.
+const LATENESS_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
+/// Delay of catch-up runs after a start or a wake-up, to let the network come up.
+const CATCH_UP_SETTLE_DELAY: SignedDuration = SignedDuration::from_secs(3);
+/// Differences between two clock readings below this are noise, not a suspend or a jump.
 pub(super) const NOISE: SignedDuration = SignedDuration::from_secs(1);
 /// Without a configured `spread`, catch-up runs start this far apart.
-const APART: SignedDuration = SignedDuration::from_millis(100);
-/// No more than so long.
-const LONGEST_SPREAD: SignedDuration = SignedDuration::from_mins(5);
+const CATCH_UP_SPACING: SignedDuration = SignedDuration::from_millis(100);
+/// Upper bound of the default spread.
+const MAX_DEFAULT_SPREAD: SignedDuration = SignedDuration::from_mins(5);
 
-/// Why slots between two readings of the clocks were missed, if they were.
+/// Returns why slots between two clock readings were missed, if they were.
 pub(super) fn cause_of(gap: Gap) -> Option<Verdict> {
     let slept = gap.asleep > NOISE;
     let jumped = gap.jumped > NOISE;
@@ -27,20 +27,20 @@ pub(super) fn cause_of(gap: Gap) -> Option<Verdict> {
     }
 }
 
-/// No catch-up run of this agent waits for longer.
+/// Returns the longest delay of a catch-up run of this agent.
 pub(super) fn longest_catch_up_delay(spec: &AgentSpec) -> SignedDuration {
-    let many = APART * i32::try_from(spec.catch_up.max).unwrap_or(i32::MAX);
-    SETTLE
+    let many = CATCH_UP_SPACING * i32::try_from(spec.catch_up.max).unwrap_or(i32::MAX);
+    CATCH_UP_SETTLE_DELAY
         + spec
             .catch_up
             .spread
-            .map_or(LONGEST_SPREAD, |spread| spread.saturating_add(many))
-            .max(LONGEST_SPREAD)
+            .map_or(MAX_DEFAULT_SPREAD, |spread| spread.saturating_add(many))
+            .max(MAX_DEFAULT_SPREAD)
 }
 
-/// Why slots were missed that passed together.
+/// Returns the cause text for slots that were missed together.
 fn in_words(missed: Verdict, lost: Option<LostRecords>, passed: Passed) -> String {
-    let why = in_a_word(missed);
+    let why = cause_text(missed);
     let lost = lost.filter(|_| missed == Verdict::MissedDowntime);
     match lost.map(|lost| (lost.holds(passed.first), lost.holds(passed.last), lost.in_words())) {
         Some((true, true, words)) => words,
@@ -49,7 +49,7 @@ fn in_words(missed: Verdict, lost: Option<LostRecords>, passed: Passed) -> Strin
     }
 }
 
-fn in_a_word(missed: Verdict) -> &'static str {
+fn cause_text(missed: Verdict) -> &'static str {
     match missed {
         Verdict::MissedDowntime => "the daemon was not running",
         Verdict::MissedSleep => "the machine was asleep",
@@ -67,34 +67,34 @@ pub(super) struct Passed {
     pub(super) count: u64,
 }
 
-/// What else is known of slots that passed together.
+/// The circumstances of slots that passed together.
 #[derive(Clone, Copy)]
 pub(super) struct Around {
-    /// The slot after them, which comes after now.
+    /// The slot after them, in the future.
     pub(super) next: Option<Timestamp>,
-    /// Why they were missed, if they came too late for a reason that is known.
+    /// The verdict of those that came too late, if the reason is known.
     pub(super) missed: Option<Verdict>,
 }
 
-/// What of some slots is made up for, where other slots passed with them at which the agent does not start.
+/// Catch-up limits for some slots that passed together with others at which the agent does not start.
 pub(super) struct MakeUp<'a> {
-    /// At most so many of them.
+    /// Maximum number of catch-up runs for them.
     pub(super) most: u64,
-    /// No newer ones may start.
+    /// None of the slots after them may start.
     pub(super) is_newest: bool,
-    /// Older ones may start.
+    /// Some slots before them may start.
     pub(super) has_older: bool,
-    /// The newest of all that passed, and how many catch-up runs were planned before those of this agent: `None` where
-    /// these are all.
+    /// The newest slot of all that passed, and the number of catch-up runs planned before this agent's. `None` if
+    /// these are all slots.
     pub(super) among: Option<(Timestamp, u64)>,
-    /// Newer ones make up for them.
+    /// A newer slot catches up for them.
     pub(super) newer_starts: bool,
-    /// Why the agent does not start now.
+    /// Why the agent must not start now.
     pub(super) outside: Option<&'a str>,
 }
 
 impl MakeUp<'_> {
-    /// As the agent's rule has it.
+    /// No limits besides the agent's own catch-up rule.
     pub(super) const ALL: Self = Self {
         most: u64::MAX,
         is_newest: true,
@@ -106,7 +106,7 @@ impl MakeUp<'_> {
 }
 
 impl Engine {
-    /// Judges every slot that is due. `missed` is the cause for those that came too late.
+    /// Judges every slot that is due. `missed` is the verdict for those that came too late.
     pub(super) fn fire(&mut self, now: Now, missed: Option<Verdict>) {
         let mut caught_up = 0;
         while let Some(&(_, agent)) = self.due.first().filter(|(due, _)| *due <= now.wall) {
@@ -114,7 +114,7 @@ impl Engine {
         }
     }
 
-    /// Judges the slots of a paused agent that are due at the end of its pause, `until`.
+    /// Judges the slots of a paused agent that were due by the end of its pause, `until`.
     pub(super) fn pass_pause(&mut self, now: Now, agent: u32, until: Timestamp) {
         while self.agents[agent as usize].next_due.is_some_and(|due| due <= until) {
             self.judge(now, agent, until, None, &mut 0);
@@ -165,13 +165,13 @@ impl Engine {
             let cause = state.why_paused();
             self.judged(now, agent, passed, Verdict::SkippedPaused, &cause);
         }
-        // a one-shot has had its last slot
+        // a one-shot agent has had its only slot
         if self.agents[agent as usize].spec.schedule.last_moment().is_some_and(|last| last <= passed_last) {
             self.finish_one_shot(now, agent);
         }
     }
 
-    /// Judges slots that may start. Returns how many were missed and are not made up for.
+    /// Judges slots that may start. Returns how many were missed and are not caught up.
     pub(super) fn judge_active(
         &mut self,
         now: Now,
@@ -183,8 +183,8 @@ impl Engine {
     ) -> u64 {
         let missed = around.missed;
         let late = now.wall.duration_since(self.agents[agent as usize].due_of(passed.last));
-        let too_late = missed.filter(|_| late > LATE);
-        // who wants each of several slots has them one after the other, the newest, too
+        let too_late = missed.filter(|_| late > LATENESS_TOLERANCE);
+        // with `catch_up = "all"`, several slots run one after the other, including the newest
         let one_by_one = (passed.count > 1 || make_up.has_older)
             && self.agents[agent as usize].spec.catch_up.policy == CatchUpPolicy::All;
         let regular = (make_up.is_newest && too_late.is_none() && !one_by_one).then_some(passed.last);
@@ -198,7 +198,7 @@ impl Engine {
         unseen
     }
 
-    /// A person asked to leave out the next slot; what remains is returned.
+    /// Skips the next slot if a person requested that; returns the remaining slots.
     pub(super) fn leave_out_skipped(&mut self, now: Now, agent: u32, passed: Passed) -> Option<Passed> {
         let state = &mut self.agents[agent as usize];
         if !std::mem::take(&mut state.skip_next) {
@@ -214,7 +214,7 @@ impl Engine {
         })
     }
 
-    /// The slots before the one that starts regularly; all of them if none does.
+    /// Returns the slots before the one that starts regularly; all of them if none does.
     fn before_regular(&self, agent: u32, passed: Passed, regular: Option<Timestamp>) -> Option<Passed> {
         let Some(slot) = regular else { return Some(passed) };
         (passed.count > 1).then(|| Passed {
@@ -224,8 +224,8 @@ impl Engine {
         })
     }
 
-    /// What becomes of slots that nobody saw in time. `regular` is the one after them that starts
-    /// now, if one does. Returns how many were missed and are not made up for.
+    /// Judges slots that were not seen in time. `regular` is the later slot that starts now, if one does. Returns
+    /// how many were missed and are not caught up.
     #[expect(clippy::too_many_arguments, reason = "the place of the slots in time is all of these together")]
     fn missed(
         &mut self,
@@ -242,12 +242,12 @@ impl Engine {
         let rule = state.spec.catch_up;
         let (verdict, in_line) = match (missed, rule.policy) {
             (Some(verdict), _) => (verdict, 0),
-            // late without a known reason: the daemon was busy, or held. Who wants each of its slots has them, too,
-            // but not ever more of them where the machine can't keep up
+            // late without a known reason: the daemon was busy or blocked. `all` catches up here, too, but the
+            // backlog must not keep growing where the machine can't keep up
             (None, CatchUpPolicy::All) => (Verdict::Superseded, state.live.len() as u64),
-            // a newer slot makes up for them
+            // a newer slot supersedes them
             (None, CatchUpPolicy::Latest | CatchUpPolicy::None) => {
-                self.judged(now, agent, passed, Verdict::Superseded, in_a_word(Verdict::Superseded));
+                self.judged(now, agent, passed, Verdict::Superseded, cause_text(Verdict::Superseded));
                 return 0;
             }
         };
@@ -267,9 +267,9 @@ impl Engine {
             chosen.push(slot);
             at = state.calendar().prev_before(slot);
         }
-        let close = regular
-            .or(next)
-            .is_some_and(|next| next.duration_since(now.wall) <= closeness(next.duration_since(passed.last)));
+        let close = regular.or(next).is_some_and(|next| {
+            next.duration_since(now.wall) <= superseding_distance(next.duration_since(passed.last))
+        });
         if rule.policy == CatchUpPolicy::Latest && close && !chosen.is_empty() {
             let cause = format!("{why}; the next slot comes soon");
             self.judged(now, agent, passed, Verdict::Superseded, &cause);
@@ -303,9 +303,9 @@ impl Engine {
         unseen
     }
 
-    /// How long a catch-up run waits: for the network, and so that many do not start at once; but
-    /// not past the middle of the way to the next slot. It is the `nth` of its agent; the older
-    /// ones come first. `others` were planned in this turn before it.
+    /// Returns the delay of a catch-up run: it lets the network come up, and staggers runs that would start
+    /// together; it ends before the midpoint of the time to the next slot. The run is the `nth` of its agent; older
+    /// ones start first. `others` is the number planned before it in this decision.
     fn catch_up_delay(
         &self,
         now: Now,
@@ -317,14 +317,14 @@ impl Engine {
     ) -> SignedDuration {
         let state = &self.agents[agent as usize];
         let spread = match state.spec.catch_up.spread {
-            Some(spread) => jitter_of(&state.spec.id, newest, spread) + APART * nth,
-            None => (APART * i32::try_from(others).unwrap_or(i32::MAX)).min(LONGEST_SPREAD),
+            Some(spread) => jitter_of(&state.spec.id, newest, spread) + CATCH_UP_SPACING * nth,
+            None => (CATCH_UP_SPACING * i32::try_from(others).unwrap_or(i32::MAX)).min(MAX_DEFAULT_SPREAD),
         };
         let room = next.map_or(SignedDuration::MAX, |next| next.duration_since(now.wall) / 2);
-        (SETTLE + spread).min(room).max(SignedDuration::ZERO)
+        (CATCH_UP_SETTLE_DELAY + spread).min(room).max(SignedDuration::ZERO)
     }
 
-    /// A slot that shall start a run, if nothing stands against it. `missed`: why it did not when it was due.
+    /// Starts a run for a slot, or records what prevents it. `missed`: why it did not start when due.
     fn start_slot(
         &mut self,
         now: Now,
@@ -337,7 +337,7 @@ impl Engine {
         let one = Passed { first: slot, last: slot, count: 1 };
         match self.obstacle(now, agent, trigger) {
             Some((verdict, cause)) if missed.is_empty() => self.judged(now, agent, one, verdict, &cause),
-            // when it was due, something else was in the way
+            // at its due time it was missed for a different reason
             Some((verdict, cause)) => {
                 self.judged(now, agent, one, verdict, &format!("{missed}; not caught up: {cause}"));
             }
@@ -364,22 +364,22 @@ impl Engine {
         }
     }
 
-    /// What stands against a run that nobody asked for by hand: an open circuit, or a run in flight.
+    /// Returns what prevents a run that was not started manually: an open circuit, or a run in flight.
     pub(super) fn obstacle(&mut self, now: Now, agent: u32, trigger: Trigger) -> Option<(Verdict, String)> {
-        // An event is for its body alone; a slot is for what the gate looks after as well.
+        // An event concerns only the body; a slot also serves the checks of the gate.
         let asks_gate = trigger != Trigger::Event && self.has_looking_gate(agent);
         if !asks_gate && let Some(held) = self.held_back(now, agent) {
             return Some(held);
         }
         let state = &self.agents[agent as usize];
         if trigger == Trigger::CatchUp && state.spec.catch_up.policy == CatchUpPolicy::All {
-            return None; // they wait for each other
+            return None; // they run one after the other
         }
-        // What was claimed while the daemon goes down can't begin before its next life: no reason to leave out
-        // what else happens until then. There they begin one after the other.
+        // Runs claimed during a shutdown can't begin before the next start of the daemon, so they don't block other
+        // events until then. After the restart they begin one after the other.
         let waits_for_next_life =
             |id: &RunId| self.stopping && self.runs[id].place == Place::Ready && !self.runs[id].has_begun();
-        // a backfill gives way to what is due: it has runs of its own between those of the slots
+        // a backfill yields to regular slots: its runs fit in between
         let is_backfill = |id: &RunId| self.runs[id].record.past.is_some();
         let counts =
             |id: &&RunId| !is_backfill(id) && (trigger != Trigger::Event || !waits_for_next_life(id));
@@ -395,7 +395,7 @@ impl Engine {
         match state.spec.overlap {
             Overlap::Parallel => None,
             Overlap::Skip => Some((Verdict::SkippedOverlap, format!("run {} {doing}", blocking.short()))),
-            // what has arrived is not made up for by what arrives later: each waits for its turn
+            // arrivals don't supersede each other: each is queued
             Overlap::Queue if trigger == Trigger::Event && state.spec.schedule.is_from_outside() => None,
             Overlap::Queue => {
                 let waits = state.live.iter().find(|id| {
@@ -416,7 +416,7 @@ impl Engine {
         }
     }
 
-    /// What stands against the body of a run, whatever its gate says: an open circuit, a budget that is used up.
+    /// Returns what prevents the body of a run, whatever its gate says: an open circuit, or an exhausted budget.
     pub(super) fn held_back(&mut self, now: Now, agent: u32) -> Option<(Verdict, String)> {
         let state = &self.agents[agent as usize];
         if let Some(circuit) = state.circuit.filter(|circuit| now.wall < circuit.until) {
@@ -429,7 +429,8 @@ impl Engine {
         self.refused_by_budget(now, agent).map(|cause| (Verdict::RefusedBudget, cause))
     }
 
-    /// Does the gate of this agent look after something? Then it goes on looking, whatever stands against the body.
+    /// Returns whether the gate of this agent monitors something itself. Then it keeps running even if the body is
+    /// held back.
     pub(super) fn has_looking_gate(&self, agent: u32) -> bool {
         let gate = self.agents[agent as usize].spec.gate.as_deref();
         gate.is_some_and(|gate| match &gate.body {
@@ -478,7 +479,7 @@ impl Engine {
         self.touch(agent);
     }
 
-    /// Does this verdict go on with the newest record of the agent? If not, it begins a new one.
+    /// Returns whether this verdict extends the newest ledger record of the agent. If not, a new one begins.
     pub(super) fn extend_streak(&mut self, agent: u32, verdict: Verdict, cause: &str) -> bool {
         let state = &mut self.agents[agent as usize];
         let extends = state.streak.as_ref().is_some_and(|(v, c)| *v == verdict && **c == *cause);
@@ -488,8 +489,8 @@ impl Engine {
         extends
     }
 
-    /// A slot whose time has come, but not yet its jitter, when its agent stops or gets another
-    /// schedule: it was a slot, so it gets a verdict.
+    /// Records a verdict for a slot whose time has come, but not yet its jitter, when its agent stops or gets
+    /// another schedule.
     pub(super) fn drop_pending(&mut self, now: Now, agent: u32, why: &str) {
         let state = &mut self.agents[agent as usize];
         let Some(slot) = state.next_slot.filter(|slot| *slot <= now.wall) else { return };
@@ -506,8 +507,8 @@ impl Engine {
 }
 
 impl super::agent::AgentState {
-    /// The slots from `first`, which is due, to the last one that is due at `until`.
-    /// Not past a slot that has its verdict already.
+    /// Returns the slots from `first`, which is due, to the last one due at `until`, but not past a slot that
+    /// already has its verdict.
     fn passed(&self, first: Timestamp, until: Timestamp) -> Passed {
         let one = Passed { first, last: first, count: 1 };
         let calendar = self.calendar();
@@ -524,8 +525,8 @@ impl super::agent::AgentState {
     }
 }
 
-/// A missed slot is not made up for when the next regular one comes within a tenth of the period
-/// (at most 5 minutes), or before the catch-up could start.
-fn closeness(period: SignedDuration) -> SignedDuration {
-    (period / 10).min(SignedDuration::from_mins(5)).max(SETTLE)
+/// Returns how close the next regular slot must be to supersede a missed one: a tenth of the period (at most 5
+/// minutes), but at least the delay before a catch-up could start.
+fn superseding_distance(period: SignedDuration) -> SignedDuration {
+    (period / 10).min(SignedDuration::from_mins(5)).max(CATCH_UP_SETTLE_DELAY)
 }

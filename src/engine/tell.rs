@@ -1,14 +1,14 @@
-//! Whom to tell of what, and how often (section 6). Delivery is left to `notify`.
+//! Notifications: who gets which, and how often (section 6). Delivery is left to `notify`.
 use super::incident::failing_key;
 use super::{Engine, Run};
 use crate::domain::*;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-/// Of a result that is only mentioned, so many characters.
-const RESULT: usize = 500;
+/// Maximum length of a result excerpt, in characters.
+const MAX_RESULT_CHARS: usize = 500;
 
-/// How a run ended, for those who hear of it.
+/// Outcome of a run, for notifications.
 pub(super) struct EndedRun<'a> {
     pub(super) result: Option<&'a str>,
     /// It is only the end of what the run printed.
@@ -21,8 +21,8 @@ pub(super) struct EndedRun<'a> {
 }
 
 impl EndedRun<'_> {
-    /// What `{run.…}` is filled with, by the names of [`DeliverSpec::OF_RUN`].
-    fn about(&self, now: Now, run: &Run) -> Value {
+    /// Returns the values for `{run.…}`, by the names of [`DeliverSpec::OF_RUN`].
+    fn run_values(&self, now: Now, run: &Run) -> Value {
         let record = &run.record;
         json!({
             "id": record.run,
@@ -43,12 +43,12 @@ impl EndedRun<'_> {
 }
 
 impl Engine {
-    /// Puts one message per target into the outbox, if the agent asks for this kind of news.
+    /// Queues one message per target, if the agent subscribes to this kind. Returns whether it does.
     pub(super) fn tell(&mut self, now: Now, agent: u32, notice: Notice) -> bool {
         self.tell_others(now, agent, notice, &[])
     }
 
-    /// The same, but for targets that have it already.
+    /// Does the same, except for the targets in `but`, which have it already.
     pub(super) fn tell_others(&mut self, now: Now, agent: u32, notice: Notice, but: &[String]) -> bool {
         let notify = self.agents[agent as usize].spec.notify.clone();
         let Some(notify) = notify.filter(|notify| notify.on.contains(&notice.about)) else { return false };
@@ -59,7 +59,7 @@ impl Engine {
         true
     }
 
-    /// A run completed for real: its result goes to those who are to have it, and others hear that it completed.
+    /// Delivers the result of a completed normal run to its recipients, and notifies the others that it completed.
     pub(super) fn tell_completed(&mut self, now: Now, run: &Run, ended: &EndedRun<'_>) {
         let spec = run.spec.clone();
         let mut have_it: &[String] = &[];
@@ -71,7 +71,7 @@ impl Engine {
                 )
             });
             let result = end_of_it.as_deref().or(ended.result);
-            let facts = DeliveryFacts::new(result, ended.gate, ended.about(now, run));
+            let facts = DeliveryFacts::new(result, ended.gate, ended.run_values(now, run));
             if let Some((subject, body)) = deliver.words(&facts, run.record.run) {
                 let notice = Notice::new(&spec.id, TellOn::Completed, subject, body).of_run(run.record.run);
                 for target in &deliver.to {
@@ -85,7 +85,7 @@ impl Engine {
         let body = cut_at_sentence(
             ended.result.unwrap_or_default().trim(),
             LengthUnit::Chars,
-            RESULT,
+            MAX_RESULT_CHARS,
             &rest_of(run.record.run),
         );
         let notice =
@@ -93,7 +93,7 @@ impl Engine {
         self.tell_others(now, run.agent, notice, have_it);
     }
 
-    /// True if a problem that was last told at `told_at` may be told (again) now.
+    /// Returns whether a problem last reported at `told_at` may be reported (again) now.
     pub(super) fn may_tell(&self, now: Now, agent: u32, told_at: Option<jiff::Timestamp>) -> bool {
         let repeat = self.agents[agent as usize].spec.notify.as_ref().map(|notify| notify.repeat);
         match (told_at, repeat) {
@@ -103,7 +103,7 @@ impl Engine {
         }
     }
 
-    /// A run failed, after its retries.
+    /// Reports a run that failed after its retries.
     pub(super) fn tell_failed(&mut self, now: Now, agent: u32, message: &str) {
         let state = &self.agents[agent as usize];
         if !self.may_tell(now, agent, state.told_at) {
@@ -120,7 +120,7 @@ impl Engine {
         }
     }
 
-    /// A run completed after failures that were told.
+    /// Reports a completed run after failures that were reported.
     pub(super) fn tell_recovered(&mut self, now: Now, agent: u32) {
         if self.agents[agent as usize].told_at.take().is_some() {
             let id = &self.agents[agent as usize].spec.id;
@@ -130,7 +130,7 @@ impl Engine {
         }
     }
 
-    /// Slots were missed and are not made up for.
+    /// Reports slots that were missed and are not caught up.
     pub(super) fn tell_missed(&mut self, now: Now, agent: u32, count: u64, why: &str) {
         let id = &self.agents[agent as usize].spec.id;
         let subject = format!("{id}: {} missed", counted(count, "run"));

@@ -1,18 +1,18 @@
-//! Agents that an event starts (`on`).
+//! Agents started by events (`on`).
 use super::Engine;
 use super::queue::NewRun;
 use crate::domain::*;
 use std::sync::Arc;
 
-/// The longest chain of runs that start each other by events (section 4).
-const LONGEST_CHAIN: u8 = 8;
+/// Maximum length of a chain of runs that start each other by events (section 4).
+const MAX_CHAIN_RUNS: u8 = 8;
 
-/// Why a report starts nobody, and what would let it.
-const UNTRUSTED: &str = "it was reported by a run that had read data from outside, and such a report starts only agents whose \
+/// Why an untrusted report starts no agent, and which setting allows it.
+const UNTRUSTED_CAUSE: &str = "it was reported by a run that had read data from outside, and such a report starts only agents whose \
     `on` says untrusted = true";
 
 impl Engine {
-    /// Which events start whom; made anew with each configuration.
+    /// Rebuilds the indexes from events to the agents that they start, after each configuration change.
     pub(super) fn index_triggers(&mut self) {
         self.triggers.clear();
         self.joins.clear();
@@ -29,9 +29,9 @@ impl Engine {
         }
     }
 
-    /// Looks at each fact of the decision, also at those that this adds, and starts the agents that
-    /// wait for the events that tell it. In the same transaction: no event is lost in a crash. While the
-    /// daemon goes down runs are claimed as ever; they begin in its next life.
+    /// Examines each fact of the decision, including those added here, and starts the agents that wait for its
+    /// events. All is in one transaction: no event is lost in a crash. During a shutdown runs are claimed as usual;
+    /// they begin after the restart.
     pub(super) fn trigger(&mut self, now: Now) {
         if self.triggers.is_empty() && self.joins.is_empty() {
             return;
@@ -39,7 +39,7 @@ impl Engine {
         let mut at = 0;
         while at < self.out.facts.len() {
             let depth = self.depths[at];
-            // that an event started nothing starts nothing: else busy agents would set each other off
+            // that an event started nothing must not start anything: otherwise busy agents would trigger each other
             let passed = matches!(self.out.facts[at].fact, Fact::EventPassed { .. });
             at += 1;
             if passed {
@@ -60,13 +60,13 @@ impl Engine {
         let Schedule::On(on) = &state.spec.schedule else { return };
         let of_itself = event.agent_id.as_ref() == Some(&state.spec.id);
         let of_other = on.agent.is_some() && on.agent != event.agent_id;
-        // as with slots: between a start and a stop each has an outcome
+        // as with slots: between a start and a stop each event has an outcome
         if state.desired == Desired::Stopped || of_itself || of_other {
             return;
         }
         let paused = (state.desired == Desired::Paused).then(|| (Verdict::SkippedPaused, state.why_paused()));
         let of_report = event.is_untrusted_report() && !on.untrusted;
-        let reported = || of_report.then(|| (Verdict::Dropped, UNTRUSTED.to_owned()));
+        let reported = || of_report.then(|| (Verdict::Dropped, UNTRUSTED_CAUSE.to_owned()));
         let passes = paused.or_else(reported).or_else(|| self.too_long_a_chain());
         let passes = passes.or_else(|| self.outside_of_times(now, agent));
         match passes.or_else(|| self.obstacle(now, agent, Trigger::Event)) {
@@ -75,23 +75,23 @@ impl Engine {
         }
     }
 
-    /// Runs that start each other by events must not go on for ever.
+    /// Returns the reason if the chain of runs that start each other by events has become too long.
     pub(super) fn too_long_a_chain(&self) -> Option<(Verdict, String)> {
         let cause = format!(
-            "{LONGEST_CHAIN} runs have started each other by events, one after the other: no further one is started"
+            "{MAX_CHAIN_RUNS} runs have started each other by events, one after the other: no further one is started"
         );
-        (self.chain > LONGEST_CHAIN).then_some((Verdict::Dropped, cause))
+        (self.chain > MAX_CHAIN_RUNS).then_some((Verdict::Dropped, cause))
     }
 
-    /// An event starts a run.
+    /// Starts a run for an event.
     pub(super) fn start_by(&mut self, now: Now, agent: u32, event: Arc<Event>) {
         self.claim(now, agent, NewRun { event: Some(event), ..NewRun::of(Trigger::Event) });
-        // for the next event of this decision it is in flight, not one that waits
+        // for the next event of this decision it is in flight, not waiting
         self.dispatch(now);
         self.touch(agent);
     }
 
-    /// An event that an agent waits for starts nothing.
+    /// Records that an event that an agent waits for starts nothing.
     pub(super) fn passed(&mut self, now: Now, agent: u32, event: &Event, verdict: Verdict, cause: &str) {
         let cause = format!("event {}: {cause}", event.kind());
         let agent = self.agents[agent as usize].spec.id.clone();

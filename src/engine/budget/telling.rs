@@ -1,23 +1,23 @@
-//! What is told of budgets: that little is left, that nothing is, and whose slots are refused for it. What is
-//! used and held is left to the module above.
-use super::{Amount, Engine, Limit, WARN_AT};
+//! Notifications about budgets: near the limit, exhausted, and the slots refused because of that. The accounting is
+//! left to the parent module.
+use super::{Amount, DEFAULT_WARN_FRACTION, Engine, Limit};
 use crate::domain::*;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use std::collections::BTreeSet;
 
-/// The money of an agent is gone.
-struct Gone {
-    /// The day on which there is some again.
+/// An exhausted budget of an agent.
+struct Exhaustion {
+    /// The day on which budget is available again.
     until: Date,
     text: String,
-    /// What is used up; none: it was told when a request was refused.
+    /// The exhausted limit. `None`: it was reported when a request was refused.
     limit: Option<Limit>,
 }
 
 impl Engine {
     pub(super) fn warn_of_budgets(&mut self, now: Now, agent: u32, spec: &AgentSpec, day: Date) {
-        let warn_at = self.fleet.budget.warn_at.unwrap_or(WARN_AT);
+        let warn_at = self.fleet.budget.warn_at.unwrap_or(DEFAULT_WARN_FRACTION);
         let limits =
             self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, Amount::default());
         let is_near = |limit: &Limit| limit.allowed > 0.0 && limit.used >= warn_at * limit.allowed;
@@ -66,8 +66,8 @@ impl Engine {
         }
     }
 
-    /// An agent's own budget is told to those whom it names. The fleet's stops all agents that ask
-    /// models: whoever is named by one of them is told, once.
+    /// Notifies the targets of the agent about its own budget. The fleet's budget affects all agents that use
+    /// models: every target that one of them names is notified once.
     fn tell_exhausted(&mut self, now: Now, agent: u32, own: bool, text: &str) {
         let id = &self.agents[agent as usize].spec.id;
         let subject =
@@ -91,20 +91,20 @@ impl Engine {
         }
     }
 
-    /// Why a run of the agent is not worth starting. Who hears it first tells it.
+    /// Returns why a run of the agent must not start, and reports the exhaustion if nobody has yet.
     pub(in crate::engine) fn refused_by_budget(&mut self, now: Now, agent: u32) -> Option<String> {
         let day = self.today(now.wall);
         let spec = self.agents[agent as usize].spec.clone();
-        let gone = self.gone(&spec, day)?;
-        if let Some(limit) = &gone.limit {
-            self.tell_budget(now, agent, limit, day, true, &gone.text);
+        let exhaustion = self.exhaustion(&spec, day)?;
+        if let Some(limit) = &exhaustion.limit {
+            self.tell_budget(now, agent, limit, day, true, &exhaustion.text);
         }
-        Some(gone.text)
+        Some(exhaustion.text)
     }
 
-    /// Why a run that a person asks for would be refused its first request: a limit is used up, or what was
-    /// refused before still does not fit (unless `other`: it asks something else). What is held for requests
-    /// under way may come back and refuses nobody.
+    /// Returns why a manual run would be refused its first request: a limit is used up, or the request refused
+    /// before still does not fit (ignored with `other`: the query differs). Amounts held for requests in flight may
+    /// be released, and refuse nothing.
     pub(in crate::engine) fn refused_by_hand(&mut self, now: Now, agent: u32, other: bool) -> Option<String> {
         let day = self.today(now.wall);
         let spec = self.agents[agent as usize].spec.clone();
@@ -114,29 +114,29 @@ impl Engine {
         let refused = self.money.refused.get(&spec.id).filter(|refused| refused.is_in_force(day) && !other);
         let asked = refused.map_or_else(Amount::default, |refused| refused.asked);
         let limits = self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, asked);
-        let is_gone = |limit: &Limit| limit.is_over() || limit.is_used_up();
-        let limit = limits.into_iter().filter(is_gone).find_map(|limit| {
+        let is_exhausted = |limit: &Limit| limit.is_over() || limit.is_used_up();
+        let limit = limits.into_iter().filter(is_exhausted).find_map(|limit| {
             let held = self.money.held_for(&limit, &spec.id, day);
-            Some(limit.without(held)).filter(is_gone)
+            Some(limit.without(held)).filter(is_exhausted)
         })?;
         let text = limit.text(&spec.id, limit.until(day));
         self.tell_budget(now, agent, &limit, day, true, &text);
         Some(text)
     }
 
-    /// Until when no run of the agent is worth starting, and why, if its money is gone.
+    /// Returns until when no run of the agent can start, and why, if its budget is exhausted.
     pub(in crate::engine) fn out_of_budget(&self, spec: &AgentSpec) -> Option<(Timestamp, String)> {
-        let gone = self.gone(spec, self.today(self.last.wall))?;
-        let until = gone.until.to_zoned(self.fleet.daemon.timezone.clone()).ok()?;
-        Some((until.timestamp(), gone.text))
+        let exhaustion = self.exhaustion(spec, self.today(self.last.wall))?;
+        let until = exhaustion.until.to_zoned(self.fleet.daemon.timezone.clone()).ok()?;
+        Some((until.timestamp(), exhaustion.text))
     }
 
-    fn gone(&self, spec: &AgentSpec, day: Date) -> Option<Gone> {
+    fn exhaustion(&self, spec: &AgentSpec, day: Date) -> Option<Exhaustion> {
         if !spec.body.asks_models() {
             return None;
         }
         if let Some(refused) = self.money.refused.get(&spec.id).filter(|refused| refused.is_in_force(day)) {
-            return Some(Gone { until: refused.until, text: refused.text.clone(), limit: None });
+            return Some(Exhaustion { until: refused.until, text: refused.text.clone(), limit: None });
         }
         let limits =
             self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, Amount::default());
@@ -146,6 +146,6 @@ impl Engine {
         });
         let limit = settled.into_iter().find(Limit::is_used_up)?;
         let until = limit.until(day);
-        Some(Gone { until, text: limit.text(&spec.id, until), limit: Some(limit) })
+        Some(Exhaustion { until, text: limit.text(&spec.id, until), limit: Some(limit) })
     }
 }
