@@ -1,21 +1,22 @@
-//! Judges the last words of a model: are they an answer, and do they fit?
+//! Judges the final answer of a model: whether it is one, and whether it matches the schema.
 use super::brief::bad_response;
 use crate::domain::{ErrorKind, Finish, ModelAnswer, RunError, fits_schema};
 use serde_json::Value;
 
-/// What is to be thought of a turn without calls.
+/// The judgement of a turn without calls.
 pub(super) enum Verdict {
-    /// It is the answer.
+    /// It is the final answer.
     Final(String),
-    /// It is none.
+    /// It is a failure.
     Failed(RunError),
-    /// It does not fit its schema; the text says why.
+    /// It does not match the schema; the text says why.
     Unfit(String),
-    /// It is not a turn. What is sent back to the model, if anything, and the end if that does not help.
+    /// It is unusable. `say` is sent back to the model, if there is anything to say; `error` ends the run if that
+    /// does not help.
     Again { say: Option<String>, error: RunError },
 }
 
-/// Judges a turn without calls that may have had so many tokens.
+/// Judges a turn without calls that was limited to `max_output_tokens`.
 pub(super) fn judge(answer: &ModelAnswer, schema: Option<&Value>, max_output_tokens: u64) -> Verdict {
     let text = answer.turn.text.trim();
     if answer.finish == Finish::Length {
@@ -45,7 +46,8 @@ pub(super) fn judge(answer: &ModelAnswer, schema: Option<&Value>, max_output_tok
     }
 }
 
-/// A call that can't be read. One that was written into the text is answered with that; else the same is asked once more.
+/// Handles an unreadable call. If it was written as text, the model is told so; otherwise the same request is
+/// repeated once.
 fn unreadable(why: &str, text: &str) -> Verdict {
     let say = (!text.is_empty()).then(|| {
         "Your answer holds a call of a tool as text, and so it was not made. If you want the call, make it by the \
@@ -56,7 +58,7 @@ fn unreadable(why: &str, text: &str) -> Verdict {
     Verdict::Again { say, error: RunError::new(kind, format!("the model's answer is not used: {why}")) }
 }
 
-/// What is sent back to the model when its answer does not fit.
+/// Returns the message to the model when its answer does not match the schema.
 pub(super) fn ask_to_fit(why: &str) -> String {
     format!(
         "Your answer does not fit the schema that was asked for: {why}. Answer again with nothing but JSON \
@@ -64,12 +66,12 @@ pub(super) fn ask_to_fit(why: &str) -> String {
     )
 }
 
-/// The second answer does not fit either.
+/// Returns the error for a second answer that does not match either.
 pub(super) fn unfit_again(why: &str) -> RunError {
     bad_response(format!("the answer does not fit `output_schema`, not even when asked again: {why}"))
 }
 
-/// The model, or a filter of its provider, refuses.
+/// Returns the error for a refusal by the model or a filter of its provider.
 pub(super) fn refused(why: &str, said: &str) -> RunError {
     let text = [why.trim(), said.trim()].into_iter().find(|text| !text.is_empty());
     let message = match text {
@@ -79,7 +81,7 @@ pub(super) fn refused(why: &str, said: &str) -> RunError {
     RunError::new(ErrorKind::Provider, message)
 }
 
-/// The inside of a Markdown fence, if the text is one: models like to put JSON there.
+/// Returns the content of a Markdown code fence, if the text is one: models often wrap JSON in it.
 fn unfenced(text: &str) -> &str {
     let inside = text.strip_prefix("```").and_then(|text| text.strip_suffix("```"));
     let Some((tag, inside)) = inside.and_then(|text| text.split_once('\n')) else { return text };

@@ -1,4 +1,4 @@
-//! What a conversation is about, what is to be done next, and how it ended.
+//! The input of a conversation, its next action, and its result.
 use crate::domain::{
     Approval, ChatMessage, Effect, ErrorKind, Limits, ModelRequest, Price, RunError, ToolOffer, ToolReply,
     Usage, WorstCase,
@@ -6,115 +6,112 @@ use crate::domain::{
 use serde_json::Value;
 use std::sync::Arc;
 
-/// What a conversation is about, and within which bounds.
+/// Task and bounds of a conversation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Brief {
-    /// Who the model is to be; `None`: see [`super::prompt::DEFAULT`].
+    /// System instruction; `None`: [`super::prompt::DEFAULT`].
     pub system: Option<String>,
-    /// What it knows of earlier runs; see [`super::memory`].
+    /// Context from earlier runs; see [`super::memory`].
     pub memory: Vec<ChatMessage>,
-    /// What to do, its placeholders filled.
+    /// The task, with its placeholders filled in.
     pub query: String,
-    /// Memory or query hold data from outside.
+    /// Memory or query contain data from outside.
     pub untrusted: bool,
-    /// Memory holds what is private.
+    /// Memory contains private data.
     pub private: bool,
-    /// What it may call, and when.
     pub rules: CallRules,
-    /// What it may use.
     pub limits: Arc<Limits>,
-    /// Longest answer, in tokens.
+    /// Maximum length of an answer, in tokens.
     pub max_output_tokens: u64,
-    /// Nobody has set that: less is asked for where that is all that fits `max_usd_per_run`.
+    /// `max_output_tokens` is a default: it is reduced if only less fits `max_usd_per_run`.
     pub max_output_by_default: bool,
-    /// Tokens that the provider adds of its own to a request, at the most.
+    /// Maximum number of tokens that the provider itself adds to a request.
     pub frame: u64,
-    /// The dearest of the model and those that may be asked instead.
+    /// The highest price among the model and its fallbacks.
     pub price: Option<Price>,
-    /// An empty turn does not fail the run at once: the same is asked once more.
+    /// An empty turn does not fail the run at once: the request is repeated once.
     pub ask_again: bool,
-    /// JSON Schema that the final answer must fit.
+    /// JSON Schema of the final answer.
     pub output_schema: Option<Value>,
 }
 
-/// Which tools may be called, and which of their calls are refused or need a person.
+/// Which tools may be called, and which calls are refused or need approval.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CallRules {
-    /// Name of the agent whose table allows them.
+    /// Name of the agent, for the table in the configuration that could allow more.
     pub agent: String,
     pub tools: Vec<ToolOffer>,
     /// What stays allowed after untrusted or private data was read: tools, by name or pattern, and addresses.
     pub sinks: Vec<String>,
-    /// Addresses that the agent's own texts name whole.
+    /// Addresses that the agent's own texts contain in full.
     pub named: Vec<String>,
-    /// Tools whose calls need a person; names or patterns.
+    /// Tools whose calls need approval; names or patterns.
     pub approve: Vec<String>,
     /// What happens to such a call.
     pub approval: Approval,
 }
 
 impl CallRules {
-    /// Does the model read what others say of their tools?
+    /// Returns whether the model reads tool descriptions written by others.
     pub(super) fn is_described_by_others(&self) -> bool {
         self.tools.iter().any(|tool| tool.server.is_some())
     }
 }
 
-/// What is to be done next.
+/// The next action of a conversation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Next {
-    /// Ask the model.
+    /// Send this request to the model.
     Ask {
         request: ModelRequest,
-        /// What is to be held for it.
+        /// Worst case to hold for it.
         worst: WorstCase,
     },
-    /// Make these calls: all that are open if they only look, else those that come first.
+    /// Make these calls: all open ones if they only read, otherwise only the first.
     Call(Vec<PlannedCall>),
     /// Let a person decide about these calls.
     Approve(Vec<PlannedCall>),
     Finish(Finished),
 }
 
-/// How a conversation ended.
+/// Result of a conversation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finished {
     /// The answer, or why there is none.
     pub end: Result<String, RunError>,
-    /// What was used, all attempts of the journal together.
+    /// Total use of all attempts in the journal.
     pub usage: Usage,
-    /// Calls that may or may not have changed something: nobody knows. Mostly one.
+    /// Calls that may or may not have changed something, because their outcome is unknown. Usually one.
     pub unknown: Option<String>,
     /// Query and answer, for the memory of a session; empty if there is no answer.
     pub said: Vec<ChatMessage>,
-    /// Data from outside was read: the answer may come from there.
+    /// Data from outside was read: the answer may derive from it.
     pub untrusted: bool,
 }
 
-/// A failure of the model's answer.
+/// Returns the error for an unusable answer of the model.
 pub(super) fn bad_response(message: String) -> RunError {
     RunError::new(ErrorKind::BadResponse, message)
 }
 
-/// A call that is to be made, or that policy has answered.
+/// A call to make, or one that policy has answered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedCall {
-    /// Place among the calls of the newest turn, from 0.
+    /// Index among the calls of the newest turn, from 0.
     pub call: usize,
     pub id: String,
     pub name: String,
-    /// Its arguments; null for a call that is not valid.
+    /// Its arguments; null for an invalid call.
     pub args: Value,
     /// Its arguments as the model sent them.
     pub sent: String,
-    /// What it may do.
     pub effect: Effect,
-    /// What it gives comes from the outside world.
+    /// Its result comes from outside.
     pub untrusted: bool,
-    /// Data from outside was read before it: what it says may come from there.
+    /// Data from outside was read before: its arguments may derive from it.
     pub tainted: bool,
-    /// Policy has answered: to be journaled as `Called`, not to be made.
+    /// Policy has answered: to be journaled as `Called`, not made.
     pub answered: Option<ToolReply>,
-    /// May be made at the same time as the others of the plan: all of them only look.
+    /// May run concurrently with the others of the plan: all of them only read.
     pub parallel: bool,
 }

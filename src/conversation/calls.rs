@@ -1,4 +1,4 @@
-//! The calls of one turn: which are valid, which are allowed, which go first, and what is known of them.
+//! The calls of one turn: which are valid, which are allowed, in which order they run, and their state.
 use super::brief::{CallRules, Next, PlannedCall};
 use super::guard::{self, HasRead, Valid};
 use super::reply::{OUTCOME_UNKNOWN, lost_in_flight, short, shown};
@@ -9,14 +9,14 @@ use crate::domain::{
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// So many calls of a turn are looked at.
+/// Maximum number of calls of a turn that are considered.
 const MAX_CALLS: usize = 32;
 
-/// So many turns in a row without one valid call end the run.
+/// Consecutive turns without a valid call that end the run.
 pub(super) const BAD_TURNS: u32 = 3;
 
-/// So many equal calls in a row end the run.
-const EQUAL_CALLS: u32 = 3;
+/// Consecutive equal calls that end the run.
+const MAX_EQUAL_CALLS: u32 = 3;
 
 /// A turn of the model with calls that are not all done.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,16 +25,16 @@ pub(super) struct Turn {
     number: u64,
     said: ModelTurn,
     calls: Vec<Call>,
-    /// How many calls there were, if too many.
+    /// Number of calls the model sent, if too many.
     too_many: Option<usize>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 struct Call {
     checked: Result<Valid, String>,
-    /// It is the same as an earlier one of its turn.
+    /// It equals an earlier call of its turn.
     repeats: bool,
-    /// It was begun; what it may do.
+    /// Effect of a call that was begun.
     begun: Option<Effect>,
     decided: Option<Decided>,
     reply: Option<ToolReply>,
@@ -46,20 +46,20 @@ struct Decided {
     reason: Option<String>,
 }
 
-/// What policy says of an open call.
+/// The policy for an open call.
 enum Policy {
     Make,
     Wait,
     Answer(String),
 }
 
-/// What makes two calls the same.
+/// Returns a key that is equal for equal calls.
 fn key_of(request: &ToolRequest, valid: &Valid) -> String {
-    format!("{} {}", request.name, sorted(&valid.args))
+    format!("{} {}", request.name, canonical_json(&valid.args))
 }
 
-/// A small model may say the same call several times in one answer: it is made once.
-fn make_once(requests: &[ToolRequest], calls: &mut [Call]) {
+/// Rejects duplicate calls within a turn, which small models tend to send: the first one is made.
+fn reject_duplicates(requests: &[ToolRequest], calls: &mut [Call]) {
     let mut first: BTreeMap<String, usize> = BTreeMap::new();
     for (at, (request, call)) in requests.iter().zip(calls).enumerate() {
         let Ok(valid) = &call.checked else { continue };
@@ -74,7 +74,7 @@ fn make_once(requests: &[ToolRequest], calls: &mut [Call]) {
     }
 }
 
-/// The last calls, as far as they are equal.
+/// The newest run of equal calls.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Repeats {
     last: String,
@@ -82,7 +82,7 @@ pub(super) struct Repeats {
 }
 
 impl Turn {
-    /// A turn as the model sent it; with the tokens that it had if it was cut off.
+    /// Opens a turn as the model sent it. `cut_off`: its token limit, if it was cut off there.
     pub(super) fn open(number: u64, turn: &ModelTurn, tools: &[ToolOffer], cut_off: Option<u64>) -> Self {
         let all = turn.calls.len();
         let kept = &turn.calls[..all.min(MAX_CALLS)];
@@ -92,7 +92,7 @@ impl Turn {
             Call { checked, repeats: false, begun: None, decided: None, reply: None }
         });
         let mut calls: Vec<Call> = calls.collect();
-        make_once(kept, &mut calls);
+        reject_duplicates(kept, &mut calls);
         let said = ModelTurn { calls: kept.to_vec(), ..turn.clone() };
         Self { number, said, calls, too_many: (all > MAX_CALLS).then_some(all) }
     }
@@ -101,8 +101,8 @@ impl Turn {
         self.calls.iter().any(|call| call.checked.is_ok())
     }
 
-    /// The end of a run whose model does not find a valid call.
-    pub(super) fn all_bad(&self) -> RunError {
+    /// Returns the error for a model that does not produce a valid call.
+    pub(super) fn bad_calls_error(&self) -> RunError {
         let why = self.calls.iter().find_map(|call| call.checked.as_ref().err());
         let why = short(why.map_or("", String::as_str), 300);
         let message =
@@ -110,7 +110,7 @@ impl Turn {
         RunError::new(ErrorKind::Tool, message)
     }
 
-    /// Counts equal calls in a row. Those that are not valid are counted by turn.
+    /// Counts consecutive equal calls; returns the error if there are too many. Invalid calls are counted by turn.
     pub(super) fn looping(&self, repeats: &mut Repeats) -> Option<RunError> {
         for (request, call) in self.said.calls.iter().zip(&self.calls) {
             if call.repeats {
@@ -123,9 +123,9 @@ impl Turn {
             let key = key_of(request, valid);
             repeats.times = if repeats.last == key { repeats.times + 1 } else { 1 };
             repeats.last = key;
-            if repeats.times == EQUAL_CALLS {
+            if repeats.times == MAX_EQUAL_CALLS {
                 let message = format!(
-                    "tool_loop: {EQUAL_CALLS} calls in a row of `{}` with the same arguments {}",
+                    "tool_loop: {MAX_EQUAL_CALLS} calls in a row of `{}` with the same arguments {}",
                     request.name,
                     short(&valid.args.to_string(), 200)
                 );
@@ -135,8 +135,8 @@ impl Turn {
         None
     }
 
-    /// What is to be done about the open calls. Those that only look go together; as soon as one does
-    /// more, they go one by one in the model's order, since each may decide about those behind it.
+    /// Returns what to do about the open calls. If all only read, they run together; otherwise one by one in the
+    /// model's order, since each may affect those after it.
     pub(super) fn next(&self, rules: &CallRules, read: HasRead) -> Next {
         let (mut plan, mut open) = (Vec::new(), Vec::new());
         for (at, call) in self.calls.iter().enumerate().filter(|(_, call)| call.reply.is_none()) {
@@ -162,13 +162,13 @@ impl Turn {
         Next::Call(plan)
     }
 
-    /// How many of these calls are made for the first time.
+    /// Returns how many of these calls are made for the first time.
     pub(super) fn new_steps(&self, plan: &[PlannedCall]) -> u64 {
         let made = plan.iter().filter(|call| call.answered.is_none());
         made.filter(|call| self.calls[call.call].begun.is_none()).count() as u64
     }
 
-    /// A call begins. True: for the first time.
+    /// Records the start of a call; returns whether it is the first.
     pub(super) fn calling(&mut self, at: usize, effect: Effect) -> bool {
         match self.calls.get_mut(at).filter(|call| call.reply.is_none()) {
             Some(call) => call.begun.replace(effect).is_none(),
@@ -182,8 +182,8 @@ impl Turn {
         }
     }
 
-    /// A call is done. `None`: it was before, or does not exist; else its name, if nobody knows its
-    /// outcome.
+    /// Records the result of a call. Returns `None` if it was recorded before or does not exist; otherwise the
+    /// call's name if its outcome is unknown.
     pub(super) fn called(&mut self, at: usize, reply: &ToolReply, untrusted: bool) -> Option<Option<String>> {
         let call = self.calls.get(at).filter(|call| call.reply.is_none())?;
         let lost = call.begun.is_some_and(|effect| effect == Effect::Effect)
@@ -197,7 +197,7 @@ impl Turn {
         Some(unknown)
     }
 
-    /// Did this call give what is private? Not if policy has answered it.
+    /// Returns whether this call returned private data. A call that policy answered did not.
     pub(super) fn gave_private(&self, at: usize) -> bool {
         self.calls.get(at).is_some_and(|call| {
             let is_private = call.checked.as_ref().is_ok_and(|valid| valid.private);
@@ -209,13 +209,13 @@ impl Turn {
         self.calls.iter().all(|call| call.reply.is_some())
     }
 
-    /// Calls that were begun, must not be repeated, and have no reply.
+    /// Returns the calls that were begun, must not be repeated, and have no reply.
     pub(super) fn outcomes_unknown(&self) -> impl Iterator<Item = String> {
         let open = self.calls.iter().enumerate().filter(|(_, call)| call.reply.is_none());
         open.filter(|(_, call)| call.begun == Some(Effect::Effect)).map(|(at, _)| self.named(at))
     }
 
-    /// What is sent back of it.
+    /// Returns the messages to send back: the turn and its replies.
     pub(super) fn close(self) -> [ChatMessage; 2] {
         let mut replies: Vec<ToolReply> = self.calls.into_iter().filter_map(|call| call.reply).collect();
         if let (Some(all), Some(last)) = (self.too_many, replies.last_mut()) {
@@ -285,12 +285,12 @@ impl Turn {
     }
 }
 
-/// Is a call right as far as we know? If not, the text is for the model.
+/// Validates a call as far as possible. An error text is for the model.
 fn check(request: &ToolRequest, tools: &[ToolOffer], cut_off: Option<u64>) -> Result<Valid, String> {
     let Some(tool) = tools.iter().find(|tool| tool.def.name == request.name) else {
         return Err(no_such_tool(&request.name, tools));
     };
-    // Arguments that are whole as JSON may still lack their end: some providers close what was cut off.
+    // Arguments that are complete JSON may still be truncated: some providers close what was cut off.
     if let Some(most) = cut_off {
         return Err(format!(
             "not called: your answer was cut off at {most} tokens, and this call may not be all that you wanted to \
@@ -332,17 +332,18 @@ fn matches(patterns: &[String], name: &str) -> bool {
     patterns.iter().any(|pattern| glob(pattern, name))
 }
 
-/// JSON with its keys in order, so that equal arguments are equal texts.
-fn sorted(value: &Value) -> String {
+/// Returns JSON with sorted keys, so that equal arguments give equal texts.
+fn canonical_json(value: &Value) -> String {
     match value {
         Value::Object(map) => {
             let mut entries: Vec<(&String, &Value)> = map.iter().collect();
             entries.sort_by_key(|(key, _)| *key);
-            let entries =
-                entries.iter().map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), sorted(value)));
+            let entries = entries
+                .iter()
+                .map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), canonical_json(value)));
             format!("{{{}}}", entries.collect::<Vec<_>>().join(","))
         }
-        Value::Array(list) => format!("[{}]", list.iter().map(sorted).collect::<Vec<_>>().join(",")),
+        Value::Array(list) => format!("[{}]", list.iter().map(canonical_json).collect::<Vec<_>>().join(",")),
         other => other.to_string(),
     }
 }

@@ -1,40 +1,40 @@
-//! Which calls are refused for what was read before them, and what would allow them.
+//! Refuses calls because of what was read before, and says what would allow them.
 //!
-//! After words from outside nothing is changed, and after those or what is private nothing goes to a place that the model
-//! chose: what it says then may be what somebody else wants. What the configuration names stays allowed: tools and
-//! addresses in `sinks`, and whole addresses in the agent's own texts, as long as nothing else goes there with them.
+//! After untrusted data was read nothing may be changed, and after untrusted or private data nothing may be sent to
+//! a destination that the model chose: its output may then be what an attacker wants. What the configuration names
+//! stays allowed: tools and addresses in `sinks`, and full addresses in the agent's own texts, as long as nothing
+//! else is sent with them.
 use super::brief::CallRules;
 use super::reply::short;
 use crate::domain::{AddressPattern, Effect, Leaving, glob, host_pattern, is_address, is_named};
 use serde_json::Value;
 
-/// A call that fits its tool, and what is known of it.
+/// A call with valid arguments, and its properties.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Valid {
     pub(super) args: Value,
-    /// What it may do.
     pub(super) effect: Effect,
-    /// What it gives comes from outside.
+    /// Its result comes from outside.
     pub(super) untrusted: bool,
-    /// What it gives is private.
+    /// Its result is private.
     pub(super) private: bool,
-    /// What leaves the machine with it.
+    /// What it sends out of the machine.
     pub(super) leaving: Option<Leaving>,
-    /// The MCP server of its tool.
+    /// MCP server of its tool.
     pub(super) server: Option<String>,
 }
 
-/// What a conversation has read.
+/// The kinds of data that a conversation has read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct HasRead {
-    /// Words from outside, in this run or in one that it remembers.
+    /// Data from outside, in this run or in one that it remembers.
     pub(super) untrusted: bool,
-    /// What is nobody's business but the owner's.
+    /// Data that is private to the owner.
     pub(super) private: bool,
 }
 
 impl HasRead {
-    /// How it is named to the model.
+    /// Returns the description for the model.
     fn words(self) -> &'static str {
         if self.untrusted {
             "untrusted data was read in this run"
@@ -44,9 +44,9 @@ impl HasRead {
     }
 }
 
-/// Why a call is refused, for the model and for who reads what it did.
+/// Returns why a call is refused, if it is, for the model and for readers of the transcript.
 pub(super) fn refusal(rules: &CallRules, name: &str, valid: &Valid, read: HasRead) -> Option<String> {
-    // What a server says of its own tools does not keep its own words from it.
+    // A server's own descriptions don't restrict calls of that server.
     let other_servers = rules.tools.iter().filter_map(|tool| tool.server.as_deref());
     let described = other_servers.into_iter().any(|server| valid.server.as_deref() != Some(server));
     let read = HasRead { untrusted: read.untrusted || described, ..read };
@@ -72,7 +72,7 @@ pub(super) fn refusal(rules: &CallRules, name: &str, valid: &Valid, read: HasRea
     None
 }
 
-/// Does the call send anything out that the configuration does not name?
+/// Returns whether the call sends something out that the configuration does not name.
 fn sends(rules: &CallRules, valid: &Valid) -> bool {
     match &valid.leaving {
         None => false,
@@ -90,7 +90,7 @@ fn is_sink(sinks: &[String], name: &str, valid: &Valid) -> bool {
     })
 }
 
-/// What the model is to do, and which line of the configuration would allow the call.
+/// Returns advice for the model, and the line of configuration that would allow the call.
 fn what_now(rules: &CallRules, name: &str, valid: &Valid) -> String {
     let host = match &valid.leaving {
         Some(Leaving::Request { address, .. }) => host_pattern(address),
@@ -107,14 +107,14 @@ fn what_now(rules: &CallRules, name: &str, valid: &Valid) -> String {
     )
 }
 
-/// The table of an agent, as it is written in TOML.
+/// Returns the header of an agent's table in TOML.
 fn table_of(agent: &str) -> String {
     if agent.contains('.') { format!("[agents.\"{agent}\"]") } else { format!("[agents.{agent}]") }
 }
 
 impl Valid {
-    /// May it hand something on? Harmless to repeat is not harmless: where the other side is a server, it counts like
-    /// any other change.
+    /// Returns whether the call may pass on data by changing something. Idempotent is not harmless: with a server
+    /// on the other side, it counts like any other change.
     fn changes(&self) -> bool {
         match self.effect {
             Effect::Effect => true,

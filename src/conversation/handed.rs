@@ -1,6 +1,6 @@
-//! Calls of tools that an agent program is handed. No conversation of this side asks for them, but the same rules hold: each is
-//! judged as the call of a model that has read data from outside and what is private, since nobody sees what a program reads
-//! by itself.
+//! Tool calls by an agent program. No conversation on this side makes them, but the same rules apply: each is
+//! judged like the call of a model that has read untrusted and private data, since what a program reads by itself
+//! is unknown.
 use super::brief::{CallRules, Next, PlannedCall};
 use super::calls::Turn;
 use super::guard::HasRead;
@@ -13,29 +13,29 @@ pub struct HandedCalls {
     rules: CallRules,
 }
 
-/// What is to be done about a call.
+/// What to do about a call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum HandedCall {
-    /// It is to be made.
+    /// Make it.
     Make(PlannedCall),
-    /// A person is to decide.
+    /// Let a person decide.
     Wait(PlannedCall),
-    /// It is not made: what the program is told, and what the call would have done.
+    /// Don't make it: the planned call, and the reply for the program.
     Answered(PlannedCall, ToolReply),
 }
 
 impl HandedCalls {
-    /// By these rules.
+    /// Returns a judge with these rules.
     pub fn new(rules: CallRules) -> Self {
         Self { rules }
     }
 
-    /// The tools.
+    /// Returns the rules.
     pub fn rules(&self) -> &CallRules {
         &self.rules
     }
 
-    /// Judges a call. `decided`: what a person has said of it, and why.
+    /// Judges a call. `decided`: the decision of a person, and the reason.
     pub fn judge(&self, request: &ToolRequest, decided: Option<(bool, Option<&str>)>) -> HandedCall {
         let read = HasRead { untrusted: true, private: true };
         let said = ModelTurn { calls: vec![request.clone()], ..ModelTurn::default() };
@@ -48,7 +48,7 @@ impl HandedCalls {
             Next::Call(planned) => (planned, false),
             Next::Ask { .. } | Next::Finish(_) => (Vec::new(), false),
         };
-        // a turn with one open call plans that call
+        // a turn with one open call plans exactly that call
         let planned = planned.into_iter().next();
         let mut call =
             planned.unwrap_or_else(|| turn.planned(0, Some("this call can't be made".into()), false));
@@ -59,7 +59,7 @@ impl HandedCalls {
         }
     }
 
-    /// What is told of a call that was in flight when its attempt ended; `None`: it may simply be made again.
+    /// Returns the reply for a call that was in flight when its attempt ended; `None` if it may simply be repeated.
     pub fn lost(effect: Effect, request: &ToolRequest) -> Option<ToolReply> {
         (effect == Effect::Effect).then(|| ToolReply {
             id: request.id.clone(),
@@ -69,7 +69,8 @@ impl HandedCalls {
         })
     }
 
-    /// A reply as the program reads it: bounded, and marked where it comes from outside. `place` tells calls of a run apart.
+    /// Returns a reply in the form that the program reads: bounded, and marked if it comes from outside. `place`
+    /// distinguishes the calls of a run.
     pub fn shown(request: &ToolRequest, place: usize, reply: &ToolReply, untrusted: bool) -> ToolReply {
         shown(&request.id, &request.name, &place.to_string(), reply, untrusted)
     }

@@ -1,43 +1,44 @@
-//! What a conversation has used, and what it may still use: checked by the worst case before it happens,
-//! settled with what is charged.
+//! What a conversation has used, and what it may still use: the worst case is checked before a request, and
+//! replaced afterwards by what is charged.
 use crate::domain::{
     ErrorKind, LEAST_OUTPUT_TOKENS, Limits, ModelRequest, Price, RunError, Tokens, Usage, WorstCase, cost,
     json_at_most, messages_at_most, tokens_at_most,
 };
 
-/// What was used so far.
+/// The amounts used so far.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Spent {
-    /// Requests sent, and calls made.
+    /// Requests sent plus calls made.
     pub(super) steps: u64,
     /// Requests sent, answered or not.
     requests: u64,
     settled: Usage,
-    /// Held for the request that has no answer yet.
+    /// Worst case of the request that has no answer yet.
     held: Option<WorstCase>,
-    /// Tokens that the answer to the last request may have.
+    /// Token limit of the answer to the last request.
     output_tokens: u64,
-    known: Option<Known>,
-    /// Tokens that the provider adds of its own to a request, at the most.
+    known: Option<ReportedTokens>,
+    /// Maximum number of tokens that the provider itself adds to a request.
     frame: u64,
 }
 
-/// What a provider counted: the messages up to one of them, and the turn that answered them.
+/// Token count reported by a provider, for the messages up to a point and the turn that answered them.
 #[derive(Clone, Debug, PartialEq)]
-struct Known {
-    /// By which model; another one may count otherwise.
+struct ReportedTokens {
+    /// The model that counted; another one may count differently.
     model: String,
     tokens: u64,
     messages: usize,
 }
 
 impl Spent {
-    /// Nothing yet.
+    /// Returns an initial state with this `frame`.
     pub(super) fn with_frame(frame: u64) -> Self {
         Self { frame, ..Self::default() }
     }
 
-    /// A request is on its way. One before it that never got an answer is lost: its worst case stays.
+    /// Records a request that is sent. An earlier one that never got an answer is lost: its worst case stays
+    /// charged.
     pub(super) fn asked(&mut self, worst: WorstCase) {
         if self.held.is_some() {
             self.settled = self.usage();
@@ -48,23 +49,23 @@ impl Spent {
         self.steps += 1;
     }
 
-    /// The request in flight is over; this is charged for it.
+    /// Records what is charged for the request in flight, which is over.
     pub(super) fn settle(&mut self, used: &Usage) {
         self.held = None;
         self.known = None;
         add(&mut self.settled, used);
     }
 
-    /// The provider says what the last request was. `messages` of them were sent.
+    /// Records the token count that the provider reported for the last request, which had `messages` messages.
     pub(super) fn reported(&mut self, model: &str, tokens: Option<Tokens>, messages: usize) {
-        self.known = tokens.filter(|tokens| tokens.input > 0).map(|tokens| Known {
+        self.known = tokens.filter(|tokens| tokens.input > 0).map(|tokens| ReportedTokens {
             model: model.to_owned(),
             tokens: tokens.input.saturating_add(tokens.output),
             messages,
         });
     }
 
-    /// What is used, with the worst case of what has no answer yet.
+    /// Returns the total use, including the worst case of a request without an answer.
     pub(super) fn usage(&self) -> Usage {
         let mut usage = self.settled;
         if let Some(held) = self.held {
@@ -73,12 +74,12 @@ impl Spent {
         usage
     }
 
-    /// The most tokens that the answer to the last request might have had.
+    /// Returns the token limit of the answer to the last request.
     pub(super) fn asked_output_tokens(&self) -> u64 {
         self.output_tokens
     }
 
-    /// May a request be sent, by number?
+    /// Checks the limits of steps and requests for another request.
     pub(super) fn may_ask(&self, limits: &Limits) -> Result<(), RunError> {
         self.may_step(1, "the next request", limits)?;
         let used = self.requests;
@@ -95,7 +96,7 @@ impl Spent {
         ))
     }
 
-    /// May so many calls be made that were not begun before?
+    /// Checks the limit of steps for this number of new calls.
     pub(super) fn may_call(&self, calls: u64, limits: &Limits) -> Result<(), RunError> {
         self.may_step(calls, if calls == 1 { "the next tool call" } else { "the next tool calls" }, limits)
     }
@@ -114,7 +115,7 @@ impl Spent {
         ))
     }
 
-    /// Tokens that the answer to this request may have: its `max_output_tokens`, or what is left.
+    /// Returns the token limit for the answer to this request: its `max_output_tokens`, or what is left.
     pub(super) fn output_tokens_left(
         &self,
         request: &ModelRequest,
@@ -138,8 +139,8 @@ impl Spent {
         ))
     }
 
-    /// Tokens that the answer may have for what `max_usd_per_run` leaves, if those are fewer than wanted and
-    /// still enough for an answer.
+    /// Returns how many tokens of answer `max_usd_per_run` can still pay for, if fewer than wanted but enough for
+    /// an answer.
     pub(super) fn output_tokens_affordable(
         &self,
         request: &ModelRequest,
@@ -148,13 +149,13 @@ impl Spent {
         limits: &Limits,
     ) -> Option<u64> {
         let left = limits.max_usd_per_run? - self.usage().usd;
-        let left = left - cost(price, &sent(price, self.input_at_most(request, model)));
+        let left = left - cost(price, &input_tokens_at_worst(price, self.input_at_most(request, model)));
         let tokens = left * 1e6 / price.output;
         let fits = tokens >= LEAST_OUTPUT_TOKENS as f64 && tokens < request.max_output_tokens as f64;
         fits.then_some(tokens as u64)
     }
 
-    /// What the request costs at the worst, if that may be spent.
+    /// Returns the worst-case cost of the request, if that may be spent.
     pub(super) fn worst_case(
         &self,
         request: &ModelRequest,
@@ -164,7 +165,8 @@ impl Spent {
     ) -> Result<WorstCase, RunError> {
         let input = self.input_at_most(request, model);
         let output = request.max_output_tokens;
-        let usd = price.map_or(0.0, |price| cost(price, &Tokens { output, ..sent(price, input) }));
+        let usd =
+            price.map_or(0.0, |price| cost(price, &Tokens { output, ..input_tokens_at_worst(price, input) }));
         let worst = WorstCase { tokens: input.saturating_add(output), output, usd };
         let Some(limit) = limits.max_usd_per_run else { return Ok(worst) };
         let used = self.usage().usd;
@@ -186,22 +188,22 @@ impl Spent {
         Err(RunError::new(ErrorKind::CostLimit, message))
     }
 
-    /// The most tokens that a request may be sent as: by its text, or by what the provider counted of
-    /// its beginning, whichever is less. `model`: who is to be asked; `None`: who answered last.
+    /// Returns an upper bound for the tokens of a request: by its text, or by the provider's count of its
+    /// beginning, whichever is less. `model`: the model to ask; `None`: the one that answered last.
     fn input_at_most(&self, request: &ModelRequest, model: Option<&str>) -> u64 {
         let by_text = tokens_at_most(request).saturating_add(self.frame);
-        let counts_alike = |known: &&Known| model.is_none_or(|model| known.model == model);
+        let counts_alike = |known: &&ReportedTokens| model.is_none_or(|model| known.model == model);
         let Some(known) = self.known.as_ref().filter(counts_alike) else { return by_text };
-        // The turn that answered is counted in `known`; what it was answered with is new.
+        // The turn that answered is counted in `known`; only the messages after it are new.
         let new = request.messages.get(known.messages + 1..).unwrap_or_default();
-        // What was counted may have gone without it, as long as there were calls to make.
+        // The counted request may have gone without the schema, as long as there were calls to make.
         let schema = request.output_schema.as_ref().map_or(0, json_at_most);
         by_text.min(known.tokens.saturating_add(messages_at_most(new)).saturating_add(schema))
     }
 }
 
-/// So many tokens that are sent, for what they cost at the worst.
-fn sent(price: &Price, input: u64) -> Tokens {
+/// Returns the input tokens in the category that costs the most.
+fn input_tokens_at_worst(price: &Price, input: u64) -> Tokens {
     let written = if price.cache_write > price.input { input } else { 0 };
     Tokens { input, written, ..Tokens::default() }
 }

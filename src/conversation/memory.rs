@@ -1,13 +1,13 @@
-//! What a model gets of earlier runs: bounded, and as data.
+//! Context from earlier runs: bounded, and marked as data.
 use super::reply::{bounded, marked, short};
 use crate::domain::{ChatMessage, messages_at_most};
 
-/// Characters of a question and of an answer in a digest.
-const DIGEST_OF: (usize, usize) = (100, 200);
+/// Maximum characters of a question and of an answer in a digest.
+const DIGEST_CHARS: (usize, usize) = (100, 200);
 
-/// The newest turns of a session that fit into so many tokens (counted at the worst), and how many do
-/// not. Those are told in one message in front, a line each, as far as there is room; a quarter of the
-/// tokens is kept free for it.
+/// Returns the newest turns of a session that fit into `max_tokens` (worst-case count), and how many do not. The
+/// latter are summarized in one message at the front, a line each, as far as there is room; a quarter of the tokens
+/// is reserved for it.
 pub fn messages_of_session(stored: &[ChatMessage], max_tokens: u64) -> (Vec<ChatMessage>, usize) {
     let turns = turns(stored);
     let all: Vec<u64> = turns.iter().map(|turn| messages_at_most(turn)).collect();
@@ -27,7 +27,7 @@ pub fn messages_of_session(stored: &[ChatMessage], max_tokens: u64) -> (Vec<Chat
     (digest.into_iter().chain(kept.iter().flat_map(|turn| turn.iter().cloned())).collect(), dropped.len())
 }
 
-/// The answer of the last run that had one.
+/// Returns the message with the answer of the last run that had one.
 pub fn last_result(text: &str) -> Vec<ChatMessage> {
     let text = marked("your last run", "", &bounded(text.trim()));
     let text =
@@ -35,7 +35,7 @@ pub fn last_result(text: &str) -> Vec<ChatMessage> {
     vec![ChatMessage::User { text }]
 }
 
-/// Each question with what follows it.
+/// Splits messages into turns: each question with what follows it.
 fn turns(stored: &[ChatMessage]) -> Vec<&[ChatMessage]> {
     let starts = |message: &ChatMessage| matches!(message, ChatMessage::User { .. });
     let mut turns = Vec::new();
@@ -49,7 +49,7 @@ fn turns(stored: &[ChatMessage]) -> Vec<&[ChatMessage]> {
     turns
 }
 
-/// The newest of the dropped turns as lines, oldest first; `None` if not one fits.
+/// Summarizes the newest dropped turns in lines, oldest first; `None` if not even one fits.
 fn digest(dropped: &[&[ChatMessage]], max_tokens: u64) -> Option<ChatMessage> {
     let mut lines: Vec<String> = Vec::new();
     let mut digest = None;
@@ -80,5 +80,5 @@ fn line(turn: &[ChatMessage]) -> String {
         ChatMessage::User { .. } | ChatMessage::Tools { .. } => None,
     });
     let (question, answer) = (question.unwrap_or_default(), answer.unwrap_or_default());
-    format!("- {} → {}", short(question, DIGEST_OF.0), short(answer, DIGEST_OF.1))
+    format!("- {} → {}", short(question, DIGEST_CHARS.0), short(answer, DIGEST_CHARS.1))
 }

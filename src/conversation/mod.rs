@@ -1,12 +1,12 @@
-//! Decides how a conversation with a model goes on. Pure and deterministic: a brief and a journal
-//! give the next step; no I/O, no clock, no chance, and no knowledge of providers or of what tools do.
+//! Decides how a conversation with a model continues. Pure and deterministic: a brief and a journal yield the next
+//! step; no I/O, no clock, no randomness, and no knowledge of providers or of what tools do.
 //!
 //! # Theory of operation
 //!
-//! [`Conversation::next`] says what is to be done, as often as it is asked. The driver does it and
-//! writes down what happened, as [`Step`]s; each is durable first and then goes through
-//! [`Conversation::apply`], the only door. So a conversation is its brief and its journal, and after a
-//! crash [`Conversation::replay`] is the same machine again.
+//! [`Conversation::next`] returns what to do next; calling it has no side effects. The driver does it and records
+//! what happened as [`Step`]s; each is made durable first and then passed to [`Conversation::apply`], the only way
+//! to change the state. So a conversation is fully determined by its brief and its journal, and after a crash
+//! [`Conversation::replay`] rebuilds the same state.
 //!
 //! | next | the driver |
 //! |---|---|
@@ -15,13 +15,14 @@
 //! | `Approve` | waits for people, journals a `Decided` for each call |
 //! | `Finish` | is done |
 //!
-//! It asks again when all of that is done, and never while a request or a call is in flight: a
-//! `Calling` without `Called` means that a daemon ended in between. A call that reads or may be
-//! repeated is then planned again; for any other the model gets a reply that its outcome is unknown. An
-//! `Asked` without an answer counts with its worst case, and the model is asked again.
+//! The driver calls `next` again when all of that is done, and never while a request or a call is in flight: a
+//! `Calling` without `Called` means that a daemon ended in between. A call that only reads, or is idempotent, is
+//! then planned again; for any other the model gets a reply that its outcome is unknown. An `Asked` without an
+//! answer counts with its worst case, and the model is asked again.
 //!
-//! `calls` judges the calls of a turn, `guard` what they may still do, `limits` what may still be used, `answer` the last words;
-//! `reply` forms what the model reads of a tool, `prompt` who it is, `memory` what it knows of before.
+//! `calls` validates the calls of a turn, `guard` applies the rules against injection and leaks, `limits` tracks
+//! what may still be used, `answer` judges the final answer; `reply` formats tool results for the model, `prompt`
+//! builds the system instruction, `memory` the context from earlier runs.
 mod answer;
 mod brief;
 mod calls;
@@ -52,31 +53,31 @@ use limits::Spent;
 pub struct Conversation {
     brief: Brief,
     system: String,
-    /// All that is sent with the next request.
+    /// The messages of the next request.
     messages: Vec<ChatMessage>,
-    /// The newest turn, as long as it has open calls.
+    /// The newest turn, while it has open calls.
     turn: Option<Turn>,
-    /// Turns with calls so far.
+    /// Number of turns with calls so far.
     turns: u64,
     spent: Spent,
-    /// What was read, in this run or in one that it remembers.
+    /// Kinds of data read, in this run or in one that it remembers.
     read: HasRead,
     repeats: Repeats,
-    /// Turns in a row without one valid call.
+    /// Consecutive turns without a valid call.
     bad_turns: u32,
-    /// The final answer did not fit its schema, and was asked for again.
+    /// The final answer did not match its schema, and was requested again.
     asked_to_fit: bool,
-    /// The last turn was none, and was asked for again.
+    /// The last turn was unusable, and was requested again.
     asked_again: bool,
-    /// It has looked around, has answered, and only the form was wrong: no call is needed any more.
+    /// After tool calls it has answered, and only the format was wrong: no more calls are needed.
     only_answer: bool,
-    /// Calls of unknown outcome.
+    /// Calls with an unknown outcome.
     unknown: Vec<String>,
     end: Option<Result<String, RunError>>,
 }
 
 impl Conversation {
-    /// A new one.
+    /// Returns a new conversation.
     pub fn begin(brief: Brief) -> Self {
         let mut messages = brief.memory.clone();
         messages.push(ChatMessage::User { text: brief.query.clone() });
@@ -98,7 +99,7 @@ impl Conversation {
         }
     }
 
-    /// The one that this journal records.
+    /// Rebuilds the conversation that this journal records.
     pub fn replay(brief: Brief, journal: &[Step]) -> Self {
         let mut conversation = Self::begin(brief);
         for step in journal {
@@ -107,14 +108,14 @@ impl Conversation {
         conversation
     }
 
-    /// What is to be done, if the model to be asked is the one that answered last. Not to be asked while
+    /// Returns what to do next if the next request goes to the model that answered last. Must not be called while
     /// something is in flight.
     pub fn next(&self) -> Next {
         self.next_of(None)
     }
 
-    /// What is to be done, if this model is the one to be asked: what another one counted says nothing of
-    /// how many tokens it takes for the same text.
+    /// Returns what to do next if the next request goes to this model: token counts reported by another model do
+    /// not apply to it.
     pub fn next_by(&self, model: &str) -> Next {
         self.next_of(Some(model))
     }
@@ -130,10 +131,10 @@ impl Conversation {
         next.unwrap_or_else(|error| self.finish(Err(error)))
     }
 
-    /// Takes in what happened. A step that can't have happened is passed over.
+    /// Applies a step that happened. Steps that are impossible in the current state are ignored.
     pub fn apply(&mut self, step: &Step) {
         match step {
-            // an agent program's are no part of a conversation that is held here
+            // steps of agent programs, which are not part of a conversation held here
             Step::Begun { .. }
             | Step::Session { .. }
             | Step::Told { .. }
@@ -161,12 +162,12 @@ impl Conversation {
         }
     }
 
-    /// What was used so far; a request without an answer counts with its worst case.
+    /// Returns what was used so far; a request without an answer counts with its worst case.
     pub fn usage(&self) -> Usage {
         self.spent.usage()
     }
 
-    /// Calls so far that may or may not have changed something, as [`Finished::unknown`] names them.
+    /// Returns the calls so far that may or may not have changed something, in the form of [`Finished::unknown`].
     pub fn unknown(&self) -> Option<String> {
         let open = self.turn.iter().flat_map(Turn::outcomes_unknown);
         let unknown: Vec<String> = self.unknown.iter().cloned().chain(open).collect();
@@ -221,14 +222,14 @@ impl Conversation {
         if let Finish::Refusal(why) = &answer.finish {
             self.end = Some(Err(answer::refused(why, &answer.turn.text)));
         } else if answer.turn.calls.is_empty() {
-            self.spoken(answer);
+            self.handle_text(answer);
         } else {
-            self.called_for(answer);
+            self.handle_calls(answer);
         }
     }
 
-    /// The model has said its last words, perhaps.
-    fn spoken(&mut self, answer: &ModelAnswer) {
+    /// Handles a turn without calls, which may be the final answer.
+    fn handle_text(&mut self, answer: &ModelAnswer) {
         let schema = self.brief.output_schema.as_ref();
         self.end = match answer::judge(answer, schema, self.spent.asked_output_tokens()) {
             Verdict::Final(text) => Some(Ok(text)),
@@ -247,7 +248,7 @@ impl Conversation {
             Verdict::Unfit(why) if self.asked_to_fit => Some(Err(answer::unfit_again(&why))),
             Verdict::Unfit(why) => {
                 self.asked_to_fit = true;
-                // Some say first what they are about to do: who has called nothing yet may still want to.
+                // Some models announce first what they will do: one that has made no call yet may still want to.
                 self.only_answer = self.turns > 0;
                 self.messages.push(ChatMessage::Model(answer.turn.clone()));
                 self.messages.push(ChatMessage::User { text: answer::ask_to_fit(&why) });
@@ -256,8 +257,8 @@ impl Conversation {
         };
     }
 
-    /// The model wants calls.
-    fn called_for(&mut self, answer: &ModelAnswer) {
+    /// Handles a turn with calls.
+    fn handle_calls(&mut self, answer: &ModelAnswer) {
         let cut_off = (answer.finish == Finish::Length).then(|| self.spent.asked_output_tokens());
         let turn = Turn::open(self.turns, &answer.turn, &self.brief.rules.tools, cut_off);
         self.turns += 1;
@@ -265,7 +266,7 @@ impl Conversation {
         self.bad_turns = if turn.has_valid_call() { 0 } else { self.bad_turns + 1 };
         self.asked_again &= !turn.has_valid_call();
         if self.bad_turns == calls::BAD_TURNS {
-            self.end = Some(Err(turn.all_bad()));
+            self.end = Some(Err(turn.bad_calls_error()));
         } else if let Some(error) = turn.looping(&mut self.repeats) {
             self.end = Some(Err(error));
         } else {
