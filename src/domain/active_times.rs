@@ -1,27 +1,27 @@
-//! At which times an agent may start by itself: hours of the day, and days of calendars.
+//! Active times of an agent, at which it may start automatically: hours of the day, and days of calendars.
 use super::ical::{Events, Period};
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use std::sync::Arc;
 
-/// How many times slots that may not start are looked past for one that may: with hours, two for each day.
-const MOST_LOOKED_PAST: usize = 800;
+/// Maximum number of skips in the search for a slot that may start: with hours, two for each day.
+const MAX_SKIPS: usize = 800;
 
-/// `[calendars.…]`: days that agents keep to, or keep from.
+/// A calendar in `[calendars.…]`: days on which agents run, or do not run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CalendarSpec {
-    /// What its file says, hashed: the file can change while its name stays.
+    /// Hash of the file's content: it can change while the path stays.
     pub digest: String,
     pub events: Events,
 }
 
-/// The hours of a day. `until` before `from`: over midnight. Both the same: the whole day.
+/// Hours of a day. `until` before `from`: past midnight. Both equal: the whole day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hours {
-    /// The first instant.
+    /// Inclusive start.
     pub from: Time,
-    /// The first instant after; midnight is the end of the day.
+    /// Exclusive end; midnight means the end of the day.
     pub until: Time,
 }
 
@@ -43,18 +43,18 @@ impl std::fmt::Display for Hours {
     }
 }
 
-/// A calendar as it is for agents of one time zone.
+/// The periods of a calendar, resolved for one time zone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedPeriods {
-    /// Of its `[calendars.…]` table.
+    /// Name of its `[calendars.…]` table.
     pub name: Arc<str>,
     pub digest: String,
-    /// In order and apart from each other.
+    /// Sorted and disjoint.
     pub periods: Vec<Period>,
 }
 
 impl NamedPeriods {
-    /// The event that covers an instant, and until when that, or that there is none, holds.
+    /// Returns the event that covers an instant, if any, and until when this holds.
     fn at(&self, at: Timestamp) -> (Option<&Period>, Timestamp) {
         let next = self.periods.partition_point(|period| period.until <= at);
         match self.periods.get(next) {
@@ -65,21 +65,21 @@ impl NamedPeriods {
     }
 }
 
-/// When an agent may start by itself. A slot at any other time is skipped, with the cause.
+/// When an agent may start automatically. A slot at any other time is skipped, with a cause.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActiveTimes {
-    /// Whose clock it is.
+    /// Time zone of the hours.
     pub zone: TimeZone,
     /// Only within these hours.
     pub hours: Option<Hours>,
-    /// Never within an event of these.
+    /// Never within an event of these calendars.
     pub except: Vec<Arc<NamedPeriods>>,
-    /// Only within an event of one of these; none: whenever.
+    /// Only within an event of one of these calendars; empty: at any time.
     pub only: Vec<Arc<NamedPeriods>>,
 }
 
 impl ActiveTimes {
-    /// Why nothing starts at an instant, if nothing does; and an instant up to which that holds.
+    /// Returns why nothing may start at an instant, if so; and an instant until which this holds.
     pub fn at(&self, at: Timestamp) -> (Option<String>, Timestamp) {
         let mut until = Timestamp::MAX;
         let mut cause = None;
@@ -113,18 +113,18 @@ impl ActiveTimes {
         (cause, until)
     }
 
-    /// Is it within these hours; and until when does that hold, at the least?
+    /// Returns whether an instant is within these hours, and an instant until which this holds.
     fn within(&self, hours: Hours, at: Timestamp) -> (bool, Timestamp) {
         let local = at.to_zoned(self.zone.clone());
         let is_within = hours.has(local.time());
-        // the clock may be changed before one of the ends comes
+        // the UTC offset may change before either end
         let change = self.zone.following(at).next().map(|change| change.timestamp());
         let ends = (0..=2).flat_map(|days| {
             let day = local.date().checked_add(days.days()).ok();
             [hours.from, hours.until].into_iter().filter_map(move |time| Some(day?.to_datetime(time)))
         });
         let ends = ends.flat_map(|end| {
-            // where the clock is put back, a time comes twice
+            // when the clock is set back, a local time occurs twice
             let both = self.zone.to_ambiguous_timestamp(end);
             [both.earlier(), both.later()].into_iter().flatten()
         });
@@ -132,15 +132,15 @@ impl ActiveTimes {
         (is_within, holds)
     }
 
-    /// The first slot from `slot` on that may start; none if none of the next does. `next_after` gives the slot after an
-    /// instant.
+    /// Returns the first slot from `slot` on that may start; `None` if it is too far ahead. `next_after` returns
+    /// the slot after an instant.
     pub fn first_active(
         &self,
         next_after: impl Fn(Timestamp) -> Option<Timestamp>,
         slot: Timestamp,
     ) -> Option<Timestamp> {
         let mut slot = slot;
-        for _ in 0..MOST_LOOKED_PAST {
+        for _ in 0..MAX_SKIPS {
             match self.at(slot) {
                 (None, _) => return Some(slot),
                 (Some(_), until) if until == Timestamp::MAX => return None,

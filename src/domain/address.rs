@@ -1,14 +1,14 @@
-//! Addresses that the configuration names: those that may be asked whatever a run has read.
+//! Addresses in the configuration that stay allowed whatever a run has read.
 use url::Url;
 
-/// Does an entry of `sinks` name an address rather than a tool?
+/// Returns whether an entry of `sinks` is an address rather than a tool.
 pub fn is_address(text: &str) -> bool {
     let starts =
         |scheme: &str| text.get(..scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme));
     starts("http://") || starts("https://")
 }
 
-/// An address in `sinks`: whole, or with a `*` at its end for all that begins like it.
+/// An address in `sinks`: complete, or with a trailing `*` that matches any continuation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressPattern {
     url: Url,
@@ -16,10 +16,11 @@ pub struct AddressPattern {
 }
 
 impl AddressPattern {
-    /// Reads one.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// What is wrong with it: no host, a `*` that is not its end or stands in the host, a login, a fragment.
+    /// The message says what is wrong: no host, a `*` that is not at the end or is in the host, a login, a
+    /// fragment.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (body, is_open) = text.strip_suffix('*').map_or((text, false), |body| (body, true));
         if body.contains('*') {
@@ -42,7 +43,7 @@ impl AddressPattern {
         Ok(Self { url, is_open })
     }
 
-    /// Is this address meant?
+    /// Returns whether the pattern matches this address.
     pub fn fits(&self, text: &str) -> bool {
         let Ok(url) = Url::parse(text) else { return false };
         let same_host = self.url.scheme() == url.scheme()
@@ -50,19 +51,19 @@ impl AddressPattern {
             && self.url.port_or_known_default() == url.port_or_known_default();
         let (own, other) = (behind_host(&self.url), behind_host(&url));
         let fits = match other.strip_prefix(&own) {
-            Some(rest) if self.is_open => self.is_whole_host() || !leaves(path_of(&url, rest)),
+            Some(rest) if self.is_open => self.is_whole_host() || !may_leave_prefix(path_of(&url, rest)),
             rest => rest == Some(""),
         };
         same_host && !has_login(&url) && fits
     }
 
-    /// No path of this host is outside of it.
+    /// Returns whether the pattern covers the whole host, so that no path can leave it.
     fn is_whole_host(&self) -> bool {
         self.url.path() == "/" && self.url.query().is_none()
     }
 }
 
-/// Of what follows a pattern, what is still a part of the path.
+/// Returns the part of `rest`, which follows a pattern, that still belongs to the path.
 fn path_of<'t>(url: &Url, rest: &'t str) -> &'t str {
     match url.query() {
         Some(query) if rest.len() > query.len() => &rest[..rest.len() - query.len() - 1],
@@ -71,13 +72,14 @@ fn path_of<'t>(url: &Url, rest: &'t str) -> &'t str {
     }
 }
 
-/// Could a server read this end of a path as one that leads out of what it follows? What is written with `%` is decoded by some,
-/// before they look for `..` or after, and more than once; what follows a `;` is no part of a name to others.
-fn leaves(path: &str) -> bool {
-    /// Those that begin with `%0` and `%1` are control characters.
-    const READ_ANEW: [&str; 8] = ["%2f", "%5c", "%2e", "%25", "%3b", "%0", "%1", "%7f"];
+/// Returns whether a server could interpret this end of a path as leading out of its prefix. Some decode `%`
+/// sequences, before or after they look for `..`, and more than once; to others what follows a `;` is not part of a
+/// name.
+fn may_leave_prefix(path: &str) -> bool {
+    /// `%0` and `%1` begin the control characters.
+    const DECODED_SEQUENCES: [&str; 8] = ["%2f", "%5c", "%2e", "%25", "%3b", "%0", "%1", "%7f"];
     let lower = path.to_ascii_lowercase();
-    path.contains([';', '\\']) || READ_ANEW.iter().any(|word| lower.contains(word))
+    path.contains([';', '\\']) || DECODED_SEQUENCES.iter().any(|word| lower.contains(word))
 }
 
 fn has_login(url: &Url) -> bool {
@@ -89,19 +91,19 @@ fn behind_host(url: &Url) -> String {
     format!("{}{}", url.path(), query.unwrap_or_default())
 }
 
-/// The whole addresses in a text of the configuration. One with a place to fill is none.
+/// Returns the complete addresses in a text of the configuration. Those with a placeholder are left out.
 pub fn addresses_in(text: &str) -> Vec<String> {
     let is_border = |c: char| c.is_whitespace() || "\"'`<>()[]".contains(c);
     let words = text.split(is_border).map(|word| word.trim_end_matches(['.', ',', ';', ':', '!', '?']));
     words.filter(|word| is_address(word) && !word.contains(['{', '}'])).map(str::to_owned).collect()
 }
 
-/// Is this address one of those, which the configuration names whole?
+/// Returns whether the configuration contains this complete address.
 pub fn is_named(named: &[String], address: &str) -> bool {
     named.iter().any(|one| AddressPattern::parse(one).is_ok_and(|one| !one.is_open && one.fits(address)))
 }
 
-/// All of the host of an address, as an entry of `sinks`. `None`: it has none.
+/// Returns the pattern for the whole host of an address, as an entry of `sinks`. `None`: there is no host.
 pub fn host_pattern(address: &str) -> Option<String> {
     let url = Url::parse(address).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
     url.has_host().then(|| format!("{}/*", url.origin().ascii_serialization()))

@@ -1,7 +1,7 @@
-//! What an agent is, as the configuration defined and validated it.
+//! An agent, as the configuration defines it, validated.
 //!
-//! There is no such thing as an invalid [`AgentSpec`]: `config` makes them, nobody else. What is
-//! large or rare sits behind a pointer, so that 100,000 agents stay small.
+//! An invalid [`AgentSpec`] does not exist: only `config` creates them. Large or rare parts are behind a pointer,
+//! so that 100,000 agents stay small.
 use super::deliver::DeliverSpec;
 use super::expected::Expect;
 use super::memory::{Memory, MemoryStore};
@@ -21,72 +21,70 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A validated agent: when, whether, what, within which limits, proved how, told to whom.
+/// A validated agent: schedule, conditions, body, limits, proofs, notifications.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AgentSpec {
     pub id: AgentId,
     pub description: Option<Box<str>>,
-    /// When it is due.
     pub schedule: Schedule,
-    /// At which times it may start by itself; `None`: at any.
+    /// When it may start automatically; `None`: at any time.
     pub active_times: Option<Arc<ActiveTimes>>,
-    /// The parameters of its runs; `None`: they have none.
+    /// Parameters of its runs; `None`: there are none.
     pub params: Option<Arc<ParamsSpec>>,
-    /// Upper bound of the delay that is added to each slot, deterministic per agent and slot.
+    /// Upper bound of the delay added to each slot, deterministic per agent and slot.
     pub jitter: SignedDuration,
-    /// Where the first slot of an interval lies.
+    /// Position of the first slot of an interval.
     pub first_run: FirstRun,
-    /// What happens to slots that were missed.
+    /// What happens to missed slots.
     pub catch_up: CatchUp,
-    /// What happens to a slot that comes while a run is in flight.
+    /// What happens to a slot that is due while a run is in flight.
     pub overlap: Overlap,
-    /// False: it starts stopped when it is first seen.
+    /// False: it is stopped when first seen.
     pub enabled: bool,
-    /// What it runs.
     pub body: Body,
-    /// Which of its runs leave a record.
+    /// Which of its runs are recorded.
     pub history: History,
-    /// Decides whether a run is worth it.
+    /// Decides whether a run is needed.
     pub gate: Option<Arc<Check>>,
-    /// Must all hold after the body.
+    /// Proofs that must all hold after the body.
     pub success_when: Arc<[Check]>,
-    /// What it may use.
     pub limits: Arc<Limits>,
-    /// Whether and when a failed attempt is repeated.
+    /// Retry policy.
     pub retry: RetrySpec,
-    /// When it gives up for a while.
+    /// When its slots are refused after failures.
     pub circuit: CircuitSpec,
     /// Agents with the same lock never run at the same time.
     pub lock: Option<Arc<str>>,
-    /// Whom to tell of what.
+    /// Notifications.
     pub notify: Option<Arc<NotifySpec>>,
-    /// Who gets the results of its runs.
+    /// Recipients of its results.
     pub deliver: Option<Arc<DeliverSpec>>,
-    /// It is late when no run has completed so long after a slot. `None`: never.
+    /// It is late if no run has completed this long after a slot. `None`: never.
     pub late_after: Option<SignedDuration>,
     /// A run that takes longer is slow. `None`: none is.
     pub slow_after: Option<SignedDuration>,
-    /// Where another monitor hears of its runs.
+    /// External monitor that is pinged about its runs.
     pub ping: Option<Arc<PingSpec>>,
-    /// On which nodes it runs; `None`: on the one that leads.
+    /// Labels of the nodes it may run on; `None`: the leader.
     pub on_nodes: Option<Arc<NodeWanted>>,
     /// What happens to its programs while the daemon can't reach the database; `None`: they are stopped.
     pub when_cut_off: Option<WhenCutOff>,
-    /// What its programs may ask of the daemon; `None`: nothing.
+    /// What its programs may request of the daemon; `None`: nothing.
     pub control: Option<Control>,
-    /// Why it may join what strangers write, what is private, and a way out.
+    /// The justification for combining untrusted input, private data, and outward effects.
     pub accept_risk: Option<Box<str>>,
-    /// Tells two configurations of this agent apart.
+    /// Identifies this configuration of the agent.
     pub config_hash: ConfigHash,
     /// Line of `agents.toml` where it is defined, from 1.
     pub line: u32,
 }
 
 impl AgentSpec {
-    /// The place for what the gate gave.
+    /// Placeholder for the output of the gate.
     pub const GATE: &str = "{gate}";
 
-    /// Is there a place in what runs, or in its delivery, for what the gate gave? `query` is one that stands in for its own.
+    /// Returns whether the body or the delivery contains the placeholder for the gate's output. `query` replaces
+    /// the configured one.
     pub fn uses_gate(&self, query: Option<&str>) -> bool {
         let runs_with_it = match &self.body {
             Body::Query(spec) => query.unwrap_or(&spec.query).contains(Self::GATE),
@@ -97,7 +95,7 @@ impl AgentSpec {
         runs_with_it || self.deliver.as_ref().is_some_and(|deliver| deliver.uses_gate())
     }
 
-    /// The tools that it names, for its body, its gate and its proofs.
+    /// Returns the tools that its body, its gate and its proofs name.
     pub fn tool_names(&self) -> Vec<&str> {
         let of_body = match &self.body {
             Body::Tool(call) => vec![call.tool.as_str()],
@@ -111,13 +109,14 @@ impl AgentSpec {
         of_body.into_iter().chain(of_checks).collect()
     }
 
-    /// Are its programs stopped while another daemon may lead, or take up what this node has in hand?
+    /// Returns whether its programs are stopped while another daemon may lead, or take over what this node is
+    /// running.
     pub fn stops_when_cut_off(&self) -> bool {
         matches!(self.body, Body::Command(_) | Body::Runner(_))
             && self.when_cut_off.unwrap_or(WhenCutOff::Stop) == WhenCutOff::Stop
     }
 
-    /// The session of its conversations: the one that it shares, or its own.
+    /// Returns the session of its conversations: a shared one, or its own.
     pub fn session(&self) -> Arc<str> {
         match &self.body {
             Body::Query(query) if query.session_id.is_some() => {
@@ -127,7 +126,7 @@ impl AgentSpec {
         }
     }
 
-    /// Where its session and its notes are kept.
+    /// Returns where its session and its notes are stored.
     pub fn memory_store(&self) -> MemoryStore {
         match &self.body {
             Body::Query(query) => query.memory.store(),
@@ -139,7 +138,7 @@ impl AgentSpec {
 /// When an agent is due.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Schedule {
-    /// Only by hand.
+    /// Only manually.
     Manual,
     /// At anchor + k × period; never drifts.
     Every(SignedDuration),
@@ -154,17 +153,17 @@ pub enum Schedule {
     Join(Arc<Join>),
     /// When a file has arrived.
     File(Arc<FileTrigger>),
-    /// When something is delivered to the webhook of this name.
+    /// On a delivery to the webhook of this name.
     Webhook(Arc<str>),
     /// When an MCP server has an event.
     Mcp(Arc<McpTrigger>),
-    /// By each of these, which are intervals, cron expressions and instants. Where two name the same instant, it is due
-    /// once.
+    /// By each of these, which are intervals, cron expressions and instants. An instant that several of them name
+    /// is one slot.
     Any(Arc<[Schedule]>),
 }
 
 impl Schedule {
-    /// The distance of its slots, where it has a fixed one.
+    /// Returns the distance between its slots, if fixed.
     pub fn period(&self) -> Option<SignedDuration> {
         match self {
             Self::Every(period) | Self::After(period) => Some(*period),
@@ -180,24 +179,25 @@ impl Schedule {
         }
     }
 
-    /// The last moment that it names, if it names moments and nothing else: an agent that has had it is done.
+    /// Returns the last instant, if the schedule consists of instants only: an agent past it is done.
     pub fn last_moment(&self) -> Option<Timestamp> {
         let moment = |part: &Self| if let Self::At(at) = part { Some(*at) } else { None };
         let moments: Option<Vec<Timestamp>> = self.parts().iter().map(moment).collect();
         moments?.into_iter().max()
     }
 
-    /// Does it name moments? Else a run starts by hand, or by what happens.
+    /// Returns whether it has slots. Otherwise runs start manually, or by events.
     pub fn has_slots(&self) -> bool {
         !matches!(self, Self::Manual | Self::On(_) | Self::Join(_)) && !self.is_from_outside()
     }
 
-    /// Does a run start by what comes from outside of the fleet? No later arrival makes up for one that is left out.
+    /// Returns whether runs are started by arrivals from outside the fleet. A later arrival never makes up for one
+    /// that is left out.
     pub fn is_from_outside(&self) -> bool {
         matches!(self, Self::File(_) | Self::Webhook(_) | Self::Mcp(_))
     }
 
-    /// The schedules that it consists of.
+    /// Returns the schedules that it consists of.
     pub fn parts(&self) -> &[Schedule] {
         match self {
             Self::Any(parts) => parts,
@@ -205,18 +205,18 @@ impl Schedule {
         }
     }
 
-    /// The period of its interval, where it has one.
+    /// Returns the period of its interval, if it has one.
     pub fn interval(&self) -> Option<SignedDuration> {
         self.parts().iter().find_map(|part| if let Self::Every(period) = part { Some(*period) } else { None })
     }
 
-    /// The schedule as one line for people: `every 1m`, `cron 0 9 * * 1-5 (Europe/Berlin)`. Two
-    /// schedules that differ have two lines.
+    /// Returns the schedule as one line for people: `every 1m`, `cron 0 9 * * 1-5 (Europe/Berlin)`. Different
+    /// schedules have different lines.
     pub fn describe(&self) -> String {
         match self {
             Self::Manual => "manual".into(),
-            Self::Every(period) => format!("every {}", exact(*period)),
-            Self::After(delay) => format!("{} after the last run", exact(*delay)),
+            Self::Every(period) => format!("every {}", exact_duration(*period)),
+            Self::After(delay) => format!("{} after the last run", exact_duration(*delay)),
             Self::Cron(cron) => {
                 let both = if cron.is_both_days() { " where both days fit" } else { "" };
                 format!("cron {}{both} ({})", cron.expression(), cron.zone_name())
@@ -226,7 +226,7 @@ impl Schedule {
                 let of = agent.as_ref().map(|agent| format!(" of {agent}")).unwrap_or_default();
                 format!("on {event}{of}{}", if *untrusted { ", untrusted ones too" } else { "" })
             }
-            Self::Join(join) => format!("on {}, within {}", join.describe(), exact(join.within)),
+            Self::Join(join) => format!("on {}, within {}", join.describe(), exact_duration(join.within)),
             Self::Webhook(name) => format!("on webhook {name}"),
             Self::Mcp(mcp) => {
                 let args = if mcp.args.is_empty() {
@@ -234,9 +234,11 @@ impl Schedule {
                 } else {
                     format!(" with {}", serde_json::Value::Object(mcp.args.clone()))
                 };
-                format!("on {}{args}, asked every {}", mcp.describe(), exact(mcp.every))
+                format!("on {}{args}, asked every {}", mcp.describe(), exact_duration(mcp.every))
             }
-            Self::File(file) => format!("on {}, settled for {}", file.describe(), exact(file.settle)),
+            Self::File(file) => {
+                format!("on {}, settled for {}", file.describe(), exact_duration(file.settle))
+            }
             Self::Any(parts) => {
                 let parts: Vec<String> = parts.iter().map(Self::describe).collect();
                 parts.join(", or ")
@@ -245,8 +247,8 @@ impl Schedule {
     }
 }
 
-/// A duration in all its units, largest first, down to the microsecond.
-fn exact(span: SignedDuration) -> String {
+/// Formats a duration in all its units, largest first, down to the microsecond.
+fn exact_duration(span: SignedDuration) -> String {
     let total = span.as_micros();
     let parts = [
         (86_400_000_000, "d"),
@@ -270,30 +272,28 @@ fn exact(span: SignedDuration) -> String {
 /// The event that starts an agent with `on`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventTrigger {
-    /// Of this type.
     pub event: EventType,
-    /// Of this agent only.
+    /// Only events of this agent.
     pub agent: Option<AgentId>,
-    /// Also where it tells what a run reported that had read data from outside.
+    /// Includes reports of runs that had read data from outside.
     pub untrusted: bool,
 }
 
 /// What starts an agent that waits for several others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Join {
-    /// Each of them has to end a run. At least one, none twice.
+    /// Each of them has to end a run. At least one, without duplicates.
     pub after: Vec<AgentId>,
-    /// How a run has to end to count.
     pub status: JoinStatus,
-    /// The first and the last of these ends lie no further apart.
+    /// Maximum time between the first and the last of these ends.
     pub within: SignedDuration,
 }
 
 impl Join {
-    /// `within` where nothing is said of it.
+    /// Default of `within`.
     pub const WITHIN: SignedDuration = SignedDuration::from_hours(24);
 
-    /// `scan and triage completed`
+    /// Returns a text such as `scan and triage completed`.
     pub fn describe(&self) -> String {
         let names: Vec<&str> = self.after.iter().map(AgentId::as_str).collect();
         format!("{} {}", names.join(" and "), self.status)
@@ -313,7 +313,7 @@ words! {
 }
 
 impl JoinStatus {
-    /// Does a run with this end count?
+    /// Returns whether a run with this end counts.
     pub fn takes(self, status: RunStatus) -> bool {
         match self {
             Self::Completed => status == RunStatus::Completed,
@@ -333,16 +333,16 @@ words! {
     }
 }
 
-/// What happens to slots that were missed.
+/// What happens to missed slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CatchUp {
-    /// Which of them are made up for.
+    /// Which of them are caught up.
     pub policy: CatchUpPolicy,
-    /// With `all`: at most so many, the newest.
+    /// With `all`: the maximum number, of the newest.
     pub max: u32,
-    /// Slots older than this are not made up for. `None`: no bound.
+    /// Slots older than this are not caught up. `None`: no limit.
     pub max_age: Option<SignedDuration>,
-    /// Catch-up runs are spread over this long. `None`: as long as their number asks for.
+    /// Period over which catch-up runs are spread. `None`: it depends on their number.
     pub spread: Option<SignedDuration>,
 }
 
@@ -405,12 +405,12 @@ pub enum Body {
 }
 
 impl Body {
-    /// Does it ask a language model, by itself or by an agent program?
+    /// Returns whether it uses a language model, directly or through an agent program.
     pub fn asks_models(&self) -> bool {
         matches!(self, Self::Query(_) | Self::Runner(_))
     }
 
-    /// The tools that it lets a model or an agent program call; `None`: it is neither.
+    /// Returns the tools that a model or an agent program may call; `None`: there is neither.
     pub fn tool_use(&self) -> Option<ToolUse<'_>> {
         match self {
             Self::Query(query) => Some(ToolUse {
@@ -425,7 +425,7 @@ impl Body {
         }
     }
 
-    /// Does a run that was cut short go on where it was, in the same attempt?
+    /// Returns whether an interrupted run continues where it was, in the same attempt.
     pub fn goes_on(&self) -> bool {
         match self {
             Self::Query(_) => true,
@@ -438,9 +438,8 @@ impl Body {
 /// A query for a language model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuerySpec {
-    /// What to do. May hold `{gate}` and `{event.…}`.
+    /// The task. May contain `{gate}` and `{event.…}`.
     pub query: String,
-    /// Who the model is to be.
     pub system_instruction: Option<String>,
     /// Name of a `[models.…]` table.
     pub model: String,
@@ -448,26 +447,26 @@ pub struct QuerySpec {
     pub tools: Vec<String>,
     /// What it remembers between runs.
     pub memory: Memory,
-    /// Agents that share one share their session.
+    /// Agents with the same id share a session.
     pub session_id: Option<String>,
-    /// Tools whose calls need a person.
+    /// Tools whose calls need approval.
     pub approve: Vec<String>,
     /// What happens to such a call.
     pub approval: Approval,
-    /// Whom it is put to, and for how long.
+    /// Who is asked, and for how long.
     pub route: Option<Arc<ApprovalRoute>>,
     /// What stays allowed after untrusted or private data was read: tools and addresses.
     pub sinks: Vec<String>,
-    /// JSON Schema that the answer must fit.
+    /// JSON Schema of the answer.
     pub output_schema: Option<serde_json::Value>,
 }
 
-/// One tool call: the name and its arguments, as configured.
+/// One tool call: name and arguments, as configured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolCallSpec {
     /// Name of a built-in tool or of a `[tools.…]` table.
     pub tool: String,
-    /// Arguments: a JSON object. Strings in it may hold `{event.…}`.
+    /// A JSON object. Strings in it may contain `{event.…}`.
     pub args: serde_json::Value,
 }
 
@@ -480,20 +479,19 @@ pub struct CommandSpec {
     pub env: BTreeMap<String, EnvValue>,
     /// Working directory, absolute.
     pub cwd: PathBuf,
-    /// What is written to its standard input; nothing: `/dev/null`.
+    /// Content of its standard input; `None`: `/dev/null`.
     pub stdin: Option<String>,
-    /// The walls around it; `None`: none.
+    /// Its sandbox; `None`: it is not confined.
     pub sandbox: Option<Arc<Sandbox>>,
 }
 
 /// A gate or a proof.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Check {
-    /// What is run.
     pub body: CheckBody,
-    /// What must hold of its result. Empty: exit status 0, or a tool that does not fail.
+    /// Expectations on its result. Empty: exit status 0, or a tool that does not fail.
     pub expect: Vec<Expect>,
-    /// Gate only: fields that name an item; items that were seen are left out.
+    /// Gate only: fields that identify an item; items seen before are left out.
     pub novel_by: Vec<String>,
 }
 
@@ -504,42 +502,41 @@ pub enum CheckBody {
     Command(CommandSpec),
 }
 
-/// What a run may use.
+/// Limits of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
     pub timeout: SignedDuration,
-    /// All attempts and waits of a run.
+    /// Over all attempts and waits of a run.
     pub total_timeout: Option<SignedDuration>,
-    /// One tool call.
+    /// Per tool call.
     pub tool_call_timeout: SignedDuration,
-    /// Model requests of a run.
+    /// Model requests per run.
     pub request_limit: u64,
-    /// Tokens in and out of a run.
+    /// Input and output tokens per run.
     pub total_tokens_limit: u64,
-    /// Steps of a run.
+    /// Steps per run.
     pub max_steps: u64,
-    /// US dollars of a run.
+    /// US dollars per run.
     pub max_usd_per_run: Option<f64>,
-    /// US dollars of a day.
+    /// US dollars per day.
     pub usd_per_day: Option<f64>,
-    /// Tokens of a day.
+    /// Tokens per day.
     pub tokens_per_day: Option<u64>,
-    /// Model requests of a day.
+    /// Model requests per day.
     pub requests_per_day: Option<u64>,
-    /// Bytes that are kept of a command's output: half for its head, half for its tail.
+    /// Bytes of a command's output that are kept: half from the beginning, half from the end.
     pub max_output: u64,
 }
 
-/// Whether and when a failed attempt is repeated.
+/// Retry policy: whether and when a failed attempt is repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetrySpec {
-    /// Attempts after the first.
+    /// Number of attempts after the first.
     pub max: u32,
-    /// How the delay grows.
     pub backoff: Backoff,
     pub initial: SignedDuration,
     pub max_delay: SignedDuration,
-    /// True if the configuration asks for it: then a command's exit status is retried as well.
+    /// The configuration sets a retry policy: then a command's exit status is retried as well.
     pub explicit: bool,
 }
 
@@ -553,22 +550,22 @@ words! {
     }
 }
 
-/// When an agent gives up for a while.
+/// When an agent's slots are refused after failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CircuitSpec {
-    /// After this many failed runs in a row. 0: never.
+    /// Number of consecutive failed runs. 0: never.
     pub open_after: u32,
-    /// For this long; then one run tries.
+    /// Time until one run is tried again.
     pub cooldown: SignedDuration,
 }
 
-/// Whom to tell of what.
+/// Notifications of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotifySpec {
     /// Names of `[notify.…]` tables.
     pub to: Vec<String>,
     pub on: Vec<TellOn>,
-    /// How often an ongoing problem is told again.
+    /// Interval of reminders about an ongoing problem.
     pub repeat: SignedDuration,
 }
 

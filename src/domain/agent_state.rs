@@ -1,4 +1,4 @@
-//! What is wanted of an agent, what it is doing, how it fares (section 3 of the contract).
+//! Desired state, activity and health of an agent (section 3 of the contract).
 use super::words::words;
 
 words! {
@@ -13,14 +13,14 @@ words! {
     }
 }
 
-/// What `pause --all` noted of a paused agent, for the `resume --all` after it.
+/// Mark of `pause --all` on a paused agent, for the next `resume --all`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Held {
     #[default]
     No = 0,
-    /// It paused it.
+    /// Paused by `pause --all`.
     ByAll = 1,
-    /// It was paused before, and stays so.
+    /// Paused before, and stays paused.
     Kept = 2,
 }
 

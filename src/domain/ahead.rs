@@ -1,28 +1,28 @@
-//! What the ledger knows of slots ahead of now, after a clock that was ahead was set back (section 4): which of its
-//! records stay, and which are taken back.
+//! What the ledger knows of future slots after a clock that was ahead was set back (section 4): which of its
+//! records are kept, and which are withdrawn.
 use super::{AgentId, AgentSpec, Calendar, FirstRun, Schedule};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
-/// Records that begin so long after all others were not written by a clock that was ahead: it is this one that is
-/// behind, as after a start without a battery, and what is ahead is history.
-const ANOTHER_TIME: SignedDuration = SignedDuration::from_hours(24 * 400);
+/// Records that begin this long after all others were not written by a clock that was ahead. Instead the current
+/// clock is behind, as after a start without a battery, and those records are history.
+const HISTORY_DISTANCE: SignedDuration = SignedDuration::from_hours(24 * 400);
 
-/// A question to the ledger: what does it know of the slots of one agent after `floor`?
+/// A query to the ledger: which slots of one agent after `floor` have records?
 #[derive(Clone, Debug, PartialEq)]
 pub struct LookAhead {
     pub spec: Arc<AgentSpec>,
-    /// Of its calendar.
+    /// Anchor of its calendar.
     pub anchor: Timestamp,
-    /// Where its anchor was, if the clock was set to before it.
+    /// The original anchor, if the clock was set back past it.
     pub origin: Option<Timestamp>,
-    /// All slots up to here are behind.
+    /// All slots up to here are in the past.
     pub floor: Timestamp,
     /// The last instant before now.
     pub behind: Timestamp,
 }
 
-/// Consecutive slots that have a verdict.
+/// A range of consecutive slots that have a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Judged {
     pub first: Timestamp,
@@ -38,25 +38,24 @@ pub struct AheadRow {
     pub ran: bool,
 }
 
-/// Verdicts of slots ahead of now that never ran.
+/// The withdrawn verdicts of future slots that never ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
     pub first: Timestamp,
     pub last: Timestamp,
     pub count: u64,
-    /// Of the record that began before now: its last slot that stays, and how many stay.
+    /// For a record that began before now: its last slot that is kept, and the number of slots kept.
     pub cut: Option<(Timestamp, u64)>,
 }
 
-/// The answer to [`LookAhead`], record by record.
+/// The answer to [`LookAhead`], built record by record.
 #[derive(Debug)]
 pub struct Ahead {
     look: LookAhead,
-    /// Slots that keep their verdict, in order and apart from each other.
+    /// Slots that keep their verdict, sorted and disjoint.
     kept: Vec<Judged>,
     taken: Option<Taken>,
-    /// The end of the records that were written by a clock that was ahead, as far as they are known; none after those
-    /// of another time.
+    /// End of the known records written by a clock that was ahead. `None` once records of another time follow.
     reached: Option<Timestamp>,
 }
 
@@ -65,21 +64,21 @@ impl LookAhead {
         Calendar { schedule: &self.spec.schedule, anchor: self.anchor, first_run: self.spec.first_run }
     }
 
-    /// Is there no slot between two records?
+    /// Returns whether there is no slot between two records.
     fn follows(&self, last: Timestamp, first: Timestamp) -> bool {
         matches!(self.spec.schedule, Schedule::Every(_) | Schedule::Cron(_) | Schedule::Any(_))
             && self.calendar().next_after(last).is_none_or(|slot| slot >= first)
     }
 
-    /// What stays of a record that began before now: its last slot, and how many.
+    /// Returns what is kept of a record that began before now: its last slot, and the number of slots.
     fn cut(&self, row: &AheadRow) -> (Timestamp, u64) {
-        // the anchor may have moved on since the record was made
+        // the anchor may have moved since the record was made
         let calendar = self.calendar().back_to(row.first);
         let same = calendar.count(row.first, row.last) == row.count;
         if let Schedule::Every(period) = self.spec.schedule
             && same
         {
-            // whatever its anchor was
+            // independent of the anchor at that time
             let calendar =
                 Calendar { schedule: &Schedule::Every(period), anchor: row.first, first_run: FirstRun::Now };
             let last = calendar.prev_before(just_after(self.behind)).unwrap_or(row.first);
@@ -91,7 +90,7 @@ impl LookAhead {
         {
             return (last, calendar.count(row.first, last).min(row.count.saturating_sub(1)).max(1));
         }
-        // of another schedule: as if its slots were evenly apart
+        // record of another schedule: assume evenly spaced slots
         let part = |span: SignedDuration| span.as_secs_f64();
         let share =
             part(self.behind.duration_since(row.first)) / part(row.last.duration_since(row.first)).max(1e-6);
@@ -105,7 +104,8 @@ impl LookAhead {
 }
 
 impl Ahead {
-    /// Nothing is known yet. `pruned`: up to where the ledger is no longer kept, and a slot may have run.
+    /// Creates an empty answer. `pruned`: the end of the part of the ledger that was deleted, in which slots may
+    /// have run.
     pub fn new(look: LookAhead, pruned: Option<Timestamp>) -> Self {
         let mut kept = Vec::new();
         if let Some(until) = pruned.filter(|until| *until > look.floor) {
@@ -116,9 +116,9 @@ impl Ahead {
         Self { look, kept, taken: None, reached }
     }
 
-    /// Takes in the next record that ends after the floor; they come in order.
+    /// Adds the next record that ends after the floor; they must be in order.
     pub fn add(&mut self, row: AheadRow) {
-        self.reached = self.reached.filter(|reached| row.first.duration_since(*reached) <= ANOTHER_TIME);
+        self.reached = self.reached.filter(|reached| row.first.duration_since(*reached) <= HISTORY_DISTANCE);
         if let Some(reached) = &mut self.reached {
             *reached = row.last.max(*reached);
         }
@@ -156,17 +156,17 @@ impl Ahead {
         }
     }
 
-    /// Whose.
+    /// Returns the agent of the query.
     pub fn agent(&self) -> &AgentId {
         &self.look.spec.id
     }
 
-    /// The question.
+    /// Returns the query.
     pub fn look(&self) -> &LookAhead {
         &self.look
     }
 
-    /// Slots after the floor that keep their verdict, in order; and what is taken back.
+    /// Returns the slots after the floor that keep their verdict, in order, and what is withdrawn.
     pub fn into_parts(self) -> (Vec<Judged>, Option<Taken>) {
         (self.kept, self.taken)
     }

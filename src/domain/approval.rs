@@ -1,4 +1,4 @@
-//! Whom calls that need a person are put to, and by what an answer of theirs is known.
+//! Questions about calls that need approval, and what an answer is bound to.
 use super::agent::TellOn;
 use super::ids::{AgentId, RunId};
 use super::notice::Notice;
@@ -8,40 +8,40 @@ use super::{human_duration, is_unseen, one_line};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-/// Longest call that is put to people, in bytes of what they read. A longer one is decided where all of it can be seen.
-const LONGEST: usize = 32 << 10;
+/// Maximum length of a question, in bytes. Longer calls are decided where they can be shown in full.
+const MAX_QUESTION_BYTES: usize = 32 << 10;
 
-/// A call that was put to the people at a notification target.
+/// A question about a call, sent to a notification target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuestionRecord {
-    /// What an answer must bring along. It is used up when the call is decided.
+    /// One-time code that an answer must contain; spent once the call is decided.
     pub code: String,
     pub approval: String,
     /// Name of a `[notify.…]` table.
     pub target: String,
-    /// [`call_hash`] of what was asked about.
+    /// [`call_hash`] of the call in question.
     pub call: String,
     pub asked_at: Timestamp,
 }
 
-/// Where a decision comes from that is an answer to a question, or was made at another node.
+/// Origin of a decision that answers a question, or was made on another node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnsweredBy {
-    /// Who, for people.
+    /// Who decided, for people.
     pub who: String,
-    /// [`call_hash`] of the call that was asked about; `None`: of whatever waits under that id.
+    /// [`call_hash`] of the call in question; `None`: any call that waits under that id.
     pub call: Option<String>,
 }
 
-/// What a question is bound to: the tool and the arguments of its call, hashed.
+/// Returns the hash that binds a question to a call: its tool and arguments.
 pub fn call_hash(tool: &str, args: &str) -> String {
-    // a name ends where it says: no two calls are the same text
+    // the length prefix makes different calls different texts
     let text = format!("{}:{tool}{args}", tool.len());
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl ApprovalRoute {
-    /// What people at a target that brings answers back are asked about one call.
+    /// Returns the question about one call, for targets that can return answers.
     pub fn question(&self, agent: &AgentId, run: RunId, wanted: &ApprovalWanted) -> Notice {
         let ApprovalWanted { id, tool, args, .. } = wanted;
         let (named, run_id) = (tool, run.short());
@@ -52,7 +52,7 @@ impl ApprovalRoute {
         }
         let whole = format!("{tool}\n{}\n\n{end}", shown(args));
         let subject = format!("{agent}: may it call {tool}?");
-        let is_whole = whole.len() <= LONGEST && tool == *named;
+        let is_whole = whole.len() <= MAX_QUESTION_BYTES && tool == *named;
         let body = match is_whole {
             true => whole,
             false => format!(
@@ -64,11 +64,11 @@ impl ApprovalRoute {
     }
 }
 
-/// Arguments as a person reads them: all of them, and nothing in them that can't be seen.
+/// Formats arguments for a person: in full, with invisible characters escaped.
 fn shown(args: &str) -> String {
     let parsed = serde_json::from_str::<serde_json::Value>(args);
     let text = parsed.and_then(|value| serde_json::to_string_pretty(&value));
-    // what is not JSON has no lines of its own
+    // text that is not JSON is shown as a JSON string, on one line
     let text = text.unwrap_or_else(|_| serde_json::Value::from(args).to_string());
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -106,7 +106,7 @@ mod tests {
              denied after 12h."
         );
         assert_eq!(notice.approval.as_deref(), Some("ab12-3-0"));
-        let long = question(&format!("{{\"text\": \"{}\"}}", "x".repeat(LONGEST)));
+        let long = question(&format!("{{\"text\": \"{}\"}}", "x".repeat(MAX_QUESTION_BYTES)));
         assert_eq!(long.approval, None, "what can't be shown can't be decided there");
         assert!(long.body.contains("bgagent approvals"), "{}", long.body);
     }

@@ -1,46 +1,45 @@
-//! Backfills: past slots of an agent that run one after the other, because a person asked for it.
+//! Backfills: past slots of an agent that run one after the other at a person's request.
 use super::ids::AgentId;
 use super::params::ParamValues;
 use jiff::Timestamp;
 use std::sync::Arc;
 
-/// The place of a run in a backfill.
+/// Identifies a run within a backfill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastSlot {
-    /// Id of the backfill.
     pub backfill: Arc<str>,
-    /// The slot that the run is for. What the ledger says of it stays as it is.
+    /// The slot of the run. Its ledger record is not changed.
     pub slot: Timestamp,
 }
 
-/// Past slots that run one after the other, and how far they have come.
+/// A backfill and its progress.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackfillRecord {
-    /// Its id: that of the request that asked for it, if that had one.
+    /// Its id: that of the request, if it had one.
     pub id: Arc<str>,
     pub agent: AgentId,
-    /// All of them, oldest first.
+    /// All its slots, oldest first.
     pub slots: Arc<[Timestamp]>,
-    /// Parameters that were given for each run; the rest have their defaults.
+    /// Explicit parameters of each run; the rest have their defaults.
     pub params: ParamValues,
-    /// All runs together cost no more, in US dollars.
+    /// Upper bound for the cost of all runs together, in US dollars.
     pub max_usd: Option<f64>,
-    /// For so many of its slots a run was claimed.
+    /// Number of its slots for which a run was claimed.
     pub claimed: usize,
-    /// What its runs that ended have cost, in US dollars.
+    /// Cost of its ended runs, in US dollars.
     pub usd: f64,
 }
 
 impl BackfillRecord {
-    /// So many slots one backfill can have.
+    /// Maximum number of slots of a backfill.
     pub const MOST_SLOTS: usize = 5000;
 
-    /// The slot that is to run next.
+    /// Returns the slot to run next.
     pub fn next(&self) -> Option<Timestamp> {
         self.slots.get(self.claimed).copied()
     }
 
-    /// What is left of its dollars, if they are bounded.
+    /// Returns the remaining dollars, if there is a limit.
     pub fn usd_left(&self) -> Option<f64> {
         self.max_usd.map(|max| (max - self.usd).max(0.0))
     }

@@ -1,11 +1,10 @@
-//! Which instants a schedule names. Pure arithmetic.
+//! The instants of a schedule. Pure arithmetic.
 use super::{AgentId, FirstRun, Schedule};
 use jiff::{SignedDuration, Timestamp};
 
 /// The slots of one schedule from one anchor.
 ///
-/// `after` and `on` have no calendar: their instants follow from what happened, and
-/// [`Calendar::next_after`] knows none.
+/// `after` and `on` have no calendar: their instants depend on events, and [`Calendar::next_after`] returns `None`.
 #[derive(Clone, Copy, Debug)]
 pub struct Calendar<'a> {
     pub schedule: &'a Schedule,
@@ -16,7 +15,7 @@ pub struct Calendar<'a> {
 }
 
 impl Calendar<'_> {
-    /// The same slots, and those of its interval before the anchor as well, back to an instant.
+    /// Extends the slots of an interval before the anchor, back to an instant.
     pub fn back_to(self, from: Timestamp) -> Self {
         Self {
             anchor: anchor_before(self.anchor, self.schedule.interval(), from),
@@ -25,7 +24,7 @@ impl Calendar<'_> {
         }
     }
 
-    /// The first slot strictly after `after`.
+    /// Returns the first slot strictly after `after`.
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         match self.schedule {
             Schedule::Manual
@@ -46,7 +45,7 @@ impl Calendar<'_> {
         }
     }
 
-    /// The last slot strictly before `before` and not before the anchor.
+    /// Returns the last slot strictly before `before` and not before the anchor.
     pub fn prev_before(&self, before: Timestamp) -> Option<Timestamp> {
         match self.schedule {
             Schedule::Manual
@@ -67,7 +66,7 @@ impl Calendar<'_> {
         }
     }
 
-    /// How many slots lie in `first..=last`; both are slots.
+    /// Returns the number of slots in `first..=last`; both are slots.
     pub fn count(&self, first: Timestamp, last: Timestamp) -> u64 {
         match self.schedule {
             Schedule::Cron(cron) => cron.count(first, last),
@@ -80,8 +79,8 @@ impl Calendar<'_> {
         }
     }
 
-    /// A slot that several schedules name is one: the one with the most slots is counted, and of the others those that no
-    /// earlier one names.
+    /// Counts the union of several schedules: all slots of the one with the most, and of each other those that no
+    /// earlier one has.
     fn count_of_any(&self, parts: &[Schedule], first: Timestamp, last: Timestamp) -> u64 {
         let tick = SignedDuration::from_micros(1);
         let mut all: Vec<(u64, Calendar<'_>)> = self
@@ -123,8 +122,8 @@ impl Calendar<'_> {
     }
 }
 
-/// The delay of one slot of one agent: at least 0 and less than `bound`, always the same for the
-/// same agent and slot. FNV-1a over both, so that it needs no state and survives everything.
+/// Returns the delay of one slot of one agent: at least 0 and less than `bound`, deterministic for an agent and
+/// slot. FNV-1a over both, so that it needs no state and is stable across restarts.
 pub fn jitter_of(agent: &AgentId, slot: Timestamp, bound: SignedDuration) -> SignedDuration {
     let bound = bound.as_micros();
     if bound <= 0 {
@@ -134,12 +133,12 @@ pub fn jitter_of(agent: &AgentId, slot: Timestamp, bound: SignedDuration) -> Sig
     let hash = agent.as_str().bytes().chain(slot).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
-    // the low bits of FNV are weak, the high ones are not
+    // the high bits of FNV are better than the low ones
     let part = (i128::from(hash >> 11) * bound) >> 53;
     SignedDuration::from_micros(i64::try_from(part).unwrap_or(0))
 }
 
-/// Slot 0 of an interval, moved by whole periods to where it lies before this instant.
+/// Moves slot 0 of an interval by whole periods to before this instant.
 fn anchor_before(anchor: Timestamp, period: Option<SignedDuration>, from: Timestamp) -> Timestamp {
     let Some(period) = period.filter(|_| from < anchor) else { return anchor };
     let periods = anchor.duration_since(from).as_nanos().div_euclid(period.as_nanos()) + 1;

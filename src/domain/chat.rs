@@ -1,4 +1,4 @@
-//! What is said between an agent and a language model, in no provider's format.
+//! Messages between an agent and a language model, in a provider-neutral form.
 use super::described::{Described, Shape, described};
 use super::tool::{Effect, Outward};
 use crate::domain::run_error::RunError;
@@ -11,11 +11,11 @@ use serde_json::Value;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "snake_case")]
 pub enum ChatMessage {
-    /// What the agent was asked.
+    /// Input to the model.
     User { text: String },
-    /// What the model said.
+    /// Output of the model.
     Model(ModelTurn),
-    /// What the tools gave that the turn before had called, in the order of its calls.
+    /// Results of the tool calls in the previous turn, in the order of the calls.
     Tools {
         /// One for each call.
         replies: Vec<ToolReply>,
@@ -75,7 +75,7 @@ described! {
 /// A tool as a model sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ToolDef {
-    /// Our name of it. Providers allow fewer characters; `llm` maps them and back.
+    /// Internal name. Providers allow fewer characters; `llm` maps it there and back.
     pub name: String,
     /// When and how to use it.
     pub description: String,
@@ -83,27 +83,26 @@ pub struct ToolDef {
     pub schema: Value,
 }
 
-/// A tool that a conversation may use, with all that decides whether a call is allowed.
+/// A tool that a conversation may use, with everything that decides whether a call is allowed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolOffer {
-    /// What the model sees.
     pub def: ToolDef,
-    /// What a call may do, at the worst.
+    /// The worst effect that a call may have.
     pub effect: Effect,
-    /// Calls that only look although the tool can do more.
+    /// Calls that only read although the tool can do more.
     pub reads_when: Option<ReadsWhen>,
-    /// What it gives comes from the outside world: data, never instructions.
+    /// Its results come from outside: data, never instructions.
     pub untrusted: bool,
-    /// What it gives is nobody's business but the owner's.
+    /// Its results are private to the owner.
     pub private: bool,
-    /// What of a call leaves this machine.
+    /// Which parts of a call leave this machine.
     pub outward: Outward,
-    /// Whose words its description and its schema are: the MCP server's. `None`: ours.
+    /// The MCP server that wrote its description and schema. `None`: they are built in.
     pub server: Option<String>,
 }
 
 impl ToolOffer {
-    /// What a call with these arguments may do.
+    /// Returns the effect that a call with these arguments may have.
     pub fn effect_of(&self, args: &Value) -> Effect {
         match &self.reads_when {
             Some(reads) if reads.holds(args) => Effect::Read,
@@ -112,19 +111,17 @@ impl ToolOffer {
     }
 }
 
-/// Arguments with which a tool only looks: `key` has one of `values`, or is left out and `by_default`.
+/// Arguments with which a tool only reads: `key` has one of `values`, or is missing and `by_default` is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadsWhen {
-    /// Name of an argument.
     pub key: String,
-    /// Its harmless values.
     pub values: Vec<String>,
-    /// A call without it is harmless as well.
+    /// A call without it only reads as well.
     pub by_default: bool,
 }
 
 impl ReadsWhen {
-    /// Does a call with these arguments only look?
+    /// Returns whether a call with these arguments only reads.
     pub fn holds(&self, args: &Value) -> bool {
         match args.get(&self.key).and_then(Value::as_str) {
             Some(value) => self.values.iter().any(|known| known == value),
@@ -133,21 +130,20 @@ impl ReadsWhen {
     }
 }
 
-/// What is asked of a model.
+/// A request to a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelRequest {
-    /// Who the model is to be.
+    /// System instruction.
     pub system: Option<String>,
-    /// The conversation so far; the last one is never the model's.
+    /// The conversation so far; the last message is never the model's.
     pub messages: Vec<ChatMessage>,
-    /// What it may call.
     pub tools: Vec<ToolDef>,
-    /// Longest answer, in tokens.
+    /// Maximum length of the answer, in tokens.
     pub max_output_tokens: u64,
-    /// JSON Schema that the final answer must fit.
+    /// JSON Schema of the final answer.
     pub output_schema: Option<Value>,
-    /// No call is wanted any more, only the answer. The tools are still told of: what was said before
-    /// speaks of them.
+    /// No more calls are wanted, only the answer. The tools are still declared, since earlier messages refer to
+    /// them.
     pub only_answer: bool,
 }
 
@@ -173,13 +169,13 @@ described! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Finish {
-    /// It has said all, or waits for its tools.
+    /// It is done, or waits for its tools.
     Stop,
-    /// Its answer got too long and was cut off.
+    /// The answer was too long and was cut off.
     Length,
-    /// It, or a filter of its provider, refuses; the text says why if that is told.
+    /// The model, or a filter of its provider, refuses; the text says why if known.
     Refusal(String),
-    /// It called a tool in a way that nobody can read: what it said is no answer. The text says why.
+    /// The model called a tool in an unreadable way: its output is not an answer. The text says why.
     Unreadable(String),
 }
 
@@ -206,17 +202,16 @@ described! {
 }
 
 impl Tokens {
-    /// Most tokens that a provider is believed for one request, in each direction.
-    const MOST: u64 = 1_000_000_000;
+    /// Upper bound for a token count of one request, in each direction.
+    const MAX_CREDIBLE_TOKENS: u64 = 1_000_000_000;
 
-    /// Nobody uses more than a bound that is far above all models in one request: numbers above it would only break the
-    /// sums.
+    /// Returns the counts capped at a bound far above all models: larger numbers would only corrupt the sums.
     pub fn believed(self) -> Self {
         Self {
-            input: self.input.min(Self::MOST),
-            cached: self.cached.min(Self::MOST),
-            written: self.written.min(Self::MOST),
-            output: self.output.min(Self::MOST),
+            input: self.input.min(Self::MAX_CREDIBLE_TOKENS),
+            cached: self.cached.min(Self::MAX_CREDIBLE_TOKENS),
+            written: self.written.min(Self::MAX_CREDIBLE_TOKENS),
+            output: self.output.min(Self::MAX_CREDIBLE_TOKENS),
         }
     }
 }
@@ -225,19 +220,19 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// Why a request gave no answer.
+/// Why a request was not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelError {
-    /// What kind, and a sentence. Never holds a key or what was asked.
+    /// Kind and message. Never contains a key or the content of the request.
     pub error: RunError,
     /// How long the provider asks to wait.
     pub retry_after: Option<SignedDuration>,
-    /// Another model may be asked instead: a rate limit, a server error or a network error.
+    /// A fallback may be tried: the cause was a rate limit, a server error or a network error.
     pub try_fallback: bool,
-    /// The provider may have worked on it, and may charge for it: it had the whole request, and did
-    /// not refuse it.
+    /// The provider may have processed it, and may charge for it: it had received the whole request, and did not
+    /// refuse it.
     pub may_cost: bool,
-    /// What the provider says it used all the same: an answer that can't be used may still tell.
+    /// The token count of the provider, if known: even an unusable answer may have one.
     pub tokens: Option<Tokens>,
     /// As in [`ModelAnswer`].
     pub asked_twice: bool,
@@ -258,7 +253,7 @@ described! {
 }
 
 impl WorstCase {
-    /// All of it used: what is charged for a request whose end nobody saw.
+    /// Returns the full amount as used: the charge for a request with an unknown outcome.
     pub fn usage(&self) -> Usage {
         let output_tokens = self.output.min(self.tokens);
         Usage {

@@ -1,7 +1,7 @@
 //! Counts in words.
 use std::fmt::Display;
 
-/// `1 run`, `2 runs`: a count and its noun, which takes a plain `s` for more.
+/// Formats a count with its noun, which gets a plural `s`: `1 run`, `2 runs`.
 pub fn counted<N: Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
     let s = if count == N::from(1) { "" } else { "s" };
     format!("{count} {noun}{s}")

@@ -1,12 +1,11 @@
-//! Cron expressions. The only file that knows the cron library, which is asked for one thing: the
-//! next local time that a pattern names. What people type (`text`), zones and daylight saving are
-//! ours.
+//! Cron expressions. The only file that uses the cron library, and only to find the next local time that matches a
+//! pattern. Parsing (`text`), time zones and daylight saving are implemented here.
 //!
-//! Rules as in crontab(5) of Vixie cron: day-of-month OR day-of-week when both are restricted (do
-//! not begin with `*`), `0` and `7` are Sunday. Daylight saving as in cronie, cron(8): a pattern
-//! whose minute and hour do not begin with `*` names fixed times. One that the clock skips fires
-//! right after the gap, one that it repeats fires once, the first time. All other patterns follow
-//! elapsed time: what is skipped is skipped, what is repeated fires again.
+//! Rules as in crontab(5) of Vixie cron: day-of-month OR day-of-week if both are restricted (do not begin with
+//! `*`); `0` and `7` are Sunday. Daylight saving as in cronie, cron(8): a pattern whose minute and hour do not
+//! begin with `*` has fixed times. One that the clock skips fires right after the gap, one that it repeats fires
+//! once, the first time. All other patterns follow elapsed time: skipped times are skipped, repeated ones fire
+//! again.
 mod change;
 mod error;
 mod foreign;
@@ -28,7 +27,7 @@ pub struct CronSchedule {
     cron: croner::Cron,
 }
 
-/// What it was made of: that says all.
+/// Shows only the source, which determines everything else.
 impl std::fmt::Debug for CronSchedule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "CronSchedule({:?}, {})", self.expression, self.zone_name())
@@ -42,48 +41,48 @@ impl PartialEq for CronSchedule {
 }
 
 impl CronSchedule {
-    /// Reads an expression: 5 fields, 6 with seconds first, or `@hourly`, `@daily`, ….
+    /// Parses an expression: 5 fields, 6 with seconds first, or `@hourly`, `@daily`, ….
     pub fn parse(expression: &str, zone: TimeZone) -> Result<Self, CronError> {
         let text = text::read(expression)?;
         let parser = croner::parser::CronParser::builder()
-            // the library takes a bare `*` only as no restriction; crontab(5) also `*/2`
+            // the library treats only a bare `*` as unrestricted; crontab(5) also `*/2`
             .dom_and_dow(text.days != Days::Either)
             .build();
         let cron =
             parser.parse(&text.fields.join(" ")).map_err(|error| CronError::Syntax(error.to_string()))?;
         let schedule = Self { expression: expression.trim().to_owned(), zone, text, cron };
-        // a schedule that has no instant in the years from 2000 on has none at all
+        // a schedule without an instant from the year 2000 on has none at all
         let from = Timestamp::from_second(946_684_800).expect("the year 2000 is in range");
         schedule.next_after(from).map(|_| ()).ok_or(CronError::Never)?;
         Ok(schedule)
     }
 
-    /// The expression as typed.
+    /// Returns the expression as typed.
     pub fn expression(&self) -> &str {
         &self.expression
     }
 
-    /// Are both day and weekday restricted? Then it fires where either fits (crontab(5)).
+    /// Returns whether both day and weekday are restricted, so that it fires if either matches (crontab(5)).
     pub fn is_either_day(&self) -> bool {
         self.text.days == Days::Either
     }
 
-    /// Are both restricted, and a `+` says that both must fit?
+    /// Returns whether both are restricted, and a `+` requires both to match.
     pub fn is_both_days(&self) -> bool {
         self.text.days == Days::Both
     }
 
-    /// Its time zone.
+    /// Returns its time zone.
     pub fn zone(&self) -> &TimeZone {
         &self.zone
     }
 
-    /// The IANA name of its zone, for people.
+    /// Returns the IANA name of its time zone, for people.
     pub fn zone_name(&self) -> &str {
         self.zone.iana_name().unwrap_or("local time")
     }
 
-    /// As it printed itself in 0.1, for hashes that were stored then. `None`: 0.1 did not read it.
+    /// Returns the `Debug` output of 0.1, for hashes stored then. `None`: 0.1 could not parse it.
     pub(super) fn debug_of_0_1(&self) -> Option<String> {
         let fields: Vec<&str> = self.expression.split_whitespace().collect();
         let five = &fields[fields.len().saturating_sub(5)..];
@@ -104,13 +103,14 @@ impl CronSchedule {
         ))
     }
 
-    /// The first instant strictly after `after`; `None` if there is none.
+    /// Returns the first instant strictly after `after`; `None` if there is none.
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         if self.text.fixed { self.next_fixed(after) } else { self.next_wild(after) }
     }
 
-    /// Each local time fires once: as it comes by, after the gap that skips it, or the first of two
-    /// times. So instants grow with local times, and the first one that is late enough is it.
+    /// Finds the next fixed time. Each local time fires once: when it occurs, after the gap that skips it, or at
+    /// the first of two occurrences. So instants increase with local times, and the first one after `after` is the
+    /// result.
     fn next_fixed(&self, after: Timestamp) -> Option<Timestamp> {
         let mut local = self.zone.to_datetime(after);
         loop {
@@ -131,8 +131,7 @@ impl CronSchedule {
         }
     }
 
-    /// Every instant at which a clock on the wall shows a matching time, from one change of the
-    /// offset to the next.
+    /// Finds the next instant at which the local time matches, from one change of the offset to the next.
     fn next_wild(&self, after: Timestamp) -> Option<Timestamp> {
         let mut start = after;
         let mut inclusive = false;
@@ -140,7 +139,7 @@ impl CronSchedule {
         loop {
             let offset = self.zone.to_offset(start);
             let local = offset.to_datetime(start);
-            // what was found from before the change holds, unless the clock went back or past it
+            // the result from before the change is valid, unless the clock went back or past it
             let next = match found.filter(|found| *found >= local && inclusive) {
                 Some(next) if !self.went_back(start) => next,
                 _ => self.next_local(local, inclusive)?,
@@ -157,20 +156,20 @@ impl CronSchedule {
         }
     }
 
-    /// Did the local clock go back at `change`?
+    /// Returns whether the local clock went back at `change`.
     fn went_back(&self, change: Timestamp) -> bool {
         self.zone.to_offset(change) < self.zone.to_offset(just_before(change))
     }
 
-    /// The next local time that matches, whatever the zone makes of it.
+    /// Returns the next local time that matches, regardless of the time zone.
     fn next_local(&self, from: DateTime, inclusive: bool) -> Option<DateTime> {
         self.cron.find_next_occurrence(&from, inclusive).ok()
     }
 
-    /// The last instant strictly before `before`, not earlier than `floor`.
+    /// Returns the last instant strictly before `before`, not earlier than `floor`.
     ///
-    /// Found by going forward from ever earlier starts, so that it agrees with
-    /// [`Self::next_after`] also where the clock skips or repeats.
+    /// Searches forward from ever earlier starts, so that it agrees with [`Self::next_after`] even where the clock
+    /// skips or repeats.
     pub fn prev_before(&self, before: Timestamp, floor: Timestamp) -> Option<Timestamp> {
         let mut reach = SignedDuration::from_mins(1);
         loop {
@@ -189,10 +188,10 @@ impl CronSchedule {
         }
     }
 
-    /// How many instants lie in `first..=until`; `first` is one of them.
+    /// Returns the number of instants in `first..=until`; `first` is one of them.
     ///
-    /// Bounded work also for a year of seconds: whole days and hours in which the clock does not
-    /// change are counted, not walked.
+    /// The work is bounded even for a year of seconds: whole days and hours without a clock change are counted
+    /// once, not walked.
     pub fn count(&self, first: Timestamp, until: Timestamp) -> u64 {
         let mut count = 0;
         let mut per = Repeats::default();
@@ -219,7 +218,7 @@ impl CronSchedule {
         count
     }
 
-    /// Start and end of the local day of `at`, if the clock does not change in it.
+    /// Returns start and end of the local day of `at`, if the clock does not change in it.
     fn plain_day(&self, at: &Zoned) -> Option<(Timestamp, Timestamp)> {
         let start = at.start_of_day().ok()?;
         let end = at.tomorrow().ok()?.start_of_day().ok()?;
@@ -245,7 +244,7 @@ impl CronSchedule {
         self.next_after(just_before(start)).unwrap_or(Timestamp::MAX)
     }
 
-    /// Instants in `first..end`, one by one.
+    /// Counts the instants in `first..end`, one by one.
     fn walk(&self, first: Timestamp, end: Timestamp) -> u64 {
         std::iter::successors(Some(first), |slot| self.next_after(*slot))
             .take_while(|slot| *slot < end)
@@ -253,7 +252,7 @@ impl CronSchedule {
     }
 }
 
-/// What whole hours and days of this schedule hold, once counted.
+/// Cached counts for whole hours and days of this schedule.
 #[derive(Default)]
 struct Repeats {
     hour: Option<u64>,
@@ -271,19 +270,19 @@ fn hour_start(at: &Zoned) -> Timestamp {
     at.timestamp() - into
 }
 
-/// The first change of the clock that meets slots of a schedule.
+/// The first clock change that affects slots of a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClockChange {
-    /// Local times of slots that the change skips, or that come twice; the first few.
+    /// The first few local times of slots that the change skips or repeats.
     pub times: Vec<DateTime>,
-    /// Are there more than `times` has?
+    /// Whether there are more than in `times`.
     pub more: bool,
-    /// True: they don't exist; false: they come twice.
+    /// True: they don't exist; false: they occur twice.
     pub skipped: bool,
-    /// What a clock on the wall shows right after the change.
+    /// Local time right after the change.
     pub then: DateTime,
-    /// Its slots are fixed times: one that is skipped fires right after the change, one that comes
-    /// twice fires once. False: what is skipped is left out, what comes twice fires twice.
+    /// The slots have fixed times: a skipped one fires right after the change, a repeated one fires once. False:
+    /// skipped ones are left out, repeated ones fire twice.
     pub fixed: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What of a run's result is sent to people: `deliver` of an agent.
+//! Delivery of results to people: `deliver` of an agent.
 use super::excerpt::{LengthUnit, cut_at_sentence};
 use super::expected::{Expect, first_unmet};
 use super::ids::RunId;
@@ -6,45 +6,47 @@ use super::novelty::at_path;
 use super::template::{as_text, filled};
 use serde_json::{Value, json};
 
-/// Longest title, in characters.
-const TITLE: usize = 200;
-/// Longest text that is put into the outbox, in bytes; each target takes as much of it as its service does.
-const TEXT: usize = 64 << 10;
+/// Maximum length of a title, in characters.
+const MAX_TITLE_CHARS: usize = 200;
+/// Maximum length of a text in the outbox, in bytes; each target sends as much of it as its service accepts.
+const MAX_TEXT_BYTES: usize = 64 << 10;
 
-/// Who gets the result of a run that completed, when, and in which words.
+/// Recipients of a completed run's result, conditions, and templates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeliverSpec {
     /// Names of `[notify.…]` tables.
     pub to: Vec<String>,
-    /// What must hold of the result; empty: it is always sent.
+    /// Conditions on the result; empty: it is always sent.
     pub when: Vec<Expect>,
-    /// One line, with places.
+    /// Template of the title, one line.
     pub title: String,
-    /// More lines, with places.
+    /// Template of the text.
     pub text: String,
 }
 
-/// What the places of a delivery are filled with.
+/// Values for the placeholders of a delivery.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeliveryFacts {
-    /// `result`, `gate` and `run`.
+    /// The fields `result`, `gate` and `run`.
     root: Value,
 }
 
 impl DeliveryFacts {
-    /// Of a run that completed. What is JSON has fields; all else is a text. `run` has the fields of `OF_RUN`.
+    /// Returns the values of a completed run. JSON objects and lists have fields; everything else is text. `run`
+    /// has the fields of `OF_RUN`.
     pub fn new(result: Option<&str>, gate: Option<&str>, run: Value) -> Self {
         Self { root: json!({ "result": value_of(result), "gate": value_of(gate), "run": run }) }
     }
 
-    /// What stands for a place; `None`: it is no place of a delivery.
+    /// Returns the value of a placeholder; `None`: it is not one of a delivery.
     fn value(&self, place: &str) -> Option<String> {
         let first = place.split('.').next().unwrap_or_default();
         self.root.get(first)?;
         Some(at_path(&self.root, place).map(reads).unwrap_or_default())
     }
 
-    /// What `when` looks at: the fields of a result that is an object; `result` where it is a text or a list.
+    /// Returns the value that `when` is evaluated on: a result that is an object, or `result` as a single field
+    /// otherwise.
     fn looked_at(&self) -> Value {
         match &self.root["result"] {
             Value::Object(fields) => Value::Object(fields.clone()),
@@ -54,13 +56,13 @@ impl DeliveryFacts {
 }
 
 impl DeliverSpec {
-    /// What a title is where none is configured.
+    /// Default of the title.
     pub const TITLE: &str = "{run.agent}";
-    /// What a text is where none is configured.
+    /// Default of the text.
     pub const TEXT: &str = "{result}";
-    /// The first words of places.
+    /// Names that placeholders begin with.
     pub const PLACES: &[&str] = &["result", "gate", "run"];
-    /// What `{run.…}` has.
+    /// Fields of `{run.…}`.
     pub const OF_RUN: &[&str] = &[
         "id",
         "agent",
@@ -77,17 +79,17 @@ impl DeliverSpec {
         "warnings",
     ];
 
-    /// Is there a place for what the gate gave?
+    /// Returns whether there is a placeholder for the output of the gate.
     pub fn uses_gate(&self) -> bool {
         [&self.title, &self.text].iter().any(|text| text.contains("{gate}") || text.contains("{gate."))
     }
 
-    /// Does it depend on the result being an object with fields?
+    /// Returns whether it depends on the result being an object with fields.
     pub fn reads_fields(&self) -> bool {
         !self.when.is_empty() || [&self.title, &self.text].iter().any(|text| text.contains("{result."))
     }
 
-    /// Title and text; `None`: the result is not to be sent.
+    /// Returns title and text; `None` if the result is not to be sent.
     pub fn words(&self, facts: &DeliveryFacts, run: RunId) -> Option<(String, String)> {
         if first_unmet(&self.when, &facts.looked_at()).is_some() {
             return None;
@@ -96,16 +98,17 @@ impl DeliverSpec {
         let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
         let title = if title.is_empty() { as_text(&facts.root["run"]["agent"]) } else { title };
         let text = filled(&self.text, |place| facts.value(place));
-        let title = match title.char_indices().nth(TITLE) {
+        let title = match title.char_indices().nth(MAX_TITLE_CHARS) {
             Some((end, _)) => format!("{}…", &title[..end]),
             None => title,
         };
-        let text = cut_at_sentence(text.trim(), LengthUnit::Bytes, TEXT, &rest_of(run)).into_owned();
+        let text =
+            cut_at_sentence(text.trim(), LengthUnit::Bytes, MAX_TEXT_BYTES, &rest_of(run)).into_owned();
         Some((title, text))
     }
 }
 
-/// Where the whole of a text is that was cut.
+/// Returns where to find the rest of a text that was cut.
 pub fn rest_of(run: RunId) -> String {
     format!("The rest: bgagent show {}", run.short())
 }
@@ -118,7 +121,7 @@ fn value_of(text: Option<&str>) -> Value {
     }
 }
 
-/// A value as people read it: plain values of a list are lines.
+/// Formats a value for people: a list of plain values becomes lines.
 fn reads(value: &Value) -> String {
     match value {
         Value::Array(items) if items.iter().all(|item| !item.is_object() && !item.is_array()) => {
@@ -191,11 +194,11 @@ mod tests {
     fn a_long_text_says_where_the_rest_is() {
         let plain = spec("{result}", "{result}", vec![]);
         let (title, text) = words(&plain, Some(&"A sentence of words. ".repeat(5000))).unwrap();
-        assert!(title.chars().count() == TITLE + 1 && title.ends_with('…'), "{title}");
+        assert!(title.chars().count() == MAX_TITLE_CHARS + 1 && title.ends_with('…'), "{title}");
         assert!(
-            text.len() <= TEXT && text.ends_with("of words. …\n\nThe rest: bgagent show 07070707"),
+            text.len() <= MAX_TEXT_BYTES && text.ends_with("of words. …\n\nThe rest: bgagent show 07070707"),
             "{}",
-            &text[TEXT - 90..]
+            &text[MAX_TEXT_BYTES - 90..]
         );
     }
 }

@@ -1,30 +1,30 @@
-//! Types of the wire that know their own documentation: what a field means stands in its doc comment alone, and
-//! `docs/PROTOCOL.md` is written from there.
+//! Wire types that carry their own documentation: a field is described only in its doc comment, and
+//! `docs/PROTOCOL.md` is generated from that.
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// A type whose JSON can be described.
 pub trait Described {
-    /// How its values look.
+    /// Returns the shape of its values.
     fn shape() -> Shape;
 }
 
-/// How values look in JSON.
+/// Shape of values in JSON.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
-    /// A value in a word or two: `integer`.
+    /// A value described in a word or two: `integer`.
     Plain(&'static str),
     /// One of these strings.
     Words(Words),
-    /// That, or null.
+    /// A value of this shape, or null.
     OrNull(Box<Self>),
     /// An array of these.
     List(Box<Self>),
-    /// An object whose keys are the first, and whose values are the second.
+    /// An object with keys of the first shape and values of the second.
     Map(Box<Self>, Box<Self>),
     Object(Object),
-    /// An object with a field that says which of several it is.
+    /// An object with a field that selects one of several variants.
     Tagged(Tagged),
 }
 
@@ -32,9 +32,9 @@ pub enum Shape {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Words {
     pub name: &'static str,
-    /// What they are about.
+    /// Description of the set.
     pub about: String,
-    /// Each with its meaning.
+    /// Each with its description.
     pub words: Vec<(&'static str, String)>,
 }
 
@@ -42,20 +42,18 @@ pub struct Words {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
     pub name: &'static str,
-    /// What it is.
     pub about: String,
     pub fields: Vec<Field>,
 }
 
-/// An object that is one of several, told apart by one of its fields.
+/// An object with several variants, distinguished by one of its fields.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tagged {
     pub name: &'static str,
-    /// What it is.
     pub about: String,
-    /// The field that says which.
+    /// The field that selects the variant.
     pub tag: &'static str,
-    /// The value of that field, what it stands for, and the other fields.
+    /// Value of that field, description, and the other fields.
     pub variants: Vec<(String, String, Vec<Field>)>,
 }
 
@@ -63,20 +61,18 @@ pub struct Tagged {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Field {
     pub name: String,
-    /// What it means.
     pub about: String,
-    /// How its value looks.
     pub shape: Shape,
-    /// A reader takes an object without it.
+    /// It may be missing when read.
     pub has_default: bool,
-    /// A writer leaves it out where it would say nothing.
+    /// It may be left out when written.
     pub may_be_left_out: bool,
-    /// It is not a field of its own: the fields of its value stand here.
+    /// It is flattened: the fields of its value are inlined here.
     pub is_flat: bool,
 }
 
 impl Field {
-    /// A field, from what its declaration says.
+    /// Creates a field from its declaration.
     pub fn of(name: &str, about: &[&str], shape: Shape, serde: &str) -> Self {
         let has =
             |word: &str| serde.split(',').any(|part| part.split('=').next().unwrap_or("").trim() == word);
@@ -92,12 +88,12 @@ impl Field {
     }
 }
 
-/// The lines of a doc comment as one text.
+/// Joins the lines of a doc comment.
 pub(crate) fn text(lines: &[&str]) -> String {
     lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
 }
 
-/// `WaitingApproval` as serde's `snake_case` has it.
+/// Converts `WaitingApproval` like serde's `snake_case`.
 pub(crate) fn snake_case(name: &str) -> String {
     let mut out = String::new();
     for letter in name.chars() {
@@ -109,8 +105,8 @@ pub(crate) fn snake_case(name: &str) -> String {
     out
 }
 
-/// Structs with named fields, and enums that one field tells apart, each with its [`Described`]. They are written as
-/// anywhere else: doc comments first, then `derive`, then what belongs to it.
+/// Defines structs with named fields and internally tagged enums, and implements [`Described`] for them. The syntax
+/// is the usual one: doc comments first, then `derive`, then other attributes.
 macro_rules! described {
     () => {};
     (

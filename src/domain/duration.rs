@@ -1,10 +1,10 @@
 //! Durations as people write them, in the configuration, in arguments of tools and on the command line.
 use jiff::SignedDuration;
 
-/// Reads a duration: whole seconds, or a text like `90s`, `5m`, `1h30m`, `24h`, `7d`, `500ms`.
+/// Parses a duration: whole seconds, or a text like `90s`, `5m`, `1h30m`, `24h`, `7d`, `500ms`.
 ///
 /// # Errors
-/// A sentence that says what is wrong, and what to write.
+/// The message says what is wrong, and what to write.
 pub fn parse_duration(text: &str) -> Result<SignedDuration, String> {
     const UNITS: [(&str, i64); 6] =
         [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("w", 604_800_000)];
@@ -37,7 +37,7 @@ pub fn parse_duration(text: &str) -> Result<SignedDuration, String> {
         is_too_long |= sum.is_none();
         total = sum.unwrap_or(1);
     }
-    // said only of what is a duration at all
+    // reported only if the whole text is a duration
     if is_too_long {
         return Err(too_long());
     }

@@ -1,5 +1,5 @@
-//! Events (section 8 of the contract): their kinds, what each of them says, one as it is decided and as it is logged,
-//! and what is told of a fact.
+//! Events (section 8 of the contract): their kinds and payloads, their form in the engine and in the log, and the
+//! events that report a fact.
 mod kind;
 mod logged;
 mod payload;
@@ -12,5 +12,5 @@ pub use kind::EventType;
 pub use logged::{Event, LoggedEvent};
 pub use payload::*;
 
-/// Events as they are logged, one a line: each kind, in each of its forms.
+/// Examples of logged events, one per line: each kind, in each of its forms.
 pub const EVENT_EXAMPLES: &str = include_str!("event/examples.jsonl");

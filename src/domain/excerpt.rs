@@ -1,18 +1,18 @@
-//! The beginning of a text that is too long for where it goes.
+//! Excerpts of texts that are too long for their destination.
 use std::borrow::Cow;
 
-/// How a limit counts.
+/// The unit of a length limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LengthUnit {
     Chars,
-    /// Units of UTF-16: what lies beyond the basic plane counts twice.
+    /// UTF-16 code units: characters beyond the basic plane count twice.
     Utf16,
     /// Bytes of UTF-8.
     Bytes,
 }
 
 impl LengthUnit {
-    /// The size of a text.
+    /// Returns the size of a text.
     pub fn size(self, text: &str) -> usize {
         match self {
             Self::Chars => text.chars().count(),
@@ -29,7 +29,7 @@ impl LengthUnit {
         }
     }
 
-    /// The longest beginning of a text that has no more than this size.
+    /// Returns the longest prefix of a text within this size.
     pub fn beginning(self, text: &str, most: usize) -> &str {
         if self == Self::Bytes {
             return &text[..text.floor_char_boundary(most)];
@@ -46,14 +46,15 @@ impl LengthUnit {
     }
 }
 
-/// The whole text, or its beginning of this size with `…` behind it.
+/// Returns the whole text, or its prefix of this size followed by `…`.
 pub fn shortened(text: &str, counted: LengthUnit, most: usize) -> Cow<'_, str> {
     let head = counted.beginning(text, most);
     if head.len() == text.len() { Cow::Borrowed(text) } else { Cow::Owned(format!("{head}…")) }
 }
 
-/// A text of at most this size: the whole, or its beginning up to the end of a sentence, and below it `rest`, which says
-/// where the whole is. Where no sentence ends in the second half of what fits, it is cut between words.
+/// Returns a text of at most this size: the whole, or its beginning up to the end of a sentence, followed by
+/// `rest`, which says where the whole is. If no sentence ends in the second half of what fits, it is cut between
+/// words.
 pub fn cut_at_sentence<'t>(text: &'t str, counted: LengthUnit, most: usize, rest: &str) -> Cow<'t, str> {
     if counted.size(text) <= most {
         return Cow::Borrowed(text);
@@ -72,8 +73,8 @@ pub fn cut_at_sentence<'t>(text: &'t str, counted: LengthUnit, most: usize, rest
     Cow::Owned(format!("{}{mark}", fits[..end].trim_end()))
 }
 
-/// Words of somebody else as one line of at most so many characters: without what can't be seen, such as what turns the
-/// direction of writing. What is cut ends with `…`.
+/// Returns untrusted text as one line of at most so many characters, without invisible characters such as those
+/// that change the writing direction. A cut text ends with `…`.
 pub fn one_line(text: &str, most: usize) -> String {
     let words = text.split(|c: char| c.is_whitespace() || c.is_control());
     let words = words.map(|word| word.chars().filter(|c| !is_unseen(*c)).collect::<String>());
@@ -84,13 +85,13 @@ pub fn one_line(text: &str, most: usize) -> String {
     }
 }
 
-/// The same in quotes, for a line of ours: where they end can't be written within them.
+/// Returns the same in quotes, for use within a message: the text can't contain the closing quote.
 pub fn quoted(text: &str, most: usize) -> String {
     format!("\"{}\"", one_line(text, most).replace('"', "'"))
 }
 
-/// Characters that show nothing, or that no two programs show alike: those without a width, those that turn the direction
-/// of writing or begin a line, tags, fillers, private ones.
+/// Returns whether a character is invisible, or displayed differently by different programs: zero-width characters,
+/// those that change the writing direction or break lines, tags, fillers, and private-use ones.
 pub fn is_unseen(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
         | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
@@ -98,7 +99,7 @@ pub fn is_unseen(c: char) -> bool {
         | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{10ffff}')
 }
 
-/// Where the last sentence or line of this beginning of a text ends; `after` follows it.
+/// Returns the end of the last sentence or line in a text; `after` is the character that follows it.
 fn sentence_end(text: &str, after: Option<char>) -> Option<usize> {
     let follows = |end: usize| text[end..].chars().next().or(after);
     text.char_indices().rev().find_map(|(at, c)| {
@@ -132,11 +133,11 @@ mod tests {
         assert_eq!(cut(text, 50), "One two three. Four five six. …\n\nmore");
         assert_eq!(cut(text, 37), "One two three. Four five six. …\n\nmore");
         assert_eq!(cut(text, 36), "One two three. …\n\nmore");
-        // no sentence ends late enough: between words, and where there is but one word within it
+        // no sentence ends late enough: cut between words, or within a single long word
         assert_eq!(cut("Version 1.2 of it all is there for you", 30), "Version 1.2 of it all …\n\nmore");
         assert_eq!(cut(&"x".repeat(40), 20), format!("{} …\n\nmore", "x".repeat(12)));
         assert_eq!(cut("first line\nsecond line that is long", 25), "first line …\n\nmore");
-        // no room for the remark
+        // no room for the note
         assert_eq!(cut("abcdefghij", 5), "abcde");
     }
 

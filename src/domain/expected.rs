@@ -1,4 +1,4 @@
-//! Whether a result is what was expected: of a gate, of a proof, of a delivery.
+//! Expectations on the result of a gate or a proof, and conditions of a delivery.
 use super::excerpt::{LengthUnit, shortened};
 use super::novelty::at_path;
 use super::words::words;
@@ -10,7 +10,6 @@ use std::cmp::Ordering;
 pub struct Expect {
     /// Path of the field: `exit_code`, `stdout`, `rows.0.count`.
     pub field: String,
-    /// How it is compared.
     pub compare: Compare,
     pub value: serde_json::Value,
 }
@@ -35,14 +34,14 @@ words! {
     }
 }
 
-/// The first condition that `found` does not meet, as a sentence for people.
+/// Returns the first condition that `found` does not meet, as a sentence for people.
 pub fn first_unmet(expect: &[Expect], found: &Value) -> Option<String> {
     expect.iter().find_map(|one| {
         let value = at_path(found, &one.field);
         if value.is_some_and(|value| holds(one.compare, value, &one.value)) {
             return None;
         }
-        // What is absent is not equal to anything.
+        // An absent field is not equal to anything.
         if value.is_none() && one.compare == Compare::Ne {
             return None;
         }
@@ -54,7 +53,7 @@ pub fn first_unmet(expect: &[Expect], found: &Value) -> Option<String> {
     })
 }
 
-/// Is there anything in it? `null`, `[]`, `{}` and `""` are empty.
+/// Returns whether a value is empty: `null`, `[]`, `{}` or `""`.
 pub fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -65,7 +64,7 @@ pub fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// A list that is compared with a number is so by its length.
+/// Evaluates a condition. A list is compared with a number by its length.
 fn holds(compare: Compare, found: &Value, wanted: &Value) -> bool {
     let length = found.as_array().filter(|_| wanted.is_number() && compare != Compare::Contains);
     let length = length.map(|items| Value::from(items.len()));
@@ -86,8 +85,8 @@ fn holds(compare: Compare, found: &Value, wanted: &Value) -> bool {
     }
 }
 
-/// Numbers are equal by value (`1` and `1.0`), also when the found one is written in a text: the
-/// output of a command is always text.
+/// Compares numbers by value (`1` and `1.0`), even if the found one is text: the output of a command is always
+/// text.
 fn equal(found: &Value, wanted: &Value) -> bool {
     match (number(found, wanted), wanted.as_f64()) {
         (Some(found), Some(wanted)) => found == wanted,
@@ -122,7 +121,7 @@ fn words_of(compare: Compare) -> &'static str {
     }
 }
 
-/// A value, short enough for a message.
+/// Returns a value shortened for a message.
 fn excerpt(value: &Value) -> String {
     shortened(&value.to_string(), LengthUnit::Bytes, 200).into_owned()
 }

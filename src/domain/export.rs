@@ -1,30 +1,30 @@
-//! Where else events go: what is configured of a copy of the log in Redis, and how it stands.
+//! Export of events: the settings of a copy of the log in Redis, and its state.
 use super::redis::RedisServer;
 use super::words::words;
 
-/// `[events.redis]`: a stream to which each event is appended, once and in order.
+/// A stream in `[events.redis]` to which each event is appended, once and in order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RedisSpec {
     pub server: RedisServer,
     /// Key of the stream.
     pub stream: String,
-    /// About how many entries each stream keeps.
+    /// Approximate number of entries that each stream keeps.
     pub maxlen: u64,
-    /// What an entry looks like.
+    /// Format of an entry.
     pub format: StreamFormat,
-    /// Where a stream begins that there was not.
+    /// Where a new stream begins.
     pub from: StreamFrom,
 }
 
 impl RedisSpec {
-    /// `stream` where nothing is said of it.
+    /// Default of `stream`.
     pub const STREAM: &str = "bgagent:events";
-    /// `maxlen` where nothing is said of it: some hundred megabytes of Redis's memory.
+    /// Default of `maxlen`: some hundred megabytes of memory in Redis.
     pub const MAXLEN: u64 = 1_000_000;
-    /// Longest name of a stream, in bytes.
+    /// Maximum length of a stream name, in bytes.
     pub const LONGEST_STREAM: usize = 256;
 
-    /// The key beside the stream that says which database of ours it is a copy of.
+    /// Returns the key that records which database the stream is a copy of.
     pub fn mark(&self) -> String {
         format!("{}:fleet", self.stream)
     }
@@ -40,10 +40,10 @@ words! {
     }
 }
 
-/// Where a stream begins that there was not.
+/// Where a new stream begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamFrom {
-    /// After the newest event of that moment.
+    /// After the newest event at that time.
     Now,
     /// With the event of this number, from 1.
     Event(u64),

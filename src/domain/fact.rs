@@ -1,8 +1,7 @@
-//! What can be made durable: the one language in which the engine and the runners tell the store
-//! what happened.
+//! Durable changes: the one language in which the engine and the runners report to the store what happened.
 //!
-//! Facts that come from one decision are committed in one transaction, each together with the
-//! event that tells it ([`super::Event::telling`]).
+//! The facts of one decision are committed in one transaction, each together with the events that report it
+//! ([`super::Event::telling`]).
 use super::{
     AgentId, AgentRecord, ArchiveStep, BudgetNews, CapturedOutput, CircuitSpec, ConfigHash, Desired,
     Diagnosis, IncidentRecord, MemoryChange, Notice, Process, ProcessRole, QuestionRecord, RunError, RunId,
@@ -12,10 +11,9 @@ use super::{
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
-/// A fact and its instant (wall clock).
+/// A fact and its wall-clock time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// When it happened.
     pub at: Timestamp,
     pub fact: Fact,
 }
@@ -23,40 +21,38 @@ pub struct Entry {
 /// One durable change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fact {
-    /// The daemon came up.
+    /// The daemon started.
     DaemonStarted {
         version: String,
         pid: u32,
-        /// The last that is known of the daemon before it; `None`: there was none.
+        /// The last known time at which the previous daemon was alive; `None`: there was none.
         down_since: Option<Timestamp>,
-        /// The daemon before it closed its records; false: it was killed, or the machine went down.
+        /// The previous daemon closed its records; false: it was killed, or the machine went down.
         clean: bool,
     },
-    /// The daemon goes down; no fact of this life follows but ends of runs, and what those start: that is
-    /// claimed, and begins in the next life.
+    /// The daemon shuts down. Only ends of runs follow, and what those trigger: such runs are claimed now and begin
+    /// after the restart.
     DaemonStopping { reason: String },
-    /// A configuration was taken up.
+    /// A configuration was put in force.
     ConfigApplied {
-        /// From this file.
+        /// Path of the file.
         path: String,
-        /// Of the whole file.
+        /// Hash of the whole file.
         hash: ConfigHash,
         /// Agents that were not there before.
         added: Vec<AgentId>,
-        /// Agents that are different now.
         changed: Vec<AgentId>,
-        /// Agents that are gone.
         removed: Vec<AgentId>,
     },
-    /// A configuration was refused; the old one stays.
+    /// A configuration was rejected; the old one stays in force.
     ConfigRejected {
-        /// From this file.
+        /// Path of the file.
         path: String,
         /// One text per error, with line and column.
         errors: Vec<String>,
     },
-    /// The state that the engine keeps of one agent, whole: the row is written over. Has no event;
-    /// what changed is told by the facts beside it.
+    /// The complete engine state of one agent: the row is overwritten. Has no event; the facts committed with it
+    /// report the changes.
     AgentSaved(Box<AgentRecord>),
     /// The desired state of an agent changed.
     AgentChanged(Box<AgentChange>),
@@ -66,162 +62,148 @@ pub enum Fact {
         first: Timestamp,
         /// Last slot; equal to `first` for one slot.
         last: Timestamp,
-        /// How many, both ends included.
+        /// Number of slots, both ends included.
         count: u64,
-        /// What became of them.
         verdict: Verdict,
-        /// Why, in words.
+        /// Explanation for people.
         cause: String,
         /// The run that was started, if the verdict is `ran`.
         run: Option<RunId>,
-        /// True: they follow directly on the newest record of the agent, which has the same verdict
-        /// and cause; that record grows, no new one is made.
+        /// True: they directly follow the newest record of the agent, which has the same verdict and cause; that
+        /// record is extended, no new one is made.
         extends: bool,
     },
-    /// The run that was claimed for a slot is forgotten. Its verdict `ran` turns out to be another one
-    /// (the gate was closed), or it stays, and the run needs no record of its own ([`super::ALL_WELL`]).
+    /// The run claimed for a slot is discarded. Its verdict `ran` is replaced (the gate was closed), or stays if
+    /// the run needs no record of its own ([`super::ALL_WELL`]).
     SlotRevised {
         agent: AgentId,
-        /// Which slot. `None`: the run had none (manual, event).
+        /// `None`: the run had no slot (manual, event).
         slot: Option<Timestamp>,
-        /// The run to forget.
+        /// The run to discard.
         run: RunId,
-        /// The true verdict.
+        /// The final verdict.
         verdict: Verdict,
-        /// Why, in words.
+        /// Explanation for people.
         cause: String,
-        /// True: nothing is told. The slot before has the same verdict and cause, or all is well.
+        /// True: no event is emitted. The slot before has the same verdict and cause, or all is well.
         quiet: bool,
-        /// True: no slot before this one is open, so that it may go on with the record before it. After the clock
-        /// was set back, slots between the two may still be to come.
+        /// True: no earlier slot is open, so that it may be merged with the record before it. After the clock was
+        /// set back, slots between the two may still be to come.
         joins: bool,
     },
-    /// The wall clock was set by so much while runs had not ended: what they wait for moves along.
+    /// The wall clock was set by this amount while runs had not ended: their wait times are shifted.
     ClockSet {
-        /// Forward if positive.
+        /// Positive if forward.
         by: SignedDuration,
     },
-    /// The clock was set back: verdicts of slots ahead of now that never ran are taken back, and those slots are
-    /// judged when their time comes.
+    /// The clock was set back: verdicts of future slots that never ran are withdrawn, and those slots are judged
+    /// when their time comes.
     SlotsTakenBack {
         agent: AgentId,
         /// The last instant before now: slots up to here keep their verdict.
         behind: Timestamp,
         taken: super::Taken,
     },
-    /// Each of the agents that one waits for has ended a run: the event that tells it. What came of it is decided with
-    /// it, as of any event that an agent waits for.
+    /// A join is complete: each of its agents has ended a run. Holds the event that reports it. Its outcome is
+    /// decided with it, as for any triggering event.
     Joined(Box<super::Event>),
-    /// A file, a delivery or an event of an MCP server that an agent waits for has arrived: the event that tells it, and what it is known by from now
-    /// on. What came of it is decided with it.
+    /// A file, a delivery or an MCP event that an agent waits for has arrived: the event that reports it, and the
+    /// mark that identifies it from now on. Its outcome is decided with it.
     Arrived {
-        /// Of the agent that waits.
+        /// Event of the waiting agent.
         event: Box<super::Event>,
-        /// See [`super::FoundFile::mark`]; empty for a delivery and an event, which are known by their ids.
+        /// See [`super::FoundFile::mark`]; empty for deliveries and MCP events, which are identified by their ids.
         mark: String,
     },
-    /// An MCP server is asked for events after this from now on. Has no event.
+    /// The cursor of an MCP subscription has moved. Has no event.
     CursorMoved {
         agent: AgentId,
         source: String,
-        /// Where the server goes on. `None`: it keeps nothing that has been, and goes on from now.
+        /// The new cursor. `None`: the server keeps no past events, and continues from now.
         cursor: Option<String>,
     },
     /// An MCP server left out events that an agent may have waited for.
-    EventsSkipped {
-        agent: AgentId,
-        /// What is known of them.
-        skipped: super::McpEventsSkipped,
-    },
-    /// Files that have arrived lie there no longer, or again. Has no event.
+    EventsSkipped { agent: AgentId, skipped: super::McpEventsSkipped },
+    /// Files that had arrived were removed, or have come back. Has no event.
     FilesLeft {
         agent: AgentId,
-        /// Paths of those that are gone: what is known of them is forgotten some days later.
+        /// Paths of the removed files: their marks are deleted some days later.
         gone: Vec<String>,
-        /// Paths and marks of those that are back as they were: they are no news, and are remembered anew.
+        /// Paths and marks of those that came back unchanged: they are not new arrivals, and their marks are kept.
         back: Vec<(String, String)>,
     },
-    /// An event that an agent waits for started nothing. There is no slot, so no ledger record: the event
-    /// that tells it is the record. Decided in the transaction of the event itself, as a claim is: each
-    /// event that an agent waits for has one of the two.
+    /// A triggering event started nothing. There is no slot, so no ledger record: the event that reports it is the
+    /// record. Decided in the transaction of the event itself, like a claim: each triggering event has one of the
+    /// two.
     EventPassed {
         agent: AgentId,
-        /// Which event. It gets its number in the store, as the one of a claim does.
+        /// The triggering event. The store assigns its number, as for a claim.
         event: Box<super::Event>,
-        /// What stood against it.
+        /// Outcome of the event.
         verdict: Verdict,
-        /// Why, in words.
+        /// Explanation for people.
         cause: String,
     },
     /// A run was claimed. Durable before anything of it starts; unique per (agent, slot).
     RunClaimed(Box<RunRecord>),
-    /// A person asked for past slots to run.
+    /// A person requested runs for past slots.
     BackfillBegan(Box<super::BackfillRecord>),
-    /// A run of a backfill was claimed, or has ended. Has no event: what happened to the run is told.
+    /// A run of a backfill was claimed, or has ended. Has no event: the events of the run suffice.
     BackfillMoved {
         id: Arc<str>,
-        /// For so many of its slots a run was claimed.
+        /// Number of its slots for which a run was claimed.
         claimed: usize,
-        /// What its runs that ended have cost, in US dollars.
+        /// Cost of its ended runs, in US dollars.
         usd: f64,
     },
-    /// A backfill is over.
+    /// A backfill ended.
     BackfillEnded {
         id: Arc<str>,
         agent: AgentId,
-        /// For so many of them a run was claimed.
+        /// Number of its slots for which a run was claimed.
         claimed: usize,
-        /// All of them.
+        /// Number of all its slots.
         count: usize,
-        /// What its runs have cost, in US dollars.
+        /// Cost of its runs, in US dollars.
         usd: f64,
-        /// Why before its last slot.
+        /// Why it ended before its last slot.
         cause: Option<String>,
     },
-    /// The newest attempt of a run is placed at a node, or no node has it in hand any more. Has no event: that it begins and
-    /// ends is told.
+    /// The newest attempt of a run is placed on a node, or no node runs it any more. Has no event: its start and
+    /// end are reported.
     RunPlaced {
         run: RunId,
         /// Attempts that have begun, or are about to.
         attempt: u32,
-        /// Where. `None`: where the leader runs.
+        /// `None`: on the leader's node.
         at: Option<super::PlacedAt>,
     },
-    /// The leader tells a node what to do. Has no event. Records in a file know no nodes.
+    /// The leader sends an order to a node. Has no event. Not used with records in a file, which have no nodes.
     Ordered {
-        /// The life of the node.
+        /// Session of the node.
         session: Arc<str>,
-        /// The run that it is to start: if its claim is refused, this goes with it.
+        /// The run that it is to start: if its claim is refused, the order is discarded with it.
         starts: Option<RunId>,
-        /// What, in the words of the daemon.
+        /// The order in the daemon's encoding.
         order: String,
     },
-    /// What nodes had reported is decided about, with this. Has no event.
+    /// These reports of nodes have been decided in this transaction. Has no event.
     ReportsTaken {
         /// Rows of the mailbox.
         ids: Vec<i64>,
     },
-    /// A life of a node is over, and what it had in hand is decided about. Has no event.
+    /// A node session is over, and its runs are decided. Has no event.
     NodeOver { session: Arc<str> },
     /// A process was started and waits at its gate. Durable before it does anything.
-    ProcessStarted {
-        /// Of this run.
-        run: RunId,
-        /// In this attempt.
-        attempt: u32,
-        /// What it is for.
-        role: ProcessRole,
-        process: Process,
-    },
+    ProcessStarted { run: RunId, attempt: u32, role: ProcessRole, process: Process },
     /// The body of an attempt begins.
     AttemptStarted {
-        /// Of this run.
         run: RunId,
         agent: AgentId,
         attempt: u32,
-        /// When the run began. Earlier than this fact where a look came before its record.
+        /// When the run began. Earlier than this fact if a probe ran before the run was recorded.
         started_at: Timestamp,
-        /// How many runs of the agent have begun, this one included.
+        /// Number of runs of the agent that have begun, including this one.
         run_count: u64,
         /// Why the run exists.
         trigger: Trigger,
@@ -231,9 +213,8 @@ pub enum Fact {
         /// Its process, if it has one.
         process: Option<Process>,
     },
-    /// An attempt failed, or was ended on request, and another one follows.
+    /// An attempt failed, or was ended on request, and will be retried.
     AttemptFailed {
-        /// Of this run.
         run: RunId,
         agent: AgentId,
         attempt: u32,
@@ -242,7 +223,7 @@ pub enum Fact {
         error_count: u64,
         /// When the next attempt begins.
         retry_at: Timestamp,
-        /// It was ended because the daemon was told to go down.
+        /// It was ended by the shutdown of the daemon.
         asked: bool,
     },
     /// A run ended.
@@ -258,26 +239,23 @@ pub enum Fact {
         result: Option<String>,
         /// As in [`AttemptOutcome::untrusted`](super::AttemptOutcome::untrusted).
         untrusted: bool,
-        /// Why it failed.
         error: Option<RunError>,
         /// Exit code of a command that exited.
         exit_code: Option<i32>,
-        /// What it used.
         usage: Usage,
-        /// From the start of the first attempt to now, in elapsed time without sleep. Zero if it
-        /// never started.
+        /// Elapsed time since the start of the first attempt, without suspend. Zero if it never started.
         duration: SignedDuration,
-        /// Runs of the agent that have begun so far.
+        /// Number of runs of the agent that have begun so far.
         run_count: u64,
-        /// Failed runs of the agent so far, this one included.
+        /// Failed runs of the agent so far, including this one.
         error_count: u64,
         /// Warnings for the record.
         warnings: Vec<String>,
     },
-    /// A slot was due, and no run has completed since then. Has no row: its incident is the record.
+    /// No run has completed since a slot was due. Has no row: its incident is the record.
     AgentLate {
         agent: AgentId,
-        /// Since when a run that completes is awaited.
+        /// Since when a completed run is expected.
         since: Timestamp,
         late_after: SignedDuration,
         /// When a run last completed.
@@ -288,57 +266,55 @@ pub enum Fact {
     /// An agent failed too often in a row; its slots are refused for a while.
     CircuitOpened {
         agent: AgentId,
-        /// Failed runs in a row.
+        /// Consecutive failed runs.
         failures: u32,
-        /// One run tries again at the first slot after this.
+        /// One run is tried at the first slot after this.
         until: Timestamp,
         rule: CircuitSpec,
     },
-    /// It works again, or a person said so.
+    /// The circuit was closed, by a completed run or by a person.
     CircuitClosed { agent: AgentId, reason: String },
-    /// The state of one incident, whole: the row is written over. Has no event.
+    /// The complete state of one incident: the row is overwritten. Has no event.
     IncidentSaved(Box<IncidentRecord>),
-    /// A pending incident was nothing: its row goes.
+    /// A pending incident did not persist: its row is deleted.
     IncidentDropped { agent: AgentId, key: String },
     /// An incident opened.
     IncidentOpened(Box<IncidentRecord>),
-    /// An incident ended.
+    /// An incident was resolved.
     IncidentResolved(Box<IncidentRecord>),
-    /// An agent that an incident started has found out something about it. It may have ended meanwhile.
+    /// An agent started by an incident has diagnosed it. The incident may be resolved already.
     IncidentDiagnosed {
         agent: AgentId,
         key: String,
-        /// Since when: tells it apart from others of the same key.
+        /// Start of the incident: distinguishes it from others of the same key.
         since: Timestamp,
-        /// What was found.
         diagnosis: Box<Diagnosis>,
     },
-    /// A message for somebody is put into the outbox.
+    /// A message is put into the outbox.
     NotificationQueued {
         /// Name of a `[notify.…]` table.
         target: String,
-        /// What it says.
         notice: Box<Notice>,
     },
-    /// Messages are about to be sent as one. Until it is known whether that got there, they stay so.
+    /// Messages are about to be sent as one. They stay joined until it is known whether that was delivered.
     NotificationsJoined {
         /// Rows of the outbox, in their order.
         rows: Vec<i64>,
-        /// How many characters of each are shown.
+        /// Number of characters shown of each.
         each: usize,
     },
-    /// Messages that went together did not get there, and may go otherwise.
+    /// Joined messages were not delivered, and may be sent differently.
     NotificationsParted {
         /// Rows of the outbox.
         rows: Vec<i64>,
     },
-    /// A call is about to be put to the people at a notification target.
+    /// A question about a call is about to be sent to a notification target.
     QuestionAsked(Box<QuestionRecord>),
-    /// Answers of a notification target were heard up to here.
+    /// Answers from a notification target were processed up to this position.
     AnswersHeard {
         /// Name of a `[notify.…]` table.
         target: String,
-        /// In the words of its service.
+        /// In the format of its service.
         position: String,
     },
     /// A message was delivered.
@@ -347,42 +323,42 @@ pub enum Fact {
         id: i64,
         /// Name of a `[notify.…]` table.
         target: String,
-        /// Of which agent it told.
+        /// The agent that it is about.
         agent: AgentId,
-        /// Of which run.
+        /// The run that it is about.
         run: Option<RunId>,
-        /// How many tries it took.
+        /// Number of attempts that it took.
         tries: u32,
     },
-    /// A message could not be delivered.
+    /// A delivery attempt failed.
     NotificationFailed {
         /// Row of the outbox.
         id: i64,
         /// Name of a `[notify.…]` table.
         target: String,
-        /// Of which agent it tells.
+        /// The agent that it is about.
         agent: AgentId,
-        /// Of which run.
+        /// The run that it is about.
         run: Option<RunId>,
-        /// How many tries so far.
+        /// Number of attempts so far.
         tries: u32,
         error: String,
-        /// When it is tried again. `None`: given up.
+        /// When it will be retried. `None`: given up.
         retry_at: Option<Timestamp>,
     },
     /// Output of a command.
     OutputCaptured(Box<CapturedOutput>),
-    /// Something happened in a conversation with a model.
+    /// An entry of a conversation with a model.
     Talked(Box<Talk>),
-    /// A budget is nearly, or wholly, used up.
+    /// A budget is nearly or completely used up.
     Budget(Box<BudgetNews>),
-    /// What agents remember changed. Has no event: the run that did it is told.
+    /// The memory of agents changed. Has no event: the events of the run suffice.
     Remembered(Box<MemoryChange>),
-    /// An archive of rows went a step further. Has no event: the run that did it is told.
+    /// An archive of rows completed a step. Has no event: the events of the run suffice.
     Archived(Box<ArchiveStep>),
-    /// The sandbox of a program did not connect it to a place. Has no row: its event is the record.
+    /// The sandbox of a program refused a connection. Has no row: its event is the record.
     SandboxDenied {
-        /// Whose program it is.
+        /// Owner of the program.
         owner: super::ProgramOwner,
         program: String,
         /// Host and port, as the program named them.
@@ -395,39 +371,38 @@ pub enum Fact {
         server: String,
         /// The tool, without the server.
         tool: String,
-        /// Hash of the description that is trusted.
+        /// Hash of the trusted description.
         trusted: String,
-        /// Hash of another one that the server has now. `None`: it has the trusted one.
+        /// Hash of a different one that the server has now. `None`: it has the trusted one.
         seen: Option<String>,
-        /// What is trusted, in the words of `tools`, to be compared with. `None`: it is not known.
+        /// The trusted description in the wording of `tools`, for comparison. `None`: unknown.
         about: Option<String>,
     },
-    /// A copy of the log begins, for the first time or where it now is to begin elsewhere. Has no event: nothing has
-    /// happened that the log tells.
+    /// An export of the log begins, for the first time or at a new start. Has no event: nothing that the log
+    /// reports has happened.
     ExportBegan {
-        /// Where the copy is.
+        /// Destination of the export.
         target: String,
-        /// From what it was to begin, as it is configured.
+        /// The configured start.
         from: String,
-        /// After this event.
+        /// The last event before the export.
         after: super::Seq,
     },
-    /// What a feed had when it was last asked. Has no event.
+    /// The content of a feed at its last fetch. Has no event.
     FeedKept {
         /// A hash of its address, and of what is sent with a request.
         source: String,
         kept: Box<KeptFeed>,
     },
-    /// The answer to a mutation that carried a `request_id`, for a day.
+    /// The answer to a mutation with a `request_id`, kept for a day.
     RequestAnswered {
-        /// Chosen by the client.
         request_id: String,
-        /// The answer: a JSON-RPC result or error.
+        /// A JSON-RPC result or error.
         answer: String,
     },
 }
 
-/// What is kept of a feed, so that it need not be sent again while it does not change.
+/// Cached content of a feed, for conditional requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptFeed {
     /// The address that answered, after redirects.
@@ -436,27 +411,25 @@ pub struct KeptFeed {
     pub etag: Option<String>,
     /// … and `Last-Modified`.
     pub last_modified: Option<String>,
-    /// The items that they stand for, as JSON.
+    /// The items that they validate, as JSON.
     pub items: String,
     /// When it was last known to be in use.
     pub at: Timestamp,
 }
 
-/// A change of what is wanted of an agent.
+/// A change of an agent's desired state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AgentChange {
     pub agent: AgentId,
     pub previous: Desired,
     pub desired: Desired,
     pub reason: Option<String>,
-    /// When it resumes by itself.
+    /// When it resumes automatically.
     pub resume_at: Option<Timestamp>,
-    /// Runs that have begun so far.
+    /// Number of runs that have begun so far.
     pub run_count: u64,
     /// Failed runs so far.
     pub error_count: u64,
-    /// When it last ran.
     pub last_run: Option<Timestamp>,
-    /// When it is due next.
     pub next_run: Option<Timestamp>,
 }

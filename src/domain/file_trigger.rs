@@ -1,75 +1,75 @@
-//! Files that start an agent (`on = { file = … }`): which ones it waits for, and what is known of one that has settled.
+//! File triggers (`on = { file = … }`): which files an agent waits for, and the properties of a file that has
+//! settled.
 use super::event::FileArrived;
 use super::glob::{glob, is_glob};
 use jiff::{SignedDuration, Timestamp};
 use std::path::PathBuf;
 
-/// Ends of names that programs give to files which they are still writing.
-const UNFINISHED: &[&str] =
+/// Name suffixes of files that programs are still writing.
+const UNFINISHED_SUFFIXES: &[&str] =
     &[".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".download", "~"];
 
 /// The files that start an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileTrigger {
-    /// As it stands in the configuration, for people.
+    /// The pattern as configured, for people.
     pub pattern: Box<str>,
-    /// The folder that they lie in.
+    /// Folder of the files.
     pub folder: PathBuf,
-    /// Their name in it: a pattern with `*` and `?`, or the name itself.
+    /// File name: a pattern with `*` and `?`, or a literal name.
     pub name: Box<str>,
-    /// For so long neither size nor time of change of a file may have changed before it counts.
+    /// Minimum time without a change of size or modification time before a file counts.
     pub settle: SignedDuration,
 }
 
 impl FileTrigger {
-    /// `settle` where nothing is said of it.
+    /// Default of `settle`.
     pub const SETTLE: SignedDuration = SignedDuration::from_secs(5);
-    /// The longest `settle`.
+    /// Maximum of `settle`.
     pub const LONGEST_SETTLE: SignedDuration = SignedDuration::from_hours(1);
 
-    /// `file inbox/*.csv`
+    /// Returns a text such as `file inbox/*.csv`.
     pub fn describe(&self) -> String {
         format!("file {}", self.pattern)
     }
 
-    /// Does it wait for a file of this name? Hidden files and those of a name that says that they are still being written
-    /// only where the pattern names them.
+    /// Returns whether a file name matches. Hidden files, and those with a suffix of unfinished files, match only
+    /// if the pattern has the same form.
     pub fn takes(&self, name: &str) -> bool {
         let pattern = &*self.name;
         let is_hidden = name.starts_with('.') && !pattern.starts_with('.');
         let is_unfinished = |end: &&&str| name.ends_with(**end) && !pattern.ends_with(**end);
-        !is_hidden && UNFINISHED.iter().find(is_unfinished).is_none() && glob(pattern, name)
+        !is_hidden && UNFINISHED_SUFFIXES.iter().find(is_unfinished).is_none() && glob(pattern, name)
     }
 
-    /// Can more than one file fit?
+    /// Returns whether several files can match.
     pub fn is_pattern(&self) -> bool {
         is_glob(&self.name)
     }
 }
 
-/// A file as it lay in its folder.
+/// A file found in its folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundFile {
     /// Its name in the folder.
     pub name: String,
-    /// Where it lies: the folder without links, and the name.
+    /// Its path: the folder with links resolved, and the name.
     pub path: String,
     pub size: u64,
-    /// When it was last changed.
+    /// Time of the last modification.
     pub modified: Timestamp,
-    /// Its number in its file system.
+    /// Its inode number.
     pub inode: u64,
 }
 
 impl FoundFile {
-    /// Tells it apart from any other that lies at the same path before or after it. Without the number of its device, which
-    /// many file systems get anew each time that they are mounted: files of before would all be new after a restart of the
-    /// machine.
+    /// Returns a mark that distinguishes it from other files at the same path. It excludes the device number, which
+    /// many file systems assign anew at each mount: all files would count as new after a reboot.
     pub fn mark(&self) -> String {
         format!("{} {} {}", self.inode, self.size, self.modified.as_nanosecond())
     }
 
-    /// What the event says of it.
+    /// Returns the payload of its event.
     pub fn told(&self) -> FileArrived {
         FileArrived {
             path: self.path.clone(),

@@ -1,4 +1,4 @@
-//! The fleet: everything that one `agents.toml` says, validated.
+//! The fleet: the complete content of one `agents.toml`, validated.
 use super::agent::{AgentSpec, Schedule};
 use super::node::NodeSpec;
 use super::ping::PingSpec;
@@ -22,9 +22,9 @@ use std::sync::Arc;
 /// A valid configuration.
 #[derive(Clone, Debug)]
 pub struct Fleet {
-    /// The file that it was read from, absolute.
+    /// Absolute path of its file.
     pub path: PathBuf,
-    /// Over the whole resolved configuration.
+    /// Hash of the whole resolved configuration.
     pub hash: ConfigHash,
     pub daemon: DaemonSpec,
     /// `[agents.…]`, sorted by name.
@@ -40,27 +40,27 @@ pub struct Fleet {
     pub budget: BudgetSpec,
     pub redis: Option<Arc<RedisSpec>>,
     pub memory: Option<Arc<RedisMemorySpec>>,
-    /// `[telemetry]`; `None`: nothing is told.
+    /// `[telemetry]`; `None`: nothing is exported.
     pub telemetry: Option<Arc<TelemetrySpec>>,
-    /// `[store]`; `None`: a file of the state folder.
+    /// `[store]`; `None`: a file in the state folder.
     pub store: Option<Arc<StoreSpec>>,
-    /// Where secrets are found: all references of the file, without doubles.
+    /// All secret references of the file, without duplicates.
     pub secrets: Vec<SecretRef>,
 }
 
 impl Fleet {
-    /// The agent of that name.
+    /// Returns the agent of that name.
     pub fn agent(&self, id: &str) -> Option<&Arc<AgentSpec>> {
         self.agents.binary_search_by(|agent| agent.id.as_str().cmp(id)).ok().map(|at| &self.agents[at])
     }
 
-    /// Which built-in tool it is that goes by this name: that of its `[tools.…]` table, or the one of that name. `None`:
+    /// Returns the built-in tool behind this name: that of its `[tools.…]` table, or the one of that name. `None`:
     /// it is a tool of an MCP server.
     pub fn kind_of(&self, tool: &str) -> Option<ToolKind> {
         self.tools.get(tool).map_or_else(|| ToolKind::parse(tool), |spec| Some(spec.kind))
     }
 
-    /// The MCP servers whose tools agents name, or whose events they wait for, each with those agents.
+    /// Returns the MCP servers whose tools or events agents use, each with those agents.
     pub fn users_of_servers(&self) -> BTreeMap<&str, Vec<&AgentId>> {
         let mut all: BTreeMap<&str, Vec<&AgentId>> = BTreeMap::new();
         for agent in &self.agents {
@@ -78,7 +78,7 @@ impl Fleet {
         all
     }
 
-    /// A fleet without agents, for a daemon whose file is missing and for tests.
+    /// Returns a fleet without agents, for a daemon whose file is missing and for tests.
     pub fn empty(path: PathBuf) -> Self {
         Self {
             path,
@@ -101,7 +101,8 @@ impl Fleet {
         }
     }
 
-    /// Name of the model that answers an agent's requests, by itself or by its agent program; `None`: it sends none.
+    /// Returns the name of the model that answers an agent's requests, directly or through its agent program;
+    /// `None`: it sends none.
     pub fn model_of<'a>(&'a self, body: &'a Body) -> Option<&'a str> {
         match body {
             Body::Query(query) => Some(&query.model),
@@ -110,30 +111,30 @@ impl Fleet {
         }
     }
 
-    /// Names of all agents, sorted.
+    /// Returns the names of all agents, sorted.
     pub fn names(&self) -> impl Iterator<Item = &AgentId> {
         self.agents.iter().map(|agent| &agent.id)
     }
 }
 
-/// `[daemon]`.
+/// The settings in `[daemon]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DaemonSpec {
-    /// Zone of cron and of local times, where an agent names none.
+    /// Default time zone of cron expressions and local times.
     pub timezone: TimeZone,
-    /// Runs at a time; further ones wait.
+    /// Maximum number of concurrent runs; further ones wait.
     pub max_parallel_runs: usize,
-    /// How long a shutdown lets runs finish.
+    /// How long a shutdown waits for runs to finish.
     pub shutdown_grace: SignedDuration,
-    /// Whether a change of the file is taken up by itself.
+    /// Whether changes of the file are loaded automatically.
     pub reload: ReloadMode,
-    /// How long what is kept.
+    /// Retention periods.
     pub retention: Retention,
-    /// Where another monitor hears that the daemon lives.
+    /// External monitor that is pinged while the daemon is alive.
     pub ping: Option<Arc<PingSpec>>,
-    /// Where webhooks are delivered: an address of this machine. `None`: nowhere.
+    /// Listening address for webhooks, on this machine. `None`: there is none.
     pub webhooks: Option<SocketAddr>,
-    /// What it is among daemons that share its records.
+    /// Its role among daemons that share its records.
     pub node: NodeSpec,
 }
 
@@ -162,7 +163,7 @@ words! {
     }
 }
 
-/// How long what is kept.
+/// Retention periods per kind of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// Finished runs and ledger records.
@@ -172,7 +173,7 @@ pub struct Retention {
     pub transcripts: SignedDuration,
     /// Output of commands.
     pub output: SignedDuration,
-    /// Upper bound of the database in bytes: past it, the oldest goes first.
+    /// Maximum size of the database in bytes; beyond it, the oldest data is deleted first.
     pub max_db_size: u64,
 }
 
@@ -209,46 +210,43 @@ words! {
     }
 }
 
-/// `[models.…]`.
+/// A model in `[models.…]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelSpec {
     pub provider: Provider,
-    /// Name of the model there.
+    /// Name of the model at the provider.
     pub model: String,
-    /// Where it answers.
     pub base_url: Option<String>,
     pub api_key: Option<SecretRef>,
     pub headers: BTreeMap<String, EnvValue>,
     pub request_timeout: SignedDuration,
     pub max_output_tokens: u64,
-    /// Nobody has set it: a request may ask for less where that is all that fits a limit in dollars.
+    /// `max_output_tokens` is a default: a request may use less if only that fits a limit in dollars.
     pub max_output_by_default: bool,
     pub temperature: Option<f64>,
-    /// What else is said in each request.
+    /// Additional settings of each request.
     pub settings: RequestSettings,
-    /// What tokens cost.
     pub price: Option<Price>,
-    /// Models to ask instead.
+    /// Models to use instead, in order.
     pub fallback: Vec<String>,
-    /// For which lasting reasons as well.
+    /// Lasting failures for which they are used as well.
     pub fallback_on: Vec<FallbackOn>,
-    /// Requests at a time.
+    /// Maximum number of concurrent requests.
     pub max_parallel_requests: Option<u64>,
-    /// Requests a minute.
     pub requests_per_minute: Option<u64>,
 }
 
-/// What is said in each request to a model, beside what is asked.
+/// Settings of each request to a model, besides its content.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RequestSettings {
     pub top_p: Option<f64>,
-    /// How much it is to think; `None`: as its provider has it.
+    /// How much it is to think; `None`: the provider's default.
     pub reasoning_effort: Option<Effort>,
-    /// Tokens of the context at Ollama.
+    /// Context size in tokens, at Ollama.
     pub num_ctx: Option<u64>,
     /// Anthropic's cache is used.
     pub cache: bool,
-    /// Merged into the body of each request, over all else.
+    /// Merged into the body of each request; overrides everything else.
     pub params: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -268,40 +266,40 @@ words! {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Price {
     pub input: f64,
-    /// Sent and found in the provider's cache.
+    /// Input read from the provider's cache.
     pub cached_input: f64,
-    /// Sent and written to the provider's cache.
+    /// Input written to the provider's cache.
     pub cache_write: f64,
     pub output: f64,
 }
 
-/// `[mcp.…]`.
+/// An MCP server in `[mcp.…]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct McpSpec {
     /// Program of a stdio server.
     pub command: Option<Vec<String>>,
     /// Address of an HTTP server.
     pub url: Option<String>,
-    /// Headers for it.
+    /// HTTP headers.
     pub headers: BTreeMap<String, EnvValue>,
     /// Environment of the program.
     pub env: BTreeMap<String, EnvValue>,
-    /// Folder of the program; `None`: that of the configuration.
+    /// Working directory of the program; `None`: that of the configuration.
     pub cwd: Option<PathBuf>,
     /// From its start to the answer to its first message.
     pub start_timeout: SignedDuration,
     /// Tools that may be used: names or patterns. `None`: all that destroy nothing.
     pub allow: Option<Vec<String>>,
-    /// Tools that may not, whatever `allow` says: names or patterns.
+    /// Tools that may not be used, regardless of `allow`: names or patterns.
     pub deny: Vec<String>,
-    /// The walls around the program of a stdio server; unless they are off, there are some.
+    /// Sandbox of the program of a stdio server; on unless it is turned off.
     pub sandbox: SandboxSetting,
-    /// What its tools do, by name or pattern. One that is not named may change anything.
+    /// Effects of its tools, by name or pattern. A tool not listed may change anything.
     pub effects: BTreeMap<String, McpEffect>,
 }
 
 impl McpSpec {
-    /// Is it asked over the network, or does its sandbox lead there?
+    /// Returns whether it is reached over the network, or its sandbox allows network access.
     pub fn is_over_network(&self) -> bool {
         self.url.is_some() || self.sandbox.unless_off().is_some_and(|walls| !walls.net.is_empty())
     }
@@ -322,7 +320,7 @@ words! {
 }
 
 impl McpEffect {
-    /// The effect class of such a tool.
+    /// Returns the effect class of such a tool.
     pub const fn class(self) -> Effect {
         match self {
             Self::Read => Effect::Read,
@@ -333,34 +331,33 @@ impl McpEffect {
 }
 
 impl McpSpec {
-    /// `start_timeout` where nothing is said of it.
+    /// Default of `start_timeout`.
     pub const START_TIMEOUT: SignedDuration = SignedDuration::from_secs(60);
 }
 
 /// `[tools.…]`: a named, bounded instance of a built-in tool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolSpec {
-    /// Of which built-in tool.
     pub kind: ToolKind,
     pub settings: ToolSettings,
 }
 
-/// `[notify.…]`.
+/// A notification target in `[notify.…]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NotifyTarget {
     pub kind: NotifyTargetKind,
-    /// The most messages of a minute; what waits longer is joined. `None`: no bound.
+    /// Maximum number of messages per minute; messages that wait longer are joined. `None`: no limit.
     pub per_minute: Option<u32>,
-    /// When only what is critical is sent.
+    /// When only critical messages are sent.
     pub quiet: Option<QuietHours>,
 }
 
-/// Where a notification goes.
+/// The kind of a notification target.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NotifyTargetKind {
     /// An HTTP POST of JSON.
     Webhook(WebhookSpec),
-    /// A message in the words of a service.
+    /// A message in the format of a service.
     Service(ServiceSpec),
     /// A program that gets the message as JSON on standard input.
     Command(super::agent::CommandSpec),
@@ -370,15 +367,15 @@ pub enum NotifyTargetKind {
     Email(EmailSpec),
 }
 
-/// Where a webhook is, and what it is sent.
+/// A webhook target and its content.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WebhookSpec {
-    /// Address; often a secret itself.
+    /// Often a secret itself.
     pub url: EnvValue,
     pub headers: BTreeMap<String, EnvValue>,
-    /// Signs what is sent by the scheme of the Standard Webhooks.
+    /// Signs messages by the Standard Webhooks scheme.
     pub secret: Option<SecretRef>,
-    /// What is sent instead of all there is of a message, with places.
+    /// Replaces the default body; contains placeholders.
     pub body: Option<String>,
 }
 
@@ -386,15 +383,15 @@ pub struct WebhookSpec {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceSpec {
     pub kind: NotifyType,
-    /// The keys that the table has, by the names of its [`ServicePreset`].
+    /// The configured keys, by the names of its [`ServicePreset`].
     pub keys: BTreeMap<&'static str, EnvValue>,
 }
 
 impl ServiceSpec {
-    /// What is known of the service.
+    /// Returns the built-in knowledge about the service.
     ///
     /// # Panics
-    /// If there is no such service: there is an account of those of the table only.
+    /// If there is no such service: accounts exist only for those of the table.
     pub fn preset(&self) -> &'static ServicePreset {
         ServicePreset::of(self.kind).expect("a service of the table")
     }
@@ -403,16 +400,15 @@ impl ServiceSpec {
 /// How mail is sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EmailSpec {
-    /// Addresses of the receivers; at least one.
+    /// Addresses of the recipients; at least one.
     pub to: Vec<String>,
     /// Address of the sender.
     pub from: String,
     /// Name or address of the server.
     pub host: String,
     pub port: u16,
-    /// How the connection is encrypted.
     pub tls: SmtpTls,
-    /// Name and password, if it wants some.
+    /// User name and password, if required.
     pub login: Option<(EnvValue, SecretRef)>,
 }
 
@@ -428,17 +424,17 @@ words! {
     }
 }
 
-/// `[budget]`: for the whole fleet.
+/// The fleet's budget in `[budget]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct BudgetSpec {
-    /// US dollars of a day.
+    /// US dollars per day.
     pub usd_per_day: Option<f64>,
-    /// US dollars of a month.
+    /// US dollars per month.
     pub usd_per_month: Option<f64>,
-    /// Tokens of a day.
+    /// Tokens per day.
     pub tokens_per_day: Option<u64>,
-    /// Model requests of a day.
+    /// Model requests per day.
     pub requests_per_day: Option<u64>,
-    /// Part of a budget at which a warning is recorded.
+    /// Fraction of a budget at which a warning is recorded.
     pub warn_at: Option<f64>,
 }

@@ -1,14 +1,14 @@
 //! Patterns for names, as in a shell.
 
-/// Does it have wildcards at all?
+/// Returns whether a text has wildcards.
 pub fn is_glob(text: &str) -> bool {
     text.contains(['*', '?'])
 }
 
-/// Does the whole name match a pattern with `*` (any text) and `?` (any character)?
+/// Returns whether the whole name matches a pattern with `*` (any text) and `?` (any character).
 pub fn glob(pattern: &str, name: &str) -> bool {
     let (mut pattern, mut name) = (pattern.chars(), name.chars());
-    // where to go on if the rest does not match: behind the last `*`, one character further
+    // where to backtrack to: after the last `*`, one character further
     let mut back = None;
     loop {
         let rest = name.clone();

@@ -1,11 +1,11 @@
-//! Hosts as a person names them in the configuration: `api.github.com`, `*.example.org`,
-//! `example.org:8443`, `10.1.2.3`, `[::1]:8080`.
+//! Host patterns in the configuration: `api.github.com`, `*.example.org`, `example.org:8443`, `10.1.2.3`,
+//! `[::1]:8080`.
 //!
-//! Whether an address may be asked is decided where it is asked.
+//! Whether a connection is allowed is decided where it is made.
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::fmt;
 
-/// A host, or all hosts below one; perhaps on one port only.
+/// A host, or all subdomains of one; optionally restricted to one port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPattern {
     name: Name,
@@ -14,18 +14,18 @@ pub struct HostPattern {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Name {
-    /// Lower case, ASCII, without a dot at its end.
+    /// Lower case, ASCII, without a trailing dot.
     Host(String),
-    /// What follows `*`, with its dot.
+    /// The part after `*`, with its dot.
     Below(String),
     Address(IpAddr),
 }
 
 impl HostPattern {
-    /// Reads one.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// A sentence that says what is wrong, and one that says what to write.
+    /// The first text says what is wrong, the second what to write.
     pub fn parse(text: &str) -> Result<Self, (String, String)> {
         let refuse = |what: &str, instead: &str| Err((format!("\"{text}\" {what}"), instead.to_owned()));
         if text.contains("://") {
@@ -70,7 +70,7 @@ impl HostPattern {
         Ok(Self { name, port })
     }
 
-    /// Does a host that a URL names fit? `host` is as URLs have it: lower case, IPv6 in brackets.
+    /// Returns whether the host of a URL matches. `host` is in the form of URLs: lower case, IPv6 in brackets.
     pub fn fits(&self, host: &str) -> bool {
         match &self.name {
             Name::Host(name) => name == host,
@@ -83,17 +83,17 @@ impl HostPattern {
         }
     }
 
-    /// The only port that it allows, if it names one.
+    /// Returns the only port that it allows, if it has one.
     pub fn port(&self) -> Option<u16> {
         self.port
     }
 
-    /// The address that it is written as, if it is no name.
+    /// Returns the IP address, if it is one.
     pub fn address(&self) -> Option<IpAddr> {
         if let Name::Address(address) = self.name { Some(address) } else { None }
     }
 
-    /// Does it stand for one host?
+    /// Returns whether it matches a single host.
     pub fn is_single(&self) -> bool {
         !matches!(self.name, Name::Below(_))
     }
@@ -114,7 +114,7 @@ impl fmt::Display for HostPattern {
     }
 }
 
-/// Host and port. IPv6 may stand without brackets when there is no port.
+/// Splits host and port. IPv6 needs no brackets without a port.
 fn split(text: &str) -> Option<(&str, Option<u16>)> {
     let port = |text: &str| -> Option<u16> {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -137,7 +137,7 @@ fn split(text: &str) -> Option<(&str, Option<u16>)> {
     }
 }
 
-/// Is this the name of a host? A name whose last part is a number would be read as an address.
+/// Checks that this is a valid host name. One whose last part is a number would be parsed as an IP address.
 fn is_name(name: &str) -> Result<(), &'static str> {
     if name.is_empty() || name.len() > 253 {
         return Err("is not a host");

@@ -1,8 +1,8 @@
-//! Calendars as other programs write them: iCalendar (RFC 5545), read as the periods that its events cover.
+//! iCalendar files (RFC 5545), read as the periods that their events cover.
 //!
-//! What decides is when an event begins and ends, on which days it comes again (`RRULE`, `RDATE`, `EXDATE`,
-//! `RECURRENCE-ID`), and whether it was cancelled. Whether it counts as busy (`TRANSP`) does not: calendars of
-//! holidays mark theirs as free time.
+//! Relevant are the start and end of an event, its recurrences (`RRULE`, `RDATE`, `EXDATE`, `RECURRENCE-ID`), and
+//! whether it was cancelled. Its transparency (`TRANSP`) is ignored: holiday calendars mark their events as free
+//! time.
 mod error;
 mod line;
 mod rule;
@@ -17,10 +17,10 @@ use rule::Rule;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Most periods of one calendar.
+/// Maximum number of periods of one calendar.
 pub const MOST_PERIODS: usize = 50_000;
 
-/// A moment of a calendar: the same for all, or by the clock of whoever reads it.
+/// A time in a calendar: absolute, or local to the reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Moment {
     Everywhere(Timestamp),
@@ -43,30 +43,30 @@ struct Entry {
     summary: Arc<str>,
 }
 
-/// The events of a calendar within some years, each time that they come.
+/// All occurrences of a calendar's events within some years.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Events {
     entries: Vec<Entry>,
 }
 
-/// Time that an event covers.
+/// A period that an event covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Period {
-    /// Its first instant.
+    /// Inclusive start.
     pub from: Timestamp,
-    /// The first instant after it.
+    /// Exclusive end.
     pub until: Timestamp,
-    /// What the event is called.
+    /// Title of the event.
     pub summary: Arc<str>,
 }
 
 impl Events {
-    /// Reads a calendar. Of events that come again, those that begin within `years` are taken.
+    /// Parses a calendar. Of recurring events, the occurrences that begin within `years` are taken.
     pub fn parse(text: &str, years: (Date, Date)) -> Result<Self, CalendarError> {
         Self::parse_within(text, years, rule::MOST_DAYS)
     }
 
-    /// The same, while its rules look at so many days.
+    /// Does the same with this limit of days that the rules may examine.
     fn parse_within(text: &str, years: (Date, Date), most_days: u64) -> Result<Self, CalendarError> {
         let mut read = Reading { years, left: most_days, ..Reading::default() };
         let mut depth = Vec::new();
@@ -114,13 +114,13 @@ impl Events {
         read.finish()
     }
 
-    /// The periods that they cover where the clock is that of `zone`, in order and apart from each other.
+    /// Returns the periods that the events cover in `zone`, sorted and disjoint.
     pub fn periods(&self, zone: &TimeZone) -> Vec<Period> {
         let mut all: Vec<Period> = self
             .entries
             .iter()
             .filter_map(|entry| {
-                // the end of the calendar is no end
+                // an end beyond the supported range means no end
                 let (from, until) =
                     (entry.from.within(zone)?, entry.until.within(zone).unwrap_or(Timestamp::MAX));
                 (from < until).then(|| Period { from, until, summary: entry.summary.clone() })
@@ -140,18 +140,18 @@ impl Events {
     }
 }
 
-/// When something of an event is, as it is written.
+/// A date or time as written in an event.
 #[derive(Clone, Debug, PartialEq)]
 struct When {
     at: DateTime,
-    /// A day, without a time.
+    /// It is a date, without a time.
     is_day: bool,
-    /// `None`: by the clock of whoever reads it.
+    /// `None`: local to the reader.
     zone: Option<TimeZone>,
 }
 
 impl When {
-    /// As a time of an event that begins first at `start`: by its clock, and at its time where there is none.
+    /// Converts to the clock of an event that first begins at `start`; a date gets its time of day.
     fn by_clock_of(&self, start: &Self) -> DateTime {
         let local = match (&self.zone, &start.zone) {
             (Some(own), Some(zone)) if !self.is_day => {
@@ -170,7 +170,7 @@ impl When {
     }
 }
 
-/// An event, as far as it was read.
+/// A partially parsed event.
 #[derive(Default)]
 struct Draft {
     line: usize,
@@ -232,10 +232,10 @@ impl Draft {
 #[derive(Default)]
 struct Reading {
     years: (Date, Date),
-    /// Days that its rules may still look at.
+    /// Number of days that the rules may still examine.
     left: u64,
     entries: Vec<(String, Moment, Entry)>,
-    /// Events that take the place of others: whose, and of which moment.
+    /// Occurrences replaced by other events: the uid, and the original time.
     replaced: BTreeSet<(String, Moment)>,
 }
 
@@ -282,7 +282,7 @@ impl Reading {
                 what: "this event ends before it begins, or beyond the year 9999".into(),
             })?;
             let entry = Entry { from, until, summary: summary.clone() };
-            // what takes the place of another is not replaced itself
+            // a replacement is not replaced itself
             let uid = if draft.instead_of.is_some() { String::new() } else { draft.uid.clone() };
             self.entries.push((uid, from, entry));
         }
@@ -298,8 +298,8 @@ impl Reading {
     }
 }
 
-/// The end of an event that begins at `at`: by `DTEND`, by `DURATION`, or after its day (RFC 5545, 3.6.1). A day that ends
-/// on itself is that day: so some programs write it.
+/// Returns the end of an event that begins at `at`: by `DTEND`, by `DURATION`, or after its day (RFC 5545, 3.6.1).
+/// A day that ends on itself counts as one day, since some programs write it so.
 fn end_of(start: &When, end: Option<&When>, lasts: Option<Span>, at: DateTime) -> Option<Moment> {
     let from = start.moment(at);
     match (end, lasts) {
@@ -315,7 +315,7 @@ fn end_of(start: &When, end: Option<&When>, lasts: Option<Span>, at: DateTime) -
             };
             after(from, ends.duration_since(begins))
         }
-        // days are days by the clock, whatever their length (3.8.5.3)
+        // days are calendar days, whatever their length (3.8.5.3)
         (None, Some(lasts)) => {
             let until = at.checked_add(lasts).ok().filter(|until| *until >= at)?;
             Some(start.moment(until))
@@ -335,7 +335,7 @@ fn after(from: Moment, lasts: SignedDuration) -> Option<Moment> {
     }
 }
 
-/// `20261225`, `20261225T080000`, `20261225T080000Z`, in the zone that `TZID` names.
+/// Parses `20261225`, `20261225T080000` or `20261225T080000Z`, in the time zone that `TZID` names.
 fn when(line: &Line, value: &str) -> Result<When, CalendarError> {
     let value = value.trim();
     let bad = || {
@@ -363,10 +363,10 @@ fn when(line: &Line, value: &str) -> Result<When, CalendarError> {
     Ok(When { at, is_day: false, zone })
 }
 
-/// A zone by the name that a calendar has for it: an IANA name, bare or at the end of a longer one.
+/// Returns the time zone for a name in a calendar: an IANA name, alone or at the end of a longer one.
 fn zone_named(name: &str) -> Option<TimeZone> {
     let is_start = |at: usize| name[..at].ends_with('/') || at == 0;
-    // the longest names have three parts: America/Argentina/Ushuaia
+    // the longest IANA names have three parts: America/Argentina/Ushuaia
     let starts: Vec<usize> = name.char_indices().map(|(at, _)| at).filter(|at| is_start(*at)).collect();
     starts.iter().rev().take(3).rev().find_map(|at| TimeZone::get(&name[*at..]).ok())
 }

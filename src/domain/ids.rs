@@ -1,30 +1,30 @@
-//! Identifiers. Each is a type of its own, so that none can stand in for another.
+//! Identifiers. Each has its own type, so that they can't be confused.
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr, sync::Arc};
 
 /// Name of an agent: 1 to 64 of a to z, A to Z, 0 to 9, `_`, `-` and `.`. Cheap to clone.
 ///
-/// A configuration can't name a new one with a leading `-`; a database may hold one.
+/// A new one in a configuration can't have a leading `-`; a database may contain one.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct AgentId(Arc<str>);
 
-/// A name that can't be an [`AgentId`].
+/// A text that is not a valid [`AgentId`].
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a valid agent name: {why}", why = Self::why(self))]
 pub struct InvalidAgentId(pub String);
 
-/// Characters of the longest name.
-const LONGEST: usize = 64;
+/// Maximum length of a name, in characters.
+const MAX_AGENT_ID_CHARS: usize = 64;
 
 impl InvalidAgentId {
-    /// What is wrong with the name, and what is right.
+    /// Returns what is wrong with the name, and what is allowed.
     pub fn why(&self) -> String {
         const RIGHT: &str = "use letters from a to z and A to Z, digits, `_`, `-` and `.`";
         match self.0.chars().count() {
             0 => format!("it is empty; {RIGHT}"),
             _ if !self.0.chars().all(is_allowed) => RIGHT.to_owned(),
-            length => format!("it has {length} characters, {LONGEST} are allowed"),
+            length => format!("it has {length} characters, {MAX_AGENT_ID_CHARS} are allowed"),
         }
     }
 }
@@ -36,7 +36,7 @@ fn is_allowed(c: char) -> bool {
 impl FromStr for AgentId {
     type Err = InvalidAgentId;
     fn from_str(s: &str) -> Result<Self, Self::Err> {
-        if (1..=LONGEST).contains(&s.len()) && s.chars().all(is_allowed) {
+        if (1..=MAX_AGENT_ID_CHARS).contains(&s.len()) && s.chars().all(is_allowed) {
             Ok(Self(s.into()))
         } else {
             Err(InvalidAgentId(s.to_owned()))
@@ -52,7 +52,7 @@ impl TryFrom<String> for AgentId {
 }
 
 impl AgentId {
-    /// The name as written in `agents.toml`.
+    /// Returns the name as written in `agents.toml`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -81,17 +81,17 @@ impl fmt::Display for AgentId {
 #[serde(transparent)]
 pub struct RunId(uuid::Uuid);
 
-/// A text that is no [`RunId`].
+/// A text that is not a [`RunId`].
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a run id (a UUID as `bgagent runs` shows it)")]
 pub struct InvalidRunId(pub String);
 
 impl RunId {
-    /// The low bits of the count stand behind the milliseconds, and order the ids within one of them.
+    /// Mask of the count's low bits, which follow the milliseconds and order the ids within one of them.
     pub const COUNTS_WITHIN_A_MS: u64 = 0xFFF;
 
-    /// The id of the run number `count` that a process with this `seed` makes, at `unix_ms`.
-    /// Pure: the same arguments give the same id.
+    /// Returns the id of run number `count` of a process with this `seed`, at `unix_ms`. Pure: the same arguments
+    /// give the same id.
     pub fn make(unix_ms: i64, seed: u64, count: u64) -> Self {
         let ms = u64::try_from(unix_ms).unwrap_or(0);
         let mut bytes = [0u8; 10];
@@ -100,30 +100,30 @@ impl RunId {
         Self(uuid::Builder::from_unix_timestamp_millis(ms, &bytes).into_uuid())
     }
 
-    /// The least id of a run that is made at this instant, or later.
+    /// Returns the smallest id of a run created at this instant or later.
     pub fn first_at(instant: jiff::Timestamp) -> Self {
         let ms = u64::try_from(instant.as_millisecond()).unwrap_or(0);
         Self(uuid::Builder::from_unix_timestamp_millis(ms, &[0; 10]).into_uuid())
     }
 
-    /// The time within it, in milliseconds since 1970 (RFC 9562, section 5.7).
+    /// Returns the timestamp within it, in milliseconds since 1970 (RFC 9562, section 5.7).
     pub fn unix_ms(&self) -> i64 {
         let mut bytes = [0; 8];
         bytes[2..].copy_from_slice(&self.0.as_bytes()[..6]);
         i64::from_be_bytes(bytes)
     }
 
-    /// The 16 bytes, as the store keeps them.
+    /// Returns the 16 bytes that the store keeps.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
 
-    /// From the 16 bytes of [`RunId::as_bytes`].
+    /// Creates an id from the 16 bytes of [`RunId::as_bytes`].
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(uuid::Uuid::from_bytes(bytes))
     }
 
-    /// The last eight hexadecimal digits: what tables show, enough to tell runs apart.
+    /// Returns the last eight hexadecimal digits: shown in tables, and enough to distinguish runs.
     pub fn short(&self) -> String {
         let text = self.0.simple().to_string();
         text[24..].to_owned()
@@ -157,7 +157,7 @@ impl fmt::Display for RunId {
     }
 }
 
-/// Place of an event in the one gap-free order that all readers see. The first event is 1.
+/// Position of an event in the one gap-free order that all readers see. The first event is 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Seq(pub u64);
@@ -168,8 +168,8 @@ impl fmt::Display for Seq {
     }
 }
 
-/// Tells two configurations of one agent apart: the first 8 bytes of a SHA-256 over its resolved
-/// configuration. Shown as 16 hexadecimal digits.
+/// Identifies a configuration of an agent: the first 8 bytes of a SHA-256 over its resolved configuration. Shown as
+/// 16 hexadecimal digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ConfigHash(pub u64);
 

@@ -27,12 +27,12 @@ words! {
 }
 
 impl FoundBy {
-    /// Did an agent say so, rather than a check?
+    /// Returns whether an agent reported it, rather than a check.
     pub fn is_report(self) -> bool {
         self != Self::Check
     }
 
-    /// May what is said of it come from outside?
+    /// Returns whether its content may come from outside.
     pub fn is_untrusted(self) -> bool {
         self == Self::UntrustedReport
     }
@@ -52,19 +52,18 @@ words! {
     }
 }
 
-/// What one check of a probe found, this time.
+/// Result of one check of a probe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// Stable name of the problem, unique within the agent: `disk:/`, `tcp:db:5432`.
+    /// Stable key of the problem, unique within the agent: `disk:/`, `tcp:db:5432`.
     pub key: String,
     /// Where the measurement stands.
     pub level: Level,
     /// One line for people: `/ is 93 % full (warn at 80 %)`.
     pub title: String,
-    /// How long it must hold before it opens an incident. In seconds on the wire.
+    /// How long it must persist before it opens an incident. In seconds on the wire.
     #[serde(with = "seconds")]
     pub hold_for: SignedDuration,
-    /// Who found it.
     #[serde(default = "by_check")]
     pub by: FoundBy,
 }
@@ -93,81 +92,80 @@ pub struct IncidentRecord {
     pub agent: AgentId,
     pub key: String,
     pub severity: Severity,
-    /// What is wrong, as last told.
+    /// What is wrong, as last reported.
     pub title: String,
-    /// First time that it was seen bad.
+    /// When the problem was first seen.
     pub since: Timestamp,
-    /// When it had been bad for long enough. `None`: still pending.
+    /// When it had persisted for long enough. `None`: still pending.
     pub opened_at: Option<Timestamp>,
-    /// When it was last seen bad.
+    /// When the problem was last seen.
     pub seen_at: Timestamp,
-    /// How often it was seen bad.
+    /// How often the problem was seen.
     pub count: u64,
-    /// When it ended. `None`: open or pending.
+    /// When it was resolved. `None`: open or pending.
     pub resolved_at: Option<Timestamp>,
-    /// When a person took note.
+    /// When a person acknowledged it.
     pub acked_at: Option<Timestamp>,
-    /// When it was last told to somebody.
+    /// When people were last notified.
     pub told_at: Option<Timestamp>,
-    /// What an agent found out about it, as last said.
+    /// Newest diagnosis by an agent.
     pub diagnosis: Option<Diagnosis>,
-    /// Who found it; a report from outside that changed it counts.
+    /// Its origin; an untrusted report that changed it takes precedence.
     pub by: FoundBy,
     /// The run whose report opened it.
     pub run: Option<RunId>,
 }
 
-/// What an agent that an incident started found out about it: its result.
+/// Diagnosis of an incident: the result of an agent that it started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnosis {
     pub by: AgentId,
-    /// In which run.
     pub run: RunId,
     pub at: Timestamp,
-    /// In its own words.
+    /// Text of the result.
     pub text: String,
 }
 
-/// What stands for the daemon where an incident has its agent.
+/// Agent name of the daemon's own incidents.
 const DAEMON: &str = "bgagent";
-/// Keys of the daemon's own incidents. An agent of that name keeps all others for itself.
+/// Keys of the daemon's own incidents. All other keys belong to an agent of that name, if there is one.
 const OWN_KEYS: &[&str] = &[IncidentRecord::REDIS, IncidentRecord::REDIS_MEMORY, IncidentRecord::WEBHOOKS];
-/// Beginnings of such keys, before a name.
-const OWN_STARTS: &[&str] = &[IncidentRecord::NOTIFY, IncidentRecord::ANSWERS, IncidentRecord::SOURCE];
+/// Prefixes of such keys, followed by a name.
+const OWN_KEY_PREFIXES: &[&str] = &[IncidentRecord::NOTIFY, IncidentRecord::ANSWERS, IncidentRecord::SOURCE];
 
 impl IncidentRecord {
-    /// Key of the incident that events don't get to Redis.
+    /// Incident key: events can't be exported to Redis.
     pub const REDIS: &str = "redis:events";
-    /// Key of the incident that what agents remember in Redis can't be had.
+    /// Incident key: agents' memory in Redis is unavailable.
     pub const REDIS_MEMORY: &str = "redis:memory";
-    /// Before what went wrong: the title of the incident that an agent itself fails.
+    /// Prefix of the title of an incident about a failing agent, followed by the error.
     pub const FAILS: &str = "the agent fails: ";
-    /// Before the name of an agent: key of the incident that it is late.
+    /// Incident key prefix, followed by the name of an agent: it is late.
     pub const LATE: &str = "late:";
-    /// Before the name of an agent: key of the incident that a run of it is slow.
+    /// Incident key prefix, followed by the name of an agent: one of its runs is slow.
     pub const SLOW: &str = "slow:";
-    /// Before the name of a `[notify.…]` table: key of the incident that messages don't get to it.
+    /// Incident key prefix, followed by the name of a `[notify.…]` table: messages can't be delivered.
     pub const NOTIFY: &str = "notify:";
-    /// The same: key of the incident that answers of it can't be heard.
+    /// Incident key prefix, followed by the name of a `[notify.…]` table: answers can't be received.
     pub const ANSWERS: &str = "answers:";
-    /// Before the name of an agent: key of the incident that what it waits for can't come from outside.
+    /// Incident key prefix, followed by the name of an agent: its source outside the fleet can't deliver.
     pub const SOURCE: &str = "source:";
-    /// Key of the incident that no webhook can be delivered.
+    /// Incident key: webhooks can't be received.
     pub const WEBHOOKS: &str = "webhooks:listener";
 
-    /// The daemon, where an incident has its agent.
+    /// Returns the agent name of the daemon's own incidents.
     pub fn of_daemon() -> AgentId {
         DAEMON.parse().expect("it can name an agent")
     }
 
-    /// Is it about the daemon itself?
+    /// Returns whether it is about the daemon itself.
     pub fn is_of_daemon(&self) -> bool {
         let begins = |start: &&str| self.key.starts_with(*start);
-        let is_own = OWN_KEYS.contains(&self.key.as_str()) || OWN_STARTS.iter().any(begins);
+        let is_own = OWN_KEYS.contains(&self.key.as_str()) || OWN_KEY_PREFIXES.iter().any(begins);
         self.agent.as_str() == DAEMON && is_own
     }
 
-    /// Opened and not resolved.
+    /// Returns whether it was opened and is not resolved.
     pub fn is_open(&self) -> bool {
         self.opened_at.is_some() && self.resolved_at.is_none()
     }

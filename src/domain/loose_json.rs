@@ -1,23 +1,22 @@
-//! JSON of those who write it carelessly. Strict reading comes first; only a text that is no JSON is looked at
-//! again, with its slips put right. Nothing is completed: a text that is cut off stays unreadable.
+//! Lenient JSON parsing. Strict parsing comes first; only if it fails are common mistakes corrected. Nothing is
+//! completed: a truncated text remains invalid.
 use serde::de::DeserializeOwned;
 use serde_json::{Error, Value};
 
-/// What may be put right in a text that is no JSON.
+/// Which mistakes are corrected in invalid JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slips {
-    /// How values are written down: bytes that are no UTF-8 and halves of surrogate pairs become U+FFFD, control
-    /// characters in strings are taken as they are, `NaN` and infinities become null.
+    /// Encoding of values: invalid UTF-8 and lone surrogates become U+FFFD, control characters in strings are
+    /// accepted, `NaN` and infinities become null.
     Encoding,
-    /// Also what stands around values: commas too many, single quotes, the constants of Python, escapes that
-    /// there are not.
+    /// Also syntax: trailing commas, single quotes, the constants of Python, invalid escapes.
     All,
 }
 
-/// Reads JSON; with its slips put right if there is no other way.
+/// Parses JSON, with mistakes corrected if necessary.
 ///
 /// # Errors
-/// What is wrong with the text as it came.
+/// The error of the original text.
 pub fn read_json<T: DeserializeOwned>(text: &[u8], slips: Slips) -> Result<T, Error> {
     serde_json::from_slice(text).or_else(|error| {
         let text = String::from_utf8_lossy(text);
@@ -25,11 +24,11 @@ pub fn read_json<T: DeserializeOwned>(text: &[u8], slips: Slips) -> Result<T, Er
     })
 }
 
-/// Levels of lists and objects that a value from outside may have, so that what is stored or sent with it in there can
-/// be read again: readers of JSON give up at 128.
+/// Maximum nesting of lists and objects in a value from outside, so that it can be parsed again when it is stored
+/// or sent within another: parsers give up at 128.
 pub const MOST_NESTED: usize = 100;
 
-/// Has a value more than so many levels of lists and objects?
+/// Returns whether a value has more than this many levels of lists and objects.
 pub fn is_deeper(value: &Value, levels: usize) -> bool {
     match value {
         Value::Array(items) => levels == 0 || items.iter().any(|item| is_deeper(item, levels - 1)),
@@ -38,44 +37,44 @@ pub fn is_deeper(value: &Value, levels: usize) -> bool {
     }
 }
 
-/// The text with its slips put right, for those who read it in a way of their own.
+/// Returns the text with mistakes corrected, for callers with a parser of their own.
 pub fn mended_json(text: &str, slips: Slips) -> String {
     let text = text.trim_start_matches('\u{feff}');
-    let mut mending =
-        Mending { rest: text, out: String::with_capacity(text.len() + 16), all: slips == Slips::All };
-    while let Some(c) = mending.take() {
+    let mut repair =
+        Repair { rest: text, out: String::with_capacity(text.len() + 16), all: slips == Slips::All };
+    while let Some(c) = repair.take() {
         match c {
-            '"' => mending.string('"'),
-            '\'' if mending.all => mending.string('\''),
-            ',' if mending.all && mending.closes() => {}
-            '\u{a0}' if mending.all => mending.out.push(' '),
-            '-' if mending.rest.starts_with("Infinity") => {}
-            c if c.is_ascii_alphabetic() => mending.word(c),
-            c => mending.out.push(c),
+            '"' => repair.string('"'),
+            '\'' if repair.all => repair.string('\''),
+            ',' if repair.all && repair.closes() => {}
+            '\u{a0}' if repair.all => repair.out.push(' '),
+            '-' if repair.rest.starts_with("Infinity") => {}
+            c if c.is_ascii_alphabetic() => repair.word(c),
+            c => repair.out.push(c),
         }
     }
-    mending.out
+    repair.out
 }
 
-struct Mending<'a> {
+struct Repair<'a> {
     rest: &'a str,
     out: String,
     all: bool,
 }
 
-impl Mending<'_> {
+impl Repair<'_> {
     fn take(&mut self) -> Option<char> {
         let c = self.rest.chars().next()?;
         self.rest = &self.rest[c.len_utf8()..];
         Some(c)
     }
 
-    /// Does an object or a list end here?
+    /// Returns whether an object or a list ends here.
     fn closes(&self) -> bool {
         self.rest.trim_start().starts_with(['}', ']'])
     }
 
-    /// A bare word that begins with this character.
+    /// Handles a bare word that begins with this character.
     fn word(&mut self, first: char) {
         let end = self.rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
@@ -92,7 +91,7 @@ impl Mending<'_> {
         }
     }
 
-    /// The rest of a string that was opened by `quote`.
+    /// Handles the rest of a string that was opened by `quote`.
     fn string(&mut self, quote: char) {
         self.out.push('"');
         while let Some(c) = self.take() {
@@ -111,7 +110,7 @@ impl Mending<'_> {
         }
     }
 
-    /// What stands behind a backslash.
+    /// Handles the character after a backslash.
     fn escape(&mut self) {
         match self.take() {
             Some('u') => self.unicode(),
@@ -121,7 +120,7 @@ impl Mending<'_> {
             }
             Some('\'') if self.all => self.out.push('\''),
             Some(c) => {
-                // the backslash is meant: a path, a pattern
+                // a literal backslash: a path, a pattern
                 self.out.push_str(if self.all { "\\\\" } else { "\\" });
                 self.out.push(c);
             }
@@ -129,7 +128,7 @@ impl Mending<'_> {
         }
     }
 
-    /// Four digits, and those of the other half where it takes two.
+    /// Handles the four digits of a Unicode escape, and a second surrogate if needed.
     fn unicode(&mut self) {
         let Some(unit) = digits(self.rest) else {
             self.out.push_str(if self.all { "\\\\u" } else { "\\u" });
@@ -155,7 +154,7 @@ impl Mending<'_> {
     }
 }
 
-/// The first four characters as a number of base 16.
+/// Parses the first four characters as hexadecimal.
 fn digits(text: &str) -> Option<u16> {
     let four = text.get(..4).filter(|four| four.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
     u16::from_str_radix(four, 16).ok()

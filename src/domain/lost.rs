@@ -1,22 +1,22 @@
-//! A time of which the records were lost: a copy of the database was put in its place.
+//! A period whose records were lost: the database was replaced by an older copy.
 use jiff::Timestamp;
 
-/// From its newest event on, a copy of the database knows nothing; what the daemon did until it was put in place is lost.
+/// The copy has no records after its newest event; what the daemon did from then until the replacement is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LostRecords {
     /// The newest event of the copy.
     pub since: Timestamp,
-    /// When it was put in place. `None`: nobody has noted that; before now.
+    /// When the database was replaced. `None`: unknown; before now.
     pub until: Option<Timestamp>,
 }
 
 impl LostRecords {
-    /// Is it of this time?
+    /// Returns whether the period contains this time.
     pub fn holds(&self, at: Timestamp) -> bool {
         at >= self.since && self.until.is_none_or(|until| at <= until)
     }
 
-    /// Why nobody knows what became of a slot of that time.
+    /// Returns the explanation for slots with an unknown outcome in that period.
     pub fn in_words(&self) -> String {
         let when = self.until.map_or_else(String::new, |until| format!(" at {until:.0}"));
         format!(

@@ -1,39 +1,40 @@
-//! Events of MCP servers that start an agent (`on = { mcp = …, event = … }`): which ones, and how often the server is asked.
+//! MCP triggers (`on = { mcp = …, event = … }`): events of MCP servers that start an agent, and the polling
+//! interval.
 use super::hex::hex;
 use jiff::SignedDuration;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-/// The events of an MCP server that start an agent: what the Events extension calls a subscription, delivered by polling.
+/// A subscription to events of an MCP server, in the terms of the Events extension, delivered by polling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct McpTrigger {
     /// Name of the `[mcp.…]` table.
     pub server: Arc<str>,
     /// The type of the events, as the server names it.
     pub event: Box<str>,
-    /// What the server is given with it: which of these events, and what of them.
+    /// Arguments of the subscription: a filter, and options.
     pub args: Map<String, Value>,
-    /// How often it is asked, if it does not want to be asked less often.
+    /// Polling interval, unless the server asks for a longer one.
     pub every: SignedDuration,
 }
 
 impl McpTrigger {
-    /// `every` where nothing is said of it.
+    /// Default of `every`.
     pub const EVERY: SignedDuration = SignedDuration::from_mins(1);
-    /// The shortest `every`: the extension asks clients for no less.
+    /// Minimum of `every`, as the extension requires of clients.
     pub const MOST_OFTEN: SignedDuration = SignedDuration::from_secs(1);
-    /// The longest `every`, and the longest that a server may ask for.
+    /// Maximum of `every`, and of an interval that a server may ask for.
     pub const LEAST_OFTEN: SignedDuration = SignedDuration::from_hours(1);
-    /// The longest data of an event, in bytes of JSON.
+    /// Maximum length of the data of an event, in bytes of JSON.
     pub const LONGEST_DATA: usize = 256 << 10;
 
-    /// `event issue.opened of MCP server github`
+    /// Returns a text such as `event issue.opened of MCP server github`.
     pub fn describe(&self) -> String {
         format!("event {} of MCP server {}", self.event, self.server)
     }
 
-    /// Tells one subscription apart from another: a cursor holds for the one that it was given for.
+    /// Returns a key that identifies the subscription: a cursor is valid only for its own.
     pub fn key(&self) -> String {
         let args = Value::Object(self.args.clone()).to_string();
         format!("{} {} {}", self.server, self.event, &hex(&Sha256::digest(args.as_bytes()))[..16])

@@ -1,4 +1,4 @@
-//! What agents remember between runs, and where.
+//! Memory of agents between runs, and where it is stored.
 use super::words::words;
 
 words! {
@@ -27,7 +27,6 @@ words! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memory {
     None,
-    /// The last successful answer.
     LastResult,
     /// The conversation, up to this many tokens.
     Session {
@@ -37,7 +36,7 @@ pub enum Memory {
 }
 
 impl Memory {
-    /// How it remembers.
+    /// Returns the mode.
     pub fn mode(self) -> MemoryMode {
         match self {
             Self::None => MemoryMode::None,
@@ -46,7 +45,7 @@ impl Memory {
         }
     }
 
-    /// Where it is kept.
+    /// Returns where it is stored.
     pub fn store(self) -> MemoryStore {
         match self {
             Self::None | Self::LastResult => MemoryStore::Database,

@@ -1,8 +1,9 @@
-//! Characters that make a text look like another one.
+//! Characters that make a text look like a different one.
 
-/// Does a character change how others are shown, or hide among them: marks of direction, ends of lines and paragraphs, marks of
-/// annotation, tags, selectors of variants, blanks without a width? Three belong to ordinary text and stay: U+200C and U+200D,
-/// which scripts and emoji need, and U+FE0F, which makes emoji of other signs.
+/// Returns whether a character changes how others are shown, or hides among them: direction marks, line and
+/// paragraph separators, annotation marks, tags, variation selectors, zero-width spaces. Three belong to ordinary
+/// text and are allowed: U+200C and U+200D, which scripts and emoji need, and U+FE0F, which selects emoji
+/// presentation.
 pub fn misleads(c: char) -> bool {
     matches!(
         c,
@@ -12,8 +13,8 @@ pub fn misleads(c: char) -> bool {
     )
 }
 
-/// Is a character not shown at all (Unicode, Default_Ignorable_Code_Point)? A text that a person is to judge has none of them;
-/// some belong to emoji, so that a text that is only shown may.
+/// Returns whether a character is never shown (Unicode, Default_Ignorable_Code_Point). A text that a person has to
+/// judge must have none of them; a text that is merely shown may, since some belong to emoji.
 pub fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -45,7 +46,7 @@ mod tests {
         for c in hidden {
             assert!(misleads(c) && (is_invisible(c) || c == '\u{202E}'), "{c:?}");
         }
-        // emoji, Persian and plain text keep what they need
+        // emoji, Persian and plain text keep the characters that they need
         for c in "👨\u{200d}👩 ❤\u{fe0f} نمی\u{200c}خواهم é\u{301} 文".chars() {
             assert!(!misleads(c), "{c:?}");
         }

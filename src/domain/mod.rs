@@ -1,7 +1,7 @@
-//! The words of `bgagent`, each with one meaning, and the calendar arithmetic on them.
+//! The vocabulary of `bgagent`, each word with one meaning, and the calendar arithmetic on it.
 //!
-//! Plain values only: no I/O, no clock, no task, and nothing of the floors above. Everything
-//! that is said between floors is said in these types.
+//! Plain values only: no I/O, no clock, no tasks, and no dependency on the floors above. All data exchanged between
+//! floors has these types.
 mod active_times;
 mod address;
 mod agent;

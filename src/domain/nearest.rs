@@ -1,33 +1,34 @@
-//! "Did you mean": the known word that is nearest to a misspelt one.
+//! "Did you mean": finds the known word that is nearest to a misspelled one.
 
-/// Longer words, in bytes, are near to none: the work grows with the product of the lengths of both.
-const LONGEST: usize = 256;
-/// More edits are never a slip.
-const MOST_EDITS: usize = 3;
+/// Maximum length of a word, in bytes: the work grows with the product of both lengths.
+const MAX_WORD_BYTES: usize = 256;
+/// Maximum number of edits of a plausible typo.
+const MAX_EDITS: usize = 3;
 
-/// The word with the fewest edits, if there are few enough for its length: at most half of it, one in
-/// a word of up to four letters, and never more than three.
+/// Returns the word with the fewest edits, if these are few for its length: at most half of it, one in a word of up
+/// to four letters, and never more than three.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    if word.len() > LONGEST {
+    if word.len() > MAX_WORD_BYTES {
         return None;
     }
     let length = word.chars().count();
     known
         .filter(|candidate| {
-            candidate.len() <= LONGEST && candidate.chars().count().abs_diff(length) <= MOST_EDITS
+            candidate.len() <= MAX_WORD_BYTES && candidate.chars().count().abs_diff(length) <= MAX_EDITS
         })
         .map(|candidate| (distance(word, candidate), candidate))
-        .filter(|(edits, candidate)| *edits <= most_edits(candidate.chars().count().max(length)))
+        .filter(|(edits, candidate)| *edits <= max_edits(candidate.chars().count().max(length)))
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, candidate)| candidate)
 }
 
-/// For the longer of two words: short ones are near to too many.
-fn most_edits(length: usize) -> usize {
-    if length <= 4 { length.saturating_sub(1).min(1) } else { (length / 2).min(MOST_EDITS) }
+/// Returns the limit for the longer of two words: short words are similar to too many.
+fn max_edits(length: usize) -> usize {
+    if length <= 4 { length.saturating_sub(1).min(1) } else { (length / 2).min(MAX_EDITS) }
 }
 
-/// Edits that make one word of the other, whatever their case: insertions, deletions, replacements and swaps of neighbours.
+/// Returns the edit distance between two words, ignoring case: insertions, deletions, replacements and
+/// transpositions.
 pub fn distance(from: &str, to: &str) -> usize {
     strsim::osa_distance(&from.to_lowercase(), &to.to_lowercase())
 }

@@ -1,27 +1,27 @@
-//! Where a program within walls may connect to: `api.github.com:443`, `*.example.org`, `10.1.2.3:8080`,
-//! `nas.lan:8443=10.1.2.0/24`.
+//! Network destinations that a sandboxed program may connect to: `api.github.com:443`, `*.example.org`,
+//! `10.1.2.3:8080`, `nas.lan:8443=10.1.2.0/24`.
 //!
-//! A name stands for public addresses only. Private ones count where they are written out, or as the range behind the name.
+//! A name allows public addresses only. Private ones must be written literally, or as a range after the name.
 use super::host::HostPattern;
 use super::private_host::PrivateHost;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// One entry of `net`. Without a port it stands for ports 80 and 443.
+/// One entry of `net`. Without a port it covers ports 80 and 443.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum NetTarget {
-    /// While its addresses are public.
+    /// Only at public addresses.
     Public(HostPattern),
-    /// Also at private addresses, as far as it admits them.
+    /// Also at the private addresses that it admits.
     Private(PrivateHost),
 }
 
 impl NetTarget {
-    /// Reads one.
+    /// Parses an entry.
     ///
     /// # Errors
-    /// A sentence that says what is wrong, and one that says what to write.
+    /// The first text says what is wrong, the second what to write.
     pub fn parse(text: &str) -> Result<Self, (String, String)> {
         if text.contains('=') {
             return PrivateHost::parse(text).map(Self::Private);
@@ -30,7 +30,7 @@ impl NetTarget {
         Ok(PrivateHost::literal(host.clone()).map_or(Self::Public(host), Self::Private))
     }
 
-    /// The host that it names.
+    /// Returns its host.
     pub fn host(&self) -> &HostPattern {
         match self {
             Self::Public(host) => host,
@@ -38,7 +38,7 @@ impl NetTarget {
         }
     }
 
-    /// Is it where a cloud tells its machines their keys?
+    /// Returns whether it allows a cloud metadata service, which hands out credentials.
     pub fn is_metadata(&self) -> bool {
         match self {
             Self::Public(_) => false,
@@ -46,7 +46,7 @@ impl NetTarget {
         }
     }
 
-    /// Is it the machine that the daemon runs on?
+    /// Returns whether it is the machine that the daemon runs on.
     pub fn is_this_machine(&self) -> bool {
         self.host().fits("localhost") || self.host().address().is_some_and(|address| address.is_loopback())
     }

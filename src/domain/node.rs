@@ -4,71 +4,69 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// `[daemon] node`, `labels` and `leads`: what a daemon is among those that share its records.
+/// `[daemon] node`, `labels` and `leads`: the role of a daemon among those that share its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeSpec {
     /// Its name; `None`: that of its machine.
     pub name: Option<NodeName>,
-    /// What people and agents choose nodes by.
+    /// Labels by which people and agents select nodes.
     pub labels: Labels,
-    /// It may take the lead.
+    /// It may become the leader.
     pub leads: bool,
 }
 
 impl NodeSpec {
-    /// Labels of a node, at the most.
+    /// Maximum number of labels of a node.
     pub const MOST_LABELS: usize = 32;
-    /// Longest text of a label, in bytes.
+    /// Maximum length of a label, in bytes.
     pub const LONGEST_LABEL: usize = 128;
 }
 
 /// Labels by name.
 pub type Labels = BTreeMap<String, String>;
 
-/// `where` of an agent: labels that a node must have to run it, at least one.
+/// `where` of an agent: labels that a node must have to run it; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeWanted(Labels);
 
 impl NodeWanted {
-    /// `None`: nothing is wanted.
+    /// Returns the requirement; `None` without labels.
     pub fn of(labels: Labels) -> Option<Self> {
         (!labels.is_empty()).then_some(Self(labels))
     }
 
-    /// Has a node with these labels all that is wanted?
+    /// Returns whether a node with these labels meets the requirement.
     pub fn fits(&self, labels: &Labels) -> bool {
         self.0.iter().all(|(name, value)| labels.get(name) == Some(value))
     }
 
-    /// What is wanted.
+    /// Returns the required labels.
     pub fn labels(&self) -> &Labels {
         &self.0
     }
 }
 
-/// `gpu=h100, site=fra`
+/// Formats as `gpu=h100, site=fra`.
 impl fmt::Display for NodeWanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&labels_in_words(&self.0))
     }
 }
 
-/// `gpu=h100, site=fra`; without any: `no labels`.
+/// Formats labels as `gpu=h100, site=fra`; without any: `no labels`.
 pub fn labels_in_words(labels: &Labels) -> String {
     let each: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     if each.is_empty() { "no labels".to_owned() } else { each.join(", ") }
 }
 
-/// A node that runs what the leader places there.
+/// A worker node that runs what the leader places on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveNode {
-    /// What it is called.
     pub name: Arc<str>,
-    /// One life of it: what was placed in another one is not there any more.
+    /// One session of the node: what was placed in another one no longer runs there.
     pub session: Arc<str>,
-    /// What it has.
     pub labels: Labels,
-    /// Something new may be placed there. False: it goes down, or is lost and was not heard to the end yet.
+    /// It accepts new runs. False: it shuts down, or is lost with reports not all processed yet.
     pub takes: bool,
 }
 
@@ -76,7 +74,7 @@ pub struct LiveNode {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlacedAt {
     pub node: Arc<str>,
-    /// The life of it that has the attempt in hand. `None`: that is over.
+    /// The node's session that is running the attempt. `None`: no longer running.
     pub session: Option<Arc<str>>,
 }
 
@@ -90,7 +88,7 @@ impl Default for NodeSpec {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeName(String);
 
-/// Why a text is no [`NodeName`].
+/// A text that is not a valid [`NodeName`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{text:?} can't name a node: letters, digits, `-`, `_` and `.`, at most 63 of them, and a letter or a digit first"
@@ -100,26 +98,26 @@ pub struct InvalidNodeName {
 }
 
 impl NodeName {
-    /// Longest name, in bytes.
+    /// Maximum length of a name, in bytes.
     pub const LONGEST: usize = 63;
 
-    /// The name of a machine, as a name of a node: what can't stand there becomes `-`.
+    /// Returns the host name as a node name: invalid characters become `-`.
     pub fn of_host(host: &str) -> Self {
         let can_stand = |c: char| if is_part(c) { c } else { '-' };
         let name: String = host.chars().map(can_stand).collect();
         let name = name.trim_start_matches(['-', '_', '.']);
-        // its characters take a byte each
+        // all characters are ASCII
         let name = &name[..name.len().min(Self::LONGEST)];
         Self(if name.is_empty() { "node".to_owned() } else { name.to_owned() })
     }
 
-    /// The same with a suffix that tells it from others of the name.
+    /// Returns the name with a suffix, to distinguish it from equal names.
     pub fn apart(&self, suffix: &str) -> Self {
         let room = Self::LONGEST.saturating_sub(suffix.len() + 1);
         Self(format!("{}-{suffix}", &self.0[..self.0.len().min(room)]))
     }
 
-    /// As a text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! What people are told: one message before it has a receiver.
+//! Notifications: one message, before it is assigned to a target.
 use super::agent::TellOn;
 use super::ids::{AgentId, RunId};
 use super::incident::Severity;
@@ -40,24 +40,23 @@ words! {
 /// A message for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// Of which agent it tells.
+    /// The agent that it is about.
     pub agent: AgentId,
-    /// What kind of news.
+    /// The kind of notification.
     pub about: TellOn,
-    /// How urgent it is.
     pub urgency: Urgency,
-    /// The run that it tells of.
+    /// The run that it is about.
     pub run: Option<RunId>,
-    /// Of messages about one problem that were not sent yet, the newest alone is. `None`: each is sent.
+    /// Of the unsent messages with the same key, only the newest is sent. `None`: each is sent.
     pub key: Option<String>,
-    /// The call that it asks about (`ApprovalWanted::id`), where whoever gets it can answer.
+    /// The call in question (`ApprovalWanted::id`), if the recipient can answer.
     pub approval: Option<String>,
     pub subject: String,
     pub body: String,
 }
 
 impl Notice {
-    /// A message as urgent as its kind usually is.
+    /// Returns a message with the default urgency of its kind.
     pub fn new(agent: &AgentId, about: TellOn, subject: String, body: String) -> Self {
         Self {
             agent: agent.clone(),
@@ -71,19 +70,19 @@ impl Notice {
         }
     }
 
-    /// Of this problem.
+    /// Sets the key of the problem.
     pub fn keyed(self, key: impl Into<String>) -> Self {
         Self { key: Some(key.into()), ..self }
     }
 
-    /// Of this run.
+    /// Sets the run.
     pub fn of_run(self, run: RunId) -> Self {
         Self { run: Some(run), ..self }
     }
 }
 
 impl TellOn {
-    /// What is told where an agent does not say of what: problems and their ends.
+    /// Default kinds if an agent configures none: problems and their ends.
     pub const USUAL: &[Self] = &[
         Self::Failed,
         Self::Recovered,
@@ -95,7 +94,7 @@ impl TellOn {
         Self::ApprovalRequested,
     ];
 
-    /// How urgent such a message usually is; that of an incident is as bad as the incident.
+    /// Returns the default urgency of this kind; for an incident it depends on the severity.
     pub fn urgency(self) -> Urgency {
         match self {
             Self::Failed | Self::CircuitOpened | Self::IncidentOpened | Self::Late => Urgency::Critical,
@@ -104,7 +103,7 @@ impl TellOn {
         }
     }
 
-    /// What such a message says of what it is about.
+    /// Returns the state that messages of this kind report.
     pub fn state(self) -> NoticeState {
         match self {
             Self::Failed

@@ -1,8 +1,8 @@
-//! Items of a gate's result that were not seen before: what tells them apart.
+//! New items in the result of a gate: identification and deduplication.
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// The list of items: the result itself, or its `items`, `rows` or only list.
+/// Returns the list of items: the result itself, its `items`, its `rows`, or its only list.
 pub fn items(result: &mut Value) -> Option<&mut Vec<Value>> {
     if result.is_array() {
         return result.as_array_mut();
@@ -18,8 +18,8 @@ pub fn items(result: &mut Value) -> Option<&mut Vec<Value>> {
     fields.get_mut(&name)?.as_array_mut()
 }
 
-/// What each item is told apart by: a hash of the named fields; of its `id` if it has none of them; of
-/// the whole item if it has no `id` either.
+/// Returns the identifying key of each item: a hash of the named fields; of its `id` if it has none of these
+/// fields; of the whole item if it has no `id` either.
 pub fn keys(items: &[Value], by: &[String]) -> Vec<String> {
     let key = |item: &Value| {
         let parts: Vec<Value> =
@@ -34,7 +34,7 @@ pub fn keys(items: &[Value], by: &[String]) -> Vec<String> {
     items.iter().map(key).collect()
 }
 
-/// Leaves out what was seen, and what comes twice; returns the keys of the rest.
+/// Removes seen and duplicate items; returns the keys of the rest.
 pub fn keep_new(items: &mut Vec<Value>, keys: Vec<String>, seen: &[bool]) -> Vec<String> {
     let mut new: Vec<String> = Vec::new();
     let mut at = 0;
@@ -50,7 +50,7 @@ pub fn keep_new(items: &mut Vec<Value>, keys: Vec<String>, seen: &[bool]) -> Vec
     new
 }
 
-/// The value that a path of field names and list places leads to.
+/// Returns the value at a path of field names and list indexes.
 pub fn at_path<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(value, |value, step| match value {
         Value::Object(fields) => fields.get(step),

@@ -1,16 +1,16 @@
-//! Which names an object of S3-compatible storage may have here. Stricter than the storage itself: what
-//! an address can't say, or what looks like a way out of a folder, is refused.
+//! Valid keys for objects in S3-compatible storage. Stricter than the storage itself: keys that a URL can't
+//! represent, or that look like a path out of a folder, are rejected.
 
-/// Longest key, in bytes (Amazon S3 User Guide, "Naming Amazon S3 objects").
-const LONGEST: usize = 1024;
+/// Maximum length of a key, in bytes (Amazon S3 User Guide, "Naming Amazon S3 objects").
+const MAX_KEY_BYTES: usize = 1024;
 
-/// Is this a name of an object, as slash-separated segments? The error says what is wrong with it.
+/// Checks an object key, as slash-separated segments. The error says what is wrong.
 pub fn check_object_key(key: &str) -> Result<(), String> {
     let segments = || key.split('/');
     let why = if key.is_empty() {
         "is empty"
-    } else if key.len() > LONGEST {
-        return Err(format!("the key has {} bytes, and {LONGEST} are the most", key.len()));
+    } else if key.len() > MAX_KEY_BYTES {
+        return Err(format!("the key has {} bytes, and {MAX_KEY_BYTES} are the most", key.len()));
     } else if key.starts_with('/') {
         "begins with a slash"
     } else if key.ends_with('/') {

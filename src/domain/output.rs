@@ -1,4 +1,4 @@
-//! Output of programs, as it is captured.
+//! Captured output of programs.
 use super::words::words;
 use super::{AgentId, RunId};
 use jiff::Timestamp;
@@ -13,15 +13,14 @@ words! {
     }
 }
 
-/// A piece of output: whole lines where it has any.
+/// A chunk of output, cut at line ends where possible.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputChunk {
-    /// Place in the output of its attempt, from 0.
+    /// Position in the output of its attempt, from 0.
     pub n: u64,
     pub stream: Stream,
-    /// When it was read.
     pub at: Timestamp,
-    /// Text; bytes that were no UTF-8 are replaced.
+    /// Text; invalid UTF-8 is replaced.
     pub text: String,
 }
 
@@ -31,7 +30,6 @@ pub struct CapturedOutput {
     /// Of this run.
     pub run: RunId,
     pub agent: AgentId,
-    /// In this attempt.
     pub attempt: u32,
     pub chunks: Vec<OutputChunk>,
     /// Chunks of this attempt with `keep_head <= n < drop_before` are no longer kept.
@@ -39,6 +37,6 @@ pub struct CapturedOutput {
     pub drop_before: u64,
     /// Bytes of this attempt that were left out so far.
     pub dropped_bytes: u64,
-    /// Whether an event tells it.
+    /// Whether an event reports it.
     pub told: bool,
 }

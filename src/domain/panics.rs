@@ -1,7 +1,7 @@
-//! What panics say.
+//! Messages of panics.
 use std::any::Any;
 
-/// The message of a panic, from its payload.
+/// Returns the message of a panic, from its payload.
 pub fn panic_text(payload: &(dyn Any + Send)) -> String {
     let text = payload
         .downcast_ref::<&str>()

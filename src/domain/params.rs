@@ -1,4 +1,4 @@
-//! Parameters of runs: what an agent declares, and which values a run has.
+//! Parameters of runs: declarations of an agent, and the values of a run.
 use super::nearest::nearest;
 use super::words::words;
 use jiff::Timestamp;
@@ -29,7 +29,7 @@ words! {
 }
 
 impl ParamType {
-    /// What fits it, for people.
+    /// Returns a description of valid values, for people.
     pub fn described(self) -> &'static str {
         match self {
             Self::Text => "a text of at most 16 KiB",
@@ -42,59 +42,58 @@ impl ParamType {
     }
 }
 
-/// The value of a parameter that is not given.
+/// The default of a parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ParamDefault {
-    /// Always the same one.
+    /// A constant.
     Value(Value),
-    /// The slot that the run is for, or the moment at which a run without a slot is claimed: the instant, or the day of
-    /// it in the agent's zone.
+    /// The slot of the run, or the time of its claim if it has none: as an instant, or as a day in the agent's time
+    /// zone.
     Slot,
 }
 
-/// What an agent says of one parameter.
+/// The declaration of one parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParamSpec {
-    /// What it can be.
     pub kind: ParamType,
-    /// Its value where none is given. `None`: one must be given.
+    /// Value if none is given. `None`: it is required.
     pub default: Option<ParamDefault>,
 }
 
-/// The parameters that the runs of an agent have.
+/// The declared parameters of an agent's runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParamsSpec {
-    /// Each, by its name.
+    /// The parameters by name.
     pub all: BTreeMap<String, ParamSpec>,
-    /// What days and times without an offset are of.
+    /// Time zone of days, and of times without an offset.
     pub zone: TimeZone,
 }
 
 impl ParamsSpec {
-    /// So many parameters an agent can have.
+    /// Maximum number of parameters of an agent.
     pub const MOST: usize = 32;
-    /// So long a text can be, in bytes: it goes into the environment of a program.
+    /// Maximum length of a text value, in bytes: it goes into the environment of a program.
     pub const LONGEST_TEXT: usize = 16 << 10;
-    /// Before the name of each, in capitals, in the environment of a program.
+    /// Prefix of the environment variables for programs, followed by the name in capitals.
     pub const VARIABLE: &'static str = "BGAGENT_PARAM_";
 
-    /// May a parameter have this name? Small letters, digits and `_`, and a letter first, so that no two are one variable
-    /// of the environment.
+    /// Returns whether this is a valid name: lower-case letters, digits and `_`, beginning with a letter, so that
+    /// different names are different environment variables.
     pub fn is_name(name: &str) -> bool {
         name.len() <= 64
             && name.starts_with(|c: char| c.is_ascii_lowercase())
             && name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_')
     }
 
-    /// Names of those that must be given.
+    /// Returns the names of required parameters.
     pub fn required(&self) -> impl Iterator<Item = &str> {
         self.all.iter().filter(|(_, spec)| spec.default.is_none()).map(|(name, _)| name.as_str())
     }
 
-    /// The values of a run for this slot, or that is claimed at this moment.
+    /// Returns the values of a run, for this slot or time of claim.
     ///
     /// # Errors
-    /// Which name or value does not fit, and what does.
+    /// The message says which name or value is invalid, and what would be valid.
     pub fn values(&self, given: &ParamValues, moment: Timestamp) -> Result<ParamValues, String> {
         if let Some(unknown) = given.keys().find(|name| !self.all.contains_key(*name)) {
             let near = nearest(unknown, self.all.keys().map(String::as_str));
@@ -127,7 +126,7 @@ impl ParamsSpec {
         Ok(values)
     }
 
-    /// `day: date (default: that of the slot), n: int (required)`
+    /// Returns a text such as `day: date (default: that of the slot), n: int (required)`.
     pub fn describe(&self) -> String {
         let one = |(name, spec): (&String, &ParamSpec)| match &spec.default {
             None => format!("{name}: {} (required)", spec.kind),
@@ -141,8 +140,8 @@ impl ParamsSpec {
 }
 
 impl ParamType {
-    /// The value as it is kept, if it is one of this type. A text is read as the type has it, so that it can come from a
-    /// command line.
+    /// Returns the normalized value, if it is of this type. A text is parsed according to the type, so that it can
+    /// come from a command line.
     pub fn fit(self, value: &Value, zone: &TimeZone) -> Option<Value> {
         let text = value.as_str();
         let whole = || value.as_i64().or_else(|| text?.parse().ok()).map(Value::from);
@@ -159,7 +158,7 @@ impl ParamType {
             Self::Bool => value.as_bool().or_else(|| text?.parse().ok()).map(Value::Bool),
             Self::Date => {
                 let date: Date = text?.parse().ok()?;
-                // no time behind it, and no other way to write it
+                // rejects a time after the date, and other notations
                 (date.to_string() == text?).then(|| Value::from(text))
             }
             Self::Time => {
@@ -171,7 +170,7 @@ impl ParamType {
         }
     }
 
-    /// The moment as such a value.
+    /// Returns the instant as a value of this type.
     fn of_moment(self, moment: Timestamp, zone: &TimeZone) -> Value {
         match self {
             Self::Date => moment.to_zoned(zone.clone()).date().to_string().into(),
@@ -180,7 +179,7 @@ impl ParamType {
     }
 }
 
-/// `day=2026-11-01 n=3`, for a line on a screen.
+/// Formats values as `day=2026-11-01 n=3`, for a line on a screen.
 pub fn params_in_words(values: &ParamValues) -> String {
     let one = |(name, value): (&String, &Value)| format!("{name}={}", super::template::as_text(value));
     values.iter().map(one).collect::<Vec<_>>().join(" ")

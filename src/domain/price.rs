@@ -1,8 +1,8 @@
-//! What model requests cost. How many tokens they are is left to `tokens`.
+//! The cost of model requests. Counting their tokens is left to `tokens`.
 use super::chat::Tokens;
 use super::fleet::Price;
 
-/// US dollars for these tokens. Those that went through the cache are a part of those sent.
+/// Returns the cost of these tokens in US dollars. Cached tokens are part of the input.
 pub fn cost(price: &Price, tokens: &Tokens) -> f64 {
     let cached = tokens.cached.min(tokens.input);
     let written = tokens.written.min(tokens.input - cached);

@@ -1,14 +1,14 @@
-//! A host that may be asked although its addresses are private: `nas.lan`, `nas.lan=10.1.2.0/24`, `10.1.2.3:8080`.
+//! A host that is allowed although its addresses are private: `nas.lan`, `nas.lan=10.1.2.0/24`, `10.1.2.3:8080`.
 //!
-//! Where the addresses of a name lead, its owner says. With a range after it, no other private address counts. Addresses
-//! at which clouds tell machines their keys count only where they are written out: alone, or as the whole range.
+//! The owner of a name controls its addresses. With a range after the name, no other private address is allowed.
+//! Addresses of cloud metadata services are allowed only literally: alone, or as the whole range.
 use super::host::HostPattern;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::fmt;
 
-/// Where clouds tell a machine its keys: Amazon's instances, containers and pods, Google, Azure, Alibaba, Oracle,
-/// Tencent, Scaleway.
-const METADATA: &[IpAddr] = &[
+/// Addresses of cloud metadata services, which hand out credentials: Amazon's instances, containers and pods,
+/// Google, Azure, Alibaba, Oracle, Tencent, Scaleway.
+const METADATA_ADDRESSES: &[IpAddr] = &[
     IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
     IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
     IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
@@ -23,20 +23,20 @@ const METADATA: &[IpAddr] = &[
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)),
 ];
 
-/// Is this where a cloud tells a machine its keys?
+/// Returns whether this is the address of a cloud metadata service.
 fn is_metadata(address: IpAddr) -> bool {
-    METADATA.contains(&address)
+    METADATA_ADDRESSES.contains(&address)
 }
 
-/// A host that may be asked although its addresses are private.
+/// A host that is allowed although its addresses are private.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrivateHost {
     pub host: HostPattern,
-    /// Its private addresses are in here; `None`: anywhere.
+    /// Range of allowed private addresses; `None`: any.
     within: Option<AddressRange>,
 }
 
-/// Addresses that begin with the same bits.
+/// A range of addresses with a common prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct AddressRange {
     first: IpAddr,
@@ -44,10 +44,10 @@ struct AddressRange {
 }
 
 impl PrivateHost {
-    /// Reads one.
+    /// Parses a host.
     ///
     /// # Errors
-    /// A sentence that says what is wrong, and one that says what to write.
+    /// The first text says what is wrong, the second what to write.
     pub fn parse(text: &str) -> Result<Self, (String, String)> {
         let (host, range) = text.split_once('=').map_or((text, None), |(host, range)| (host, Some(range)));
         let host = HostPattern::parse(host.trim())?;
@@ -59,21 +59,21 @@ impl PrivateHost {
         Ok(Self { host, within })
     }
 
-    /// A host that is written as an address, or is this machine: no other can be meant by it.
+    /// Returns a host that is an IP address, or this machine: its meaning can't change.
     pub fn literal(host: HostPattern) -> Option<Self> {
         let is_literal = host.address().is_some() || host.fits("localhost");
         is_literal.then_some(Self { host, within: None })
     }
 
-    /// Does it admit an address at which a cloud tells its machines their keys?
+    /// Returns whether it admits the address of a cloud metadata service.
     pub fn is_metadata(&self) -> bool {
-        METADATA.iter().any(|address| {
+        METADATA_ADDRESSES.iter().any(|address| {
             let may_be = self.host.address().is_none_or(|own| own == *address);
             may_be && self.admits(*address)
         })
     }
 
-    /// May it be at this address?
+    /// Returns whether it may be at this address.
     pub fn admits(&self, address: IpAddr) -> bool {
         if is_metadata(address) {
             let alone = |range: &AddressRange| range.first == address && range.bits == width(address);
@@ -110,7 +110,7 @@ impl AddressRange {
         Ok(range)
     }
 
-    /// The first of the addresses with these bits.
+    /// Returns the first address of the range.
     fn start(self) -> IpAddr {
         match self.first {
             IpAddr::V4(first) => {

@@ -1,4 +1,4 @@
-//! Who answers requests to models.
+//! Model providers.
 use super::words::words;
 
 words! {
@@ -18,7 +18,7 @@ words! {
 }
 
 impl Provider {
-    /// As it is said of requests to it: whose form they have.
+    /// Returns the name of its wire format, for messages.
     pub const fn wire(self) -> &'static str {
         match self {
             Self::OpenAi => "OpenAI",

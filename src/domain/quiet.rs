@@ -1,9 +1,9 @@
-//! Hours in which a notification target is left in peace.
+//! Quiet hours of a notification target.
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
-/// From one time of the day to another, over midnight if that comes first.
+/// From one time of the day to another, past midnight if that comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuietHours {
     from: Time,
@@ -11,14 +11,14 @@ pub struct QuietHours {
 }
 
 impl QuietHours {
-    /// `22:00-07:00`. `None`: it is no such text, or all day.
+    /// Parses `22:00-07:00`. `None` if it is invalid, or covers the whole day.
     pub fn parse(text: &str) -> Option<Self> {
         let (from, to) = text.split_once('-')?;
         let (from, to) = (time(from)?, time(to)?);
         (from != to).then_some(Self { from, to })
     }
 
-    /// When they end, which is later than `now`; `None`: it is not quiet now.
+    /// Returns when they end, which is after `now`; `None` if it is not quiet now.
     pub fn until(self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let local = now.to_zoned(zone.clone());
         if !self.holds(local.time()) {
@@ -30,15 +30,15 @@ impl QuietHours {
         }
         let end = day.to_datetime(self.to);
         let usual = zone.to_ambiguous_timestamp(end).compatible().ok()?;
-        // of an hour that comes twice, the first may be over
+        // when the clock is set back, the first occurrence may have passed
         let end = if usual > now { usual } else { zone.to_ambiguous_timestamp(end).later().ok()? };
-        // an hour that is left out may take the end along
+        // when the clock is set forward, the end may be skipped
         let jump = zone.following(now).next().map(|transition| transition.timestamp());
         let ends_there = |at: &Timestamp| *at < end && !self.holds(at.to_zoned(zone.clone()).time());
         Some(jump.filter(ends_there).unwrap_or(end))
     }
 
-    /// Is it quiet at this time of the day?
+    /// Returns whether it is quiet at this time of the day.
     fn holds(self, time: Time) -> bool {
         match self.from < self.to {
             true => self.from <= time && time < self.to,

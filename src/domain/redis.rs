@@ -1,24 +1,23 @@
-//! A Redis server, as a part of the configuration names it.
+//! A Redis server, as sections of the configuration define it.
 use super::secret_ref::{EnvValue, SecretRef};
 use std::path::PathBuf;
 
-/// Where a Redis server is, and as whom the daemon logs in there.
+/// Address of a Redis server, and login.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RedisServer {
-    /// What the server is for.
+    /// Purpose of the server.
     pub section: RedisSection,
     /// Where it listens.
     pub address: RedisAddress,
-    /// Number of the database there.
+    /// Number of the database.
     pub database: u32,
-    /// Name of the user; `None`: the one that Redis calls `default`.
+    /// User name; `None`: Redis's `default` user.
     pub username: Option<EnvValue>,
-    /// Password of the user.
     pub password: Option<SecretRef>,
 }
 
 impl RedisServer {
-    /// The server and the database there, without secrets: `rediss://cache.internal:6379/0`.
+    /// Returns the server and its database, without secrets: `rediss://cache.internal:6379/0`.
     pub fn place(&self) -> String {
         match &self.address {
             RedisAddress::Socket(path) => format!("unix://{}?db={}", path.display(), self.database),
@@ -34,17 +33,17 @@ fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
-/// The table of the configuration that names a server.
+/// The section of the configuration that defines a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RedisSection {
-    /// `[events.redis]`: the copy of the log.
+    /// `[events.redis]`: the export of the log.
     Events,
-    /// `[memory.redis]`: what agents remember.
+    /// `[memory.redis]`: agents' memory.
     Memory,
 }
 
 impl RedisSection {
-    /// The table as it stands in the file.
+    /// Returns the section header in the file.
     pub fn header(self) -> &'static str {
         match self {
             Self::Events => "[events.redis]",
@@ -52,7 +51,7 @@ impl RedisSection {
         }
     }
 
-    /// The key that says what the daemon's data are called there.
+    /// Returns the configuration key that names the daemon's data there.
     pub fn name_key(self) -> &'static str {
         match self {
             Self::Events => "stream",
@@ -68,26 +67,25 @@ pub enum RedisAddress {
     Host {
         /// Its name, or its address without brackets.
         host: String,
-        /// The port there.
         port: u16,
         /// The connection is encrypted from the first byte.
         tls: bool,
     },
-    /// At a socket of this machine.
+    /// At a Unix socket of this machine.
     Socket(PathBuf),
 }
 
-/// `[memory.redis]`: where sessions and notes of agents with `store = "redis"` are kept.
+/// A store in `[memory.redis]` for sessions and notes of agents with `store = "redis"`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RedisMemorySpec {
     pub server: RedisServer,
-    /// What all keys there begin with.
+    /// Prefix of all keys.
     pub prefix: String,
 }
 
 impl RedisMemorySpec {
-    /// `prefix` where nothing is said of it.
+    /// Default of `prefix`.
     pub const PREFIX: &str = "bgagent:memory";
-    /// Longest prefix, in bytes.
+    /// Maximum length of a prefix, in bytes.
     pub const LONGEST_PREFIX: usize = 256;
 }

@@ -1,5 +1,5 @@
-//! What is kept in Redis of the memory of agents: changes, which may come there late, twice, and in another order than they were made,
-//! from several fleets, and lead to the same memory in each case.
+//! Agent memory in Redis: changes that may arrive late, twice, and in a different order, from several fleets, and
+//! always lead to the same memory.
 use super::chat::ChatMessage;
 use super::excerpt::{LengthUnit, shortened};
 use super::ids::{AgentId, RunId};
@@ -8,92 +8,91 @@ use super::time::{timestamp_of_micros, to_micros};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Runs of a session that are kept there: the newest.
+/// Number of newest runs of a session that are kept in Redis.
 pub const RUNS_KEPT: usize = 200;
-/// Bytes of one text there; what is longer is cut. A model is given no more of it.
-const LONGEST_TEXT: usize = 48 << 10;
+/// Maximum length of one text, in bytes; longer texts are cut. A model is given no more of it.
+const MAX_TEXT_BYTES: usize = 48 << 10;
 
-/// Whose memory it is, as it stands behind the prefix of a key: `session:NAME` or `notes:AGENT`.
+/// Key of a memory without the configured prefix: `session:NAME` or `notes:AGENT`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemoryPlace(pub String);
 
 impl MemoryPlace {
-    /// What the runs of a session have said.
+    /// Returns the place of a session.
     pub fn session(session: &str) -> Self {
         Self(format!("session:{session}"))
     }
 
-    /// What an agent has noted.
+    /// Returns the place of an agent's notes.
     pub fn notes(agent: &AgentId) -> Self {
         Self(format!("notes:{agent}"))
     }
 
-    /// Is it a session?
+    /// Returns whether it is a session.
     pub fn is_session(&self) -> bool {
         self.0.starts_with("session:")
     }
 }
 
-/// One change of one place. Of two that contradict each other, the later one holds.
+/// A change to one place. Of two conflicting changes the later one wins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum PlaceChange {
-    /// A run has completed: what it was asked, and what it answered.
+    /// A run completed with this question and answer.
     Said(SaidThere),
-    /// A note has this text from now on. An empty one: it is taken away.
+    /// A note was set to this text; an empty text deletes it.
     Noted(NoteThere),
-    /// All of before is forgotten.
+    /// Everything before this time was cleared.
     Forgotten {
         /// Microseconds since 1970.
         at: i64,
     },
 }
 
-/// What one run has said, as it stands in a session.
+/// The messages of one run, as stored in a session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SaidThere {
     /// Microseconds since 1970.
     pub at: i64,
     pub run: RunId,
-    /// It had read data from outside.
+    /// The run had read data from outside.
     pub untrusted: bool,
     /// Its question and its answer.
     pub messages: Vec<ChatMessage>,
 }
 
-/// A note, as it stands there.
+/// A note as stored in Redis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NoteThere {
     /// Microseconds since 1970.
     pub at: i64,
-    /// What it is found by.
     pub key: String,
-    /// By a run that had read data from outside.
+    /// Written by a run that had read data from outside.
     pub untrusted: bool,
-    /// Its text; empty: there is no such note.
+    /// Its text; empty: the note was deleted.
     pub text: String,
 }
 
 impl PlaceChange {
-    /// What a run has said, with texts that are not too long.
+    /// Returns the change for the messages of a run, with overlong texts cut.
     pub fn said(at: Timestamp, run: RunId, untrusted: bool, messages: &[ChatMessage]) -> Self {
         let mut messages = messages.to_vec();
         for message in &mut messages {
             let text = match message {
                 ChatMessage::User { text } => text,
                 ChatMessage::Model(turn) => {
-                    // what only the model of then can read
+                    // only of use to the model that wrote it
                     (turn.thought, turn.opaque) = (None, serde_json::Value::Null);
                     &mut turn.text
                 }
                 ChatMessage::Tools { .. } => continue,
             };
-            *text = shortened(text, LengthUnit::Bytes, LONGEST_TEXT).into_owned();
+            *text = shortened(text, LengthUnit::Bytes, MAX_TEXT_BYTES).into_owned();
         }
         Self::Said(SaidThere { at: to_micros(at), run, untrusted, messages })
     }
 
-    /// When.
+    /// Returns its time, in microseconds since 1970.
     pub fn at(&self) -> i64 {
         match self {
             Self::Said(said) => said.at,
@@ -103,7 +102,7 @@ impl PlaceChange {
     }
 }
 
-/// What is in one place, with the changes that have not come there yet.
+/// The content of one place, with pending changes applied.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PlaceContent {
     said: Vec<SaidThere>,
@@ -112,7 +111,7 @@ pub struct PlaceContent {
 }
 
 impl PlaceContent {
-    /// Makes a change. One that was made already, or that a later one has overtaken, changes nothing.
+    /// Applies a change. One that was applied already, or is older than a conflicting one, has no effect.
     pub fn make(&mut self, change: PlaceChange) {
         if let PlaceChange::Forgotten { at } = change {
             self.forgotten = self.forgotten.max(Some(at));
@@ -141,7 +140,7 @@ impl PlaceContent {
         }
     }
 
-    /// The newest messages of the session, oldest first.
+    /// Returns the newest messages of the session, oldest first.
     pub fn session(mut self, most: usize) -> Vec<SessionRow> {
         self.said.sort_by_key(|said| said.at);
         let rows = self.said.into_iter().flat_map(|said| {
@@ -154,8 +153,8 @@ impl PlaceContent {
         rows
     }
 
-    /// The notes, by key. A note of a run that had read data from outside takes the place of no other; one of a run that had not takes
-    /// that of both.
+    /// Returns the notes, by key. A note of a run that had read data from outside replaces no trusted note; a
+    /// trusted one replaces both.
     pub fn notes(mut self) -> Vec<Note> {
         self.notes.sort_by(|a, b| (&a.key, a.untrusted).cmp(&(&b.key, b.untrusted)));
         let overtaken: Vec<(String, i64)> = self
@@ -223,11 +222,11 @@ mod tests {
 
     #[test]
     fn a_long_answer_is_cut() {
-        let long = ChatMessage::User { text: "ä".repeat(LONGEST_TEXT) };
+        let long = ChatMessage::User { text: "ä".repeat(MAX_TEXT_BYTES) };
         let PlaceChange::Said(said) = PlaceChange::said(Timestamp::UNIX_EPOCH, run(1), false, &[long]) else {
             unreachable!("it was said")
         };
-        assert!(serde_json::to_string(&said.messages).unwrap().len() < LONGEST_TEXT + 100);
+        assert!(serde_json::to_string(&said.messages).unwrap().len() < MAX_TEXT_BYTES + 100);
     }
 
     fn change() -> impl Strategy<Value = PlaceChange> {

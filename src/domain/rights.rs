@@ -1,9 +1,9 @@
-//! What a configuration may do, in plain words: what `bgagent trust` shows, and what decides whether a change of a file
-//! that nobody has looked at gives it more than it had.
+//! What a configuration may do, in plain words: shown by `bgagent trust`, and compared to decide whether an
+//! unreviewed change of a file extends its rights.
 //!
-//! All of it is lines of text, by what they are about. What is compared is their words, so each line says all that
-//! counts of one right: which program with which arguments, where, and with what in its environment. A new key that
-//! gives a right, such as one more way out, is a line more in one of the functions here.
+//! All rights are lines of text, grouped by subject. Their texts are compared, so each line contains everything
+//! that matters for one right: which program with which arguments, where, and with what in its environment. A new
+//! configuration key that grants a right, such as another way out, needs a line in one of the functions here.
 use super::agent::{AgentSpec, Body, CheckBody, QuerySpec, Schedule};
 use super::export::RedisSpec;
 use super::fleet::{
@@ -25,16 +25,16 @@ mod words;
 
 pub use words::RightsOf;
 
-/// What the rights of the daemon itself are called.
+/// Subject of the daemon's own rights.
 const DAEMON: &str = "daemon";
 
-/// What a configuration may do.
+/// The rights of a configuration, by subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Rights(BTreeMap<String, RightsOf>);
 
 impl Rights {
-    /// Those of a fleet.
+    /// Returns the rights of a fleet.
     pub fn of(fleet: &Fleet) -> Self {
         let mut all = BTreeMap::new();
         for agent in &fleet.agents {
@@ -87,22 +87,22 @@ impl Rights {
         Self(all)
     }
 
-    /// Is there nothing that it may do?
+    /// Returns whether no right is granted.
     pub fn is_empty(&self) -> bool {
         self.0.values().all(|rights| rights.may.is_empty())
     }
 
-    /// Those of one agent, tool, server, model or receiver.
+    /// Returns the rights of one subject: an agent, tool, server, model or receiver.
     pub fn get(&self, about: &str) -> Option<&RightsOf> {
         self.0.get(about)
     }
 
-    /// By what they are about, sorted.
+    /// Returns all rights by subject, sorted.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &RightsOf)> {
         self.0.iter().map(|(about, rights)| (about.as_str(), rights))
     }
 
-    /// What goes beyond what is trusted: what it may and might not before, and what held it and does so no longer.
+    /// Returns what exceeds the trusted rights: new permissions, and restrictions that were removed.
     pub fn beyond(&self, trusted: &Self) -> Vec<String> {
         let none = RightsOf::default();
         let mut wider = Vec::new();
@@ -112,7 +112,7 @@ impl Rights {
             wider
                 .extend(before.held.difference(&rights.held).map(|line| format!("{about} no longer {line}")));
         }
-        // there is a daemon, whether its table is there or not
+        // the daemon exists even without a table
         if let (Some(before), None) = (trusted.0.get(DAEMON), self.0.get(DAEMON)) {
             wider.extend(before.held.iter().map(|line| format!("{DAEMON} no longer {line}")));
         }
@@ -166,7 +166,7 @@ fn of_agent(agent: &AgentSpec) -> RightsOf {
     rights
 }
 
-/// Whoever starts an agent from outside chooses what it is given.
+/// Adds the rights of external triggers: whoever starts an agent from outside chooses its input.
 fn of_outside(schedule: &Schedule, rights: &mut RightsOf) {
     match schedule {
         Schedule::Webhook(name) => {
@@ -195,7 +195,7 @@ fn of_outside(schedule: &Schedule, rights: &mut RightsOf) {
     }
 }
 
-/// What it finds of earlier runs, its own and others'.
+/// Adds access to the context of earlier runs, its own and others'.
 fn of_query(query: &QuerySpec, rights: &mut RightsOf) {
     match (&query.session_id, query.memory) {
         (Some(session), _) => rights.may(format!("shares the session {}", word(session))),
@@ -206,7 +206,7 @@ fn of_query(query: &QuerySpec, rights: &mut RightsOf) {
     }
 }
 
-/// What is removed earlier than it would be by itself, and what is kept for longer.
+/// Adds retention periods that differ from the defaults: shorter ones remove data, longer ones keep it.
 fn of_retention(retention: &Retention, rights: &mut RightsOf) {
     let Retention { runs, events, transcripts, output, max_db_size } = *retention;
     let usual = Retention::default();
@@ -229,7 +229,7 @@ fn of_retention(retention: &Retention, rights: &mut RightsOf) {
     }
 }
 
-/// `who`: a model, or an agent program.
+/// Adds the rights of tool use. `who`: a model, or an agent program.
 fn of_tools(who: &str, uses: ToolUse<'_>, rights: &mut RightsOf) {
     for tool in uses.tools {
         rights.may(format!("lets {who} call {}", word(tool)));
@@ -315,14 +315,14 @@ fn of_model(spec: &ModelSpec) -> RightsOf {
         rights.may(format!("is sent {}", secret(key)));
     }
     headers(&spec.headers, &mut rights);
-    // whatever its provider understands: other models, programs of its own, places to send to
+    // may mean anything to the provider: other models, programs, destinations
     for (name, sent) in &spec.settings.params {
         rights.may(format!("is sent the field {} of each request: {sent}", word(name)));
     }
     for other in &spec.fallback {
         rights.may(format!("has {} asked in its place", word(other)));
     }
-    // limits in dollars hold no more than what is counted
+    // limits in dollars depend on these prices
     if let Some(Price { input, cached_input, cache_write, output }) = spec.price {
         rights.held(format!(
             "counts {} at {input} for input, {cached_input} for cached input, {cache_write} for what is cached and {output} \
@@ -359,7 +359,7 @@ fn of_receiver(target: &NotifyTarget) -> RightsOf {
     rights
 }
 
-/// All that agents do and say is in the log.
+/// Returns the rights of the event stream, which contains all that agents do and say.
 fn of_stream(spec: &RedisSpec) -> RightsOf {
     let mut rights = RightsOf::default();
     rights.may(format!(
@@ -372,7 +372,7 @@ fn of_stream(spec: &RedisSpec) -> RightsOf {
     rights
 }
 
-/// Who may write there puts words into the memory of agents.
+/// Returns the rights of memory in Redis: whoever may write there can put text into the memory of agents.
 fn of_memory(spec: &RedisMemorySpec) -> RightsOf {
     let mut rights = RightsOf::default();
     rights.may(format!(
@@ -392,7 +392,7 @@ fn login(server: &RedisServer) -> String {
     }
 }
 
-/// Names of agents, and what they do and cost, are in what is told.
+/// Returns the rights of telemetry, which contains the names of agents, and what they do and cost.
 fn of_telemetry(spec: &TelemetrySpec) -> RightsOf {
     let mut rights = RightsOf::default();
     if let Some(address) = &spec.prometheus {
@@ -406,7 +406,7 @@ fn of_telemetry(spec: &TelemetrySpec) -> RightsOf {
     rights
 }
 
-/// All that agents do, say and remember is there.
+/// Returns the rights of an external store, which contains all that agents do, say and remember.
 fn of_store(spec: &StoreSpec) -> RightsOf {
     let mut rights = RightsOf::default();
     let login =

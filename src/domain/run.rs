@@ -1,4 +1,4 @@
-//! Runs: why they started, where they stand, how they ended.
+//! Runs: triggers, status, outcomes.
 use super::chat::ChatMessage;
 use super::ids::RunId;
 use super::incident::Finding;
@@ -23,24 +23,24 @@ words! {
     }
 }
 
-/// How a run of a model goes about its work.
+/// Mode of a run with a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "mode", rename_all = "snake_case")]
 pub enum RunMode {
     #[default]
     Normal,
-    /// Only `read` tools are called; what others would have done is recorded.
+    /// Only `read` tools are called; the calls of others are recorded.
     Rehearsal,
-    /// No tool is called: they answer as they did in an earlier run.
+    /// No tool is called: results are replayed from an earlier run.
     Replay {
         of: RunId,
-        /// Another model than the agent's.
+        /// Replaces the agent's model.
         model: Option<String>,
     },
 }
 
 impl RunMode {
-    /// Is this the usual way?
+    /// Returns whether this is the normal mode.
     pub fn is_normal(&self) -> bool {
         *self == Self::Normal
     }
@@ -74,12 +74,12 @@ words! {
 }
 
 impl RunStatus {
-    /// Is this the end of a run?
+    /// Returns whether this is the end of a run.
     pub fn is_final(self) -> bool {
         !matches!(self, Self::Queued | Self::Running | Self::Retrying | Self::WaitingApproval)
     }
 
-    /// Does it count as an error of the agent?
+    /// Returns whether it counts as an error of the agent.
     pub fn is_failure(self) -> bool {
         matches!(self, Self::Failed | Self::TimedOut | Self::Interrupted | Self::Unverified)
     }
@@ -90,57 +90,53 @@ impl RunStatus {
 pub enum AttemptEnd {
     /// The body did its work and every check holds.
     Completed,
-    /// It did not; the error says how. `Timeout` makes the run `timed_out`, `Unverified` makes it
+    /// The work was not done; the error says why. `Timeout` makes the run `timed_out`, `Unverified` makes it
     /// `unverified`.
     Failed(RunError),
     /// It was cancelled from outside.
     Cancelled,
-    /// The gate said that there is nothing to do; the body never started.
+    /// The gate is closed; the body never started.
     GateClosed,
-    /// The gate is open, and nothing but the gate was wanted; the body never started.
+    /// The gate is open, and only the gate was to be evaluated; the body never started.
     GateOpen,
-    /// Calls of tools wait for a person. The run goes on when all of them are decided.
+    /// Tool calls wait for approval. The run continues when all of them are decided.
     Waits(Vec<ApprovalWanted>),
 }
 
-/// All that a runner tells of a finished attempt.
+/// A runner's report of a finished attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttemptOutcome {
-    /// How it ended.
     pub end: AttemptEnd,
-    /// The answer: a tool's JSON, a model's text, the last part of a command's standard output.
+    /// The result: a tool's JSON, a model's text, the last part of a command's standard output.
     pub result: Option<String>,
-    /// There was more of the result before what is kept of it.
+    /// The output was longer: `result` is only its end.
     pub result_is_cut: bool,
-    /// Result and session may hold data from outside. False only where that is known.
+    /// Result and session may contain data from outside. False only if known.
     pub untrusted: bool,
-    /// Exit code of a command that exited.
     pub exit_code: Option<i32>,
-    /// True: a command was ended by a signal with which somebody other than the daemon ends programs (TERM, KILL), not
-    /// by one of a crash.
+    /// A command was ended by a termination signal from outside the daemon (SIGTERM, SIGKILL), not by a crash.
     pub ended_by_others: bool,
-    /// What it used.
     pub usage: Usage,
-    /// Wall-clock length of the body, without time asleep.
+    /// Duration of the body, without suspend.
     pub duration: SignedDuration,
-    /// What probes found.
+    /// Findings of probes.
     pub findings: Vec<Finding>,
     /// Warnings for the record: a broken gate, processes that would not end.
     pub warnings: Vec<String>,
-    /// How long the provider asked to wait before a retry.
+    /// Delay that the provider asked for before a retry.
     pub retry_after: Option<SignedDuration>,
-    /// True: another attempt would end alike, whatever kind of failure it is.
+    /// A retry would end the same way, whatever kind of failure it is.
     pub conclusive: bool,
-    /// What goes into the agent's session if the run completes.
+    /// Messages to add to the agent's session if the run completes.
     pub said: Vec<ChatMessage>,
-    /// Items of the gate that become seen if the run completes.
+    /// Items of the gate to mark as seen if the run completes.
     pub seen: Vec<String>,
-    /// What the gate gave, where the delivery of the result has a place for it.
+    /// Output of the gate, if the delivery of the result has a placeholder for it.
     pub gate: Option<String>,
 }
 
 impl AttemptOutcome {
-    /// An outcome with nothing beside its end.
+    /// Returns an outcome with only its end.
     pub fn of(end: AttemptEnd) -> Self {
         Self {
             end,

@@ -1,4 +1,4 @@
-//! Failures: a kind to branch on, a sentence to read.
+//! Failures: a kind to branch on, and a message to read.
 use super::described::described;
 use super::words::words;
 use serde::{Deserialize, Serialize};
@@ -69,7 +69,7 @@ described! {
 }
 
 impl RunError {
-    /// A failure of `kind`.
+    /// Returns a failure of `kind`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }

@@ -1,4 +1,4 @@
-//! Walls around a program, as the configuration names them.
+//! Sandbox settings of a program, as configured.
 use super::ids::{AgentId, RunId};
 use super::net_target::NetTarget;
 use super::words::words;
@@ -22,71 +22,71 @@ words! {
 }
 
 impl Control {
-    /// Does it hold at least this much?
+    /// Returns whether it includes the needed level.
     pub fn holds(self, needed: Self) -> bool {
         self as u8 >= needed as u8
     }
 }
 
-/// What a program within walls can reach, beside the system's programs, libraries, certificates and time zones, and a
-/// private folder for temporary files that goes with it.
+/// What a sandboxed program can access, besides the system's programs, libraries, certificates and time zones, and
+/// a private temporary folder that is deleted with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sandbox {
-    /// What it may read, with all beneath.
+    /// Paths that it may read, with everything below.
     pub read: Vec<PathBuf>,
-    /// What it may read, write, make and remove.
+    /// Paths where it may read, write, create and delete.
     pub write: Vec<PathBuf>,
-    /// What it may execute; `None`: the system's programs.
+    /// Paths that it may execute; `None`: the system's programs.
     pub exec: Option<Vec<PathBuf>>,
-    /// Where it may connect to. With none there is no network for it.
+    /// Network destinations. If empty, it has no network.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub net: Vec<NetTarget>,
-    /// Sockets that it may connect to, by path.
+    /// Unix sockets that it may connect to.
     pub unix: Vec<PathBuf>,
-    /// How much it may take.
+    /// Resource limits.
     pub limits: SandboxLimits,
 }
 
-/// Whose program it is: for what is said of it.
+/// The owner of a program, for events about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProgramOwner {
-    /// The table of the configuration that it stands in: `mcp.github`.
+    /// Section of the configuration that defines it: `mcp.github`.
     pub table: String,
-    /// The agent that it runs for, where that is one.
+    /// The agent that it runs for, if any.
     pub agent: Option<AgentId>,
     pub run: Option<RunId>,
 }
 
-/// How much a program within walls may take. `None`: what its starter may.
+/// Resource limits of a sandboxed program. `None`: those of the process that starts it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SandboxLimits {
-    /// Processes and threads at a time, of all that it started.
+    /// Number of processes and threads, including descendants.
     pub processes: Option<u64>,
-    /// Bytes of memory, of all that it started.
+    /// Bytes of memory, including descendants.
     pub memory: Option<u64>,
-    /// Files that one process has open.
+    /// Number of open files per process.
     pub open_files: Option<u64>,
-    /// Bytes of a file that it writes.
+    /// Size of a written file, in bytes.
     pub file_size: Option<u64>,
-    /// Time on a processor, of one process; whole seconds.
+    /// CPU time per process, in whole seconds.
     pub cpu: Option<SignedDuration>,
 }
 
-/// What is said of the walls of a program.
+/// The configured sandbox of a program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SandboxSetting {
-    /// Nothing: that depends on who steers it.
+    /// Not configured: the default depends on who controls the program.
     #[default]
     Unset,
-    /// There are none.
+    /// Explicitly turned off.
     Off,
     On(Arc<Sandbox>),
 }
 
 impl SandboxSetting {
-    /// For a program that a person wrote into the configuration: none where nothing is said.
+    /// Returns the sandbox of a program that a person configured: off by default.
     pub fn if_asked(&self) -> Option<Arc<Sandbox>> {
         match self {
             Self::On(sandbox) => Some(sandbox.clone()),
@@ -94,7 +94,7 @@ impl SandboxSetting {
         }
     }
 
-    /// For a program that a model or a stranger steers: walls where nothing is said.
+    /// Returns the sandbox of a program that a model or a third party controls: on by default.
     pub fn unless_off(&self) -> Option<Arc<Sandbox>> {
         match self {
             Self::On(sandbox) => Some(sandbox.clone()),
@@ -103,7 +103,7 @@ impl SandboxSetting {
         }
     }
 
-    /// This, or what the other says where this says nothing.
+    /// Returns this setting, or the other one if this is not configured.
     pub fn or(&self, other: &Self) -> Self {
         if *self == Self::Unset { other.clone() } else { self.clone() }
     }

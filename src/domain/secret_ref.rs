@@ -1,13 +1,13 @@
-//! Where a secret is found, or a plain text in its place.
+//! References to secrets, or plain texts instead.
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// Where a secret is found. Never its value.
+/// Location of a secret, never its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretRef {
-    /// In this variable of the daemon's environment.
+    /// In this environment variable of the daemon.
     Env(String),
     /// In this file, mode 0600 or stricter.
     File(PathBuf),
@@ -18,7 +18,7 @@ pub enum SecretRef {
 }
 
 impl SecretRef {
-    /// As it stands in the settings of a tool.
+    /// Returns the form in the settings of a tool.
     pub fn to_json(&self) -> Value {
         match self {
             Self::Env(name) => json!({ "env": name }),
@@ -28,7 +28,7 @@ impl SecretRef {
         }
     }
 
-    /// From the settings of a tool.
+    /// Parses the form in the settings of a tool.
     pub fn from_json(value: &Value) -> Option<Self> {
         let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
         let command = || {
@@ -46,7 +46,7 @@ impl SecretRef {
 /// Value of an environment variable.
 pub type EnvValue = TextOrSecret;
 
-/// A plain text or a reference to a secret.
+/// A plain text, or a reference to a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TextOrSecret {
     Text(String),
@@ -55,12 +55,12 @@ pub enum TextOrSecret {
 }
 
 impl TextOrSecret {
-    /// Is it a reference to a secret?
+    /// Returns whether it is a reference to a secret.
     pub fn is_secret(&self) -> bool {
         matches!(self, Self::Secret(_))
     }
 
-    /// As it stands in the settings of a tool: a text, or a table that says where the secret is.
+    /// Returns the form in the settings of a tool: a text, or a table with the location of the secret.
     pub fn to_json(&self) -> serde_json::Value {
         match self {
             Self::Text(text) => text.as_str().into(),
@@ -68,7 +68,7 @@ impl TextOrSecret {
         }
     }
 
-    /// From the settings of a tool.
+    /// Parses the form in the settings of a tool.
     pub fn from_json(value: &serde_json::Value) -> Option<Self> {
         match value.as_str() {
             Some(text) => Some(Self::Text(text.to_owned())),

@@ -1,5 +1,5 @@
-//! The services that messages are sent to, as data: where to, in which form, how long a message may be, and how each says
-//! that it wants to be left alone. What each row says is from the documentation of the service that it names.
+//! The services that messages are sent to, as data: address, format, length limits, and how each signals a rate
+//! limit. The source of each row is the documentation that it links.
 use super::excerpt::LengthUnit;
 use super::words::words;
 
@@ -34,32 +34,32 @@ words! {
 }
 
 impl NotifyType {
-    /// Can whoever reads a message answer it?
+    /// Returns whether recipients can answer a message.
     pub fn brings_answers(self) -> bool {
         matches!(self, Self::Telegram | Self::Ntfy | Self::Matrix)
     }
 }
 
-/// How a service reads the words of a message.
+/// How text is escaped for a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Escaping {
-    /// As they are.
+    /// Not escaped.
     Plain,
     /// `&`, `<` and `>` are written as entities.
     Entities,
-    /// The same, and no name behind an `@` calls anybody.
+    /// Entities as above, and `@` never mentions anybody.
     EntitiesWithoutMentions,
-    /// What Markdown has a meaning for stands behind a backslash, but for addresses.
+    /// Characters with a meaning in Markdown are escaped with a backslash, except in addresses.
     Markdown,
-    /// The same, and a line ends with a blank line.
+    /// Markdown as above, and each line break becomes a blank line.
     CardMarkdown,
 }
 
-/// Stands between an `@` and a name, so that they are no mention; it takes no room (U+2060).
+/// Inserted between an `@` and a name to prevent a mention; it has no width (U+2060).
 const WORD_JOINER: char = '\u{2060}';
 
 impl Escaping {
-    /// Words as they are sent.
+    /// Returns the escaped text.
     pub fn written(self, text: &str) -> String {
         match self {
             Self::Plain => text.to_owned(),
@@ -73,7 +73,7 @@ impl Escaping {
     }
 }
 
-/// A text that reads under Markdown as it is written. Addresses stay whole: within one, nothing has a meaning.
+/// Escapes a text so that Markdown shows it literally. Addresses stay unchanged: nothing within them has a meaning.
 fn without_markdown(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 8);
     let (mut rest, mut begins_line) = (text, true);
@@ -91,62 +91,62 @@ fn without_markdown(text: &str) -> String {
     out
 }
 
-/// How long the address is that a text begins with, if it does.
+/// Returns the length of the address at the beginning of the text, if there is one.
 fn address_length(text: &str) -> Option<usize> {
     let begins = ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme));
     let ends = |c: char| c.is_whitespace() || "\\*~`|[]()<>\"".contains(c);
     begins.then(|| text.find(ends).unwrap_or(text.len()))
 }
 
-/// A service.
+/// Built-in knowledge about a service.
 #[derive(Clone, Copy, Debug)]
 pub struct ServicePreset {
     /// The `type` of its tables.
     pub kind: NotifyType,
-    /// How a message is sent.
+    /// HTTP method.
     pub method: &'static str,
-    /// Where to; its places are the keys of the table, and `{idempotency_key}`.
+    /// Address; its placeholders are the keys of the table, and `{idempotency_key}`.
     pub url: &'static str,
-    /// What is added to the query of the address, unless it has that name already.
+    /// Parameters added to the query of the address, unless present already.
     pub query: &'static [(&'static str, &'static str)],
-    /// What `{url}` is where the table has none.
+    /// Default of `{url}`.
     pub usual_url: Option<&'static str>,
-    /// Keys that a table must have.
+    /// Required keys of a table.
     pub needs: &'static [&'static str],
-    /// Keys that it may have.
+    /// Optional keys of a table.
     pub takes: &'static [&'static str],
-    /// A header that carries the `token`, if there is one.
+    /// Header with the `token`, if there is one.
     pub token_header: Option<(&'static str, &'static str)>,
-    /// JSON with places; those of the message are described in docs/NOTIFICATIONS.md.
+    /// JSON with placeholders; those of the message are described in docs/NOTIFICATIONS.md.
     pub body: &'static str,
-    /// How `{title}` and `{text}` are written.
+    /// Escaping of `{title}` and `{text}`.
     pub escaping: Escaping,
-    /// The longest value of the field that has `{text}`, all within counted, and how it is counted.
+    /// Maximum length of the complete field that contains `{text}`, and its unit.
     pub most: (usize, LengthUnit),
-    /// The longest body, in bytes.
+    /// Maximum length of the body, in bytes.
     pub most_bytes: usize,
-    /// Where in the answer to a message too many it stands how long to wait, and how many of these make a second; beside
-    /// the header `Retry-After`.
+    /// Path of the delay in a rate-limit response, and the number of its units per second; in addition to the
+    /// header `Retry-After`.
     pub retry_after: Option<(&'static str, f64)>,
-    /// `{priority}` of what is for information, a warning, critical.
+    /// `{priority}` for information, warnings, and critical messages.
     pub priority: [u8; 3],
-    /// Where in a refusal a value stands that the table should have, and for which key.
+    /// Path of a replacement value in a refusal, and the key that it replaces.
     pub moved_to: Option<(&'static str, &'static str)>,
-    /// The documentation that says so.
+    /// Documentation of these facts.
     pub docs: &'static str,
 }
 
 impl ServicePreset {
-    /// The row of a type; `None`: what is sent to it is no message of a service.
+    /// Returns the row of a type; `None`: the type is not a service.
     pub fn of(kind: NotifyType) -> Option<&'static Self> {
         SERVICES.iter().find(|preset| preset.kind == kind)
     }
 }
 
-/// All of them.
+/// All services.
 pub const SERVICES: &[ServicePreset] = &[
-    // Messages of more than 40,000 characters are cut; 4,000 are advised. One message a second, short bursts allowed.
-    // Pages that are linked to are not fetched: an address in a message could carry what a model has read.
+    // Messages of more than 40,000 characters are cut; 4,000 are recommended. One message per second, short bursts
+    // allowed. Links are not unfurled: an address in a message could leak what a model has read.
     ServicePreset {
         kind: NotifyType::Slack,
         method: "POST",
@@ -165,8 +165,9 @@ pub const SERVICES: &[ServicePreset] = &[
         moved_to: None,
         docs: "https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks",
     },
-    // `content` of at most 2,000 characters; 429 has `retry_after` in seconds, with a fraction. `flags` 4 shows no pages
-    // that are linked to, and no mention calls anybody. Without `wait` it is said to be taken before it is looked at.
+    // `content` of at most 2,000 characters; 429 has `retry_after` in seconds, with a fraction. `flags` 4
+    // suppresses link previews, and mentions notify nobody. Without `wait` the message is accepted before it is
+    // validated.
     ServicePreset {
         kind: NotifyType::Discord,
         method: "POST",
@@ -185,7 +186,7 @@ pub const SERVICES: &[ServicePreset] = &[
         moved_to: None,
         docs: "https://docs.discord.com/developers/resources/webhook#execute-webhook",
     },
-    // A message has at most 28 KB, all of it; four requests a second.
+    // A message has at most 28 KB in total; four requests per second.
     ServicePreset {
         kind: NotifyType::Teams,
         method: "POST",
@@ -207,8 +208,8 @@ pub const SERVICES: &[ServicePreset] = &[
         moved_to: None,
         docs: "https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/add-incoming-webhook",
     },
-    // 1 to 4,096 characters; 429 has `parameters.retry_after` in seconds. A group that has become a supergroup has
-    // another id.
+    // 1 to 4,096 characters; 429 has `parameters.retry_after` in seconds. A group that becomes a supergroup gets a
+    // new id.
     ServicePreset {
         kind: NotifyType::Telegram,
         method: "POST",
@@ -228,7 +229,7 @@ pub const SERVICES: &[ServicePreset] = &[
         moved_to: Some(("parameters.migrate_to_chat_id", "chat")),
         docs: "https://core.telegram.org/bots/api#sendmessage",
     },
-    // A message of more than 4,096 bytes becomes a file; a title has 250.
+    // A message of more than 4,096 bytes becomes a file; a title has at most 250.
     ServicePreset {
         kind: NotifyType::Ntfy,
         method: "POST",
@@ -247,8 +248,9 @@ pub const SERVICES: &[ServicePreset] = &[
         moved_to: None,
         docs: "https://docs.ntfy.sh/publish/#publish-as-json",
     },
-    // An event has at most 64 KiB; a message that comes again under its transaction is taken once. 429 has
-    // `retry_after_ms`. `m.text`: `m.notice` rings no bell. Empty `m.mentions`: no word of a result calls anybody.
+    // An event has at most 64 KiB; repeated requests with the same transaction id are deduplicated. 429 has
+    // `retry_after_ms`. `m.text` because `m.notice` does not alert. Empty `m.mentions`: no text of a result
+    // mentions anybody.
     ServicePreset {
         kind: NotifyType::Matrix,
         method: "PUT",

@@ -1,7 +1,7 @@
-//! Words of a command line.
+//! Quoting for shells.
 
-/// A text as one word of a POSIX shell (POSIX.1-2017, Shell Command Language, section 2.2.2): as it is where that is safe,
-/// else in single quotes.
+/// Quotes a text as one word for a POSIX shell (POSIX.1-2017, Shell Command Language, section 2.2.2): unchanged if
+/// that is safe, otherwise in single quotes.
 pub fn shell_word(text: &str) -> String {
     let is_safe = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
     if !text.is_empty() && text.chars().all(is_safe) {

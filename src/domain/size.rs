@@ -1,6 +1,6 @@
-//! A bound as the number of things in memory that it is.
+//! Conversion of limits to `usize`.
 
-/// As many as fit, if it is more than that.
+/// Converts a limit, saturating at the maximum.
 pub fn size(most: u64) -> usize {
     usize::try_from(most).unwrap_or(usize::MAX)
 }

@@ -34,13 +34,13 @@ words! {
 }
 
 impl Verdict {
-    /// Is only the first of several in a row told by an event? True where a row can be very long
-    /// and each further slot says nothing new.
+    /// Returns whether only the first of consecutive slots gets an event: for verdicts that can repeat for long
+    /// without new information.
     pub fn is_quiet_in_a_row(self) -> bool {
         matches!(self, Self::SkippedPaused | Self::SkippedGate | Self::SkippedCalendar | Self::RefusedCircuit)
     }
 
-    /// Did the slot pass unseen?
+    /// Returns whether the slot passed unseen.
     pub fn is_missed(self) -> bool {
         matches!(self, Self::MissedDowntime | Self::MissedSleep | Self::MissedClock | Self::RefusedStorage)
     }

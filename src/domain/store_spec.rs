@@ -1,28 +1,28 @@
-//! Where the records of a fleet are kept, where that is a server.
+//! Storage of a fleet's records on a server.
 use super::secret_ref::SecretRef;
 use super::words::words;
 
-/// `[store]`: a schema of a PostgreSQL database.
+/// A schema of a PostgreSQL database, in `[store]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoreSpec {
-    /// The address, without a password.
+    /// Address of the server, without a password.
     pub url: String,
-    /// The password of its user.
+    /// Password of the user.
     pub password: Option<SecretRef>,
     /// The schema: one for each fleet.
     pub schema: String,
-    /// What the server has to promise.
+    /// What the server must guarantee.
     pub durability: Durability,
 }
 
 impl StoreSpec {
-    /// `schema` where nothing is said of it.
+    /// Default of `schema`.
     pub const SCHEMA: &str = "bgagent";
-    /// Longest name of a schema, in bytes: PostgreSQL cuts longer ones.
+    /// Maximum length of a schema name, in bytes: PostgreSQL truncates longer ones.
     pub const LONGEST_SCHEMA: usize = 63;
 
-    /// The server, the database and the schema, without a user, secrets and settings:
-    /// `postgres://db.internal/fleet (schema bgagent)`.
+    /// Returns the server, database and schema, without user, secrets and settings: `postgres://db.internal/fleet
+    /// (schema bgagent)`.
     pub fn place(&self) -> String {
         let rest = self.url.split_once("://").map_or(&*self.url, |(_, rest)| rest);
         let rest = rest.split_once('?').map_or(rest, |(place, _)| place);

@@ -1,5 +1,5 @@
-//! What is recorded of a run that a model carries out: requests with what is held and charged for
-//! them, calls of tools, approvals, and what stays in memory.
+//! Records of the conversation of a run with a model: requests with what is held and charged for them, tool calls,
+//! approvals, and memory.
 use super::memory::MemoryStore;
 use super::{AgentId, ChatMessage, RunId, Step, Usage, WorstCase};
 use jiff::Timestamp;
@@ -7,25 +7,22 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// One thing that happened in a conversation.
+/// One entry of a conversation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Talk {
-    /// In which run.
     pub run: RunId,
     pub agent: AgentId,
-    /// In which session.
     pub session: Arc<str>,
-    /// In which attempt.
     pub attempt: u32,
     pub said: Said,
 }
 
-/// What happened in a conversation. `n` is a place in the journal of the run, from 0.
+/// The content of a conversation entry. `n` is a position in the journal of the run, from 0.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Said {
     /// The conversation begins with this query.
     Query {
-        /// Place in the journal.
+        /// Position in the journal.
         n: u64,
         text: String,
         /// As in [`Step::Begun`].
@@ -35,112 +32,108 @@ pub enum Said {
         /// As in [`Step::Begun`].
         gate: Option<String>,
     },
-    /// A request is about to be sent; its worst case is held back from the budgets.
+    /// A request is about to be sent; its worst case is held in the budgets.
     Held {
-        /// Place in the journal.
+        /// Position in the journal.
         n: u64,
         /// Name of a `[models.…]` table.
         model: String,
-        /// What is held.
+        /// Worst case that is held.
         worst: WorstCase,
-        /// The day whose budgets it is held back from.
+        /// The day to whose budgets it is charged.
         day: Date,
     },
-    /// A request has an end, `answered` or `unanswered`; what it used replaces what was held.
+    /// A request was answered or failed; its actual use replaces what was held.
     Settled {
-        /// Place in the journal.
+        /// Position in the journal.
         n: u64,
-        /// Place of the request that has its end.
+        /// Position of the request.
         asked: u64,
-        /// How it ended.
+        /// `Answered` or `Unanswered`.
         step: Box<Step>,
-        /// The day whose budgets it was held back from.
+        /// The day to whose budgets it is charged.
         day: Date,
-        /// From sent to answered, in milliseconds.
+        /// Time from request to answer, in milliseconds.
         took_ms: u64,
     },
-    /// A request whose end nobody saw: all that was held for it is charged.
+    /// A request without a known outcome is charged its full worst case.
     Charged {
-        /// Place of the request in the journal.
+        /// Position of the request in the journal.
         asked: u64,
         /// Name of a `[models.…]` table.
         model: String,
         used: Usage,
-        /// The day whose budgets it was held back from.
+        /// The day to whose budgets it is charged.
         day: Date,
     },
     /// Another entry of the journal.
     Step {
-        /// Place in the journal.
+        /// Position in the journal.
         n: u64,
         step: Box<Step>,
         /// The tool that it is about.
         tool: String,
         /// Its arguments as JSON, for people; shortened.
         args: String,
-        /// How long the call took, in milliseconds; 0 for one that begins.
+        /// Duration of the call in milliseconds; 0 when it begins.
         took_ms: u64,
     },
-    /// The answer of the run.
+    /// The final answer of the run.
     Final {
-        /// As it is.
+        /// The unshortened text.
         text: String,
     },
-    /// The run goes on from its journal after the daemon or the machine went down.
+    /// The run continues from its journal after the daemon or the machine went down.
     Resumed,
-    /// Calls wait for a person; the run holds no worker meanwhile.
+    /// Calls wait for approval; the run takes no worker meanwhile.
     Waits { wanted: Vec<ApprovalWanted> },
-    /// A person decided about one of them.
+    /// A person decided about one of these calls.
     Decided {
         id: String,
-        /// Place among the calls of the newest turn.
+        /// Index among the calls of the newest turn.
         call: usize,
         tool: String,
-        /// It may be made.
         approved: bool,
-        /// What the person said.
+        /// Comment of the person.
         reason: Option<String>,
-        /// Who, where that is known: somebody at a notification target.
+        /// Who decided, if known: somebody at a notification target.
         by: Option<String>,
     },
 }
 
-/// A call of a tool that needs a person.
+/// A tool call that needs approval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApprovalWanted {
-    /// Names the wish for people and programs: the end of the run's id, the place in its journal and
-    /// the place of the call.
+    /// Identifies the request for approval: the end of the run's id, the position in its journal and the index of
+    /// the call.
     pub id: String,
-    /// Place among the calls of the newest turn.
+    /// Index among the calls of the newest turn.
     pub call: usize,
     pub tool: String,
     /// Its arguments, as JSON.
     pub args: String,
 }
 
-/// A call that waits for a person, or waited.
+/// A call that waits for approval, or did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApprovalRecord {
-    /// Of which run.
     pub run: RunId,
     pub agent: AgentId,
-    /// What is wanted.
     pub wanted: ApprovalWanted,
     pub requested_at: Timestamp,
 }
 
-/// What is held for a request that has no end.
+/// The amount held for a request without an outcome.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HoldRecord {
-    /// Of which run.
     pub run: RunId,
     pub agent: AgentId,
-    /// Place of the request in the run's journal.
+    /// Position of the request in the run's journal.
     pub n: u64,
     /// Name of a `[models.…]` table.
     pub model: String,
     pub worst: WorstCase,
-    /// The day whose budgets it is held back from.
+    /// The day to whose budgets it is charged.
     pub day: Date,
 }
 
@@ -153,65 +146,64 @@ pub struct SpentRow {
     pub used: Usage,
 }
 
-/// News of a budget.
+/// A budget that is nearly or completely used up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BudgetNews {
-    /// Whose limit. `None`: the fleet's.
+    /// Owner of the limit. `None`: the fleet.
     pub agent: Option<AgentId>,
-    /// Its key: `usd_per_day`.
+    /// Its key, such as `usd_per_day`.
     pub limit: &'static str,
-    /// True: it is used up. False: most of it is.
+    /// True: it is used up. False: the warning threshold was reached.
     pub exhausted: bool,
-    /// How much it allows.
     pub allowed: f64,
-    /// How much is used or held.
+    /// Amount used or held.
     pub used: f64,
     /// The day that it is about.
     pub day: Date,
     pub text: String,
 }
 
-/// A step of an archive of rows that the state database keeps.
+/// A step of archiving rows, as the state database keeps it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ArchiveStep {
-    /// The table that is archived, and where it is.
+    /// The archived table, and where it is.
     pub source: String,
-    /// Where its rows go.
+    /// Destination of the rows.
     pub place: String,
     pub doing: ArchiveDoing,
 }
 
-/// What an archive does.
+/// The state of an archive.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ArchiveDoing {
     /// It is about to move rows.
     Intends {
-        /// Which, as JSON of its own.
+        /// The pending keys, as JSON in the archive's own format.
         keys: String,
     },
-    /// It has moved them; nothing is pending.
+    /// The rows were moved; nothing is pending.
     Done {
         rows: u64,
-        /// Of how many bytes.
+        /// Size in bytes.
         bytes: u64,
     },
 }
 
-/// News of a budget that was told, so that it is told once.
+/// A budget notification that was sent, so that it is sent only once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BudgetTold {
-    /// The first day of the time that the limit is for: that day, or its month.
+    /// First day of the limit's period: the day itself, or the first of the month.
     pub since: Date,
-    /// Whose limit. `None`: the fleet's.
+    /// Owner of the limit. `None`: the fleet.
     pub agent: Option<AgentId>,
-    /// Its key, and how much it allows: one that was raised is another one.
+    /// Key and allowed amount: a raised limit counts as a different one.
     pub limit: String,
     /// As in [`BudgetNews`].
     pub exhausted: bool,
 }
 
 impl BudgetNews {
-    /// What is told of it once.
+    /// Returns the key by which it is reported only once.
     pub fn told(&self) -> BudgetTold {
         let since = if self.limit.ends_with("_per_month") { self.day.first_of_month() } else { self.day };
         let limit = format!("{} = {}", self.limit, self.allowed);
@@ -219,41 +211,40 @@ impl BudgetNews {
     }
 }
 
-/// A change of what agents remember.
+/// A change of the memory of agents.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MemoryChange {
-    /// A run completed; its question and answer join the session.
+    /// A run completed; its question and answer are added to the session.
     Said {
         session: Arc<str>,
-        /// By which run.
         run: RunId,
         messages: Vec<ChatMessage>,
         /// The run had read data from outside.
         untrusted: bool,
-        /// Where the session is.
+        /// Where the session is stored.
         store: MemoryStore,
     },
-    /// A note is kept; an empty text takes it away.
+    /// A note is stored; an empty text deletes it.
     Note {
         agent: AgentId,
         key: String,
         text: String,
-        /// The run that keeps it had read data from outside.
+        /// The run that stores it had read data from outside.
         untrusted: bool,
-        /// Where the notes are.
+        /// Where the notes are stored.
         store: MemoryStore,
     },
-    /// Items of a gate are seen.
+    /// Items of a gate have been seen.
     Seen {
         agent: AgentId,
-        /// What they are told apart by, hashed.
+        /// Hashes of the fields that identify the items.
         items: Vec<String>,
     },
-    /// Session, notes and seen items of an agent are forgotten.
+    /// Session, notes and seen items of an agent are cleared.
     Cleared {
         agent: AgentId,
         session: Arc<str>,
-        /// Where it remembers.
+        /// Where its memory is stored.
         store: MemoryStore,
     },
 }
@@ -261,10 +252,9 @@ pub enum MemoryChange {
 /// A message of a session, for people.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SessionRow {
-    /// When it was said.
     pub at: Timestamp,
     pub message: ChatMessage,
-    /// By a run that had read data from outside.
+    /// Written by a run that had read data from outside.
     pub untrusted: bool,
 }
 
@@ -274,14 +264,14 @@ pub struct Note {
     pub key: String,
     pub text: String,
     pub at: Timestamp,
-    /// Kept by a run that had read data from outside.
+    /// Stored by a run that had read data from outside.
     pub untrusted: bool,
 }
 
-/// The answer of an agent's last run that completed.
+/// The answer of an agent's last completed run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastResult {
     pub text: Arc<str>,
-    /// It may hold data from outside.
+    /// It may contain data from outside.
     pub untrusted: bool,
 }

@@ -1,9 +1,9 @@
-//! Texts with places in braces, such as `{event.agent_id}`.
+//! Templates with placeholders in braces, such as `{event.agent_id}`.
 //!
-//! One pass: what was filled in is never looked at again, so that a value can't smuggle in a place of its own.
+//! Substitution is a single pass: inserted values are not expanded, so that a value can't inject a placeholder.
 use serde_json::Value;
 
-/// `text` with its places filled. Braces around what has no value stay as they are.
+/// Returns `text` with its placeholders filled in. Braces around unknown names are kept.
 pub fn filled(text: &str, mut value_of: impl FnMut(&str) -> Option<String>) -> String {
     let mut filled = String::with_capacity(text.len());
     let mut rest = text;
@@ -26,14 +26,14 @@ pub fn filled(text: &str, mut value_of: impl FnMut(&str) -> Option<String>) -> S
     filled
 }
 
-/// What stands in braces and looks like the name of a place: letters, digits, `_`, and `.` within.
+/// Returns the names in braces that look like placeholders: letters, digits, `_`, and `.` within.
 pub fn places(text: &str) -> impl Iterator<Item = &str> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
     let names = text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name);
     names.filter(move |name| name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(is_word))
 }
 
-/// A value as it reads in the middle of a text.
+/// Formats a value for use within a text.
 pub fn as_text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),

@@ -1,28 +1,28 @@
 //! The only way in which time enters the pure floors, and its exact form on disk.
 use jiff::{SignedDuration, Timestamp};
 
-/// One reading of three clocks, taken together by the shell.
+/// One reading of three clocks, taken together by the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// Wall clock, in whole microseconds. Schedules are kept by it. It may jump.
+    /// Wall clock, in whole microseconds. Schedules follow it. It may jump.
     pub wall: Timestamp,
-    /// `CLOCK_BOOTTIME`: never jumps, counts while the machine sleeps.
+    /// `CLOCK_BOOTTIME`: never jumps, includes suspend.
     pub boot: SignedDuration,
-    /// `CLOCK_MONOTONIC`: never jumps, stands still while the machine sleeps.
+    /// `CLOCK_MONOTONIC`: never jumps, stops during suspend.
     pub mono: SignedDuration,
 }
 
-/// What happened to time between two readings.
+/// The difference between two readings of the clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// How long the machine slept.
+    /// Time in suspend.
     pub asleep: SignedDuration,
-    /// How far the wall clock was set, forward if positive.
+    /// How far the wall clock was set; positive if forward.
     pub jumped: SignedDuration,
 }
 
 impl Gap {
-    /// The gap from `earlier` to `later`.
+    /// Returns the gap from `earlier` to `later`.
     pub fn between(earlier: Now, later: Now) -> Self {
         let boot = later.boot - earlier.boot;
         Self {
@@ -32,23 +32,23 @@ impl Gap {
     }
 }
 
-/// An instant as the store keeps it: microseconds since the Unix epoch.
+/// Converts an instant to the form in the store: microseconds since the Unix epoch.
 pub fn to_micros(at: Timestamp) -> i64 {
     at.as_microsecond()
 }
 
-/// The inverse of [`to_micros`]. Values outside of what a timestamp can hold are clamped, so
-/// that a damaged row can't panic a reader.
+/// Inverts [`to_micros`]. Values outside the range of a timestamp are clamped, so that a damaged row can't panic a
+/// reader.
 pub fn timestamp_of_micros(micros: i64) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap_or(if micros < 0 { Timestamp::MIN } else { Timestamp::MAX })
 }
 
-/// A duration in whole microseconds, saturating.
+/// Returns a duration in whole microseconds, saturating.
 pub fn micros(span: SignedDuration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// A duration for people: its two largest units, `"1h30m"`, `"90s"` as `"1m30s"`, `"250ms"`.
+/// Formats a duration for people, in its two largest units: `"1h30m"`, `"90s"` as `"1m30s"`, `"250ms"`.
 pub fn human_duration(span: SignedDuration) -> String {
     let sign = if span.is_negative() { "-" } else { "" };
     let total = span.unsigned_abs();

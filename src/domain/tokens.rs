@@ -1,40 +1,41 @@
-//! How many tokens a text may be at the most, without a tokenizer: plain words by a list of those that are one token
-//! everywhere, other letters by which pairs are always joined, all else by classes of characters. What tokens cost is left to
-//! `price`.
+//! Upper bounds for the number of tokens of a text, without a tokenizer: plain words by a list of those that are
+//! one token everywhere, other letters by which pairs are always merged, and everything else by classes of
+//! characters. Prices are left to `price`.
 //!
-//! The bound is for whoever may choose the text in order to send more than is held for. For plain letters it follows from how
-//! tokenizers work ([`letters`]); for the rest it is what each character alone is at the most. It was measured against nine
-//! tokenizers, for texts of all kinds and for those that were looked for to be the worst (`tokens/measured.jsonl`).
+//! The bound must hold even for a text chosen to exceed what is held for it. For plain letters it follows from how
+//! tokenizers work ([`letters`]); for the rest it is the maximum for each character by itself. It was measured
+//! against nine tokenizers, with texts of all kinds and with adversarial ones (`tokens/measured.jsonl`).
 mod letters;
 
 use super::chat::{ChatMessage, ModelRequest, ModelTurn};
 use super::provider::Provider;
 
-/// Hundredths of a token for one character of each class. Where a tokenizer splits every one, that is 100; the
+/// Hundredths of a token for one character of each class. A tokenizer that splits every character gives 100; the
 /// rest is margin.
 mod weight {
     /// A word that is one token to all tokenizers, with the blank before it.
     pub(super) const WORD: u64 = 105;
-    /// A letter that is not joined with what stands before it, and a blank before such a word.
+    /// A letter not merged with the previous one, and a blank before such a word.
     pub(super) const LETTER: u64 = 105;
-    /// A letter that is joined with the one before it, or with a blank: of such a row two of three begin a token.
+    /// A letter merged with the previous one, or with a blank: in a row of these at most two of three begin a
+    /// token.
     pub(super) const JOINED: u64 = 70;
-    /// A blank among blanks: runs of them are known.
+    /// A blank after a blank: runs of blanks are known tokens.
     pub(super) const INDENT: u64 = 25;
-    /// Any other character of ASCII, and any byte of a character that is not listed.
+    /// Any other ASCII character, and any byte of a character that is not listed.
     pub(super) const BYTE: u64 = 105;
     /// Letters of other alphabets that are one token each to all tokenizers.
     pub(super) const KNOWN: u64 = 105;
-    /// Scripts of India, Tibet and the Khmer: a letter can be more tokens than it has bytes, since some
-    /// tokenizers take it apart first.
+    /// Scripts of India and Tibet, and Khmer: a letter can be more tokens than it has bytes, since some tokenizers
+    /// decompose it first.
     pub(super) const INDIC: u64 = 360;
-    /// Characters that stand for several others, as which some tokenizers read them.
+    /// Characters that some tokenizers decompose into several others.
     pub(super) const COMPATIBLE: u64 = 945;
-    /// Characters that stand for whole phrases.
+    /// Characters that decompose into whole phrases.
     pub(super) const PHRASE: u64 = 1600;
 }
 
-/// The most tokens that a text is.
+/// Returns the maximum number of tokens of a text.
 pub fn text_at_most(text: &str) -> u64 {
     let bytes = text.as_bytes();
     let (mut sum, mut at, mut before) = (0_u64, 0, b'\0');
@@ -63,10 +64,10 @@ pub fn text_at_most(text: &str) -> u64 {
     sum.div_ceil(100)
 }
 
-/// Plain letters between the bytes before and behind them.
+/// Returns the weight of a run of plain letters between the bytes before and after it.
 fn word(before: u8, word: &str, behind: Option<u8>) -> u64 {
     let behind_blank = before == b' ';
-    // a letter of another alphabet may be read with the word
+    // an adjacent letter of another alphabet may be merged with the word
     let is_whole = before.is_ascii() && behind.is_none_or(|byte| byte.is_ascii());
     if is_whole && letters::is_one_token(word, behind_blank) {
         return weight::WORD;
@@ -78,10 +79,10 @@ fn word(before: u8, word: &str, behind: Option<u8>) -> u64 {
     sum
 }
 
-/// A character that is not of ASCII.
+/// Returns the weight of a non-ASCII character.
 fn other(c: char) -> u64 {
     match c {
-        // capitals of Cyrillic that are two tokens to some
+        // Cyrillic capitals that are two tokens to some
         'Ж' | 'Й' | 'Х' | 'Ц' | 'Ш' | 'Щ' | 'Ъ' | 'Ы' | 'Ь' | 'Э' | 'Ю' => 2 * weight::BYTE,
         '\u{410}'..='\u{44f}' => weight::KNOWN,
         'α' | 'β' | 'γ' | 'ε' | 'θ' | 'ι' | 'κ' | 'λ' | 'μ' | 'ν' | 'ο' | 'π' | 'ρ' | 'σ' | 'τ' | 'φ'
@@ -95,17 +96,17 @@ fn other(c: char) -> u64 {
     }
 }
 
-/// Is it read as several characters by those who take compatible ones apart (NFKC of Unicode)? Found by asking all
-/// tokenizers about all characters.
+/// Returns whether tokenizers that normalize the text (Unicode NFKC) decompose it into several characters.
+/// Determined by testing all characters with all tokenizers.
 fn stands_for_several(c: char) -> bool {
     matches!(c,
         '\u{149}' | '\u{1c4}' | '\u{344}' | '\u{37a}' | '\u{385}' | '\u{587}' | '\u{675}'..='\u{678}'
-        // of India and Tibet
+        // India and Tibet
         | '\u{959}'..='\u{95f}' | '\u{9dc}'..='\u{9df}' | '\u{a33}'..='\u{a36}' | '\u{a59}'..='\u{a5e}'
         | '\u{b5c}'..='\u{b5d}' | '\u{eb3}' | '\u{edc}'..='\u{edd}' | '\u{f43}' | '\u{f4d}' | '\u{f52}' | '\u{f57}'
         | '\u{f5c}' | '\u{f69}' | '\u{f73}'..='\u{f79}' | '\u{f81}' | '\u{f93}' | '\u{f9d}' | '\u{fa2}' | '\u{fa7}'
         | '\u{fac}' | '\u{fb9}'
-        // marks of Greek, signs, units, presentation forms, music
+        // Greek marks, signs, units, presentation forms, music
         | '\u{1fc1}' | '\u{1fcd}'..='\u{1fcf}' | '\u{1fdd}'..='\u{1fdf}' | '\u{1fed}'..='\u{1fee}'
         | '\u{2036}'..='\u{2037}' | '\u{222c}'..='\u{2230}' | '\u{2a0c}' | '\u{2adc}' | '\u{3200}'..='\u{3241}'
         | '\u{3300}'..='\u{33ff}' | '\u{facf}'..='\u{fad0}' | '\u{fb13}'..='\u{fdef}' | '\u{fe70}'..='\u{fefc}'
@@ -113,16 +114,17 @@ fn stands_for_several(c: char) -> bool {
     )
 }
 
-/// An answer with less room than this is not worth asking for, in tokens.
+/// Minimum useful limit of an answer, in tokens.
 pub const LEAST_OUTPUT_TOKENS: u64 = 256;
 
-/// Tokens of the frame of a message, a call or a tool.
-const PER_PART: u64 = 8;
+/// Tokens of overhead for a message, a call or a tool.
+const OVERHEAD_TOKENS_PER_PART: u64 = 8;
 
-/// The most tokens that a provider adds of its own to a request: the date, and how tools are called.
+/// Returns the maximum number of tokens that a provider itself adds to a request: the date, and instructions for
+/// calling tools.
 pub fn frame_at_most(provider: Provider, tools: bool) -> u64 {
     match (provider, tools) {
-        // "Pricing" of Anthropic's page on tool use; the most of its models
+        // "Pricing" of Anthropic's page on tool use; the maximum of its models
         (Provider::Anthropic, true) => 600,
         // templates of open models
         (_, true) => 200,
@@ -130,29 +132,32 @@ pub fn frame_at_most(provider: Provider, tools: bool) -> u64 {
     }
 }
 
-/// The most tokens that a request may be sent as, without [`frame_at_most`].
+/// Returns the maximum number of tokens of a request, without [`frame_at_most`].
 pub fn tokens_at_most(request: &ModelRequest) -> u64 {
     let system = request.system.as_deref().map_or(0, text_at_most);
     let messages: u64 = request.messages.iter().map(message_at_most).sum();
-    let tools: u64 = request.tools.iter().map(|tool| PER_PART + json_at_most(tool)).sum();
+    let tools: u64 = request.tools.iter().map(|tool| OVERHEAD_TOKENS_PER_PART + json_at_most(tool)).sum();
     let schema = request.output_schema.as_ref().map_or(0, json_at_most);
     system + messages + tools + schema
 }
 
-/// The most tokens of these messages, without the frame of a request.
+/// Returns the maximum number of tokens of these messages, without the overhead of a request.
 pub fn messages_at_most(messages: &[ChatMessage]) -> u64 {
     messages.iter().map(message_at_most).sum()
 }
 
 fn message_at_most(message: &ChatMessage) -> u64 {
-    PER_PART
+    OVERHEAD_TOKENS_PER_PART
         + match message {
             ChatMessage::User { text } => text_at_most(text),
             ChatMessage::Model(turn) => turn_at_most(turn),
             ChatMessage::Tools { replies } => replies
                 .iter()
                 .map(|reply| {
-                    PER_PART + text_at_most(&reply.text) + text_at_most(&reply.name) + text_at_most(&reply.id)
+                    OVERHEAD_TOKENS_PER_PART
+                        + text_at_most(&reply.text)
+                        + text_at_most(&reply.name)
+                        + text_at_most(&reply.id)
                 })
                 .sum(),
         }
@@ -160,18 +165,21 @@ fn message_at_most(message: &ChatMessage) -> u64 {
 
 fn turn_at_most(turn: &ModelTurn) -> u64 {
     let calls = turn.calls.iter().map(|call| {
-        PER_PART + text_at_most(&call.name) + text_at_most(&call.arguments) + text_at_most(&call.id)
+        OVERHEAD_TOKENS_PER_PART
+            + text_at_most(&call.name)
+            + text_at_most(&call.arguments)
+            + text_at_most(&call.id)
     });
     let kept = if turn.opaque.is_null() { 0 } else { json_at_most(&turn.opaque) };
     text_at_most(&turn.text) + turn.thought.as_deref().map_or(0, text_at_most) + calls.sum::<u64>() + kept
 }
 
-/// The most tokens of a value as JSON.
+/// Returns the maximum number of tokens of a value as JSON.
 pub fn json_at_most(value: &impl serde::Serialize) -> u64 {
     serde_json::to_string(value).map_or(0, |json| text_at_most(&json))
 }
 
-/// The least tokens that a text is: no tokenizer in use joins words over the blanks between them.
+/// Returns the minimum number of tokens of a text: no tokenizer in use merges words across blanks.
 pub fn text_at_least(text: &str) -> u64 {
     text.split_ascii_whitespace().count() as u64
 }

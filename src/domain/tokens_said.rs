@@ -1,10 +1,10 @@
-//! What a provider says it used, in whichever words: each has its own, gateways mix them, and what is sent from
-//! a cache or written to one is counted inside or beside the rest.
+//! Token usage as reported by providers: each has its own field names, gateways mix them, and cached tokens are
+//! included in the input or counted separately.
 use super::chat::Tokens;
 use serde_json::Value;
 
-/// Where it stands.
-const PLACES: [&str; 8] = [
+/// Paths of the usage object.
+const USAGE_PATHS: [&str; 8] = [
     "/usage",
     "/usageMetadata",
     "/usage_metadata",
@@ -14,7 +14,7 @@ const PLACES: [&str; 8] = [
     "/meta/tokens",
     "/timings",
 ];
-const INPUT: [&str; 9] = [
+const INPUT_KEYS: [&str; 9] = [
     "prompt_tokens",
     "promptTokenCount",
     "prompt_token_count",
@@ -25,7 +25,7 @@ const INPUT: [&str; 9] = [
     "tokens_evaluated",
     "prompt_n",
 ];
-const OUTPUT: [&str; 9] = [
+const OUTPUT_KEYS: [&str; 9] = [
     "completion_tokens",
     "candidatesTokenCount",
     "candidates_token_count",
@@ -36,8 +36,8 @@ const OUTPUT: [&str; 9] = [
     "tokens_predicted",
     "predicted_n",
 ];
-const TOTAL: [&str; 4] = ["total_tokens", "totalTokenCount", "total_token_count", "totalTokens"];
-const CACHED: [&str; 9] = [
+const TOTAL_KEYS: [&str; 4] = ["total_tokens", "totalTokenCount", "total_token_count", "totalTokens"];
+const CACHED_PATHS: [&str; 9] = [
     "/prompt_tokens_details/cached_tokens",
     "/input_tokens_details/cached_tokens",
     "/prompt_cache_hit_tokens",
@@ -48,29 +48,29 @@ const CACHED: [&str; 9] = [
     "/cache_read_input_tokens",
     "/cacheReadInputTokens",
 ];
-const WRITTEN: [&str; 4] = [
+const WRITTEN_PATHS: [&str; 4] = [
     "/cache_creation_input_tokens",
     "/cacheWriteInputTokens",
     "/prompt_tokens_details/cache_write_tokens",
     "/prompt_tokens_details/cache_creation_tokens",
 ];
 
-/// What was used; `None` if that is not told, or told as what it can't be.
+/// Returns the reported usage; `None` if it is missing or implausible.
 pub fn tokens_said(answer: &Value) -> Option<Tokens> {
-    let places = PLACES.iter().filter_map(|place| answer.pointer(place));
-    places.filter(|usage| usage.is_object()).chain([answer]).find_map(in_words)
+    let places = USAGE_PATHS.iter().filter_map(|place| answer.pointer(place));
+    places.filter(|usage| usage.is_object()).chain([answer]).find_map(parse_usage)
 }
 
-/// A number of tokens. `None` for what can't be one: a lie is no better than nothing.
+/// Parses a token count. `None` if it is not a valid count: a wrong number is no better than none.
 fn count(at: &Value, key: &str) -> Option<u64> {
     let value = at.get(key)?;
-    // some write whole numbers as 12.0
+    // some write integers as 12.0
     let whole = |number: f64| (number >= 0.0 && number.fract() == 0.0).then_some(number as u64);
     value.as_u64().or_else(|| whole(value.as_f64()?))
 }
 
-fn in_words(usage: &Value) -> Option<Tokens> {
-    let (input_word, mut input) = INPUT.iter().find_map(|word| Some((*word, count(usage, word)?)))?;
+fn parse_usage(usage: &Value) -> Option<Tokens> {
+    let (input_word, mut input) = INPUT_KEYS.iter().find_map(|word| Some((*word, count(usage, word)?)))?;
     let first = |places: &[&str]| {
         let found = places.iter().filter_map(|place| {
             let (at, key) = place.rsplit_once('/')?;
@@ -78,8 +78,8 @@ fn in_words(usage: &Value) -> Option<Tokens> {
         });
         found.filter(|count| *count > 0).max().unwrap_or(0)
     };
-    let (cached, written) = (first(&CACHED), first(&WRITTEN));
-    // in these words what went through the cache is counted beside the rest
+    let (cached, written) = (first(&CACHED_PATHS), first(&WRITTEN_PATHS));
+    // with these names, cached tokens are counted separately from the input
     let beside = ["cache_read_input_tokens", "cache_creation_input_tokens", "cacheReadInputTokens"];
     if matches!(input_word, "input_tokens" | "inputTokens")
         && beside.iter().any(|key| usage.get(key).is_some())
@@ -87,18 +87,18 @@ fn in_words(usage: &Value) -> Option<Tokens> {
         input = input.saturating_add(cached).saturating_add(written);
     }
     input = input.saturating_add(count(usage, "toolUsePromptTokenCount").unwrap_or(0));
-    let said = OUTPUT.iter().find_map(|word| usage.get(word).map(|_| count(usage, word)));
+    let said = OUTPUT_KEYS.iter().find_map(|word| usage.get(word).map(|_| count(usage, word)));
     let thoughts = count(usage, "thoughtsTokenCount").or_else(|| count(usage, "thoughts_token_count"));
-    let total = TOTAL.iter().find_map(|word| count(usage, word));
+    let total = TOTAL_KEYS.iter().find_map(|word| count(usage, word));
     let output = match (said, thoughts) {
         (Some(None), _) => return None,
         (Some(Some(said)), thoughts) => said.saturating_add(thoughts.unwrap_or(0)),
         (None, Some(thoughts)) => thoughts,
-        // a question that was held back has no answer, and says so by its total
+        // a prompt that was blocked has no answer; only its total is reported
         (None, None) if total.is_some() || input_word == "promptTokenCount" => 0,
         (None, None) => return None,
     };
-    // some leave thoughts out of what was said, but not out of the total
+    // some exclude thoughts from the output, but not from the total
     let output = output.max(total.map_or(0, |total| total.saturating_sub(input)));
     let cached = cached.min(input);
     Some(Tokens { input, cached, written: written.min(input - cached), output })

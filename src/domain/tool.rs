@@ -1,4 +1,4 @@
-//! Tools: which there are, what the configuration says of an instance of one, and what a call of it takes.
+//! Tools: their kinds, the settings of an instance, and the arguments of a call.
 mod archive;
 mod arguments;
 pub mod assistant;
@@ -35,37 +35,32 @@ pub use shell::{ParameterKind, ShellArg, ShellArgs, ShellCommand, ShellSettings}
 pub use sql::{SqlArgs, SqlParams, SqlSettings};
 pub use words::{DiskMetric, Effect, HttpMethod, ProbeType, TimeUnit, ToolKind, ToolMode};
 
-/// What the configuration says of an instance of a tool.
+/// The settings of a tool instance.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ToolSettings {
-    /// Of the `http` tool.
     Http(HttpSettings),
-    /// Of the `feed` tool.
     Feed(FeedSettings),
-    /// Of the `sql` tool. `None`: it does nothing without.
+    /// `None`: not configured, so it can't do anything.
     Sql(Option<SqlSettings>),
-    /// Of the `files` tool. `None`: it does nothing without.
+    /// `None`: not configured, so it can't do anything.
     Files(Option<FilesSettings>),
-    /// Of the `shell` tool. `None`: it does nothing without.
+    /// `None`: not configured, so it can't do anything.
     Shell(Option<ShellSettings>),
-    /// Of the `s3` tool. `None`: it does nothing without.
+    /// `None`: not configured, so it can't do anything.
     S3(Option<S3Settings>),
-    /// Of the `system_metrics` tool: what its callers can't change.
+    /// Arguments that callers can't change.
     SystemMetrics(MetricsArgs),
-    /// Of the `probe` tool. `None`: its callers say what is checked.
+    /// `None`: each call specifies its checks.
     Probe(Option<ProbeSettings>),
-    /// Of the `remember` tool, which has none.
     Remember,
-    /// Of the `recall` tool, which has none.
     Recall,
-    /// Of the `report` tool, which has none.
     Report,
-    /// Of the `archive_rows` tool. `None`: its callers say it.
+    /// `None`: each call specifies them.
     ArchiveRows(Option<Box<ArchiveSettings>>),
 }
 
 impl ToolSettings {
-    /// Those of a tool that is used by its own name, or of which nothing is said.
+    /// Returns the settings of a tool used by its own name, or without configuration.
     pub fn none(kind: ToolKind) -> Self {
         match kind {
             ToolKind::Http => Self::Http(HttpSettings::default()),
@@ -83,7 +78,7 @@ impl ToolSettings {
         }
     }
 
-    /// What a call takes.
+    /// Returns the arguments of a call.
     pub fn arguments(&self) -> CallSchema {
         match self {
             Self::Http(settings) => HttpArgs::schema(settings),
@@ -101,7 +96,7 @@ impl ToolSettings {
         }
     }
 
-    /// What of a call leaves this machine.
+    /// Returns which parts of a call leave this machine.
     pub fn outward(&self) -> Outward {
         let with = |keys: &[&str]| Outward::With(keys.iter().map(|key| (*key).to_owned()).collect());
         match self {
@@ -116,7 +111,7 @@ impl ToolSettings {
                     settings.commands.iter().filter(|(_, command)| command.reaches_the_network(has_network));
                 Outward::Commands(commands.map(|(name, _)| name.clone()).collect())
             }
-            // The database, the feeds, the checks and the rows are those of the configuration.
+            // The database, the feeds, the checks and the rows are fixed by the configuration.
             Self::Sql(_) | Self::Feed(_) | Self::Probe(Some(_)) | Self::ArchiveRows(Some(_)) => {
                 Outward::Nothing
             }
@@ -125,7 +120,7 @@ impl ToolSettings {
         }
     }
 
-    /// Is what it gives nobody's business but the owner's?
+    /// Returns whether its results are private to the owner.
     pub fn is_private(&self) -> bool {
         match self {
             Self::Files(_) | Self::Sql(_) | Self::Recall => true,

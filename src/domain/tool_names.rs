@@ -1,27 +1,26 @@
-//! Names of tools that providers and programs accept. Which tools are offered is not decided here.
+//! Tool names that providers and programs accept. Which tools are offered is not decided here.
 use super::chat::ToolDef;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// Longest name that every provider accepts.
-const MAX_LEN: usize = 64;
+/// Maximum length of a name that every provider accepts.
+const MAX_NAME_BYTES: usize = 64;
 
-/// The names of the tools of one request, as the provider sees them. The same tools in the same order
-/// get the same names.
+/// The tool names of one request, as the provider sees them. The same tools in the same order get the same names.
 pub struct ToolNames<'a> {
-    /// Ours to the provider's.
+    /// From internal names to the provider's.
     out: HashMap<&'a str, Cow<'a, str>>,
-    /// The provider's to ours.
+    /// From the provider's names to internal ones.
     back: HashMap<String, &'a str>,
-    /// Those that it is about, as they are to us.
+    /// The tools, with their internal names.
     pub tools: &'a [ToolDef],
 }
 
 impl<'a> ToolNames<'a> {
-    /// The names of these.
+    /// Assigns names to these tools.
     pub fn of(tools: &'a [ToolDef]) -> Self {
         let mut names = Self { out: HashMap::new(), back: HashMap::new(), tools };
-        // A name that is legal as it is stays, whatever the others become.
+        // A valid name is never changed, whatever the others become.
         for tool in tools.iter().filter(|tool| is_legal(&tool.name)) {
             names.out.insert(&tool.name, Cow::Borrowed(&tool.name));
             names.back.insert(tool.name.clone(), &tool.name);
@@ -36,7 +35,7 @@ impl<'a> ToolNames<'a> {
             while names.back.contains_key(&unique) {
                 number += 1;
                 let end = format!("_{number}");
-                unique = format!("{}{end}", &legal[..legal.len().min(MAX_LEN - end.len())]);
+                unique = format!("{}{end}", &legal[..legal.len().min(MAX_NAME_BYTES - end.len())]);
             }
             names.back.insert(unique.clone(), &tool.name);
             names.out.insert(&tool.name, Cow::Owned(unique));
@@ -44,7 +43,7 @@ impl<'a> ToolNames<'a> {
         names
     }
 
-    /// For the provider. A tool of an earlier turn need not be on offer any more.
+    /// Returns the name for the provider. A tool of an earlier turn need not be on offer any more.
     pub fn out(&self, name: &'a str) -> Cow<'a, str> {
         match self.out.get(name) {
             Some(known) => known.clone(),
@@ -53,15 +52,15 @@ impl<'a> ToolNames<'a> {
         }
     }
 
-    /// From the provider. A name that was made up stays as it is.
+    /// Returns the internal name for one from the provider. An unknown name is returned unchanged.
     pub fn back(&self, name: &str) -> String {
         self.back.get(name).map_or(name, |ours| *ours).to_owned()
     }
 }
 
-/// Gemini is the strictest: the first one must be a letter or `_`.
+/// Returns whether all providers accept a name. Gemini is the strictest: it must begin with a letter or `_`.
 fn is_legal(name: &str) -> bool {
-    name.len() <= MAX_LEN
+    name.len() <= MAX_NAME_BYTES
         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(is_legal_char)
 }
@@ -76,7 +75,7 @@ fn legalized(name: &str) -> String {
         legal.push('_');
     }
     legal.extend(name.chars().map(|c| if is_legal_char(c) { c } else { '_' }));
-    legal.truncate(MAX_LEN);
+    legal.truncate(MAX_NAME_BYTES);
     legal
 }
 

@@ -1,14 +1,14 @@
-//! Which tools a model or an agent program may call, and which of their calls need a person.
+//! Which tools a model or an agent program may call, and which of their calls need approval.
 use super::words::words;
 use jiff::SignedDuration;
 use std::sync::Arc;
 
-/// Whom the calls of an agent are put to: `approval = { … }`.
+/// Who is asked about the calls of an agent: `approval = { … }`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApprovalRoute {
-    /// Names of `[notify.…]` tables that can bring an answer back.
+    /// Names of `[notify.…]` tables that can receive answers.
     pub via: Vec<String>,
-    /// A call about which nobody has decided for so long is denied. `None`: it waits as long as its run may.
+    /// Time after which an undecided call is denied. `None`: it waits as long as its run may.
     pub wait: Option<SignedDuration>,
 }
 
@@ -22,22 +22,22 @@ words! {
     }
 }
 
-/// Tools of the daemon that an agent program is handed beside its own.
+/// Tools of the daemon that an agent program is handed in addition to its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HandedTools {
     pub tools: Vec<String>,
-    /// Those whose calls need a person.
+    /// Tools whose calls need approval.
     pub approve: Vec<String>,
     /// What happens to such a call.
     pub approval: Approval,
-    /// Whom it is put to, and for how long.
+    /// Who is asked, and for how long.
     pub route: Option<Arc<ApprovalRoute>>,
-    /// What may change something, or send something out: tools and addresses.
+    /// What may change or send something: tools and addresses.
     pub sinks: Vec<String>,
 }
 
 impl HandedTools {
-    /// None.
+    /// Returns an empty set of tools.
     pub fn none() -> Self {
         Self {
             tools: Vec::new(),
@@ -48,7 +48,7 @@ impl HandedTools {
         }
     }
 
-    /// The same for whoever asks about models and programs alike.
+    /// Returns the common form for models and programs.
     pub fn as_use(&self) -> ToolUse<'_> {
         ToolUse {
             tools: &self.tools,
@@ -60,15 +60,15 @@ impl HandedTools {
     }
 }
 
-/// The tools of one agent, whoever calls them.
+/// The tools of one agent, for models and agent programs alike.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ToolUse<'a> {
     pub tools: &'a [String],
-    /// Those whose calls need a person; names or patterns.
+    /// Tools whose calls need approval; names or patterns.
     pub approve: &'a [String],
     /// What happens to such a call.
     pub approval: Approval,
-    /// Whom it is put to, and for how long.
+    /// Who is asked, and for how long.
     pub route: Option<&'a ApprovalRoute>,
     /// What stays allowed after untrusted or private data was read: tools and addresses.
     pub sinks: &'a [String],

@@ -1,5 +1,5 @@
-//! How the trace of a run is named. All of it follows from the run's id: so what an attempt hands on and what is told of it later
-//! are one trace, over restarts too, and whoever knows the run finds its trace.
+//! Trace ids of runs. They are derived from the run's id: so the context that an attempt propagates and the spans
+//! exported later belong to one trace, even across restarts, and the trace of a run can be found by its id.
 use super::hex::hex;
 use super::ids::{RunId, Seq};
 use sha2::{Digest, Sha256};
@@ -9,17 +9,17 @@ use sha2::{Digest, Sha256};
 pub struct SpanId([u8; 8]);
 
 impl SpanId {
-    /// Of the run itself.
+    /// Returns the span of the run itself.
     pub fn of_run(run: RunId) -> Self {
         Self::of(run, "run", 0)
     }
 
-    /// Of one of its attempts, from 1.
+    /// Returns the span of one of its attempts, from 1.
     pub fn of_attempt(run: RunId, attempt: u32) -> Self {
         Self::of(run, "attempt", attempt.into())
     }
 
-    /// Of what this event of it ends: a request, a call.
+    /// Returns the span that this event ends: a request or a call.
     pub fn of_event(run: RunId, seq: Seq) -> Self {
         Self::of(run, "event", seq.0)
     }
@@ -31,18 +31,18 @@ impl SpanId {
         hash.update(n.to_be_bytes());
         let mut bytes = [0; 8];
         bytes.copy_from_slice(&hash.finalize()[..8]);
-        bytes[7] |= 1; // all zeros would be no span
+        bytes[7] |= 1; // an all-zero id is invalid
         Self(bytes)
     }
 
-    /// The 8 bytes, as they are sent.
+    /// Returns the 8 bytes that are sent.
     pub fn as_bytes(&self) -> &[u8; 8] {
         &self.0
     }
 }
 
-/// The `traceparent` of what an attempt starts (W3C Trace Context, level 1, section 3.2): its parent is the attempt, and
-/// the trace is recorded.
+/// Returns the `traceparent` for processes of an attempt (W3C Trace Context, level 1, section 3.2): the parent is
+/// the attempt, and the trace is sampled.
 pub fn traceparent(run: RunId, attempt: u32) -> String {
     format!("00-{}-{}-01", hex(run.as_bytes()), hex(SpanId::of_attempt(run, attempt).as_bytes()))
 }

@@ -1,9 +1,9 @@
-//! What a run used of its model.
+//! Model usage of a run.
 use super::described::described;
 use serde::{Deserialize, Serialize};
 
 impl Usage {
-    /// Adds what a request used.
+    /// Adds the usage of a request.
     pub fn add(&mut self, other: &Self) {
         self.requests += other.requests;
         self.input_tokens += other.input_tokens;
@@ -12,7 +12,7 @@ impl Usage {
         self.usd += other.usd;
     }
 
-    /// Tokens in and out.
+    /// Returns the sum of input and output tokens.
     pub fn tokens(&self) -> u64 {
         self.input_tokens + self.output_tokens
     }
@@ -36,10 +36,10 @@ described! {
     }
 }
 
-/// An amount as JSON, without the noise of sums of binary fractions: to a millionth of a millionth.
+/// Serializes an amount rounded to 12 decimal places, without the noise of binary fractions.
 ///
 /// # Errors
-/// Those of the serializer.
+/// Errors of the serializer.
 pub fn rounded<S: serde::Serializer>(amount: &f64, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_f64((amount * 1e12).round() / 1e12)
 }

@@ -1,4 +1,4 @@
-//! Which programs a configuration names, and which of them run within walls.
+//! The programs in a configuration, and which of them are sandboxed.
 use super::agent::{AgentSpec, Body, CheckBody, ToolCallSpec};
 use super::described::described;
 use super::fleet::{Fleet, NotifyTargetKind};
@@ -7,21 +7,21 @@ use super::tool::{ProbeTarget, ToolSettings};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// A program that a configuration names.
+/// A program in the configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedProgram<'a> {
     /// The kind of its table: `agents`, `runners`, `mcp`, `tools`, `notify`.
     pub kind: &'static str,
     /// The name of its table.
     pub name: &'a str,
-    /// The key there that it stands in, where it is not what the table is about: `gate`, `success_when`, `args`.
+    /// Its key in the table, if it is not the main program: `gate`, `success_when`, `args`.
     pub key: Option<&'static str>,
-    /// The walls around it; `None`: none.
+    /// Its sandbox; `None`: it is not confined.
     pub sandbox: Option<Arc<Sandbox>>,
 }
 
 impl NamedProgram<'_> {
-    /// `agents.NAME`, `agents.NAME.gate`.
+    /// Returns its location: `agents.NAME`, `agents.NAME.gate`.
     pub fn place(&self) -> String {
         let key = self.key.map(|key| format!(".{key}")).unwrap_or_default();
         format!("{}.{}{key}", self.kind, self.name)
@@ -41,12 +41,13 @@ described! {
 }
 
 impl Walled {
-    /// Those of a fleet.
+    /// Returns the programs of a fleet.
     pub fn of(fleet: &Fleet) -> Self {
         Self::among(fleet.programs())
     }
 
-    /// Those that runs of an agent can start: its own, and those of the tools and servers that it names.
+    /// Returns the programs that runs of an agent can start: its own, and those of the tools and servers that it
+    /// names.
     pub fn of_agent(fleet: &Fleet, agent: &AgentSpec) -> Self {
         let mut programs = agent.programs();
         if let Body::Runner(query) = &agent.body {
@@ -62,7 +63,7 @@ impl Walled {
         Self::among(programs)
     }
 
-    /// Is there none?
+    /// Returns whether there are no programs.
     pub fn is_empty(&self) -> bool {
         self.within.is_empty() && self.without.is_empty()
     }
@@ -82,7 +83,7 @@ impl Walled {
 }
 
 impl Fleet {
-    /// All programs that it names.
+    /// Returns all programs of the configuration.
     pub fn programs(&self) -> Vec<NamedProgram<'_>> {
         let mut programs: Vec<NamedProgram<'_>> =
             self.agents.iter().flat_map(|agent| agent.programs()).collect();
@@ -110,14 +111,15 @@ impl Fleet {
 }
 
 impl AgentSpec {
-    /// The programs that it names itself: its command, those of its gate and its proofs, and checks of a probe.
+    /// Returns the programs in the agent's own table: its command, those of its gate and its proofs, and checks of
+    /// a probe.
     pub fn programs(&self) -> Vec<NamedProgram<'_>> {
         let of = |key, sandbox| NamedProgram { kind: "agents", name: self.id.as_str(), key, sandbox };
         let mut programs = Vec::new();
         match &self.body {
             Body::Command(spec) => programs.push(of(None, spec.sandbox.clone())),
             Body::Tool(call) => programs.extend(of_call(call).map(|walls| of(Some("args"), walls))),
-            // its program is its runner's
+            // its program belongs to its runner
             Body::Query(_) | Body::Runner(_) => {}
         }
         let gate = self.gate.iter().map(|gate| ("gate", &**gate));
@@ -156,7 +158,7 @@ fn of_server<'a>(fleet: &'a Fleet, name: &'a str, programs: &mut Vec<NamedProgra
     }
 }
 
-/// The walls of commands among the checks of a call of `probe`.
+/// Returns the sandboxes of commands among the checks of a call of `probe`.
 fn of_call(call: &ToolCallSpec) -> impl Iterator<Item = Option<Arc<Sandbox>>> {
     let checks = call.args["checks"].as_array().into_iter().flatten();
     let commands = checks.filter(|check| check["command"].is_array());

@@ -1,4 +1,4 @@
-//! Webhooks that start agents: who may deliver (`[webhooks.NAME]`).
+//! Webhooks that start agents: accepted senders (`[webhooks.NAME]`).
 use super::secret_ref::SecretRef;
 use super::words::words;
 
@@ -12,7 +12,7 @@ words! {
     }
 }
 
-/// `[webhooks.…]`.
+/// A webhook in `[webhooks.…]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookSpec {
     /// How a delivery is signed.
@@ -21,6 +21,6 @@ pub struct HookSpec {
 }
 
 impl HookSpec {
-    /// The longest body of a delivery, in bytes.
+    /// Maximum length of a delivery's body, in bytes.
     pub const LONGEST_BODY: usize = 1 << 20;
 }

@@ -1,17 +1,17 @@
-//! Closed sets of words: each spelling stands in one place, and a word of the configuration, the database or the wire
-//! becomes a value once.
+//! Closed sets of words: each spelling is defined in one place, and words of the configuration, the database or the
+//! wire are parsed once.
 /// A word of a closed set.
 pub trait Word: Copy + 'static {
-    /// All of them, in the order of the contract.
+    /// All words, in the order of the contract.
     const ALL: &'static [Self];
-    /// How they are written, in the same order.
+    /// Their spellings, in the same order.
     const WORDS: &'static [&'static str];
 
-    /// How it is written in the configuration, in the database, on the wire and in messages.
+    /// Returns the spelling in the configuration, in the database, on the wire and in messages.
     fn as_str(self) -> &'static str;
 }
 
-/// An enum whose variants are words: `Skip = "skip"`.
+/// Defines an enum whose variants are words: `Skip = "skip"`.
 macro_rules! words {
     ($(#[doc = $doc:literal])* $name:ident { $($(#[doc = $vdoc:literal])* $variant:ident = $word:literal,)* }) => {
         $(#[doc = $doc])*
@@ -21,17 +21,17 @@ macro_rules! words {
         pub enum $name { $($(#[doc = $vdoc])* #[serde(rename = $word)] $variant,)* }
 
         impl $name {
-            /// All of them, in the order of the contract.
+            /// All words, in the order of the contract.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-            /// How they are written, in the same order.
+            /// Their spellings, in the same order.
             pub const WORDS: &'static [&'static str] = &[$($word,)*];
 
-            /// The word that stands for it in the configuration, in the database, on the wire and in messages.
+            /// Returns the spelling in the configuration, in the database, on the wire and in messages.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)* }
             }
 
-            /// The inverse of [`Self::as_str`].
+            /// Parses a word; inverts [`Self::as_str`].
             pub fn parse(word: &str) -> Option<Self> {
                 match word { $($word => Some(Self::$variant),)* _ => None }
             }

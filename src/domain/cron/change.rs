@@ -1,13 +1,13 @@
-//! What a change of the clock does to a schedule: local times that it skips, or that come twice.
+//! The effect of a clock change on a schedule: local times that it skips or repeats.
 use super::{ClockChange, CronSchedule};
 use jiff::{SignedDuration, Timestamp};
 
-/// Local times of one change that are told apart; of more there are only these.
-const TIMES: usize = 4;
+/// Maximum number of local times listed for one change.
+const MAX_TIMES: usize = 4;
 
 impl CronSchedule {
-    /// The first change of the clock after `now`, and not after `until`, that skips or repeats local
-    /// times of this schedule. A schedule of each hour just goes on, and has none.
+    /// Returns the first clock change after `now`, and not after `until`, that skips or repeats local times of this
+    /// schedule. An hourly schedule is not affected, and has none.
     pub fn clock_change(&self, now: Timestamp, until: Timestamp) -> Option<ClockChange> {
         if self.text.hourly {
             return None;
@@ -20,12 +20,12 @@ impl CronSchedule {
             let (from, to) = if skipped { (before, then) } else { (then, before) };
             let mut times = Vec::new();
             let mut next = self.next_local(from, true);
-            while let Some(time) = next.filter(|time| *time < to && times.len() <= TIMES) {
+            while let Some(time) = next.filter(|time| *time < to && times.len() <= MAX_TIMES) {
                 times.push(time);
                 next = self.next_local(time, false);
             }
-            let more = times.len() > TIMES;
-            times.truncate(TIMES);
+            let more = times.len() > MAX_TIMES;
+            times.truncate(MAX_TIMES);
             (!times.is_empty()).then_some(ClockChange { times, more, skipped, then, fixed: self.text.fixed })
         })
     }

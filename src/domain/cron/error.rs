@@ -1,23 +1,23 @@
-//! Why a text is no cron expression.
+//! Reasons why a text is not a valid cron expression.
 
-/// Why a text is no cron expression.
+/// Why a text is not a valid cron expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CronError {
-    /// It can't be read.
+    /// It can't be parsed.
     #[error("not a cron expression: {0}")]
     Syntax(String),
-    /// It is what another scheduler writes.
+    /// It uses the syntax of another scheduler.
     #[error("not a cron expression: {what}")]
     Foreign {
-        /// What is not ours in it.
+        /// The unsupported part.
         what: String,
         /// What to write instead.
         instead: String,
     },
-    /// It can be read, but names no instant at all.
+    /// It can be parsed, but never matches.
     #[error("never fires")]
     Never,
-    /// A step that does not mean what it seems.
+    /// A step that does not mean what it seems to.
     #[error("`{field}` in the {name} field restarts at each {unit}: it fires at {name} {first} only")]
     MisleadingStep {
         /// The field as typed.

@@ -1,16 +1,16 @@
-//! What people copy from other schedulers into `cron`, and what to write instead of it: crontab
-//! lines with their command, `@reboot`, `@every`, zones before the expression, Jenkins' `H`, random
-//! values, years, and calendars of systemd.timer(5).
+//! Syntax of other schedulers that people copy into `cron`, and what to write instead: crontab lines with their
+//! command, `@reboot`, `@every`, time zones before the expression, Jenkins' `H`, random values, years, and
+//! calendars of systemd.timer(5).
 use super::error::CronError;
 
-/// What these tokens are, if they are something known. `reads` tells whether tokens are an
-/// expression of ours.
+/// Explains these tokens, if they have a known foreign syntax. `reads` returns whether tokens are a valid
+/// expression.
 pub(super) fn explain(tokens: &[&str], reads: impl Fn(&[&str]) -> bool) -> Option<CronError> {
     let first = *tokens.first()?;
     nickname(first, tokens)
         .or_else(|| zone_before(first, tokens))
         .or_else(|| dashes(tokens))
-        .or_else(|| something_behind(tokens, &reads))
+        .or_else(|| trailing_tokens(tokens, &reads))
         .or_else(|| calendar(tokens))
         .or_else(|| hashed(tokens))
 }
@@ -19,7 +19,7 @@ fn instead(what: impl Into<String>, instead: impl Into<String>) -> Option<CronEr
     Some(CronError::Foreign { what: what.into(), instead: instead.into() })
 }
 
-/// `@reboot`, `@every 5m`.
+/// Recognizes `@reboot` and `@every 5m`.
 fn nickname(first: &str, tokens: &[&str]) -> Option<CronError> {
     match (first.to_ascii_lowercase().as_str(), tokens) {
         ("@reboot", _) => instead(
@@ -42,7 +42,7 @@ fn nickname(first: &str, tokens: &[&str]) -> Option<CronError> {
     }
 }
 
-/// `TZ=Europe/Berlin 0 9 * * *`, `CRON_TZ=…`.
+/// Recognizes `TZ=Europe/Berlin 0 9 * * *` and `CRON_TZ=…`.
 fn zone_before(first: &str, tokens: &[&str]) -> Option<CronError> {
     let (name, zone) = first.split_once('=')?;
     if !matches!(name, "TZ" | "CRON_TZ") {
@@ -58,15 +58,15 @@ fn zone_before(first: &str, tokens: &[&str]) -> Option<CronError> {
     )
 }
 
-/// Dashes that a word processor made of `-`.
+/// Recognizes dashes that a word processor substituted for `-`.
 fn dashes(tokens: &[&str]) -> Option<CronError> {
     let text = tokens.join(" ");
     let dash = text.chars().find(|c| matches!(c, '\u{2010}'..='\u{2015}' | '\u{2212}'))?;
     instead(format!("`{dash}` is not the dash of a range"), format!("cron = \"{}\"", text.replace(dash, "-")))
 }
 
-/// A line of a crontab with its command, or a year where nothing is read.
-fn something_behind(tokens: &[&str], reads: &impl Fn(&[&str]) -> bool) -> Option<CronError> {
+/// Recognizes a crontab line with its command, or an unsupported year.
+fn trailing_tokens(tokens: &[&str], reads: &impl Fn(&[&str]) -> bool) -> Option<CronError> {
     let lengths: &[usize] = if tokens.first()?.starts_with('@') { &[1] } else { &[6, 5] };
     let whole = |length: &&usize| tokens.len() > **length && reads(&tokens[..**length]);
     let length = *lengths.iter().find(whole)?;
@@ -74,21 +74,21 @@ fn something_behind(tokens: &[&str], reads: &impl Fn(&[&str]) -> bool) -> Option
     let fields = fields.join(" ");
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
     match rest {
-        // six fields with the year at the end have a `?`; without one, they begin with seconds
+        // six fields that end with the year contain a `?`; otherwise they begin with seconds
         [year] if !year.starts_with(|c: char| c.is_ascii_digit() || c == '*') => {
-            behind(&fields, rest, length)
+            trailing_command(&fields, rest, length)
         }
         [year] if length == 5 && !fields.contains('?') && !(digits(year) && year.len() == 4) => None,
         [year] => instead(
             format!("its last field, `{year}`, is a year, and years are not counted"),
             format!("cron = \"{fields}\"; what is due once has `at`"),
         ),
-        _ => behind(&fields, rest, length),
+        _ => trailing_command(&fields, rest, length),
     }
 }
 
-/// A command, or what looks like one.
-fn behind(fields: &str, rest: &[&str], length: usize) -> Option<CronError> {
+/// Explains a command after the expression, or what looks like one.
+fn trailing_command(fields: &str, rest: &[&str], length: usize) -> Option<CronError> {
     let place = if length == 1 { "nickname".to_owned() } else { format!("{length} fields") };
     instead(
         format!("`{}` behind its {place} is not part of an expression", rest.join(" ")),
@@ -96,7 +96,7 @@ fn behind(fields: &str, rest: &[&str], length: usize) -> Option<CronError> {
     )
 }
 
-/// `H` of Jenkins, `~` of other crons.
+/// Recognizes Jenkins' `H`, and `~` of other schedulers.
 fn hashed(tokens: &[&str]) -> Option<CronError> {
     let is_h = |token: &&&str| {
         token.split(',').any(|part| part == "H" || part.starts_with("H/") || part.starts_with("H("))
@@ -108,7 +108,7 @@ fn hashed(tokens: &[&str]) -> Option<CronError> {
     )
 }
 
-/// `Mon..Fri 09:00`, `*-*-* 02:30`, `daily`: OnCalendar of systemd.timer(5).
+/// Recognizes `Mon..Fri 09:00`, `*-*-* 02:30`, `daily`: OnCalendar of systemd.timer(5).
 fn calendar(tokens: &[&str]) -> Option<CronError> {
     const WORDS: &[(&str, &str)] = &[
         ("minutely", "* * * * *"),
@@ -138,7 +138,7 @@ fn calendar(tokens: &[&str]) -> Option<CronError> {
     }
 }
 
-/// `[weekdays] [year-month-day] hour:minute[:second]` in fields. The year is `*`.
+/// Translates `[weekdays] [year-month-day] hour:minute[:second]` to fields. The year must be `*`.
 fn translated(tokens: &[&str]) -> Option<String> {
     let (time, before) = tokens.split_last()?;
     let (date, weekdays) = match before {
@@ -160,10 +160,10 @@ fn translated(tokens: &[&str]) -> Option<String> {
     let plain = |text: &str| {
         let text = text.replace("..", "-");
         let text = text.strip_prefix("0/").map(|step| format!("*/{step}")).unwrap_or(text);
-        // a leading zero says nothing
+        // removes a leading zero
         if text.len() == 2 && text.starts_with('0') { text[1..].to_owned() } else { text }
     };
-    // day and weekday must both fit there
+    // there, day and weekday must both match
     let both = if weekdays != "*" && day != "*" { "+" } else { "" };
     let weekdays = both.to_owned() + &weekdays.replace("..", "-").to_ascii_uppercase();
     let second = second.map(plain).filter(|second| second != "0");

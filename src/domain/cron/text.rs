@@ -1,52 +1,52 @@
-//! What people type as a cron expression, read by our own rules and put into the one form that the
-//! cron library is given: numbers. What other schedulers write and we don't take is refused by
-//! `foreign`, which says what to write instead.
+//! Cron expressions as people write them, parsed by rules of our own and normalized to the one form that the cron
+//! library gets: numbers. Unsupported syntax of other schedulers is rejected by `foreign`, which says what to write
+//! instead.
 //!
-//! Rules: crontab(5). Beside them, with the one meaning that they have wherever they are known:
-//! ranges that wrap (`FRI-MON`, `22-2`), full names, `a/n` (from `a` on), `?`, `L`, `LW`, `15W`,
-//! `FRI#2`, `FRIL`, `+` before the weekday (day AND weekday), and a last field `*` for the year.
+//! Rules: crontab(5), and these extensions with their usual meaning: ranges that wrap (`FRI-MON`, `22-2`), full
+//! names, `a/n` (from `a` on), `?`, `L`, `LW`, `15W`, `FRI#2`, `FRIL`, `+` before the weekday (day AND weekday),
+//! and a last field `*` for the year.
 use super::error::CronError;
 use super::foreign;
 
-/// What an expression says, in numbers.
+/// A normalized expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Text {
     /// Second, minute, hour, day, month, weekday.
     pub(super) fields: [String; 6],
-    /// How day and weekday go together.
+    /// How day and weekday are combined.
     pub(super) days: Days,
-    /// Its minute and hour are no wildcards: they name times of the day.
+    /// Minute and hour are not wildcards: they are fixed times of the day.
     pub(super) fixed: bool,
-    /// Each hour: its hour is a bare wildcard.
+    /// The hour is a bare wildcard.
     pub(super) hourly: bool,
 }
 
-/// How day and weekday go together.
+/// How day and weekday are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Days {
-    /// At most one of them is restricted, or one begins with `*`: both must fit.
+    /// At most one is restricted, or one begins with `*`: both must match.
     Plain,
-    /// Both are restricted: either may fit (crontab(5)).
+    /// Both are restricted: either may match (crontab(5)).
     Either,
-    /// Both are restricted, and `+` says that both must fit.
+    /// Both are restricted, and `+` requires both to match.
     Both,
 }
 
-/// A field of an expression.
+/// Definition of a field of an expression.
 pub(super) struct Field {
     pub(super) name: &'static str,
-    /// What it holds, in words.
+    /// Valid values, for people.
     values: &'static str,
     low: u32,
-    /// The largest number that may be written.
+    /// The largest valid number.
     high: u32,
     /// The largest number that a wildcard or a wrapping range reaches.
     top: u32,
-    /// Names of its values, the first for `low`.
+    /// Names of its values, starting at `low`.
     names: &'static [&'static str],
-    /// The next larger unit, at which steps begin anew.
+    /// The next larger unit, at which steps restart.
     unit: &'static str,
-    /// What to write for a step that is longer than that unit.
+    /// What to write instead of a step longer than that unit.
     instead: &'static str,
 }
 
@@ -67,11 +67,11 @@ const MONTHS: &[&str] = &[
 const WEEKDAYS: &[&str] =
     &["SUNDAY", "MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY"];
 
-/// Day and weekday among [`FIELDS`].
+/// Indexes of day and weekday in [`FIELDS`].
 const DAY: usize = 3;
 const WEEKDAY: usize = 5;
 
-/// What the fields hold (crontab(5)).
+/// The fields and their values (crontab(5)).
 pub(super) const FIELDS: [Field; 6] = [
     field(
         "second",
@@ -113,7 +113,7 @@ const fn field(
     Field { name, values, low, high, top, names, unit, instead }
 }
 
-/// Nicknames of crontab(5), with the five fields that they stand for.
+/// Nicknames of crontab(5), with the equivalent five fields.
 const NICKNAMES: &[(&str, &str)] = &[
     ("@yearly", "0 0 1 1 *"),
     ("@annually", "0 0 1 1 *"),
@@ -124,7 +124,7 @@ const NICKNAMES: &[(&str, &str)] = &[
     ("@hourly", "0 * * * *"),
 ];
 
-/// Reads an expression. Where it is what another scheduler writes, the error says what to write.
+/// Parses an expression. If it uses the syntax of another scheduler, the error says what to write.
 pub(super) fn read(expression: &str) -> Result<Text, CronError> {
     let tokens: Vec<&str> = expression.split_whitespace().collect();
     let error = match read_tokens(&tokens) {
@@ -145,7 +145,7 @@ fn read_tokens(tokens: &[&str]) -> Result<Text, CronError> {
             read_fields(&fields.split(' ').collect::<Vec<_>>())
         }
         [_, _, _, _, _] | [_, _, _, _, _, _] => read_fields(tokens),
-        // Quartz has the year behind the weekday
+        // Quartz has the year after the weekday
         [fields @ .., "*" | "?"] if fields.len() == 6 => read_fields(fields),
         [] => Err(CronError::Syntax("it is empty".into())),
         _ => Err(CronError::Syntax(format!(
@@ -155,7 +155,7 @@ fn read_tokens(tokens: &[&str]) -> Result<Text, CronError> {
     }
 }
 
-/// Reads five fields, or six with seconds first.
+/// Parses five fields, or six with seconds first.
 fn read_fields(given: &[&str]) -> Result<Text, CronError> {
     let all: Vec<&str> = if given.len() == 5 { [&["0"], given].concat() } else { given.to_vec() };
     let mut fields: [String; 6] = Default::default();
@@ -173,7 +173,7 @@ fn read_fields(given: &[&str]) -> Result<Text, CronError> {
 }
 
 impl Field {
-    /// The field in numbers: `*`, or a list of values, with `L`, `W` and `#` as they are.
+    /// Returns the field in numbers: `*`, or a list of values, with `L`, `W` and `#` unchanged.
     fn canonical(&self, text: &str, at: usize) -> Result<String, CronError> {
         if text == "*" || (text == "?" && matches!(at, DAY | WEEKDAY)) {
             return Ok("*".into());
@@ -195,7 +195,7 @@ impl Field {
         Ok(values.join(","))
     }
 
-    /// What one part of a list stands for.
+    /// Returns the values of one part of a list.
     fn part(&self, part: &str, whole: &str, at: usize) -> Result<Vec<String>, CronError> {
         let wrong = || CronError::Syntax(format!("`{part}` is not a valid {}: {}", self.name, self.values));
         if let Some(special) = self.special(part, at) {
@@ -208,7 +208,7 @@ impl Field {
         let (from, to) = match range.split_once('-') {
             _ if range == "*" => (self.low, self.top),
             Some((from, to)) => (self.value(from).ok_or_else(wrong)?, self.value(to).ok_or_else(wrong)?),
-            // from there on, as Quartz has it
+            // open-ended, as in Quartz
             None if step.is_some() => (self.value(range).ok_or_else(wrong)?, self.top),
             None => {
                 let value = self.value(range).ok_or_else(wrong)?;
@@ -237,11 +237,11 @@ impl Field {
         Ok(self.walk(from, to).step_by(step).map(|value| value.to_string()).collect())
     }
 
-    /// The values from one to the other, around the end where that comes first.
+    /// Returns the values of a range, which may wrap around.
     fn walk(&self, from: u32, to: u32) -> impl Iterator<Item = u32> + use<> {
         let size = self.top - self.low + 1;
         let (low, to) = (self.low, to - self.low);
-        // a Sunday that is written as 7 ends a week, and begins one where it comes first
+        // a Sunday written as 7 is the last day of a range, or the first if the range begins with it
         let first = (from - low) % size;
         let count = match to {
             to if to % size == first => 0,
@@ -253,7 +253,7 @@ impl Field {
         (0..=count).map(move |k| low + (first + k) % size)
     }
 
-    /// A number, or a name: three letters or more of it.
+    /// Parses a number, or a name abbreviated to three letters or more.
     fn value(&self, text: &str) -> Option<u32> {
         if let Some(number) = number(text) {
             return (self.low..=self.high).contains(&number).then_some(number);
@@ -266,7 +266,7 @@ impl Field {
         Some(self.low + u32::try_from(at).ok()?)
     }
 
-    /// What counts from the end of a month or by its weeks: `L`, `LW`, `15W`; `FRIL`, `FRI#2`.
+    /// Parses values relative to the end or the weeks of a month: `L`, `LW`, `15W`; `FRIL`, `FRI#2`.
     fn special(&self, part: &str, at: usize) -> Option<Result<String, CronError>> {
         let upper = part.to_ascii_uppercase();
         let wrong =
@@ -287,7 +287,7 @@ impl Field {
             WEEKDAY => {
                 let (day, nth) = match upper.split_once('#') {
                     Some((day, nth)) => (day, nth),
-                    // not the end of a name
+                    // a name does not end in `L`
                     None => (upper.strip_suffix('L')?, "L"),
                 };
                 match (self.value(day).map(|day| day % 7), nth) {
@@ -304,7 +304,7 @@ impl Field {
     }
 }
 
-/// Digits and nothing else, in any number.
+/// Parses digits and nothing else, of any length.
 fn number(text: &str) -> Option<u32> {
     text.bytes().all(|c| c.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }

@@ -98,8 +98,8 @@ words! {
 }
 
 impl EventType {
-    /// The types that an agent's `on` may name: those that the engine decides itself, so that the
-    /// run they start is claimed in the same transaction.
+    /// The types that an agent's `on` may name: those that the engine itself decides, so that the run that they
+    /// start is claimed in the same transaction.
     pub const TRIGGERS: &'static [Self] = &[
         Self::TaskStarted,
         Self::TaskCompleted,

@@ -1,4 +1,4 @@
-//! An event as it is decided, and as it stands in the log and on the wire.
+//! An event in the engine, and in its form in the log and on the wire.
 use super::kind::EventType;
 use super::payload::{EventRef, JoinedRun, Payload};
 use crate::domain::described::described;
@@ -8,29 +8,28 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// One event, of a type and with fields that this release knows.
+/// One event, with a type and fields that this release knows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// Its place. 0 until it is stored.
+    /// Its number. 0 until it is stored.
     pub seq: Seq,
-    /// When it happened.
     pub ts: Timestamp,
-    /// Whose, if it is about one agent.
+    /// The agent that it is about, if any.
     pub agent_id: Option<AgentId>,
-    /// Of which run, if it is about one.
+    /// The run that it is about, if any.
     pub run_id: Option<RunId>,
-    /// Of which session, if it is about one.
+    /// The session that it is about, if any.
     pub session_id: Option<String>,
     pub payload: Payload,
 }
 
 impl Event {
-    /// What kind.
+    /// Returns its kind.
     pub fn kind(&self) -> EventType {
         self.payload.kind()
     }
 
-    /// Does it tell what a run reported that had read data from outside?
+    /// Returns whether it reports a finding of a run that had read data from outside.
     pub fn is_untrusted_report(&self) -> bool {
         match &self.payload {
             Payload::IncidentOpened(opened) => opened.untrusted,
@@ -39,7 +38,7 @@ impl Event {
         }
     }
 
-    /// The run whose end it tells, and the agent of that run.
+    /// Returns the run whose end it reports, and the agent of that run.
     pub fn ended_run(&self) -> Option<(&AgentId, JoinedRun)> {
         let (status, result, error) = match &self.payload {
             Payload::TaskCompleted(done) => (RunStatus::Completed, done.result.clone(), None),
@@ -52,7 +51,7 @@ impl Event {
         Some((self.agent_id.as_ref()?, run))
     }
 
-    /// What names it for those who have the log.
+    /// Returns a reference for readers of the log.
     pub fn reference(&self) -> EventRef {
         let (agent_id, run_id) = (self.agent_id.clone(), self.run_id);
         let arrived = match &self.payload {
@@ -64,7 +63,7 @@ impl Event {
         EventRef { seq: self.seq, kind: self.kind(), agent_id, run_id, arrived }
     }
 
-    /// As it is logged.
+    /// Returns its form in the log.
     pub fn logged(&self) -> LoggedEvent {
         LoggedEvent {
             seq: self.seq,
@@ -109,13 +108,13 @@ described! {
 }
 
 impl LoggedEvent {
-    /// Its kind, if this release knows it.
+    /// Returns its kind, if this release knows it.
     pub fn known(&self) -> Option<EventType> {
         EventType::parse(&self.kind)
     }
 
-    /// The event, if this release knows its type and its payload has the fields of that type. Fields that it does not
-    /// know are left out.
+    /// Returns the event, if this release knows its type and its payload has the fields of that type. Unknown
+    /// fields are left out.
     pub fn event(&self) -> Option<Event> {
         Some(Event {
             seq: self.seq,

@@ -1,7 +1,7 @@
-//! What each kind of event says: one type for each, whose fields are those of the wire.
+//! Payloads of events: one type for each kind, whose fields are those of the wire.
 //!
-//! Fields are only ever added, as `Option`s or with a default: an older client leaves out what it does not know, and rows
-//! that an older release stored are still read.
+//! Fields are only ever added, as `Option`s or with a default: an older client ignores unknown ones, and rows
+//! stored by an older release can still be read.
 mod house;
 mod runs;
 mod slots;
@@ -19,18 +19,18 @@ use serde_json::Value;
 
 macro_rules! payloads {
     ($($kind:ident($payload:ty),)*) => {
-        /// What an event says. One variant for each [`EventType`], of the same name.
+        /// Payload of an event. One variant for each [`EventType`], of the same name.
         #[derive(Clone, Debug, PartialEq, Serialize)]
         #[serde(untagged)]
         pub enum Payload { $(#[doc = concat!("Of [`EventType::", stringify!($kind), "`].")] $kind($payload),)* }
 
         impl Payload {
-            /// The kind of event that says it.
+            /// Returns the kind of event with this payload.
             pub fn kind(&self) -> EventType {
                 match self { $(Self::$kind(_) => EventType::$kind,)* }
             }
 
-            /// What an event of this kind says, out of the log.
+            /// Parses a payload of this kind from the log.
             ///
             /// # Errors
             /// A field is missing, or has a value that this release does not know.
@@ -38,7 +38,7 @@ macro_rules! payloads {
                 Ok(match kind { $(EventType::$kind => Self::$kind(<$payload>::deserialize(json)?),)* })
             }
 
-            /// The fields of this kind of event.
+            /// Returns the fields of this kind of event.
             pub fn shape_of(kind: EventType) -> Shape {
                 match kind { $(EventType::$kind => <$payload>::shape(),)* }
             }
@@ -95,7 +95,7 @@ payloads! {
 }
 
 impl Payload {
-    /// As it is logged, with its keys in alphabetical order.
+    /// Returns its form in the log, with keys in alphabetical order.
     pub fn to_json(&self) -> Value {
         serde_json::to_value(self).expect("payloads have string keys and no failing serializers")
     }

@@ -1,14 +1,14 @@
-//! What is told of a conversation with a model.
+//! The events that report a conversation with a model.
 use super::payload::*;
 use crate::domain::{
     Finish, LengthUnit, ModelAnswer, RunError, Said, Step, Talk, ToolReply, Usage, shortened,
 };
 
-/// Most of a text that an event carries. The whole is in the journal of the run.
+/// Maximum length of a text in an event, in bytes. The full text is in the journal of the run.
 const EXCERPT_BYTES: usize = 4096;
 
 impl Talk {
-    /// What is told of it, in order.
+    /// Returns the payloads of its events, in order.
     pub(super) fn told(&self) -> Vec<Payload> {
         match &self.said {
             Said::Query { text, .. } => vec![Payload::UserMessage(Told { text: excerpt(text) })],

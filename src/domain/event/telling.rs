@@ -1,4 +1,4 @@
-//! The events that tell of a fact.
+//! The events that report a fact.
 use super::logged::Event;
 use super::payload::*;
 use crate::domain::{
@@ -7,12 +7,12 @@ use crate::domain::{
 };
 use jiff::Timestamp;
 
-/// Most of an output chunk that an event carries. The whole is in `get_run_output`.
+/// Maximum length of an output chunk in an event, in bytes. The full output is in `get_run_output`.
 const OUTPUT_EVENT_BYTES: usize = 4096;
 
 impl Event {
-    /// The events that tell this fact: none for rows that are written over, two for an attempt that
-    /// failed, or was ended on request, and that another one follows.
+    /// Returns the events that report this fact: none for rows that are overwritten, two for an attempt that
+    /// failed, or was ended on request, and will be retried.
     pub fn telling(entry: &Entry) -> Vec<Self> {
         let event = |agent: Option<&AgentId>, run: Option<&RunId>, payload| Self {
             seq: Seq(0),
@@ -259,7 +259,7 @@ fn attempt_failed(attempt: u32, error: &RunError, error_count: u64, retry_at: Ti
     }
 }
 
-/// Of a run that did not do its work.
+/// Returns the payload for a run that did not do its work.
 fn run_over(attempt: u32, error: Option<&RunError>, error_count: u64, over: RunOver) -> Payload {
     let is_failure = over.status.is_failure();
     let ended = AttemptEnded {
@@ -354,7 +354,7 @@ fn output_told(output: &CapturedOutput) -> Payload {
     })
 }
 
-/// The beginning of some texts; `None` if there is nothing in them.
+/// Concatenates texts up to the limit; `None` if they are empty.
 fn excerpt<'a>(texts: impl Iterator<Item = &'a str>) -> Option<String> {
     let mut out = String::new();
     for text in texts {

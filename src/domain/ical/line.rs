@@ -1,9 +1,9 @@
-//! The lines of an iCalendar file (RFC 5545, 3.1): unfolded, and cut into name, parameters and value.
+//! The lines of an iCalendar file (RFC 5545, 3.1): unfolded, and split into name, parameters and value.
 use super::error::CalendarError;
 
-/// One line.
+/// A content line.
 pub(super) struct Line {
-    /// Where it begins, from 1.
+    /// Number of its first line, from 1.
     pub(super) number: usize,
     pub(super) name: String,
     params: Vec<(String, String)>,
@@ -11,12 +11,12 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// The value of a parameter.
+    /// Returns the value of a parameter.
     pub(super) fn param(&self, name: &str) -> Option<&str> {
         self.params.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The value as a text: on one line, without its escapes (3.3.11).
+    /// Returns the value as text: on one line, without its escapes (3.3.11).
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         let mut chars = self.value.chars();
@@ -39,7 +39,7 @@ impl Line {
     }
 }
 
-/// All lines, unfolded: one that begins with a blank goes on with the line before it.
+/// Returns all lines, unfolded: one that begins with a blank continues the previous one.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = Result<Line, CalendarError>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut whole: Vec<(usize, String)> = Vec::new();

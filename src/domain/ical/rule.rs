@@ -1,11 +1,11 @@
-//! Rules by which an event comes again (RFC 5545, 3.3.10), as far as they name days. What they mean where the standard
-//! leaves it open is as in dateutil: the first time counts only if the rule names it.
+//! Recurrence rules of events (RFC 5545, 3.3.10), as far as they select days. Where the standard leaves the meaning
+//! open, it is as in dateutil: the first time counts only if the rule matches it.
 use jiff::civil::{Date, DateTime, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan};
 use std::str::FromStr;
 
-/// Days that the rules of one calendar may look at in all.
+/// Maximum number of days that the rules of one calendar may examine in total.
 pub(super) const MOST_DAYS: u64 = 20_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ enum End {
     Instant(Timestamp),
 }
 
-/// When an event comes again.
+/// A recurrence rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rule {
     every: Every,
@@ -34,15 +34,15 @@ pub(super) struct Rule {
     months: Vec<i8>,
     year_days: Vec<i16>,
     month_days: Vec<i16>,
-    /// Which of a weekday (0: each), and the weekday from Monday on.
+    /// Ordinal of a weekday (0: each), and the weekday from Monday on.
     weekdays: Vec<(i16, i8)>,
     positions: Vec<i32>,
     week_start: Weekday,
 }
 
 impl Rule {
-    /// Reads the value of an `RRULE`. What can't be followed is refused: a rule that is followed in part would be
-    /// another one.
+    /// Parses the value of an `RRULE`. Unsupported parts are rejected: following a rule in part would change its
+    /// meaning.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut rule = Self {
             every: Every::Day,
@@ -106,8 +106,8 @@ impl Rule {
         Ok(rule)
     }
 
-    /// The times within `years` of an event that begins first at `start`, by the clock of `zone`. Each day that is looked
-    /// at is taken from `left`; none: too many.
+    /// Returns the occurrences within `years` of an event that first begins at `start`, by the clock of `zone`.
+    /// Each day examined is subtracted from `left`; `None`: too many.
     pub(super) fn times(
         &self,
         start: DateTime,
@@ -146,7 +146,8 @@ impl Rule {
         Some(all)
     }
 
-    /// The period from which on there can be times from `from` on. One that is counted begins at its beginning.
+    /// Returns the first period that can contain occurrences from `from` on. A rule with a count must start at its
+    /// beginning.
     fn first_period(&self, start: Date, from: Date) -> i32 {
         if matches!(self.end, End::After(_)) || from <= start {
             return 0;
@@ -161,7 +162,7 @@ impl Rule {
         (days / step / self.interval - 1).max(0)
     }
 
-    /// The first day of a period of the rule, and how many it has; none past the end of the calendar.
+    /// Returns the first day of a period of the rule, and its number of days; `None` past the supported range.
     fn period(&self, start: Date, nth: i32) -> Option<(Date, i32)> {
         let step = self.interval.checked_mul(nth)?;
         let later = |from: Date, step: Result<Span, jiff::Error>| from.checked_add(step.ok()?).ok();
@@ -184,7 +185,7 @@ impl Rule {
         Some(found)
     }
 
-    /// The days of a period that the rule names.
+    /// Returns the days of a period that the rule selects.
     fn chosen(&self, start: Date, first: Date, days: i32) -> Vec<Date> {
         let all = (0..days).filter_map(|nth| first.checked_add(nth.days()).ok());
         let named: Vec<Date> = all.filter(|day| self.names(start, *day)).collect();
@@ -212,7 +213,7 @@ impl Rule {
         };
         let (year, month) = (day.days_in_year(), i16::from(day.days_in_month()));
         let (of_year, of_month) = (day.day_of_year(), i16::from(day.day()));
-        // lists are in order: they may be long
+        // the lists are sorted, since they may be long
         let has = |list: &[i16], at: i16, of: i16| {
             list.is_empty() || list.binary_search(&at).is_ok() || list.binary_search(&(at - of - 1)).is_ok()
         };
@@ -223,7 +224,7 @@ impl Rule {
             && (self.weekdays.is_empty() || self.is_weekday(day))
     }
 
-    /// Is it one of the weekdays, counted within its year or its month?
+    /// Returns whether the day is one of the weekdays, counted within its year or its month.
     fn is_weekday(&self, day: Date) -> bool {
         let (at, of) = match self.every {
             Every::Year if self.months.is_empty() => (day.day_of_year(), day.days_in_year()),
@@ -273,7 +274,7 @@ fn weekday(text: &str) -> Option<Weekday> {
     })
 }
 
-/// `MO`, `1MO`, `-1SU`: the number, 0 for each.
+/// Parses `MO`, `1MO`, `-1SU`: the ordinal (0 for each) and the weekday.
 fn nth_weekday(text: &str) -> Option<(i16, i8)> {
     let text = text.trim();
     let at = text.len().checked_sub(2).filter(|at| text.is_char_boundary(*at))?;

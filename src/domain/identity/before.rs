@@ -1,13 +1,13 @@
-//! The hashes that were stored before there was a canonical form: over the debug output of an agent. They are known so
-//! that what waits in a database of then goes on; they go with the release after this one.
+//! The hashes stored before the canonical form existed: over the debug output of an agent. They are accepted so
+//! that what waits in a database of that time continues; to be removed after the next release.
 use super::form::first_bytes;
 use crate::domain::agent::{AgentSpec, Schedule};
 use crate::domain::ids::ConfigHash;
 
-/// What the same configuration was identified by. Two, since a cron schedule has printed itself in two ways.
+/// Returns the former hashes of this configuration. There are two, since cron schedules have had two debug formats.
 pub(super) fn hashes(spec: &AgentSpec) -> [ConfigHash; 2] {
     let spec = AgentSpec { config_hash: ConfigHash(0), line: 0, ..spec.clone() };
-    // What is newer than that, and nothing is said of, was not printed.
+    // Newer fields did not exist then: remove their defaults.
     let text = format!("{spec:?}")
         .replace(", control: None", "")
         .replace(", sandbox: None", "")

@@ -1,5 +1,5 @@
-//! What is written of each type. Each is taken apart without a rest: a new field does not compile until it is said here
-//! how it counts.
+//! The canonical form of each type. Types are destructured completely: a new field does not compile until its form
+//! is defined here.
 use super::form::{Canonical, Form};
 use crate::domain::active_times::{ActiveTimes, CalendarSpec, Hours, NamedPeriods};
 use crate::domain::agent::*;
@@ -41,8 +41,8 @@ impl Canonical for NodeWanted {
     }
 }
 
-/// A table with its fields, under names that stay when a field is renamed. All fields are named; what is `without` does
-/// not count.
+/// Implements the form of a table, with names that stay when a field is renamed. All fields are named; those listed
+/// after `without` do not count.
 macro_rules! table {
     ($type:ident { $($field:ident: $name:literal,)* } $(without $($out:ident),+)?) => {
         impl Canonical for $type {
@@ -197,7 +197,7 @@ impl Canonical for Fleet {
     }
 }
 table! { HookSpec { scheme: "scheme", secret: "secret", } }
-/// Flat, as the table of the file is.
+/// Flat, like the table of the file.
 impl Canonical for RedisSpec {
     fn write(&self, form: &mut Form) {
         let Self { server, stream, maxlen, format, from } = self;
@@ -249,7 +249,7 @@ table! { DaemonSpec {
     timezone: "timezone", max_parallel_runs: "max_parallel_runs", shutdown_grace: "shutdown_grace",
     reload: "reload", retention: "retention", ping: "ping", webhooks: "webhooks", node: "node",
 } }
-/// What a machine is called, and what it has, is no part of what its fleet does: nodes with the same agents have one identity.
+/// Name and labels of a machine are not part of what its fleet does: nodes with the same agents have one identity.
 impl Canonical for NodeSpec {
     fn is_nothing(&self) -> bool {
         true
@@ -417,7 +417,7 @@ impl Canonical for ToolSettings {
             Self::SystemMetrics(settings) => settings.write(form),
             Self::Probe(settings) => settings.write(form),
             Self::Remember | Self::Recall | Self::Report => Value::Null.write(form),
-            // as it was when it was JSON all the way
+            // as it was when these settings were plain JSON
             Self::ArchiveRows(settings) => {
                 serde_json::to_value(settings).expect("names of its fields are texts").write(form);
             }
@@ -506,7 +506,7 @@ impl Canonical for Memory {
             Self::LastResult => form.token("last_result"),
             Self::Session { max_tokens, store } => form.tagged("session", |form| {
                 form.field("max_tokens", max_tokens);
-                // as before there was a choice
+                // the form from before this choice existed
                 if *store != MemoryStore::Database {
                     form.field("store", store);
                 }
@@ -538,7 +538,7 @@ impl Canonical for SecretRef {
 impl Canonical for NotifyTargetKind {
     fn write(&self, form: &mut Form) {
         match self {
-            // its fields stand in the table of the kind, as they did when there were two
+            // its fields follow the kind directly, as they did when there were only two kinds
             Self::Webhook(spec) => {
                 form.raw("webhook");
                 spec.write(form);

@@ -2,15 +2,15 @@
 use crate::domain::ids::ConfigHash;
 use sha2::{Digest, Sha256};
 
-/// The first 8 bytes of SHA-256.
+/// Returns the first 8 bytes of SHA-256.
 pub(super) fn first_bytes(bytes: &[u8]) -> ConfigHash {
     let digest = Sha256::digest(bytes);
     ConfigHash(digest[..8].iter().fold(0, |hash, byte| hash << 8 | u64::from(*byte)))
 }
 
-/// What has a canonical form.
+/// A value that has a canonical form.
 pub(super) trait Canonical {
-    /// Absent, empty or false: its field is left out.
+    /// Returns whether it is absent, empty or false: then its field is left out.
     fn is_nothing(&self) -> bool {
         false
     }
@@ -36,19 +36,19 @@ impl Form {
         self.0.extend_from_slice(bytes);
     }
 
-    /// A word of a closed set, a number, a truth value.
+    /// Writes a word of a closed set, a number, or a boolean.
     pub(super) fn token(&mut self, token: impl std::fmt::Display) {
         self.raw(&format!("{token};"));
     }
 
-    /// A table: its fields are written within.
+    /// Writes a table with the fields that `fields` writes.
     pub(super) fn table(&mut self, fields: impl FnOnce(&mut Self)) {
         self.raw("{");
         fields(self);
         self.raw("}");
     }
 
-    /// A word that says which of several tables follows.
+    /// Writes a tag that selects the variant, and its table.
     pub(super) fn tagged(&mut self, tag: &str, fields: impl FnOnce(&mut Self)) {
         self.raw(tag);
         self.table(fields);

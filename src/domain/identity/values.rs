@@ -1,4 +1,4 @@
-//! How plain values and collections of them count, whatever they belong to.
+//! The canonical form of plain values and of collections.
 use super::form::{Canonical, Form};
 use crate::domain::ids::AgentId;
 use crate::domain::words::Word;
@@ -17,7 +17,7 @@ macro_rules! tokens {
 
 tokens!(u16, u32, u64, usize, i64);
 
-/// A word is a text, whatever type it has come to have.
+/// A word has the form of a text, whatever its type is now.
 impl<T: Word> Canonical for T {
     fn write(&self, form: &mut Form) {
         form.text(self.as_str());
@@ -69,8 +69,8 @@ impl Canonical for Timestamp {
     }
 }
 
-/// By its name in the IANA database; the rules behind a name are no part of a configuration. One without a name is that
-/// of the machine.
+/// By its name in the IANA database; the rules behind a name are not part of a configuration. A zone without a name
+/// is that of the machine.
 impl Canonical for TimeZone {
     fn write(&self, form: &mut Form) {
         form.text(self.iana_name().unwrap_or("local time"));
@@ -129,7 +129,7 @@ impl<T: Canonical> Canonical for Vec<T> {
     }
 }
 
-/// Names are the user's: each is a text, and they are sorted.
+/// The names are the user's: each is written as a text, in sorted order.
 impl<T: Canonical> Canonical for BTreeMap<String, T> {
     fn is_nothing(&self) -> bool {
         self.is_empty()
@@ -149,7 +149,7 @@ fn named<'a, T: Canonical + 'a>(form: &mut Form, sorted: impl IntoIterator<Item 
     });
 }
 
-/// JSON as a value: neither the order of its names nor its blanks count.
+/// JSON by value: the order of names and whitespace do not count.
 impl Canonical for Value {
     fn write(&self, form: &mut Form) {
         match self {

@@ -1,10 +1,10 @@
-//! Whether a schema can be checked: what nobody would look at must not look like a promise.
+//! Checks whether a schema is fully supported: a keyword that is not checked must not look like a guarantee.
 use super::parts::{lookup, pattern_of};
 use crate::domain::nearest;
 use serde_json::{Map, Value};
 
-/// Where schemas are: as the value, in a list, or in a table.
-const ONE: [&str; 10] = [
+/// Keywords with subschemas: as the value, in a list, or in a table.
+const SCHEMA_KEYWORDS: [&str; 10] = [
     "additionalProperties",
     "propertyNames",
     "items",
@@ -16,9 +16,10 @@ const ONE: [&str; 10] = [
     "else",
     "contentSchema",
 ];
-const LISTS: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
-const TABLES: [&str; 5] = ["properties", "patternProperties", "dependentSchemas", "$defs", "definitions"];
-const COUNTS: [&str; 8] = [
+const SCHEMA_LIST_KEYWORDS: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
+const SCHEMA_TABLE_KEYWORDS: [&str; 5] =
+    ["properties", "patternProperties", "dependentSchemas", "$defs", "definitions"];
+const COUNT_KEYWORDS: [&str; 8] = [
     "minItems",
     "maxItems",
     "minContains",
@@ -28,12 +29,13 @@ const COUNTS: [&str; 8] = [
     "minProperties",
     "maxProperties",
 ];
-const NUMBERS: [&str; 5] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
-/// Keywords whose values are looked at one by one.
-const OTHERS: [&str; 8] =
+const NUMBER_KEYWORDS: [&str; 5] =
+    ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
+/// Keywords with values that are validated individually.
+const OTHER_KEYWORDS: [&str; 8] =
     ["type", "enum", "const", "required", "dependentRequired", "uniqueItems", "pattern", "$ref"];
-/// Remarks: they say nothing about what fits.
-const REMARKS: [&str; 15] = [
+/// Annotations: they don't restrict values.
+const ANNOTATIONS: [&str; 15] = [
     "$schema",
     "$id",
     "$comment",
@@ -50,8 +52,8 @@ const REMARKS: [&str; 15] = [
     "contentMediaType",
     "$anchor",
 ];
-/// Keywords of the standard that are not looked at here.
-const UNSEEN: [&str; 6] = [
+/// Standard keywords that are not supported here.
+const UNSUPPORTED_KEYWORDS: [&str; 6] = [
     "$dynamicRef",
     "$dynamicAnchor",
     "$recursiveRef",
@@ -61,10 +63,10 @@ const UNSEEN: [&str; 6] = [
 ];
 const TYPES: [&str; 7] = ["object", "array", "string", "boolean", "null", "number", "integer"];
 
-/// Can all of the schema be checked by [`super::fits_schema`]?
+/// Checks that [`super::fits_schema`] supports all of the schema.
 ///
 /// # Errors
-/// The first thing that can't, with its path in the schema.
+/// The message says what is not supported first, with its path in the schema.
 pub fn check_schema(schema: &Value) -> Result<(), String> {
     look(schema, schema, "")
 }
@@ -88,14 +90,14 @@ fn look(root: &Value, schema: &Value, path: &str) -> Result<(), String> {
 fn keyword(root: &Value, map: &Map<String, Value>, key: &str, value: &Value, at: &str) -> Result<(), String> {
     let wants = |what: &str| Err(format!("`{at}` must be {what}, not {value}"));
     match key {
-        // A list of them is of an older draft.
+        // A list is from an older draft.
         "items" if value.is_array() => look_at_list(root, value, at)?,
-        _ if ONE.contains(&key) => look(root, value, at)?,
-        _ if LISTS.contains(&key) => match value.as_array() {
+        _ if SCHEMA_KEYWORDS.contains(&key) => look(root, value, at)?,
+        _ if SCHEMA_LIST_KEYWORDS.contains(&key) => match value.as_array() {
             Some(list) if !list.is_empty() => look_at_list(root, value, at)?,
             _ => return wants("a list of schemas"),
         },
-        _ if TABLES.contains(&key) => {
+        _ if SCHEMA_TABLE_KEYWORDS.contains(&key) => {
             let Some(table) = value.as_object() else { return wants("a table of schemas") };
             for (name, schema) in table {
                 if key == "patternProperties" {
@@ -104,13 +106,13 @@ fn keyword(root: &Value, map: &Map<String, Value>, key: &str, value: &Value, at:
                 look(root, schema, &format!("{at}.{name}"))?;
             }
         }
-        _ if COUNTS.contains(&key) => {
+        _ if COUNT_KEYWORDS.contains(&key) => {
             if super::numbers::whole(value).is_none() {
                 return wants("a whole number from 0");
             }
         }
         "multipleOf" if value.as_f64().is_none_or(|step| step <= 0.0) => return wants("a number above 0"),
-        _ if NUMBERS.contains(&key) => {
+        _ if NUMBER_KEYWORDS.contains(&key) => {
             if !value.is_number() {
                 return wants("a number");
             }
@@ -130,7 +132,7 @@ fn keyword(root: &Value, map: &Map<String, Value>, key: &str, value: &Value, at:
             Some(reference) if lookup(root, reference).is_some() => {}
             _ => return wants("\"#\", or \"#/\" and a path to what is in this schema"),
         },
-        _ if UNSEEN.contains(&key) => {
+        _ if UNSUPPORTED_KEYWORDS.contains(&key) => {
             return Err(format!("`{at}` is not checked here; say it in other words"));
         }
         _ => return misspelt(map, key, at),
@@ -143,11 +145,17 @@ fn look_at_list(root: &Value, list: &Value, path: &str) -> Result<(), String> {
     list.into_iter().try_for_each(|(at, schema)| look(root, schema, &format!("{path}[{at}]")))
 }
 
-/// Other keywords are remarks, unless somebody meant one that is known.
+/// Accepts other keywords as annotations, unless they look like a misspelled known one.
 fn misspelt(map: &Map<String, Value>, key: &str, at: &str) -> Result<(), String> {
-    let known =
-        ONE.iter().chain(&LISTS).chain(&TABLES).chain(&COUNTS).chain(&NUMBERS).chain(&OTHERS).copied();
-    if known.clone().chain(REMARKS).any(|known| known == key) {
+    let known = SCHEMA_KEYWORDS
+        .iter()
+        .chain(&SCHEMA_LIST_KEYWORDS)
+        .chain(&SCHEMA_TABLE_KEYWORDS)
+        .chain(&COUNT_KEYWORDS)
+        .chain(&NUMBER_KEYWORDS)
+        .chain(&OTHER_KEYWORDS)
+        .copied();
+    if known.clone().chain(ANNOTATIONS).any(|known| known == key) {
         return Ok(());
     }
     match nearest(key, known.filter(|known| !map.contains_key(*known))) {
@@ -179,7 +187,8 @@ fn regex(pattern: &str, at: &str) -> Result<(), String> {
     }
 }
 
-/// Does a schema lead to itself without a step into the value? `trail` led here; `fine` are known not to.
+/// Returns whether a schema refers to itself without descending into the value. `trail` is the path so far; `fine`
+/// are schemas known not to.
 fn leads_back<'a>(
     root: &'a Value,
     schema: &'a Value,

@@ -1,9 +1,8 @@
-//! JSON Schema: whether a value fits one, and whether a schema can be checked here.
+//! JSON Schema: validation of values, and checking whether a schema is supported.
 //!
-//! Draft 2020-12, but for references to other documents and anchors, `$dynamicRef` and the `unevaluated…`
-//! keywords; of older drafts `definitions`, and `items` with a list. `format` and `content…` are remarks,
-//! as they are there by default. Patterns are those of `regex-lite`: the language of ECMA-262 without
-//! looking around and without referring back.
+//! Draft 2020-12, except references to other documents and anchors, `$dynamicRef` and the `unevaluated…` keywords;
+//! of older drafts `definitions`, and `items` with a list. `format` and `content…` are annotations, as by default.
+//! Patterns are those of `regex-lite`: ECMA-262 without look-around and backreferences.
 use crate::domain::json_schema::parts::{Pattern, lookup, pattern_of};
 mod known;
 mod numbers;
@@ -15,11 +14,11 @@ use words::*;
 
 pub use known::check_schema;
 
-/// All that does not fit, the first five of it. `whole` is what the errors call the value:
-/// "the arguments". What can't be checked in the schema is passed over; [`check_schema`] finds it.
+/// Validates a value; reports the first five errors. `whole` is the name of the value in messages: "the arguments".
+/// Unsupported parts of the schema are ignored; [`check_schema`] finds them.
 ///
 /// # Errors
-/// Sentences, each with the path of what does not fit; or that this takes too long to find out.
+/// Sentences, each with the path of what does not match; or that validation takes too long.
 pub fn fits_schema(whole: &str, schema: &Value, value: &Value) -> Result<(), String> {
     let mut checker = Checker { whole, root: schema, left: MAX_STEPS, deep: 0, errors: Vec::new() };
     checker.check(schema, value, "");
@@ -39,8 +38,8 @@ pub fn fits_schema(whole: &str, schema: &Value, value: &Value) -> Result<(), Str
     Err(text)
 }
 
-/// Does a value fit a schema that is a part of another one, `root`, to which its references lead? `left` are the steps
-/// that are left for this and other questions; without any, nothing fits.
+/// Returns whether a value matches a subschema of `root`, in which its references are resolved. `left` is a budget
+/// of steps shared with other calls; once it is used up, nothing matches.
 pub fn fits_part(root: &Value, schema: &Value, value: &Value, left: &mut u32) -> bool {
     let mut checker = Checker { whole: "it", root, left: *left, deep: 0, errors: Vec::new() };
     checker.check(schema, value, "");
@@ -48,30 +47,30 @@ pub fn fits_part(root: &Value, schema: &Value, value: &Value, left: &mut u32) ->
     checker.left > 0 && checker.errors.is_empty()
 }
 
-/// So many errors are told at a time.
+/// Maximum number of errors reported.
 const MAX_ERRORS: usize = 5;
-/// So many are kept to be counted,
-const MAX_KEPT: usize = 100;
-/// and so many characters of each: a schema may say much about what would be right.
-const MAX_ERROR: usize = 1000;
-/// So many schemas are compared with values before it is given up: who gives the schema may be hostile.
+/// Maximum number of errors collected for the count.
+const MAX_COUNTED_ERRORS: usize = 100;
+/// Maximum length of an error, in characters: a schema may contain long texts.
+const MAX_ERROR_CHARS: usize = 1000;
+/// Maximum number of subschemas compared with values: the author of the schema may be hostile.
 const MAX_STEPS: u32 = 200_000;
-/// So many schemas may be within each other, counted over references.
+/// Maximum nesting depth of schemas, including references.
 const MAX_DEPTH: u32 = 200;
 
-/// What it counts for to make a pattern ready.
+/// Cost of compiling a pattern, in steps.
 const PATTERN_STEPS: u32 = 100;
-/// To bring so many states over a byte of a text counts as a step.
-const STATES_A_STEP: u64 = 500;
-/// To write so many bytes of errors counts as a step.
-const BYTES_A_STEP: usize = 200;
-/// So many comparisons of whole values count as a step.
-const SAME_A_STEP: usize = 10;
+/// Number of state transitions of a pattern that count as one step.
+const STATES_PER_STEP: u64 = 500;
+/// Bytes of error text that count as one step.
+const BYTES_PER_STEP: usize = 200;
+/// Number of comparisons of whole values that count as one step.
+const COMPARISONS_PER_STEP: usize = 10;
 
 struct Checker<'a> {
     whole: &'a str,
     root: &'a Value,
-    /// Steps that are left; at 0 nothing more is looked at.
+    /// Remaining steps; at 0 validation stops.
     left: u32,
     deep: u32,
     errors: Vec<String>,
@@ -108,7 +107,7 @@ impl<'a> Checker<'a> {
             }
         }
         if let Some(Value::Array(allowed)) = schema.get("enum")
-            && self.pay((allowed.len() / SAME_A_STEP) as u64)
+            && self.pay((allowed.len() / COMPARISONS_PER_STEP) as u64)
             && !allowed.iter().any(|one| numbers::same(one, value))
             && self.pay(allowed.len() as u64)
         {
@@ -157,14 +156,14 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// What a form says against a value, without holding it against the value.
+    /// Returns the errors of a value against a schema without recording them.
     fn tried(&mut self, schema: &'a Value, value: &Value, path: &str) -> Vec<String> {
         let before = std::mem::take(&mut self.errors);
         self.check(schema, value, path);
         std::mem::replace(&mut self.errors, before)
     }
 
-    /// One of several forms must fit; `only`: no other beside it.
+    /// Requires that one of several schemas matches; with `only`, exactly one.
     fn judge(&mut self, tried: Vec<Vec<String>>, only: bool, path: &str) {
         let fitting = tried.iter().filter(|against| against.is_empty()).count();
         if fitting > 1 && only {
@@ -183,7 +182,7 @@ impl<'a> Checker<'a> {
 
     fn check_object(&mut self, schema: &'a Map<String, Value>, map: &Map<String, Value>, path: &str) {
         let required = list(schema, "required").filter_map(Value::as_str);
-        if !self.pay((list(schema, "required").count() / SAME_A_STEP) as u64) {
+        if !self.pay((list(schema, "required").count() / COMPARISONS_PER_STEP) as u64) {
             return;
         }
         for key in required.filter(|key| !map.contains_key(*key)) {
@@ -223,7 +222,7 @@ impl<'a> Checker<'a> {
             let said: Vec<&Value> = own.into_iter().chain(matching).collect();
             match other {
                 Some(Value::Bool(false)) if said.is_empty() => {
-                    // each of those that are known is compared with it
+                    // the key is compared with each known key
                     if !self.pay(properties.map_or(0, Map::len) as u64) {
                         return;
                     }
@@ -235,17 +234,17 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// A pattern that can be used; to make it takes as long as many other steps.
+    /// Compiles a pattern, which costs many steps.
     fn regex(&mut self, pattern: &str) -> Option<Pattern> {
         if self.pay(PATTERN_STEPS.into()) { pattern_of(pattern).ok() } else { None }
     }
 
-    /// A large pattern over a long text is as much work as both together: never more than their product.
+    /// Matches a text. The cost is bounded by the product of pattern size and text length.
     fn matches(&mut self, pattern: &Pattern, text: &str) -> bool {
-        self.pay(pattern.states * text.len() as u64 / STATES_A_STEP) && pattern.regex.is_match(text)
+        self.pay(pattern.states * text.len() as u64 / STATES_PER_STEP) && pattern.regex.is_match(text)
     }
 
-    /// Takes so many steps; false: there are none left, and the work must not be done.
+    /// Consumes steps; returns false if none are left, and the work must not be done.
     fn pay(&mut self, steps: u64) -> bool {
         self.left = u32::try_from(steps).map_or(0, |steps| self.left.saturating_sub(steps));
         self.left > 0
@@ -253,7 +252,7 @@ impl<'a> Checker<'a> {
 
     fn check_array(&mut self, schema: &'a Map<String, Value>, items: &[Value], path: &str) {
         self.bounds(schema, ["minItems", "maxItems"], items.len(), ["have", "item", "items"], path);
-        // Before draft 2020-12 a list of `items` was what `prefixItems` is now.
+        // Before draft 2020-12, a list in `items` had the meaning of `prefixItems`.
         let old = schema.get("items").and_then(Value::as_array);
         let first = old.or_else(|| schema.get("prefixItems").and_then(Value::as_array));
         let first = first.map_or(&[][..], Vec::as_slice);
@@ -328,7 +327,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Is `count` between two bounds? `words`: the verb, what is counted, and that in the plural.
+    /// Checks that `count` is within bounds. `words`: the verb, and the noun in singular and plural.
     fn bounds(
         &mut self,
         schema: &Map<String, Value>,
@@ -354,17 +353,17 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// A schema as text, which is work as well.
+    /// Returns a schema as text, which costs steps as well.
     fn text_of(&mut self, schema: &Value) -> String {
         let text = schema.to_string();
-        self.pay((text.len() / BYTES_A_STEP) as u64);
+        self.pay((text.len() / BYTES_PER_STEP) as u64);
         text
     }
 
     fn push(&mut self, error: String) {
-        self.pay((error.len() / BYTES_A_STEP) as u64);
-        if self.errors.len() < MAX_KEPT {
-            self.errors.push(match error.char_indices().nth(MAX_ERROR) {
+        self.pay((error.len() / BYTES_PER_STEP) as u64);
+        if self.errors.len() < MAX_COUNTED_ERRORS {
+            self.errors.push(match error.char_indices().nth(MAX_ERROR_CHARS) {
                 Some((end, _)) => format!("{}…", &error[..end]),
                 None => error,
             });
@@ -387,7 +386,7 @@ fn entries<'a>(
     schema.get(key).and_then(Value::as_object).into_iter().flatten()
 }
 
-/// The path of a key within that of its object. It stands before each error within, so that a long key is cut.
+/// Returns the path of a key in an object. It precedes each error inside, so a long key is cut.
 fn below(path: &str, key: &str) -> String {
     let key = cut(key);
     if path.is_empty() { key } else { format!("{path}.{key}") }

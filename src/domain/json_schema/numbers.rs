@@ -1,7 +1,7 @@
-//! Types and numbers as JSON Schema sees them: 1 and 1.0 are the same, and both whole.
+//! Types and numbers as JSON Schema defines them: 1 and 1.0 are equal, and both are integers.
 use serde_json::Value;
 
-/// Is the value of this `type`?
+/// Returns whether the value has this `type`.
 pub(super) fn is_a(value: &Value, wanted: &str) -> bool {
     match wanted {
         "object" => value.is_object(),
@@ -18,16 +18,17 @@ pub(super) fn is_a(value: &Value, wanted: &str) -> bool {
     }
 }
 
-/// A count, also when it is written 2.0.
+/// Parses a count, even if written as 2.0.
 pub(super) fn whole(value: &Value) -> Option<u64> {
-    let of = |number: f64| (number.fract() == 0.0 && (0.0..=MOST).contains(&number)).then_some(number as u64);
+    let of =
+        |number: f64| (number.fract() == 0.0 && (0.0..=MAX_EXACT).contains(&number)).then_some(number as u64);
     value.as_u64().or_else(|| value.as_f64().and_then(of))
 }
 
-/// Up to here each whole number is exact as a float.
-const MOST: f64 = 9_007_199_254_740_992.0;
+/// Up to here each integer is exact as a float.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// Are they equal as values of JSON?
+/// Returns whether two values are equal in JSON.
 pub(super) fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => {
@@ -44,7 +45,7 @@ pub(super) fn same(one: &Value, other: &Value) -> bool {
     }
 }
 
-/// Is the number a multiple of the step? 0.3 is one of 0.1, as people write it.
+/// Returns whether the number is a multiple of the step, with tolerance for rounding: 0.3 is one of 0.1.
 pub(super) fn is_multiple(number: f64, step: f64) -> bool {
     if step <= 0.0 {
         return true;

@@ -1,14 +1,14 @@
-//! What a check and a look at a schema have in common.
+//! Helpers shared by validating values and checking schemas.
 use regex_lite::Regex;
 use serde_json::Value;
 
-/// Bytes that a pattern may need when it is ready: the first that is enough tells how much work it is.
-const PATTERN_SIZES: [usize; 3] = [4 << 10, 32 << 10, 256 << 10];
+/// Size limits for a compiled pattern, in bytes: the smallest sufficient one tells its cost.
+const MAX_PATTERN_BYTES: [usize; 3] = [4 << 10, 32 << 10, 256 << 10];
 
-/// Bytes of a pattern for each of its states, about.
-const STATE: usize = 32;
+/// Approximate size of a state in a compiled pattern, in bytes.
+const STATE_BYTES: usize = 32;
 
-/// A pattern that is ready, and what it may cost.
+/// A compiled pattern, and its cost.
 pub(super) struct Pattern {
     pub(super) regex: Regex,
     pub(super) states: u64,
@@ -17,13 +17,13 @@ pub(super) struct Pattern {
 pub(super) fn pattern_of(pattern: &str) -> Result<Pattern, regex_lite::Error> {
     let of = |size: usize| {
         let regex = regex_lite::RegexBuilder::new(pattern).size_limit(size).build()?;
-        Ok(Pattern { regex, states: (size / STATE) as u64 })
+        Ok(Pattern { regex, states: (size / STATE_BYTES) as u64 })
     };
-    let [small, middle, large] = PATTERN_SIZES;
+    let [small, middle, large] = MAX_PATTERN_BYTES;
     of(small).or_else(|_: regex_lite::Error| of(middle)).or_else(|_| of(large))
 }
 
-/// What a reference within the document means: `#`, or a JSON pointer (RFC 6901) behind it.
+/// Resolves a reference within the document: `#`, or `#` and a JSON pointer (RFC 6901).
 pub(super) fn lookup<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
     root.pointer(reference.strip_prefix('#')?)
 }

@@ -1,4 +1,4 @@
-//! What the errors say. A model reads them and tries again, so each says what would be right.
+//! Error messages. A model reads them and tries again, so each says what would be valid.
 use crate::domain::{LengthUnit, nearest, shortened};
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! What `[tools.…]` tables let a tool do.
+//! The rights of `[tools.…]` tables.
 use super::words::{RightsOf, headers, program, runs, secret, value, walls, word, word_of};
 use crate::domain::agent::CommandSpec;
 use crate::domain::tool::{
@@ -17,7 +17,7 @@ pub(super) fn of_tool(settings: &ToolSettings) -> RightsOf {
         ToolSettings::S3(Some(s3)) => of_s3(s3, &mut rights),
         ToolSettings::Probe(Some(probe)) => of_probe(probe, &mut rights),
         ToolSettings::ArchiveRows(Some(archive)) => of_archive(archive, &mut rights),
-        // what they can do stands in each call, and not in a table
+        // their effects depend on each call, not on the table
         ToolSettings::Probe(None) | ToolSettings::ArchiveRows(None) => {}
         ToolSettings::Sql(None)
         | ToolSettings::Files(None)
@@ -96,7 +96,7 @@ fn of_shell(shell: &ShellSettings, rights: &mut RightsOf) {
     for (name, command) in &shell.commands {
         let args = command.args.iter().map(|arg| match arg {
             ShellArg::Text(text) => text.clone(),
-            // as its type prints itself: what is told apart there is told apart here
+            // the debug format distinguishes all parameter kinds
             ShellArg::Parameter { name, kind } => format!("{{{name}:{kind:?}}}"),
         });
         let argv: Vec<String> = std::iter::once(command.exec.clone()).chain(args).collect();

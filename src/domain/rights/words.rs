@@ -1,4 +1,5 @@
-//! How a right is worded: each line says all that counts of one right, and no two rights are worded alike.
+//! Wording of rights: each line contains everything that matters for one right, and different rights have different
+//! lines.
 use crate::domain::agent::{CommandSpec, ToolCallSpec};
 use crate::domain::sandbox::{Sandbox, SandboxLimits};
 use crate::domain::secret_ref::{EnvValue, SecretRef, TextOrSecret};
@@ -6,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// What one agent, tool, server, model or receiver may do.
+/// The rights of one agent, tool, server, model or receiver.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RightsOf {
-    /// What it may: `runs df -h in /home/u`.
+    /// Permissions, such as `runs df -h in /home/u`.
     pub may: BTreeSet<String>,
-    /// What holds it: `asks a person before it calls shell`.
+    /// Restrictions, such as `asks a person before it calls shell`.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub held: BTreeSet<String>,
 }
@@ -38,7 +39,7 @@ pub(super) fn runs(command: &CommandSpec) -> String {
     format!("runs {} in {cwd}{}{stdin}", program(&command.argv), with_env(&command.env))
 }
 
-/// The walls around what a program runs in, `what`; with none there is nothing to say.
+/// Adds the rights and limits of a sandbox, in which `what` runs; nothing without one.
 pub(super) fn walls(what: &str, sandbox: Option<&Sandbox>, rights: &mut RightsOf) {
     let Some(Sandbox { read, write, exec, net, unix, limits }) = sandbox else { return };
     rights.held(format!("keeps {what} in a sandbox"));
@@ -81,7 +82,7 @@ pub(super) fn calls(call: &ToolCallSpec) -> String {
     }
 }
 
-/// A program with its arguments, each of which can be told from the others.
+/// Formats a program with its arguments unambiguously.
 pub(super) fn program(argv: &[String]) -> String {
     match argv {
         [shell, c, line] if shell == "/bin/sh" && c == "-c" => format!("by the shell {line:?}"),
@@ -114,7 +115,7 @@ pub(super) fn word_of(path: &Path) -> String {
     word(&path.to_string_lossy())
 }
 
-/// A text as it stands if it is one word, else in quotes: so two lines are the same only if they say the same.
+/// Returns a text unchanged if it is a single word, otherwise quoted: so equal lines have equal meanings.
 pub(super) fn word(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=*?~^[]{}<>#&;!|$()".contains(c);
     if !text.is_empty() && text.chars().all(is_plain) { text.to_owned() } else { format!("{text:?}") }

@@ -1,7 +1,7 @@
-//! Agent programs that people already have (Claude Code, Codex, …), as the configuration names them, and what an agent
-//! asks of one.
+//! Agent programs that people already have (Claude Code, Codex, …), as the configuration defines them, and the
+//! queries of agents to them.
 //!
-//! What is known of each program beforehand (its flags, its environment, its files) is a [`Preset`]: data, not code.
+//! Built-in knowledge about each program (its flags, environment and files) is a [`Preset`]: data, not code.
 mod permissions;
 mod preset;
 mod presets;
@@ -25,7 +25,7 @@ pub use words::{
 /// Where an agent program works.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Workspace {
-    /// In an empty folder that goes with the run.
+    /// In an empty folder that is deleted with the run.
     #[default]
     Empty,
     /// In this folder, which it may change.
@@ -34,72 +34,72 @@ pub enum Workspace {
     Repository(RepositorySpec),
 }
 
-/// A repository that an agent program works in a clone of.
+/// A repository that is cloned for an agent program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepositorySpec {
-    /// Where it is.
     pub path: PathBuf,
-    /// Whether what was made comes back.
+    /// Whether its commits are copied back as a branch.
     pub keep: KeepBranch,
 }
 
-/// Which version of an agent program is expected.
+/// The expected version of an agent program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunnerVersion {
-    /// The version, or its first parts: `2.1` is any 2.1.
+    /// The version, or its first parts: `2.1` matches any 2.1.
     pub expected: String,
-    /// True: another one does not run. False: another one is a warning.
+    /// True: other versions don't run. False: they cause a warning.
     pub exact: bool,
 }
 
 impl RunnerVersion {
-    /// Does a program of this version fit?
+    /// Returns whether a version matches.
     pub fn fits(&self, version: &str) -> bool {
         let rest = version.strip_prefix(&self.expected);
         rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
     }
 }
 
-/// `[runners.…]`: an agent program.
+/// An agent program in `[runners.…]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunnerSpec {
-    /// Which of those that are known; `None`: `command` and `env` say all that it needs.
+    /// A known program; `None`: `command` and `env` contain everything that it needs.
     pub preset: Option<RunnerPreset>,
-    /// How it says what it does.
+    /// Format of its output.
     pub protocol: RunnerProtocol,
-    /// Program and first arguments. Those of the preset follow; without one, places such as `{query}` are filled.
+    /// Program and first arguments. The preset's arguments follow; without one, placeholders such as `{query}` are
+    /// filled in.
     pub command: Vec<String>,
-    /// Which version is expected; `None`: any.
+    /// Expected version; `None`: any.
     pub version: Option<RunnerVersion>,
     /// Name of the `[models.…]` table that answers its requests.
     pub meter: String,
-    /// Added to its environment, over that of the preset.
+    /// Added to its environment; overrides the preset.
     pub env: BTreeMap<String, EnvValue>,
-    /// It is stuck when nothing comes for so long after its start.
+    /// Timeout from its start to the first event, after which it counts as stuck.
     pub first_event: SignedDuration,
-    /// It is stuck when nothing comes for so long between two events.
+    /// Timeout between two events, after which it counts as stuck.
     pub idle: SignedDuration,
-    /// The walls around it; unless they are off, there are some.
+    /// Its sandbox; on unless it is turned off.
     pub sandbox: SandboxSetting,
 }
 
 impl RunnerSpec {
-    /// `first_event` where nothing is said of it.
+    /// Default of `first_event`.
     pub const FIRST_EVENT: SignedDuration = SignedDuration::from_secs(60);
-    /// `idle` where nothing is said of it.
+    /// Default of `idle`.
     pub const IDLE: SignedDuration = SignedDuration::from_mins(10);
-    /// `request_limit` of an agent with a `runner`, where nothing is said of it.
+    /// Default of `request_limit` for agents with a `runner`.
     pub const REQUEST_LIMIT: u64 = 200;
-    /// `total_tokens_limit` of an agent with a `runner`, where nothing is said of it: programs send tens of thousands with
+    /// Default of `total_tokens_limit` for agents with a `runner`: programs send tens of thousands of tokens with
     /// each request, most of them from the provider's cache.
     pub const TOTAL_TOKENS_LIMIT: u64 = 5_000_000;
 
-    /// What is known of the program beforehand.
+    /// Returns the built-in knowledge about the program.
     pub fn preset(&self) -> Option<&'static Preset> {
         self.preset.map(Preset::of)
     }
 
-    /// Can it be made to go on with a session of its own?
+    /// Returns whether it can resume a session of its own.
     pub fn can_resume(&self) -> bool {
         match self.preset() {
             Some(preset) => !preset.resume.is_empty(),
@@ -109,7 +109,7 @@ impl RunnerSpec {
 }
 
 impl RunnerSpec {
-    /// Can it be told where the tools are that it is handed?
+    /// Returns whether it can be given the address of handed tools.
     pub fn can_be_handed_tools(&self) -> bool {
         let is_told = |text: &str| text.contains(MCP);
         let in_env = |value: &EnvValue| matches!(value, EnvValue::Text(text) if is_told(text));
@@ -119,31 +119,31 @@ impl RunnerSpec {
     }
 }
 
-/// The place for a session's id among the words of a command.
+/// Placeholder for a session id in the arguments of a command.
 pub const SESSION: &str = "{session}";
-/// Stands for the folder that the program works in, where that is another one in each run.
+/// Placeholder for the working folder of the program, if it differs between runs.
 pub const WORK: &str = "{work}";
-/// The place for what the program is asked.
+/// Placeholder for the query.
 pub const QUERY: &str = "{query}";
-/// The place for the address of the tools that a program is handed.
+/// Placeholder for the address of handed tools.
 pub const MCP: &str = "{mcp}";
 
 /// A query that an agent program carries out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunnerQuery {
-    /// What to do. May hold `{gate}` and `{event.…}`.
+    /// The task. May contain `{gate}` and `{event.…}`.
     pub query: String,
-    /// Who it is to be; stands before the query.
+    /// System instruction; precedes the query.
     pub system_instruction: Option<String>,
     /// Name of a `[runners.…]` table.
     pub runner: String,
     /// Where it works.
     pub workspace: Workspace,
-    /// What it is allowed; `None`: all that its sandbox leaves.
+    /// What it is allowed; `None`: everything that its sandbox permits.
     pub permissions: Option<Permissions>,
-    /// When it goes on with an earlier session.
+    /// When it resumes an earlier session.
     pub resume: ResumePolicy,
-    /// What it may call of the daemon's tools.
+    /// Tools of the daemon that it may call.
     pub handed: HandedTools,
 }
 

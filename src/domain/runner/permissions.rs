@@ -1,26 +1,27 @@
-//! What an agent program is allowed of what its own tools can do.
+//! Permissions of an agent program for its own tools.
 use super::words::{PermissionDefault, PermissionKind};
 use std::fmt;
 
-/// What of an agent program is allowed within its sandbox. The sandbox stands in any case.
+/// What an agent program is allowed within its sandbox, which applies in any case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permissions {
-    /// What is not named.
+    /// Applies to everything not listed.
     pub default: PermissionDefault,
-    /// What it may although the default is `deny`.
+    /// Allowed although the default is `deny`.
     pub allow: Vec<PermissionRule>,
-    /// What a person is asked about, whatever else allows it.
+    /// Requires approval, whatever else allows it.
     pub ask: Vec<PermissionRule>,
 }
 
 impl Permissions {
-    /// Must each use of a tool be judged when it comes? Else the program is held by the list of its tools.
+    /// Returns whether each use of a tool must be judged individually. Otherwise restricting the program's list of
+    /// tools suffices.
     pub fn are_judged(&self) -> bool {
         !self.ask.is_empty() || self.allow.iter().any(|rule| rule.pattern.is_some())
     }
 
-    /// The pattern that asks a person about commands although every command is allowed, so that the same done by a command that
-    /// is written in another way is not asked about; `None`: there is none.
+    /// Returns a pattern that requires approval for some commands although every command is allowed, so that it can
+    /// be evaded by writing the command differently; `None`: there is none.
     pub fn asks_in_vain(&self) -> Option<&str> {
         let is_blanket = |rule: &PermissionRule| {
             rule.kind == PermissionKind::Execute
@@ -32,7 +33,7 @@ impl Permissions {
         self.ask.iter().find_map(|rule| rule.pattern.as_deref())
     }
 
-    /// May it, now and then, use tools of this kind?
+    /// Returns whether it may use tools of this kind in some cases.
     pub fn leave(&self, kind: PermissionKind) -> bool {
         self.default == PermissionDefault::Allow
             || self.allow.iter().chain(&self.ask).any(|rule| rule.kind == kind)
@@ -42,15 +43,14 @@ impl Permissions {
 /// One entry of `allow` or `ask`: `read`, or `execute:cargo test*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PermissionRule {
-    /// Of which kind.
     pub kind: PermissionKind,
-    /// Only commands that these globs match, word by word, the last one with all that follows if it ends with `*`; `None`: all
-    /// of the kind.
+    /// Restricts the rule to commands that these globs match word by word; a trailing `*` also matches all further
+    /// words. `None`: all of the kind.
     pub pattern: Option<String>,
 }
 
 impl PermissionRule {
-    /// The inverse of its display. `None`: no kind is named like that, or there is nothing behind the colon.
+    /// Parses the displayed form. `None`: the kind is unknown, or there is nothing after the colon.
     pub fn parse(text: &str) -> Option<Self> {
         match text.split_once(':') {
             None => Some(Self { kind: PermissionKind::parse(text)?, pattern: None }),

@@ -1,66 +1,67 @@
-//! What is known of an agent program beforehand.
+//! Built-in knowledge about agent programs.
 use super::words::{PermissionKind, RunnerPreset, RunnerProtocol};
 use crate::domain::provider::Provider;
 
-/// What is known of an agent program: how it is started, resumed and pointed at the meter, and what it can't promise.
-/// Texts have places: `{query}`, `{session}` (its own session), `{model}`, `{meter}` (address of the meter), `{key}` (the
-/// run's key there), `{mcp}` (address of the tools that it is handed), `{output}` (longest answer in tokens), `{home}` and `{work}` (folders of the run), `{tools}` (those that
-/// are allowed).
+/// Built-in knowledge about an agent program: how it is started, resumed and pointed at the meter, and its
+/// limitations. Texts have placeholders: `{query}`, `{session}` (its own session), `{model}`, `{meter}` (address of
+/// the meter), `{key}` (the run's key there), `{mcp}` (address of handed tools), `{output}` (maximum length of an
+/// answer in tokens), `{home}` and `{work}` (folders of the run), `{tools}` (allowed tools).
 #[derive(Debug)]
 pub struct Preset {
     pub name: RunnerPreset,
-    /// How it says what it does, where nothing else is configured.
+    /// Default format of its output.
     pub protocol: RunnerProtocol,
     pub command: &'static [&'static str],
-    /// With these it prints its version.
+    /// Arguments that print its version.
     pub version: &'static [&'static str],
-    /// The version that all of this was tried with.
+    /// The version that this preset was tested with.
     pub seen: &'static str,
-    /// Its arguments for a new session.
+    /// Arguments for a new session.
     pub start: &'static [&'static str],
-    /// Its arguments for a session that goes on; none: it can't.
+    /// Arguments for resuming a session; empty: not supported.
     pub resume: &'static [&'static str],
-    /// Names of the session: true: this side gives it (a UUID), false: the program does and says it in its stream.
+    /// True: the daemon chooses the session id (a UUID); false: the program chooses it and reports it in its
+    /// stream.
     pub names_session: bool,
     pub env: &'static [(&'static str, &'static str)],
-    /// Files that it finds in its home.
+    /// Files to create in its home.
     pub files: &'static [PresetFile],
-    /// The forms of requests that it can be pointed at, each with what that needs.
+    /// Supported wire formats of requests, each with the required settings.
     pub wires: &'static [PresetWire],
-    /// How it is held to fewer tools.
+    /// How its tools can be restricted.
     pub tools: PresetTools,
-    /// Added to its options where each use of a tool is judged when it comes: it asks the tool [`PERMISSION`] of the server
-    /// of the tools that it is handed. None: it can't be made to ask.
+    /// Additional arguments if each use of a tool is judged individually: it then asks the tool [`PERMISSION`] of
+    /// the server of handed tools. Empty: not supported.
     pub judged: &'static [&'static str],
-    /// How it is told of the tools that it is handed; `None`: it can't be.
+    /// How it is given the handed tools; `None`: not supported.
     pub mcp: Option<PresetMcp>,
-    /// Settings that a repository has for the program can't be switched off.
+    /// It always reads the settings that a repository has for it.
     pub reads_workspace: bool,
-    /// Longest answer in tokens, where the model's table says nothing.
+    /// Default maximum length of an answer, in tokens.
     pub output: u64,
-    /// What it can't promise, in sentences for people.
+    /// Limitations, in sentences for people.
     pub limits: &'static [&'static str],
 }
 
-/// The tool by which a program asks whether it may use another one of its own.
+/// The tool by which a program requests permission to use one of its own.
 pub const PERMISSION: &str = "permission";
 
-/// The tool by which a program hears of calls that were settled while it did not run.
+/// The tool by which a program learns the outcomes of calls that were decided while it did not run.
 pub const OUTCOMES: &str = "outcomes";
 
-/// A file that is written into the home of an agent program before it starts.
+/// A file created in the home of an agent program before it starts.
 #[derive(Debug)]
 pub struct PresetFile {
-    /// Its path there.
+    /// Path in the home.
     pub path: &'static str,
-    /// Its text. What fills its places is written as in a JSON string.
+    /// Its text. Values of placeholders are escaped as in a JSON string.
     pub text: &'static str,
 }
 
-/// A form of requests that an agent program can be made to use.
+/// A wire format that an agent program can use.
 #[derive(Debug)]
 pub struct PresetWire {
-    /// For models of these providers.
+    /// Providers with this format.
     pub providers: &'static [Provider],
     /// Added to its environment.
     pub env: &'static [(&'static str, &'static str)],
@@ -68,26 +69,26 @@ pub struct PresetWire {
     pub files: &'static [PresetFile],
 }
 
-/// How an agent program is told of an MCP server over HTTP: the one with the tools that it is handed.
+/// How an agent program is given an MCP server over HTTP, with the handed tools.
 #[derive(Debug)]
 pub struct PresetMcp {
-    /// Added to its options.
+    /// Added to its arguments.
     pub args: &'static [&'static str],
     /// Added to its environment.
     pub env: &'static [(&'static str, &'static str)],
-    /// Added to its files. Of a file that the preset has already, this is more: further keys of JSON, else further
-    /// text.
+    /// Added to its files. If the preset already has the file, its content is extended: JSON by further keys, other
+    /// files by further text.
     pub files: &'static [PresetFile],
 }
 
-/// How an agent program is held to fewer tools.
+/// How the tools of an agent program can be restricted.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PresetTools {
-    /// Not at all: whatever its sandbox leaves, it may.
+    /// Not at all: it may do whatever its sandbox permits.
     NotHeld,
-    /// By a list of the tools that it has at all.
+    /// By a list of available tools.
     Listed {
-        /// What precedes the list among its arguments; `{tools}` is the list, with commas.
+        /// Arguments that pass the list; `{tools}` is the list, comma-separated.
         flags: &'static [&'static str],
         /// Names of its tools.
         by_kind: &'static [(PermissionKind, &'static [&'static str])],
@@ -95,12 +96,12 @@ pub enum PresetTools {
 }
 
 impl Preset {
-    /// How it is pointed at a model of this provider; `None`: it does not speak its form.
+    /// Returns how it is pointed at a model of this provider; `None`: it does not support the wire format.
     pub fn wire(&self, provider: Provider) -> Option<&'static PresetWire> {
         self.wires.iter().find(|wire| wire.providers.contains(&provider))
     }
 
-    /// The providers whose form it speaks.
+    /// Returns the providers whose wire format it supports.
     pub fn providers(&self) -> impl Iterator<Item = Provider> {
         self.wires.iter().flat_map(|wire| wire.providers.iter().copied())
     }

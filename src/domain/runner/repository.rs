@@ -1,7 +1,8 @@
-//! What git takes for a repository: a folder that git works in, or below which it works, with settings that make it run programs.
+//! Recognizes git repositories: git reads the settings of one in this folder or a parent folder, and these can make
+//! it run programs.
 
-/// Does a folder that has these entries hold a repository, with a `.git` or as a bare one (gitrepository-layout(5))? Git looks
-/// for both in each folder on its way up.
+/// Returns whether a folder with these entries is a repository, with a `.git` or a bare one
+/// (gitrepository-layout(5)). Git looks for both in each folder on its way up.
 pub fn holds_repository(has: impl Fn(&str) -> bool) -> bool {
     has(".git") || has("HEAD") && (has("commondir") || has("objects") && has("refs"))
 }

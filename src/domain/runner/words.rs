@@ -1,4 +1,4 @@
-//! Words of agent programs, as the configuration writes them.
+//! Configuration words for agent programs.
 use crate::domain::words::words;
 
 words! {

@@ -1,12 +1,13 @@
-//! What the measured tokenizers know of plain letters: pairs that each of them joins, and words that are one token to all.
+//! What the measured tokenizers have in common for plain letters: pairs that each of them merges, and words that
+//! are one token to all.
 //!
-//! Tokenizers of this kind join neighbours until no pair is left that they know. So two tokens of one letter each never stand
-//! side by side where their pair is joined, and of a row of such letters at most two of three begin a token. That holds for
-//! any text, also for one that was looked for in order to be more than it seems.
+//! Tokenizers of this kind merge neighbours until no known pair is left. So two single-letter tokens are never
+//! adjacent where their pair is known, and in a row of such letters at most two of three begin a token. That holds
+//! for any text, even an adversarial one.
 
 use std::sync::LazyLock;
 
-/// Letters that are joined with the one before: bit `b` of row `a` is set where `ab` is one token to all tokenizers.
+/// Letter pairs: bit `b` of row `a` is set if `ab` is one token to all tokenizers.
 type Pairs = [u32; 26];
 
 const SMALL: Pairs = [
@@ -19,20 +20,20 @@ const CAPITALS: Pairs = [
     0x0044000, 0x0040410, 0x10cd91d, 0x18ed97f, 0x13ef97d, 0x00efc6e, 0x11efdff, 0x0100800, 0x0eed97f,
     0x17efdff, 0x1aed9bd, 0x0aebd5f, 0x00ed93f, 0x04ef1bd, 0x18a0000, 0x100a000, 0x2000010,
 ];
-/// A small letter behind a capital.
+/// A capital followed by a small letter.
 const CAPITALISED: Pairs = [
     0x22eb8ee, 0x1124910, 0x0024880, 0x0124113, 0x0a73808, 0x0022910, 0x0124811, 0x3000111, 0x00ef828,
     0x0044010, 0x0000010, 0x0104111, 0x1164015, 0x0044019, 0x006b4a2, 0x10e4990, 0x0180000, 0x0804010,
     0x158fd95, 0x1c24090, 0x00ca100, 0x0004100, 0x0000090, 0x0000000, 0x0000000, 0x0000000,
 ];
 
-/// Words that are one token to all tokenizers behind a blank. With a point behind it, a word is
-/// one token without a blank as well; with a hyphen, only there.
+/// Words that are one token to all tokenizers after a blank. A word marked with a period is one token without a
+/// blank as well; one marked with a hyphen only without.
 const WORDS: &str = include_str!("words.txt");
-/// Longest of them.
-const LONGEST: usize = 20;
+/// Length of the longest word, in bytes.
+const MAX_WORD_BYTES: usize = 20;
 
-/// Is a pair of letters one token to all tokenizers?
+/// Returns whether a pair of letters is one token to all tokenizers.
 pub(super) fn is_joined(before: u8, letter: u8) -> bool {
     let pairs = match (before.is_ascii_lowercase(), letter.is_ascii_lowercase()) {
         (true, true) => &SMALL,
@@ -45,7 +46,7 @@ pub(super) fn is_joined(before: u8, letter: u8) -> bool {
     pairs[place(before)] >> place(letter) & 1 == 1
 }
 
-/// Where a word is one token.
+/// The context in which a word is one token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
     BehindBlank,
@@ -53,12 +54,12 @@ enum Known {
     Anywhere,
 }
 
-/// Is a word one token to all tokenizers? A single letter is.
+/// Returns whether a word is one token to all tokenizers. A single letter is.
 pub(super) fn is_one_token(word: &str, behind_blank: bool) -> bool {
     if word.len() == 1 {
         return true;
     }
-    match (word.len() <= LONGEST).then(|| known(word)).flatten() {
+    match (word.len() <= MAX_WORD_BYTES).then(|| known(word)).flatten() {
         Some(Known::Anywhere) => true,
         Some(Known::BehindBlank) => behind_blank,
         Some(Known::Elsewhere) => !behind_blank,
@@ -66,11 +67,11 @@ pub(super) fn is_one_token(word: &str, behind_blank: bool) -> bool {
     }
 }
 
-/// Twice as many as there are words, so that few share a place.
+/// Size of the hash table: twice the number of words, to limit collisions.
 const SLOTS: usize = 1 << 15;
 
-/// For each slot where in [`WORDS`] its word begins, plus one; 0: there is none. Words of one slot stand in those behind it.
-static PLACES: LazyLock<Vec<u32>> = LazyLock::new(|| {
+/// Hash table of the offsets of words in [`WORDS`], plus one; 0: empty. Collisions are resolved by linear probing.
+static WORD_OFFSETS: LazyLock<Vec<u32>> = LazyLock::new(|| {
     let mut places = vec![0; SLOTS];
     let mut begin = 1;
     for line in WORDS.lines() {
@@ -84,7 +85,7 @@ static PLACES: LazyLock<Vec<u32>> = LazyLock::new(|| {
     places
 });
 
-/// FNV-1a: a page asks for some ten thousand words.
+/// FNV-1a, since a page requires some ten thousand lookups.
 fn slot_of(word: &str) -> usize {
     let mut hash = 0x811c_9dc5_u32;
     for byte in word.bytes() {
@@ -96,7 +97,7 @@ fn slot_of(word: &str) -> usize {
 fn known(word: &str) -> Option<Known> {
     let mut slot = slot_of(word);
     loop {
-        let begin = PLACES[slot].checked_sub(1)? as usize;
+        let begin = WORD_OFFSETS[slot].checked_sub(1)? as usize;
         let line = &WORDS.as_bytes()[begin..];
         if line.starts_with(word.as_bytes()) {
             match line[word.len()] {
@@ -124,7 +125,7 @@ mod tests {
                 b'-' => Known::Elsewhere,
                 _ => Known::BehindBlank,
             };
-            assert_eq!((known(word), word.len() <= LONGEST), (Some(expected), true), "{word}");
+            assert_eq!((known(word), word.len() <= MAX_WORD_BYTES), (Some(expected), true), "{word}");
         }
         assert!((15_000..SLOTS / 2).contains(&WORDS.lines().count()));
         for other in ["", "aaaaaaaa", "zzzz", "Zzzz", "thez", "responsibilit", "A", "zebrafishes"] {

@@ -1,5 +1,5 @@
-//! Settings of the `archive_rows` tool. They also stand in the arguments of a call whose tool has no table; a field that is
-//! as where nothing is said is left out there.
+//! Settings of the `archive_rows` tool. They are also the arguments of a call without a table; there, fields with
+//! default values are left out.
 use super::arguments::{ArgumentType, CallSchema, arguments};
 use super::json;
 use super::s3::S3Settings;
@@ -43,19 +43,19 @@ arguments! {
 }
 
 impl ArchiveSettings {
-    /// `chunk_rows` where nothing is said.
+    /// Default of `chunk_rows`.
     pub const CHUNK_ROWS: u64 = 10_000;
-    /// Largest `chunk_rows`: they are held in memory.
+    /// Maximum of `chunk_rows`: a chunk is held in memory.
     pub const LARGEST_CHUNK_ROWS: u64 = 100_000;
-    /// `level` where nothing is said.
+    /// Default of `level`.
     pub const LEVEL: u64 = 3;
-    /// Largest `level`.
+    /// Maximum of `level`.
     pub const LARGEST_LEVEL: u64 = 19;
-    /// `delete` where nothing is said.
+    /// Default of `delete`.
     pub const DELETE: bool = true;
 
-    /// What a call takes; with settings: nothing. Without them, an agent's arguments are the settings, which the
-    /// configuration checks.
+    /// Returns the arguments of a call; none if there are settings. Otherwise an agent's arguments are the
+    /// settings, which the configuration validates.
     pub fn schema(settings: Option<&Self>) -> CallSchema {
         if settings.is_some() { CallSchema::default() } else { CallSchema::of::<Self>() }
     }
@@ -98,35 +98,35 @@ impl ArgumentType for ArchiveTarget {
 pub struct Database {
     /// `sqlite:` with an absolute path, or `postgres://`.
     pub url: TextOrSecret,
-    /// PostgreSQL: where the password is found.
+    /// PostgreSQL: location of the password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<SecretRef>,
 }
 
-/// Which rows of which table.
+/// The rows to archive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ArchiveSource {
-    /// Where the table is.
+    /// The database of the table.
     #[serde(flatten)]
     pub database: Database,
     pub table: String,
-    /// Columns that tell its rows apart.
+    /// Columns that identify a row.
     pub key: Vec<String>,
-    /// The column that says how old a row is.
+    /// The column with the age of a row.
     pub column: String,
-    /// Rows older than this are archived.
+    /// Minimum age of archived rows.
     #[serde(with = "json::secs")]
     pub older_than: SignedDuration,
-    /// What numbers in `column` count since 1970.
+    /// Unit of numbers in `column`, counted since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<TimeUnit>,
-    /// Only rows with one of these values, by column.
+    /// Restricts rows to these values, by column.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub only: BTreeMap<String, OneOrMany>,
 }
 
 impl ArchiveSource {
-    /// `unit` where nothing is said.
+    /// Default of `unit`.
     pub const UNIT: TimeUnit = TimeUnit::Seconds;
 }
 
@@ -135,11 +135,11 @@ impl ArchiveSource {
 #[serde(untagged)]
 pub enum OneOrMany {
     One(Plain),
-    /// One of these.
+    /// Any of these.
     Many(Vec<Plain>),
 }
 
-/// A value of a column that rows are chosen by.
+/// A value that rows are filtered by.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Plain {
@@ -150,20 +150,20 @@ pub enum Plain {
     Text(String),
 }
 
-/// Where rows go.
+/// Destination of the rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum ArchiveTarget {
     /// Objects in a bucket.
     Bucket {
         s3: Box<S3Settings>,
-        /// Their names begin with this.
+        /// Prefix of their names.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         prefix: Option<String>,
     },
     /// Another table with the same columns.
     Table {
-        /// Where it is.
+        /// The database of the table.
         #[serde(flatten)]
         database: Database,
         table: String,

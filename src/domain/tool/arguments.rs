@@ -1,8 +1,8 @@
-//! Arguments of a tool's calls: a type, and from it the JSON Schema that callers are shown and the shapes that the
-//! configuration is checked against. What an argument means stands in the doc comment of its field alone.
+//! Arguments of tool calls: a type, from which the JSON Schema for callers and the rules for checking the
+//! configuration are derived. An argument is described only in the doc comment of its field.
 //!
-//! Settings narrow what a type says: an instance takes fewer arguments, fewer words, or names its own hosts. See
-//! [`CallSchema`].
+//! Settings restrict what a type allows: an instance takes fewer arguments, fewer words, or names its own hosts.
+//! See [`CallSchema`].
 use crate::domain::described::text;
 use crate::domain::words::Word;
 use jiff::{SignedDuration, Timestamp};
@@ -13,20 +13,20 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A type that arguments are made of.
+/// A type that can be part of arguments.
 pub trait ArgumentType {
-    /// Whether a call must give an argument of this type.
+    /// Whether an argument of this type is required.
     const IS_REQUIRED: bool = true;
 
-    /// JSON Schema of its values (draft 2020-12), without a description.
+    /// Returns the JSON Schema of its values (draft 2020-12), without a description.
     fn schema() -> Value;
 
-    /// Its fields, where its values are objects that have some.
+    /// Returns its fields, if its values are objects.
     fn properties() -> Vec<Property> {
         Vec::new()
     }
 
-    /// Its forms by their tags, each with its fields, where it is one of several.
+    /// Returns its variants by their tags, each with its fields, if it has several.
     fn forms() -> Vec<(String, Vec<Property>)> {
         Vec::new()
     }
@@ -41,7 +41,7 @@ pub struct Property {
 }
 
 impl Property {
-    /// The properties that a field stands for, from its declaration: one, or with `#[serde(flatten)]` those of its type.
+    /// Returns the properties of a field from its declaration: one, or with `#[serde(flatten)]` those of its type.
     pub(super) fn of<T: ArgumentType>(field: &str, about: &[&str], serde: &str) -> Vec<Self> {
         let has =
             |word: &str| serde.split(',').any(|part| part.split('=').next().unwrap_or("").trim() == word);
@@ -55,8 +55,8 @@ impl Property {
         vec![Self { name, schema, is_required: T::IS_REQUIRED && !has("default") }]
     }
 
-    /// The properties of an object that has one of these forms: `tag`, which says which, and those of all forms. Only
-    /// the tag is in each of them.
+    /// Returns the properties of an object with several variants: `tag`, which selects one, and those of all
+    /// variants. Only the tag is required.
     pub(super) fn of_forms(tag: &str, forms: Vec<(String, Vec<Self>)>) -> Vec<Self> {
         let words: Vec<&str> = forms.iter().map(|(form, _)| form.as_str()).collect();
         let schema = json!({"type": "string", "enum": words});
@@ -76,29 +76,29 @@ impl Property {
         self
     }
 
-    /// A number that is at least this.
+    /// Sets the minimum of a number.
     pub(super) fn at_least(self, least: u64) -> Self {
         self.with("minimum", least)
     }
 
-    /// A number that is at most this.
+    /// Sets the maximum of a number.
     pub(super) fn at_most(self, most: u64) -> Self {
         self.with("maximum", most)
     }
 
-    /// A list with at least one item.
+    /// Requires a list with at least one item.
     pub(super) fn not_empty(self) -> Self {
         self.with("minItems", 1)
     }
 
-    /// A list of numbers between these.
+    /// Sets the range of the numbers in a list.
     pub(super) fn each_within(mut self, least: u64, most: u64) -> Self {
         self.schema["items"]["minimum"] = least.into();
         self.schema["items"]["maximum"] = most.into();
         self
     }
 
-    /// A list, or one value by itself.
+    /// Accepts a single value instead of a list.
     pub(super) fn or_one(mut self) -> Self {
         for (word, value) in self.schema["items"].as_object().cloned().into_iter().flatten() {
             self.schema[&word] = if word == "type" { json!([value, "array"]) } else { value };
@@ -106,12 +106,12 @@ impl Property {
         self
     }
 
-    /// What holds where a call leaves it out.
+    /// Sets the default.
     pub(super) fn default_is(self, value: impl Into<Value>) -> Self {
         self.with("default", value)
     }
 
-    /// The description with these values in place of each `{}`.
+    /// Replaces each `{}` in the description by these values.
     pub(super) fn filled(self, values: &[&dyn Display]) -> Self {
         let description = self.schema["description"].as_str().unwrap_or_default();
         let mut parts = description.split("{}");
@@ -123,7 +123,7 @@ impl Property {
         self.with("description", filled)
     }
 
-    /// Its name says all.
+    /// Removes the description, since the name suffices.
     pub(super) fn undescribed(mut self) -> Self {
         if let Some(schema) = self.schema.as_object_mut() {
             schema.remove("description");
@@ -131,54 +131,54 @@ impl Property {
         self
     }
 
-    /// The tool itself explains what is missing, better than a schema can.
+    /// Makes it optional, since the tool itself explains what is missing better than a schema can.
     pub(super) fn optional(self) -> Self {
         Self { is_required: false, ..self }
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether a call must give it.
+    /// Returns whether it is required.
     pub fn is_required(&self) -> bool {
         self.is_required
     }
 
-    /// The words that it takes; `None`: it is not one of a closed set.
+    /// Returns the allowed words; `None` if it is not an enumeration.
     pub fn words(&self) -> Option<Vec<&str>> {
         let words = self.schema["enum"].as_array()?;
         Some(words.iter().filter_map(Value::as_str).collect())
     }
 
-    /// The whole numbers that it takes; `None`: it is not a whole number.
+    /// Returns the allowed range; `None` if it is not an integer.
     pub fn range(&self) -> Option<RangeInclusive<u64>> {
         let bound = |word: &str| self.schema[word].as_u64();
         (self.schema["type"] == "integer")
             .then(|| bound("minimum").unwrap_or(0)..=bound("maximum").unwrap_or(u64::MAX))
     }
 
-    /// Whether it takes a text and nothing else.
+    /// Returns whether it takes only text.
     pub fn is_text(&self) -> bool {
         self.schema["type"] == "string"
     }
 }
 
-/// The arguments of a tool's calls: those of its type, narrowed by the settings of an instance. To narrow an argument that
-/// the type does not have is a mistake in the program, and panics.
+/// The arguments of a tool's calls: those of its type, restricted by the settings of an instance. Restricting an
+/// unknown argument is a programming error, and panics.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CallSchema {
     properties: Vec<Property>,
 }
 
 impl CallSchema {
-    /// All arguments of this type.
+    /// Returns all arguments of this type.
     pub(super) fn of<T: ArgumentType>() -> Self {
         Self { properties: T::properties() }
     }
 
-    /// The arguments, in the order of their declaration.
+    /// Returns the arguments in the order of their declaration.
     pub fn properties(&self) -> &[Property] {
         &self.properties
     }
@@ -188,34 +188,34 @@ impl CallSchema {
         self
     }
 
-    /// The description of this argument.
+    /// Returns the description of this argument.
     pub(super) fn description(&self, name: &str) -> &str {
         let property = self.properties.iter().find(|property| property.name == name);
         property.and_then(|property| property.schema["description"].as_str()).unwrap_or_default()
     }
 
-    /// With another description of this argument.
+    /// Replaces the description of this argument.
     pub(super) fn describe(self, name: &str, description: String) -> Self {
         self.change(name, |property| property.schema["description"] = description.into())
     }
 
-    /// With only these words for this argument.
+    /// Restricts this argument to these words.
     pub(super) fn only<T: AsRef<str>>(self, name: &str, words: impl IntoIterator<Item = T>) -> Self {
         let words: Vec<Value> = words.into_iter().map(|word| word.as_ref().into()).collect();
         self.change(name, |property| property.schema["enum"] = words.into())
     }
 
-    /// With numbers up to this for this argument.
+    /// Sets the maximum of this argument.
     pub(super) fn at_most(self, name: &str, most: u64) -> Self {
         self.change(name, |property| property.schema["maximum"] = most.into())
     }
 
-    /// With this argument in each call.
+    /// Makes this argument required.
     pub(super) fn require(self, name: &str) -> Self {
         self.change(name, |property| property.is_required = true)
     }
 
-    /// Without this argument.
+    /// Removes this argument.
     pub(super) fn without(mut self, name: &str) -> Self {
         let known = self.properties.len();
         self.properties.retain(|property| property.name != name);
@@ -223,7 +223,7 @@ impl CallSchema {
         self
     }
 
-    /// As JSON Schema: an object that has these properties and no others.
+    /// Returns the JSON Schema: an object with these properties and no others.
     pub fn json(&self) -> Value {
         let properties: Map<String, Value> =
             self.properties.iter().map(|property| (property.name.clone(), property.schema.clone())).collect();
@@ -237,8 +237,9 @@ impl CallSchema {
     }
 }
 
-/// Structs whose fields are arguments, and enums that one field tells apart, each with its [`ArgumentType`]. They are
-/// written as anywhere else. `#[schema(…)]` behind a field is what its type does not say: methods of [`Property`].
+/// Defines structs whose fields are arguments, and internally tagged enums, and implements [`ArgumentType`] for
+/// them. The syntax is the usual one. `#[schema(…)]` after a field adds what its type does not say: methods of
+/// [`Property`].
 macro_rules! arguments {
     () => {};
     (
@@ -336,7 +337,7 @@ macro_rules! arguments {
 }
 pub(super) use arguments;
 
-/// The properties of fields.
+/// Returns the properties of fields.
 macro_rules! fields {
     ($($field:ident: $type:ty, [$($about:literal),*], [$($serde:tt)*], [$($schema:tt)*];)*) => {{
         let all: Vec<Vec<$crate::domain::tool::arguments::Property>> = vec![$(
@@ -354,7 +355,7 @@ macro_rules! fields {
 }
 pub(super) use fields;
 
-/// Properties after what `#[schema(…)]` says of them.
+/// Applies `#[schema(…)]` to properties.
 macro_rules! changed {
     ($of_field:expr,) => { $of_field };
     ($of_field:expr, $($schema:tt)+) => {

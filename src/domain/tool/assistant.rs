@@ -1,4 +1,4 @@
-//! What assistants call (`bgagent mcp serve`): the arguments of each tool that is offered to them, and what lets it be called.
+//! Tools for assistants (`bgagent mcp serve`): the arguments of each, and the permission that it needs.
 use super::arguments::{CallSchema, arguments};
 use super::json;
 use crate::domain::words::words;
@@ -152,28 +152,28 @@ arguments! {
 }
 
 impl ListAgentsCall {
-    /// `limit` where nothing is said.
+    /// Default of `limit`.
     pub const LIMIT: u64 = 50;
-    /// Largest `limit`.
+    /// Maximum of `limit`.
     pub const MOST: u64 = 200;
 }
 
 impl RunsCall {
-    /// `limit` where nothing is said.
+    /// Default of `limit`.
     pub const LIMIT: u64 = 20;
-    /// Largest `limit`.
+    /// Maximum of `limit`.
     pub const MOST: u64 = 100;
 }
 
 impl NextCall {
-    /// `limit` where nothing is said.
+    /// Default of `limit`.
     pub const LIMIT: u64 = 20;
-    /// Largest `limit`.
+    /// Maximum of `limit`.
     pub const MOST: u64 = 200;
 }
 
 impl ProposeAgentCall {
-    /// Longest `why`, in characters; what is longer is cut.
+    /// Maximum length of `why`, in characters; a longer one is cut.
     pub const LONGEST_WHY: usize = 500;
 }
 
@@ -189,9 +189,9 @@ fn span<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SignedDuration>, D:
     })
 }
 
-/// The schema of a tool's arguments, for assistants.
+/// A type with a schema for the arguments of an assistant's tool.
 pub trait AssistantCall: for<'de> Deserialize<'de> {
-    /// As a call takes them.
+    /// Returns the schema of a call.
     fn schema() -> CallSchema;
 }
 

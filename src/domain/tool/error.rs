@@ -1,30 +1,30 @@
-//! Why a call of a tool failed.
+//! Errors of tool calls.
 use crate::domain::ErrorKind;
 
 /// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ToolError {
-    /// No tool of that name; the text suggests the nearest.
+    /// There is no tool of that name; the text suggests the nearest.
     #[error("{0}")]
     Unknown(String),
-    /// The arguments do not fit; the text says which and how.
+    /// The arguments are invalid; the text says which and why.
     #[error("{0}")]
     Arguments(String),
-    /// It took too long.
+    /// The timeout expired.
     #[error("tool `{tool}` did not answer within {secs} s")]
     Timeout { tool: String, secs: u64 },
     #[error("{0}")]
     Failed(String),
-    /// It is a tool of an MCP server that nobody has trusted yet.
+    /// The tool belongs to an MCP server that nobody has trusted yet.
     #[error("{0}")]
     Untrusted(String),
-    /// It was asked for, and whether it was done is not known.
+    /// The call was sent, but its outcome is unknown.
     #[error("{0}")]
     Unsure(String),
 }
 
 impl ToolError {
-    /// What kind of failure it is of a run that can't do without the call.
+    /// Returns the kind of failure of a run that depends on the call.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Untrusted(_) => ErrorKind::Untrusted,
@@ -32,8 +32,7 @@ impl ToolError {
         }
     }
 
-    /// May the call have done what it was to do? Then one that is not harmless to repeat must not be
-    /// repeated.
+    /// Returns whether the call may have had its effect. Then it must not be repeated unless it is idempotent.
     pub fn may_have_happened(&self) -> bool {
         match self {
             Self::Timeout { .. } | Self::Unsure(_) => true,

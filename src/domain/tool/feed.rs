@@ -37,7 +37,7 @@ arguments! {
     }
 }
 
-/// A time, or how long before now it is.
+/// A time, absolute or relative to now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(
     untagged,
@@ -46,7 +46,7 @@ arguments! {
 pub enum Since {
     /// Seconds before now.
     Seconds(#[serde(deserialize_with = "json::seconds")] i64),
-    /// A duration or a time; in arguments from the configuration it may have places to fill.
+    /// A duration or a time; arguments in the configuration may contain placeholders.
     Text(String),
 }
 
@@ -57,18 +57,18 @@ impl ArgumentType for Since {
 }
 
 impl FeedArgs {
-    /// Addresses of one call, or of one instance.
+    /// Maximum number of addresses of one call, or of one instance.
     pub const MOST_URLS: usize = 200;
-    /// `max_items` where nothing is said.
+    /// Default of `max_items`.
     pub const MAX_ITEMS: u64 = 50;
-    /// Largest `max_items` and `max_per_source`.
+    /// Maximum of `max_items` and `max_per_source`.
     pub const LARGEST_MAX_ITEMS: u64 = 1000;
-    /// `max_summary` where nothing is said.
+    /// Default of `max_summary`.
     pub const MAX_SUMMARY: u64 = 500;
-    /// Largest `max_summary`.
+    /// Maximum of `max_summary`.
     pub const LARGEST_MAX_SUMMARY: u64 = 2000;
 
-    /// What a call of an instance takes, for which this is fixed.
+    /// Returns the arguments of a call of an instance with these fixed values.
     pub fn schema(fixed: &Self) -> CallSchema {
         let mut schema = CallSchema::of::<Self>();
         schema = match &fixed.urls {
@@ -83,7 +83,7 @@ impl FeedArgs {
         schema
     }
 
-    /// These, and `others` for what they leave out.
+    /// Returns these arguments, with missing ones taken from `others`.
     #[must_use]
     pub fn or(self, others: &Self) -> Self {
         Self {
@@ -96,38 +96,38 @@ impl FeedArgs {
     }
 }
 
-/// What the configuration says of an instance.
+/// The settings of an instance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeedSettings {
-    /// What holds for each call.
+    /// Fixed arguments and defaults for each call.
     pub fixed: FeedArgs,
-    /// Hosts that may be asked although their addresses are private. One that is written as an address need not be among
-    /// them.
+    /// Hosts that are allowed although their addresses are private. A source with a literal address need not be
+    /// among them.
     pub allow_private: Vec<PrivateHost>,
-    /// Logins, by the address of their source, which is among the others.
+    /// Logins by source address; each source is also in the list of addresses.
     pub logins: BTreeMap<String, FeedLogin>,
-    /// Sent to each source, and not on to other hosts.
+    /// Sent to each source, but not to other hosts on redirect.
     pub headers: BTreeMap<String, TextOrSecret>,
-    /// Time of one source.
+    /// Timeout per source.
     pub timeout: SignedDuration,
-    /// Bytes that are read of one source.
+    /// Maximum number of bytes read from one source.
     pub max_bytes: u64,
 }
 
-/// A login by HTTP's basic authentication (RFC 7617).
+/// A login by HTTP basic authentication (RFC 7617).
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeedLogin {
     pub username: TextOrSecret,
-    /// Where the password is found.
+    /// Location of the password.
     pub password: SecretRef,
 }
 
 impl FeedSettings {
-    /// `timeout` where nothing is said.
+    /// Default of `timeout`.
     pub const TIMEOUT: SignedDuration = SignedDuration::from_secs(15);
-    /// `max_bytes` where nothing is said.
+    /// Default of `max_bytes`.
     pub const MAX_BYTES: u64 = 5 << 20;
-    /// Largest `max_bytes`.
+    /// Maximum of `max_bytes`.
     pub const LARGEST_MAX_BYTES: u64 = 20 << 20;
 }
 

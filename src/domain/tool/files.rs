@@ -6,35 +6,35 @@ use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Which files, and what may be done with them.
+/// Which files are accessible, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FilesSettings {
-    /// Folders, absolute; nothing outside them is reached.
+    /// Absolute paths of folders; nothing outside them is accessible.
     pub roots: Vec<PathBuf>,
-    /// What may be done beneath them.
+    /// Allowed operations below them.
     pub mode: ToolMode,
-    /// Bytes that one call reads or writes.
+    /// Maximum number of bytes that one call reads or writes.
     pub max_bytes: u64,
-    /// The configuration, which no agent writes.
+    /// The configuration file, which no agent may write.
     pub config: PathBuf,
-    /// What is out of reach whatever the roots say.
+    /// Paths that are protected even below a root.
     pub guarded: Arc<Guarded>,
 }
 
-/// What the daemon and its agents are made of. Each path stands for what is there when a tool is called, by device
-/// and inode, and for everything beneath it.
+/// Protected files of the daemon and its agents. Each path stands for what exists there when a tool is called, by
+/// device and inode, and for everything below it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Guarded {
-    /// Neither read nor written: the state folder, the configuration, files that hold secrets.
+    /// Neither readable nor writable: the state folder, the configuration, files with secrets.
     pub hidden: Vec<PathBuf>,
-    /// Not written: the configuration's folder, and programs, scripts and working folders that it names.
+    /// Not writable: the folder of the configuration, and programs, scripts and working folders that it names.
     pub fixed: Vec<PathBuf>,
 }
 
 impl FilesSettings {
-    /// `max_bytes` where nothing is said.
+    /// Default of `max_bytes`.
     pub const MAX_BYTES: u64 = 100 << 10;
-    /// Largest `max_bytes`: what is more is taken as this.
+    /// Maximum of `max_bytes`: larger values are reduced to this.
     pub const LARGEST_MAX_BYTES: u64 = 200 << 10;
 }
 
@@ -53,12 +53,12 @@ words! {
 }
 
 impl FilesOp {
-    /// Whether it changes anything.
+    /// Returns whether it changes anything.
     pub fn writes(self) -> bool {
         matches!(self, Self::Write | Self::Append)
     }
 
-    /// Those that only look.
+    /// Returns the operations that only read.
     pub fn reads() -> Vec<String> {
         Self::ALL.iter().filter(|op| !op.writes()).map(|op| op.as_str().to_owned()).collect()
     }
@@ -80,7 +80,7 @@ arguments! {
 }
 
 impl FilesArgs {
-    /// What a call of an instance takes; without settings: what it might take at the most.
+    /// Returns the arguments of a call of an instance; without settings: of the most permissive one.
     pub fn schema(settings: Option<&FilesSettings>) -> CallSchema {
         let roots = shown_roots(settings.map_or(&[][..], |settings| &settings.roots), ", ");
         let schema = CallSchema::of::<Self>()
@@ -92,7 +92,7 @@ impl FilesArgs {
     }
 }
 
-/// Folders, for people and models.
+/// Formats folders for people and models.
 pub fn shown_roots(roots: &[PathBuf], between: &str) -> String {
     roots.iter().map(|root| root.display().to_string()).collect::<Vec<_>>().join(between)
 }

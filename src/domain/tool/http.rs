@@ -9,25 +9,25 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// Where requests of an instance may go, and what goes with them.
+/// Destinations of an instance's requests, and their options.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpSettings {
-    /// Hosts that may be asked, where their addresses are public.
+    /// Hosts that are allowed if their addresses are public.
     pub hosts: Vec<HostPattern>,
-    /// Hosts that may be asked although their addresses are private.
+    /// Hosts that are allowed although their addresses are private.
     pub allow_private: Vec<PrivateHost>,
-    /// Methods that may be used, in the order of [`HttpMethod`].
+    /// Allowed methods, in the order of [`HttpMethod`].
     pub methods: Vec<HttpMethod>,
     /// Sent with each request.
     pub headers: BTreeMap<String, TextOrSecret>,
-    /// Bytes that are read of an answer.
+    /// Maximum number of bytes read of an answer.
     pub max_bytes: u64,
-    /// Addresses must begin with `https://`.
+    /// Only `https://` addresses are allowed.
     pub https_only: bool,
 }
 
 impl HttpSettings {
-    /// Methods that may be allowed.
+    /// Methods that can be allowed.
     pub const METHODS: &'static [HttpMethod] = &[
         HttpMethod::Get,
         HttpMethod::Head,
@@ -36,23 +36,23 @@ impl HttpSettings {
         HttpMethod::Patch,
         HttpMethod::Delete,
     ];
-    /// `max_bytes` where nothing is said.
+    /// Default of `max_bytes`.
     pub const MAX_BYTES: u64 = 1 << 20;
-    /// Largest `max_bytes`.
+    /// Maximum of `max_bytes`.
     pub const LARGEST_MAX_BYTES: u64 = 8 << 20;
 
-    /// Whether a secret goes along with a request.
+    /// Returns whether a secret is sent with requests.
     pub fn has_secret(&self) -> bool {
         self.headers.values().any(TextOrSecret::is_secret)
     }
 
-    /// The method of a call that names none.
+    /// Returns the method of a call that names none.
     pub fn default_method(&self) -> HttpMethod {
         let usual = self.methods.iter().find(|method| **method == HttpMethod::Get);
         usual.or(self.methods.first()).copied().unwrap_or(HttpMethod::Get)
     }
 
-    /// The hosts that may be asked, for people and models.
+    /// Returns the allowed hosts, for people and models.
     pub fn shown_hosts(&self) -> String {
         let mut all: Vec<String> = Vec::new();
         let private = self.allow_private.iter().map(|private| &private.host);
@@ -64,7 +64,7 @@ impl HttpSettings {
         all.join(", ")
     }
 
-    /// Whether a request can change anything.
+    /// Returns whether a request can change anything.
     pub fn can_change(&self) -> bool {
         self.methods.iter().any(|method| !method.only_reads())
     }
@@ -84,7 +84,7 @@ impl Default for HttpSettings {
 }
 
 impl HttpMethod {
-    /// Whether it changes nothing (RFC 9110, 9.2.1).
+    /// Returns whether the method is safe (RFC 9110, 9.2.1).
     pub fn only_reads(self) -> bool {
         matches!(self, Self::Get | Self::Head | Self::Options)
     }
@@ -128,7 +128,7 @@ arguments! {
 }
 
 impl HttpArgs {
-    /// What a call of an instance with these settings takes.
+    /// Returns the arguments of a call of an instance with these settings.
     pub fn schema(settings: &HttpSettings) -> CallSchema {
         let mut schema = CallSchema::of::<Self>()
             .only("method", settings.methods.iter().map(|method| method.as_str()))
@@ -142,7 +142,7 @@ impl HttpArgs {
     }
 }
 
-/// Headers that a caller may choose: none of them says who asks, or reaches another host.
+/// Headers that a caller may choose: none of them can identify the sender, or reach another host.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(transparent)]
 pub struct ChosenHeaders(pub BTreeMap<String, String>);
@@ -160,11 +160,11 @@ impl ArgumentType for ChosenHeaders {
     }
 }
 
-/// What is sent with a request.
+/// Body of a request.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub enum HttpBody {
-    /// As it is.
+    /// Sent unchanged.
     Text(String),
     Json(Value),
 }

@@ -1,32 +1,32 @@
-//! What is known of a tool.
+//! Properties of tools.
 use super::outward::Outward;
 use super::words::Effect;
 use crate::domain::{ReadsWhen, ToolDef, ToolOffer};
 use serde_json::Value;
 
-/// What is known of a tool without calling it.
+/// The properties of a tool that are known without calling it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolInfo {
     pub name: String,
-    /// Of which built-in tool it is an instance, if it is one.
+    /// The built-in tool that it is an instance of, if any.
     pub kind: Option<String>,
-    /// What a call may do, at the worst.
+    /// The worst effect that a call may have.
     pub effect: Effect,
-    /// Calls that only look although the tool can do more.
+    /// Calls that only read although the tool can do more.
     pub reads_when: Option<ReadsWhen>,
-    /// What it gives comes from the outside world: data, never instructions.
+    /// Its results come from outside: data, never instructions.
     pub untrusted: bool,
-    /// A call does as much as its time allows: outside of a conversation it is given all that its run has left.
+    /// A call uses all the time it is given: outside of a conversation it gets all that its run has left.
     pub takes_all_time: bool,
     pub description: String,
     /// JSON Schema of its arguments.
     pub schema: Value,
-    /// False: what an MCP server says of it can't be used.
+    /// False: the description by its MCP server can't be used.
     pub available: bool,
 }
 
 impl ToolInfo {
-    /// The tool as it is offered to a conversation, as far as it is known without its settings and its server.
+    /// Returns the offer to a conversation, as far as it is known without settings and server.
     pub fn offer(&self) -> ToolOffer {
         ToolOffer {
             def: ToolDef {
@@ -43,7 +43,7 @@ impl ToolInfo {
         }
     }
 
-    /// What a call with these arguments may do, at the worst.
+    /// Returns the worst effect that a call with these arguments may have.
     pub fn effect_of(&self, args: &Value) -> Effect {
         match &self.reads_when {
             Some(reads) if reads.holds(args) => Effect::Read,
@@ -52,5 +52,5 @@ impl ToolInfo {
     }
 }
 
-/// Longest result of a call, in bytes of JSON.
+/// Maximum length of a call's result, in bytes of JSON.
 pub const MAX_TOOL_RESULT: usize = 256 << 10;

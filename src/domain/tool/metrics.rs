@@ -20,14 +20,14 @@ arguments! {
 }
 
 impl MetricsArgs {
-    /// `top` where nothing is said.
+    /// Default of `top`.
     pub const TOP: u64 = 5;
-    /// Largest `top`.
+    /// Maximum of `top`.
     pub const LARGEST_TOP: u64 = 50;
-    /// `disks` where nothing is said.
+    /// Default of `disks`.
     pub const DISKS: bool = true;
 
-    /// What a call takes: callers can't change what the settings fix.
+    /// Returns the arguments of a call, without those that the settings fix.
     pub fn schema(fixed: &Self) -> CallSchema {
         let mut schema = CallSchema::of::<Self>();
         for (name, is_fixed) in [("top", fixed.top.is_some()), ("disks", fixed.disks.is_some())] {
@@ -38,7 +38,7 @@ impl MetricsArgs {
         schema
     }
 
-    /// These, and `others` for what they leave out.
+    /// Returns these arguments, with missing ones taken from `others`.
     #[must_use]
     pub fn or(self, others: &Self) -> Self {
         Self { top: self.top.or(others.top), disks: self.disks.or(others.disks) }

@@ -24,19 +24,19 @@ arguments! {
 }
 
 impl RememberArgs {
-    /// Longest text of a note.
+    /// Maximum length of a note's text.
     pub const LONGEST_TEXT_BYTES: usize = 16 << 10;
-    /// Longest key.
+    /// Maximum length of a key.
     pub const LONGEST_KEY_BYTES: usize = 128;
 
-    /// What a call takes.
+    /// Returns the arguments of a call.
     pub fn schema() -> CallSchema {
         CallSchema::of::<Self>()
     }
 }
 
 impl RecallArgs {
-    /// What a call takes.
+    /// Returns the arguments of a call.
     pub fn schema() -> CallSchema {
         CallSchema::of::<Self>()
     }

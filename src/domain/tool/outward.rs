@@ -1,37 +1,37 @@
-//! Which calls of a tool send words of a model out of this machine, and which tools give what is private.
+//! Which calls send a model's output out of this machine, and which tools return private data.
 use super::shell::{ParameterKind, ShellArg, ShellCommand};
 use serde_json::Value;
 
-/// What of a call leaves this machine by the choice of a model.
+/// Which parts of a call, chosen by a model, leave this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Outward {
-    /// Nothing: it stays here, or goes where the configuration says.
+    /// Nothing: they stay here, or go to a destination in the configuration.
     #[default]
     Nothing,
-    /// A request, to the address in the argument `url`.
+    /// A request to the address in the argument `url`.
     Request,
-    /// Each call: another party reads its arguments.
+    /// Everything: a third party receives the arguments of each call.
     Everything,
     /// Calls with one of these arguments.
     With(Vec<String>),
-    /// Programs that reach the network, by what the argument `command` calls them.
+    /// Programs with network access, by their names in the argument `command`.
     Commands(Vec<String>),
 }
 
-/// What leaves the machine with one call.
+/// What one call sends out of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leaving {
     Request {
         address: String,
-        /// Nothing goes along but the address: neither headers nor a body.
+        /// Only the address is sent: neither headers nor a body.
         is_bare: bool,
     },
-    /// Words of the model, to another party.
+    /// Text of the model, to a third party.
     Words,
 }
 
 impl Outward {
-    /// What leaves with a call that has these arguments.
+    /// Returns what a call with these arguments sends out.
     pub fn of(&self, args: &Value) -> Option<Leaving> {
         let text = |key: &str| args.get(key).and_then(Value::as_str).unwrap_or_default();
         let is_given = |key: &&str| args.get(*key).is_some_and(|value| !is_empty(value));
@@ -48,7 +48,7 @@ impl Outward {
         }
     }
 
-    /// Does anything ever leave?
+    /// Returns whether nothing is ever sent.
     pub fn is_nothing(&self) -> bool {
         match self {
             Self::Nothing => true,
@@ -57,8 +57,8 @@ impl Outward {
         }
     }
 
-    /// Of a tool of an MCP server. One that is asked over the network, or whose sandbox leads there, may send on all
-    /// arguments; another program is another party where an argument is an address.
+    /// Returns the policy for a tool of an MCP server. One with network access, directly or through its sandbox,
+    /// may forward all arguments; any other program only arguments that are addresses.
     pub fn of_server(over_network: bool, schema: &Value) -> Self {
         if over_network { Self::Everything } else { Self::With(arguments_that_are_addresses(schema)) }
     }
@@ -74,19 +74,19 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// What arguments are called that say where something goes.
-const ADDRESSES: &[&str] = &[
+/// Names of arguments that are network destinations.
+const ADDRESS_ARGUMENTS: &[&str] = &[
     "url", "urls", "uri", "uris", "href", "link", "links", "endpoint", "webhook", "host", "hostname",
     "domain",
 ];
 
-/// Arguments that take an address, by their name or their format (JSON Schema 2020-12, 7.3).
+/// Returns the arguments that take an address, by their name or their format (JSON Schema 2020-12, 7.3).
 fn arguments_that_are_addresses(schema: &Value) -> Vec<String> {
     let is_address = |name: &str, schema: &Value| {
         let name = name.to_ascii_lowercase();
         let last = name.rsplit(['_', '-', '.']).next().unwrap_or_default();
         let format = schema["format"].as_str().or(schema["items"]["format"].as_str()).unwrap_or_default();
-        ADDRESSES.contains(&last)
+        ADDRESS_ARGUMENTS.contains(&last)
             || format.starts_with("uri")
             || format.starts_with("iri")
             || format.contains("hostname")
@@ -95,8 +95,8 @@ fn arguments_that_are_addresses(schema: &Value) -> Vec<String> {
     properties.filter(|(name, schema)| is_address(name, schema)).map(|(name, _)| name.clone()).collect()
 }
 
-/// Programs that send their arguments elsewhere, by name.
-const REACH_THE_NETWORK: &[&str] = &[
+/// Programs that send their arguments over the network, by name.
+const NETWORK_PROGRAMS: &[&str] = &[
     "aria2c",
     "aws",
     "az",
@@ -148,10 +148,10 @@ const REACH_THE_NETWORK: &[&str] = &[
 ];
 
 impl ShellCommand {
-    /// Does it send what a model chose elsewhere? Any program may, whose sandbox `has_network`.
+    /// Returns whether it sends what a model chose over the network. Any program may, if its sandbox `has_network`.
     pub(super) fn reaches_the_network(&self, has_network: bool) -> bool {
         let program = self.exec.rsplit('/').next().unwrap_or_default();
-        (has_network || REACH_THE_NETWORK.contains(&program))
+        (has_network || NETWORK_PROGRAMS.contains(&program))
             && self.args.iter().any(|arg| matches!(arg, ShellArg::Parameter { .. }))
     }
 

@@ -1,4 +1,4 @@
-//! Checks of the `probe` tool, as they are written: what is not said stays unsaid, and its default is beside it.
+//! Checks of the `probe` tool, as configured: missing fields stay `None`, and their defaults are defined here.
 use super::arguments::{ArgumentType, CallSchema, Property, arguments};
 use super::json;
 use super::words::{DiskMetric, HttpMethod, ProbeType};
@@ -162,29 +162,29 @@ impl ArgumentType for Sandbox {
 }
 
 impl ProbeSettings {
-    /// What a call of an instance takes; with settings: nothing, since they say what is checked.
+    /// Returns the arguments of a call of an instance; none if the settings define the checks.
     pub fn schema(settings: Option<&Self>) -> CallSchema {
         if settings.is_some() { CallSchema::default() } else { CallSchema::of::<Self>() }
     }
 }
 
 impl ProbeCheck {
-    /// `timeout` where nothing is said.
+    /// Default of `timeout`.
     pub const TIMEOUT: SignedDuration = SignedDuration::from_secs(10);
 }
 
 impl WebCheck {
-    /// `method` where nothing is said.
+    /// Default of `method`.
     pub const METHOD: HttpMethod = HttpMethod::Get;
 }
 
 impl ProbeTarget {
-    /// `metric` where nothing is said.
+    /// Default of `metric`.
     pub const METRIC: DiskMetric = DiskMetric::Used;
-    /// `min` where nothing is said.
+    /// Default of `min`.
     pub const MIN: u64 = 1;
 
-    /// Its type.
+    /// Returns its type.
     pub fn kind(&self) -> ProbeType {
         match self {
             Self::Disk { .. } => ProbeType::Disk,
@@ -200,19 +200,19 @@ impl ProbeTarget {
 }
 
 impl ProbeType {
-    /// What a check of this type takes beside what all take, each with whether it must be there.
+    /// Returns the keys of a check of this type in addition to the common ones, each with whether it is required.
     pub fn keys(self) -> impl Iterator<Item = (&'static str, bool)> {
         static FORMS: LazyLock<Vec<(String, Vec<Property>)>> = LazyLock::new(ProbeTarget::forms);
         let properties = FORMS.iter().filter(move |(form, _)| form == self.as_str()).flat_map(|(_, all)| all);
         properties.map(|property| (property.name(), property.is_required()))
     }
 
-    /// Whether it gives a number that can be compared with thresholds.
+    /// Returns whether it measures a number that can be compared with thresholds.
     pub fn has_value(self) -> bool {
         !matches!(self, Self::Systemd | Self::Command)
     }
 
-    /// `warn` and `crit` where nothing is said; `None`: then nothing is compared.
+    /// Returns the defaults of `warn` and `crit`; `None`: nothing is compared by default.
     pub fn thresholds(self) -> Option<(f64, f64)> {
         match self {
             Self::Disk => Some((80.0, 90.0)),
@@ -223,27 +223,27 @@ impl ProbeType {
     }
 }
 
-/// Thresholds, which only checks with a number have.
+/// Keys of thresholds, only for checks that measure a number.
 const THRESHOLDS: [&str; 3] = ["warn", "crit", "clear"];
-/// What each check takes.
-const OF_ALL: [&str; 4] = ["type", "name", "for", "timeout"];
+/// Keys common to all checks.
+const COMMON_KEYS: [&str; 4] = ["type", "name", "for", "timeout"];
 
-/// Checks as they stand in the arguments of a call. An error names the check and what would be right.
+/// Deserializes the checks in the arguments of a call. An error names the check and what would be valid.
 fn checks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<ProbeCheck>, D::Error> {
     let read = |(at, map): (usize, Map<String, Value>)| {
-        let check = has_the_keys_of_its_type(&map)
+        let check = check_keys(&map)
             .and_then(|()| ProbeCheck::deserialize(Value::Object(map)).map_err(|error| error.to_string()));
         check.map_err(|error| D::Error::custom(format!("`checks[{at}]`: {error}")))
     };
     Vec::<Map<String, Value>>::deserialize(from)?.into_iter().enumerate().map(read).collect()
 }
 
-fn has_the_keys_of_its_type(map: &Map<String, Value>) -> Result<(), String> {
+fn check_keys(map: &Map<String, Value>) -> Result<(), String> {
     let word = map.get("type").and_then(Value::as_str).unwrap_or_default();
     let kind = ProbeType::parse(word).ok_or_else(|| format!("there is no type `{word}`"))?;
     for key in map.keys().map(String::as_str) {
         let is_threshold = THRESHOLDS.contains(&key);
-        let is_known = OF_ALL.contains(&key) || kind.keys().any(|(name, _)| name == key);
+        let is_known = COMMON_KEYS.contains(&key) || kind.keys().any(|(name, _)| name == key);
         if !(is_known || kind.has_value() && is_threshold) {
             let why = if is_threshold { ": there is no number to compare" } else { "" };
             return Err(format!("a check of type `{kind}` can't have `{key}`{why}"));
@@ -282,7 +282,7 @@ fn port<'de, D: Deserializer<'de>>(from: D) -> Result<u16, D::Error> {
     u16::try_from(json::number(from)?).map_err(|_| D::Error::custom("`port` must be at most 65535"))
 }
 
-/// A status, or several.
+/// Deserializes one status, or several.
 fn statuses<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<u16>>, D::Error> {
     let list = match Value::deserialize(from)? {
         Value::Array(list) => list,
@@ -305,7 +305,7 @@ fn headers<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, TextOr
     Map::<String, Value>::deserialize(from)?.into_iter().map(header).collect()
 }
 
-/// Program and arguments, or a script for the shell.
+/// Deserializes a program with arguments, or a shell script.
 fn argv<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     match Value::deserialize(from)? {
         Value::String(script) => Ok(vec!["/bin/sh".into(), "-c".into(), script]),

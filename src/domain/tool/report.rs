@@ -32,12 +32,12 @@ arguments! {
 }
 
 impl ReportArgs {
-    /// Longest key.
+    /// Maximum length of a key.
     pub const LONGEST_KEY_BYTES: usize = 128;
-    /// Longest title with its detail; what is longer is cut.
+    /// Maximum length of a title with its detail; a longer one is cut.
     pub const LONGEST_TITLE_BYTES: usize = 2000;
 
-    /// What a call takes.
+    /// Returns the arguments of a call.
     pub fn schema() -> CallSchema {
         CallSchema::of::<Self>()
     }

@@ -7,54 +7,53 @@ use crate::domain::words::words;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-/// A bucket, or a folder of keys in one, and what may be done there. It stands in the arguments of an archive that
-/// no table describes, where a field is left out that is as where nothing is said.
+/// A bucket, or a prefix in one, and the allowed operations. It is also part of the arguments of an archive without
+/// a table; there, fields with default values are left out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct S3Settings {
-    /// Name of the bucket.
     pub bucket: String,
-    /// What may be done there.
+    /// Allowed operations.
     pub mode: ToolMode,
     /// Address of the server; `None`: Amazon's in this region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     #[serde(default = "S3Settings::region", skip_serializing_if = "S3Settings::is_usual_region")]
     pub region: String,
-    /// Folder of keys; nothing outside of it is reached. Without slashes at its ends.
+    /// Key prefix, as a folder; nothing outside of it is accessible. Without slashes at its ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
-    /// Names the credentials. `None`: nothing is signed, for buckets that are open to all.
+    /// Identifies the credentials. `None`: requests are not signed, for public buckets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_key_id: Option<TextOrSecret>,
-    /// The secret half.
+    /// The secret part of the credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_access_key: Option<SecretRef>,
-    /// For credentials that were lent.
+    /// Only with temporary credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_token: Option<SecretRef>,
-    /// The bucket is named in the path rather than in the host. `None`: as this endpoint likes it.
+    /// The bucket is in the path rather than in the host name. `None`: depends on the endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_style: Option<bool>,
-    /// Bytes of an object that one call reads or writes.
+    /// Maximum number of bytes of an object that one call reads or writes.
     #[serde(default = "S3Settings::max_bytes", skip_serializing_if = "S3Settings::is_usual_max_bytes")]
     pub max_bytes: u64,
-    /// Time of one operation with its tries.
+    /// Timeout of one operation, including retries.
     #[serde(default = "S3Settings::timeout", skip_serializing_if = "S3Settings::is_usual_timeout")]
     #[serde(with = "json::secs")]
     pub timeout: SignedDuration,
 }
 
 impl S3Settings {
-    /// `region` where nothing is said.
+    /// Default of `region`.
     pub const REGION: &str = "us-east-1";
-    /// `max_bytes` where nothing is said.
+    /// Default of `max_bytes`.
     pub const MAX_BYTES: u64 = 100 << 10;
-    /// Largest `max_bytes`.
+    /// Maximum of `max_bytes`.
     pub const LARGEST_MAX_BYTES: u64 = 64 << 20;
-    /// `timeout` where nothing is said.
+    /// Default of `timeout`.
     pub const TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
 
-    /// For this bucket, all else as where nothing is said.
+    /// Returns the settings for this bucket, with defaults.
     pub fn of(bucket: String) -> Self {
         Self {
             bucket,
@@ -111,7 +110,7 @@ words! {
 }
 
 impl S3Op {
-    /// Those that only look.
+    /// Returns the operations that only read.
     pub fn reads() -> Vec<String> {
         Self::ALL.iter().filter(|op| **op != Self::Put).map(|op| op.as_str().to_owned()).collect()
     }
@@ -144,12 +143,12 @@ arguments! {
 }
 
 impl S3Args {
-    /// `max` where nothing is said.
+    /// Default of `max`.
     pub const MAX: u64 = 100;
-    /// Largest `max`.
+    /// Maximum of `max`.
     pub const LARGEST_MAX: u64 = 1000;
 
-    /// What a call of an instance takes; without settings: what it might take at the most.
+    /// Returns the arguments of a call of an instance; without settings: of the most permissive one.
     pub fn schema(settings: Option<&S3Settings>) -> CallSchema {
         let mut schema = CallSchema::of::<Self>();
         if let Some(S3Settings { bucket, prefix, .. }) = settings {
@@ -168,7 +167,7 @@ impl S3Args {
         }
     }
 
-    /// Names of the arguments that this call gives although its operation has no use for them.
+    /// Returns the names of arguments in this call that its operation does not use.
     pub fn surplus(&self) -> Vec<&'static str> {
         let given = [
             ("key", self.key.is_some(), self.op == S3Op::List),

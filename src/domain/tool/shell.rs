@@ -9,25 +9,25 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Which programs may run, and how.
+/// The allowed programs, and how they run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShellSettings {
-    /// The programs, by the name that a caller says.
+    /// The programs, by the names that callers use.
     pub commands: BTreeMap<String, ShellCommand>,
-    /// Folder of the programs.
+    /// Working folder.
     pub cwd: PathBuf,
     /// Added to the cleared environment.
     pub env: BTreeMap<String, TextOrSecret>,
-    /// Time of a program.
+    /// Timeout of a program.
     pub timeout: SignedDuration,
-    /// Bytes that are kept of each output.
+    /// Bytes kept of each output stream.
     pub max_output: u64,
-    /// The walls around each program; unless they are off, there are some.
+    /// Sandbox of each program; on unless it is turned off.
     pub sandbox: SandboxSetting,
 }
 
 impl ShellArg {
-    /// What stands in the configuration itself; `None`: a parameter.
+    /// Returns the literal text; `None` for a parameter.
     pub fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -37,43 +37,42 @@ impl ShellArg {
 }
 
 impl ShellSettings {
-    /// `timeout` where nothing is said.
+    /// Default of `timeout`.
     pub const TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
-    /// `max_output` where nothing is said.
+    /// Default of `max_output`.
     pub const MAX_OUTPUT: u64 = 64 << 10;
-    /// Largest `max_output`: what is more is taken as this.
+    /// Maximum of `max_output`: larger values are reduced to this.
     pub const LARGEST_MAX_OUTPUT: u64 = 128 << 10;
 
-    /// Names of the commands that only look.
+    /// Returns the names of the commands that only read.
     pub fn reads(&self) -> Vec<String> {
         self.commands.iter().filter(|(_, command)| command.read).map(|(name, _)| name.clone()).collect()
     }
 }
 
-/// A program, and what may stand among its arguments.
+/// A program, and its arguments.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShellCommand {
     /// Absolute path of the program.
     pub exec: String,
     pub args: Vec<ShellArg>,
-    /// Folders, absolute: what is given for a path is beneath one of them.
+    /// Absolute paths of folders that path parameters are restricted to.
     pub under: Vec<PathBuf>,
-    /// It only looks.
+    /// It only reads.
     pub read: bool,
-    /// What it does, for a model.
+    /// Description for a model.
     pub description: Option<String>,
 }
 
 /// An argument of a command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ShellArg {
-    /// As it stands.
+    /// Literal text.
     Text(String),
-    /// What a caller gives. It is one whole argument, whatever is in it.
+    /// A value from the caller. It is always exactly one argument, whatever it contains.
     Parameter {
-        /// By this name.
         name: String,
-        /// What may stand in its place.
+        /// Allowed values.
         kind: ParameterKind,
     },
 }
@@ -92,7 +91,7 @@ arguments! {
 }
 
 impl ShellArgs {
-    /// What a call of an instance takes; without settings there is no command.
+    /// Returns the arguments of a call of an instance; without settings there are no commands.
     pub fn schema(settings: Option<&ShellSettings>) -> CallSchema {
         let none = BTreeMap::new();
         let commands = settings.map_or(&none, |settings| &settings.commands);
@@ -102,7 +101,7 @@ impl ShellArgs {
 }
 
 impl ShellCommand {
-    /// How it is called by this name, for a model: `df(path: path beneath /data): free space`.
+    /// Returns its usage under this name, for a model: `df(path: path beneath /data): free space`.
     fn usage(&self, name: &str) -> String {
         let parameter = |arg: &ShellArg| {
             let ShellArg::Parameter { name, kind } = arg else { return None };
@@ -122,26 +121,26 @@ impl ShellCommand {
     }
 }
 
-/// What may be given for a parameter.
+/// The allowed values of a parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ParameterKind {
-    /// A text that is no option.
+    /// A text that is not an option.
     Text,
-    /// A whole number that is not negative.
+    /// A non-negative integer.
     Whole,
-    /// A whole number of this range, both ends included.
+    /// An integer in this range, both ends included.
     Between { least: i64, most: i64 },
-    /// What is, or may come to be, beneath the folders of [`ShellCommand::under`], through no link.
+    /// An existing or new path below the folders of [`ShellCommand::under`], without symbolic links.
     Path,
-    /// One of these.
+    /// One of these words.
     OneOf(Vec<String>),
 }
 
 impl ShellArg {
-    /// `{name:type}`, or any text. Braces that hold no name, such as those of find(1) and awk(1), are text.
+    /// Parses `{name:type}`, or any text. Braces without a name, such as those of find(1) and awk(1), are text.
     ///
     /// # Errors
-    /// A parameter that is only a part of the argument, or of a type that there is not.
+    /// A parameter that is only a part of the argument, or has an unknown type.
     pub fn parse(arg: &str) -> Result<Self, String> {
         let is_name = |text: &str| {
             text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -175,7 +174,7 @@ impl ShellArg {
     }
 }
 
-/// `int(-5..5)`
+/// Parses `int(-5..5)`.
 fn between(kind: &str) -> Result<ParameterKind, String> {
     let range = kind.strip_prefix("int(").and_then(|rest| rest.strip_suffix(')'));
     let ends = range.and_then(|range| range.split_once(".."));

@@ -7,36 +7,36 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// A database, and what may be done there.
+/// A database, and the allowed operations.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SqlSettings {
     /// `sqlite:` with an absolute path, or `postgres://`.
     pub url: TextOrSecret,
-    /// PostgreSQL: where the password is found.
+    /// PostgreSQL: location of the password.
     pub password: Option<SecretRef>,
     /// What statements may do.
     pub mode: ToolMode,
-    /// Rows of a result.
+    /// Maximum number of rows of a result.
     pub max_rows: u64,
-    /// Time of a statement.
+    /// Timeout of a statement.
     pub timeout: SignedDuration,
-    /// Statements by name. In `read_write` mode no others run, if there are any.
+    /// Statements by name. If there are any, no others run in `read_write` mode.
     pub statements: BTreeMap<String, String>,
-    /// SQLite: nothing but these tables and views is touched; `None`: all are.
+    /// SQLite: only these tables and views are accessible; `None`: all are.
     pub tables: Option<Vec<String>>,
-    /// Statements may create, change and drop tables.
+    /// Statements may create, alter and drop tables.
     pub ddl: bool,
 }
 
 impl SqlSettings {
-    /// `max_rows` where nothing is said.
+    /// Default of `max_rows`.
     pub const MAX_ROWS: u64 = 1000;
-    /// Largest `max_rows`.
+    /// Maximum of `max_rows`.
     pub const LARGEST_MAX_ROWS: u64 = 100_000;
-    /// `timeout` where nothing is said.
+    /// Default of `timeout`.
     pub const TIMEOUT: SignedDuration = SignedDuration::from_secs(10);
 
-    /// For this database, all else as where nothing is said.
+    /// Returns the settings for this database, with defaults.
     pub fn of(url: TextOrSecret) -> Self {
         Self {
             url,
@@ -67,7 +67,7 @@ arguments! {
 }
 
 impl SqlArgs {
-    /// What a call of an instance takes; without settings: what it might take at the most.
+    /// Returns the arguments of a call of an instance; without settings: of the most permissive one.
     pub fn schema(settings: Option<&SqlSettings>) -> CallSchema {
         let all = CallSchema::of::<Self>();
         let Some(settings) = settings else { return all.without("statement").require("sql") };

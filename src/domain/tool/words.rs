@@ -1,4 +1,4 @@
-//! Words of tools: which there are, and what their settings are made of.
+//! Configuration words for tools: their kinds, and values of their settings.
 use crate::domain::words::words;
 
 words! {
@@ -54,7 +54,7 @@ words! {
 }
 
 impl ToolMode {
-    /// Whether anything may be changed.
+    /// Returns whether anything may be changed.
     pub fn writes(self) -> bool {
         self == Self::ReadWrite
     }
@@ -125,7 +125,7 @@ words! {
 }
 
 impl TimeUnit {
-    /// How many of it make a second.
+    /// Returns the number of units in a second.
     pub fn per_second(self) -> i64 {
         match self {
             Self::Seconds => 1,

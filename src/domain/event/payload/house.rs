@@ -1,4 +1,4 @@
-//! What is told of problems, budgets, the configuration, messages, and the daemon itself.
+//! Payloads about problems, budgets, the configuration, messages, and the daemon itself.
 use crate::domain::described::described;
 use crate::domain::ids::AgentId;
 use crate::domain::incident::Severity;
@@ -181,7 +181,7 @@ described! {
     }
 }
 
-/// Events of earlier releases do not say.
+/// Default for events of earlier releases, which lack the field.
 fn was_clean() -> bool {
     true
 }

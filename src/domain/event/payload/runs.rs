@@ -1,4 +1,4 @@
-//! What is told of runs and of the state of agents.
+//! Payloads about runs and the state of agents.
 use crate::domain::agent_state::Desired;
 use crate::domain::described::described;
 use crate::domain::params::ParamValues;

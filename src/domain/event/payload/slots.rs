@@ -1,4 +1,4 @@
-//! What is told of slots, and of events that agents wait for.
+//! Payloads about slots, and events that agents wait for.
 use crate::domain::described::described;
 use crate::domain::event::kind::EventType;
 use crate::domain::ids::{AgentId, RunId, Seq};

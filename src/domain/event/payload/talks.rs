@@ -1,4 +1,5 @@
-//! What is told of a conversation with a model. Texts are cut after 4 KiB; the whole is in the journal of the run.
+//! Payloads about a conversation with a model. Texts are cut after 4 KiB; the full text is in the journal of the
+//! run.
 use crate::domain::described::described;
 use crate::domain::run_error::ErrorKind;
 use crate::domain::tool::Effect;

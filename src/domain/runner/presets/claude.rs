@@ -1,8 +1,9 @@
 //! Claude Code.
 //!
-//! Settings of a repository can move the program to another address, start servers and allow calls: `--setting-sources user`
-//! and `--strict-mcp-config` leave them out, and `--settings` stands over them. It refuses to skip its own questions as root
-//! unless `IS_SANDBOX` is exactly `1`. Requests for side models go to the metered one.
+//! Settings of a repository can redirect the program to another address, start servers and allow calls:
+//! `--setting-sources user` and `--strict-mcp-config` exclude them, and `--settings` overrides them. As root it
+//! refuses to skip its permission prompts unless `IS_SANDBOX` is exactly `1`. Requests for side models go to the
+//! metered one.
 use crate::domain::provider::Provider;
 use crate::domain::runner::preset::{Preset, PresetFile, PresetMcp, PresetTools, PresetWire};
 use crate::domain::runner::words::{PermissionKind, RunnerPreset, RunnerProtocol};
@@ -99,7 +100,7 @@ pub(super) const PRESET: Preset = Preset {
 };
 
 const SETTINGS: &str = r#"{"env":{"ANTHROPIC_BASE_URL":"{meter}"},"disableAllHooks":true}"#;
-// what it would do unasked in this mode it asks for, too
+// requests permission even for what it would do without asking in this mode
 const JUDGED: &str = r#"{"env":{"ANTHROPIC_BASE_URL":"{meter}"},"disableAllHooks":true,"permissions":{"ask":["Bash","Read","Glob","Grep","Edit","Write","NotebookEdit","WebFetch"]}}"#;
 
 const MCP: &str =

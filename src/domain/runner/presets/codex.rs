@@ -1,7 +1,7 @@
-//! Codex, by `codex exec`: its adapter for ACP starts servers that a repository names, and says errors as if they were
-//! answers.
+//! Codex, by `codex exec`: its adapter for ACP starts servers that a repository configures, and reports errors as
+//! if they were answers.
 //!
-//! Its own sandbox can't be put up within another one, and fails without a word: it is off.
+//! Its own sandbox can't be nested within another one, and fails silently: it is off.
 use crate::domain::provider::Provider;
 use crate::domain::runner::preset::{Preset, PresetFile, PresetMcp, PresetTools, PresetWire};
 use crate::domain::runner::words::{RunnerPreset, RunnerProtocol};
@@ -80,7 +80,7 @@ request_max_retries = 0
 stream_max_retries = 0
 "#;
 
-// nobody is there whom it could ask about a call: what needs a person is asked for on this side
+// there is nobody whom it could ask about a call: approvals are requested on this side
 const MCP: &str = r#"
 [mcp_servers.bgagent]
 url = "{mcp}"

@@ -1,6 +1,6 @@
 //! Gemini CLI.
 //!
-//! It needs a workspace that it trusts, and reads the settings of that: `mcp` in them starts servers, within the walls.
+//! It requires a trusted workspace, and reads its settings: `mcp` in them starts servers, within the sandbox.
 use crate::domain::provider::Provider;
 use crate::domain::runner::preset::{Preset, PresetFile, PresetMcp, PresetTools, PresetWire};
 use crate::domain::runner::words::{RunnerPreset, RunnerProtocol};

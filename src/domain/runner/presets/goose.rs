@@ -1,4 +1,4 @@
-//! goose, by ACP: it has no stream of its own. Nothing of this was tried.
+//! goose, by ACP, since it has no output stream of its own. None of this has been tested.
 use crate::domain::provider::Provider;
 use crate::domain::runner::preset::{Preset, PresetTools, PresetWire};
 use crate::domain::runner::words::{RunnerPreset, RunnerProtocol};

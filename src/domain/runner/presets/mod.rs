@@ -1,4 +1,4 @@
-//! One file of data for each agent program. What each says was tried with the version that it names.
+//! One file of data for each agent program. Each was tested with the version that it names.
 mod claude;
 mod codex;
 mod gemini;
@@ -9,7 +9,7 @@ use super::preset::Preset;
 use super::words::RunnerPreset;
 
 impl Preset {
-    /// That of this name.
+    /// Returns the preset of this name.
     pub const fn of(name: RunnerPreset) -> &'static Self {
         match name {
             RunnerPreset::Claude => &claude::PRESET,

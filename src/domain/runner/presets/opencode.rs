@@ -1,6 +1,7 @@
 //! opencode.
 //!
-//! The project's own configuration is left out: a plugin of a repository can hang the program before its first event.
+//! The project's own configuration is excluded: a plugin of a repository can hang the program before its first
+//! event.
 use crate::domain::provider::Provider;
 use crate::domain::runner::preset::{Preset, PresetFile, PresetMcp, PresetTools, PresetWire};
 use crate::domain::runner::words::{RunnerPreset, RunnerProtocol};
