@@ -21,7 +21,7 @@ const MAX_EQUAL_CALLS: u32 = 3;
 /// A turn of the model with calls that are not all done.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Turn {
-    /// Place among the turns with calls.
+    /// Index among the turns with calls.
     number: u64,
     said: ModelTurn,
     calls: Vec<Call>,

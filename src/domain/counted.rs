@@ -1,4 +1,4 @@
-//! Counts in words.
+//! Counts with their nouns.
 use std::fmt::Display;
 
 /// Formats a count with its noun, which gets a plural `s`: `1 run`, `2 runs`.

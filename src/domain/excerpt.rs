@@ -73,7 +73,7 @@ pub fn cut_at_sentence<'t>(text: &'t str, counted: LengthUnit, most: usize, rest
     Cow::Owned(format!("{}{mark}", fits[..end].trim_end()))
 }
 
-/// Returns untrusted text as one line of at most so many characters, without invisible characters such as those
+/// Returns untrusted text as one line of at most `most` characters, without invisible characters such as those
 /// that change the writing direction. A cut text ends with `…`.
 pub fn one_line(text: &str, most: usize) -> String {
     let words = text.split(|c: char| c.is_whitespace() || c.is_control());

@@ -227,7 +227,7 @@ pub struct ModelSpec {
     /// Additional settings of each request.
     pub settings: RequestSettings,
     pub price: Option<Price>,
-    /// Models to use instead, in order.
+    /// Models to use instead.
     pub fallback: Vec<String>,
     /// Lasting failures for which they are used as well.
     pub fallback_on: Vec<FallbackOn>,

@@ -27,7 +27,6 @@ pub struct OutputChunk {
 /// A batch of an attempt's output on its way to the records, with the range of earlier chunks that are no longer kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CapturedOutput {
-    /// Of this run.
     pub run: RunId,
     pub agent: AgentId,
     pub attempt: u32,

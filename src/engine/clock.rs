@@ -393,7 +393,7 @@ impl AgentState {
             return;
         }
         if !self.spec.schedule.has_slots() {
-            self.anchor = wall; // only used to tell what came after it
+            self.anchor = wall; // only used to distinguish later events
             return;
         }
         self.origin.get_or_insert(self.anchor);

@@ -108,7 +108,6 @@ pub enum Input {
         agent: AgentId,
         /// Schedule by which it was polled; a different one may be in force by now.
         by: Arc<McpTrigger>,
-        /// What it said.
         polled: EventsPolled,
         /// Receives the number of events that were taken.
         ticket: Ticket,

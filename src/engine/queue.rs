@@ -31,7 +31,6 @@ struct Lock {
 /// The properties of a run at its claim.
 #[derive(Debug)]
 pub(super) struct NewRun {
-    /// Why it is started.
     pub(super) trigger: Trigger,
     pub(super) slot: Option<Timestamp>,
     /// The past slot of a backfill.

@@ -38,7 +38,7 @@ pub enum Workspace {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepositorySpec {
     pub path: PathBuf,
-    /// Whether its commits are copied back as a branch.
+    /// Whether its changes come back as a branch.
     pub keep: KeepBranch,
 }
 
