@@ -62,7 +62,7 @@ impl Engine {
     pub(super) fn answered(&mut self, now: Now, agent: u32) {
         self.stop_expecting(agent);
         let key = late_key(&self.agents[agent as usize].spec.id);
-        self.resolve(now, agent, &key, "no longer late");
+        self.resolve_overdue(now, agent, &key, "no longer late");
     }
 
     /// Cancels the expectation because the agent is not to run. A lateness incident is closed without a message.
@@ -99,7 +99,7 @@ impl Engine {
         // also resolves an incident from before a restart, even if this run is not known to be slow
         if !others_are {
             let key = slow_key(&run.spec.id);
-            self.resolve(now, run.agent, &key, "no run is slow any more");
+            self.resolve_overdue(now, run.agent, &key, "no run is slow any more");
         }
         run.is_slow
     }
@@ -144,7 +144,7 @@ impl Engine {
         let notice =
             Notice::new(&id, TellOn::Late, format!("{id}: late: {title}"), body).keyed(late_key(&id));
         self.tell(now, agent, notice);
-        self.report(now, agent, None, late_key(&id), Level::Crit, title);
+        self.report_overdue(now, agent, None, late_key(&id), Level::Crit, title);
     }
 
     fn is_slow(&mut self, now: Now, id: RunId) {
@@ -168,16 +168,24 @@ impl Engine {
         let body = format!("`bgagent show {}` says what it does.", id.short());
         let notice = Notice::new(&name, TellOn::Slow, format!("{name}: slow: {title}"), body);
         self.tell(now, agent, notice.keyed(slow_key(&name)).of_run(id));
-        self.report(now, agent, Some(id), slow_key(&name), Level::Warn, title);
+        self.report_overdue(now, agent, Some(id), slow_key(&name), Level::Warn, title);
     }
 
-    fn report(&mut self, now: Now, agent: u32, run: Option<RunId>, key: String, level: Level, title: String) {
+    fn report_overdue(
+        &mut self,
+        now: Now,
+        agent: u32,
+        run: Option<RunId>,
+        key: String,
+        level: Level,
+        title: String,
+    ) {
         let finding = Finding { key, level, title, hold_for: jiff::SignedDuration::ZERO, by: FoundBy::Check };
         self.finding(now, agent, run, &finding);
     }
 
     /// Resolves the incident of this key, if there is one, and notifies those who received it.
-    fn resolve(&mut self, now: Now, agent: u32, key: &str, words: &str) {
+    fn resolve_overdue(&mut self, now: Now, agent: u32, key: &str, words: &str) {
         let Some(known) = self.incidents.get(&agent).and_then(|keys| keys.get(key)).cloned() else { return };
         let state = &self.agents[agent as usize];
         let id = &state.spec.id;
