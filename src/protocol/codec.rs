@@ -1,22 +1,22 @@
-//! Bounded lines: how bytes become messages, whoever sends them.
+//! Line framing with a length limit.
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
-/// Longest line in bytes, its end not counted (section 10).
+/// Maximum length of a line in bytes, excluding its terminator (section 10).
 pub const MAX_LINE: usize = 1 << 20;
 
-/// Why there is no line.
+/// An error from reading a line.
 #[derive(Debug, thiserror::Error)]
 pub enum LineError {
-    /// It is longer than [`MAX_LINE`]. The rest of it has not been read.
+    /// The line is longer than [`MAX_LINE`]; the rest of it has not been read.
     #[error("a line of more than {MAX_LINE} bytes")]
     TooLong,
-    /// The connection failed.
+    /// Reading from the connection failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
 
-/// Cuts a stream of bytes into lines. Its buffer grows with what arrives, never by what is
-/// announced. A half line before the end of the stream is not a line.
+/// Splits a byte stream into lines. Its buffer grows with the bytes received, never with an
+/// announced length. An unterminated line at the end of the stream is discarded.
 #[derive(Debug)]
 pub struct LineReader<R> {
     input: R,
@@ -24,14 +24,14 @@ pub struct LineReader<R> {
 }
 
 impl<R: AsyncBufRead + Unpin> LineReader<R> {
-    /// Reads from `input`.
+    /// Creates a reader of `input`.
     pub fn new(input: R) -> Self {
         Self { input, partial: Vec::new() }
     }
 
-    /// The next line without its end (LF or CRLF); `None` at the end of the stream.
+    /// Returns the next line without its terminator (LF or CRLF), or `None` at the end of the stream.
     ///
-    /// Cancel safe: what was read stays here.
+    /// Cancel safe: a partial line is kept for the next call.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, LineError> {
         loop {
             let buffer = self.input.fill_buf().await?;

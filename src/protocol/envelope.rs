@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// A call as it was read. Notifications from clients (no id) are calls that get no answer.
+/// A parsed call. Notifications from clients (no id) are calls without a response.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
-    /// Comes back with the answer: a number, a text or null; absent for a notification.
+    /// Returned in the response: a number, a string or null; absent for a notification.
     pub id: Option<Value>,
     pub method: String,
     pub params: Value,
@@ -21,20 +21,20 @@ macro_rules! codes {
         pub enum $name { $($(#[doc = $about])* $code,)* }
 
         impl $name {
-            /// All of them.
+            /// All codes.
             pub const ALL: &'static [Self] = &[$(Self::$code,)*];
 
-            /// Its number on the wire.
+            /// Returns the number on the wire.
             pub fn number(self) -> i32 {
                 match self { $(Self::$code => $number,)* }
             }
 
-            /// The inverse; `None` for a number of a newer daemon.
+            /// Returns the code of a number; `None` for a number of a newer daemon.
             pub fn of(number: i32) -> Option<Self> {
                 match number { $($number => Some(Self::$code),)* _ => None }
             }
 
-            /// What it means.
+            /// Returns the description for the protocol reference.
             pub(super) fn about(self) -> String {
                 match self { $(Self::$code => doc_text(&[$($about),*]),)* }
             }
@@ -75,7 +75,8 @@ codes! {
 }
 
 impl Code {
-    /// Does it pass by itself? Then the same call may succeed later, and its `request_id` is not used up.
+    /// Returns whether the error is transient: the same call may succeed later, and its
+    /// `request_id` is not used up.
     pub fn passes(self) -> bool {
         matches!(self, Self::ShuttingDown | Self::Refused | Self::Internal | Self::NoLeader)
     }
@@ -115,70 +116,69 @@ described! {
 }
 
 impl RpcError {
-    /// An error with a message.
+    /// Creates an error with a message.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code: code.number(), message: message.into(), data: None }
     }
 
-    /// The same with a hint.
+    /// Adds a hint.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.data.get_or_insert_default().hint = Some(hint.into());
         self
     }
 
-    /// The same with a list of errors.
+    /// Adds a list of errors.
     pub fn errors(mut self, errors: Vec<String>) -> Self {
         self.data.get_or_insert_default().errors = errors;
         self
     }
 
-    /// The same with the errors as objects.
+    /// Adds the errors as objects.
     pub fn diagnostics(mut self, diagnostics: Vec<Value>) -> Self {
         self.data.get_or_insert_default().diagnostics = diagnostics;
         self
     }
 
-    /// The same, of something that is decided and not yet recorded.
+    /// Marks the call as decided but not yet recorded.
     pub fn pending(mut self) -> Self {
         self.data.get_or_insert_default().pending = true;
         self
     }
 
-    /// Which branch to take; `None` for a number that this version does not know.
+    /// Returns the code to branch on; `None` for a number that this version does not know.
     pub fn kind(&self) -> Option<Code> {
         Code::of(self.code)
     }
 }
 
-/// Anything that comes from the daemon.
+/// A message from the daemon.
 #[derive(Debug, Clone)]
 pub enum Message {
     /// The answer to a call.
     Response(Response),
-    /// Something that was subscribed to.
+    /// An event or a note for a subscription.
     Notification(Notification),
 }
 
-/// The answer to a call.
+/// The response to a call.
 #[derive(Debug, Clone)]
 pub struct Response {
-    /// Of the call.
+    /// The id of the call.
     pub id: Value,
-    /// What came of it: not read yet, since its type depends on the call.
+    /// The result; left unparsed, since its type depends on the call.
     pub result: Result<Box<RawValue>, RpcError>,
-    /// What is to be known about it, for people: that it is not as new as it could be.
+    /// A remark on the response, for people, for example that it may be out of date.
     pub note: Option<String>,
 }
 
-/// A message that is no answer.
+/// A message that is not a response.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Notification {
     pub method: String,
-    /// What it says.
     pub params: Value,
 }
 
-/// Reads a call. The error comes with the id to answer to (null if there is none).
+/// Parses a call. An error includes the id to respond to (null if there is none).
 pub fn decode_call(line: &[u8]) -> Result<Call, (Value, RpcError)> {
     let invalid = |id: Value, what: &str| {
         (id, RpcError::new(Code::InvalidRequest, format!("not a JSON-RPC 2.0 call: {what}")))
@@ -210,12 +210,12 @@ pub fn decode_call(line: &[u8]) -> Result<Call, (Value, RpcError)> {
     Ok(Call { id, method, params })
 }
 
-/// The line (with its end) that answers call `id`.
+/// Returns the line (with its terminator) that answers call `id`.
 pub fn response_line(id: &Value, result: Result<impl Serialize, RpcError>) -> String {
     noted_response_line(id, result, None)
 }
 
-/// The same, with what is to be known about the answer.
+/// Returns the same line as [`response_line`], with an optional remark on the answer.
 pub fn noted_response_line(
     id: &Value,
     result: Result<impl Serialize, RpcError>,
@@ -239,7 +239,7 @@ pub fn noted_response_line(
     line(&Wire { jsonrpc: "2.0", id, result, error, note })
 }
 
-/// The line (with its end) of a call; the inverse of [`decode_call`].
+/// Returns the line (with its terminator) of a call; the inverse of [`decode_call`].
 pub(super) fn call_line(id: u64, method: &str, params: &impl Serialize) -> String {
     #[derive(Serialize)]
     struct Wire<'a, T> {
@@ -251,7 +251,7 @@ pub(super) fn call_line(id: u64, method: &str, params: &impl Serialize) -> Strin
     line(&Wire { jsonrpc: "2.0", id, method, params })
 }
 
-/// The line (with its end) of a notification.
+/// Returns the line (with its terminator) of a notification.
 pub fn notification_line(method: &str, params: &impl Serialize) -> String {
     #[derive(Serialize)]
     struct Wire<'a, T> {
@@ -270,7 +270,7 @@ fn line(message: &impl Serialize) -> String {
 }
 
 impl Message {
-    /// Reads a line from the daemon.
+    /// Parses a line from the daemon.
     pub fn decode(line: &[u8]) -> Result<Self, serde_json::Error> {
         #[derive(Deserialize)]
         struct Wire {

@@ -1,39 +1,38 @@
-//! What a method is, and what is said of it.
+//! The trait of methods, and their descriptions for the reference.
 use crate::domain::{Described, Shape, doc_text};
 use serde::{Serialize, de::DeserializeOwned};
 #[cfg(test)]
 use serde_json::Value;
 
-/// A method: its name on the wire, what it takes, what it gives.
+/// A method: its name on the wire, its parameters and its result.
 pub trait Method {
     /// Name on the wire.
     const NAME: &'static str;
-    /// Parameters, an object.
+    /// Parameters; always an object.
     type Params: Serialize + DeserializeOwned + Described;
-    /// Result.
     type Reply: Serialize + DeserializeOwned + Described;
 }
 
-/// Methods that belong together.
+/// A group of related methods.
 pub(super) struct MethodGroup {
     pub title: &'static str,
     pub about: &'static str,
     pub methods: Vec<MethodAbout>,
 }
 
-/// What is said of a method.
+/// The description of a method.
 pub(super) struct MethodAbout {
     pub name: &'static str,
     pub about: String,
     pub params: Shape,
     pub reply: Shape,
-    /// Parameters and an answer, read by their types and written again.
+    /// Parses parameters and a reply with their types and serializes them again.
     #[cfg(test)]
     pub rewritten: fn(&Value, &Value) -> serde_json::Result<(Value, Value)>,
 }
 
 impl MethodAbout {
-    /// Of a method with this doc comment.
+    /// Describes a method with this doc comment.
     pub(super) fn of<M: Method>(about: &[&str]) -> Self {
         Self {
             name: M::NAME,

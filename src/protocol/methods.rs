@@ -1,22 +1,21 @@
-//! The table of methods: all that can be asked of the daemon, and what is said of each.
+//! The table of methods, with the description of each.
 use super::envelope::{Code, RpcError};
 use super::method::{Method, MethodAbout, MethodGroup};
 use super::params::*;
 use super::views::*;
 use serde_json::Value;
 
-/// Versions of the protocol that this program speaks, oldest first.
+/// Versions of the protocol that this program supports, oldest first.
 pub const PROTOCOLS: &[u32] = &[1];
 
-/// The request of a method, of the type that says how it is worked on.
+/// A decoded call, grouped by how it is scheduled.
 #[derive(Debug)]
 pub enum Request {
     /// Answered before the next call is read.
     AtOnce(AtOnce),
-    /// Worked on beside other calls, and answered when it is ready.
+    /// Runs concurrently with other calls, and is answered when it completes.
     Beside(Beside),
-    /// Changes something that the engine decides: worked on in the order of the calls, and answered when it is on
-    /// record.
+    /// Changes something that the engine decides: handled in call order, and answered once it is recorded.
     InTurn(InTurn),
 }
 
@@ -26,24 +25,24 @@ macro_rules! methods {
         beside { $($(#[doc = $b_about:literal])* $b:ident = $b_wire:literal ($b_params:ty) -> $b_reply:ty;)* }
         in_turn { $($(#[doc = $t_about:literal])* $t:ident = $t_wire:literal ($t_params:ty) -> $t_reply:ty;)* }
     })*) => {
-        /// What is answered before the next call is read.
+        /// Methods answered before the next call is read.
         #[derive(Debug)]
         pub enum AtOnce { $($($(#[doc = $a_about])* $a($a_params),)*)* }
 
-        /// What is worked on beside other calls.
+        /// Methods that run concurrently with other calls.
         #[derive(Debug)]
         pub enum Beside { $($($(#[doc = $b_about])* $b($b_params),)*)* }
 
-        /// What is worked on in the order of the calls.
+        /// Methods handled in call order.
         #[derive(Debug)]
         pub enum InTurn { $($($(#[doc = $t_about])* $t($t_params),)*)* }
 
         impl Request {
-            /// Names of all methods, in the order of the document.
+            /// Names of all methods, in the order of the reference.
             pub const NAMES: &'static [&'static str] =
                 &[$($($a_wire,)* $($b_wire,)* $($t_wire,)*)*];
 
-            /// Decodes a call. Unknown names and wrong parameters are told apart.
+            /// Decodes a call; unknown methods and invalid parameters give different errors.
             pub fn decode(method: &str, params: Value) -> Result<Self, RpcError> {
                 // a call without parameters is a call with an empty object
                 let params = if params.is_null() { Value::Object(Default::default()) } else { params };
@@ -60,7 +59,7 @@ macro_rules! methods {
             }
         }
 
-        /// All methods with what is said of them, by groups.
+        /// Returns the descriptions of all methods, by group.
         pub(super) fn described_methods() -> Vec<MethodGroup> {
             vec![$(MethodGroup {
                 title: $group,
@@ -222,12 +221,12 @@ methods! {
 
 /// Name of the notification that carries an event: `{subscription, event}`.
 pub const EVENT_NOTIFICATION: &str = "event";
-/// Name of the notification that says that a subscription has shown everything that was there when
-/// it began: `{subscription, seq}`.
+/// Name of the notification that a subscription has delivered all events that existed when it
+/// began: `{subscription, seq}`.
 pub const LIVE_NOTIFICATION: &str = "live";
-/// Name of the notification that says which range of events retention has removed before the
-/// reader could see it: `{subscription, from, to}`.
+/// Name of the notification that retention has removed a range of events before the subscriber
+/// could read it: `{subscription, from, to}`.
 pub const GAP_NOTIFICATION: &str = "gap";
-/// Name of the notification that says that a subscription that does not follow has shown all:
+/// Name of the notification that a subscription that does not follow has delivered all events:
 /// `{subscription, seq}`.
 pub const END_NOTIFICATION: &str = "end";

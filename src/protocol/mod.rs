@@ -1,8 +1,8 @@
-//! What client and daemon say to each other: JSON-RPC 2.0, one message per line (section 10).
+//! The protocol between client and daemon: JSON-RPC 2.0, one message per line (section 10).
 //!
-//! The whole protocol is the table of methods (`methods`). Its types are of the wire alone: they
-//! change when the contract changes, whatever happens inside. Who carries the lines is left to
-//! `client` and `daemon`. `docs/PROTOCOL.md` is written from here.
+//! The table of methods (`methods`) defines the protocol. Its types belong to the wire alone: they
+//! change with the contract, not with internals. Transport is left to `client` and `daemon`.
+//! `docs/PROTOCOL.md` is generated from this room.
 mod codec;
 mod envelope;
 mod method;

@@ -1,4 +1,4 @@
-//! What each method takes. Unknown fields are ignored (section 10).
+//! Parameters of each method. Unknown fields are ignored (section 10).
 use crate::domain::{Described, ParamValues, Shape, TellOn, described, words};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,18 +8,18 @@ use std::collections::BTreeMap;
 use super::envelope::call_line;
 use super::method::Method;
 
-/// By what usage is summed up: a word, or several in an array.
+/// How usage is grouped: one word, or several in an array.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum UsageGroups {
-    /// By one thing.
+    /// By one dimension.
     One(String),
-    /// By a time, and then by agent or model.
+    /// By a period, and then by agent or model.
     Several(Vec<String>),
 }
 
 impl UsageGroups {
-    /// The words.
+    /// Returns the words.
     pub fn words(&self) -> Vec<&str> {
         match self {
             Self::One(word) => vec![word],
@@ -34,7 +34,7 @@ impl Described for UsageGroups {
     }
 }
 
-/// The line (with its end) that calls method `M`.
+/// Returns the line (with its terminator) that calls method `M`.
 pub fn call<M: Method>(id: u64, params: &M::Params) -> String {
     call_line(id, M::NAME, params)
 }

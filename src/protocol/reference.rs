@@ -1,6 +1,6 @@
-//! `docs/PROTOCOL.md`: the protocol for those who write a client in another language. What a method takes and gives, what
-//! an event says and what an error means is taken from the doc comments of the types; examples are read and written again
-//! by those types; what stands around them is `reference/*.md`.
+//! `docs/PROTOCOL.md`: the protocol for authors of clients in other languages. Parameters, results,
+//! events and errors are described by the doc comments of their types; examples are parsed and
+//! serialized again by those types; the prose around them is in `reference/*.md`.
 mod shown;
 mod tables;
 #[cfg(test)]
@@ -18,7 +18,7 @@ use shown::shown;
 use std::fmt::Write as _;
 use tables::{Glossary, Side, clean, each_name, fields_of, link, table};
 
-/// A call and its answer for each method, as they were on the wire.
+/// An example call and its answer for each method, as sent on the wire.
 const EXAMPLES: &str = include_str!("reference/examples.jsonl");
 
 const INTRODUCTION: &str = include_str!("reference/introduction.md");
@@ -39,7 +39,7 @@ fn examples() -> Vec<Example> {
     EXAMPLES.lines().map(|line| serde_json::from_str(line).expect("examples are JSON")).collect()
 }
 
-/// The whole document.
+/// Returns the whole document.
 pub fn markdown() -> String {
     let groups = described_methods();
     let mut glossary = Glossary::default();
@@ -62,14 +62,14 @@ pub fn markdown() -> String {
     text.trim_end().to_owned() + "\n"
 }
 
-/// Prose with its figures.
+/// Fills in the constants of a chapter.
 fn filled(text: &str) -> String {
     let protocols: Vec<String> = PROTOCOLS.iter().map(u32::to_string).collect();
     let text = text.replace("{max_line}", &MAX_LINE.to_string());
     text.replace("{protocols}", &protocols.join(", ")).trim_end().to_owned() + "\n\n"
 }
 
-/// Every heading of the document, methods and events by name.
+/// Returns the table of contents, with methods and events by name.
 fn contents(body: &str) -> String {
     let mut out = String::from("## Contents\n\n");
     let mut names: Vec<&str> = Vec::new();
@@ -119,7 +119,7 @@ fn following(glossary: &mut Glossary) -> String {
         .replace("{gap_note}", &fields(GapNote::shape()))
 }
 
-/// Objects that several methods answer with, or that others have in them: those are described once.
+/// Returns the objects that several methods return or embed: each is described once.
 fn shared(groups: &[MethodGroup]) -> Vec<&'static str> {
     let mut found: Vec<&'static str> = Vec::new();
     for method in groups.iter().flat_map(|group| &group.methods) {
@@ -192,7 +192,7 @@ fn answer(out: &mut String, method: &MethodAbout, shared: &[&str], glossary: &mu
     }
 }
 
-/// `Everything of one agent.` in the middle of a sentence.
+/// Makes a sentence fit into the middle of another one.
 fn decapitalized(sentence: &str) -> String {
     let mut letters = sentence.trim_end_matches('.').chars();
     letters
@@ -221,7 +221,7 @@ fn events(out: &mut String, glossary: &mut Glossary) {
     }
 }
 
-/// An example of an event in each of its forms: whatever has other fields.
+/// Returns one example of an event for each distinct set of fields.
 fn forms(kind: EventType) -> Vec<Value> {
     let mut forms: Vec<Value> = Vec::new();
     let keys = |event: &Value| {

@@ -1,10 +1,10 @@
-//! What each method asks of the rights of its caller.
+//! The rights that each method requires of its caller.
 use crate::domain::Control;
 
-/// Methods that whoever may connect may call.
-const FREE: &[&str] = &["hello", "ping", "unsubscribe"];
-/// Methods that only look.
-const LOOKING: &[&str] = &[
+/// Methods open to every client that may connect.
+const UNRESTRICTED: &[&str] = &["hello", "ping", "unsubscribe"];
+/// Read-only methods.
+const READ_ONLY: &[&str] = &[
     "list_agents",
     "get_agent_status",
     "next_slots",
@@ -24,11 +24,11 @@ const LOOKING: &[&str] = &[
     "get_memory",
 ];
 
-/// The rights that a program of a run needs to call this method.
+/// Returns the rights that a program of a run needs to call this method.
 pub fn needed(method: &str) -> Control {
-    if FREE.contains(&method) {
+    if UNRESTRICTED.contains(&method) {
         Control::None
-    } else if LOOKING.contains(&method) {
+    } else if READ_ONLY.contains(&method) {
         Control::Read
     } else if method == "run_agent" {
         Control::Run
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn whatever_is_not_known_to_look_only_needs_all_rights() {
-        for name in FREE.iter().chain(LOOKING) {
+        for name in UNRESTRICTED.iter().chain(READ_ONLY) {
             assert!(Request::NAMES.contains(name), "there is no method `{name}`");
         }
         for (method, control) in [
@@ -60,6 +60,6 @@ mod tests {
             assert_eq!(needed(method), control, "{method}");
         }
         let full = Request::NAMES.iter().filter(|name| needed(name) == Control::Full).count();
-        assert_eq!(full + FREE.len() + LOOKING.len() + 1, Request::NAMES.len());
+        assert_eq!(full + UNRESTRICTED.len() + READ_ONLY.len() + 1, Request::NAMES.len());
     }
 }

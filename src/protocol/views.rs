@@ -1,4 +1,4 @@
-//! What each method gives. Instants are RFC 3339 in UTC, durations are in milliseconds, money is in
+//! Results of each method. Instants are RFC 3339 in UTC, durations are in milliseconds, money is in
 //! US dollars. Fields are only ever added.
 mod agents;
 mod daemon;

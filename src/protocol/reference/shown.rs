@@ -1,22 +1,24 @@
-//! JSON for people: what fits into a line is one.
+//! JSON formatted for readers: a value that fits on one line is not broken.
 use serde_json::Value;
 
-/// Columns of a page.
-const WIDTH: usize = 110;
+const MAX_LINE_COLUMNS: usize = 110;
 
-/// A message, broken where it is too long for one line; further lines are indented by so much and more.
+/// Formats a message, breaking lines that are too long; continuation lines are indented by at least
+/// `indent` columns.
 pub(super) fn shown(message: &Value, indent: usize) -> String {
     let mut out = String::new();
     let line = one_line(message);
     let rest = ["result", "params"].into_iter().find(|key| message.get(key).is_some());
     match rest {
-        // what is the same in all of them does not need lines of its own
-        Some(rest) if message.get("jsonrpc").is_some() && indent + line.chars().count() > WIDTH => {
+        // the constant part of an envelope stays on one line
+        Some(rest)
+            if message.get("jsonrpc").is_some() && indent + line.chars().count() > MAX_LINE_COLUMNS =>
+        {
             let mut head = message.clone();
             let value = head.as_object_mut().and_then(|head| head.remove(rest)).unwrap_or_default();
             out.push_str(one_line(&head).trim_end_matches('}'));
             out.push_str(&format!(", \"{rest}\": "));
-            write(&mut out, &value, indent, WIDTH);
+            write(&mut out, &value, indent, MAX_LINE_COLUMNS);
             out.push('}');
         }
         _ => write(&mut out, message, indent, 0),
@@ -24,10 +26,12 @@ pub(super) fn shown(message: &Value, indent: usize) -> String {
     out
 }
 
-/// `used` columns of the line stand before it already.
+/// Writes a value after `used` columns of the current line.
 fn write(out: &mut String, value: &Value, indent: usize, used: usize) {
     let line = one_line(value);
-    if indent + used + line.chars().count() <= WIDTH || line.starts_with(['[', '{']) && line.len() == 2 {
+    if indent + used + line.chars().count() <= MAX_LINE_COLUMNS
+        || line.starts_with(['[', '{']) && line.len() == 2
+    {
         out.push_str(&line);
         return;
     }
@@ -73,9 +77,9 @@ fn one_line(value: &Value) -> String {
     }
 }
 
-/// What says what it is comes first; objects have no order of their own.
+/// Sorts fields with identifying keys first, since JSON objects are unordered.
 fn in_order(fields: &serde_json::Map<String, Value>) -> Vec<(&str, &Value)> {
-    const FIRST: [&str; 11] = [
+    const LEADING_KEYS: [&str; 11] = [
         "jsonrpc",
         "id",
         "method",
@@ -88,8 +92,8 @@ fn in_order(fields: &serde_json::Map<String, Value>) -> Vec<(&str, &Value)> {
         "params",
         "payload",
     ];
-    let place = |key: &str| FIRST.iter().position(|first| *first == key).unwrap_or(FIRST.len());
+    let rank = |key: &str| LEADING_KEYS.iter().position(|first| *first == key).unwrap_or(LEADING_KEYS.len());
     let mut fields: Vec<(&str, &Value)> = fields.iter().map(|(key, value)| (key.as_str(), value)).collect();
-    fields.sort_by_key(|(key, _)| place(key));
+    fields.sort_by_key(|(key, _)| rank(key));
     fields
 }

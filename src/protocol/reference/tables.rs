@@ -1,18 +1,18 @@
-//! Fields as tables, and the types that they name.
+//! Tables of fields, and the sections of the types that they reference.
 use crate::domain::{Field, Shape};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Who writes an object.
+/// The sender of an object, which decides what its table says.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Side {
-    /// A client: what matters is what it must give.
+    /// Sent by a client: the table says which fields are optional.
     Parameters,
-    /// The daemon: what matters is what may be missing.
+    /// Sent by the daemon: the table says which fields may be absent.
     Answer,
 }
 
-/// The fields of an object.
+/// Returns the fields of an object.
 pub(super) fn fields_of(shape: &Shape) -> Vec<Field> {
     match shape {
         Shape::Object(object) => object.fields.clone(),
@@ -20,7 +20,8 @@ pub(super) fn fields_of(shape: &Shape) -> Vec<Field> {
     }
 }
 
-/// A table of fields, and an empty line. What an object has from another one that is described elsewhere is said before.
+/// Formats a table of fields, with a blank line after it. A flattened shared object is referenced
+/// before the table.
 pub(super) fn table(fields: &[Field], side: Side, glossary: &mut Glossary) -> String {
     let mut out = String::new();
     for field in fields.iter().filter(|field| field.is_flat && matches!(field.shape, Shape::Object(_))) {
@@ -63,7 +64,7 @@ fn row(out: &mut String, field: &Field, side: Side, glossary: &mut Glossary) {
     let _ = writeln!(out, "| `{}` | {kind} | {about} |", field.name);
 }
 
-/// A heading of the document, as a link.
+/// Returns a link to a heading of the document.
 pub(super) fn link(text: &str, heading: &str) -> String {
     let anchor: String = heading
         .to_lowercase()
@@ -74,16 +75,16 @@ pub(super) fn link(text: &str, heading: &str) -> String {
     format!("[{text}](#{anchor})")
 }
 
-/// A doc comment for readers who do not have the code: names of items without their paths.
+/// Prepares a doc comment for readers without the code: strips the paths of items.
 pub(super) fn clean(about: &str) -> String {
-    // where a rule comes from is for those who have the contract
+    // references to sections of the contract are of no use to these readers
     let source = about.find(" (section ").and_then(|at| Some((at, at + about[at..].find(')')? + 1)));
     let about = source.map_or_else(|| about.to_owned(), |(at, end)| about[..at].to_owned() + &about[end..]);
     let about = about.as_str();
     each_name(about, |name| format!("[`{}`]", name.rsplit("::").next().unwrap_or_default()))
 }
 
-/// Names of items in a text, which has them as intra-doc links, in another form.
+/// Replaces intra-doc links of a text by another form.
 pub(super) fn each_name(text: &str, mut form: impl FnMut(&str) -> String) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -96,7 +97,7 @@ pub(super) fn each_name(text: &str, mut form: impl FnMut(&str) -> String) -> Str
     out + rest
 }
 
-/// The types that tables name; each is described once, at the end.
+/// The types that tables reference; each is described once, at the end.
 #[derive(Default)]
 pub(super) struct Glossary {
     types: BTreeMap<&'static str, Shape>,
@@ -104,14 +105,14 @@ pub(super) struct Glossary {
 }
 
 impl Glossary {
-    /// How a table names a type.
+    /// Returns the name of a type for a table, and records the type.
     pub(super) fn name(&mut self, shape: &Shape) -> String {
         match shape {
             Shape::Plain(word) => (*word).to_owned(),
             Shape::OrNull(inner) => format!("{} or null", self.name(inner)),
             Shape::List(inner) => format!("array of {}", self.name(inner)),
             Shape::Map(key, value) => format!("object of {} by {}", self.name(value), self.name(key)),
-            // it has a chapter of its own
+            // described in its own chapter
             Shape::Object(object) if object.name == "LoggedEvent" => link("event", "Events"),
             Shape::Words(words) if words.name == "EventType" => link("event type", "Events"),
             Shape::Object(object) => {
@@ -129,11 +130,11 @@ impl Glossary {
         }
     }
 
-    /// The chapters of types and of words.
+    /// Writes the chapters of types and of words.
     pub(super) fn write(mut self, out: &mut String) {
         out.push_str("## Types\n\nObjects that stand in answers and events.\n\n");
         let mut written: BTreeMap<&str, String> = BTreeMap::new();
-        // a type may name others
+        // describing a type may add further types
         while let Some(name) = self.types.keys().find(|name| !written.contains_key(*name)).copied() {
             let shape = self.types[name].clone();
             let mut section = String::new();

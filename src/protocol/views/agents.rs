@@ -1,4 +1,4 @@
-//! What is said of agents and their slots.
+//! Views of agents and their slots.
 use super::daemon::LimitView;
 use super::runs::{OpenBackfillView, RunView};
 use super::tools::IncidentView;
@@ -312,7 +312,7 @@ described! {
 }
 
 impl IncidentCounts {
-    /// Is none open?
+    /// Returns whether no incident is open.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

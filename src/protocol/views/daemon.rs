@@ -1,4 +1,4 @@
-//! What is said of the daemon, of what was used, and of subscriptions.
+//! Views of the daemon, of usage and of subscriptions.
 use super::FleetLeadView;
 use crate::domain::described;
 use crate::domain::{AgentId, Desired, ExportState, LoggedEvent, StreamFormat, TellOn, Usage};
@@ -435,7 +435,7 @@ described! {
 }
 
 impl ControlGroupsView {
-    /// Does nothing hinder them?
+    /// Returns whether nothing prevents control groups.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

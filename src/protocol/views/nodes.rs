@@ -1,4 +1,4 @@
-//! What is said of the daemons that share their records.
+//! Views of the nodes that share records.
 use crate::domain::{AgentId, RunId, described, words};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! What is said of runs: their records, steps and output.
+//! Views of runs: their records, steps and output.
 use crate::domain::described;
 use crate::domain::{
     AgentId, EventRef, LoggedEvent, ParamValues, RunError, RunId, RunStatus, Step, Stream, Trigger, Usage,

@@ -1,4 +1,4 @@
-//! What is said of tools, and of what agents leave behind: incidents, notes, calls that wait.
+//! Views of tools, incidents, notes and pending approvals.
 use crate::domain::described;
 use crate::domain::{AgentId, Effect, RunId, Severity};
 use jiff::Timestamp;
