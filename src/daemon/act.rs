@@ -1,4 +1,4 @@
-//! Performs what the engine decided, once it is durable. Decides nothing.
+//! Performs the actions of the engine once they are durable. Decides nothing.
 use crate::child;
 use crate::daemon::counting::Counting;
 use crate::daemon::inbox::{Message, RunPing};
@@ -17,17 +17,18 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-/// Last results that are kept at hand; the rest is in the database.
-const RESULTS_AT_HAND: usize = 4096;
+/// Maximum number of cached last results; the others are read from the database.
+const MAX_CACHED_RESULTS: usize = 4096;
 
-/// Whoever ends a program by a signal may be ending the daemon as well, in the same moment: service managers signal all
-/// that belongs to a service. So long the word of the daemon's own end is waited for; with it, it is no failure.
-const SAME_HAND: Duration = Duration::from_millis(300);
+/// How long the end of a program by a foreign signal is held back, in case the daemon is being shut
+/// down too: service managers signal all processes of a service at once. If the shutdown arrives in
+/// time, the run has not failed.
+const FOREIGN_SIGNAL_DELAY: Duration = Duration::from_millis(300);
 
-/// What each agent's last run said; `None`: it is known that there is nothing.
+/// Cached result of each agent's last run; `None`: it is known to have none.
 pub(super) type Results = Mutex<HashMap<AgentId, Option<LastResult>>>;
 
-/// Starts and stops attempts, and knows those that are in flight.
+/// Starts and stops attempts, and tracks those in flight.
 pub(super) struct Actor {
     store: Store,
     shared: Shared,
@@ -36,22 +37,22 @@ pub(super) struct Actor {
     tools: Arc<Mutex<Arc<Tools>>>,
     /// The configuration in force.
     fleets: watch::Sender<Arc<Fleet>>,
-    /// The stream that events are copied to.
+    /// The stream to which events are exported.
     redis: watch::Sender<Option<Arc<RedisSpec>>>,
     pings: mpsc::Sender<RunPing>,
-    /// Counts what is committed, for those who watch the fleet.
+    /// Counts committed facts for telemetry.
     pub(super) counting: Counting,
-    /// Nobody waits for the store any more.
+    /// Cancelled once output no longer waits for the store.
     given_up: CancellationToken,
 }
 
-/// What agents remember in Redis, if that is configured.
+/// Returns the agents' memory in Redis, if it is configured.
 fn memory(store: &Store, fleet: &Fleet) -> Option<RedisMemory> {
     fleet.memory.clone().map(|spec| RedisMemory::new(store.clone(), spec))
 }
 
 impl Actor {
-    /// `inbox` gets what runners report, `pings` what monitors are to hear; output goes straight to the store.
+    /// Sends reports of runners to `inbox` and pings to `pings`; output goes straight to the store.
     pub(super) fn new(
         store: Store,
         fleet: &Arc<Fleet>,
@@ -87,27 +88,27 @@ impl Actor {
         }
     }
 
-    /// The configuration in force.
+    /// Returns the configuration in force.
     pub(super) fn fleets(&self) -> watch::Receiver<Arc<Fleet>> {
         self.fleets.subscribe()
     }
 
-    /// The stream that events are copied to; moves with the configuration.
+    /// Returns the stream to which events are exported; it changes with the configuration.
     pub(super) fn redis(&self) -> watch::Receiver<Option<Arc<RedisSpec>>> {
         self.redis.subscribe()
     }
 
-    /// The daemon goes down while the store can't write: output that waits for it is given up.
+    /// Drops output that waits for the store; used when the daemon shuts down while the store can't write.
     pub(super) fn give_up_output(&self) {
         self.given_up.cancel();
     }
 
-    /// The tools in force, for calls by hand.
+    /// Returns the tools in force, for manual calls.
     pub(super) fn tools(&self) -> Arc<Mutex<Arc<Tools>>> {
         self.tools.clone()
     }
 
-    /// Attempts that start from now on use this configuration's tools.
+    /// Applies a configuration: attempts that start from now on use its tools.
     pub(super) fn configure(&mut self, fleet: &Arc<Fleet>) {
         self.shared.fleet = fleet.clone();
         self.shared.memory = memory(&self.store, fleet);
@@ -126,7 +127,7 @@ impl Actor {
         *self.tools.lock().expect("no holder panics") = tools;
     }
 
-    /// Starts an attempt. `fence`: more than that of any attempt that was decided before.
+    /// Starts an attempt. `fence`: a token higher than that of any attempt decided earlier.
     pub(super) fn start(&mut self, start: Start, fence: u64) {
         let (stop, stopped) = watch::channel(StopOrder::None);
         self.stops.insert(start.run, stop);
@@ -141,7 +142,7 @@ impl Actor {
                     last_result(&store, &results, &start.agent.id).await
                 }
             };
-            // the log has given its number to the event meanwhile
+            // the log has assigned a number to the event in the meantime
             let event = if start.trigger == Trigger::Event {
                 let numbered = store.read(move |reader| reader.event_of(start.run)).await;
                 numbered.ok().flatten().or_else(|| start.event.map(|event| event.logged()))
@@ -169,13 +170,13 @@ impl Actor {
         });
     }
 
-    /// The trace that what an attempt starts belongs to, if traces are told.
+    /// Returns the trace context of an attempt, if traces are exported.
     pub(super) fn traceparent(&self, run: RunId, attempt: u32) -> Option<Arc<str>> {
         let traced = self.shared.fleet.telemetry.as_ref().is_some_and(|spec| spec.otlp.is_some());
         traced.then(|| traceparent(run, attempt).into())
     }
 
-    /// A monitor is to hear how a run goes. Nothing waits for it.
+    /// Queues a ping for a monitor, without blocking; it is dropped if the queue is full.
     pub(super) fn ping(&self, ping: RunPing) {
         if let Err(error) = self.pings.try_send(ping) {
             let agent = &error.into_inner().agent;
@@ -183,7 +184,7 @@ impl Actor {
         }
     }
 
-    /// Tells an attempt to end.
+    /// Orders an attempt to end. An order only ever escalates.
     pub(super) fn cancel(&mut self, run: RunId, kill: bool) {
         if let Some(stop) = self.stops.get(&run) {
             let order = if kill { StopOrder::Kill } else { StopOrder::Terminate };
@@ -197,29 +198,30 @@ impl Actor {
         }
     }
 
-    /// Tells all of them to end.
+    /// Orders all attempts to end.
     pub(super) fn cancel_all(&mut self, kill: bool) {
         for run in self.stops.keys().copied().collect::<Vec<_>>() {
             self.cancel(run, kill);
         }
     }
 
-    /// Runs whose attempts are in flight.
+    /// Returns the runs whose attempts are in flight.
     pub(super) fn in_flight(&self) -> impl Iterator<Item = RunId> {
         self.stops.keys().copied()
     }
 
-    /// Is nothing in flight?
+    /// Returns whether no attempt is in flight.
     pub(super) fn is_idle(&self) -> bool {
         self.stops.is_empty()
     }
 
-    /// An attempt has ended.
+    /// Removes an attempt that has ended.
     pub(super) fn ended(&mut self, run: RunId) {
         self.stops.remove(&run);
     }
 
-    /// The folders of agent programs go with their runs. Not in the way of anything: a program may have left much.
+    /// Removes the folders of agent programs of ended runs, in the background, since a program may
+    /// have left many files.
     pub(super) fn remove_folders_of(&self, runs: Vec<RunId>) {
         if runs.is_empty() {
             return;
@@ -229,13 +231,13 @@ impl Actor {
         });
     }
 
-    /// Runs have completed with these results.
+    /// Updates the cached results of agents.
     pub(super) fn completed(&self, completed: Vec<(AgentId, Option<LastResult>)>) {
         if completed.is_empty() {
             return;
         }
         let mut results = self.results.lock().expect("no holder panics");
-        if results.len() > RESULTS_AT_HAND {
+        if results.len() > MAX_CACHED_RESULTS {
             results.clear();
         }
         results.extend(completed);
@@ -250,18 +252,18 @@ async fn last_result(store: &Store, results: &Results, agent: &AgentId) -> Optio
     let result = match store.read(move |reader| reader.last_result(&of)).await {
         Ok(result) => result,
         Err(error) => {
-            // not known is not the same as none: the next run asks again
+            // not cached as absent: the next run reads it again
             tracing::warn!(%agent, %error, "its last result could not be read");
             return None;
         }
     };
-    // a run that ended meanwhile has a newer one
+    // a run that ended in the meantime has set a newer one
     results.lock().expect("no holder panics").entry(agent.clone()).or_insert(result).clone()
 }
 
-/// Takes reports from the runners: output and journals are committed at once, the rest is for the loop. Output
-/// waits for a store that can't write: until then its runner sends no more of it, and keeps what comes within
-/// `max_output`.
+/// Handles reports of runners: output and journals are committed at once, the rest is passed to the
+/// loop. While the store can't write, output waits: its runner sends no more, and buffers what
+/// arrives up to `max_output`.
 async fn forward(
     store: Store,
     mut reports: mpsc::Receiver<Report>,
@@ -277,10 +279,10 @@ async fn forward(
                     let entry = Entry { at: super::clock::now().wall, fact: Fact::OutputCaptured(output) };
                     let written = tokio::select! {
                         biased;
-                        written = commit_in_the_end(&store, vec![entry]) => written,
+                        written = commit_with_retry(&store, vec![entry]) => written,
                         () = given_up.cancelled() => false,
                     };
-                    // dropped otherwise: then it is counted as left out
+                    // on failure `done` is dropped, and the runner counts the output as left out
                     if written {
                         let _ = done.send(());
                     } else {
@@ -295,8 +297,8 @@ async fn forward(
                         .into_iter()
                         .map(|talk| Entry { at, fact: Fact::Talked(Box::new(talk)) })
                         .collect();
-                    // dropped on an error that does not pass: then the conversation can't go on
-                    if commit_in_the_end(&store, entries).await {
+                    // on a permanent error `done` is dropped, and the conversation can't go on
+                    if commit_with_retry(&store, entries).await {
                         let _ = done.send(());
                     }
                 });
@@ -304,7 +306,7 @@ async fn forward(
             Report::Ended { ref outcome, .. } if outcome.ended_by_others => {
                 let inbox = inbox.clone();
                 tokio::spawn(async move {
-                    tokio::time::sleep(SAME_HAND).await;
+                    tokio::time::sleep(FOREIGN_SIGNAL_DELAY).await;
                     let _ = inbox.send(Message::Report(report)).await;
                 });
             }
@@ -317,7 +319,7 @@ async fn forward(
     }
 }
 
-/// What was seen of the tools of MCP servers outlives the daemon.
+/// Records pins of MCP tools, so that they survive a restart.
 async fn keep_pins(store: Store, mut all: mpsc::UnboundedReceiver<PinNews>) {
     while let Some(PinNews { changes, keeping }) = all.recv().await {
         let at = super::clock::now().wall;
@@ -325,7 +327,7 @@ async fn keep_pins(store: Store, mut all: mpsc::UnboundedReceiver<PinNews>) {
             changes.into_iter().map(|change| Entry { at, fact: fact_of(change) }).collect();
         let (with, kept) = keeping.map_or((None, None), |keeping| (keeping.with, Some(keeping.kept)));
         entries.extend(with.map(|fact| Entry { at, fact }));
-        if (entries.is_empty() || commit_in_the_end(&store, entries).await)
+        if (entries.is_empty() || commit_with_retry(&store, entries).await)
             && let Some(kept) = kept
         {
             let _ = kept.send(());
@@ -342,58 +344,58 @@ fn fact_of(change: PinChange) -> Fact {
     Fact::McpPinned { server: change.server, tool: change.tool, trusted, seen, about }
 }
 
-/// How long it is not told again that programs of a table are refused the same place.
-const DENIED_AGAIN: Duration = Duration::from_secs(24 * 3600);
-/// So many such tellings are known; what comes beyond is not told until some are a day old.
-const MOST_DENIALS: usize = 10_000;
+/// How long a refusal of the same place is not reported again for the same table.
+const DENIAL_REPEAT_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+/// Maximum number of remembered denials; further ones are not recorded until some have expired.
+const MAX_REMEMBERED_DENIALS: usize = 10_000;
 
-/// What sandboxes refuse is told, each place once a day for each table.
+/// Records what sandboxes refuse, each place at most once a day per table.
 async fn keep_denials(store: Store, mut denials: mpsc::Receiver<Denial>) {
-    let mut told = HashMap::new();
+    let mut recorded_at = HashMap::new();
     while let Some(Denial { owner, program, place, reason }) = denials.recv().await {
         let now = Instant::now();
-        if told.len() >= MOST_DENIALS {
-            told.retain(|_, at: &mut Instant| now.duration_since(*at) < DENIED_AGAIN);
+        if recorded_at.len() >= MAX_REMEMBERED_DENIALS {
+            recorded_at.retain(|_, at: &mut Instant| now.duration_since(*at) < DENIAL_REPEAT_INTERVAL);
         }
         let key = (owner.table.clone(), place.clone());
-        let is_old = told.get(&key).is_some_and(|at| now.duration_since(*at) < DENIED_AGAIN);
-        if is_old || told.len() >= MOST_DENIALS {
+        let is_old = recorded_at.get(&key).is_some_and(|at| now.duration_since(*at) < DENIAL_REPEAT_INTERVAL);
+        if is_old || recorded_at.len() >= MAX_REMEMBERED_DENIALS {
             continue;
         }
-        told.insert(key, now);
+        recorded_at.insert(key, now);
         let fact = Fact::SandboxDenied { owner, program, host: place, reason };
-        commit_in_the_end(&store, vec![Entry { at: super::clock::now().wall, fact }]).await;
+        commit_with_retry(&store, vec![Entry { at: super::clock::now().wall, fact }]).await;
     }
 }
 
-/// A step must be durable before the next one, and a piece of output before its run has ended: while the store
-/// can't write, they wait.
-async fn commit_in_the_end(store: &Store, entries: Vec<Entry>) -> bool {
+/// Commits, retrying for as long as the error is transient: a step must be durable before the next
+/// one, and output before its run has ended. Returns false on a permanent error.
+async fn commit_with_retry(store: &Store, entries: Vec<Entry>) -> bool {
     let mut pause = Duration::from_millis(200);
-    let mut waits = false;
+    let mut has_warned = false;
     loop {
         match store.commit(entries.clone()).await {
             Ok(_) => return true,
             Err(error) if error.is_passing() => {
-                if !std::mem::replace(&mut waits, true) {
+                if !std::mem::replace(&mut has_warned, true) {
                     tracing::warn!(
                         "{} can't be recorded yet, and is tried again: {error}",
-                        in_words(&entries)
+                        describe(&entries)
                     );
                 }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(2));
             }
             Err(error) => {
-                tracing::error!("{} was not recorded: {error}", in_words(&entries));
+                tracing::error!("{} was not recorded: {error}", describe(&entries));
                 return false;
             }
         }
     }
 }
 
-/// What entries are, for the log.
-fn in_words(entries: &[Entry]) -> String {
+/// Describes entries for the log.
+fn describe(entries: &[Entry]) -> String {
     match entries.first().map(|entry| &entry.fact) {
         Some(Fact::Talked(talk)) => format!("a step of run {} of {}", talk.run, talk.agent),
         Some(Fact::OutputCaptured(output)) => {

@@ -1,17 +1,17 @@
-//! Reads the clocks, and waits for them. The only place where time comes in.
+//! Reads the clocks and waits for them. The only source of time in this room.
 use crate::clock::{Moved, moved, wall_moved};
 use crate::domain::Now;
 use crate::engine::Wake;
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
-/// The longest wait between two looks at the wall clock, where nothing else tells that it was set.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// Maximum interval between reads of the wall clock where no timer reports that it was set.
+const MAX_RECHECK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How often clocks that a test moves are looked at.
-const LOOK_AT_TEST: Duration = Duration::from_millis(20);
+/// Polling interval of clocks that a test moves.
+const TEST_CLOCK_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The three clocks, now. The wall clock in whole microseconds, as the store keeps it.
+/// Returns the current time of all three clocks; the wall clock in whole microseconds, as the store keeps it.
 pub(super) fn now() -> Now {
     read_all(moved().unwrap_or_default())
 }
@@ -20,14 +20,14 @@ fn read_all(moved: Moved) -> Now {
     Now { wall: wall_moved(moved), boot: crate::clock::boot() + moved.passed, mono: mono() + moved.passed }
 }
 
-/// Sleeps for as long by the clock that stands still asleep, which a test may move.
+/// Sleeps for `span` of the monotonic clock, which stops during suspend and which a test may move.
 pub(super) async fn sleep(span: Duration) {
     if moved().is_none() {
         return tokio::time::sleep(span).await;
     }
     let until = now().mono + SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
     while now().mono < until {
-        tokio::time::sleep(LOOK_AT_TEST).await;
+        tokio::time::sleep(TEST_CLOCK_POLL_INTERVAL).await;
     }
 }
 
@@ -36,13 +36,13 @@ fn read(clock: rustix::time::ClockId) -> SignedDuration {
     SignedDuration::new(time.tv_sec, i32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// Counts while the machine is awake, as tokio's timers do.
+/// Reads the clock that stops during suspend, as tokio's timers do.
 #[cfg(target_os = "linux")]
 fn mono() -> SignedDuration {
     read(rustix::time::ClockId::Monotonic)
 }
 
-/// As std's clock does on macOS, which reads the one that stands still asleep.
+/// Reads std's monotonic clock, which stops during suspend on macOS.
 #[cfg(not(target_os = "linux"))]
 fn mono() -> SignedDuration {
     static FIRST: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
@@ -50,16 +50,16 @@ fn mono() -> SignedDuration {
     SignedDuration::try_from(began.elapsed()).unwrap_or(SignedDuration::MAX)
 }
 
-/// Waits for the wall clock and for elapsed time at once.
+/// Waits for wall-clock time and elapsed time at once.
 pub(super) struct Alarm {
-    /// What a test had moved when the clocks were last looked at.
+    /// The offset set by a test when the clocks were last read.
     seen: Option<Moved>,
     #[cfg(target_os = "linux")]
     wall: Option<tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>>,
 }
 
 impl Alarm {
-    /// An alarm; must be made inside the runtime.
+    /// Creates an alarm; must be called inside the runtime.
     pub(super) fn new() -> Self {
         #[cfg(target_os = "linux")]
         {
@@ -76,8 +76,8 @@ impl Alarm {
         Self { seen: None }
     }
 
-    /// Returns at `wake`, or earlier. On Linux a timer on the wall clock also ends when the clock is
-    /// set and when the machine wakes up (timerfd_create(2), `TFD_TIMER_CANCEL_ON_SET`).
+    /// Returns at `wake` or earlier. On Linux a wall-clock timer also expires when the clock is set
+    /// and when the machine resumes (timerfd_create(2), `TFD_TIMER_CANCEL_ON_SET`).
     pub(super) async fn until(&mut self, wake: Wake) {
         if moved().is_some() {
             return self.until_moved(wake).await;
@@ -100,7 +100,7 @@ impl Alarm {
             if due || std::mem::replace(&mut self.seen, moved) != moved {
                 return;
             }
-            tokio::time::sleep(LOOK_AT_TEST).await;
+            tokio::time::sleep(TEST_CLOCK_POLL_INTERVAL).await;
         }
     }
 
@@ -108,18 +108,18 @@ impl Alarm {
     async fn wall(&mut self, at: Option<Timestamp>, left: Option<Duration>) {
         use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
         let Some(fd) = &self.wall else {
-            return sleep_or_never(left.map(|left| left.min(LOOK_AGAIN))).await;
+            return sleep_or_never(left.map(|left| left.min(MAX_RECHECK_INTERVAL))).await;
         };
-        // without a slot to wait for, the far future: then only a set clock ends the wait
+        // without a deadline, the far future: then only a change of the clock ends the wait
         let at = at.unwrap_or(Timestamp::MAX).max(Timestamp::UNIX_EPOCH);
         let value = Timespec { tv_sec: at.as_second(), tv_nsec: i64::from(at.subsec_nanosecond()).max(1) };
         let timer = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
         let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
         if timerfd_settime(fd.get_ref(), flags, &timer).is_err() {
-            return sleep_or_never(left.map(|left| left.min(LOOK_AGAIN))).await;
+            return sleep_or_never(left.map(|left| left.min(MAX_RECHECK_INTERVAL))).await;
         }
         if let Ok(mut ready) = fd.readable().await {
-            // the count of expirations, or ECANCELED when the clock was set: either way, look again
+            // the count of expirations, or ECANCELED when the clock was set: either way, check again
             let _ = rustix::io::read(fd.get_ref(), &mut [0u8; 8]);
             ready.clear_ready();
         }
@@ -127,7 +127,7 @@ impl Alarm {
 
     #[cfg(not(target_os = "linux"))]
     async fn wall(&mut self, _: Option<Timestamp>, left: Option<Duration>) {
-        sleep_or_never(left.map(|left| left.min(LOOK_AGAIN))).await;
+        sleep_or_never(left.map(|left| left.min(MAX_RECHECK_INTERVAL))).await;
     }
 }
 

@@ -1,22 +1,22 @@
-//! What clients talk to: the same socket and the same sessions, also when a daemon that stood by takes the lead.
+//! The services that sessions use: the socket and the sessions stay the same when a standby takes the lead.
 use super::services::Services;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
-/// What answers clients now.
+/// The services in use, and whether this daemon leads.
 pub(super) struct Desk {
-    now: Mutex<Now>,
-    /// How many clients are connected.
+    current: Mutex<Current>,
+    /// Number of connected clients.
     pub(super) clients: Arc<AtomicU64>,
 }
 
-struct Now {
+struct Current {
     services: Arc<Services>,
-    /// The daemon that leads while this one stands by; empty: nobody does.
+    /// The daemon that leads while this one stands by; empty if there is none.
     standby_of: Option<String>,
-    /// Clients are served until this is cancelled.
-    guests: CancellationToken,
+    /// Cancelled when clients must be disconnected.
+    sessions: CancellationToken,
 }
 
 impl Desk {
@@ -27,42 +27,42 @@ impl Desk {
         down: &CancellationToken,
     ) -> Arc<Self> {
         let clients = services.clients.clone();
-        let now = Mutex::new(Now { services, standby_of, guests: down.child_token() });
-        Arc::new(Self { now, clients })
+        let current = Mutex::new(Current { services, standby_of, sessions: down.child_token() });
+        Arc::new(Self { current, clients })
     }
 
-    fn now(&self) -> MutexGuard<'_, Now> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who answers the next call.
+    /// Returns the services that answer the next call.
     pub(super) fn services(&self) -> Arc<Services> {
-        self.now().services.clone()
+        self.current().services.clone()
     }
 
-    /// For a client that comes now: it is cancelled when it has to go.
+    /// Returns the token of a new session; it is cancelled when the client must be disconnected.
     pub(super) fn guest(&self) -> CancellationToken {
-        self.now().guests.child_token()
+        self.current().sessions.child_token()
     }
 
-    /// The daemon that leads while this one stands by.
+    /// Returns the daemon that leads while this one stands by.
     pub(super) fn standby_of(&self) -> Option<String> {
-        self.now().standby_of.clone()
+        self.current().standby_of.clone()
     }
 
-    /// Another daemon leads now; this one stands by as before.
+    /// Records a new leader; this daemon remains a standby.
     pub(super) fn follows(&self, leader: &str) {
-        self.now().standby_of = Some(leader.to_owned());
+        self.current().standby_of = Some(leader.to_owned());
     }
 
-    /// From now on this daemon leads. Clients stay, unless the database is another one than they were told.
+    /// Makes this daemon the leader. Clients stay connected, unless the identity of the database has changed.
     pub(super) fn leads(&self, services: Arc<Services>, down: &CancellationToken) {
-        let mut now = self.now();
-        now.standby_of = None;
-        if services.database != now.services.database {
-            now.guests.cancel();
-            now.guests = down.child_token();
+        let mut current = self.current();
+        current.standby_of = None;
+        if services.database != current.services.database {
+            current.sessions.cancel();
+            current.sessions = down.child_token();
         }
-        now.services = services;
+        current.services = services;
     }
 }

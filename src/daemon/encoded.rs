@@ -1,6 +1,6 @@
-//! An answer as it goes over the line.
+//! Encoded answers.
 use crate::protocol::RpcError;
 use serde_json::value::RawValue;
 
-/// An answer as it goes over the line.
+/// An answer serialized for the wire.
 pub(super) type Encoded = Result<Box<RawValue>, RpcError>;

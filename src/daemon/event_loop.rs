@@ -1,8 +1,8 @@
-//! The loop: takes all waiting inputs, decides each, commits once, then acts.
+//! The event loop: takes all waiting inputs, decides each, commits once, then acts.
 //!
-//! While one commit is on its way to the disk, inputs pile up and the next turn takes them all: that
-//! is the grouped commit, and it needs no timer. When the store can't write, the loop keeps the
-//! turn that it has, claims nothing more, answers questions, refuses changes, and tries again.
+//! Inputs that arrive during a commit are queued, and the next turn takes them all: this grouped
+//! commit needs no timer. When the store can't write, the loop keeps its current turn, makes no
+//! more claims, answers questions, refuses changes, and retries.
 use crate::config::RejectedFor;
 use crate::daemon::event_loop::looks::Looks;
 use crate::daemon::event_loop::patience::{LAST_GRACE, until};
@@ -29,10 +29,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
-/// How many waiting messages share one commit.
+/// Maximum number of messages per commit.
 const BATCH: usize = 1024;
-/// Answers of this life that are kept for mutations that are sent again.
-const RECENT_ANSWERS: usize = 1024;
+/// Maximum number of answers cached in this life for repeated requests.
+const MAX_RECENT_ANSWERS: usize = 1024;
 
 enum Waiter {
     Client {
@@ -43,7 +43,7 @@ enum Waiter {
     Runner(oneshot::Sender<()>),
     Asker(oneshot::Sender<Result<(), crate::domain::RunError>>),
     Arrivals(oneshot::Sender<usize>),
-    /// Something at a node, since this report of it.
+    /// A node that waits for an order in answer to its report.
     Node {
         session: Arc<str>,
         n: u64,
@@ -60,23 +60,22 @@ pub(super) struct EventLoop {
     waiters: HashMap<Ticket, Waiter>,
     tickets: u64,
     recent: Recent,
-    /// Mutations that are decided and not yet written, by request id, with those who sent them
-    /// again meanwhile.
+    /// Mutations that are decided but not yet recorded, by request id, with the clients that
+    /// repeated them in the meantime.
     pending: HashMap<String, Vec<oneshot::Sender<Answer>>>,
-    /// What came while a commit was under way: the next turn begins with it.
+    /// Messages that arrived during a commit: the next turn begins with them.
     kept: VecDeque<Message>,
-    /// What the ledger is to be asked, since the clock was set back.
+    /// Ledger lookups that the engine needs since the clock was set back.
     looks: Looks,
     shutdown: Option<Shutdown>,
     cut_off: stopped::CutOff,
-    /// Runs that nodes have in hand, each with the life of its node.
+    /// Runs in flight at other nodes, each with the session of its node.
     placed: HashMap<RunId, Arc<str>>,
-    /// The next commit is made whether there is anything to write or not.
+    /// Whether the next commit is made even if there is nothing to record.
     asks_lead: bool,
 }
 
-/// Answers of this life, for those that are sent again before the database is asked. The oldest
-/// give way.
+/// Cached answers of this life for repeated requests, checked before the database. The oldest are evicted.
 #[derive(Default)]
 struct Recent {
     answers: HashMap<String, Answer>,
@@ -88,7 +87,7 @@ impl Recent {
         if self.answers.insert(id.clone(), answer).is_none() {
             self.order.push_back(id);
         }
-        if self.order.len() > RECENT_ANSWERS
+        if self.order.len() > MAX_RECENT_ANSWERS
             && let Some(oldest) = self.order.pop_front()
         {
             self.answers.remove(&oldest); // the database has it
@@ -96,7 +95,7 @@ impl Recent {
     }
 }
 
-/// Where a shutdown stands.
+/// The state of a shutdown.
 struct Shutdown {
     began: Instant,
     deadline: Instant,
@@ -110,7 +109,7 @@ enum Stage {
     Killed,
 }
 
-/// What one turn led to.
+/// The result of one turn.
 #[derive(Default)]
 struct Turn {
     facts: Vec<Entry>,
@@ -153,8 +152,8 @@ impl EventLoop {
         }
     }
 
-    /// Commits and performs `first`, says so through `ready`, then runs until the daemon is told to
-    /// go down and nothing is in flight any more. An error is one that does not pass.
+    /// Commits and performs `first`, signals `ready`, then runs until the daemon is ordered to shut
+    /// down and nothing is in flight. An error is a permanent one.
     pub(super) async fn run(mut self, first: Decision, ready: oneshot::Sender<()>) -> Result<(), StoreError> {
         let ended = self.take_turns(first, ready).await;
         if ended.is_err() && !self.actor.is_idle() {
@@ -342,7 +341,7 @@ impl EventLoop {
         }
     }
 
-    /// The next step of a shutdown whose grace is over.
+    /// Returns the next step of a shutdown whose grace period is over.
     fn shutdown_step(&mut self) -> Option<Input> {
         let shutdown = self.shutdown.as_mut().filter(|shutdown| shutdown.deadline <= Instant::now())?;
         shutdown.deadline = Instant::now() + LAST_GRACE;
@@ -354,7 +353,7 @@ impl EventLoop {
         Some(Input::EndRuns { kill })
     }
 
-    /// Commits, then acts. What the store refuses is taken back.
+    /// Commits, then acts. Claims that the store refuses are withdrawn.
     async fn carry_out(&mut self, turn: Turn) -> Result<(), StoreError> {
         let Turn { mut facts, actions } = turn;
         let answers = self.answers(&actions, &mut facts);
@@ -365,11 +364,12 @@ impl EventLoop {
         if !facts.is_empty() || std::mem::take(&mut self.asks_lead) {
             let last_results = results_of(&facts);
             let over = ended_runs(&facts);
-            let told: Vec<_> = facts.iter().filter_map(|entry| super::log::line_of(&entry.fact)).collect();
+            let log_lines: Vec<_> =
+                facts.iter().filter_map(|entry| super::log::line_of(&entry.fact)).collect();
             let counted = self.actor.counting.read(&facts);
             let (committed, was_down) = self.commit(facts).await?;
             self.actor.counting.count(counted);
-            told.iter().for_each(super::log::say);
+            log_lines.iter().for_each(super::log::say);
             refused.extend(committed.refused);
             newest = committed.last.0;
             self.actor.completed(last_results);
@@ -378,11 +378,11 @@ impl EventLoop {
         }
         let acts =
             |action: &Action| matches!(action, Action::Start(_) | Action::Go { .. } | Action::Granted { .. });
-        // the process was stopped, or the machine, since the last commit; or there was nothing to commit
+        // the process or the machine was suspended since the last commit, or there was nothing to commit
         while actions.iter().any(acts) && self.store.is_cut_off() {
             storage_is_back |= self.commit(Vec::new()).await?.1;
         }
-        // what was held back comes first: a run must be started before anything can end it
+        // start what was held back first: a run must be started before anything can end it
         self.perform(actions, answers, &refused, newest);
         let mut turn = Turn::default();
         self.forget_lost();
@@ -400,8 +400,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Answers to mutations that may be sent again become durable with what they answer; not so refusals
-    /// that pass.
+    /// Records answers to repeatable mutations together with their facts, except transient refusals.
     fn answers(&mut self, actions: &[Action], facts: &mut Vec<Entry>) -> HashMap<Ticket, (String, Answer)> {
         let mut answers = HashMap::new();
         for action in actions {
@@ -459,23 +458,23 @@ impl EventLoop {
                     let waiter = self.waiters.remove(&ticket);
                     let kept = answers.remove(&ticket).map(|kept| self.keep_answer(kept, newest));
                     let Some(Waiter::Client { answer, warnings, .. }) = waiter else { continue };
-                    let told = kept.unwrap_or_else(|| views::answer(result, newest, warnings, &self.engine));
-                    let _ = answer.send(told);
+                    let reply = kept.unwrap_or_else(|| views::answer(result, newest, warnings, &self.engine));
+                    let _ = answer.send(reply);
                 }
             }
         }
     }
 
-    /// An answer that is written now, for those that send its mutation again. It has the number that
-    /// the store gave it: of the newest event when it was written.
+    /// Caches a recorded answer and sends it to the clients that repeated the mutation. Its `seq`
+    /// is the number of the newest event when it was written.
     fn keep_answer(&mut self, (id, mut answer): (String, Answer), seq: u64) -> Answer {
-        if let Some(told) = answer.as_mut().ok().and_then(|view| view.get_mut("seq")) {
-            *told = seq.into();
+        if let Some(stored_seq) = answer.as_mut().ok().and_then(|view| view.get_mut("seq")) {
+            *stored_seq = seq.into();
         }
         for other in self.pending.remove(&id).into_iter().flatten() {
             let _ = other.send(answer.clone());
         }
-        // a refusal that passes changed nothing: whoever asks again may find things otherwise
+        // a transient refusal changed nothing, so a repeated request is decided anew
         if !views::passes(&answer) {
             self.recent.keep(id, answer.clone());
         }
@@ -487,7 +486,7 @@ fn to_std(span: jiff::SignedDuration) -> Duration {
     Duration::try_from(span).unwrap_or(Duration::ZERO)
 }
 
-/// The runs that have ended.
+/// Returns the runs that have ended.
 fn ended_runs(facts: &[Entry]) -> Vec<RunId> {
     let ended = |entry: &Entry| match &entry.fact {
         Fact::RunEnded { run, .. } => Some(*run),
@@ -496,7 +495,8 @@ fn ended_runs(facts: &[Entry]) -> Vec<RunId> {
     facts.iter().filter_map(ended).collect()
 }
 
-/// Results of runs that completed, for `BGAGENT_LAST_RESULT` of the next, and that an agent has none any more.
+/// Returns results of completed runs, for `BGAGENT_LAST_RESULT` of the next run, and agents whose
+/// memory was cleared.
 fn results_of(facts: &[Entry]) -> Vec<(crate::domain::AgentId, Option<crate::domain::LastResult>)> {
     facts
         .iter()

@@ -1,4 +1,4 @@
-//! `why`: what became of a slot, in one sentence.
+//! `why`: explains the verdict of a slot in one sentence.
 pub(super) mod event;
 
 use crate::domain::{Calendar, Desired, Retention, RunStatus, Schedule, Verdict, human_duration};
@@ -7,18 +7,18 @@ use crate::protocol::Explanation;
 use crate::store::{LedgerRow, RunRow};
 use jiff::{SignedDuration, Timestamp, Zoned};
 
-/// What is kept of the past.
+/// How much of the history is kept.
 pub(super) struct Kept {
-    /// For how long.
+    /// The retention periods.
     pub(super) retention: Retention,
-    /// The first slot of the agent that is.
+    /// The oldest slot of the agent that is still recorded.
     pub(super) oldest: Option<Timestamp>,
     /// The newest slot of the agent that lies ahead of now and started a run, if no other is looked for: the clock was ahead.
     pub(super) ran_ahead: Option<Timestamp>,
 }
 
-/// An explanation that says nothing yet.
-fn nothing_of(agent: &AgentNow) -> Explanation {
+/// Returns an explanation that is still empty.
+fn empty_explanation(agent: &AgentNow) -> Explanation {
     Explanation {
         agent_id: agent.spec.id.clone(),
         sentence: String::new(),
@@ -32,8 +32,8 @@ fn nothing_of(agent: &AgentNow) -> Explanation {
     }
 }
 
-/// Explains the slot at or before `asked` (the newest one, if nothing is asked), from its record in
-/// the ledger and its run.
+/// Explains the slot at or before `asked` (the newest one, if there is no `asked`), from its record
+/// in the ledger and its run.
 pub(super) fn explain(
     agent: &AgentNow,
     asked: Option<Timestamp>,
@@ -43,7 +43,7 @@ pub(super) fn explain(
     now: &Zoned,
 ) -> Explanation {
     let id = &agent.spec.id;
-    let mut told = nothing_of(agent);
+    let mut told = empty_explanation(agent);
     if let Some(at) = asked.filter(|at| *at > now.timestamp() && row.is_none_or(|row| row.last < *at)) {
         let left_out = agent.spec.active_times.as_deref().and_then(|times| times.at(at).0);
         let left_out = left_out.map_or_else(String::new, |cause| format!(", when nothing starts ({cause})"));
@@ -137,14 +137,15 @@ pub(super) fn explain(
     told
 }
 
-/// Whoever asks of now hears that the agent is late or slow.
+/// Mentions that the agent is late or slow, unless the question is about the past.
 fn add_overdue(told: &mut Explanation, agent: &AgentNow, asked: Option<Timestamp>) {
     if asked.is_none() {
         agent.overdue.iter().for_each(|words| told.sentence.push_str(&format!(" The agent is {words}.")));
     }
 }
 
-/// What became of the last run of an agent without slots: ` Run 1f2e3d4c is running.`, ` Its last run, 1f2e3d4c, completed at …`.
+/// Describes the last run of an agent without slots: ` Run 1f2e3d4c is running.`, ` Its last run,
+/// 1f2e3d4c, completed at …`.
 fn last_of(agent: &AgentNow, now: &Zoned) -> String {
     if let Some(run) = agent.live.last() {
         return format!(" Run {} {}.", run.run.short(), does(run.status));
@@ -159,14 +160,14 @@ fn last_of(agent: &AgentNow, now: &Zoned) -> String {
     )
 }
 
-/// Does the run of this record wait?
+/// Returns whether the run of this record is queued.
 fn waits(agent: &AgentNow, row: &LedgerRow) -> bool {
     let is_queued = |status| matches!(status, RunStatus::Queued | RunStatus::Retrying);
     row.run.is_some_and(|run| agent.live.iter().any(|live| live.run == run && is_queued(live.status)))
 }
 
-/// Adds the run by which a backfill made up for the slot, or for a later one of which the ledger knows nothing: its agent
-/// was not there yet.
+/// Adds the backfill run of the slot, or of a later one that the ledger does not have because its
+/// agent did not exist yet.
 pub(super) fn add_backfill(told: &mut Explanation, asked: Option<Timestamp>, run: &RunRow, now: &Zoned) {
     let Some(slot) = run.claim.any_slot() else { return };
     let is_of_record = told.slot == Some(slot);
@@ -182,7 +183,7 @@ pub(super) fn add_backfill(told: &mut Explanation, asked: Option<Timestamp>, run
     }
 }
 
-/// Why there is no record of slots that had a verdict, as far as can be told.
+/// Explains, as far as possible, why slots that had a verdict are no longer recorded.
 fn why_gone(at: Timestamp, kept: &Kept, now: &Zoned) -> String {
     let retention = kept.retention.runs;
     let oldest = kept
@@ -201,7 +202,7 @@ fn why_gone(at: Timestamp, kept: &Kept, now: &Zoned) -> String {
     )
 }
 
-/// Has a slot at or before `asked` had a verdict, recorded or not?
+/// Returns whether a slot at or before `asked` had a verdict, recorded or not.
 fn was_judged(agent: &AgentNow, asked: Timestamp) -> bool {
     let Some(judged) = agent.record.judged_until else { return false };
     match calendar(agent).prev_before(asked + SignedDuration::from_micros(1)) {
@@ -216,8 +217,8 @@ fn calendar(agent: &AgentNow) -> Calendar<'_> {
     Calendar { schedule: &spec.schedule, anchor: agent.record.anchor, first_run: spec.first_run }
 }
 
-/// The slot at or before `asked` among those of the record; its first one, if the schedule of today
-/// does not tell which.
+/// Returns the slot at or before `asked` among those of the record; its first one, if the present
+/// schedule does not tell.
 fn slot_of(agent: &AgentNow, row: &LedgerRow, asked: Option<Timestamp>) -> Timestamp {
     let Some(asked) = asked.filter(|asked| row.count > 1 && *asked < row.last) else { return row.last };
     calendar(agent)
@@ -246,7 +247,7 @@ fn ran_as(run: &RunRow, made_up: &str) -> String {
     format!("started run {short}{made_up}, which {}{attempts}{end}", does(run.claim.status))
 }
 
-/// What a run does or did, after "which".
+/// Describes what a run does or did, after "which".
 fn does(status: RunStatus) -> &'static str {
     match status {
         RunStatus::Queued => "is queued",
@@ -262,7 +263,7 @@ fn does(status: RunStatus) -> &'static str {
     }
 }
 
-/// What comes next, as the second half of a sentence.
+/// Describes what comes next, as the second half of a sentence.
 fn coming(agent: &AgentNow, now: &Zoned) -> String {
     let reason = agent.record.reason.as_deref().map_or(String::new(), |reason| format!(" ({reason})"));
     match (agent.record.desired, agent.next_start) {
@@ -288,7 +289,7 @@ fn coming(agent: &AgentNow, now: &Zoned) -> String {
     }
 }
 
-/// Why nothing starts for a while.
+/// Explains why nothing starts for a while.
 fn quiet(since: Timestamp, until: Timestamp, now: &Zoned) -> String {
     format!(
         "it is silent since {} until {}: the clock was ahead and was set back, and its slots until then ran already",
@@ -297,7 +298,7 @@ fn quiet(since: Timestamp, until: Timestamp, now: &Zoned) -> String {
     )
 }
 
-/// An instant for people, in the zone of whoever asks.
+/// Formats an instant in the time zone of the client.
 fn clock(at: Timestamp, now: &Zoned) -> String {
     at.to_zoned(now.time_zone().clone()).strftime("%a %Y-%m-%d %H:%M:%S %:z").to_string()
 }

@@ -1,4 +1,4 @@
-//! Has events copied to Redis as long as the configuration says so, and says when they don't get there.
+//! Exports events to Redis while it is configured, and reports when they don't arrive.
 use super::inbox::Message;
 use crate::clock;
 use crate::domain::{ExportState, Finding, FoundBy, IncidentRecord, Level, RedisSpec, human_duration};
@@ -10,24 +10,23 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-/// An event that is not there after so long is a problem.
-const LATE: SignedDuration = SignedDuration::from_mins(5);
-/// How often it is looked whether there is one.
-const LOOK: Duration = Duration::from_secs(2);
-/// When the daemon goes down, its last events get this long. What is not there by then follows in the next life.
+/// An export delay from which on the daemon reports a problem.
+const MAX_EXPORT_DELAY: SignedDuration = SignedDuration::from_mins(5);
+/// How often the delay is checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// How long a shutdown waits for the last events. The remaining ones follow in the next life.
 pub(super) const LAST_EVENTS: Duration = Duration::from_secs(2);
 
-/// What is copied, and where it is told how that goes.
+/// What is exported, and where its progress is reported.
 pub(super) struct Copied {
     /// Identity of the database.
     pub(super) database: String,
-    /// What it was a copy of.
+    /// The databases of which it is a copy.
     pub(super) ancestors: Vec<Ancestor>,
-    /// How it goes.
     pub(super) progress: Arc<ExportProgress>,
 }
 
-/// Sends events until the daemon goes down.
+/// Exports events until the daemon shuts down.
 pub(super) async fn run(
     store: Store,
     copied: Copied,
@@ -35,7 +34,7 @@ pub(super) async fn run(
     inbox: mpsc::Sender<Message>,
     down: CancellationToken,
 ) {
-    // an incident of an earlier life may be over, and not configured any more
+    // an incident of an earlier life may be over, and the export no longer configured
     let mut told = None;
     loop {
         let spec = specs.borrow_and_update().clone();
@@ -57,7 +56,7 @@ pub(super) async fn run(
         let goes_down = tokio::select! {
             () = sending => false,
             () = tell_levels(|now| finding(copied.progress.now().as_ref(), now), &inbox, &mut told) => false,
-            // the loop that has the configuration is over
+            // the loop that holds the configuration has ended
             changed = specs.changed() => changed.is_err(),
             () = down.cancelled() => true,
         };
@@ -71,13 +70,13 @@ pub(super) async fn run(
     }
 }
 
-/// Tells the engine each time that the level of a problem of the daemon's own is another one.
+/// Reports a problem of the daemon itself to the engine whenever its level changes.
 pub(super) async fn tell_levels(
     look: impl Fn(jiff::Timestamp) -> Option<Finding>,
     inbox: &mpsc::Sender<Message>,
     told: &mut Option<Level>,
 ) {
-    let mut looks = tokio::time::interval(LOOK);
+    let mut looks = tokio::time::interval(CHECK_INTERVAL);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
@@ -89,7 +88,7 @@ pub(super) async fn tell_levels(
     }
 }
 
-/// How the copy stands, as the check of a probe says it; `None`: it is not known yet.
+/// Returns the state of the export as a finding; `None` if it is not known yet.
 fn finding(standing: Option<&ExportStanding>, now: jiff::Timestamp) -> Option<Finding> {
     let of = |level, title| Finding {
         key: IncidentRecord::REDIS.into(),
@@ -105,11 +104,11 @@ fn finding(standing: Option<&ExportStanding>, now: jiff::Timestamp) -> Option<Fi
     }
     let behind = standing.behind_since.map(|since| now.duration_since(since));
     match behind {
-        Some(behind) if behind >= LATE => {
+        Some(behind) if behind >= MAX_EXPORT_DELAY => {
             let late = human_duration(SignedDuration::from_mins(behind.as_mins()));
             Some(of(Level::Warn, format!("events have not been copied to Redis for {late}: {problem}")))
         }
-        // between two tries, nothing has become better
+        // between two attempts, nothing has improved
         Some(_) if standing.state == ExportState::Trying => None,
         _ => Some(of(Level::Ok, String::new())),
     }

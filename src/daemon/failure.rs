@@ -1,9 +1,9 @@
-//! Why the daemon ended, other than well.
+//! Errors with which the daemon ends.
 use super::listen::ListenError;
 use super::lock::{self, LockError};
 use crate::store::StoreError;
 
-/// Why the daemon ended, other than well. Each has an exit code (section 9 of the contract).
+/// An error with which the daemon ends. Each has an exit code (section 9 of the contract).
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error(transparent)]

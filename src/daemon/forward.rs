@@ -1,5 +1,6 @@
-//! Calls that only the node that leads can answer, from the node where a client asks: they go through the database, and so
-//! does the answer. A call that no leader has taken in time is withdrawn, and then it provably never happens.
+//! Forwards calls that only the leader can answer, through the database, from the node that a
+//! client is connected to. The answer takes the same way. A call that no leader accepts in time is
+//! withdrawn, and then provably never happens.
 use super::encoded::Encoded;
 use crate::domain::{Control, human_duration};
 use crate::protocol::{Code, RpcError, rights};
@@ -17,24 +18,24 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot, watch};
 use uuid::Uuid;
 
-/// Longest parameters that are forwarded, in bytes.
-const LONGEST_PARAMS: usize = 256 << 10;
-/// So often answers are looked for where nothing rings.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A fleet without a leader for so long is said to have none.
-const WITHOUT_LEADER: SignedDuration = SignedDuration::from_secs(8);
-/// A leader takes a call within this, or it is withdrawn.
-const TAKEN_WITHIN: Duration = Duration::from_secs(30);
-/// An answer to what a leader has taken comes within this, or nobody waits for it any more. Clients wait for 60 s.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(50);
-/// The same, of calls that wait for something outside.
-const OUTSIDE_WITHIN: Duration = Duration::from_secs(3600);
-/// Those.
-const WAIT_OUTSIDE: &[&str] = &["call_tool", "ask_archive", "list_mcp", "test_notification"];
-/// A question that the records can answer as well is asked of the leader for so long.
+/// Maximum length of forwarded parameters, in bytes.
+const MAX_PARAMS_BYTES: usize = 256 << 10;
+/// Polling interval of answers, where no notification arrives.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a fleet must be without a leader before callers are told so.
+const NO_LEADER_AFTER: SignedDuration = SignedDuration::from_secs(8);
+/// How long a leader has to accept a call before it is withdrawn.
+const ACCEPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an accepted call may take. Clients wait for 60 s.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(50);
+/// How long a call that waits for something outside may take.
+const OUTSIDE_CALL_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Methods that wait for something outside.
+const OUTSIDE_METHODS: &[&str] = &["call_tool", "ask_archive", "list_mcp", "test_notification"];
+/// How long a question that the records can answer as well waits for the leader.
 pub(super) const QUESTION_WITHIN: Duration = Duration::from_millis(2500);
-/// A name of a user is looked up again after this.
-const NAME_LASTS: Duration = Duration::from_secs(60);
+/// How long the name of a user is cached.
+const USER_NAME_TTL: Duration = Duration::from_secs(60);
 /// Methods with a `request_id` of their own.
 const WITH_REQUEST_ID: &[&str] = &[
     "start_agent",
@@ -46,22 +47,22 @@ const WITH_REQUEST_ID: &[&str] = &[
     "backfill_agent",
     "cancel_run",
 ];
-/// What a leader may have begun and not finished must not be begun again by the next one.
-const ONCE_AT_MOST: &[&str] = &["call_tool", "ask_archive", "test_notification"];
+/// Methods with at-most-once semantics: if a leader may have begun one, the next leader must not repeat it.
+const AT_MOST_ONCE: &[&str] = &["call_tool", "ask_archive", "test_notification"];
 
-/// May it be done again for the same `request_id`, or because doing it twice is the same as once?
+/// Returns whether a call may be repeated: its `request_id` prevents a second execution, or it is idempotent.
 pub(super) fn is_repeatable(method: &str) -> bool {
-    !ONCE_AT_MOST.contains(&method)
+    !AT_MOST_ONCE.contains(&method)
 }
 
-/// What a call is to the leader. Each kind has places of its own there, so that none waits for another.
+/// How the leader schedules a call. Each kind has its own concurrency limit, so that none waits for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CallKind {
-    /// It waits for something outside, for as long as that takes.
+    /// Waits for something outside, for as long as that takes.
     Outside,
-    /// It changes nothing, and its answer may be long.
+    /// Changes nothing; its answer may be long.
     Question,
-    /// Anything else: it is done in moments.
+    /// Anything else; completes in moments.
     Change,
 }
 
@@ -70,32 +71,33 @@ impl CallKind {
 
     pub(super) fn of(method: &str) -> Self {
         match rights::needed(method) {
-            _ if WAIT_OUTSIDE.contains(&method) => Self::Outside,
+            _ if OUTSIDE_METHODS.contains(&method) => Self::Outside,
             Control::None | Control::Read => Self::Question,
             Control::Run | Control::Full => Self::Change,
         }
     }
 }
 
-/// The changes of one connection. While it is not known whether one of them was forwarded, none after it is: it could be made
-/// before that one. While one of them is with a leader, this daemon, if it leads by now, makes none after it.
+/// Orders the changes of one connection. While it is unknown whether one of them was forwarded, no
+/// later one is, since it could overtake the earlier one. While one of them is with a leader, this
+/// daemon makes no later ones, even if it leads by now.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CallOrder {
     unsure: Arc<watch::Sender<usize>>,
     open: Arc<watch::Sender<usize>>,
 }
 
-/// One more is counted as long as this lives.
-struct OneMore(Arc<watch::Sender<usize>>);
+/// Increments a counter for as long as it lives.
+struct CountGuard(Arc<watch::Sender<usize>>);
 
-impl OneMore {
+impl CountGuard {
     fn by(counter: &Arc<watch::Sender<usize>>) -> Self {
         counter.send_modify(|count| *count += 1);
         Self(counter.clone())
     }
 }
 
-impl Drop for OneMore {
+impl Drop for CountGuard {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count -= 1);
     }
@@ -106,45 +108,45 @@ impl CallOrder {
         *self.unsure.borrow() > 0
     }
 
-    /// Returns when all that was forwarded has its answer.
+    /// Returns when all forwarded changes are answered.
     pub(super) async fn settled(&self) {
         // the sender is held here, so this can't fail
         let _ = self.open.subscribe().wait_for(|open| *open == 0).await.map(drop);
     }
 }
 
-/// An answer as it is kept in the database.
+/// An answer as stored in the database.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Kept {
+enum StoredAnswer {
     Result(Box<RawValue>),
     Error(RpcError),
 }
 
-/// An answer, to be kept.
+/// Serializes an answer for the database.
 pub(super) fn kept(answer: Encoded) -> String {
     let kept = match answer {
-        Ok(result) => Kept::Result(result),
-        Err(error) => Kept::Error(error),
+        Ok(result) => StoredAnswer::Result(result),
+        Err(error) => StoredAnswer::Error(error),
     };
     serde_json::to_string(&kept).expect("answers serialize")
 }
 
 fn restored(text: &str) -> Encoded {
     match serde_json::from_str(text) {
-        Ok(Kept::Result(result)) => Ok(result),
-        Ok(Kept::Error(error)) => Err(error),
+        Ok(StoredAnswer::Result(result)) => Ok(result),
+        Ok(StoredAnswer::Error(error)) => Err(error),
         Err(error) => {
             Err(RpcError::new(Code::Internal, format!("the answer of the leader can't be read: {error}")))
         }
     }
 }
 
-/// What forwards calls of this node's clients.
+/// Forwards the calls of this node's clients.
 pub(super) struct Forwarder {
     link: Arc<NodeLink>,
     waiting: Mutex<HashMap<String, oneshot::Sender<Encoded>>>,
-    /// Large answers that are being fetched.
+    /// Large answers being fetched.
     fetching: Mutex<BTreeSet<i64>>,
     more: Notify,
 }
@@ -154,7 +156,7 @@ impl Forwarder {
         Arc::new(Self { link, waiting: Mutex::default(), fetching: Mutex::default(), more: Notify::new() })
     }
 
-    /// Hands answers out as they come. It never ends.
+    /// Distributes answers as they arrive; never returns.
     pub(super) async fn run(self: Arc<Self>) {
         let mut bell = self.link.bell();
         loop {
@@ -162,7 +164,7 @@ impl Forwarder {
             tokio::select! {
                 _ = bell.changed() => {}
                 () = self.more.notified() => continue,
-                () = tokio::time::sleep(LOOK_EVERY), if is_waiting => {}
+                () = tokio::time::sleep(POLL_INTERVAL), if is_waiting => {}
             }
             while !self.waiting().is_empty() {
                 match self.take_answers().await {
@@ -177,7 +179,8 @@ impl Forwarder {
         }
     }
 
-    /// Hands out the short answers that are there; how many they were. Large ones are fetched meanwhile.
+    /// Distributes the short answers that have arrived, and returns their number. Large ones are
+    /// fetched concurrently.
     async fn take_answers(self: &Arc<Self>) -> Result<usize, StoreError> {
         let CallAnswers { short, large } = self.link.answers().await?;
         let mut done: Vec<i64> = short.iter().map(|answer| answer.id).collect();
@@ -198,7 +201,7 @@ impl Forwarder {
         Ok(count)
     }
 
-    /// Fetches a large answer. What can't be fetched now is seen again.
+    /// Fetches a large answer. If that fails, the next poll finds it again.
     async fn fetch(self: Arc<Self>, id: i64, key: String) {
         match self.link.large_answer(id).await {
             Ok(text) => {
@@ -228,15 +231,16 @@ impl Forwarder {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who asks at this node, as the leader records it.
+    /// Returns the name under which the leader records a user of this node.
     pub(super) fn asker(&self, user: &str) -> String {
         format!("{user} at {}", self.link.name())
     }
 
-    /// Forwards a call; when this returns, it has its place in the order of calls.
+    /// Forwards a call; when this returns, its place in the order of calls is fixed.
     ///
     /// # Errors
-    /// It is too long, too many wait, or the database can't be reached: it was not forwarded.
+    /// The call is too long, too many calls wait, or the database can't be reached; the call was
+    /// not forwarded.
     pub(super) async fn begin(
         self: &Arc<Self>,
         method: &str,
@@ -259,9 +263,9 @@ impl Forwarder {
             params["request_id"] = Value::String(request_id.clone());
         }
         let params = params.to_string();
-        if params.len() > LONGEST_PARAMS {
+        if params.len() > MAX_PARAMS_BYTES {
             let what = format!(
-                "`{method}` has parameters of {} bytes, and a node forwards {LONGEST_PARAMS}",
+                "`{method}` has parameters of {} bytes, and a node forwards {MAX_PARAMS_BYTES}",
                 params.len()
             );
             return Err(RpcError::new(Code::InvalidParams, what)
@@ -281,11 +285,11 @@ impl Forwarder {
             forwarder: self.clone(),
             told,
             began: Instant::now(),
-            within: if kind == CallKind::Outside { OUTSIDE_WITHIN } else { ANSWERED_WITHIN },
+            within: if kind == CallKind::Outside { OUTSIDE_CALL_TIMEOUT } else { ANSWER_TIMEOUT },
             is_taken: false,
             failed: None,
             unsure: None,
-            _open: (kind == CallKind::Change).then(|| OneMore::by(&order.open)),
+            _open: (kind == CallKind::Change).then(|| CountGuard::by(&order.open)),
             key,
             request_id,
         };
@@ -301,14 +305,14 @@ impl Forwarder {
                     return Err(refused);
                 }
                 forwarding.failed = Some(refused);
-                forwarding.unsure = (kind == CallKind::Change).then(|| OneMore::by(&order.unsure));
+                forwarding.unsure = (kind == CallKind::Change).then(|| CountGuard::by(&order.unsure));
                 Ok(forwarding)
             }
         }
     }
 }
 
-/// A call that was forwarded, and whose answer is waited for.
+/// A forwarded call that waits for its answer.
 pub(super) struct Forwarding {
     forwarder: Arc<Forwarder>,
     key: String,
@@ -317,12 +321,12 @@ pub(super) struct Forwarding {
     began: Instant,
     within: Duration,
     is_taken: bool,
-    /// Whether it was forwarded is not known: what is said once it is certain that it was not.
+    /// The error to return once it is certain that the call was not forwarded; set while that is unknown.
     failed: Option<RpcError>,
-    /// Until that is known.
-    unsure: Option<OneMore>,
-    /// Of a change, until it has its answer.
-    _open: Option<OneMore>,
+    /// Blocks later changes while that is unknown.
+    unsure: Option<CountGuard>,
+    /// Marks a change as open until it is answered.
+    _open: Option<CountGuard>,
 }
 
 impl Drop for Forwarding {
@@ -332,18 +336,19 @@ impl Drop for Forwarding {
 }
 
 impl Forwarding {
-    /// Waits for the answer. Nobody waits for it any more when this is dropped.
+    /// Waits for the answer. Dropping this abandons the call.
     pub(super) async fn answer(&mut self) -> Encoded {
         loop {
-            // what may not have been forwarded holds up what comes after it
-            let pause = if self.unsure.is_some() { Duration::ZERO } else { LOOK_EVERY };
+            // a call that may not have been forwarded blocks later ones
+            let pause = if self.unsure.is_some() { Duration::ZERO } else { POLL_INTERVAL };
             tokio::select! {
                 biased;
                 told = &mut self.told => return told.unwrap_or_else(|_| Err(self.not_known())),
                 () = tokio::time::sleep(pause) => {}
             }
             let is_over = self.began.elapsed() >= self.within;
-            // at the end also what was taken: a leader that ends gives back what it has not begun
+            // at the end also for accepted calls: a leader that shuts down gives back those that it
+            // has not begun
             if (is_over || !self.is_taken)
                 && let Some(why) = self.reason_to_withdraw().await
             {
@@ -357,7 +362,7 @@ impl Forwarding {
                     }
                     Err(error) => {
                         tracing::debug!(%error, "a call could not be withdrawn");
-                        tokio::time::sleep(LOOK_EVERY).await;
+                        tokio::time::sleep(POLL_INTERVAL).await;
                     }
                 }
             }
@@ -367,7 +372,7 @@ impl Forwarding {
         }
     }
 
-    /// It is a question that nobody waits for any more.
+    /// Removes a question that is no longer of interest.
     pub(super) fn give_up(self) {
         let (link, key) = (self.forwarder.link.clone(), self.key.clone());
         tokio::spawn(async move {
@@ -377,12 +382,12 @@ impl Forwarding {
         });
     }
 
-    /// Why the call is not worth waiting for; `None`: it is.
+    /// Returns why waiting for the call is pointless; `None` if it is not.
     async fn reason_to_withdraw(&self) -> Option<RpcError> {
         if let Some(failed) = &self.failed {
             return Some(failed.clone());
         }
-        let is_late = self.began.elapsed() >= TAKEN_WITHIN;
+        let is_late = self.began.elapsed() >= ACCEPT_TIMEOUT;
         let lead = match self.forwarder.link.lead().await {
             Ok(lead) => lead,
             Err(error) if is_late => {
@@ -393,19 +398,19 @@ impl Forwarding {
         };
         let hint = "nothing was done, and nothing will be; questions to the records still work, and `bgagent nodes` says who is there";
         let what = match (&lead.leader, without_leader(&lead)) {
-            (None, Some(span)) if is_late || span >= WITHOUT_LEADER => {
+            (None, Some(span)) if is_late || span >= NO_LEADER_AFTER => {
                 format!("no node has led for {}", human_duration(span))
             }
             (None, None) => "no node of this fleet has ever led".to_owned(),
             (Some(leader), _) if is_late => {
-                format!("{leader} leads, and has not accepted this within {} s", TAKEN_WITHIN.as_secs())
+                format!("{leader} leads, and has not accepted this within {} s", ACCEPT_TIMEOUT.as_secs())
             }
             _ => return None,
         };
         Some(RpcError::new(Code::NoLeader, what).hint(hint))
     }
 
-    /// It was taken, or may have been, and there is no answer.
+    /// Returns the error for a call that was, or may have been, accepted and is not answered.
     fn not_known(&self) -> RpcError {
         let what = match self.is_taken {
             true => {
@@ -418,18 +423,18 @@ impl Forwarding {
     }
 }
 
-/// For how long nobody has led.
+/// Returns how long no node has led.
 fn without_leader(lead: &FleetLead) -> Option<SignedDuration> {
     lead.since.map(|since| lead.now.duration_since(since))
 }
 
-/// The name of a user of this machine, as it was within the last minute.
+/// Returns the name of a user of this machine, cached for a minute.
 pub(super) fn user_name(uid: u32) -> String {
     static KNOWN: Mutex<Option<HashMap<u32, (Instant, String)>>> = Mutex::new(None);
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let known = known.get_or_insert_default();
     if let Some((at, name)) = known.get(&uid)
-        && at.elapsed() < NAME_LASTS
+        && at.elapsed() < USER_NAME_TTL
     {
         return name.clone();
     }
@@ -457,12 +462,12 @@ mod tests {
     async fn what_was_forwarded_is_waited_for() {
         let order = CallOrder::default();
         order.settled().await;
-        let open = OneMore::by(&order.open);
+        let open = CountGuard::by(&order.open);
         let again = order.clone();
         let waiting = tokio::spawn(async move { again.settled().await });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished() && !order.is_unsure());
-        let unsure = OneMore::by(&order.unsure);
+        let unsure = CountGuard::by(&order.unsure);
         assert!(order.is_unsure());
         drop((open, unsure));
         waiting.await.unwrap();

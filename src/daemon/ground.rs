@@ -1,9 +1,9 @@
-//! On what a folder stands: whoever may rename one of its parents may put another in its place.
+//! Checks the ancestors of a folder: a user who may rename one of them can replace it.
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// A folder in which something else can be put in the place of what is ours.
+/// A folder whose contents other users can replace.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {what}", .path.display())]
 pub(super) struct Unsound {
@@ -12,11 +12,12 @@ pub(super) struct Unsound {
     pub(super) what: String,
 }
 
-/// Refuses a folder, itself or one of its parents, that belongs to another user than us and root, or that others may
-/// write to. A sticky one such as `/tmp` keeps what is ours in it. What is not there yet will be ours.
+/// Refuses a folder if it, or one of its ancestors, belongs to a user other than us and root, or is
+/// writable by others. A sticky folder such as `/tmp` protects our files in it. Folders that don't
+/// exist yet will be ours.
 ///
 /// # Errors
-/// Which it is, and what to do.
+/// Names the folder, and says what to do.
 pub(super) fn judge(folder: &Path) -> Result<(), Unsound> {
     let me = rustix::process::geteuid().as_raw();
     let real = folder.ancestors().find_map(|path| std::fs::canonicalize(path).ok());
@@ -39,7 +40,7 @@ pub(super) fn judge(folder: &Path) -> Result<(), Unsound> {
     Ok(())
 }
 
-/// Why what is in this folder can't be relied on.
+/// Returns why the contents of this folder can't be trusted.
 fn weakness(found: &Metadata, path: &Path, me: u32) -> Option<String> {
     const STICKY: u32 = 0o1000;
     if !is_trusted(found.uid(), me) {
@@ -53,7 +54,7 @@ fn weakness(found: &Metadata, path: &Path, me: u32) -> Option<String> {
     if mode & STICKY != 0 {
         return None;
     }
-    // The group that many systems give each user has one member, and its number is the user's.
+    // Many systems give each user a group of their own, with the same number as the user.
     let egid = rustix::process::getegid().as_raw();
     let group_is_ours = found.gid() == 0 || (found.gid() == egid && egid == me);
     let open = if group_is_ours { mode & 0o002 } else { mode & 0o022 };
@@ -70,13 +71,13 @@ fn is_trusted(user: u32, me: u32) -> bool {
     user == me || user == 0 || (user == overflow() && !has_all_users())
 }
 
-/// Whom the system names where it has no number for a user, as in a container.
+/// Returns the user id that the kernel reports for unmapped users, as in a container.
 fn overflow() -> u32 {
     let text = std::fs::read_to_string(PathBuf::from("/proc/sys/kernel/overflowuid"));
     text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(65534)
 }
 
-/// Are all users of the machine known here (user_namespaces(7))?
+/// Returns whether all users of the machine are mapped here (user_namespaces(7)).
 fn has_all_users() -> bool {
     let Ok(map) = std::fs::read_to_string("/proc/self/uid_map") else { return true };
     map.split_whitespace().eq(["0", "0", "4294967295"])

@@ -1,10 +1,13 @@
-//! Hears what people answer, at notification targets, to questions about calls (`approval = { via = … }`).
+//! Receives the answers that people give, at notification targets, to questions about calls
+//! (`approval = { via = … }`).
 //!
-//! As long as a call waits that was put to the people at a target, that target is asked for answers by long poll; else
-//! nothing is asked of it, but for a minute after the last decision. An answer counts if its code is that of a question
-//! which was put there, and if the call still waits and is the one that was asked about. The decision is recorded with who
-//! made it, and uses up the code: of answers that come again after a crash, none is taken twice. What can't be recorded now
-//! is not answered and comes again; a daemon that is going down takes no answers. Whoever answers is told what came of it.
+//! A target is long-polled for answers while a call that was sent there waits, and for a minute
+//! after the last decision; at other times it is not polled. An answer counts if its code belongs
+//! to a question sent to that target, and the call still waits and is the one that was asked about.
+//! The decision is recorded together with who made it, and invalidates the code: an answer that is
+//! delivered again after a crash is not applied twice. An answer that can't be recorded now is not
+//! acknowledged and is delivered again; a daemon that shuts down accepts none. The person who
+//! answered is notified of the outcome.
 use super::clock;
 use crate::daemon::inbox::{ChangeAsked, Handle, Message};
 use crate::domain::{
@@ -24,20 +27,22 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Before a service that failed is asked again: so long, doubled with each failure in a row, up to the other.
-const AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(120));
-/// Between two polls of which the first decided nothing: so long at least.
-const AT_LEAST: Duration = Duration::from_secs(1);
-/// So long a target is still listened to when nothing waits there any more: whoever answers late is told so.
-const LINGERS: Duration = Duration::from_secs(60);
-/// Between the beginnings of two listeners of one target, and before it is looked again whether people can answer there.
-const RESTS: Duration = Duration::from_secs(10);
-/// A target whose answers could not be heard so often in a row is a problem of the daemon.
-const DEAF_AFTER: u32 = 4;
-/// Of the words of an error in the title of an incident, so many characters.
-const WORDS: usize = 160;
+/// Delay before a failed service is polled again: doubled with each consecutive failure, from the
+/// first value up to the second.
+const RETRY_DELAYS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(120));
+/// Minimum interval between two polls of which the first decided nothing.
+const MIN_POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a target is still polled when nothing waits there: late answers get a reply.
+const LINGER: Duration = Duration::from_secs(60);
+/// Minimum interval between starts of listeners of one target, and between checks whether people
+/// can answer there.
+const RESTART_INTERVAL: Duration = Duration::from_secs(10);
+/// Number of consecutive failures after which an unreachable target becomes an incident of the daemon.
+const FAILURES_UNTIL_INCIDENT: u32 = 4;
+/// Maximum number of characters of an error in the title of an incident.
+const MAX_ERROR_CHARS: usize = 160;
 
-/// Hears answers until the daemon goes down.
+/// Receives answers until the daemon shuts down.
 pub(super) async fn run(store: Store, handle: Handle, down: CancellationToken) {
     let mut moved = store.outbox();
     let mut listeners = JoinSet::new();
@@ -56,7 +61,7 @@ pub(super) async fn run(store: Store, handle: Handle, down: CancellationToken) {
         };
         let Some((can_answer, all)) = targets(&handle).await else { return };
         if is_read && std::mem::take(&mut is_first) {
-            // incidents of a daemon before this one, about targets that nothing is asked at any more
+            // resolve incidents of an earlier daemon about targets with no open questions
             for target in all.iter().filter(|target| !wanted.contains(*target)) {
                 noticed(&handle, target, Level::Ok, String::new()).await;
             }
@@ -65,7 +70,7 @@ pub(super) async fn run(store: Store, handle: Handle, down: CancellationToken) {
             let listener = Listener::new(store.clone(), handle.clone(), target.clone());
             known.running.insert(listeners.spawn(listener.hear(down.clone())).id(), target);
         }
-        let pause = if is_read { RESTS } else { AGAIN.0 };
+        let pause = if is_read { RESTART_INTERVAL } else { RETRY_DELAYS.0 };
         let is_unheard = !is_read || wanted.iter().any(|target| !known.is_running(target));
         tokio::select! {
             () = down.cancelled() => return,
@@ -83,7 +88,7 @@ pub(super) async fn run(store: Store, handle: Handle, down: CancellationToken) {
     down.cancelled().await;
 }
 
-/// The targets that people can answer at, and all. `None`: the daemon goes down.
+/// Returns the targets at which people can answer, and all targets. `None`: the daemon shuts down.
 async fn targets(handle: &Handle) -> Option<(BTreeSet<String>, Vec<String>)> {
     let asked = handle.ask(|engine, _| {
         let notify = &engine.fleet().notify;
@@ -96,7 +101,7 @@ async fn targets(handle: &Handle) -> Option<(BTreeSet<String>, Vec<String>)> {
     asked.await
 }
 
-/// The account that answers come from; `None`: nobody can answer at this target.
+/// Returns the account from which answers are received; `None` if nobody can answer at this target.
 fn account(target: &NotifyTarget) -> Option<&ServiceSpec> {
     match &target.kind {
         NotifyTargetKind::Service(spec) if spec.kind.brings_answers() => Some(spec),
@@ -114,11 +119,11 @@ async fn noticed(handle: &Handle, target: &str, level: Level, title: String) {
     let _ = handle.inbox.send(Message::Noticed(finding)).await;
 }
 
-/// Which targets are listened to.
+/// The targets being polled.
 #[derive(Default)]
 struct Listeners {
     running: HashMap<Id, String>,
-    /// When the newest listener of a target began.
+    /// When the newest listener of a target was started.
     began: HashMap<String, Instant>,
 }
 
@@ -127,9 +132,9 @@ impl Listeners {
         self.running.values().any(|known| known == target)
     }
 
-    /// The targets a listener begins at now.
+    /// Returns the targets for which to start a listener.
     fn due(&mut self, wanted: &BTreeSet<String>, can_answer: &BTreeSet<String>, now: Instant) -> Vec<String> {
-        self.began.retain(|_, began| now < *began + RESTS);
+        self.began.retain(|_, began| now < *began + RESTART_INTERVAL);
         let due = wanted.intersection(can_answer);
         let due = due.filter(|target| !self.is_running(target) && !self.began.contains_key(*target));
         let due: Vec<String> = due.cloned().collect();
@@ -138,11 +143,11 @@ impl Listeners {
     }
 }
 
-/// What comes of an answer.
+/// The outcome of an answer.
 struct AnswerVerdict {
-    /// In words for whoever gave it.
+    /// The reply to the person.
     text: String,
-    /// Its question needs no other answer, as the record says.
+    /// Whether the question is closed according to the records.
     is_over: bool,
     is_decided: bool,
 }
@@ -158,20 +163,20 @@ impl AnswerVerdict {
     }
 }
 
-/// Hears the answers of one target.
+/// Receives the answers of one target.
 struct Listener {
     store: Store,
     handle: Handle,
     target: String,
-    /// What [`Listener::heard`] is a place in, hashed: another account begins anew.
+    /// Fingerprint of the account to which [`Listener::heard`] belongs: another account starts anew.
     account: String,
-    /// Up to where answers were taken, in the words of the service.
+    /// The position up to which answers were taken, in the service's format.
     heard: Option<String>,
-    /// What of that is in the database.
+    /// The position recorded in the database.
     recorded: Option<String>,
-    /// How often in a row the service could not be asked; `None`: it was not asked yet.
-    deaf: Option<u32>,
-    /// How often in a row answers could not be taken.
+    /// Consecutive failures to poll the service; `None`: not polled yet.
+    poll_failures: Option<u32>,
+    /// Consecutive failures to take answers.
     stuck: u32,
 }
 
@@ -184,14 +189,14 @@ impl Listener {
             account: String::new(),
             heard: None,
             recorded: None,
-            deaf: None,
+            poll_failures: None,
             stuck: 0,
         }
     }
 
-    /// Until nothing is asked there any more, and a little longer.
+    /// Runs until nothing is asked at the target any more, and a little longer.
     async fn hear(mut self, down: CancellationToken) {
-        // since when something was asked there, and until when it is listened to where nothing is any more
+        // when the oldest open question was asked, and until when to linger if none is open
         let mut asked: (Option<Timestamp>, Option<Instant>) = (None, None);
         while let Some(spec) = self.spec().await {
             let since = match self.open(&spec).await {
@@ -201,7 +206,7 @@ impl Listener {
                 }
                 Ok(None) => {
                     let Some(since) = asked.0 else { break };
-                    let end = *asked.1.get_or_insert(Instant::now() + LINGERS);
+                    let end = *asked.1.get_or_insert(Instant::now() + LINGER);
                     if Instant::now() >= end {
                         break;
                     }
@@ -209,7 +214,7 @@ impl Listener {
                 }
                 Err(error) => {
                     tracing::warn!(notify = %self.target, %error, "open questions could not be read; trying again");
-                    tokio::time::sleep(AGAIN.0).await;
+                    tokio::time::sleep(RETRY_DELAYS.0).await;
                     continue;
                 }
             };
@@ -218,23 +223,25 @@ impl Listener {
                 () = down.cancelled() => return,
                 heard = notify::listen(&spec, self.heard.as_deref(), since) => heard,
             };
-            // what is not taken now comes again after the restart
+            // an answer that is not taken now is delivered again after the restart
             if is_stopping(&self.handle) {
                 tracing::info!(notify = %self.target, "the daemon is shutting down: answers are accepted after the restart");
                 return;
             }
             let pause = match heard {
                 Ok(heard) => {
-                    self.hears_again().await;
+                    self.poll_succeeded().await;
                     match self.take(&spec, heard).await {
                         true => Duration::ZERO,
-                        false => AT_LEAST.saturating_sub(began.elapsed()).max(again(self.stuck)),
+                        false => {
+                            MIN_POLL_INTERVAL.saturating_sub(began.elapsed()).max(retry_delay(self.stuck))
+                        }
                     }
                 }
                 Err(error) => {
-                    self.is_deaf(&error).await;
-                    let asked = error.retry_after.unwrap_or_default().min(AGAIN.1);
-                    again(self.deaf.unwrap_or_default()).max(asked)
+                    self.poll_failed(&error).await;
+                    let asked = error.retry_after.unwrap_or_default().min(RETRY_DELAYS.1);
+                    retry_delay(self.poll_failures.unwrap_or_default()).max(asked)
                 }
             };
             tokio::select! {
@@ -245,7 +252,7 @@ impl Listener {
         noticed(&self.handle, &self.target, Level::Ok, String::new()).await;
     }
 
-    /// `None`: the target is none any more that people can answer at, or the daemon goes down.
+    /// Returns the service; `None` if people can no longer answer at the target, or the daemon shuts down.
     async fn spec(&self) -> Option<ServiceSpec> {
         if is_stopping(&self.handle) {
             return None;
@@ -255,7 +262,8 @@ impl Listener {
         self.handle.ask(find).await.flatten()
     }
 
-    /// Since when something is asked there, if it is. Up to where answers were heard is read once, and kept from then on.
+    /// Returns when the oldest open question was asked, if any. The recorded position is read once
+    /// per account.
     async fn open(&mut self, spec: &ServiceSpec) -> Result<Option<Timestamp>, StoreError> {
         let account = fingerprint(spec);
         if account != self.account {
@@ -276,8 +284,9 @@ impl Listener {
         Ok(since)
     }
 
-    /// Judges all answers before anybody is told anything. One that can't be taken now holds up the position: all of them
-    /// come again, and those that were decided find their code used up. Was anything decided?
+    /// Judges all answers before anyone is notified. If one can't be taken now, the position stays:
+    /// all are delivered again, and the codes of decided ones are used up. Returns whether anything
+    /// was decided.
     async fn take(&mut self, spec: &ServiceSpec, heard: HeardAnswers) -> bool {
         let mut verdicts = Vec::with_capacity(heard.answers.len());
         for answer in &heard.answers {
@@ -301,7 +310,7 @@ impl Listener {
         verdicts.iter().any(|verdict| verdict.is_decided)
     }
 
-    /// After a crash, answers since the last record come again, and find their codes used up.
+    /// Records the position. After a crash, later answers are delivered again, and their codes are used up.
     async fn record(&mut self) {
         let Some(position) = self.heard.clone().filter(|_| self.heard != self.recorded) else { return };
         let fact = Fact::AnswersHeard {
@@ -316,10 +325,10 @@ impl Listener {
         }
     }
 
-    /// What comes of an answer.
+    /// Judges an answer.
     ///
     /// # Errors
-    /// Why it can't be said now.
+    /// Why it can't be judged now.
     async fn judge(&self, answer: &PersonsAnswer) -> Result<AnswerVerdict, String> {
         let who = format!("{} at `{}`", answer.who, self.target);
         if !answer.is_from_there {
@@ -369,58 +378,58 @@ impl Listener {
             Some(Err(error)) => match self.asked(given).await? {
                 Some(asked) if !asked.is_open => Ok(is_over(&asked, approve, &who)),
                 // its run may be about to wait again, as after a restart
-                Some(_) if self.stuck < DEAF_AFTER => Err(error.message),
+                Some(_) if self.stuck < FAILURES_UNTIL_INCIDENT => Err(error.message),
                 _ => Ok(AnswerVerdict::not_taken(&error.message, false)),
             },
             None => Err("the daemon is shutting down".to_owned()),
         }
     }
 
-    async fn is_deaf(&mut self, error: &SendError) {
-        let failures = self.deaf.unwrap_or_default().saturating_add(1);
-        self.deaf = Some(failures);
+    async fn poll_failed(&mut self, error: &SendError) {
+        let failures = self.poll_failures.unwrap_or_default().saturating_add(1);
+        self.poll_failures = Some(failures);
         if error.message.contains("answered 400") {
-            // a place that the service does not know any more; what it hands out again finds its code used up
+            // a position that the service no longer knows; the codes of answers that it repeats are used up
             self.heard = None;
         }
         if failures == 1 {
             tracing::warn!(notify = %self.target, %error, "answers can't be heard; trying again");
         }
-        if failures == DEAF_AFTER {
-            let words = quoted(&error.message, WORDS);
+        if failures == FAILURES_UNTIL_INCIDENT {
+            let words = quoted(&error.message, MAX_ERROR_CHARS);
             let title = format!("what people answer at `{}` can't be heard: {words}", self.target);
             noticed(&self.handle, &self.target, Level::Warn, title).await;
         }
     }
 
-    /// The first success also ends an incident of a daemon before this one.
-    async fn hears_again(&mut self) {
-        let failures = self.deaf.replace(0);
+    /// Resets the failures; the first success also resolves an incident of an earlier daemon.
+    async fn poll_succeeded(&mut self) {
+        let failures = self.poll_failures.replace(0);
         if failures.is_some_and(|failures| failures > 0) {
             tracing::info!(notify = %self.target, "answers are heard again");
         }
-        if failures.is_none_or(|failures| failures >= DEAF_AFTER) {
+        if failures.is_none_or(|failures| failures >= FAILURES_UNTIL_INCIDENT) {
             noticed(&self.handle, &self.target, Level::Ok, String::new()).await;
         }
     }
 }
 
-/// The pause after so many failures in a row.
-fn again(failures: u32) -> Duration {
+/// Returns the pause after this many consecutive failures.
+fn retry_delay(failures: u32) -> Duration {
     match failures {
         0 => Duration::ZERO,
-        failures => AGAIN.0.saturating_mul(1 << failures.min(10)).min(AGAIN.1),
+        failures => RETRY_DELAYS.0.saturating_mul(1 << failures.min(10)).min(RETRY_DELAYS.1),
     }
 }
 
-/// What a position of a service belongs to, hashed: positions of one account mean nothing to another.
+/// Returns the hash of the account to which a position belongs: positions of other accounts are meaningless.
 fn fingerprint(spec: &ServiceSpec) -> String {
     let place = ["url", "token", "room", "reply_topic"].map(|key| spec.keys.get(key));
     let digest = Sha256::digest(format!("{:?} {place:?}", spec.kind).as_bytes());
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What is said of an answer to a question whose call does not wait any more. The answer that decided it may come again.
+/// Returns the verdict on an answer to a question that is closed. The deciding answer may be delivered again.
 fn is_over(asked: &AskedCall, approve: bool, who: &str) -> AnswerVerdict {
     match asked.by.as_deref() == Some(who) && asked.approved == approve {
         true => AnswerVerdict::decided(approve, who, false),
@@ -428,7 +437,7 @@ fn is_over(asked: &AskedCall, approve: bool, who: &str) -> AnswerVerdict {
     }
 }
 
-/// What became of a call that does not wait any more.
+/// Describes how a call that no longer waits was decided.
 fn what_became_of(asked: &AskedCall) -> String {
     let word = if asked.approved { "approved" } else { "denied" };
     match (&asked.by, &asked.reason) {
@@ -449,14 +458,18 @@ mod tests {
         let (mut known, now) = (Listeners::default(), Instant::now());
         let wanted = names(&["gone", "me"]);
         assert_eq!(known.due(&wanted, &names(&["me", "other"]), now), ["me"], "where people can answer");
-        assert!(known.due(&wanted, &names(&["me"]), now + RESTS / 2).is_empty());
-        assert_eq!(known.due(&wanted, &names(&["me"]), now + RESTS), ["me"]);
-        assert_eq!(known.due(&wanted, &names(&["gone", "me"]), now + RESTS), ["gone"], "it is back");
+        assert!(known.due(&wanted, &names(&["me"]), now + RESTART_INTERVAL / 2).is_empty());
+        assert_eq!(known.due(&wanted, &names(&["me"]), now + RESTART_INTERVAL), ["me"]);
+        assert_eq!(
+            known.due(&wanted, &names(&["gone", "me"]), now + RESTART_INTERVAL),
+            ["gone"],
+            "it is back"
+        );
     }
 
     #[test]
     fn pauses_grow_up_to_a_bound() {
-        let pauses = [0, 1, 2, 99].map(|failures| again(failures).as_secs());
-        assert_eq!(pauses, [0, 4, 8, AGAIN.1.as_secs()]);
+        let pauses = [0, 1, 2, 99].map(|failures| retry_delay(failures).as_secs());
+        assert_eq!(pauses, [0, 4, 8, RETRY_DELAYS.1.as_secs()]);
     }
 }

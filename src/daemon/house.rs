@@ -1,5 +1,5 @@
-//! Places for clients. There are so many and no more; whoever is idle gives way to who comes, and some
-//! places are kept, so that the daemon can always be asked how it is, and told to go down.
+//! Limits the number of clients. Idle clients are disconnected in favour of new ones, and some
+//! places are reserved, so that the daemon can always be queried and shut down.
 use crate::protocol::{Code, RpcError};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,19 +7,20 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// Clients at a time, where enough files may be open.
-const MOST_CLIENTS: usize = 1024;
-/// Of all files that may be open, this part is for clients.
-const PART_OF_FILES: u64 = 4;
-/// Places that are kept for the methods that every client may call at any time.
-const KEPT: usize = 16;
-/// A client that never called anything gives way after this.
-const SILENT: Duration = Duration::from_secs(2);
-/// One that has called, and waits for nothing, gives way after this.
-const IDLE: Duration = Duration::from_secs(10);
-/// A client in a kept place is waited for so long until it calls something.
+/// Maximum number of clients, if the limit of open files allows it.
+const MAX_CLIENTS: usize = 1024;
+/// Clients may use one part in this many of the limit of open files.
+const FILE_LIMIT_DIVISOR: u64 = 4;
+/// Number of reserved places, for the methods that every client may call at any time.
+const RESERVED_PLACES: usize = 16;
+/// Idle time after which a client that has never called anything may be disconnected.
+const SILENT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Idle time after which a client that has called, and waits for nothing, may be disconnected.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client in a reserved place has for its first call.
 pub(super) const FIRST_CALL: Duration = Duration::from_secs(5);
-/// What steers the daemon. A client in a kept place may call it, and it waits for no other answers.
+/// Methods that control the daemon. A client in a reserved place may call them, and they wait for
+/// no other answers.
 pub(super) const STEERS: &[&str] = &[
     "hello",
     "ping",
@@ -35,114 +36,116 @@ pub(super) const STEERS: &[&str] = &[
     "decide_approval",
 ];
 
-/// All places.
+/// The connected clients.
 #[derive(Debug)]
 pub(super) struct House {
-    seats: Mutex<Seats>,
+    clients: Mutex<ConnectedClients>,
     most: usize,
 }
 
 #[derive(Debug, Default)]
-struct Seats {
-    taken: BTreeMap<u64, Seat>,
+struct ConnectedClients {
+    taken: BTreeMap<u64, ClientState>,
     next: u64,
 }
 
 #[derive(Debug)]
-struct Seat {
-    heard: Instant,
+struct ClientState {
+    last_call: Instant,
     has_called: bool,
-    /// Calls and subscriptions that it waits for.
+    /// Number of calls and subscriptions in progress.
     work: Arc<AtomicUsize>,
     is_kept: bool,
-    gone: CancellationToken,
+    disconnect: CancellationToken,
 }
 
-impl Seat {
-    /// How long nothing has held it here; `None`: something does.
+impl ClientState {
+    /// Returns how long the client has been idle; `None` if it may not be disconnected.
     fn idle(&self, now: Instant) -> Option<Duration> {
-        let idle = now.saturating_duration_since(self.heard);
-        let bound = if self.has_called { IDLE } else { SILENT };
+        let idle = now.saturating_duration_since(self.last_call);
+        let bound = if self.has_called { IDLE_TIMEOUT } else { SILENT_TIMEOUT };
         (self.work.load(Ordering::Relaxed) == 0 && idle >= bound).then_some(idle)
     }
 }
 
-impl Seats {
+impl ConnectedClients {
     fn ordinary(&self) -> usize {
-        self.taken.values().filter(|seat| !seat.is_kept).count()
+        self.taken.values().filter(|client| !client.is_kept).count()
     }
 
-    /// The one who gives way: who never called before who did, and of those the one that is idle for longest.
+    /// Returns the client to disconnect: one that never called anything before one that did, then
+    /// the one idle for longest.
     fn idlest(&self, now: Instant) -> Option<u64> {
-        let idle = self.taken.iter().filter(|(_, seat)| !seat.is_kept);
-        let idle = idle.filter_map(|(id, seat)| Some((!seat.has_called, seat.idle(now)?, *id)));
+        let idle = self.taken.iter().filter(|(_, client)| !client.is_kept);
+        let idle = idle.filter_map(|(id, client)| Some((!client.has_called, client.idle(now)?, *id)));
         idle.max().map(|(_, _, id)| id)
     }
 
-    fn send_away(&mut self, id: u64) {
-        if let Some(seat) = self.taken.remove(&id) {
-            seat.gone.cancel();
+    fn disconnect_client(&mut self, id: u64) {
+        if let Some(client) = self.taken.remove(&id) {
+            client.disconnect.cancel();
         }
     }
 
-    /// Is there a place that is not kept, or can one be made?
+    /// Returns whether an ordinary place is free, or can be freed.
     fn has_room(&mut self, most: usize, now: Instant) -> bool {
         if self.ordinary() < most {
             return true;
         }
         let idlest = self.idlest(now);
         idlest.is_some_and(|id| {
-            self.send_away(id);
+            self.disconnect_client(id);
             true
         })
     }
 }
 
 impl House {
-    /// For as many clients as the limit of open files allows.
+    /// Admits as many clients as the limit of open files allows.
     pub(super) fn new() -> Arc<Self> {
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let part = files.map_or(MOST_CLIENTS as u64, |files| files / PART_OF_FILES);
-        Self::of(usize::try_from(part).unwrap_or(MOST_CLIENTS).clamp(8, MOST_CLIENTS))
+        let part = files.map_or(MAX_CLIENTS as u64, |files| files / FILE_LIMIT_DIVISOR);
+        Self::of(usize::try_from(part).unwrap_or(MAX_CLIENTS).clamp(8, MAX_CLIENTS))
     }
 
     fn of(most: usize) -> Arc<Self> {
-        Arc::new(Self { seats: Mutex::default(), most })
+        Arc::new(Self { clients: Mutex::default(), most })
     }
 
-    /// A place for who comes. `gone` is called when it has to give way.
-    pub(super) fn enter(self: &Arc<Self>, gone: CancellationToken, now: Instant) -> Place {
-        let mut seats = self.seats.lock().expect("no holder panics");
-        let is_kept = !seats.has_room(self.most, now);
-        if is_kept && seats.taken.len() - seats.ordinary() >= KEPT {
-            let kept = seats.taken.iter().filter(|(_, seat)| seat.is_kept);
-            let longest = kept.min_by_key(|(_, seat)| (seat.has_called, seat.heard));
+    /// Admits a client. `disconnect` is cancelled when the client must be disconnected.
+    pub(super) fn enter(self: &Arc<Self>, disconnect: CancellationToken, now: Instant) -> Place {
+        let mut clients = self.clients.lock().expect("no holder panics");
+        let is_kept = !clients.has_room(self.most, now);
+        if is_kept && clients.taken.len() - clients.ordinary() >= RESERVED_PLACES {
+            let kept = clients.taken.iter().filter(|(_, client)| client.is_kept);
+            let longest = kept.min_by_key(|(_, client)| (client.has_called, client.last_call));
             if let Some(id) = longest.map(|(id, _)| *id) {
-                seats.send_away(id);
+                clients.disconnect_client(id);
             }
         }
-        let id = seats.next;
-        seats.next += 1;
+        let id = clients.next;
+        clients.next += 1;
         let work = Arc::default();
-        let seat = Seat { heard: now, has_called: false, work: Arc::clone(&work), is_kept, gone };
-        seats.taken.insert(id, seat);
+        let client =
+            ClientState { last_call: now, has_called: false, work: Arc::clone(&work), is_kept, disconnect };
+        clients.taken.insert(id, client);
         Place { house: self.clone(), id, work }
     }
 
-    /// No file may be opened any more: the idlest client gives way, however short it has been so. False: all
-    /// wait for something.
+    /// Disconnects the idlest client, however briefly idle, because no more files can be opened.
+    /// Returns false if all clients wait for something.
     pub(super) fn make_room(&self, now: Instant) -> bool {
-        let mut seats = self.seats.lock().expect("no holder panics");
-        let later = now + IDLE;
-        let idlest = seats.idlest(later);
+        let mut clients = self.clients.lock().expect("no holder panics");
+        let later = now + IDLE_TIMEOUT;
+        let idlest = clients.idlest(later);
         idlest.is_some_and(|id| {
-            seats.send_away(id);
+            clients.disconnect_client(id);
             true
         })
     }
 }
 
-/// A place of one client; free again when it is dropped.
+/// The place of one client, freed when dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     house: Arc<House>,
@@ -150,7 +153,7 @@ pub(super) struct Place {
     work: Arc<AtomicUsize>,
 }
 
-/// Something that a client waits for: as long as this lives, it does not give way.
+/// Work in progress for a client: it is not disconnected while this lives.
 #[derive(Debug)]
 pub(super) struct Work(Arc<AtomicUsize>);
 
@@ -161,20 +164,20 @@ impl Drop for Work {
 }
 
 impl Place {
-    /// Is this one of the places that are kept?
+    /// Returns whether the place is a reserved one.
     pub(super) fn is_kept(&self) -> bool {
-        let seats = self.house.seats.lock().expect("no holder panics");
-        seats.taken.get(&self.id).is_some_and(|seat| seat.is_kept)
+        let clients = self.house.clients.lock().expect("no holder panics");
+        clients.taken.get(&self.id).is_some_and(|client| client.is_kept)
     }
 
-    /// The client calls `method`. An error if its place is one of those that are kept, and all others are
-    /// taken still.
+    /// Registers a call of `method`. Returns an error if the place is reserved, all ordinary ones
+    /// are still taken, and the method does not control the daemon.
     pub(super) fn calls(&self, method: &str, now: Instant) -> Result<Work, RpcError> {
-        let mut seats = self.house.seats.lock().expect("no holder panics");
-        let is_kept = seats.taken.get(&self.id).is_some_and(|seat| seat.is_kept);
-        let stays = is_kept && !seats.has_room(self.house.most, now);
-        if let Some(seat) = seats.taken.get_mut(&self.id) {
-            (seat.heard, seat.has_called, seat.is_kept) = (now, true, stays);
+        let mut clients = self.house.clients.lock().expect("no holder panics");
+        let is_kept = clients.taken.get(&self.id).is_some_and(|client| client.is_kept);
+        let stays = is_kept && !clients.has_room(self.house.most, now);
+        if let Some(client) = clients.taken.get_mut(&self.id) {
+            (client.last_call, client.has_called, client.is_kept) = (now, true, stays);
         }
         if stays && !STEERS.contains(&method) {
             let most = self.house.most;
@@ -194,7 +197,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.house.seats.lock().expect("no holder panics").taken.remove(&self.id);
+        self.house.clients.lock().expect("no holder panics").taken.remove(&self.id);
     }
 }
 
@@ -204,8 +207,8 @@ mod tests {
     use super::*;
 
     fn enter(house: &Arc<House>, now: Instant) -> (Place, CancellationToken) {
-        let gone = CancellationToken::new();
-        (house.enter(gone.clone(), now), gone)
+        let disconnect = CancellationToken::new();
+        (house.enter(disconnect.clone(), now), disconnect)
     }
 
     #[test]
@@ -217,11 +220,11 @@ mod tests {
         let (called, left) = enter(&house, start);
         drop(called.calls("list_agents", start).unwrap());
         let (_silent, sent) = enter(&house, start + Duration::from_secs(1));
-        let now = start + SILENT + Duration::from_secs(1);
+        let now = start + SILENT_TIMEOUT + Duration::from_secs(1);
         let (fresh, _) = enter(&house, now);
         fresh.calls("list_agents", now).map(drop).expect("a place of its own");
         assert!(sent.is_cancelled() && !left.is_cancelled() && !keeps.is_cancelled());
-        let later = start + IDLE + Duration::from_secs(1);
+        let later = start + IDLE_TIMEOUT + Duration::from_secs(1);
         let (_more, _) = enter(&house, later);
         assert!(left.is_cancelled() && !keeps.is_cancelled());
         drop(work);
@@ -233,21 +236,24 @@ mod tests {
         let now = Instant::now();
         let full: Vec<_> = (0..2)
             .map(|_| {
-                let (place, gone) = enter(&house, now);
+                let (place, disconnect) = enter(&house, now);
                 let work = place.calls("stream_agent_events", now).unwrap();
-                (place, gone, work)
+                (place, disconnect, work)
             })
             .collect();
-        let kept: Vec<_> = (0..=KEPT).map(|_| enter(&house, now)).collect();
+        let kept: Vec<_> = (0..=RESERVED_PLACES).map(|_| enter(&house, now)).collect();
         assert!(kept[0].1.is_cancelled(), "even of those that are kept the oldest gives way");
-        let (last, _) = &kept[KEPT];
+        let (last, _) = &kept[RESERVED_PLACES];
         for method in STEERS {
             assert!(last.calls(method, now).is_ok(), "{method}");
         }
         assert_eq!(last.calls("list_agents", now).unwrap_err().kind(), Some(Code::Refused));
-        assert!(full.iter().all(|(_, gone, _)| !gone.is_cancelled()));
-        let more: Vec<_> = (0..2 * KEPT).map(|_| enter(&house, now)).collect();
-        assert!(!kept[KEPT].1.is_cancelled(), "who has called gives way after those who never did");
+        assert!(full.iter().all(|(_, disconnect, _)| !disconnect.is_cancelled()));
+        let more: Vec<_> = (0..2 * RESERVED_PLACES).map(|_| enter(&house, now)).collect();
+        assert!(
+            !kept[RESERVED_PLACES].1.is_cancelled(),
+            "who has called gives way after those who never did"
+        );
         drop((full, more));
         assert!(last.calls("list_agents", now).is_ok(), "there is room now");
     }

@@ -1,4 +1,4 @@
-//! What comes to the loop, and the ends of its inboxes for those who talk to it.
+//! Messages to the loop, and the sending ends of its inboxes.
 use crate::config::RejectedFor;
 use crate::domain::{
     AgentId, FileTrigger, FoundFile, McpTrigger, Now, PingSignal, PingSpec, RunId, WebhookReceived,
@@ -13,27 +13,28 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot};
 
-/// An answer on its way to a client.
+/// The answer to a client.
 pub(super) type Answer = Result<Value, RpcError>;
 
-/// By what a change is known, and what is done about it while nothing can be recorded.
+/// How a change is identified, and what happens to it while nothing can be recorded.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ChangeAsked {
-    /// Sent again under this, it is answered as before and not made again.
+    /// A change repeated under the same id is answered as before, and not made again.
     pub(super) request_id: Option<String>,
-    /// It waits in its place until it can be recorded, as what comes from other nodes does; else it is refused.
+    /// Whether it waits in order until it can be recorded, like changes from other nodes; otherwise
+    /// it is refused.
     pub(super) waits: bool,
 }
 
-/// What comes to the loop.
+/// A message to the loop.
 pub(super) enum Message {
-    /// A client wants something changed.
+    /// A client requests a change.
     Command {
         command: Command,
         asked: ChangeAsked,
         answer: oneshot::Sender<Answer>,
     },
-    /// A runner tells something.
+    /// A runner reports something.
     Report(Report),
     /// A configuration was read.
     Loaded {
@@ -48,38 +49,39 @@ pub(super) enum Message {
         errors: Vec<String>,
         why: RejectedFor,
     },
-    /// Files have arrived and settled; the answer is how many of them, from the first, have their outcome on record.
+    /// Files have arrived and settled; the answer is how many of them, from the first, have a
+    /// recorded outcome.
     FilesArrived {
         agent: AgentId,
         by: Arc<FileTrigger>,
         files: Vec<FoundFile>,
         answer: oneshot::Sender<usize>,
     },
-    /// Something was delivered to a webhook; the answer is for how many agents it has its outcome on record.
+    /// A webhook received a delivery; the answer is for how many agents its outcome is recorded.
     Delivered {
         delivery: Box<WebhookReceived>,
         answer: oneshot::Sender<usize>,
     },
-    /// An MCP server was asked for events; the answer is how many of them, from the first, have their outcome on record. Where it
-    /// goes on is recorded if all have.
+    /// An MCP server was polled for events; the answer is how many of them, from the first, have a
+    /// recorded outcome. The new cursor is recorded if all have.
     EventsPolled {
         agent: AgentId,
         by: Arc<McpTrigger>,
         polled: EventsPolled,
         answer: oneshot::Sender<usize>,
     },
-    /// Something of the daemon's own stands otherwise than before.
+    /// A condition of the daemon itself has changed.
     Noticed(crate::domain::Finding),
-    /// Nodes have reported something; the answer is that it is decided, and the reports are removed.
+    /// Nodes have sent reports; the answer says that they are decided and removed.
     Reported {
         reports: Vec<TakenReport>,
         done: oneshot::Sender<()>,
     },
-    /// The nodes that run what is placed there are others than before.
+    /// The set of nodes that run placed attempts has changed.
     Nodes(Workers),
-    /// The daemon is cut off from its database, or was: programs are stopped, or not any more.
+    /// Checks whether the daemon is cut off from its database: if so, programs are stopped.
     CutOff,
-    /// Somebody else may lead: that is found out by a commit.
+    /// Another daemon may lead: a commit finds out.
     AskLead,
     ShutDown {
         reason: String,
@@ -88,28 +90,27 @@ pub(super) enum Message {
     },
 }
 
-/// A monitor is to hear how a run goes.
+/// A ping to a monitor about a run.
 pub(super) struct RunPing {
     pub(super) agent: AgentId,
     pub(super) spec: Arc<PingSpec>,
-    /// What it hears.
     pub(super) signal: PingSignal,
     pub(super) run: RunId,
 }
 
-/// A question about the present.
+/// A question about the present, answered by the engine.
 pub(super) type Question = Box<dyn FnOnce(&Engine, Now) + Send>;
 
-/// What is wrong with the daemon, for `status`; shared with the handlers.
+/// Problems of the daemon, for `status`; shared with the handlers.
 #[derive(Debug, Default)]
 pub(super) struct Condition {
     /// Why nothing can be written.
     pub(super) storage: Option<String>,
     /// What is wrong with the files of the database.
     pub(super) files: Option<String>,
-    /// Why agents wait for what the ledger knows.
+    /// Why agents wait for the ledger.
     pub(super) unread: Option<String>,
-    /// It is going down.
+    /// The daemon is shutting down.
     pub(super) stopping: bool,
     /// Why the newest configuration file was refused.
     pub(super) config_errors: Vec<String>,
@@ -117,49 +118,49 @@ pub(super) struct Condition {
     pub(super) config_missing: bool,
     /// The file waits for a person to trust it.
     pub(super) config_waits: bool,
-    /// Agents that wait for what can't come from outside: a folder is not there, an MCP server is down.
+    /// Agents whose source can't deliver: a missing folder, an unreachable MCP server.
     pub(super) sources: BTreeMap<AgentId, SourceTrouble>,
-    /// Why not all folders that files arrive in are watched: those are looked at each minute.
+    /// Why some folders are not watched; they are scanned each minute instead.
     pub(super) unwatched: Option<String>,
-    /// How it stands with the listener for webhooks; `None`: there is to be none.
+    /// State of the webhook listener; `None` if none is configured.
     pub(super) webhooks: Option<WebhookStanding>,
-    /// Webhooks whose deliveries are not taken.
+    /// Webhooks whose deliveries are not accepted.
     pub(super) hooks: BTreeMap<String, HookTrouble>,
-    /// When the configuration in force was taken up.
+    /// When the configuration in force was applied.
     pub(super) config_at: Option<Timestamp>,
 }
 
-/// How it stands with the listener for webhooks.
+/// State of the webhook listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct WebhookStanding {
-    /// Where it listens, or is to.
+    /// The address it listens on, or should.
     pub(super) address: std::net::SocketAddr,
-    /// Why it does not, and since when.
+    /// Why it does not listen, and since when.
     pub(super) problem: Option<(String, Timestamp)>,
 }
 
-/// What is wrong with what an agent waits for.
+/// A problem of an agent's source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SourceTrouble {
-    /// In words, for people.
+    /// A description for people.
     pub(super) problem: String,
-    /// Since when something is.
+    /// Since when there has been a problem.
     pub(super) since: Timestamp,
 }
 
-/// Deliveries to a webhook that were not taken since the last one that was.
+/// Deliveries to a webhook that were refused since the last accepted one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HookTrouble {
-    /// So many were refused in a row: not signed with the secret, or too old.
+    /// Number of consecutive refusals: not signed with the secret, or too old.
     pub(super) refused: u64,
-    /// Why the last one was not taken.
+    /// Why the last one was refused.
     pub(super) last: String,
     pub(super) since: Timestamp,
-    /// None can be checked: the secret is not to be had.
+    /// No delivery can be verified: the secret is unavailable.
     pub(super) is_blind: bool,
 }
 
-/// Both ends of the loop's inboxes, for those who talk to it. Cheap to clone.
+/// The sending ends of the loop's inboxes. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Handle {
     pub(super) inbox: mpsc::Sender<Message>,
@@ -168,16 +169,16 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    /// Asks the engine something; `None` if the loop has ended.
+    /// Asks the engine; `None` if the loop has ended.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Engine, Now) -> T + Send + 'static,
     ) -> Option<T> {
-        let (tell, told) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let question: Question = Box::new(move |engine, now| {
-            let _ = tell.send(question(engine, now));
+            let _ = sender.send(question(engine, now));
         });
         self.questions.send(question).await.ok()?;
-        told.await.ok()
+        receiver.await.ok()
     }
 }

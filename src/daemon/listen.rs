@@ -1,4 +1,4 @@
-//! The socket: made under the state lock, guarded, and looked after.
+//! The socket: created under the state lock, guarded, and re-created if it is removed.
 use super::desk::Desk;
 use super::flow::Flow;
 use super::ground;
@@ -16,10 +16,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// How often we look whether our socket is still ours (cleaners of temporary folders, logind, people).
-const LOOK_AFTER: Duration = Duration::from_secs(1);
+/// How often we check whether our socket is still there (tmp cleaners, logind and people remove it).
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Why there is no socket.
+/// An error from creating the socket.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ListenError {
     #[error(transparent)]
@@ -32,7 +32,7 @@ pub(super) enum ListenError {
     Bind { path: PathBuf, cause: io::Error },
 }
 
-/// Makes the socket. A dead one is taken over without a question; the caller holds the state lock.
+/// Creates the socket. A stale one is replaced without asking; the caller holds the state lock.
 pub(super) async fn bind(path: &Path) -> Result<Listener, ListenError> {
     if let Some(folder) = path.parent() {
         if !folder.exists() {
@@ -43,16 +43,16 @@ pub(super) async fn bind(path: &Path) -> Result<Listener, ListenError> {
     clear_way(path).await?;
     let bind = |cause| ListenError::Bind { path: path.to_owned(), cause };
     let name = path.to_fs_name::<GenericFilePath>().map_err(bind)?;
-    // the library's own reclaiming removes whatever has the name; we remove what is ours
+    // the library's own reclaiming removes any file of that name; we remove only what is ours
     let options = || ListenerOptions::new().name(name.borrow()).reclaim_name(false);
     match options().mode(0o600).create_tokio() {
-        // where modes are not supported the folder (0700) is the guard
+        // where modes are not supported, the folder (0700) is the guard
         Err(error) if error.kind() == io::ErrorKind::Unsupported => options().create_tokio().map_err(bind),
         made => made.map_err(bind),
     }
 }
 
-/// Removes a socket whose daemon is gone. Anything else is left and reported.
+/// Removes a socket whose daemon is dead. Anything else is left in place and reported.
 async fn clear_way(path: &Path) -> Result<(), ListenError> {
     let in_the_way = |what: &str| ListenError::InTheWay { path: path.to_owned(), what: what.to_owned() };
     let found = match std::fs::symlink_metadata(path) {
@@ -83,7 +83,7 @@ async fn clear_way(path: &Path) -> Result<(), ListenError> {
     }
 }
 
-/// Makes the socket again after something has happened to it. An empty file in its place has nothing to lose.
+/// Re-creates the socket after it was removed or replaced. An empty file in its place may be deleted.
 async fn bind_anew(path: &Path) -> Result<Listener, ListenError> {
     let me = rustix::process::geteuid().as_raw();
     let found = std::fs::symlink_metadata(path);
@@ -93,7 +93,7 @@ async fn bind_anew(path: &Path) -> Result<Listener, ListenError> {
     bind(path).await
 }
 
-/// Clients look into `daemon.json` for the socket.
+/// Re-creates `daemon.json`, where clients find the socket, if it was removed.
 fn say_where(paths: &Paths, desk: &Desk) {
     if paths.daemon_json().exists() {
         return;
@@ -107,17 +107,17 @@ fn say_where(paths: &Paths, desk: &Desk) {
     }
 }
 
-/// Identity of the socket's file.
+/// Returns the identity of the socket's file.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
-/// Accepts clients until the daemon goes down, then removes the socket, if it is still ours.
+/// Accepts clients until the daemon shuts down, then removes the socket, if it is still ours.
 pub(super) async fn serve(mut listener: Listener, paths: Paths, desk: Arc<Desk>, down: CancellationToken) {
     let path = paths.socket.clone();
     let mut ours = identity(&path);
     let (house, flow) = (House::new(), Flow::new());
-    let mut look = tokio::time::interval(LOOK_AFTER);
+    let mut look = tokio::time::interval(CHECK_INTERVAL);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut trouble = String::new();
     loop {
@@ -126,7 +126,7 @@ pub(super) async fn serve(mut listener: Listener, paths: Paths, desk: Arc<Desk>,
             accepted = listener.accept() => match accepted {
                 Ok(stream) => admit(stream, (&house, &flow), &desk),
                 Err(error) => {
-                    // out of file descriptors, most likely: who is idle gives way, and we don't spin
+                    // probably out of file descriptors: disconnect an idle client, and don't spin
                     let gave_way = house.make_room(Instant::now());
                     tracing::warn!(%error, gave_way, "a client could not be accepted");
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -157,7 +157,8 @@ pub(super) async fn serve(mut listener: Listener, paths: Paths, desk: Arc<Desk>,
     }
 }
 
-/// Only the daemon's own user and root may talk to it. Of whom it can't be told who they are is neither.
+/// Admits a client. Only the daemon's own user and root may connect; clients whose user is unknown
+/// are refused.
 fn admit(stream: Stream, (house, flow): (&Arc<House>, &Arc<Flow>), desk: &Arc<Desk>) {
     let me = rustix::process::geteuid().as_raw();
     let user = match stream.peer_creds().map(|creds| creds.euid()) {
@@ -169,7 +170,7 @@ fn admit(stream: Stream, (house, flow): (&Arc<House>, &Arc<Flow>), desk: &Arc<De
         }
     };
     let number = stream.peer_creds().ok().and_then(|creds| u32::try_from(creds.pid()?).ok());
-    // of whom the number is not known it can't be said whose they are
+    // the rights of a process whose id is unknown can't be determined
     let unknown = cfg!(target_os = "linux").then_some(crate::domain::Control::None);
     let rights = number.map_or(unknown, crate::child::rights_of_peer);
     let gone = desk.guest();

@@ -1,4 +1,4 @@
-//! One daemon per state folder, and where it can be found.
+//! The lock of the state folder, which admits one daemon, and the file that tells where it listens.
 use super::ground::{self, Unsound};
 use crate::config::Paths;
 use crate::store::HOLDER_BYTES;
@@ -9,36 +9,36 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOp
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// What `daemon.json` says.
+/// The content of `daemon.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DaemonFile {
-    /// Where it listens.
+    /// The socket it listens on.
     pub socket: PathBuf,
     pub pid: u32,
     pub version: String,
-    /// Newest version of the protocol that it speaks.
+    /// Newest supported version of the protocol.
     pub protocol: u32,
-    /// The daemon that leads, while this one stands by and listens nowhere.
+    /// The leader, while this daemon is a standby and listens nowhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub standby_of: Option<String>,
 }
 
-/// Why the state folder can't be had.
+/// An error from locking the state folder.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LockError {
-    /// Another daemon has it.
+    /// Another daemon holds it.
     #[error("another daemon ({}) holds {}", .pid.map_or("process unknown".to_owned(), |pid| format!("process {pid}")), .path.display())]
     Held { path: PathBuf, pid: Option<u32> },
-    /// It belongs to somebody else, or others may write to it.
+    /// It belongs to another user, or others may write to it.
     #[error("{}: {what}", .path.display())]
     Unsafe { path: PathBuf, what: String },
-    /// Something stands in the place of a file of ours.
+    /// Something else is in the place of one of our files.
     #[error("{} is {found}, where the daemon has {wanted}: move it away, or name another --state-dir", .path.display())]
     InTheWay { path: PathBuf, found: &'static str, wanted: &'static str },
-    /// It can't be made.
+    /// It can't be created.
     #[error("can't create {}: {cause}", .path.display())]
     Create { path: PathBuf, cause: io::Error },
-    /// It can't be locked, or not be made for now.
+    /// It can't be locked, or not be created for now.
     #[error("can't lock {}: {cause}", .path.display())]
     Io { path: PathBuf, cause: io::Error },
 }
@@ -49,25 +49,26 @@ impl From<Unsound> for LockError {
     }
 }
 
-/// The lock, held as long as this lives. Its file is never removed: two files of one name would be
-/// two locks.
+/// The lock, held as long as this lives. Its file is never removed: two files of one name would be two locks.
 #[derive(Debug)]
 pub(super) struct StateLock {
     _file: File,
 }
 
-/// A daemon that was killed in the middle of a start leaves a child that holds the lock until it
-/// becomes another program: that takes moments, and is waited for.
-const HANDED_DOWN: Duration = Duration::from_secs(2);
-/// A daemon that was killed a moment ago still has its number and its lock: that is waited for, too.
-const LAST_BREATH: Duration = Duration::from_millis(500);
+/// How long to wait for a lock inherited by a child: a daemon killed while starting a process
+/// leaves one that holds the lock until it calls exec.
+const INHERITED_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long to wait for a lock whose holder seems to live: a daemon killed a moment ago still has
+/// its pid and its lock.
+const HELD_LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Is there a process of this number? Where `/proc` does not tell, yes.
+/// Returns whether a process exists; without `/proc`, assumes so.
 fn lives(pid: u32) -> bool {
     !Path::new("/proc/self").exists() || Path::new(&format!("/proc/{pid}")).exists()
 }
 
-/// A disk that is full or fails, and want of file descriptors, may pass: who is refused for them tries again.
+/// Returns whether an error is transient, such as a full or failing disk or a lack of file
+/// descriptors; callers may retry.
 pub(super) fn passes(cause: &io::Error) -> bool {
     matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
         || [
@@ -80,7 +81,7 @@ pub(super) fn passes(cause: &io::Error) -> bool {
         .any(|errno| cause.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-/// Makes the state folder if need be, and locks it.
+/// Creates the state folder if necessary, and locks it.
 pub(super) fn acquire(paths: &Paths) -> Result<StateLock, LockError> {
     private_folder(&paths.state_dir)?;
     nothing_in_the_way(&paths.state_dir)?;
@@ -109,21 +110,22 @@ pub(super) fn acquire(paths: &Paths) -> Result<StateLock, LockError> {
         let mut text = String::new();
         let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
         let pid = text.lines().next().and_then(|line| line.trim().parse().ok());
-        let patience = if pid.is_none_or(lives) { LAST_BREATH } else { HANDED_DOWN };
-        if began.elapsed() >= patience {
+        let timeout = if pid.is_none_or(lives) { HELD_LOCK_TIMEOUT } else { INHERITED_LOCK_TIMEOUT };
+        if began.elapsed() >= timeout {
             return Err(LockError::Held { path, pid });
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    // who holds it, for the one that is refused; a full disk is no reason not to hold it. Behind this line
-    // the store notes how far the database has come, so the file is written over and never cut
+    // the holder's pid, for the error message of the next daemon; a full disk must not prevent
+    // locking. The store notes the state of the database behind this line, so the file is
+    // overwritten and never truncated
     let width = usize::try_from(HOLDER_BYTES).unwrap_or_default() - 1;
     let _ = file.write_all_at(format!("{:<width$}\n", std::process::id()).as_bytes(), 0);
     Ok(StateLock { _file: file })
 }
 
-/// Refuses a state folder where what we read and write is no file, or what we fill is no folder. To open a FIFO waits for whoever
-/// is at its other end, and a device does what it likes.
+/// Refuses a state folder in which one of our files is not a regular file, or one of our folders
+/// not a folder. Opening a FIFO would block, and a device may do anything.
 fn nothing_in_the_way(state: &Path) -> Result<(), LockError> {
     const FOLDERS: [&str; 2] = ["tmp", "tmp.old"];
     const FILES: [&str; 7] =
@@ -136,7 +138,7 @@ fn nothing_in_the_way(state: &Path) -> Result<(), LockError> {
         if !is_file && !FOLDERS.contains(&name) {
             continue;
         }
-        // a link that leads nowhere is looked at by whoever opens it
+        // a dangling link is reported by the code that opens it
         let Ok(found) = std::fs::metadata(&path) else { continue };
         let is_right = if is_file { found.is_file() } else { found.is_dir() };
         if !is_right {
@@ -147,7 +149,8 @@ fn nothing_in_the_way(state: &Path) -> Result<(), LockError> {
     Ok(())
 }
 
-/// The database, its log, what SQLite has beside it, and copies that an upgrade makes.
+/// Returns whether a file belongs to the database: itself, its log, SQLite's side files, or copies
+/// made by an upgrade.
 fn is_of_the_database(name: &str) -> bool {
     let Some(rest) = name.strip_prefix("bgagent.db") else { return false };
     let of_upgrade = rest.strip_suffix(".new").unwrap_or(rest).strip_suffix(".bak");
@@ -156,7 +159,7 @@ fn is_of_the_database(name: &str) -> bool {
         || number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// What is there, in words.
+/// Names the type of a file.
 pub(super) fn kind_of(kind: FileType) -> &'static str {
     match kind {
         kind if kind.is_fifo() => "a FIFO",
@@ -168,7 +171,7 @@ pub(super) fn kind_of(kind: FileType) -> &'static str {
     }
 }
 
-/// Makes a folder that only we can enter, or checks that an existing one is ours.
+/// Creates a folder that only we can enter, or checks that an existing one is ours.
 pub(super) fn private_folder(path: &Path) -> Result<(), LockError> {
     if let Some(parent) = path.parent() {
         ground::judge(parent)?;
@@ -197,7 +200,7 @@ pub(super) fn private_folder(path: &Path) -> Result<(), LockError> {
                 return Err(LockError::Unsafe { path: path.to_owned(), what });
             }
             if found.mode() & 0o077 != 0 {
-                // what agents said, and what they may do, is nobody else's
+                // output and rights of agents are private
                 match std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)) {
                     Ok(()) => tracing::info!("{} was open to others; its mode is 700 now", path.display()),
                     Err(error) => tracing::warn!("{} is open to others: {error}", path.display()),
@@ -208,12 +211,12 @@ pub(super) fn private_folder(path: &Path) -> Result<(), LockError> {
     }
 }
 
-/// Writes `daemon.json`, whole or not at all.
+/// Writes `daemon.json` atomically.
 pub(super) fn write_daemon_file(paths: &Paths, socket: &Path) -> io::Result<()> {
     write(paths, socket, None)
 }
 
-/// The same, of a daemon that stands by while `leader` leads.
+/// Writes `daemon.json` of a standby while `leader` leads.
 pub(super) fn write_standby_file(paths: &Paths, leader: &str) -> io::Result<()> {
     write(paths, &paths.socket, Some(leader.to_owned()))
 }
@@ -235,7 +238,7 @@ fn write(paths: &Paths, socket: &Path, standby_of: Option<String>) -> io::Result
     std::fs::rename(&fresh, &path)
 }
 
-/// Removes `daemon.json` at a clean end.
+/// Removes `daemon.json` at a clean exit.
 pub(super) fn remove_daemon_file(paths: &Paths) {
     let _ = std::fs::remove_file(paths.daemon_json());
 }

@@ -1,19 +1,19 @@
-//! What the daemon's log says of what happened: few lines, each of something that a person who looks
-//! for trouble wants to see. All of it, in full, is in the events.
+//! The daemon's log: few lines, each about something that matters when looking for trouble. The
+//! events have everything in full.
 use crate::config::{Diagnostic, Loaded};
 use crate::domain::{Fact, RunStatus, counted};
 
-/// Longest line.
-const LONGEST: usize = 400;
+/// Maximum length of a line, in characters.
+const MAX_LINE_CHARS: usize = 400;
 
-/// What a line is about.
+/// Whether a line is good or bad news.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
     Good,
     Bad,
 }
 
-/// The line of a fact, if it is worth one. Made before the commit, said after it.
+/// Formats the line of a fact, if it is worth one. Called before the commit; the line is emitted after it.
 pub(super) fn line_of(fact: &Fact) -> Option<(Tone, String)> {
     let (tone, line) = match fact {
         Fact::ConfigApplied { path, added, changed, removed, .. } => {
@@ -69,11 +69,12 @@ pub(super) fn line_of(fact: &Fact) -> Option<(Tone, String)> {
         Fact::Budget(news) if news.exhausted => (Tone::Bad, news.text.clone()),
         _ => return None,
     };
-    let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
+    let line: String =
+        line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_LINE_CHARS).collect();
     Some((tone, line))
 }
 
-/// Says it.
+/// Emits a line.
 pub(super) fn say(line: &(Tone, String)) {
     match line {
         (Tone::Good, text) => tracing::info!("{text}"),
@@ -81,7 +82,7 @@ pub(super) fn say(line: &(Tone, String)) {
     }
 }
 
-/// Says what deserves a second look in a configuration that was taken up.
+/// Logs the warnings of a configuration that was applied.
 pub(super) fn say_warnings(loaded: &Loaded) {
     let file = loaded.fleet.path.display();
     for Diagnostic { message, hint, line, key, .. } in &loaded.warnings {
@@ -93,7 +94,7 @@ pub(super) fn say_warnings(loaded: &Loaded) {
     }
 }
 
-/// An error that is rendered with its source, in one line: what, and where.
+/// Summarizes a rendered error in one line: the message and its location.
 fn gist(error: &str) -> String {
     let mut lines = error.lines().map(str::trim);
     let what = lines.next().unwrap_or_default().trim_start_matches("error: ");

@@ -1,9 +1,10 @@
-//! Calls that clients of other nodes forward to this one, which leads: each is worked on as one of a client here, in the order
-//! in which they were forwarded, and its answer goes back through the database.
+//! Handles calls that other nodes forward to the leader: each is handled like one of a local
+//! client, in the order of forwarding, and the answer goes back through the database.
 //!
-//! A change is done once whatever ends: its answer is on record under its `request_id` in the same transaction as what it
-//! did, and whoever leads next takes what has no answer yet and finds that one first. An answer is written only by the leader
-//! that took the call last. One that goes down takes no changes any more, and gives back those that it has not begun.
+//! A change is made once, whatever fails: its answer is recorded under its `request_id` in the same
+//! transaction as its effects, and the next leader takes over unanswered calls and looks for that
+//! record first. An answer is written only by the leader that took the call last. A leader that
+//! shuts down takes no more changes, and gives back those that it has not begun.
 use super::forward::{CallKind, is_repeatable, kept};
 use super::handlers;
 use super::services::{Caller, Encoded, Services, Step};
@@ -18,47 +19,51 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-/// So often calls are looked for where nothing rings.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// So often what nobody waits for any more is removed.
-const CLEAN_EVERY: Duration = Duration::from_secs(60);
-/// Changes that are worked on at a time.
-const CHANGES: usize = 128;
-/// Questions that are: their answers may be long.
-const QUESTIONS: usize = 16;
-/// Calls that wait for something outside.
-const OUTSIDE: usize = 64;
-/// Calls that are taken at a time.
-const TAKEN: usize = 64;
-/// Between two tries of what the database does not let through.
-const AGAIN: Duration = Duration::from_millis(300);
-/// Longest answer that is carried, in bytes.
-const LONGEST_ANSWER: usize = 16 << 20;
-/// So long a leader that goes down tries to give back what it has not begun.
-const GIVING_BACK: Duration = Duration::from_secs(2);
+/// Polling interval of calls, where no notification arrives.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How often abandoned calls are removed.
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(60);
+/// Maximum number of concurrent changes.
+const MAX_CHANGES: usize = 128;
+/// Maximum number of concurrent questions: their answers may be long.
+const MAX_QUESTIONS: usize = 16;
+/// Maximum number of concurrent calls that wait for something outside.
+const MAX_OUTSIDE_CALLS: usize = 64;
+/// Maximum number of calls taken at once.
+const MAX_CALLS_PER_BATCH: usize = 64;
+/// Delay between attempts while the database fails.
+const RETRY_DELAY: Duration = Duration::from_millis(300);
+/// Maximum length of an answer that is carried to another node, in bytes.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
+/// How long a leader that shuts down tries to give back calls that it has not begun.
+const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The mailbox of the node that leads.
+/// The mailbox of the leader.
 struct Mailbox {
     link: Arc<NodeLink>,
     services: Arc<Services>,
     epoch: i64,
     down: CancellationToken,
-    rooms: Rooms,
-    /// Calls that are worked on.
+    limits: CallLimits,
+    /// Calls being handled.
     in_hand: Mutex<BTreeSet<i64>>,
 }
 
-/// Places for each kind of calls.
-struct Rooms {
+/// Concurrency limits per kind of call.
+struct CallLimits {
     changes: Arc<Semaphore>,
     questions: Arc<Semaphore>,
     outside: Arc<Semaphore>,
 }
 
-impl Rooms {
+impl CallLimits {
     fn new() -> Self {
-        let places = |most| Arc::new(Semaphore::new(most));
-        Self { changes: places(CHANGES), questions: places(QUESTIONS), outside: places(OUTSIDE) }
+        let limit = |most| Arc::new(Semaphore::new(most));
+        Self {
+            changes: limit(MAX_CHANGES),
+            questions: limit(MAX_QUESTIONS),
+            outside: limit(MAX_OUTSIDE_CALLS),
+        }
     }
 
     fn of(&self, kind: CallKind) -> &Arc<Semaphore> {
@@ -69,13 +74,14 @@ impl Rooms {
         }
     }
 
-    /// What can be taken, and how many at a time; `None`: nothing. A leader that goes down only takes questions.
+    /// Returns which calls may be taken, and how many at once; `None` for no calls. A leader that
+    /// shuts down takes only questions.
     fn free(&self, is_draining: bool) -> Option<(CallsOf, usize)> {
         let is_free = |kind: &CallKind| {
             self.of(*kind).available_permits() > 0 && (!is_draining || *kind == CallKind::Question)
         };
         let (free, full): (Vec<CallKind>, Vec<CallKind>) = CallKind::ALL.into_iter().partition(is_free);
-        let most = free.iter().map(|kind| self.of(*kind).available_permits()).min()?.min(TAKEN);
+        let most = free.iter().map(|kind| self.of(*kind).available_permits()).min()?.min(MAX_CALLS_PER_BATCH);
         let methods = |kinds: &[CallKind]| {
             Request::NAMES.iter().copied().filter(|name| kinds.contains(&CallKind::of(name))).collect()
         };
@@ -88,29 +94,29 @@ impl Rooms {
     }
 }
 
-/// What came of a call.
+/// The outcome of a call.
 enum CallOutcome {
     /// It is answered.
     Answered(Encoded),
     /// It was not begun, and will not be: the next leader does it.
     NotBegun,
-    /// It was begun, and the daemon went down: the next leader has to find out.
+    /// It was begun, and the daemon shut down: the next leader has to find out.
     Unknown,
 }
 
-/// Works on forwarded calls until the daemon goes down.
+/// Handles forwarded calls until the daemon shuts down.
 pub(super) async fn run(link: Arc<NodeLink>, services: Arc<Services>, epoch: i64, down: CancellationToken) {
     link.hear_asks();
     let mut bell = link.bell();
-    let mut clean = tokio::time::interval(CLEAN_EVERY);
-    let (rooms, in_hand) = (Rooms::new(), Mutex::default());
-    let mailbox = Arc::new(Mailbox { link, services, epoch, down: down.clone(), rooms, in_hand });
+    let mut clean = tokio::time::interval(CLEANUP_INTERVAL);
+    let (limits, in_hand) = (CallLimits::new(), Mutex::default());
+    let mailbox = Arc::new(Mailbox { link, services, epoch, down: down.clone(), limits, in_hand });
     loop {
         mailbox.take_all().await;
         tokio::select! {
             () = down.cancelled() => return,
             _ = bell.changed() => {}
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
             _ = clean.tick() => if let Err(error) = mailbox.link.clean().await {
                 tracing::debug!(%error, "old calls could not be removed");
             },
@@ -119,10 +125,10 @@ pub(super) async fn run(link: Arc<NodeLink>, services: Arc<Services>, epoch: i64
 }
 
 impl Mailbox {
-    /// Takes what waits, and begins to work on it.
+    /// Takes the waiting calls, and starts to handle them.
     async fn take_all(self: &Arc<Self>) {
         while !self.down.is_cancelled() {
-            let Some((of, most)) = self.rooms.free(self.is_draining()) else { return };
+            let Some((of, most)) = self.limits.free(self.is_draining()) else { return };
             let in_hand = self.in_hand().clone();
             let taken = match self.link.take(self.epoch, most as i64, &in_hand, &of).await {
                 Ok(taken) => taken,
@@ -137,10 +143,10 @@ impl Mailbox {
                     false => self.begin(&one).await,
                 };
                 let Some(step) = step else {
-                    // what comes behind it is not done before it either
+                    // later calls must not overtake this one
                     return self.give_back([one].into_iter().chain(taken)).await;
                 };
-                let Ok(place) = self.rooms.of(kind).clone().acquire_owned().await else { return };
+                let Ok(place) = self.limits.of(kind).clone().acquire_owned().await else { return };
                 self.in_hand().insert(one.id);
                 let mailbox = self.clone();
                 tokio::spawn(async move {
@@ -156,29 +162,30 @@ impl Mailbox {
         }
     }
 
-    /// Has the daemon begun to go down? What it is asked to change now it refuses.
+    /// Returns whether the daemon is shutting down. It refuses changes from then on.
     fn is_draining(&self) -> bool {
         self.services.handle.condition.lock().expect("no holder panics").stopping
     }
 
-    /// Gives back what was not begun.
+    /// Gives back calls that were not begun.
     async fn give_back(&self, calls: impl Iterator<Item = TakenCall>) {
         let calls: Vec<(i64, Option<i64>)> = calls.map(|one| (one.id, one.taken_before)).collect();
         let given = async {
             while let Err(error) = self.link.give_back(self.epoch, calls.clone()).await {
                 tracing::debug!(%error, "forwarded calls could not be given back yet");
-                tokio::time::sleep(AGAIN).await;
+                tokio::time::sleep(RETRY_DELAY).await;
             }
         };
-        // else they are taken from this daemon when another one leads
-        let _ = tokio::time::timeout(GIVING_BACK, given).await;
+        // on a timeout, the next leader takes them over
+        let _ = tokio::time::timeout(GIVE_BACK_TIMEOUT, given).await;
     }
 
     fn in_hand(&self) -> MutexGuard<'_, BTreeSet<i64>> {
         self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to work on a call: a change is in the loop's inbox when this returns. `None`: the daemon goes down.
+    /// Starts to handle a call: a change is in the loop's inbox when this returns. `None`: the
+    /// daemon shuts down.
     async fn begin(&self, taken: &TakenCall) -> Option<Step> {
         let call = &taken.call;
         if !is_repeatable(&call.method) {
@@ -207,8 +214,9 @@ impl Mailbox {
         Some(handlers::handle(request, &self.services, &caller).await)
     }
 
-    /// The answer that an earlier leader, or this one, gave to this change. It is asked for until the database says, since a
-    /// leader before may have made it. `None`: the daemon goes down.
+    /// Returns the answer that this or an earlier leader gave to this change. The lookup is retried
+    /// until the database answers, since an earlier leader may have made the change. `None`: the
+    /// daemon shuts down.
     async fn answered_before(&self, id: &str) -> Option<Option<Encoded>> {
         loop {
             let (asked, now) = (id.to_owned(), crate::clock::wall());
@@ -220,11 +228,11 @@ impl Mailbox {
         }
     }
 
-    /// `None`: the daemon goes down.
+    /// Waits before a retry. `None`: the daemon shuts down.
     async fn pause(&self) -> Option<()> {
         tokio::select! {
             () = self.down.cancelled() => None,
-            () = tokio::time::sleep(AGAIN) => Some(()),
+            () = tokio::time::sleep(RETRY_DELAY) => Some(()),
         }
     }
 
@@ -235,9 +243,9 @@ impl Mailbox {
             CallOutcome::Unknown => return,
         };
         let mut text = kept(answer);
-        if text.len() > LONGEST_ANSWER {
+        if text.len() > MAX_ANSWER_BYTES {
             let what = format!(
-                "the answer has {} bytes, and {LONGEST_ANSWER} are carried to another node",
+                "the answer has {} bytes, and {MAX_ANSWER_BYTES} are carried to another node",
                 text.len()
             );
             text = kept(Err(
@@ -253,7 +261,7 @@ impl Mailbox {
     }
 }
 
-/// What comes of a call that was begun.
+/// Awaits the outcome of a call that was begun.
 async fn outcome(step: Step) -> CallOutcome {
     let answer = match step {
         Step::Done(answer) => answer,
@@ -276,18 +284,20 @@ mod tests {
 
     #[test]
     fn calls_of_one_kind_leave_room_for_the_others() {
-        let rooms = Rooms::new();
-        assert_eq!(rooms.free(false), Some((CallsOf::AllBut(vec![]), QUESTIONS)));
-        let outside = rooms.outside.clone().try_acquire_many_owned(OUTSIDE as u32).expect("they are free");
-        let Some((CallsOf::AllBut(left_out), _)) = rooms.free(false) else { panic!("changes have room") };
+        let limits = CallLimits::new();
+        assert_eq!(limits.free(false), Some((CallsOf::AllBut(vec![]), MAX_QUESTIONS)));
+        let outside =
+            limits.outside.clone().try_acquire_many_owned(MAX_OUTSIDE_CALLS as u32).expect("they are free");
+        let Some((CallsOf::AllBut(left_out), _)) = limits.free(false) else { panic!("changes have room") };
         assert!(left_out.contains(&"call_tool") && left_out.contains(&"list_mcp"), "{left_out:?}");
         assert!(!left_out.contains(&"pause_agent") && !left_out.contains(&"list_agents"), "{left_out:?}");
-        let changes = rooms.changes.clone().try_acquire_many_owned(CHANGES as u32).expect("they are free");
-        let Some((CallsOf::Only(taken), _)) = rooms.free(false) else { panic!("questions have room") };
+        let changes =
+            limits.changes.clone().try_acquire_many_owned(MAX_CHANGES as u32).expect("they are free");
+        let Some((CallsOf::Only(taken), _)) = limits.free(false) else { panic!("questions have room") };
         assert!(taken.contains(&"list_agents") && !taken.contains(&"call_tool"), "{taken:?}");
         drop((outside, changes));
         // going down
-        let Some((CallsOf::Only(taken), _)) = rooms.free(true) else { panic!("questions have room") };
+        let Some((CallsOf::Only(taken), _)) = limits.free(true) else { panic!("questions have room") };
         assert!(taken.contains(&"next_slots") && !taken.contains(&"pause_agent"), "{taken:?}");
     }
 }

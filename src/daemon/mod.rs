@@ -1,7 +1,7 @@
-//! The shell: turns the world into inputs, decisions into effects. Decide, commit, act.
+//! The shell: turns external events into inputs, and decisions into effects. Decide, commit, act.
 //!
-//! Here the floors meet and nothing is decided: what is due and allowed is left to `engine`, how to
-//! keep it to `store`, how to run it to `runner`, how to show it to `cli`.
+//! The layers meet here, and nothing is decided here: what is due and allowed is left to `engine`,
+//! durability to `store`, execution to `runner`, presentation to `cli`.
 mod act;
 mod clock;
 mod counting;

@@ -1,4 +1,4 @@
-//! A daemon that leads is one of the nodes, and says so as long as it lives.
+//! Registers a daemon that leads as a node, and renews the registration as long as it lives.
 use crate::domain::Fleet;
 use crate::store::{NodeJoined, NodeLink, RENEW_NODE_EVERY};
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// How long leaving may hold up the end.
-const LEAVING: Duration = Duration::from_secs(2);
+/// How long leaving may delay the shutdown.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Says every few seconds that the node is there, and by which configuration, until the daemon goes down.
+/// Renews the node, with the configuration in force, until the daemon shuts down.
 pub(super) async fn keep(
     link: Arc<NodeLink>,
     mut fleets: watch::Receiver<Arc<Fleet>>,
@@ -46,9 +46,9 @@ pub(super) async fn keep(
     leave(&link).await;
 }
 
-/// The node is none any more.
+/// Removes the node from the list.
 pub(super) async fn leave(link: &Arc<NodeLink>) {
-    match tokio::time::timeout(LEAVING, link.leave()).await {
+    match tokio::time::timeout(LEAVE_TIMEOUT, link.leave()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "the node could not be taken off the list"),
         Err(_) => tracing::debug!("the node could not be taken off the list: the server does not answer"),

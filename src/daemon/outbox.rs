@@ -1,13 +1,13 @@
-//! Delivers the messages of the outbox, each on its own account: a failed delivery never touches a
-//! run.
+//! Delivers the messages of the outbox, independently of each other: a failed delivery never affects a run.
 //!
-//! Theory of operation. Each receiver has a pace (`notify::Pace`), and is given one message at a time. What waits for it
-//! when it may have the next one goes together, if it is more than its pace has room for. What came of a delivery is
-//! recorded before that receiver is given anything else; what goes together is recorded before it is sent. So a crash
-//! repeats at most the message that was under way, as it was and under the same key.
+//! Theory of operation. Each receiver has a rate limit (`notify::Pace`), and is sent one message at
+//! a time. When the messages that wait for it exceed what its rate allows, they are joined. The
+//! outcome of a delivery is recorded before that receiver is sent anything else; joining is
+//! recorded before the joined message is sent. So a crash repeats at most the message in flight,
+//! unchanged and under the same key.
 //!
-//! It looks into the outbox when something was put there, when a delivery has ended, and when the next try is due; words
-//! are read of those messages only that are sent.
+//! The outbox is read when a message was queued, when a delivery has ended, and when the next retry
+//! is due; the text is read only of messages that are sent.
 use super::clock;
 use crate::daemon::inbox::{self, Handle};
 use crate::domain::{
@@ -26,32 +26,32 @@ use tokio_util::sync::CancellationToken;
 
 mod delivery;
 
-/// Receivers that are served at a time.
-const AT_A_TIME: usize = 8;
-/// Messages of one receiver that are looked at.
-const OF_EACH: usize = 100;
-/// Results of one receiver that wait; the oldest of more are given up.
-const RESULTS: usize = 200;
-/// When nothing else tells, look again after this long.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
-/// When the daemon goes down, deliveries under way get this long to end and to be recorded. What is not done by then
-/// stays in the outbox.
+/// Number of receivers served concurrently.
+const MAX_CONCURRENT_DELIVERIES: usize = 8;
+/// Maximum number of messages read per receiver.
+const MAX_MESSAGES_PER_RECEIVER: usize = 100;
+/// Maximum number of results queued per receiver; the oldest beyond that are dropped.
+const MAX_QUEUED_RESULTS: usize = 200;
+/// Polling interval in the absence of other signals.
+const POLL_INTERVAL: Duration = Duration::from_secs(60);
+/// How long deliveries in flight have to end and to be recorded when the daemon shuts down. The
+/// others stay in the outbox.
 pub(super) const LAST_DELIVERIES: Duration = Duration::from_secs(3);
-/// A receiver that so many tries in a row did not reach, whichever messages they had, is a problem of the daemon.
-const DOWN_AFTER: u32 = 4;
-/// The longest that other messages wait after failures.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// Of the words of an error in the title of an incident, so many characters.
-const WORDS: usize = 160;
+/// Number of consecutive failed attempts, of any messages, after which a receiver becomes an incident.
+const FAILURES_UNTIL_INCIDENT: u32 = 4;
+/// Maximum wait of other messages after failures.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+/// Maximum number of characters of an error in the title of an incident.
+const MAX_ERROR_CHARS: usize = 160;
 
-/// Delivers until the daemon goes down. What it does not get to, and what it does not see the end of, stays in
-/// the outbox.
+/// Delivers until the daemon shuts down. Messages not delivered, or whose outcome is unknown, stay
+/// in the outbox.
 pub(super) async fn run(store: Store, handle: Handle, down: CancellationToken) {
     let mut queued = store.outbox();
-    let mut outbox = Outbox { store, handle, lines: HashMap::new(), under_way: JoinSet::new() };
+    let mut outbox = Outbox { store, handle, receivers: HashMap::new(), under_way: JoinSet::new() };
     loop {
         queued.borrow_and_update();
-        let wake = outbox.begin_what_may().await;
+        let wake = outbox.start_due().await;
         tokio::select! {
             () = down.cancelled() => return outbox.end().await,
             () = tokio::time::sleep_until(wake) => {}
@@ -64,48 +64,48 @@ pub(super) async fn run(store: Store, handle: Handle, down: CancellationToken) {
 struct Outbox {
     store: Store,
     handle: Handle,
-    /// By the names of receivers.
-    lines: HashMap<String, Line>,
+    /// By name of the receiver.
+    receivers: HashMap<String, ReceiverState>,
     under_way: JoinSet<Delivered>,
 }
 
-/// What is known of a receiver.
-struct Line {
+/// The state of a receiver.
+struct ReceiverState {
     pace: Pace,
-    /// Rows that a delivery under way may be about; none: there is no such delivery.
+    /// Rows of the delivery in flight; empty if there is none.
     sending: Vec<i64>,
-    /// It refused several as one: until it has taken one, they go one by one.
-    alone: bool,
-    /// Tries in a row that did not reach it.
+    /// Whether messages go separately, since it refused joined ones; until one has been accepted.
+    must_separate: bool,
+    /// Number of consecutive failed attempts.
     failures: u32,
-    /// What was last said of it to the engine.
+    /// The last level reported to the engine.
     noticed: Option<Level>,
-    /// Of mails that did not reach all: who has them, by row. Forgotten when the daemon ends; then they get it twice,
-    /// with the same Message-ID.
+    /// Recipients already reached by mails that did not reach all, by row. Not persistent: after a
+    /// restart they get the mail twice, with the same Message-ID.
     reached: HashMap<i64, Vec<String>>,
 }
 
-impl Line {
+impl ReceiverState {
     fn new(now: Instant) -> Self {
         Self {
             pace: Pace::new(now),
             sending: Vec::new(),
-            alone: false,
+            must_separate: false,
             failures: 0,
             noticed: None,
             reached: HashMap::new(),
         }
     }
 
-    /// Of these rows, those are left that did not reach all. Others wait for their own delivery, and keep what is
-    /// known of them.
+    /// Updates the partially delivered mails of these rows. Other rows keep their state until their
+    /// own delivery.
     fn learn(&mut self, rows: &[i64], partly: Vec<(i64, Vec<String>)>) {
         self.reached.retain(|row, _| !rows.contains(row));
         self.reached.extend(partly);
     }
 
-    /// Takes note of what came of a delivery; what that says of the receiver, if it is news.
-    fn hears(
+    /// Records the outcome of a delivery. Returns a finding if the state of the receiver has changed.
+    fn record_outcome(
         &mut self,
         now: Instant,
         target: &str,
@@ -115,23 +115,23 @@ impl Line {
         let (level, title) = match outcome {
             DeliveryEnd::Nothing => return None,
             DeliveryEnd::Sent => {
-                (self.failures, self.alone) = (0, false);
+                (self.failures, self.must_separate) = (0, false);
                 self.pace.sent(now, apart);
                 (Level::Ok, String::new())
             }
             DeliveryEnd::Failed(failure) => {
                 self.failures = self.failures.saturating_add(1);
-                self.alone |= failure.go_alone;
+                self.must_separate |= failure.go_alone;
                 self.pace.sent(now, apart);
                 if failure.tried_again {
                     self.pace.wait(now, wait_after(self.failures, failure.asked));
                 }
-                let words = quoted(&failure.error, WORDS);
+                let words = quoted(&failure.error, MAX_ERROR_CHARS);
                 match self.failures {
                     _ if failure.given_up => {
                         (Level::Crit, format!("a message to `{target}` was given up: {words}"))
                     }
-                    tries if tries >= DOWN_AFTER => (
+                    tries if tries >= FAILURES_UNTIL_INCIDENT => (
                         Level::Warn,
                         format!("no message gets to `{target}`, {tries} tries in a row so far: {words}"),
                     ),
@@ -148,18 +148,18 @@ impl Line {
 }
 
 impl Outbox {
-    /// Begins each delivery that may begin now; says when to look again.
-    async fn begin_what_may(&mut self) -> Instant {
+    /// Starts each delivery that may start now, and returns when to check again.
+    async fn start_due(&mut self) -> Instant {
         let now = clock::now().wall;
-        let mut wake = Instant::now() + LOOK_AGAIN;
+        let mut wake = Instant::now() + POLL_INTERVAL;
         let read = move |reader: &crate::store::Reader| {
-            let surplus = reader.outbox_surplus(RESULTS)?;
-            Ok((surplus, reader.outbox_due(now, OF_EACH)?, reader.outbox_next(now)?))
+            let surplus = reader.outbox_surplus(MAX_QUEUED_RESULTS)?;
+            Ok((surplus, reader.outbox_due(now, MAX_MESSAGES_PER_RECEIVER)?, reader.outbox_next(now)?))
         };
         let (surplus, due, next) = match self.store.read(read).await {
             Ok(read) => read,
             Err(error) => {
-                // that it can't be read does not mean that nothing is in it
+                // a read error does not mean that the outbox is empty
                 tracing::warn!(%error, "the outbox could not be read; trying again");
                 return Instant::now() + PAUSE;
             }
@@ -169,7 +169,8 @@ impl Outbox {
         for head in due {
             by_target.entry(head.target.clone()).or_default().push(head);
         }
-        by_target.retain(|name, _| self.lines.get(name).is_none_or(|line| line.sending.is_empty()));
+        by_target
+            .retain(|name, _| self.receivers.get(name).is_none_or(|receiver| receiver.sending.is_empty()));
         if !by_target.is_empty() {
             let names: HashSet<String> = by_target.keys().cloned().collect();
             let asked = self.handle.ask(move |engine, _| {
@@ -177,7 +178,7 @@ impl Outbox {
                 let found = names.into_iter().map(|name| (known.get(&name).cloned(), name));
                 (found.collect::<Vec<_>>(), engine.fleet().daemon.timezone.clone())
             });
-            // No answer: the daemon goes down, and they stay where they are.
+            // No answer: the daemon shuts down, and the messages stay queued.
             let (targets, zone) = asked.await.unwrap_or((Vec::new(), TimeZone::UTC));
             for (target, name) in targets {
                 let mut heads = by_target.remove(&name).unwrap_or_default();
@@ -200,13 +201,13 @@ impl Outbox {
         wake
     }
 
-    /// Results for which a receiver has no room any more are given up, the oldest first.
+    /// Drops results beyond the limit of a receiver, the oldest first.
     async fn give_up(&self, surplus: Vec<SurplusResult>) {
         let under_way = |one: &SurplusResult| {
-            self.lines.get(&one.target).is_some_and(|line| line.sending.contains(&one.id))
+            self.receivers.get(&one.target).is_some_and(|receiver| receiver.sending.contains(&one.id))
         };
         let at = clock::now().wall;
-        let error = format!("more than {RESULTS} results wait for it: the oldest are given up");
+        let error = format!("more than {MAX_QUEUED_RESULTS} results wait for it: the oldest are given up");
         let entries: Vec<Entry> = surplus
             .into_iter()
             .filter(|one| !under_way(one))
@@ -225,7 +226,7 @@ impl Outbox {
         }
     }
 
-    /// What is under way when the daemon goes down may still end and be recorded; the rest stays in the outbox.
+    /// Gives deliveries in flight time to end and be recorded; the rest stays in the outbox.
     async fn end(mut self) {
         let late = tokio::time::sleep(LAST_DELIVERIES / 2);
         tokio::pin!(late);
@@ -237,7 +238,7 @@ impl Outbox {
         }
     }
 
-    /// Begins a delivery to one receiver, if it may have one now; else says when it may.
+    /// Starts a delivery to one receiver, if it may have one now; otherwise returns when it may.
     fn begin(
         &mut self,
         name: String,
@@ -245,20 +246,20 @@ impl Outbox {
         mut heads: Vec<OutboxHead>,
     ) -> Option<Instant> {
         let now = Instant::now();
-        if heads.is_empty() || self.under_way.len() >= AT_A_TIME {
-            return None; // the end of another delivery looks again
+        if heads.is_empty() || self.under_way.len() >= MAX_CONCURRENT_DELIVERIES {
+            return None; // the end of another delivery triggers the next check
         }
-        let line = self.lines.entry(name.clone()).or_insert_with(|| Line::new(now));
+        let receiver = self.receivers.entry(name.clone()).or_insert_with(|| ReceiverState::new(now));
         let per_minute = target.as_ref().and_then(|target| target.per_minute);
-        let room = line.pace.room(now, per_minute);
+        let room = receiver.pace.room(now, per_minute);
         if room == 0 {
-            return Some(line.pace.next(per_minute));
+            return Some(receiver.pace.next(per_minute));
         }
         heads.sort_by_key(turn);
-        let may_join = !line.alone && notify::may_join(target.as_ref());
+        let may_join = !receiver.must_separate && notify::may_join(target.as_ref());
         let (rows, joining) = next_of(&heads, heads.len() > room && may_join);
-        line.sending.clone_from(&rows);
-        let reached = line.reached.iter().filter(|(row, _)| rows.contains(row));
+        receiver.sending.clone_from(&rows);
+        let reached = receiver.reached.iter().filter(|(row, _)| rows.contains(row));
         let reached = reached.map(|(row, names)| (*row, names.clone())).collect();
         let chosen = ChosenMessages { name, target, rows, joining, reached };
         self.under_way.spawn(deliver(self.store.clone(), chosen));
@@ -267,37 +268,37 @@ impl Outbox {
 
     async fn ended(&mut self, ended: Result<Delivered, tokio::task::JoinError>) {
         let Ok(ended) = ended else {
-            // It broke off inside. Its receiver is not known from here: all are asked anew.
+            // The task panicked, so its receiver is unknown: all are retried.
             tracing::error!("a delivery broke off");
-            self.lines.values_mut().for_each(|line| line.sending.clear());
+            self.receivers.values_mut().for_each(|receiver| receiver.sending.clear());
             return;
         };
         let Delivered { target, rows, partly, apart, outcome, removed } = ended;
         if removed {
-            self.lines.remove(&target);
+            self.receivers.remove(&target);
             return;
         }
-        let Some(line) = self.lines.get_mut(&target) else { return };
-        line.sending.clear();
-        line.learn(&rows, partly);
-        if let Some(finding) = line.hears(Instant::now(), &target, &outcome, apart) {
+        let Some(receiver) = self.receivers.get_mut(&target) else { return };
+        receiver.sending.clear();
+        receiver.learn(&rows, partly);
+        if let Some(finding) = receiver.record_outcome(Instant::now(), &target, &outcome, apart) {
             let _ = self.handle.inbox.send(inbox::Message::Noticed(finding)).await;
         }
     }
 }
 
-/// How long nothing else is given to a receiver after so many failures in a row.
+/// Returns how long a receiver gets nothing after this many consecutive failures.
 fn wait_after(failures: u32, asked: Option<Duration>) -> Duration {
-    let own = notify::retry_delay(failures).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT);
+    let own = notify::retry_delay(failures).unwrap_or(MAX_WAIT).min(MAX_WAIT);
     own.max(asked.unwrap_or_default().min(LONGEST_ASKED))
 }
 
-/// Where a message stands in the line of its receiver: what is urgent does not wait behind results, which go one by one.
+/// Returns the sort key of a message: urgent messages do not wait behind results, which are sent one by one.
 fn turn(head: &OutboxHead) -> (bool, bool, i64) {
     (head.about == TellOn::Completed, head.urgency != Urgency::Critical, head.id)
 }
 
-/// What is sent in quiet hours: what is critical, and with it what goes together with that.
+/// Selects what is sent in quiet hours: critical messages, and those joined with them.
 fn is_urgent_among(heads: &[OutboxHead]) -> impl Fn(&OutboxHead) -> bool + use<> {
     let critical = heads.iter().filter(|head| head.urgency == Urgency::Critical);
     let numbers: HashSet<i64> = critical.filter_map(|head| Some(head.joined?.0)).collect();
@@ -307,14 +308,14 @@ fn is_urgent_among(heads: &[OutboxHead]) -> impl Fn(&OutboxHead) -> bool + use<>
     }
 }
 
-/// Which of the messages that wait, in their order, the next delivery is about.
+/// Chooses which of the waiting messages, in order, the next delivery includes.
 fn next_of(heads: &[OutboxHead], may_join: bool) -> (Vec<i64>, Joining) {
     let first = &heads[0];
     if let Some((number, each)) = first.joined {
         let same = heads.iter().filter(|head| head.joined.is_some_and(|(other, _)| other == number));
         return (same.map(|head| head.id).collect(), Joining::AsBefore(each));
     }
-    // results are read as they are, and what is asked is answered by itself
+    // results and questions are never joined with others
     let stands_alone = |head: &OutboxHead| head.about == TellOn::Completed || head.asks;
     if !may_join || stands_alone(first) {
         return (vec![first.id], Joining::Alone);
@@ -338,9 +339,9 @@ mod tests {
             assert_eq!(asked.map(|asked| until_next(own, asked)), [own, own, LONGEST_ASKED.max(own)]);
             assert_eq!(until_next(own, None), own);
             let waits = asked.map(|asked| wait_after(tries, asked));
-            assert_eq!(waits, [own.min(LONGEST_WAIT), own.min(LONGEST_WAIT), LONGEST_ASKED]);
+            assert_eq!(waits, [own.min(MAX_WAIT), own.min(MAX_WAIT), LONGEST_ASKED]);
         }
-        assert_eq!(wait_after(99, None), LONGEST_WAIT);
+        assert_eq!(wait_after(99, None), MAX_WAIT);
     }
 
     fn head(id: i64, about: TellOn) -> OutboxHead {
@@ -375,7 +376,7 @@ mod tests {
 
     #[test]
     fn failures_count_for_their_receiver_whichever_message_it_was() {
-        let mut line = Line::new(Instant::now());
+        let mut receiver = ReceiverState::new(Instant::now());
         let failed = |given_up: bool| {
             DeliveryEnd::Failed(DeliveryFailure {
                 error: "http://x: answered 500: \u{202e}<@all>\n\"quote\"".into(),
@@ -385,35 +386,35 @@ mod tests {
                 go_alone: false,
             })
         };
-        let mut hears = |outcome: &DeliveryEnd| {
-            let finding = line.hears(Instant::now(), "ops", outcome, Duration::ZERO);
+        let mut record_outcome = |outcome: &DeliveryEnd| {
+            let finding = receiver.record_outcome(Instant::now(), "ops", outcome, Duration::ZERO);
             finding.map(|finding| (finding.level, finding.title))
         };
         let words = "\"http://x: answered 500: <@all> 'quote'\"";
         for _ in 0..3 {
-            assert_eq!(hears(&failed(false)), None);
+            assert_eq!(record_outcome(&failed(false)), None);
         }
         let title = format!("no message gets to `ops`, 4 tries in a row so far: {words}");
-        assert_eq!(hears(&failed(false)), Some((Level::Warn, title)));
-        assert_eq!(hears(&failed(false)), None, "it is no news");
-        assert_eq!(hears(&DeliveryEnd::Nothing), None);
+        assert_eq!(record_outcome(&failed(false)), Some((Level::Warn, title)));
+        assert_eq!(record_outcome(&failed(false)), None, "it is no news");
+        assert_eq!(record_outcome(&DeliveryEnd::Nothing), None);
         let title = format!("a message to `ops` was given up: {words}");
-        assert_eq!(hears(&failed(true)), Some((Level::Crit, title)));
-        assert_eq!(hears(&DeliveryEnd::Sent), Some((Level::Ok, String::new())));
-        assert_eq!(hears(&failed(false)), None, "they count from there");
+        assert_eq!(record_outcome(&failed(true)), Some((Level::Crit, title)));
+        assert_eq!(record_outcome(&DeliveryEnd::Sent), Some((Level::Ok, String::new())));
+        assert_eq!(record_outcome(&failed(false)), None, "they count from there");
     }
 
     #[test]
     fn who_has_a_mail_is_known_after_others_were_sent() {
-        let mut line = Line::new(Instant::now());
+        let mut receiver = ReceiverState::new(Instant::now());
         let has = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        line.learn(&[1, 2], vec![(1, has(&["a"])), (2, has(&["a"]))]);
-        line.learn(&[3], Vec::new());
-        assert_eq!(line.reached.get(&1), Some(&has(&["a"])));
-        line.learn(&[1], vec![(1, has(&["a", "b"]))]);
-        line.learn(&[2], Vec::new());
-        assert_eq!(line.reached, HashMap::from([(1, has(&["a", "b"]))]));
-        line.learn(&[1], Vec::new());
-        assert_eq!(line.reached, HashMap::new());
+        receiver.learn(&[1, 2], vec![(1, has(&["a"])), (2, has(&["a"]))]);
+        receiver.learn(&[3], Vec::new());
+        assert_eq!(receiver.reached.get(&1), Some(&has(&["a"])));
+        receiver.learn(&[1], vec![(1, has(&["a", "b"]))]);
+        receiver.learn(&[2], Vec::new());
+        assert_eq!(receiver.reached, HashMap::from([(1, has(&["a", "b"]))]));
+        receiver.learn(&[1], Vec::new());
+        assert_eq!(receiver.reached, HashMap::new());
     }
 }

@@ -1,10 +1,11 @@
-//! What tells the programs of this daemon from those of another one.
+//! The identity that distinguishes the programs of this daemon from those of others.
 use crate::config::Paths;
 use crate::domain::RunId;
 use sha2::{Digest, Sha256};
 
-/// What this daemon is called in the environment of its helpers, the same in each of its lives: by its
-/// state folder, which it has locked. Another machine's or container's of the same path is another.
+/// Returns the id under which helpers of this daemon are marked in their environment, stable across
+/// restarts: derived from the state folder, which the daemon has locked. The same path on another
+/// machine or in another container gives another id.
 pub(super) fn identity(paths: &Paths) -> RunId {
     use std::os::unix::fs::MetadataExt;
     let place = std::fs::metadata(&paths.state_dir).map_or((0, 0), |about| (about.dev(), about.ino()));

@@ -1,8 +1,9 @@
-//! Has another monitor hear that the daemon lives (`[daemon] ping`) and how the runs of agents go (`ping` of an agent): it
-//! says so when it hears nothing. A daemon that can't write, or whose loop is stuck, sends nothing.
+//! Pings an external monitor to show that the daemon is alive (`[daemon] ping`) and how the runs of
+//! agents go (`ping` of an agent); the monitor raises an alarm when pings stop. A daemon that can't
+//! write, or whose loop is stuck, sends none.
 //!
-//! A ping that does not get there is tried again twice, and then left out: the next one comes. Those of runs come from the
-//! engine, with all that it decides; after a restart, the runs of the last minute are pinged for again, under the same `rid`.
+//! A failed ping is retried twice and then dropped: another one follows. Pings of runs are decided
+//! by the engine; after a restart, those of the last minute are repeated under the same `rid`.
 use super::clock;
 use super::inbox::{Handle, RunPing};
 use crate::domain::{AgentId, EventType, LoggedEvent, Payload, PingSignal, Seq};
@@ -15,20 +16,20 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// One request.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Before each further try.
-const AGAIN: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
-/// Pings that wait, of one agent and of all that have just ended.
+/// Timeout of a request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Delays before each retry.
+const RETRY_DELAYS: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
+/// Maximum number of queued pings, per agent and in total.
 pub(super) const WAITING: usize = 256;
-/// Events of the last minute before this life that are looked at.
-const PAGE: usize = 1024;
-/// Runs that ended so long before a start are pinged for again.
-const BEFORE: SignedDuration = SignedDuration::from_mins(1);
-/// How often it is looked whether the configuration asks for other pings.
-const LOOK: Duration = Duration::from_secs(5);
+/// Maximum number of earlier events read at a start.
+const MAX_EARLIER_EVENTS: usize = 1024;
+/// How far back pings are repeated at a start.
+const LOOK_BACK: SignedDuration = SignedDuration::from_mins(1);
+/// How often the configuration is checked for changed pings.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Says that the daemon lives, as often as the configuration says, until it goes down.
+/// Pings the daemon's monitor at the configured interval until the daemon shuts down.
 pub(super) async fn daemon(handle: Handle, down: CancellationToken) {
     let mut failing = false;
     let mut last: Option<tokio::time::Instant> = None;
@@ -36,22 +37,22 @@ pub(super) async fn daemon(handle: Handle, down: CancellationToken) {
         let spec = handle.ask(|engine, _| engine.fleet().daemon.ping.clone()).await;
         let healthy = handle.condition.lock().expect("no holder panics").storage.is_none();
         let Some(spec) = spec else { return };
-        let mut wait = LOOK;
+        let mut wait = CHECK_INTERVAL;
         if let Some(spec) = spec {
-            let every = Duration::try_from(spec.every).unwrap_or(LOOK);
+            let every = Duration::try_from(spec.every).unwrap_or(CHECK_INTERVAL);
             let left = last.map_or(Duration::ZERO, |last| every.saturating_sub(last.elapsed()));
             if left.is_zero() && healthy {
                 last = Some(tokio::time::Instant::now());
-                let sent = ping(&spec.url, PingSignal::Success, None, PATIENCE).await;
+                let sent = ping(&spec.url, PingSignal::Success, None, REQUEST_TIMEOUT).await;
                 match (&sent, failing) {
                     (Err(error), false) => tracing::warn!(%error, "the ping of [daemon] did not get there"),
                     (Ok(()), true) => tracing::info!("the ping of [daemon] gets there again"),
                     _ => {}
                 }
                 failing = sent.is_err();
-                wait = every.min(LOOK);
+                wait = every.min(CHECK_INTERVAL);
             } else {
-                wait = left.clamp(Duration::from_millis(10), LOOK);
+                wait = left.clamp(Duration::from_millis(10), CHECK_INTERVAL);
             }
         }
         tokio::select! {
@@ -61,36 +62,36 @@ pub(super) async fn daemon(handle: Handle, down: CancellationToken) {
     }
 }
 
-/// Says how the runs of agents go: first of those that ended within the last minute before this life, then of those that the
-/// engine tells of, until it ends.
+/// Pings the monitors of agents: first about the runs of the last minute before this life, then
+/// about what the engine reports, until it ends.
 pub(super) async fn agents(
     store: Store,
     handle: Handle,
     began_after: Seq,
     mut runs: mpsc::Receiver<RunPing>,
 ) {
-    let mut lines: HashMap<AgentId, mpsc::Sender<RunPing>> = HashMap::new();
+    let mut queues: HashMap<AgentId, mpsc::Sender<RunPing>> = HashMap::new();
     for ping in before(&store, &handle, began_after).await {
-        pass_on(&mut lines, ping);
+        pass_on(&mut queues, ping);
     }
     while let Some(ping) = runs.recv().await {
-        pass_on(&mut lines, ping);
+        pass_on(&mut queues, ping);
     }
 }
 
-fn pass_on(lines: &mut HashMap<AgentId, mpsc::Sender<RunPing>>, ping: RunPing) {
+fn pass_on(queues: &mut HashMap<AgentId, mpsc::Sender<RunPing>>, ping: RunPing) {
     let agent = ping.agent.clone();
-    let line = lines.entry(agent.clone()).or_insert_with(|| {
-        let (line, waiting) = mpsc::channel(WAITING);
+    let queue = queues.entry(agent.clone()).or_insert_with(|| {
+        let (queue, waiting) = mpsc::channel(WAITING);
         tokio::spawn(send_all(agent.clone(), waiting));
-        line
+        queue
     });
-    if line.try_send(ping).is_err() {
+    if queue.try_send(ping).is_err() {
         tracing::warn!(%agent, "a ping was left out: too many wait");
     }
 }
 
-/// What monitors may not have heard of the life before this one.
+/// Returns pings of the previous life that monitors may not have received.
 async fn before(store: &Store, handle: &Handle, until: Seq) -> Vec<RunPing> {
     let specs = handle.ask(|engine, _| {
         let with_ping = |agent: &Arc<crate::domain::AgentSpec>| Some((agent.id.clone(), agent.ping.clone()?));
@@ -102,9 +103,9 @@ async fn before(store: &Store, handle: &Handle, until: Seq) -> Vec<RunPing> {
         types: kinds.iter().map(|kind| kind.as_str().to_owned()).collect(),
         ..EventFilter::default()
     };
-    let since = clock::now().wall.saturating_sub(BEFORE).unwrap_or(jiff::Timestamp::MIN);
+    let since = clock::now().wall.saturating_sub(LOOK_BACK).unwrap_or(jiff::Timestamp::MIN);
     let read = move |reader: &Reader| {
-        let page = reader.events_after(reader.cursor_at(since)?, &filter, PAGE)?;
+        let page = reader.events_after(reader.cursor_at(since)?, &filter, MAX_EARLIER_EVENTS)?;
         let mut pings = Vec::new();
         for event in page.events.iter().filter(|event| event.seq <= until) {
             let (Some(agent), Some(run)) = (&event.agent_id, event.run_id) else { continue };
@@ -125,7 +126,7 @@ async fn before(store: &Store, handle: &Handle, until: Seq) -> Vec<RunPing> {
     }
 }
 
-/// What a monitor hears of this event.
+/// Returns the signal for an event.
 fn signal_of(event: &LoggedEvent) -> Option<PingSignal> {
     match event.event()?.payload {
         Payload::TaskStarted(started) => (started.attempt == 1).then_some(PingSignal::Start),
@@ -135,16 +136,16 @@ fn signal_of(event: &LoggedEvent) -> Option<PingSignal> {
     }
 }
 
-/// One after the other: a start is heard before its end.
+/// Sends the pings of an agent in order, so that a start arrives before its end.
 async fn send_all(agent: AgentId, mut waiting: mpsc::Receiver<RunPing>) {
     while let Some(RunPing { spec, signal, run, .. }) = waiting.recv().await {
-        let mut sent = ping(&spec.url, signal, Some(run), PATIENCE).await;
-        for pause in AGAIN {
+        let mut sent = ping(&spec.url, signal, Some(run), REQUEST_TIMEOUT).await;
+        for pause in RETRY_DELAYS {
             if sent.as_ref().err().is_none_or(|error| !error.worth_retrying) {
                 break;
             }
             tokio::time::sleep(pause).await;
-            sent = ping(&spec.url, signal, Some(run), PATIENCE).await;
+            sent = ping(&spec.url, signal, Some(run), REQUEST_TIMEOUT).await;
         }
         if let Err(error) = sent {
             tracing::warn!(%agent, %error, "a ping did not get there");

@@ -1,9 +1,11 @@
-//! Events of MCP servers that start agents (`on = { mcp = … }`): asks their servers, and brings to the engine what is new.
+//! Events of MCP servers that start agents (`on = { mcp = … }`): polls their servers, and passes
+//! new events to the engine.
 //!
-//! Each agent has a poller of its own, so that a server which hangs keeps nobody else waiting. What a server says goes to the
-//! engine, which records each event with what came of it, and with the last of them where the server goes on: one transaction.
-//! A crash before it leaves all of them to be asked for again, and one after it none; what has been is known by its id
-//! (`Reader::known_events`). What the engine has no room for waits here, and the server is not asked meanwhile.
+//! Each agent has its own poller, so that a server that hangs delays no other agent. Events go to
+//! the engine, which records each with its outcome, and with the last of them the server's cursor,
+//! in one transaction. After a crash before it, all of them are polled again, and after it, none;
+//! known events are recognized by id (`Reader::known_events`). Events for which the engine has no
+//! capacity wait here, and the server is not polled in the meantime.
 use super::inbox::{Handle, Message};
 use crate::domain::{AgentId, McpEventReceived, McpTrigger};
 use crate::engine::{AwaitedEvents, EventsPolled};
@@ -18,28 +20,28 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Between two questions which events are waited for, and before what could not be read is read again.
-const ASK_EVERY: Duration = Duration::from_secs(1);
-/// Agents may start or stop without any event: so often it is looked at the latest.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// How long a server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Events that are asked for at once. A server may give more.
-const PAGE: usize = 100;
-/// Events of one agent that are handed over together.
-const MOST_AT_ONCE: usize = 1000;
-/// Pages that follow each other without a pause; a server may say without end that it has more.
-const MOST_IN_A_ROW: u32 = 20;
-/// The longest pause after failures. How often a server that dies is started is bounded by its own limits.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// After so many failures in a row it is a problem. One alone passes.
-const FAILURES: u32 = 2;
-/// A server that is asked at least so often is kept running in between.
-const KEPT_FOR: Duration = Duration::from_secs(600);
-/// That a server has left out events is told no more often.
-const SAID_AGAIN: Duration = Duration::from_secs(60);
+/// Minimum interval between queries of the awaited events, and delay before a failed read is retried.
+const QUERY_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum interval of those queries: agents may start or stop without an event.
+const MAX_QUERY_INTERVAL: Duration = Duration::from_secs(60);
+/// Timeout of a poll.
+const POLL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Number of events requested at once. A server may return more.
+const PAGE_EVENTS: usize = 100;
+/// Maximum number of events of one agent passed to the engine at once.
+const MAX_EVENTS_PER_BATCH: usize = 1000;
+/// Maximum number of pages read without a pause; a server may claim forever that it has more.
+const MAX_CONSECUTIVE_PAGES: u32 = 20;
+/// Maximum pause after failures. How often a server that exits is started is limited by the server's own limits.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// Number of consecutive failures that make a problem. A single one passes.
+const FAILURES_UNTIL_PROBLEM: u32 = 2;
+/// A server that is polled at least this often is kept running in between.
+const KEEP_RUNNING_WITHIN: Duration = Duration::from_secs(600);
+/// Minimum interval between warnings that a server has skipped events.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Brings events of MCP servers to the engine until the daemon goes down.
+/// Passes events of MCP servers to the engine until the daemon shuts down.
 pub(super) async fn run(
     store: Store,
     handle: Handle,
@@ -52,23 +54,23 @@ pub(super) async fn run(
     }
 }
 
-/// What an agent can take now.
+/// What an agent can accept now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Standing {
+struct Capacity {
     room: usize,
     is_stopped: bool,
 }
 
-/// A poller that runs.
+/// A running poller.
 struct Running {
     by: Arc<McpTrigger>,
-    standing: watch::Sender<Standing>,
-    /// Ends it, but not while it hands something over: whether that was taken is heard in any case.
+    capacity: watch::Sender<Capacity>,
+    /// Ends it, but not during a handover, whose result is awaited in any case.
     end: CancellationToken,
     task: JoinHandle<()>,
 }
 
-/// Has a poller run for each agent that waits for events.
+/// Runs a poller for each agent that waits for events.
 async fn look_after(
     store: &Store,
     handle: &Handle,
@@ -94,12 +96,12 @@ async fn look_after(
             handle.set_source(&agent, None);
         }
         for AwaitedEvents { agent, by, room, is_stopped } in wanted {
-            let standing = Standing { room, is_stopped };
+            let capacity = Capacity { room, is_stopped };
             if let Some(one) = running.get(&agent) {
-                one.standing.send_if_modified(|known| std::mem::replace(known, standing) != standing);
+                one.capacity.send_if_modified(|known| std::mem::replace(known, capacity) != capacity);
                 continue;
             }
-            let (told, heard) = watch::channel(standing);
+            let (told, heard) = watch::channel(capacity);
             let end = down.child_token();
             let poller = Poller {
                 store: store.clone(),
@@ -107,45 +109,45 @@ async fn look_after(
                 tools: tools.clone(),
                 agent: agent.clone(),
                 by: by.clone(),
-                standing: heard,
+                capacity: heard,
                 end: end.clone(),
                 held: None,
                 failures: 0,
-                said: None,
-                told_unfit: false,
+                warned_at: None,
+                warned_unfit: false,
             };
             let task = tokio::spawn(poller.run());
-            running.insert(agent, Running { by, standing: told, end, task });
+            running.insert(agent, Running { by, capacity: told, end, task });
         }
         tokio::select! {
             changed = newest.changed() => match changed {
-                Ok(()) => tokio::time::sleep_until(asked + ASK_EVERY).await,
+                Ok(()) => tokio::time::sleep_until(asked + QUERY_INTERVAL).await,
                 Err(_) => return,
             },
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(MAX_QUERY_INTERVAL) => {}
         }
     }
 }
 
-/// Asks for the events of one agent.
+/// Polls the events of one agent.
 struct Poller {
     store: Store,
     handle: Handle,
     tools: Arc<Mutex<Arc<Tools>>>,
     agent: AgentId,
     by: Arc<McpTrigger>,
-    standing: watch::Receiver<Standing>,
+    capacity: watch::Receiver<Capacity>,
     end: CancellationToken,
-    /// Keeps the server running between two questions.
+    /// Keeps the server running between two polls.
     held: Option<KeptServer>,
-    /// How often in a row it did not go well.
+    /// Number of consecutive failures.
     failures: u32,
-    /// When it was last told that events were left out.
-    said: Option<Instant>,
-    told_unfit: bool,
+    /// Time of the last warning about skipped events.
+    warned_at: Option<Instant>,
+    warned_unfit: bool,
 }
 
-/// Where a server goes on. `None`: it was never asked.
+/// The cursor of a server. `None`: never polled.
 type Cursor = Option<Option<String>>;
 
 impl Poller {
@@ -155,12 +157,12 @@ impl Poller {
         let mut due = Instant::now();
         let mut in_a_row = 0;
         loop {
-            // what is stopped says nothing of its server
-            if self.standing.borrow().is_stopped {
+            // the server of a stopped agent is not reported
+            if self.capacity.borrow().is_stopped {
                 self.handle.set_source(&self.agent, None);
             }
             let Some(Some(room)) = end.run_until_cancelled(self.is_due(due)).await else { return };
-            let most = room.min(PAGE);
+            let most = room.min(PAGE_EVENTS);
             let Some(asked) = end.run_until_cancelled(self.ask(&cursor, most)).await else { return };
             let (polled, skipped) = match asked {
                 Ok(asked) => asked,
@@ -170,18 +172,18 @@ impl Poller {
                     continue;
                 }
             };
-            self.went_well();
-            if polled.unfit > 0 && !std::mem::replace(&mut self.told_unfit, true) {
+            self.succeeded();
+            if polled.unfit > 0 && !std::mem::replace(&mut self.warned_unfit, true) {
                 let (unfit, server, event) = (polled.unfit, &self.by.server, &self.by.event);
                 tracing::warn!(agent = %self.agent, %server, unfit, "not all that the server gave are events of type {event}");
             }
             let has_moved = cursor.as_ref() != Some(&polled.cursor);
-            let goes_on_at_once = polled.has_more && has_moved && in_a_row < MOST_IN_A_ROW;
-            let every = Duration::try_from(self.by.every).unwrap_or(PATIENCE);
+            let goes_on_at_once = polled.has_more && has_moved && in_a_row < MAX_CONSECUTIVE_PAGES;
+            let every = Duration::try_from(self.by.every).unwrap_or(POLL_TIMEOUT);
             let pause =
                 polled.next.and_then(|next| Duration::try_from(next).ok()).unwrap_or_default().max(every);
             let (next, events) = (polled.cursor, polled.events);
-            self.held = Some(polled.held).filter(|_| pause <= KEPT_FOR);
+            self.held = Some(polled.held).filter(|_| pause <= KEEP_RUNNING_WITHIN);
             if !self.hand_over(events, has_moved.then(|| next.clone()), skipped).await {
                 return;
             }
@@ -193,14 +195,14 @@ impl Poller {
         }
     }
 
-    /// Where the server went on in an earlier life. `None`: the database is closed.
+    /// Returns the recorded cursor. `None`: the database is closed.
     async fn remembered(&self) -> Option<Cursor> {
         let (agent, source) = (self.agent.clone(), self.by.key());
         let known = self.read(move |reader| reader.event_cursor(&agent, &source)).await?;
         Some(known.map(|EventCursor(cursor)| cursor))
     }
 
-    /// Reads from the database, for which it may wait. `None`: it is closed.
+    /// Reads from the database, retrying on errors. `None`: it is closed.
     async fn read<T: Send + 'static>(
         &self,
         question: impl Fn(&Reader) -> Result<T, StoreError> + Clone + Send + 'static,
@@ -211,29 +213,30 @@ impl Poller {
                 Err(StoreError::Closed) => return None,
                 Err(error) => {
                     tracing::debug!(agent = %self.agent, %error, "which events have been could not be read; trying again");
-                    tokio::time::sleep(ASK_EVERY).await;
+                    tokio::time::sleep(QUERY_INTERVAL).await;
                 }
             }
         }
     }
 
-    /// Waits until the server is to be asked; how many events the agent can take then. `None`: it waits for none any more.
+    /// Waits until the server is to be polled, and returns how many events the agent can accept.
+    /// `None`: it no longer waits for any.
     async fn is_due(&mut self, due: Instant) -> Option<usize> {
         tokio::time::sleep_until(due).await;
-        let takes = self.standing.wait_for(|standing| !standing.is_stopped && standing.room > 0).await;
+        let takes = self.capacity.wait_for(|capacity| !capacity.is_stopped && capacity.room > 0).await;
         Some(takes.ok()?.room)
     }
 
-    /// Asks for what comes after the cursor. One that is no longer taken is given up, and that is told: the server goes on from
-    /// now, and nobody knows what was in between.
+    /// Polls for events after the cursor. If the server refuses the cursor, it is given up with a
+    /// warning: the server continues from now, and events in between are lost.
     async fn ask(&self, cursor: &Cursor, most: usize) -> Result<(Polled, Option<String>), NoEvents> {
         let tools = self.tools.lock().expect("no holder panics").clone();
         let before = cursor.as_ref().and_then(Option::as_deref);
-        let polled = tools.servers().poll_events(&self.by, before, most, PATIENCE).await;
+        let polled = tools.servers().poll_events(&self.by, before, most, POLL_TIMEOUT).await;
         match (polled, before) {
             (Err(NoEvents::Refused(why)), Some(_)) => {
-                // it may also be the arguments that are refused: then this is, too
-                let anew = tools.servers().poll_events(&self.by, None, most, PATIENCE).await;
+                // the arguments may be what is refused: then this poll fails, too
+                let anew = tools.servers().poll_events(&self.by, None, most, POLL_TIMEOUT).await;
                 let anew = anew.map_err(|_| NoEvents::Refused(why.clone()))?;
                 Ok((
                     anew,
@@ -247,30 +250,31 @@ impl Poller {
         }
     }
 
-    /// How long it rests.
+    /// Records a failure, and returns how long to pause.
     fn failed(&mut self, why: &NoEvents) -> Duration {
         self.held = None;
         self.failures = self.failures.saturating_add(1);
         let is_for_a_person = !matches!(why, NoEvents::Failed(_));
-        if is_for_a_person || self.failures >= FAILURES {
+        if is_for_a_person || self.failures >= FAILURES_UNTIL_PROBLEM {
             let text = format!("its events can't be asked for: {}", why.text());
             if self.handle.set_source(&self.agent, Some(text.clone())) {
                 tracing::warn!(agent = %self.agent, "{text}");
             }
         }
-        let every = Duration::try_from(self.by.every).unwrap_or(PATIENCE);
+        let every = Duration::try_from(self.by.every).unwrap_or(POLL_TIMEOUT);
         let doubled = every.saturating_mul(2_u32.saturating_pow(self.failures.min(16) - 1));
-        doubled.min(LONGEST_PAUSE.max(every))
+        doubled.min(MAX_PAUSE.max(every))
     }
 
-    fn went_well(&mut self) {
+    fn succeeded(&mut self) {
         self.failures = 0;
         if self.handle.set_source(&self.agent, None) {
             tracing::info!(agent = %self.agent, "its events can be asked for again");
         }
     }
 
-    /// Has events recorded with what comes of them, and with the last of them where the server goes on. False: it is over.
+    /// Has events recorded with their outcomes, and the cursor with the last of them. Returns false
+    /// if the poller is to end.
     async fn hand_over(
         &mut self,
         events: Vec<McpEventReceived>,
@@ -278,9 +282,9 @@ impl Poller {
         skipped: Option<String>,
     ) -> bool {
         let mut skipped = skipped.filter(|why| {
-            let is_new = self.said.is_none_or(|at| at.elapsed() >= SAID_AGAIN);
+            let is_new = self.warned_at.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL);
             if is_new {
-                self.said = Some(Instant::now());
+                self.warned_at = Some(Instant::now());
                 tracing::warn!(agent = %self.agent, server = %self.by.server, event = %self.by.event, "events were left out: {why}");
             }
             is_new
@@ -288,18 +292,18 @@ impl Poller {
         let mut rest = VecDeque::from(events);
         loop {
             let (room, is_stopped) = {
-                let standing = self.standing.borrow();
-                (standing.room, standing.is_stopped)
+                let capacity = self.capacity.borrow();
+                (capacity.room, capacity.is_stopped)
             };
             if (room == 0 || is_stopped) && !rest.is_empty() {
                 let end = self.end.clone();
-                // none of these is recorded yet, nor where the server goes on
+                // neither these events nor the cursor are recorded yet
                 let Some(Some(_)) = end.run_until_cancelled(self.is_due(Instant::now())).await else {
                     return false;
                 };
                 continue;
             }
-            let chunk: Vec<McpEventReceived> = rest.drain(..rest.len().min(MOST_AT_ONCE)).collect();
+            let chunk: Vec<McpEventReceived> = rest.drain(..rest.len().min(MAX_EVENTS_PER_BATCH)).collect();
             let Some(chunk) = self.without_known(chunk).await else { return false };
             let is_last = rest.is_empty();
             if chunk.is_empty() && !(is_last && (cursor.is_some() || skipped.is_some())) {
@@ -332,15 +336,15 @@ impl Poller {
             let mut left: VecDeque<McpEventReceived> = chunk.into_iter().skip(taken).collect();
             left.append(&mut rest);
             rest = left;
-            // until it is known how much room there is
+            // until the capacity is known
             let end = self.end.clone();
-            if end.run_until_cancelled(tokio::time::sleep(ASK_EVERY)).await.is_none() {
+            if end.run_until_cancelled(tokio::time::sleep(QUERY_INTERVAL)).await.is_none() {
                 return false;
             }
         }
     }
 
-    /// Those of these events that have not been. `None`: the database is closed.
+    /// Removes events that are already recorded. `None`: the database is closed.
     async fn without_known(&self, events: Vec<McpEventReceived>) -> Option<Vec<McpEventReceived>> {
         if events.is_empty() {
             return Some(events);

@@ -1,5 +1,5 @@
-//! What the records say without the daemon that writes them: the same answers, from the same code, of an engine that decides
-//! nothing.
+//! Answers from the records while no daemon runs: the same answers, from the same code, with an
+//! engine that decides nothing.
 use super::handlers;
 use super::inbox::{Condition, Handle, Message, Question};
 use super::services::{Role, Services};
@@ -16,21 +16,21 @@ use serde_json::value::RawValue;
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 
-/// The records of a state folder whose daemon does not run. Nothing of them is changed.
+/// The records of a state folder whose daemon does not run. They are not changed.
 pub struct Records {
     runtime: tokio::runtime::Runtime,
     services: Arc<Services>,
-    /// The newest event: since then, or later, no daemon runs.
+    /// Time of the newest event: no daemon has run since then, or since later.
     pub down_since: Option<Timestamp>,
-    /// The daemon ended in order; false: it was killed, or the machine went down.
+    /// Whether the daemon shut down cleanly; false: it was killed, or the machine went down.
     pub clean: bool,
-    /// The records are on a server, and a daemon elsewhere leads.
+    /// The leader elsewhere, if the records are on a server.
     pub leader: Option<String>,
 }
 
 impl Records {
-    /// Opens them. `None`: there are none, or what they are of can't be read: no valid configuration, no database that
-    /// this release can read.
+    /// Opens the records. `None`: there are none, there is no valid configuration, or this release
+    /// can't read the database.
     pub fn open(paths: &Paths) -> Option<Self> {
         let now = super::clock::now();
         let context = Context::system(now.wall).of_state(&paths.state_dir);
@@ -64,10 +64,10 @@ impl Records {
         Some(Self { runtime, services, down_since, clean, leader })
     }
 
-    /// The answer to a question that records can answer.
+    /// Answers a question that the records can answer.
     ///
     /// # Errors
-    /// What a daemon would say, too; or the question is about a daemon that runs, or wants something changed.
+    /// The same errors as a daemon's; or the question needs a running daemon, or is a change.
     pub fn ask(&self, method: &str, params: Value) -> Result<Box<RawValue>, RpcError> {
         let request = Request::decode(method, params)?;
         match request {
@@ -79,7 +79,7 @@ impl Records {
     }
 }
 
-/// Records that are only read.
+/// Records opened for reading.
 pub(super) struct ReadOnly {
     pub(super) store: Store,
     pub(super) records: Where,
@@ -89,7 +89,8 @@ pub(super) struct ReadOnly {
     pub(super) link: Option<Arc<NodeLink>>,
 }
 
-/// What answers from them. Questions to the engine, and messages to the loop, go to whoever has the other ends.
+/// Creates services on the records. Questions to the engine, and messages to the loop, go to the
+/// holders of the receiving ends.
 pub(super) fn services(
     paths: &Paths,
     fleet: &Arc<Fleet>,
@@ -120,7 +121,8 @@ pub(super) fn services(
     }
 }
 
-/// Can it be answered without a daemon? What asks servers, or calls a tool, is for the daemon alone.
+/// Returns whether a request can be answered without a daemon. Requests that contact servers or
+/// call tools need one.
 fn is_of_records(request: &Beside) -> bool {
     matches!(
         request,

@@ -1,4 +1,4 @@
-//! Has what agents remember kept in Redis as long as the configuration says so, and says when that does not work.
+//! Keeps the agents' memory in Redis while it is configured, and reports failures.
 use super::exports::tell_levels;
 use super::inbox::Message;
 use crate::domain::{ExportState, Finding, Fleet, FoundBy, IncidentRecord, Level, human_duration};
@@ -10,12 +10,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-/// Changes that are not there after so long are a problem.
-const LATE: SignedDuration = SignedDuration::from_mins(1);
-/// When the daemon goes down, its last changes get this long. What is not there by then follows in the next life.
+/// A delay of changes from which on the daemon reports a problem.
+const MAX_DELAY: SignedDuration = SignedDuration::from_mins(1);
+/// How long a shutdown waits for the last changes. The remaining ones follow in the next life.
 pub(super) const LAST_CHANGES: Duration = Duration::from_secs(2);
 
-/// Sends changes until the daemon goes down.
+/// Sends changes until the daemon shuts down.
 pub(super) async fn run(
     store: Store,
     progress: Arc<MemoryProgress>,
@@ -23,7 +23,7 @@ pub(super) async fn run(
     inbox: mpsc::Sender<Message>,
     down: CancellationToken,
 ) {
-    // an incident of an earlier life may be over, and not configured any more
+    // an incident of an earlier life may be over, and the memory no longer configured
     let mut told = None;
     loop {
         let spec = fleets.borrow_and_update().memory.clone();
@@ -40,7 +40,7 @@ pub(super) async fn run(
             }
         };
         let is_another = async {
-            // the loop that has the configuration is over: false
+            // false: the loop that holds the configuration has ended
             while fleets.changed().await.is_ok() {
                 if fleets.borrow_and_update().memory != spec {
                     return true;
@@ -64,7 +64,7 @@ pub(super) async fn run(
     }
 }
 
-/// How it stands, as the check of a probe says it; `None`: nothing has become better or worse.
+/// Returns the state as a finding; `None` if it is neither better nor worse.
 fn finding(standing: Option<&MemoryStanding>, now: Timestamp) -> Option<Finding> {
     let of = |level, title| Finding {
         key: IncidentRecord::REDIS_MEMORY.into(),
@@ -80,7 +80,7 @@ fn finding(standing: Option<&MemoryStanding>, now: Timestamp) -> Option<Finding>
         ExportState::Stopped => {
             Some(of(Level::Crit, format!("what agents remember in Redis can't be had: {problem}")))
         }
-        ExportState::Trying if now.duration_since(standing.since) >= LATE => {
+        ExportState::Trying if now.duration_since(standing.since) >= MAX_DELAY => {
             let late =
                 human_duration(SignedDuration::from_mins(now.duration_since(standing.since).as_mins()));
             Some(of(Level::Crit, format!("what agents remember in Redis can't be had for {late}: {problem}")))

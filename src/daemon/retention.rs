@@ -1,5 +1,6 @@
-//! Keeps the database small: old things go in small pieces, between commits. Nothing goes for its age within an hour
-//! after a start or a jump of the clock, since the clock may be wrong.
+//! Keeps the database small: removes old records in small batches, between commits. Nothing is
+//! removed for its age within an hour after a start or a jump of the clock, since the clock may be
+//! wrong.
 use super::clock;
 use crate::daemon::inbox::{Handle, Message};
 use crate::store::{Lived, Store, StoreError};
@@ -7,20 +8,20 @@ use jiff::SignedDuration;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// How often we look for what is too old.
-const EVERY: Duration = Duration::from_secs(600);
-/// The first look is not at once: a start has better things to do.
-const AT_FIRST: Duration = Duration::from_secs(20);
-/// Between two pieces, so that commits of runs are never behind more than one.
-const BREATHE: Duration = Duration::from_millis(20);
+/// How often old records are looked for.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
+/// Delay of the first pruning, so as not to slow down a start.
+const FIRST_DELAY: Duration = Duration::from_secs(20);
+/// Pause between two batches, so that commits of runs wait for one at most.
+const BATCH_PAUSE: Duration = Duration::from_millis(20);
 
-/// How often the files of the database are looked after.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often the files of the database are checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Looks after the files of the database until the daemon goes down: one that was taken away is noticed
-/// also when there is nothing to write.
+/// Checks the files of the database until the daemon shuts down, so that a removed file is noticed
+/// even when nothing is written.
 pub(super) async fn look_after(store: Store, handle: Handle, down: CancellationToken) {
-    let mut every = tokio::time::interval(LOOK_EVERY);
+    let mut every = tokio::time::interval(CHECK_INTERVAL);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -47,13 +48,13 @@ pub(super) async fn look_after(store: Store, handle: Handle, down: CancellationT
     }
 }
 
-/// How often the lead is looked at.
-const LOOK_AT_LEAD: Duration = Duration::from_secs(1);
+/// How often the lead is checked.
+const LEAD_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Has the programs of runs stopped while the daemon is cut off from its database. Apart from [`look_after`], which waits for
-/// the database.
+/// Has the programs of runs stopped while the daemon is cut off from its database. Separate from
+/// [`look_after`], which waits for the database.
 pub(super) async fn watch_lead(store: Store, handle: Handle, down: CancellationToken) {
-    let mut every = tokio::time::interval(LOOK_AT_LEAD);
+    let mut every = tokio::time::interval(LEAD_CHECK_INTERVAL);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut was_cut_off = false;
     loop {
@@ -69,12 +70,12 @@ pub(super) async fn watch_lead(store: Store, handle: Handle, down: CancellationT
     }
 }
 
-/// For so long the clock must have gone on evenly before it is believed.
-const STEADY: SignedDuration = SignedDuration::from_hours(1);
+/// How long the clock must have run evenly before it is trusted.
+const STEADY_PERIOD: SignedDuration = SignedDuration::from_hours(1);
 
-/// Prunes until the daemon goes down.
+/// Prunes until the daemon shuts down.
 pub(super) async fn run(store: Store, handle: Handle, down: CancellationToken) {
-    let mut wait = AT_FIRST;
+    let mut wait = FIRST_DELAY;
     let mut looked = clock::now().boot;
     loop {
         tokio::select! {
@@ -84,13 +85,13 @@ pub(super) async fn run(store: Store, handle: Handle, down: CancellationToken) {
         let asked = handle.ask(|engine, now| (engine.fleet().daemon.retention, engine.steady_for(now), now));
         let Some((keep, steady, now)) = asked.await else { return };
         let since = now.boot - std::mem::replace(&mut looked, now.boot);
-        let lived = Lived { now: now.wall, steady: steady >= STEADY, since };
+        let lived = Lived { now: now.wall, steady: steady >= STEADY_PERIOD, since };
         wait = match store.prune(keep, lived).await {
-            Ok(true) => BREATHE,
-            Ok(false) => EVERY,
+            Ok(true) => BATCH_PAUSE,
+            Ok(false) => PRUNE_INTERVAL,
             Err(error) => {
                 tracing::warn!(%error, "what is too old could not be removed");
-                EVERY
+                PRUNE_INTERVAL
             }
         };
     }

@@ -1,4 +1,4 @@
-//! What sessions need of the daemon, and what handlers give back to a session.
+//! What sessions need from the daemon, and what handlers return to a session.
 use super::inbox::{Answer, ChangeAsked, Handle};
 use crate::config::Paths;
 use crate::daemon::forward::Forwarder;
@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot};
 
-/// Everything that sessions need of the daemon.
+/// Everything that sessions need from the daemon.
 pub(super) struct Services {
     pub(super) handle: Handle,
     pub(super) store: Store,
@@ -21,34 +21,34 @@ pub(super) struct Services {
     pub(super) paths: Paths,
     pub(super) socket: std::path::PathBuf,
     pub(super) database: String,
-    /// Where records are kept.
+    /// Where records are stored.
     pub(super) records: Where,
-    /// What the database was a copy of.
+    /// The databases of which it is a copy.
     pub(super) ancestors: Vec<Ancestor>,
     pub(super) started_at: Timestamp,
     /// The newest event when the database was opened.
     pub(super) began_after: Seq,
     pub(super) clients: Arc<AtomicU64>,
-    /// What it is to those that share its records.
+    /// The role of this daemon among the nodes.
     pub(super) role: Role,
-    /// Its connection to them; `None`: the records are in a file.
+    /// Its connection to the other nodes; `None`: the records are in a file.
     pub(super) link: Option<Arc<NodeLink>>,
-    /// How the copy of the log in Redis stands.
+    /// Progress of the export to Redis.
     pub(super) exported: Arc<ExportProgress>,
-    /// How it stands with what agents remember in Redis.
+    /// State of the agents' memory in Redis.
     pub(super) remembering: Arc<MemoryProgress>,
-    /// How it stands with the listener for metrics.
+    /// State of the metrics listener.
     pub(super) listening: Arc<Listening>,
-    /// How sending traces goes.
+    /// Progress of the trace export.
     pub(super) traces: Arc<TraceProgress>,
     pub(super) reload: mpsc::Sender<crate::daemon::services::Reload>,
 }
 
-/// What a daemon is to the records.
+/// The role of a daemon.
 pub(super) enum Role {
-    /// It writes them.
+    /// It writes the records.
     Leads,
-    /// Another one does, to which it forwards what that one alone can answer.
+    /// Another daemon does; this one forwards the calls that only the leader can answer.
     StandsBy(Arc<Forwarder>),
     /// No daemon runs, since this event or later.
     AtRest(Option<Timestamp>),
@@ -57,16 +57,17 @@ pub(super) enum Role {
 /// On whose behalf a request is made.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Caller {
-    /// Who, of a client of another node: `ada at gpu-7`. What was answered before was looked up for it.
+    /// A client of another node, such as `ada at gpu-7`. An earlier answer to its request has been
+    /// looked up already.
     pub(super) by: Option<String>,
-    /// By which a change is known, of a method without a `request_id` of its own.
+    /// Identifies a change, for methods without a `request_id` of their own.
     pub(super) request_id: Option<String>,
-    /// It is a program of an agent.
+    /// Whether it is a program of an agent.
     pub(super) of_agent: bool,
 }
 
 impl Caller {
-    /// A change on its behalf, with the id that its own parameters give it.
+    /// Describes a change on its behalf, with the id given by its own parameters.
     pub(super) fn asks(&self, request_id: Option<String>) -> ChangeAsked {
         ChangeAsked { request_id: request_id.or_else(|| self.request_id.clone()), waits: self.by.is_some() }
     }
@@ -74,12 +75,12 @@ impl Caller {
 
 pub(super) use super::encoded::Encoded;
 
-/// What is to be done about a call.
+/// What to do about a call.
 pub(super) enum Step {
     Done(Encoded),
-    /// The answer comes later; further calls may go on.
+    /// The answer comes later; further calls are read in the meantime.
     Later(std::pin::Pin<Box<dyn Future<Output = Encoded> + Send>>),
-    /// The same, with what is to be known about the answer.
+    /// The same, with an optional remark on the answer.
     Noted(std::pin::Pin<Box<dyn Future<Output = (Encoded, Option<String>)> + Send>>),
     /// A subscription: the answer, then its events.
     Stream(Box<Subscription>),
@@ -87,19 +88,19 @@ pub(super) enum Step {
     Unsubscribe(u64),
 }
 
-/// Which events a client wants, from where.
+/// Which events a client wants, and from which cursor.
 pub(super) struct Subscription {
     pub(super) cursor: Seq,
     pub(super) newest: Seq,
-    /// More was asked for than there is: it goes on after this one.
+    /// Set if the requested cursor lies ahead of the log: the subscription starts after this event instead.
     pub(super) instead_after: Option<u64>,
     pub(super) filter: EventFilter,
     pub(super) follow: bool,
 }
 
-/// Somebody wants the file to be read.
+/// A request to read the configuration file.
 pub(super) enum Reload {
-    /// A client, who waits for the answer.
+    /// From a client that waits for the answer.
     Asked(oneshot::Sender<Answer>, ChangeAsked),
     Signal,
 }

@@ -1,8 +1,8 @@
-//! One client: its lines in, its answers and events out.
+//! The session of one client: reads its calls, writes answers and events.
 //!
-//! Answers and events of one client go through one bounded line; a client that does not read holds
-//! up itself and nobody else, and is let go after a while. Events are read from the database by
-//! cursor, page by page, so a slow reader costs no memory.
+//! Answers and events of a client go through one bounded queue; a client that does not read delays
+//! only itself, and is disconnected after a while. Events are read from the database by cursor,
+//! page by page, so a slow reader costs no memory.
 use super::desk::Desk;
 use super::flow::Outlet;
 use super::forward::{CallOrder, Forwarder, QUESTION_WITHIN, user_name};
@@ -29,49 +29,49 @@ use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-/// Lines that wait for a client to read them.
-const LINES_WAITING: usize = 64;
-/// Calls of one client that are worked on at a time.
-const CALLS_AT_A_TIME: usize = 64;
-/// Of those, questions that wait for their turn to be answered.
-const QUESTIONS_AT_A_TIME: usize = 8;
-/// Calls that wait for something outside: they hold up no others while they do.
-const WAIT_OUTSIDE: &[&str] = &["call_tool", "ask_archive", "list_mcp", "test_notification"];
-/// Events of one page.
-const PAGE: usize = 256;
-/// A client that has not read a line for this long is let go; it can come back with its cursor.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Maximum number of lines queued for a client.
+const MAX_QUEUED_LINES: usize = 64;
+/// Maximum number of concurrent calls of one client.
+const MAX_CONCURRENT_CALLS: usize = 64;
+/// Of those, the maximum number of questions that wait for their turn.
+const MAX_QUEUED_QUESTIONS: usize = 8;
+/// Methods that wait for something outside: they do not delay other calls.
+const OUTSIDE_METHODS: &[&str] = &["call_tool", "ask_archive", "list_mcp", "test_notification"];
+/// Number of events per page.
+const PAGE_EVENTS: usize = 256;
+/// A client that has read nothing for this long is disconnected; it can reconnect with its cursor.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long answers that are under way may take when the daemon goes down.
+/// How long answers in progress may take after the session was cancelled.
 const LAST_ANSWERS: Duration = Duration::from_millis(300);
 
-/// Whose process a client is.
+/// The process at the other end of a connection.
 pub(super) struct Peer {
     pub(super) user: u32,
-    /// What it may ask, if it is a program of a run.
+    /// Its rights, if it is a program of a run.
     pub(super) rights: Option<Control>,
 }
 
-/// Serves one client until it goes, or has to.
+/// Serves one client until it disconnects, or is disconnected.
 pub(super) async fn serve(
     stream: Stream,
-    (desk, gone): (Arc<Desk>, CancellationToken),
+    (desk, disconnect): (Arc<Desk>, CancellationToken),
     place: Place,
     outlet: Arc<Outlet>,
     peer: Peer,
 ) {
     desk.clients.fetch_add(1, Ordering::Relaxed);
     let (input, output) = tokio::io::split(stream);
-    let (lines, waiting) = mpsc::channel(LINES_WAITING);
-    let writer = tokio::spawn(write(output, waiting, gone.clone(), outlet.clone()));
+    let (lines, waiting) = mpsc::channel(MAX_QUEUED_LINES);
+    let writer = tokio::spawn(write(output, waiting, disconnect.clone(), outlet.clone()));
     let session = Session {
         desk: desk.clone(),
-        lines: Out { lines, outlet },
-        gone: gone.clone(),
+        lines: LineSender { lines, outlet },
+        disconnect: disconnect.clone(),
         place,
         peer,
-        room: Arc::new(Semaphore::new(CALLS_AT_A_TIME)),
-        questions: Arc::new(Semaphore::new(QUESTIONS_AT_A_TIME)),
+        room: Arc::new(Semaphore::new(MAX_CONCURRENT_CALLS)),
+        questions: Arc::new(Semaphore::new(MAX_QUEUED_QUESTIONS)),
         subscriptions: HashMap::new(),
         made: 0,
         order: CallOrder::default(),
@@ -79,51 +79,51 @@ pub(super) async fn serve(
     session.read(LineReader::new(BufReader::new(input))).await;
     // the writer ends when the last line of the last call is written
     let _ = writer.await;
-    gone.cancel();
+    disconnect.cancel();
     desk.clients.fetch_sub(1, Ordering::Relaxed);
 }
 
 async fn write(
     mut output: impl tokio::io::AsyncWrite + Unpin,
     mut waiting: mpsc::Receiver<String>,
-    gone: CancellationToken,
+    disconnect: CancellationToken,
     outlet: Arc<Outlet>,
 ) {
     loop {
         let line = tokio::select! {
             biased;
             line = waiting.recv() => line,
-            // the last answers of a daemon that goes down still get out
-            () = gone.cancelled() => {
+            // the last answers of a daemon that shuts down are still sent
+            () = disconnect.cancelled() => {
                 tokio::time::timeout(LAST_ANSWERS, waiting.recv()).await.ok().flatten()
             }
         };
         let Some(line) = line else { break };
-        let sent_away = async {
-            gone.cancelled().await;
+        let give_up = async {
+            disconnect.cancelled().await;
             tokio::time::sleep(LAST_ANSWERS).await;
         };
         let is_written = tokio::select! {
             is_written = write_line(&mut output, line.as_bytes(), &outlet) => is_written,
-            () = sent_away => false,
+            () = give_up => false,
         };
         outlet.done(line.len());
         if !is_written {
             break;
         }
     }
-    gone.cancel();
+    disconnect.cancel();
     let _ = output.shutdown().await;
 }
 
-/// Writes a line piece by piece. False: the client is gone, or reads nothing.
+/// Writes a line in pieces. Returns false if the client has disconnected, or reads nothing.
 async fn write_line(
     output: &mut (impl tokio::io::AsyncWrite + Unpin),
     mut rest: &[u8],
     outlet: &Outlet,
 ) -> bool {
     while !rest.is_empty() {
-        match tokio::time::timeout(PATIENCE, output.write(rest)).await {
+        match tokio::time::timeout(READ_TIMEOUT, output.write(rest)).await {
             Ok(Ok(written)) if written > 0 => {
                 rest = &rest[written..];
                 outlet.reads();
@@ -132,7 +132,7 @@ async fn write_line(
             Err(_) => {
                 tracing::warn!(
                     "a client that has read nothing for {} s was disconnected",
-                    PATIENCE.as_secs()
+                    READ_TIMEOUT.as_secs()
                 );
                 return false;
             }
@@ -141,15 +141,15 @@ async fn write_line(
     true
 }
 
-/// Where the lines of a client go, all of them counted.
+/// The queue of lines of a client, all of them counted.
 #[derive(Clone)]
-struct Out {
+struct LineSender {
     lines: mpsc::Sender<String>,
     outlet: Arc<Outlet>,
 }
 
-impl Out {
-    /// False: the client is gone.
+impl LineSender {
+    /// Queues a line. Returns false if the client has disconnected.
     async fn say(&self, line: String) -> bool {
         self.outlet.waits(line.len());
         self.say_counted(line).await
@@ -167,15 +167,15 @@ impl Out {
 
 struct Session {
     desk: Arc<Desk>,
-    lines: Out,
-    gone: CancellationToken,
+    lines: LineSender,
+    disconnect: CancellationToken,
     place: Place,
     peer: Peer,
     room: Arc<Semaphore>,
     questions: Arc<Semaphore>,
     subscriptions: HashMap<u64, CancellationToken>,
     made: u64,
-    /// Of changes that are forwarded.
+    /// The order of forwarded changes.
     order: CallOrder,
 }
 
@@ -190,7 +190,7 @@ impl Session {
                 }
             };
             let line = tokio::select! {
-                () = self.gone.cancelled() => return,
+                () = self.disconnect.cancelled() => return,
                 () = too_late => break,
                 line = input.next() => line,
             };
@@ -229,11 +229,11 @@ impl Session {
             Err(error) => return self.answer(id, Err(error)).await,
         };
         let steers = STEERS.contains(&call.method.as_str());
-        // Whoever does not read what was said is not heard any more.
+        // A client that does not read its answers is not served further.
         if !steers && !self.lines.outlet.has_room().await {
             return;
         }
-        let waits_outside = WAIT_OUTSIDE.contains(&call.method.as_str());
+        let waits_outside = OUTSIDE_METHODS.contains(&call.method.as_str());
         let services = self.desk.services();
         let params = match services.role {
             Role::StandsBy(_) => call.params.clone(),
@@ -246,7 +246,7 @@ impl Session {
             Ok(request) => self.step(request, (&call.method, params), &services).await,
             Err(error) => Step::Done(Err(error)),
         };
-        // what the leader is asked takes its turn there
+        // calls forwarded to the leader wait for their turn there
         let is_question = is_question && !matches!(step, Step::Noted(_));
         let step = match step {
             Step::Later(answer) => Step::Noted(Box::pin(async move { (answer.await, None) })),
@@ -257,7 +257,7 @@ impl Session {
             Step::Later(_) => unreachable!("it has become one with a note"),
             Step::Noted(answer) => {
                 let Ok(place) = self.room.clone().acquire_owned().await else { return };
-                // What was asked for takes memory already while it waits.
+                // A waiting request occupies memory already.
                 let question = match is_question {
                     true => self.questions.clone().acquire_owned().await.ok(),
                     false => None,
@@ -306,7 +306,8 @@ impl Session {
         }
     }
 
-    /// A daemon that stands by forwards what it can't answer. What a program of a run may ask was judged here before.
+    /// Handles a request; a standby forwards what it can't answer. The rights of a program of a run
+    /// were checked before.
     async fn step(
         &self,
         request: Request,
@@ -318,7 +319,7 @@ impl Session {
             let is_change =
                 matches!(&request, Request::InTurn(request) if !matches!(request, InTurn::Shutdown(_)));
             if is_change {
-                // this daemon leads since a moment ago, and what was forwarded before comes to it by another way
+                // this daemon has just taken the lead, and changes forwarded before reach it by another path
                 self.order.settled().await;
             }
             return handlers::handle(request, services, &caller).await;
@@ -352,14 +353,14 @@ impl Session {
             instead_after: subscription.instead_after,
         };
         self.answer(id, value(view)).await;
-        let token = self.gone.child_token();
+        let token = self.disconnect.child_token();
         self.subscriptions.retain(|_, token| !token.is_cancelled());
         self.subscriptions.insert(number, token.clone());
         let lines = self.lines.clone();
-        let gone = self.gone.clone();
+        let disconnect = self.disconnect.clone();
         tokio::spawn(async move {
             let _work = work;
-            let feed = Feed { store, lines, number, gone };
+            let feed = Feed { store, lines, number, disconnect };
             tokio::select! {
                 () = token.cancelled() => {}
                 () = feed.run(subscription) => token.cancel(),
@@ -368,7 +369,8 @@ impl Session {
     }
 }
 
-/// A question that the records can answer, too: what the leader says, or why the records are asked.
+/// Asks the leader a question that the records can answer, too. An error says why the records are
+/// used instead.
 async fn asked_of_leader(
     forwarder: &Arc<Forwarder>,
     (method, params): (&str, Value),
@@ -395,7 +397,7 @@ async fn asked_of_leader(
     }
 }
 
-/// Why a program of a run may not call this.
+/// Returns the refusal of a call that exceeds the rights of a program of a run.
 fn beyond(rights: Control, method: &str) -> Option<RpcError> {
     let needed = rights::needed(method);
     let refused = || {
@@ -411,9 +413,9 @@ fn beyond(rights: Control, method: &str) -> Option<RpcError> {
 /// The events of one subscription.
 struct Feed {
     store: Store,
-    lines: Out,
+    lines: LineSender,
     number: u64,
-    gone: CancellationToken,
+    disconnect: CancellationToken,
 }
 
 impl Feed {
@@ -428,15 +430,16 @@ impl Feed {
             }
             newest.borrow_and_update();
             let asked = filter.clone();
-            let page = match self.store.read(move |reader| reader.events_after(cursor, &asked, PAGE)).await {
-                Ok(page) => page,
-                Err(error) => {
-                    // the client would wait for ever; without its connection it comes back with its cursor
-                    tracing::warn!(%error, "events could not be read; the client is disconnected");
-                    self.gone.cancel();
-                    return;
-                }
-            };
+            let page =
+                match self.store.read(move |reader| reader.events_after(cursor, &asked, PAGE_EVENTS)).await {
+                    Ok(page) => page,
+                    Err(error) => {
+                        // the client would wait forever; disconnected, it comes back with its cursor
+                        tracing::warn!(%error, "events could not be read; the client is disconnected");
+                        self.disconnect.cancel();
+                        return;
+                    }
+                };
             if let Some((from, to)) = page.gap {
                 let gap = GapNote { subscription: self.number, from: from.0, to: to.0 };
                 if !self.say(GAP_NOTIFICATION, &gap).await {
@@ -468,7 +471,7 @@ impl Feed {
         }
     }
 
-    /// Waits for something new, or for the end of what is wanted.
+    /// Waits for new events, or for the end of the requested period.
     async fn wait(&self, newest: &mut tokio::sync::watch::Receiver<Seq>, until: Option<Timestamp>) -> bool {
         let end = async {
             match until.map(|until| until.duration_since(crate::clock::wall())) {
@@ -482,7 +485,7 @@ impl Feed {
         }
     }
 
-    /// Says the events of a page. They wait as lines, so that they are counted.
+    /// Sends the events of a page. They are queued as lines, so that they are counted.
     async fn events(&self, events: Vec<LoggedEvent>) -> bool {
         let note = |event| EventNote { subscription: self.number, event };
         let lines: Vec<String> =
@@ -515,12 +518,12 @@ mod tests {
         let (store, _) = Store::open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         let (lines, _waiting) = mpsc::channel(1);
-        let gone = CancellationToken::new();
-        let lines = Out { lines, outlet: super::super::flow::Flow::new().open(gone.clone()) };
-        let feed = Feed { store, lines, number: 1, gone: gone.clone() };
+        let disconnect = CancellationToken::new();
+        let lines = LineSender { lines, outlet: super::super::flow::Flow::new().open(disconnect.clone()) };
+        let feed = Feed { store, lines, number: 1, disconnect: disconnect.clone() };
         let filter = EventFilter::default();
         feed.run(Subscription { cursor: Seq(0), newest: Seq(0), instead_after: None, filter, follow: true })
             .await;
-        assert!(gone.is_cancelled());
+        assert!(disconnect.is_cancelled());
     }
 }

@@ -1,4 +1,4 @@
-//! Signals that steer the daemon, and those that mean nothing to it.
+//! Signals that control the daemon, and signals that it ignores.
 use super::failure::Failure;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -15,15 +15,16 @@ pub(super) struct ProcessSignals {
     hangup: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
-    /// Those that would end us without a word, and mean nothing to us.
+    /// Signals that would terminate the process by default, and are ignored.
     meaningless: mpsc::Receiver<&'static str>,
     stops: u32,
 }
 
-/// Signals whose default is to end the process (signal(7)). A file that grows over its limit and time that is
-/// used up (`SIGXFSZ`, `SIGXCPU`) are errors of the call that meets them; the others are for others. They are
-/// caught and not ignored: what is ignored is ignored by what we start, too. `SIGBUS` is not among them: the
-/// memory that it speaks of is gone, and a new life is right.
+/// Signals whose default action is to terminate the process (signal(7)). Exceeded file size and CPU
+/// time limits (`SIGXFSZ`, `SIGXCPU`) are handled as errors of the failing call; the others are not
+/// meant for us. They are caught rather than ignored, since ignored signals are inherited by the
+/// programs that we start. `SIGBUS` is not among them: the mapped memory is lost, and a restart is
+/// right.
 const MEANINGLESS: [(i32, &str); 7] = [
     (rustix::process::Signal::XFSZ.as_raw(), "SIGXFSZ"),
     (rustix::process::Signal::XCPU.as_raw(), "SIGXCPU"),
@@ -34,11 +35,11 @@ const MEANINGLESS: [(i32, &str); 7] = [
     (rustix::process::Signal::PROF.as_raw(), "SIGPROF"),
 ];
 
-/// Of signals of one kind that mean nothing no more is said within this time.
-const SAID_AGAIN: std::time::Duration = std::time::Duration::from_secs(3600);
+/// Minimum interval between log lines about the same meaningless signal.
+const LOG_INTERVAL: std::time::Duration = std::time::Duration::from_secs(3600);
 
 impl ProcessSignals {
-    /// From now on signals come here.
+    /// Installs the signal handlers.
     pub(super) fn listen() -> Result<Self, Failure> {
         let listen = |kind| {
             signal(kind).map_err(|cause| Failure::Io { doing: "can't listen for signals".into(), cause })
@@ -52,7 +53,7 @@ impl ProcessSignals {
         })
     }
 
-    /// The next one. A second stop is one at once.
+    /// Returns the next signal. A second stop means to stop at once.
     pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.hangup.recv() => return Signal::Reload,
@@ -65,7 +66,7 @@ impl ProcessSignals {
     }
 }
 
-/// Catches what means nothing; the name of each comes through the channel.
+/// Catches meaningless signals; their names are sent through the channel.
 fn meaningless(
     listen: &impl Fn(SignalKind) -> Result<tokio::signal::unix::Signal, Failure>,
 ) -> Result<mpsc::Receiver<&'static str>, Failure> {
@@ -74,11 +75,11 @@ fn meaningless(
         let mut caught = listen(SignalKind::from_raw(number))?;
         let tell = tell.clone();
         tokio::spawn(async move {
-            let mut told = None::<tokio::time::Instant>;
+            let mut logged_at = None::<tokio::time::Instant>;
             while caught.recv().await.is_some() {
-                // a limit that is reached is met by each write: the log is for what is new
-                if told.is_none_or(|at| at.elapsed() >= SAID_AGAIN) && tell.try_send(name).is_ok() {
-                    told = Some(tokio::time::Instant::now());
+                // an exceeded limit signals at each write: log only the first
+                if logged_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) && tell.try_send(name).is_ok() {
+                    logged_at = Some(tokio::time::Instant::now());
                 }
             }
         });

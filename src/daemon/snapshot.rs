@@ -1,4 +1,5 @@
-//! An engine that decides nothing, made of what is recorded: for questions where no engine of this daemon's is at work.
+//! An engine restored from the records that decides nothing: it answers questions where no live
+//! engine is available.
 use super::inbox::Question;
 use super::trust::TrustGate;
 use crate::config::{self, Context, Paths};
@@ -9,14 +10,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// Not made anew sooner than this.
-const LEAST_AGE: Duration = Duration::from_secs(1);
-/// Nor sooner than so many times what making it took: of a large fleet that is much work.
-const TIMES_ITS_COST: u32 = 10;
-/// Made anew after this, since time passes, too.
-const MOST_AGE: Duration = Duration::from_secs(60);
+/// Minimum age before a snapshot is refreshed.
+const MIN_AGE: Duration = Duration::from_secs(1);
+/// Minimum age as a multiple of the time that the last refresh took: a large fleet is expensive to restore.
+const REFRESH_COST_FACTOR: u32 = 10;
+/// Maximum age, since time alone changes answers, too.
+const MAX_AGE: Duration = Duration::from_secs(60);
 
-/// What the log has of the runs that agents with a join wait for.
+/// Returns the recorded events for which agents with a join wait.
 pub(super) async fn arrivals(store: &Store, fleet: &Fleet) -> Result<Vec<(AgentId, Event)>, StoreError> {
     let joins = fleet.agents.iter().filter_map(|agent| match &agent.schedule {
         Schedule::Join(join) => Some((agent.id.clone(), join.clone())),
@@ -34,7 +35,7 @@ pub(super) async fn arrivals(store: &Store, fleet: &Fleet) -> Result<Vec<(AgentI
     store.read(read).await
 }
 
-/// What the engine begins with, and the fact that it begins. The rest of what was restored stays.
+/// Takes what the engine starts with out of the restored state, and returns it with the fact of its start.
 pub(super) fn begin(restored: &mut Restored, arrivals: Vec<(AgentId, Event)>) -> (Known, Fact) {
     let known = Known {
         arrivals,
@@ -50,7 +51,7 @@ pub(super) fn begin(restored: &mut Restored, arrivals: Vec<(AgentId, Event)>) ->
         newest_run: restored.newest_run,
         lost: restored.lost,
     };
-    // of the time before a copy was put in place nobody knows whether a daemon ran
+    // it is unknown whether a daemon ran before a copy was put in place
     let down_since = match restored.lost {
         Some(lost) => lost.until,
         None => restored.newest_event_at,
@@ -64,7 +65,7 @@ pub(super) fn begin(restored: &mut Restored, arrivals: Vec<(AgentId, Event)>) ->
     (known, started)
 }
 
-/// The engine as it would begin now. What it would decide is dropped.
+/// Restores the engine as it would start now. Its first decision is dropped.
 pub(super) async fn engine(
     store: &Store,
     fleet: &Arc<Fleet>,
@@ -82,14 +83,14 @@ pub(super) struct Snapshot {
     trust: TrustGate,
     fleet: Arc<Fleet>,
     engine: Engine,
-    /// The newest event that it knows.
+    /// The newest event that it includes.
     seen: Seq,
     made: Instant,
     took: Duration,
 }
 
 impl Snapshot {
-    /// Of what is recorded now.
+    /// Creates a snapshot of the present records.
     pub(super) async fn of(
         store: Store,
         restored: Restored,
@@ -102,10 +103,10 @@ impl Snapshot {
         Ok(Self { store, paths, trust, fleet, engine, seen, made: Instant::now(), took: began.elapsed() })
     }
 
-    /// Answers questions as long as somebody can ask.
+    /// Answers questions until all senders are closed.
     pub(super) async fn answer(mut self, mut asked: mpsc::Receiver<Question>) {
         while let Some(question) = asked.recv().await {
-            // what can't be read now is told as it was
+            // if it can't be refreshed, the old state is used
             if let Err(error) = self.refresh().await {
                 tracing::debug!(%error, "the state of the fleet could not be read anew");
             }
@@ -115,11 +116,11 @@ impl Snapshot {
 
     async fn refresh(&mut self) -> Result<(), StoreError> {
         let age = self.made.elapsed();
-        if age < LEAST_AGE.max(self.took * TIMES_ITS_COST) {
+        if age < MIN_AGE.max(self.took * REFRESH_COST_FACTOR) {
             return Ok(());
         }
         let newest = self.store.newest_now().await?;
-        if newest == self.seen && age < MOST_AGE {
+        if newest == self.seen && age < MAX_AGE {
             return Ok(());
         }
         let began = Instant::now();
@@ -133,7 +134,7 @@ impl Snapshot {
         Ok(())
     }
 
-    /// The configuration as it is now; `None`: it is not valid, or nobody has trusted it.
+    /// Returns the current configuration; `None` if it is invalid or not trusted.
     async fn configured(&self) -> Option<Arc<Fleet>> {
         let (paths, trust) = (self.paths.clone(), self.trust.clone());
         let read = tokio::task::spawn_blocking(move || {

@@ -1,5 +1,6 @@
-//! What agents wait for from outside and that can't come: a folder that is not there, an MCP server that is down, a listener
-//! that has no port. It is said at once where somebody looks (`Condition`), and an incident after a while.
+//! Sources of agents that can't deliver: a missing folder, an unreachable MCP server, a listener
+//! without a port. Shown at once in `status` (`Condition`), and raised as an incident after a
+//! while.
 use super::inbox::{Handle, Message, SourceTrouble};
 use crate::clock;
 use crate::domain::{AgentId, Finding, FoundBy, IncidentRecord, Level, human_duration};
@@ -9,15 +10,16 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-/// What can't come for so long is a problem that people are told of.
-const LATE: SignedDuration = SignedDuration::from_mins(5);
-/// How often it is looked whether there is one.
-const LOOK: Duration = Duration::from_secs(2);
-/// After so long in a life, all sources were looked at: an incident of an earlier life that is not found again is over.
-const LOOKED: Duration = Duration::from_secs(60);
+/// How long a source must have a problem before it becomes an incident.
+const INCIDENT_AFTER: SignedDuration = SignedDuration::from_mins(5);
+/// How often problems are checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// Time after a start by which all sources have been checked: incidents of an earlier life that are
+/// not found again are over.
+const ALL_CHECKED_AFTER: Duration = Duration::from_secs(60);
 
 impl Handle {
-    /// This is wrong with what an agent waits for, or nothing is. True: that is news.
+    /// Sets or clears the problem of an agent's source. Returns true if it has changed.
     pub(super) fn set_source(&self, agent: &AgentId, problem: Option<String>) -> bool {
         let mut condition = self.condition.lock().expect("no holder panics");
         let known = condition.sources.get(agent);
@@ -37,10 +39,10 @@ impl Handle {
     }
 }
 
-/// Tells the engine of sources that are dead for a while, until the daemon goes down.
+/// Reports sources with a lasting problem to the engine, until the daemon shuts down.
 pub(super) async fn watch_over(handle: Handle, down: CancellationToken) {
     let mut told: BTreeMap<String, (Level, String)> = BTreeMap::new();
-    let mut looks = tokio::time::interval(LOOK);
+    let mut looks = tokio::time::interval(CHECK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let began = tokio::time::Instant::now();
     let mut is_first = true;
@@ -50,7 +52,7 @@ pub(super) async fn watch_over(handle: Handle, down: CancellationToken) {
             _ = looks.tick() => {}
         }
         let wrong = wrong(&handle, clock::wall());
-        if is_first && began.elapsed() >= LOOKED {
+        if is_first && began.elapsed() >= ALL_CHECKED_AFTER {
             is_first = false;
             let agents = handle.ask(|engine, _| {
                 let agents = engine.agents(|spec| spec.schedule.is_from_outside());
@@ -84,10 +86,11 @@ pub(super) async fn watch_over(handle: Handle, down: CancellationToken) {
     }
 }
 
-/// What is wrong now, by the keys of incidents; with a title, if it is for long enough to be told.
+/// Returns the present problems by incident key; with a title, if one has lasted long enough to be reported.
 fn wrong(handle: &Handle, now: Timestamp) -> BTreeMap<String, (Level, Option<String>)> {
     let condition = handle.condition.lock().expect("no holder panics");
-    let title = |since: Timestamp, what: String| (now.duration_since(since) >= LATE).then_some(what);
+    let title =
+        |since: Timestamp, what: String| (now.duration_since(since) >= INCIDENT_AFTER).then_some(what);
     let mut all = BTreeMap::new();
     for (agent, SourceTrouble { problem, since }) in &condition.sources {
         let what = format!("nothing can start {agent}: {problem}");
@@ -96,7 +99,7 @@ fn wrong(handle: &Handle, now: Timestamp) -> BTreeMap<String, (Level, Option<Str
     if let Some(standing) = &condition.webhooks
         && let Some((problem, since)) = &standing.problem
     {
-        let late = human_duration(LATE);
+        let late = human_duration(INCIDENT_AFTER);
         let what = format!("no webhook can be delivered at {} for {late}: {problem}", standing.address);
         all.insert(IncidentRecord::WEBHOOKS.to_owned(), (Level::Crit, title(*since, what)));
     }

@@ -1,5 +1,6 @@
-//! Opening the store, for as long as it takes: a server that can't be reached is waited for, and so is the lead of another
-//! daemon. A daemon that stands by listens meanwhile, answers from the records, and forwards the rest to the leader.
+//! Opens the store, for as long as it takes: waits while the server is unreachable, or another
+//! daemon leads. A standby meanwhile listens, answers from the records, and forwards the rest to
+//! the leader.
 use super::desk::Desk;
 use super::failure::Failure;
 use super::forward::Forwarder;
@@ -22,86 +23,86 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Between two tries to reach the server of the store.
-const REACH_AGAIN: Duration = Duration::from_secs(2);
+/// Delay between attempts to reach the server of the store.
+const REACH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Between two looks of a standby at who leads.
-const STANDBY_AGAIN: Duration = Duration::from_secs(5);
+/// How often a standby checks who leads.
+const LEAD_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Between two tries to take a lead that is about to end.
-const LEAD_AGAIN: Duration = Duration::from_millis(200);
+/// Delay between attempts to take a lead that is about to end.
+const TAKE_LEAD_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Between two looks whether the name of the node is free.
-const NAME_AGAIN: Duration = Duration::from_secs(1);
+/// How often a node checks whether its name is free.
+const NAME_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long what is under way may hold up the end.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long work in progress may delay the shutdown.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a daemon waits for before it can open its store.
 #[derive(Clone, PartialEq, Eq)]
 enum WaitsFor {
     Reach,
-    /// The lead, which another daemon has: this one is a standby. Empty: nobody has it, and this one may not.
+    /// The lead of another daemon: this one is a standby. Empty: no daemon leads, and this one may not.
     Lead(String),
 }
 
-/// The socket of a daemon that stood by, which goes on when it leads.
+/// The socket of a standby, which stays in use when it takes the lead.
 pub(super) struct Serving {
     pub(super) desk: Arc<Desk>,
     pub(super) task: JoinHandle<()>,
 }
 
-/// A store that was opened.
+/// An opened store.
 pub(super) struct OpenedStore {
     pub(super) store: Store,
     pub(super) restored: Restored,
-    /// It was waited for.
+    /// Whether the daemon had to wait.
     pub(super) waited: bool,
-    /// Clients are served already.
+    /// The socket, if clients are already served.
     pub(super) serving: Option<Serving>,
-    /// What they ask of a daemon that stands by, until they know that it leads.
+    /// Messages of clients that have not noticed yet that this daemon leads.
     pub(super) asked: Option<mpsc::Receiver<Message>>,
-    /// This node runs what an earlier leader has placed here.
+    /// Runs what an earlier leader has placed at this node.
     pub(super) worker: Option<Worker>,
 }
 
-/// A daemon on the way to its store.
+/// A daemon that waits for its store.
 pub(super) struct Waiting<'a> {
     pub(super) place: Where,
     pub(super) paths: &'a Paths,
     pub(super) fleet: Arc<Fleet>,
     pub(super) trust: TrustGate,
-    /// To the other nodes; `None`: the records are in a file.
+    /// The connection to the other nodes; `None`: the records are in a file.
     pub(super) link: Option<Arc<NodeLink>>,
     pub(super) down: CancellationToken,
     waits: Option<WaitsFor>,
     is_joined: bool,
     serving: Option<Serving>,
-    /// Runs what the leader places here.
+    /// Runs what the leader places at this node.
     worker: Option<Worker>,
-    /// What clients ask of a daemon that stands by: its end.
+    /// Messages of clients to a standby: requests to shut down.
     asked: Option<mpsc::Receiver<Message>>,
-    /// The store is being opened.
+    /// The attempt to open the store in progress.
     opening: Option<JoinHandle<Result<(Store, Restored), StoreError>>>,
-    /// Who has the name of this node, and when it was last heard of.
+    /// The daemon with the name of this node, and when it was last seen.
     namesake: Option<(String, i64)>,
-    /// The file of the configuration as it was read last.
+    /// Identity of the configuration file when it was last read.
     read: Option<(u64, u64, Option<std::time::SystemTime>)>,
 }
 
-/// What comes of one look, and of what it leads to.
+/// The result of one check and its consequence.
 enum Stepped {
     /// The store is open.
     Opened(Box<(Store, Restored)>),
-    /// Wait, and look again.
+    /// Wait, and check again.
     Wait(Duration),
 }
 
-/// What comes of one look at who leads.
+/// The result of one check of who leads.
 enum Look {
     /// Try to open the store.
     Open,
-    /// Wait, and look again.
+    /// Wait, and check again.
     Wait(Duration),
 }
 
@@ -131,7 +132,7 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    /// Opens the store. `None`: a signal came first, or a client that wanted this daemon to end.
+    /// Opens the store. `None`: a signal or a client asked this daemon to end first.
     pub(super) async fn open(mut self, signals: &mut ProcessSignals) -> Result<Option<OpenedStore>, Failure> {
         let opened = self.open_or_end(signals).await;
         if !matches!(opened, Ok(Some(_))) {
@@ -142,7 +143,7 @@ impl<'a> Waiting<'a> {
             }
             self.down.cancel();
             if let Some(serving) = self.serving.take() {
-                let _ = tokio::time::timeout(LAST_WORDS, serving.task).await;
+                let _ = tokio::time::timeout(END_TIMEOUT, serving.task).await;
             }
         }
         let (serving, worker) = (self.serving.take(), self.worker.take());
@@ -156,7 +157,8 @@ impl<'a> Waiting<'a> {
         signals: &mut ProcessSignals,
     ) -> Result<Option<(Store, Restored)>, Failure> {
         loop {
-            // somebody may want the daemon to end also while the server does not answer; a file opens, or does not
+            // a server may hang, so stop requests are handled meanwhile; opening a file either
+            // succeeds or fails
             let mut asked = self.asked.take();
             let may_hang = self.place.server.is_some();
             let stepped = tokio::select! {
@@ -182,7 +184,7 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    /// One look, and if it is this daemon's turn, one try to open the store.
+    /// Checks once who leads, and if it is this daemon's turn, tries once to open the store.
     async fn step(&mut self) -> Result<Stepped, Failure> {
         let looked = match self.waits.is_some() {
             true => alive_meanwhile(self.look()).await,
@@ -200,8 +202,8 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    /// The store is open, and this daemon leads. One that could not join the nodes before does it now. `None`: somebody wants
-    /// it to end.
+    /// Completes the takeover: the store is open, and this daemon leads. Joins the nodes if it
+    /// could not before. `None`: it was asked to end.
     async fn opened(
         &mut self,
         opened: (Store, Restored),
@@ -217,7 +219,7 @@ impl<'a> Waiting<'a> {
             let taken = match link.join().await {
                 Ok(NodeJoined::Taken { name, by, seen }) => self.name_is_taken(name, by, seen),
                 Ok(NodeJoined::Yes | NodeJoined::NoTables) => return Ok(Some(opened)),
-                // it is tried again
+                // retried later
                 Err(error) => {
                     tracing::warn!(%error, "the node could not join the others yet");
                     return Ok(Some(opened));
@@ -236,23 +238,23 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    /// Gives the lead up again.
+    /// Gives up the lead.
     async fn close(&self, store: &Store) -> Result<(), Failure> {
-        if let Ok(closed) = tokio::time::timeout(LAST_WORDS, store.close()).await {
+        if let Ok(closed) = tokio::time::timeout(END_TIMEOUT, store.close()).await {
             closed?;
         }
         Ok(())
     }
 
-    /// The daemon ends: what is being opened has not to keep the lead.
+    /// Waits for a store that is being opened and closes it, so that an ending daemon does not keep the lead.
     async fn close_what_opens(&mut self) {
         let Some(opening) = self.opening.take() else { return };
-        if let Ok(Ok(Ok((store, _)))) = tokio::time::timeout(LAST_WORDS, opening).await {
+        if let Ok(Ok(Ok((store, _)))) = tokio::time::timeout(END_TIMEOUT, opening).await {
             let _ = self.close(&store).await;
         }
     }
 
-    /// True: somebody wants the daemon to end.
+    /// Waits. Returns true if the daemon was asked to end.
     async fn wait(&mut self, pause: Duration, signals: &mut ProcessSignals) -> bool {
         tokio::select! {
             () = tokio::time::sleep(pause) => false,
@@ -260,7 +262,8 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    /// What `bgagent nodes` says of the configuration of this machine is what would be in force if this daemon led.
+    /// Publishes the hash of the configuration that would be in force if this daemon led, for
+    /// `bgagent nodes`.
     async fn read_config(&mut self) {
         let Some(link) = &self.link else { return };
         let path = self.paths.config.clone();
@@ -282,8 +285,9 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    /// Another daemon has the name of this node. One that is not heard of any more gives it free; it may be an earlier life
-    /// of this one, whose state folder is gone. How long to wait until it is looked at again.
+    /// Handles another daemon with the name of this node. It may be an earlier life of this one
+    /// whose state folder is gone; a daemon that is no longer seen releases the name. Returns how
+    /// long to wait before the next check.
     fn name_is_taken(&mut self, name: String, by: String, seen: i64) -> Result<Duration, Failure> {
         match self.namesake.replace((by.clone(), seen)) {
             Some((_, before)) if before != seen => return Err(Failure::SameName { name, by }),
@@ -295,20 +299,20 @@ impl<'a> Waiting<'a> {
             ),
         }
         systemd::waiting(&format!("waiting for the name {name}, which {by} has"));
-        Ok(NAME_AGAIN)
+        Ok(NAME_CHECK_INTERVAL)
     }
 
-    /// Joins the nodes, and asks who leads: while another one does, nobody need try to.
+    /// Joins the nodes, and checks who leads: while another daemon does, there is no need to try.
     async fn look(&mut self) -> Result<Look, Failure> {
         let Some(link) = self.link.clone() else { return Ok(Look::Open) };
         if !self.is_joined {
             match link.join().await {
                 Ok(NodeJoined::Yes) => self.is_joined = true,
-                // what is wrong is said when the store is opened
+                // errors are reported when the store is opened
                 Ok(NodeJoined::NoTables) | Err(_) if link.may_lead() => return Ok(Look::Open),
                 Ok(NodeJoined::NoTables) => {
                     self.stand_by("").await?;
-                    return Ok(Look::Wait(STANDBY_AGAIN));
+                    return Ok(Look::Wait(LEAD_CHECK_INTERVAL));
                 }
                 Err(error) => return Ok(self.unreached(&error)),
                 Ok(NodeJoined::Taken { name, by, seen }) => {
@@ -319,9 +323,9 @@ impl<'a> Waiting<'a> {
         let lead = match link.renew().await {
             Ok(Some(lead)) => lead,
             Ok(None) => {
-                // its row was removed: it joins again
+                // its row was removed: join again
                 self.is_joined = false;
-                return Ok(Look::Wait(LEAD_AGAIN));
+                return Ok(Look::Wait(TAKE_LEAD_INTERVAL));
             }
             Err(error) if !link.may_lead() => return Ok(self.unreached(&error)),
             Err(_) => return Ok(Look::Open),
@@ -333,7 +337,7 @@ impl<'a> Waiting<'a> {
         if link.may_lead() && !(knows && lead.left_secs > 0) {
             return Ok(Look::Open);
         }
-        // also where it could not listen so far
+        // retried also where it could not listen so far
         if !link.may_lead() || self.serving.is_none() {
             let leader = lead.leader.clone().unwrap_or_default();
             self.stand_by(&leader).await?;
@@ -353,10 +357,10 @@ impl<'a> Waiting<'a> {
             Ok(opened) => Ok(Ok(opened)),
             Err(StoreError::Taken { by, left_secs, .. }) => {
                 self.stand_by(&by).await?;
-                Ok(Err(Duration::from_secs(left_secs).clamp(LEAD_AGAIN, STANDBY_AGAIN)))
+                Ok(Err(Duration::from_secs(left_secs).clamp(TAKE_LEAD_INTERVAL, LEAD_CHECK_INTERVAL)))
             }
             Err(error) if may_pass(&error, self.waits.is_some()) => {
-                let Look::Wait(pause) = self.unreached(&error) else { return Ok(Err(REACH_AGAIN)) };
+                let Look::Wait(pause) = self.unreached(&error) else { return Ok(Err(REACH_INTERVAL)) };
                 Ok(Err(pause))
             }
             Err(error) => Err(error.into()),
@@ -368,10 +372,10 @@ impl<'a> Waiting<'a> {
             tracing::error!(%error, "the daemon starts as soon as it can be reached; trying again");
         }
         systemd::waiting(&error.to_string());
-        Look::Wait(REACH_AGAIN)
+        Look::Wait(REACH_INTERVAL)
     }
 
-    /// Serves clients, and says once for each leader that this daemon stands by.
+    /// Serves clients, and logs once per leader that this daemon stands by.
     async fn stand_by(&mut self, leader: &str) -> Result<(), Failure> {
         if self.serving.is_none() {
             self.serve(leader).await?;
@@ -405,7 +409,7 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    /// Listens, if the tables are there for it.
+    /// Starts to listen, if the tables exist.
     async fn serve(&mut self, leader: &str) -> Result<(), Failure> {
         let Some(link) = self.link.clone().filter(|_| self.is_joined) else { return Ok(()) };
         let at = self.place.clone();
@@ -436,7 +440,7 @@ impl<'a> Waiting<'a> {
             }
         };
         let listener = listen::bind(&self.paths.socket).await?;
-        // before the socket is looked after: that writes it where it is missing
+        // before the socket is monitored, which writes the file if it is missing
         self.say_where(leader);
         let (inbox, asked) = mpsc::channel(16);
         let (questions, waiting) = mpsc::channel(1024);
@@ -457,7 +461,7 @@ impl<'a> Waiting<'a> {
     }
 }
 
-/// Returns when a signal comes that ends the daemon, or a client wants it to end.
+/// Returns when a signal or a client asks the daemon to end.
 async fn end_is_wanted(signals: &mut ProcessSignals, asked: &mut Option<mpsc::Receiver<Message>>) {
     loop {
         let message = async {
@@ -476,7 +480,7 @@ async fn end_is_wanted(signals: &mut ProcessSignals, asked: &mut Option<mpsc::Re
     }
 }
 
-/// Is the end wanted? Then whoever wants it is answered.
+/// Returns whether a message is a shutdown request, and answers it.
 fn is_shutdown(message: Message) -> bool {
     let Message::ShutDown { answer, .. } = message else { return false };
     if let Some(answer) = answer {
@@ -485,7 +489,7 @@ fn is_shutdown(message: Message) -> bool {
     true
 }
 
-/// Tells the watchdog that all is well while something takes its time.
+/// Pings the watchdog while something takes long.
 async fn alive_meanwhile<T>(work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     loop {
@@ -496,16 +500,17 @@ async fn alive_meanwhile<T>(work: impl Future<Output = T>) -> T {
     }
 }
 
-/// When to look again who leads. A lead that is about to end is looked at more often by whoever may take it.
+/// Returns when to check the lead again. A daemon that may lead checks more often when the lease is
+/// about to end.
 fn pause_of(lead: &FleetLead, may_lead: bool) -> Duration {
     match may_lead {
-        true => Duration::from_secs(lead.left_secs).clamp(LEAD_AGAIN, STANDBY_AGAIN),
-        false => STANDBY_AGAIN,
+        true => Duration::from_secs(lead.left_secs).clamp(TAKE_LEAD_INTERVAL, LEAD_CHECK_INTERVAL),
+        false => LEAD_CHECK_INTERVAL,
     }
 }
 
-/// Is this waited for? A daemon that has waited already is there for when things are as they should be again: it ends only for
-/// what a person has to put right.
+/// Returns whether to wait for an error to pass. A daemon that has already waited keeps waiting for
+/// any transient problem: it ends only for errors that a person has to fix.
 fn may_pass(error: &StoreError, has_waited: bool) -> bool {
     matches!(error, StoreError::Unreachable { .. })
         || (has_waited && (error.is_passing() || matches!(error, StoreError::NotDurable { .. })))

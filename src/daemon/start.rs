@@ -1,4 +1,4 @@
-//! The way up and the way down: lock, configuration, database, socket, leftovers, engine; and back.
+//! Startup and shutdown: lock, configuration, database, socket, leftovers, engine; and back.
 use super::act::Actor;
 use super::desk::Desk;
 use super::event_loop::EventLoop;
@@ -38,33 +38,33 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// How long what a dead daemon left behind gets to end after TERM.
+/// How long leftover processes of a dead daemon have to end after TERM.
 const REAP_GRACE: Duration = Duration::from_secs(1);
 
-/// How long MCP servers get to end; what is left of them is killed.
+/// How long MCP servers have to end before they are killed.
 const SERVERS_GRACE: Duration = Duration::from_secs(6);
 
-/// How long what waits for the disk may hold up the end.
-const LAST_COMMITS: Duration = Duration::from_secs(20);
+/// How long pending writes may delay the shutdown.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The same, where the records are on a server: its lead is over soon in any case.
-const LAST_COMMIT_ON_SERVER: Duration = Duration::from_secs(8);
+/// The same, if the records are on a server, where the lease expires soon in any case.
+const SERVER_CLOSE_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// The same, of a daemon that ended because its database failed it.
-const HUNG_SERVER: Duration = Duration::from_secs(1);
+/// The same, if the daemon ended because its database failed.
+const FAILED_SERVER_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How to run the daemon.
+/// Options of the daemon.
 #[derive(Debug, Clone)]
 pub struct DaemonOptions {
-    /// Where everything lies.
+    /// Locations of all files.
     pub paths: Paths,
-    /// Log as JSON.
+    /// Whether to log as JSON.
     pub log_json: bool,
-    /// Whether somebody wants the configuration as it is.
+    /// Whether a person has named or trusted the configuration.
     pub asked: Asked,
 }
 
-/// Runs the daemon in the foreground until it is told to stop. The result is its exit code.
+/// Runs the daemon in the foreground until it is stopped. Returns its exit code.
 pub fn run(options: DaemonOptions) -> ExitCode {
     crate::child::keep_descriptors();
     start_log(options.log_json);
@@ -98,7 +98,7 @@ fn start_log(json: bool) {
     let filter = EnvFilter::try_from_env("BGAGENT_LOG").unwrap_or_else(|_| EnvFilter::new("info,rmcp=warn"));
     let log =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    // journald stamps each line itself
+    // journald adds its own timestamps
     let started = if json {
         log.json().try_init()
     } else if std::env::var_os("JOURNAL_STREAM").is_some() {
@@ -107,7 +107,7 @@ fn start_log(json: bool) {
         use std::io::IsTerminal;
         log.with_ansi(std::io::stderr().is_terminal()).try_init()
     };
-    drop(started); // a second one in the same process keeps the first
+    drop(started); // a second daemon in the same process keeps the first subscriber
 }
 
 async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
@@ -117,7 +117,7 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
     let mut signals = ProcessSignals::listen()?;
     let _lock = lock::acquire(paths)?;
     settle_groups(paths).await?;
-    // before this is a node again: the leader may give them to another one then
+    // before this node joins again: the leader may then give its runs to another one
     InHand::of(paths).end_leftovers(identity(paths)).await;
     let trust = TrustGate::of(paths, asked);
     let mut loaded = read_config(paths, &trust).await?;
@@ -171,15 +171,15 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
     let ended =
         serve(paths, (loaded, trust), (store.clone(), records), (restored, alive), socket, ends).await;
     let ended = match ended {
-        // what a reader took for damage may be a read that failed
+        // an apparent corruption may be a failed read
         Err(Failure::Store(error)) if error.is_damage() => Err(Failure::Store(store.confirm(error).await)),
         ended => ended,
     };
     let closing = match (on_server, &ended) {
-        (false, _) => LAST_COMMITS,
-        (true, Ok(())) => LAST_COMMIT_ON_SERVER,
+        (false, _) => CLOSE_TIMEOUT,
+        (true, Ok(())) => SERVER_CLOSE_TIMEOUT,
         // it has not answered so far
-        (true, Err(_)) => HUNG_SERVER,
+        (true, Err(_)) => FAILED_SERVER_CLOSE_TIMEOUT,
     };
     match tokio::time::timeout(closing, store.close()).await {
         Ok(Ok(())) => {}
@@ -191,7 +191,7 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
     ended
 }
 
-/// Gives the lead up again, and the socket that a standby had.
+/// Gives up the lead, and the socket of a standby.
 async fn gave_up(
     failure: Failure,
     paths: &Paths,
@@ -211,7 +211,7 @@ async fn gave_up(
     failure
 }
 
-/// The connection to the other nodes; `None`: the records are in a file.
+/// Returns the connection to the other nodes; `None`: the records are in a file.
 fn node_link(records: &Where, fleet: &Fleet) -> Result<Option<Arc<NodeLink>>, Failure> {
     let about = NodeAbout {
         spec: fleet.daemon.node.clone(),
@@ -222,28 +222,28 @@ fn node_link(records: &Where, fleet: &Fleet) -> Result<Option<Arc<NodeLink>>, Fa
     Ok(NodeLink::to(records, about)?)
 }
 
-/// The socket that clients come by.
+/// The socket on which clients are served.
 enum Socket {
-    /// Nobody was served yet.
+    /// Not served yet.
     Fresh(interprocess::local_socket::tokio::Listener),
-    /// Clients were served while this daemon stood by.
+    /// Served while this daemon was a standby.
     Served(Serving),
 }
 
-/// What tells a daemon to end, and what is told of it.
+/// What ends a daemon, and what must end with it.
 struct Ends {
     signals: ProcessSignals,
     began: std::time::Instant,
     down: CancellationToken,
     link: Option<Arc<NodeLink>>,
-    /// What clients ask of this daemon as of one that stands by.
+    /// Messages of clients that still regard this daemon as a standby.
     standby_asks: Option<mpsc::Receiver<Message>>,
-    /// What it ran for an earlier leader goes on.
+    /// Runs what an earlier leader has placed at this node.
     worker: Option<Worker>,
 }
 
-/// The configuration as it is now, for a daemon that has waited: what it read may be weeks old. `None`: what it read is in
-/// force until the file is as it should be.
+/// Reads the configuration again for a daemon that has waited: what it read may be weeks old.
+/// `None`: the file is rejected, and what was read before stays in force.
 async fn newest_config(paths: &Paths, trust: &TrustGate, records: &Where) -> Result<Option<Loaded>, Failure> {
     let (path, state, trust) = (paths.config.clone(), paths.state_dir.clone(), trust.clone());
     let read = tokio::task::spawn_blocking(move || {
@@ -268,7 +268,7 @@ async fn newest_config(paths: &Paths, trust: &TrustGate, records: &Where) -> Res
     Ok(Some(newest))
 }
 
-/// Before anything is started: even a secret can come from a program.
+/// Prepares control groups, before anything is started: even a secret can come from a program.
 async fn settle_groups(paths: &Paths) -> Result<(), Failure> {
     let me = identity(paths).to_string();
     let settled = tokio::task::spawn_blocking(move || child::groups::settle(&me));
@@ -316,7 +316,7 @@ async fn serve(
     socket: Socket,
     Ends { mut signals, began, down, link, worker, standby_asks }: Ends,
 ) -> Result<(), Failure> {
-    // Before anything runs that could find them.
+    // Before any program runs whose output could contain them.
     secret::learn(&loaded.fleet.secrets).await;
     let me = identity(paths);
     let is_at_work = worker.is_some();
@@ -324,10 +324,10 @@ async fn serve(
     child::mark_helpers_of(me);
     let (state, config) = (paths.state_dir.clone(), paths.config.clone());
     let live: HashSet<RunId> = restored.open_runs.iter().map(|run| run.run).collect();
-    // the program is looked for once, before anything waits for it
+    // look for the gate program once, before anything waits for it
     let prepared = tokio::task::spawn_blocking(move || {
         child::confined::keep_apart(&state, &config);
-        // what this node has in hand for an earlier leader has some, too
+        // attempts placed by an earlier leader use private folders, too
         if !is_at_work {
             child::confined::remove_private_folders(&state);
         }
@@ -399,12 +399,12 @@ async fn serve(
         listening: Arc::default(),
         traces: Arc::default(),
     });
-    // before anybody is answered: clients look there for the socket
+    // before any call is answered: clients find the socket there
     write_daemon_file(paths)?;
     let sending = tokio::spawn(traces::run(services.clone(), watched.clone(), down.clone()));
     tokio::spawn(telemetry::run(services.clone(), tally, watched, down.clone()));
     if let Some(mut asks) = standby_asks {
-        // who has not seen yet that this daemon leads is heard as well
+        // clients that have not noticed yet that this daemon leads
         let inbox = inbox.clone();
         tokio::spawn(async move {
             while let Some(message) = asks.recv().await {
@@ -518,8 +518,9 @@ async fn serve(
     }
 }
 
-/// Ends the processes of runs that a dead daemon had in flight, and its MCP servers, before anything new is
-/// claimed. What nodes have in hand is theirs, and so is what this one has of it, with its helpers.
+/// Ends the processes of runs that a dead daemon had in flight, and its MCP servers, before
+/// anything new is claimed. Runs at other nodes are left alone, and so are those that this node
+/// runs for an earlier leader, with its helpers.
 async fn end_leftovers(open_runs: &[crate::domain::RunRecord], me: RunId, is_at_work: bool) {
     let is_here = |run: &&crate::domain::RunRecord| run.node.as_ref().is_none_or(|at| at.session.is_none());
     let open_runs: Vec<&crate::domain::RunRecord> = open_runs.iter().filter(is_here).collect();
@@ -527,7 +528,7 @@ async fn end_leftovers(open_runs: &[crate::domain::RunRecord], me: RunId, is_at_
     let has_begun =
         |run: &&crate::domain::RunRecord| run.status != RunStatus::Queued || !run.processes.is_empty();
     let runs = open_runs.iter().copied().filter(has_begun).count();
-    // a tool that was asked before a run began, as its gate or to look, may have started a program
+    // a tool called before a run began, as its gate or probe, may have started a program
     let ids = open_runs.iter().map(|run| run.run).chain(me).collect();
     if runs > 0 || runner::lives_any_of(&ids).await {
         let mut started: Vec<(RunId, Vec<Process>)> =
@@ -542,8 +543,8 @@ async fn end_leftovers(open_runs: &[crate::domain::RunRecord], me: RunId, is_at_
     }
 }
 
-/// Says where this daemon is found. On a full disk it is there without that file, which is written as soon as there is
-/// room; what an earlier daemon has left would lead nowhere.
+/// Writes `daemon.json`. If the disk is full, the daemon starts without it, and it is written as
+/// soon as there is space; a stale file of an earlier daemon is removed.
 fn write_daemon_file(paths: &Paths) -> Result<(), Failure> {
     match lock::write_daemon_file(paths, &paths.socket) {
         Ok(()) => Ok(()),
@@ -558,7 +559,7 @@ fn write_daemon_file(paths: &Paths) -> Result<(), Failure> {
     }
 }
 
-/// Different in each life: run ids of two lives must not be the same.
+/// Returns a seed that differs in each life, so that run ids are unique.
 fn seed(now: Timestamp) -> u64 {
     let nanos = now.as_nanosecond().unsigned_abs();
     let low = u64::try_from(nanos & u128::from(u64::MAX)).unwrap_or(0);

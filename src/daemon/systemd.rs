@@ -1,4 +1,4 @@
-//! Tells systemd how we are (sd_notify(3)). Without systemd, nothing happens.
+//! Notifies systemd of the daemon's state (sd_notify(3)). Does nothing without systemd.
 use crate::daemon::inbox::Handle;
 use crate::store::Store;
 use std::time::Duration;
@@ -11,7 +11,7 @@ fn tell(states: &[sd_notify::NotifyState<'_>]) {
     }
 }
 
-/// The daemon is up.
+/// Reports that the daemon is up.
 pub(super) fn ready(agents: usize) {
     #[cfg(target_os = "linux")]
     tell(&[
@@ -21,14 +21,14 @@ pub(super) fn ready(agents: usize) {
     let _ = agents;
 }
 
-/// The daemon is not up yet, for want of something that others have to bring back; that is no reason to end it.
+/// Reports that the daemon waits for something external, and extends the start timeout.
 pub(super) fn waiting(what: &str) {
     #[cfg(target_os = "linux")]
     tell(&[sd_notify::NotifyState::Status(what), sd_notify::NotifyState::ExtendTimeoutUsec(30_000_000)]);
     let _ = what;
 }
 
-/// The daemon is up, and another one leads.
+/// Reports that the daemon is up as a standby.
 pub(super) fn standing_by(leader: &str) {
     #[cfg(target_os = "linux")]
     tell(&[
@@ -38,7 +38,7 @@ pub(super) fn standing_by(leader: &str) {
     let _ = leader;
 }
 
-/// How often the watchdog is pinged while the daemon is not up yet. The unit waits for 20 s.
+/// How often the watchdog is pinged during startup. The unit's timeout is 20 s.
 pub(super) const ALIVE_EVERY: Duration = Duration::from_secs(5);
 
 /// Pings the watchdog until [`watchdog`] does.
@@ -55,7 +55,7 @@ pub(super) fn alive() {
     tell(&[sd_notify::NotifyState::Watchdog]);
 }
 
-/// The daemon goes down, and may take this long.
+/// Reports that the daemon shuts down, and how long that may take.
 pub(super) fn stopping(grace: Duration) {
     #[cfg(target_os = "linux")]
     {
@@ -66,7 +66,7 @@ pub(super) fn stopping(grace: Duration) {
 }
 
 /// Pings the watchdog, but only after a round trip through the loop and one through the writer: a
-/// daemon whose scheduling or storing hangs is restarted, unless it is a server that hangs.
+/// daemon whose scheduling or storage hangs is restarted, unless it is a server that hangs.
 pub(super) async fn watchdog(handle: Handle, store: Store, down: CancellationToken) {
     #[cfg(target_os = "linux")]
     {
@@ -77,7 +77,7 @@ pub(super) async fn watchdog(handle: Handle, store: Store, down: CancellationTok
                 () = down.cancelled() => return,
                 _ = every.tick() => {}
             }
-            // what hangs on a server is given up in its own time
+            // writes to a server have timeouts of their own
             let writes = store.epoch().is_some() || store.ping().await.is_ok();
             if handle.ask(|_, _| ()).await.is_some() && writes {
                 tell(&[sd_notify::NotifyState::Watchdog]);

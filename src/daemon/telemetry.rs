@@ -1,4 +1,4 @@
-//! Lets metrics be read where the configuration says so.
+//! Serves metrics at the configured address.
 use super::counting::{FleetNews, SharedTally};
 use super::services::Services;
 use crate::telemetry::{self, FleetSnapshot, MetricsStanding};
@@ -9,12 +9,12 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// How often it is tried to listen where that failed.
-const AGAIN: Duration = Duration::from_secs(2);
-/// How long the engine and the store have to answer.
-const ANSWER: Duration = Duration::from_secs(8);
+/// Delay before a failed bind is retried.
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
+/// Timeout of the engine and the store for one scrape.
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Listens until the daemon goes down.
+/// Listens until the daemon shuts down.
 pub(super) async fn run(
     services: Arc<Services>,
     tally: SharedTally,
@@ -35,7 +35,7 @@ fn address_of(fleet: &mut FleetNews) -> Option<String> {
     fleet.borrow_and_update().telemetry.as_ref().and_then(|spec| spec.prometheus.clone())
 }
 
-/// Waits for another address; false: the loop that has the configuration is over.
+/// Waits for another address; returns false when the loop that holds the configuration has ended.
 async fn moved(fleet: &mut FleetNews, address: Option<&str>) -> bool {
     loop {
         if fleet.changed().await.is_err() {
@@ -47,7 +47,7 @@ async fn moved(fleet: &mut FleetNews, address: Option<&str>) -> bool {
     }
 }
 
-/// Listens there; what is in the way may pass.
+/// Listens at an address, retrying when it can't be bound.
 async fn listen(services: &Arc<Services>, tally: &SharedTally, address: Option<&str>) {
     let listening = &services.listening;
     let Some(address) = address else {
@@ -72,7 +72,7 @@ async fn listen(services: &Arc<Services>, tally: &SharedTally, address: Option<&
                 }
             }
         }
-        tokio::time::sleep(AGAIN).await;
+        tokio::time::sleep(RETRY_INTERVAL).await;
     }
 }
 
@@ -84,9 +84,9 @@ fn in_the_way(error: &io::Error) -> String {
     }
 }
 
-/// All metrics as they are now. The loop is asked once; what is made of its answer costs it nothing.
+/// Renders all current metrics. The loop is asked once; rendering happens outside it.
 async fn metrics(services: Arc<Services>, tally: SharedTally) -> Option<String> {
-    let snapshot = tokio::time::timeout(ANSWER, snapshot(&services, &tally)).await.ok()??;
+    let snapshot = tokio::time::timeout(SCRAPE_TIMEOUT, snapshot(&services, &tally)).await.ok()??;
     tokio::task::spawn_blocking(move || telemetry::text(snapshot)).await.ok()
 }
 

@@ -1,4 +1,4 @@
-//! Has traces of runs sent as long as the configuration says so.
+//! Exports traces of runs while that is configured.
 use super::counting::FleetNews;
 use super::services::Services;
 use crate::domain::{Seq, TelemetrySpec};
@@ -7,50 +7,51 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// When the daemon goes down, the last spans get this long. What is not sent by then is lost.
+/// How long a shutdown waits for the last spans. Unsent ones are lost.
 pub(super) const LAST_SPANS: Duration = Duration::from_secs(2);
 
-/// What the configuration says of traces, if they are sent.
-type Way = Option<Arc<TelemetrySpec>>;
+/// The telemetry settings, if traces are exported.
+type TraceSettings = Option<Arc<TelemetrySpec>>;
 
-/// Sends traces until the daemon goes down.
+/// Exports traces until the daemon shuts down.
 pub(super) async fn run(services: Arc<Services>, mut fleet: FleetNews, down: CancellationToken) {
-    // also of runs that its predecessor has left and that are given up at the start
+    // include runs of the previous daemon that are given up at the start
     let mut after = Some(services.began_after);
     loop {
-        let way = way_of(&mut fleet);
+        let settings = settings_of(&mut fleet);
         let mut news = fleet.clone();
         tokio::select! {
-            () = send(&services, &way, (after.take(), &fleet), &down) => return,
-            () = moved(&mut news, &way) => {}
+            () = send(&services, &settings, (after.take(), &fleet), &down) => return,
+            () = moved(&mut news, &settings) => {}
         }
     }
 }
 
-fn way_of(fleet: &mut FleetNews) -> Way {
+fn settings_of(fleet: &mut FleetNews) -> TraceSettings {
     fleet.borrow_and_update().telemetry.clone().filter(|spec| spec.otlp.is_some())
 }
 
-/// Waits for another way. Without the loop that has the configuration there is none.
-async fn moved(fleet: &mut FleetNews, way: &Way) {
+/// Waits for changed settings; never returns once the loop that holds the configuration has ended.
+async fn moved(fleet: &mut FleetNews, settings: &TraceSettings) {
     loop {
         if fleet.changed().await.is_err() {
             return std::future::pending().await;
         }
-        if way_of(fleet) != *way {
+        if settings_of(fleet) != *settings {
             return;
         }
     }
 }
 
-/// Ends when the daemon goes down.
+/// Exports until the daemon shuts down.
 async fn send(
     services: &Services,
-    way: &Way,
+    settings: &TraceSettings,
     (after, fleet): (Option<Seq>, &FleetNews),
     down: &CancellationToken,
 ) {
-    let Some((spec, endpoint)) = way.as_ref().and_then(|spec| Some((spec, spec.otlp.as_deref()?))) else {
+    let Some((spec, endpoint)) = settings.as_ref().and_then(|spec| Some((spec, spec.otlp.as_deref()?)))
+    else {
         services.traces.ends();
         return down.cancelled().await;
     };

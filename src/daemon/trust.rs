@@ -1,9 +1,9 @@
-//! Which configurations are taken up without a person: those in the configuration folder, and of others what somebody
-//! has said yes to.
+//! Decides which configurations are applied without a person: those in the configuration folder,
+//! and others that a person has trusted.
 use crate::config::{Asked, Loaded, Paths, Rejected, TrustBook, Trusted, beyond_trust, not_trusted};
 use std::path::{Path, PathBuf};
 
-/// What stands between a file and its being in force.
+/// The check that a file must pass before it is applied.
 #[derive(Debug, Clone)]
 pub(super) struct TrustGate {
     asked: Asked,
@@ -15,15 +15,15 @@ impl TrustGate {
         Self { asked, book: paths.trust_book() }
     }
 
-    /// At the start, and when somebody says `reload`. What somebody has named on the command line they want as it is then, and
-    /// it is written down as trusted.
+    /// Checks a file at the start, and on `reload`. A file named on the command line is wanted as
+    /// it is then, and is recorded as trusted.
     pub(super) fn admit_asked(&self, loaded: Loaded) -> Result<Loaded, Box<Rejected>> {
         let file = &loaded.fleet.path;
         if self.asked != Asked::Named || Paths::is_home(file) {
             return self.admit(loaded);
         }
         let trusted = Trusted::of(&loaded, crate::clock::wall());
-        // without that it is wanted all the same; what it changes to later is asked for again
+        // if recording fails, it is applied all the same; later changes need approval again
         if let Err(error) = TrustBook::trust(&self.book, file, trusted) {
             tracing::warn!(%error, "{} can't be written", self.book.display());
         }
@@ -31,7 +31,7 @@ impl TrustGate {
         Ok(loaded)
     }
 
-    /// When the file has changed.
+    /// Checks a file that has changed.
     pub(super) fn admit(&self, loaded: Loaded) -> Result<Loaded, Box<Rejected>> {
         if self.asked == Asked::Trust || Paths::is_home(&loaded.fleet.path) {
             return Ok(loaded);
@@ -45,7 +45,7 @@ impl TrustGate {
     }
 }
 
-/// What is said of a file that is not taken up.
+/// Returns the message for a file that is not applied.
 pub(super) fn refusal(path: &Path) -> String {
     format!(
         "{} is not in the configuration folder and may do more than a person has approved",

@@ -1,4 +1,4 @@
-//! From the words inside to the words on the wire, by noun. The only place that knows both.
+//! Conversion of internal types to wire types, by noun. The only place that knows both.
 mod agents;
 mod answers;
 pub(super) mod approvals;

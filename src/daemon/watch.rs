@@ -1,4 +1,4 @@
-//! Takes up changes of the configuration file: by command, by SIGHUP, and by watching it.
+//! Applies changes of the configuration file: on command, on SIGHUP, and by watching it.
 use crate::config::{self, Context, Diagnostic, Loaded, Rejected, RejectedFor, Way};
 use crate::daemon::inbox::{Answer, ChangeAsked, Message};
 use crate::daemon::open_files::allow_open_files;
@@ -15,23 +15,23 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// A file is read when it has been quiet for this long: editors write in several steps.
-const QUIET: Duration = Duration::from_millis(300);
+/// Delay until a changed file is read: editors write in several steps.
+const DEBOUNCE: Duration = Duration::from_millis(300);
 
-/// How often the machine's time zone is looked at. It is nowhere told when it changes.
-const LOOK_AT_ZONE: Duration = Duration::from_secs(20);
+/// How often the machine's time zone is checked, since its changes are not announced.
+const ZONE_CHECK_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Why the configuration is looked at.
-enum Why {
-    /// Somebody asks, and may wait for the answer.
+/// Why the configuration is read.
+enum ReadCause {
+    /// On request of a client, which may wait for the answer.
     Asked(Option<(oneshot::Sender<Answer>, ChangeAsked)>),
     /// The file was touched.
     Touched,
-    /// The machine has another time zone.
+    /// The machine's time zone has changed.
     Zone,
 }
 
-/// What is said of a `[store]` that is another one than at the start.
+/// The warning about a `[store]` that differs from the one at the start.
 fn at_next_start() -> Diagnostic {
     Diagnostic::of_key(
         "store".into(),
@@ -41,7 +41,7 @@ fn at_next_start() -> Diagnostic {
     )
 }
 
-/// What is said of a name, of labels, or of `leads` that are others than at the start.
+/// The warning about a node name, labels or `leads` that differ from those at the start.
 fn node_at_next_start() -> Diagnostic {
     Diagnostic::of_key(
         "daemon".into(),
@@ -50,9 +50,10 @@ fn node_at_next_start() -> Diagnostic {
     )
 }
 
-/// Reads the file whenever somebody asks for it or it changes. When the machine's time zone changes, what is in
-/// force is read anew for it. With the file comes the state folder, which no tool may reach. `first` is what is in force: its text, whether it has agents,
-/// where records are kept, and which node it is.
+/// Reads the file on request and when it changes. When the machine's time zone changes, the text in
+/// force is parsed anew. The state folder is passed along, since no tool may reach it. `first` is
+/// what is in force: its text, whether it has agents, where records are stored, and which node it
+/// is.
 pub(super) async fn run(
     (path, state_dir, trust): (PathBuf, PathBuf, TrustGate),
     mode: ReloadMode,
@@ -67,7 +68,7 @@ pub(super) async fn run(
     let mut refused: Option<(Vec<String>, RejectedFor)> = None;
     let mut mode = mode;
     let mut zone = config::system_zone();
-    let mut look_at_zone = tokio::time::interval(LOOK_AT_ZONE);
+    let mut look_at_zone = tokio::time::interval(ZONE_CHECK_INTERVAL);
     look_at_zone.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     set_watch(&path, mode, &touch, &mut watcher);
     if watcher.is_some() {
@@ -77,30 +78,30 @@ pub(super) async fn run(
     loop {
         let why = tokio::select! {
             reload = asked.recv() => match reload {
-                Some(Reload::Asked(answer, asked)) => Why::Asked(Some((answer, asked))),
-                Some(Reload::Signal) => Why::Asked(None),
+                Some(Reload::Asked(answer, asked)) => ReadCause::Asked(Some((answer, asked))),
+                Some(Reload::Signal) => ReadCause::Asked(None),
                 None => return,
             },
             Some(()) = touched.recv() => {
-                while tokio::time::timeout(QUIET, touched.recv()).await.is_ok() {}
-                Why::Touched
+                while tokio::time::timeout(DEBOUNCE, touched.recv()).await.is_ok() {}
+                ReadCause::Touched
             }
-            _ = look_at_zone.tick() => Why::Zone,
+            _ = look_at_zone.tick() => ReadCause::Zone,
         };
         let now_zone = config::system_zone();
         let moved = now_zone != zone;
-        if matches!(why, Why::Zone) && !moved {
+        if matches!(why, ReadCause::Zone) && !moved {
             continue;
         }
-        let by_watch = matches!(why, Why::Touched);
+        let by_watch = matches!(why, ReadCause::Touched);
         if watcher.as_ref().is_some_and(|watch| watch.places != Way::to(&path).places()) {
-            // a link leads elsewhere now
+            // a symbolic link now points elsewhere
             set_watch(&path, ReloadMode::Watch, &touch, &mut watcher);
         }
-        let by_person = matches!(why, Why::Asked(Some(_)));
+        let by_person = matches!(why, ReadCause::Asked(Some(_)));
         let (file, state, trust) = (path.clone(), state_dir.clone(), trust.clone());
-        // whoever did not ask for the file gets what is in force
-        let text = matches!(why, Why::Zone).then(|| in_force.clone());
+        // a change of the zone parses the text in force, not the file
+        let text = matches!(why, ReadCause::Zone).then(|| in_force.clone());
         let read = tokio::task::spawn_blocking(move || {
             let context = Context::system(crate::clock::wall()).of_state(&state);
             match text {
@@ -129,12 +130,12 @@ pub(super) async fn run(
             RejectedFor::Missing => (errors_of(&gone(&path, mode)), RejectedFor::Missing),
             why => (errors_of(rejected), why),
         });
-        // of a file that can't even be read there is no text: it may be refused for another reason than before
+        // an unreadable file has no text, so its refusal is compared as well
         if by_watch && *text == last_text && refusal == refused && !moved {
             continue; // touched, not changed
         }
-        // what is refused leaves what is in force as it is: the zone is looked at again
-        let by_zone = matches!(why, Why::Zone);
+        // if the file is rejected, the zone is not updated, so that it is checked again
+        let by_zone = matches!(why, ReadCause::Zone);
         if moved && (by_zone || read.is_ok()) {
             tracing::info!(
                 zone = now_zone.iana_name().unwrap_or("unnamed"),
@@ -147,8 +148,8 @@ pub(super) async fn run(
             refused = refusal;
         }
         let (answer, by) = match why {
-            Why::Asked(Some((answer, by))) => (Some(answer), by),
-            Why::Asked(None) | Why::Touched | Why::Zone => (None, ChangeAsked::default()),
+            ReadCause::Asked(Some((answer, by))) => (Some(answer), by),
+            ReadCause::Asked(None) | ReadCause::Touched | ReadCause::Zone => (None, ChangeAsked::default()),
         };
         let message = match read {
             Ok(mut loaded) => {
@@ -163,7 +164,7 @@ pub(super) async fn run(
                 secret::learn(&loaded.fleet.secrets).await;
                 allow_open_files(loaded.fleet.daemon.max_parallel_runs);
                 if answer.is_none() {
-                    super::log::say_warnings(&loaded); // else whoever asked is told
+                    super::log::say_warnings(&loaded); // otherwise the client receives them
                 }
                 mode = loaded.fleet.daemon.reload;
                 set_watch(&path, mode, &touch, &mut watcher);
@@ -202,7 +203,7 @@ pub(super) async fn run(
         if inbox.send(message).await.is_err() {
             return;
         }
-        // the newest file is no better for that
+        // the newest file remains rejected
         if let (true, Some((errors, why))) = (by_zone, refused.clone()) {
             let path = path.display().to_string();
             let _ = inbox.send(Message::Rejected { path, errors, why }).await;
@@ -210,8 +211,8 @@ pub(super) async fn run(
     }
 }
 
-/// A file that lost all of its agents is more often one that is being written, or that a full disk
-/// cut short, than the wish to remove the whole fleet.
+/// Rejects a file that has lost all of its agents: more often it is being written, or was truncated
+/// by a full disk, than meant to remove the whole fleet.
 fn half_written(loaded: Loaded, path: &Path) -> Box<Rejected> {
     let message = "the file has no agents; `bgagent reload` applies it anyway".to_owned();
     let diagnostics = vec![Diagnostic::of_file(message, None)];
@@ -219,7 +220,7 @@ fn half_written(loaded: Loaded, path: &Path) -> Box<Rejected> {
     Box::new(Rejected { path: path.to_owned(), text, shown, diagnostics, why: RejectedFor::Errors })
 }
 
-/// What is said of a file that was removed under the daemon.
+/// The rejection of a file that was removed while the daemon runs.
 fn gone(path: &Path, mode: ReloadMode) -> Box<Rejected> {
     let message = format!("{} is missing: what it said stays in force until the daemon ends", path.display());
     let hint = match mode {
@@ -232,7 +233,7 @@ fn gone(path: &Path, mode: ReloadMode) -> Box<Rejected> {
     Box::new(Rejected { path: path.to_owned(), text, shown, diagnostics, why: RejectedFor::Missing })
 }
 
-/// The errors of a refused file, each with its source line.
+/// Renders the errors of a rejected file, each with its source line.
 pub(super) fn errors_of(rejected: &Rejected) -> Vec<String> {
     rejected
         .diagnostics
@@ -244,13 +245,14 @@ pub(super) fn errors_of(rejected: &Rejected) -> Vec<String> {
         .collect()
 }
 
-/// What is watched. Dropping it ends that.
+/// The watches; dropping it removes them.
 struct Watch {
     places: BTreeSet<(PathBuf, OsString)>,
     _watcher: notify::RecommendedWatcher,
 }
 
-/// Watches folders, not the file: editors replace files. Those of the links that lead to it, too.
+/// Watches folders instead of the file, since editors replace files. The folders of symbolic links
+/// that lead to it are included.
 fn set_watch(path: &Path, mode: ReloadMode, touch: &mpsc::Sender<()>, watch: &mut Option<Watch>) {
     if mode == ReloadMode::Manual {
         *watch = None;
@@ -268,13 +270,13 @@ fn set_watch(path: &Path, mode: ReloadMode, touch: &mpsc::Sender<()>, watch: &mu
             !event.kind.is_access() && event.paths.iter().any(named)
         };
         if event.as_ref().is_ok_and(ours) {
-            let _ = touch.try_send(()); // one that waits is enough
+            let _ = touch.try_send(()); // one pending notification is enough
         }
     });
     let folders: BTreeSet<&PathBuf> = places.iter().map(|(folder, _)| folder).collect();
     let made = made.and_then(|mut made| {
         let tries = folders.into_iter().map(|folder| made.watch(folder, RecursiveMode::NonRecursive));
-        // a link may lead nowhere yet
+        // a link may be dangling
         tries.reduce(|one, other| one.or(other)).unwrap_or(Ok(()))?;
         Ok(made)
     });

@@ -1,15 +1,15 @@
-//! What is done while the server of the database is not heard of for so long that another daemon may soon lead: programs are
-//! stopped without waiting for a record of it, so that what the other one starts does not run beside them.
+//! Stops programs without waiting for a record while the database server has been unreachable for
+//! so long that another daemon may take the lead: programs that it starts must not run beside ours.
 use super::EventLoop;
 use crate::domain::RunId;
 use std::time::{Duration, Instant};
 
-/// Between TERM and KILL. Shorter than elsewhere: 14 s after the last word of the database they get TERM, and within 20 s they
-/// have ended.
-const GRACE: Duration = Duration::from_secs(3);
+/// Between TERM and KILL. Shorter than elsewhere: programs get TERM 14 s after the last answer of
+/// the database, and must have ended within 20 s.
+const KILL_GRACE: Duration = Duration::from_secs(3);
 
 impl EventLoop {
-    /// Asked each second while the daemon is cut off.
+    /// Stops programs if the daemon is cut off; called each second.
     pub(super) fn stop_programs(&mut self) {
         if !self.store.is_cut_off() {
             self.cut_off.since = None;
@@ -25,7 +25,7 @@ impl EventLoop {
             );
         }
         let since = *self.cut_off.since.get_or_insert_with(Instant::now);
-        let kill = since.elapsed() >= GRACE;
+        let kill = since.elapsed() >= KILL_GRACE;
         for run in runs {
             self.cut_off.stopped.insert(run);
             self.actor.cancel(run, kill);

@@ -1,4 +1,4 @@
-//! After the clock was set back: what the ledger knows of slots ahead, for the engine.
+//! Reads the ledger ahead of the current time for the engine, after the clock was set back.
 use super::{EventLoop, Turn};
 use crate::daemon::clock;
 use crate::domain::counted;
@@ -6,8 +6,8 @@ use crate::engine::Input;
 use crate::store::StoreError;
 
 impl EventLoop {
-    /// Asks the ledger, as long as the engine wants to know something. If it can't be read, the agents concerned wait
-    /// and the others go on; an error that does not pass is returned.
+    /// Answers pending lookups of the engine from the ledger. If it can't be read, the agents
+    /// concerned wait and the others go on; a permanent error is returned.
     pub(super) async fn look_ahead(&mut self) -> Result<(), StoreError> {
         while self.shutdown.is_none() {
             let looks = self.looks.due();

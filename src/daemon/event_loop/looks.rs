@@ -1,16 +1,16 @@
-//! The questions of the engine about slots ahead that have no answer yet.
+//! Pending ledger lookups of the engine.
 use crate::domain::{AgentId, LookAhead};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Between two tries to read the ledger.
+/// Delay before the ledger is read again after a failure.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// The engine's questions that have no answer yet: one per agent, since a later one replaces an earlier one.
+/// Pending lookups: one per agent, since a later one replaces an earlier one.
 #[derive(Default)]
 pub(super) struct Looks {
     pub(super) open: BTreeMap<AgentId, LookAhead>,
-    /// Not before, since the ledger could not be read.
+    /// The earliest time of the next read, after a failed one.
     pub(super) again: Option<Instant>,
 }
 
@@ -19,7 +19,7 @@ impl Looks {
         self.open.extend(looks.into_iter().map(|look| (look.spec.id.clone(), look)));
     }
 
-    /// When the ledger is to be read once more, if it could not be read.
+    /// Returns when the ledger is to be read again, if reading it failed.
     pub(super) fn again(&self) -> Option<Instant> {
         self.again.filter(|_| !self.open.is_empty())
     }
@@ -31,7 +31,7 @@ impl Looks {
         std::mem::take(&mut self.open).into_values().collect()
     }
 
-    /// They wait; a newer question of the same agent stays.
+    /// Puts lookups back after a failure, unless the same agent has a newer one.
     pub(super) fn put_back(&mut self, looks: Vec<LookAhead>) {
         self.again = Some(Instant::now() + LOOK_AGAIN);
         for look in looks {

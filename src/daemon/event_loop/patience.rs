@@ -1,7 +1,7 @@
-//! How long the loop waits.
+//! Timeouts of the loop.
 use std::time::{Duration, Instant};
 
-/// How long runs get to end after TERM, when a shutdown's grace is over.
+/// How long runs have to end after TERM, once the grace period of a shutdown is over.
 pub(super) const LAST_GRACE: Duration = Duration::from_secs(7);
 
 pub(super) async fn until(deadline: Option<Instant>) {

@@ -1,5 +1,5 @@
-//! Runs that other nodes have in hand, as the loop sees them: orders are facts of the turn that they follow from, and so is
-//! that reports are taken.
+//! Runs at other nodes, as seen by the loop: orders are facts of the turn that causes them, and so
+//! is the acknowledgement of reports.
 use super::{EventLoop, Turn, Waiter};
 use crate::daemon::clock;
 use crate::daemon::placed::wire::{OrderText, ReportText, SaidText};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 impl EventLoop {
-    /// Decides about what nodes have reported.
+    /// Decides about reports of nodes.
     pub(super) fn take_reports(
         &mut self,
         turn: &mut Turn,
@@ -68,7 +68,8 @@ impl EventLoop {
         turn.add(self.engine.decide(now, input));
     }
 
-    /// A node has something in hand that it should not have: it ended here, or is another's.
+    /// Answers a report of a run that the node should not have: it has ended here, or belongs to
+    /// another node.
     fn stray(&self, turn: &mut Turn, session: &Arc<str>, run: RunId, said: &SaidText) {
         let order = match said {
             SaidText::Spawned { n, .. } | SaidText::Began { n } | SaidText::Found { n, .. } => {
@@ -81,7 +82,7 @@ impl EventLoop {
         turn.facts.push(ordered(session, None, &order));
     }
 
-    /// What the actions of a turn are to nodes. Written with its facts.
+    /// Translates the actions of a turn into orders for nodes. They are committed with its facts.
     pub(super) fn orders(&mut self, actions: &[Action]) -> Vec<Entry> {
         let mut orders = Vec::new();
         for action in actions {
@@ -107,7 +108,7 @@ impl EventLoop {
         orders
     }
 
-    /// Runs that no node has in hand any more need no orders.
+    /// Forgets runs that no node has in flight any more.
     pub(super) fn forget_lost(&mut self) {
         let engine = &self.engine;
         self.placed.retain(|run, session| engine.session_of(*run) == Some(session));

@@ -3,16 +3,17 @@ use crate::domain::{AttemptEnd, AttemptOutcome, ErrorKind, RunError, RunId};
 use std::collections::HashSet;
 use std::time::Instant;
 
-/// Runs whose programs were stopped.
+/// The state of a cut-off.
 #[derive(Debug, Default)]
 pub(super) struct CutOff {
-    /// Since when the daemon has been cut off.
+    /// When the daemon was cut off.
     pub(super) since: Option<Instant>,
     pub(super) stopped: HashSet<RunId>,
 }
 
 impl CutOff {
-    /// What became of an attempt: one that was stopped for this, and that nobody had asked to end, says so.
+    /// Corrects the outcome of an attempt that was stopped for this reason, unless a person had
+    /// asked for its end.
     pub(super) fn explain(&mut self, run: RunId, asked: bool, outcome: &mut AttemptOutcome) {
         let was_stopped = self.stopped.remove(&run);
         let by_us = match &outcome.end {

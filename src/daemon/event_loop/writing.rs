@@ -1,5 +1,5 @@
-//! Writing down what was decided, for as long as it takes. While the disk fails, questions are answered,
-//! changes are refused, and what runs goes on.
+//! Commits decisions, for as long as it takes. While the disk fails, questions are answered,
+//! changes are refused, and runs in flight go on.
 use super::{BATCH, EventLoop, Waiter};
 use crate::daemon::clock;
 use crate::daemon::event_loop::patience::{LAST_GRACE, until};
@@ -12,17 +12,17 @@ use crate::store::StoreError;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-/// A commit that takes longer than this is no reason to leave questions unanswered.
-const SLOW_COMMIT: Duration = Duration::from_millis(250);
-/// A commit that takes longer than this does not hold up the end of a shutdown.
-const HUNG_COMMIT: Duration = Duration::from_secs(30);
-/// The same of a server, when nothing is in flight any more. A disk may be slow; a server that is asked for so little
-/// answers, or hangs.
-const HUNG_SERVER: Duration = Duration::from_secs(5);
-/// Messages that are taken while a commit is under way.
-const MOST_KEPT: usize = 16 * BATCH;
+/// How long a commit may take before questions are answered during it.
+const SLOW_COMMIT_AFTER: Duration = Duration::from_millis(250);
+/// How long a shutdown waits for a commit that hangs.
+const HUNG_COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same for a database server when nothing is in flight any more. A disk may be slow; a server
+/// with so little to do either answers or hangs.
+const HUNG_SERVER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum number of messages queued during a commit.
+const MAX_KEPT_MESSAGES: usize = 16 * BATCH;
 impl EventLoop {
-    /// Commits, for as long as it takes. True: the store could not write for a while.
+    /// Commits, for as long as it takes. The flag says whether the store could not write for a while.
     pub(super) async fn commit(
         &mut self,
         facts: Vec<Entry>,
@@ -63,8 +63,9 @@ impl EventLoop {
         }
     }
 
-    /// A commit, or a read that decisions wait for; questions are answered only if it takes long, so that nobody is
-    /// told what is not yet written. `None`: the time of a shutdown was up before it was done.
+    /// Runs a commit, or a read that decisions depend on. Questions are answered only if it is
+    /// slow, so that nobody sees state that is not yet recorded. `None`: the shutdown deadline
+    /// passed first.
     pub(super) async fn while_answering<T>(
         &mut self,
         work: impl Future<Output = T>,
@@ -72,7 +73,7 @@ impl EventLoop {
     ) -> Option<T> {
         let began = Instant::now();
         tokio::pin!(work);
-        let slow = tokio::time::sleep(SLOW_COMMIT);
+        let slow = tokio::time::sleep(SLOW_COMMIT_AFTER);
         tokio::pin!(slow);
         let mut is_slow = false;
         loop {
@@ -82,14 +83,14 @@ impl EventLoop {
                 done = &mut work => return Some(done),
                 () = &mut slow, if !is_slow => is_slow = true,
                 Some(question) = self.questions.recv(), if is_slow => question(&self.engine, clock::now()),
-                Some(message) = self.inbox.recv(), if is_slow && self.kept.len() < MOST_KEPT => self.put_off(message),
+                Some(message) = self.inbox.recv(), if is_slow && self.kept.len() < MAX_KEPT_MESSAGES => self.put_off(message),
                 () = until(overdue) => return None,
             }
         }
     }
 
-    /// The store can't write: questions are answered, changes are refused, the rest waits. False:
-    /// the time of a shutdown is up.
+    /// Waits before the next commit while the store can't write: questions are answered, changes
+    /// are refused, the rest is queued. Returns false when the shutdown deadline has passed.
     async fn wait_degraded(&mut self, pause: Duration) -> bool {
         let began = Instant::now();
         let again = tokio::time::sleep(pause);
@@ -109,21 +110,21 @@ impl EventLoop {
         }
     }
 
-    /// When a shutdown does not wait any longer for what began then. `None`: there is none.
+    /// Returns when a shutdown gives up on a write that began at `began`; `None` if there is no shutdown.
     fn overdue(&self, began: Instant, was_down: bool) -> Option<Instant> {
         let shutdown = self.shutdown.as_ref()?;
         let at = match was_down {
             true => shutdown.deadline,
-            false => shutdown.deadline.max(began + HUNG_COMMIT),
+            false => shutdown.deadline.max(began + HUNG_COMMIT_TIMEOUT),
         };
         if self.store.epoch().is_none() || !self.is_over() {
             return Some(at);
         }
         let waited_from = if was_down { shutdown.began } else { shutdown.began.max(began) };
-        Some(at.min(waited_from + HUNG_SERVER))
+        Some(at.min(waited_from + HUNG_SERVER_TIMEOUT))
     }
 
-    /// Has everything ended that was in flight? Its end may wait for its record.
+    /// Returns whether every attempt has ended; their ends may still wait to be recorded.
     fn is_over(&self) -> bool {
         let has_ended = |run: RunId| {
             self.kept.iter().any(
@@ -133,9 +134,9 @@ impl EventLoop {
         self.actor.in_flight().all(has_ended)
     }
 
-    /// Something came while a commit is under way. What needs no record is done at once, a change is
-    /// refused if nothing can be recorded, the rest is for the next turn: also a change that waits, so that none that
-    /// comes after it is made before it.
+    /// Handles a message that arrives during a commit. What needs no record is done at once, and a
+    /// change is refused if nothing can be recorded. The rest is queued for the next turn, as are
+    /// changes that may wait, so that later ones do not overtake them.
     fn put_off(&mut self, message: Message) {
         let problem = self.condition.lock().expect("no holder panics").storage.clone();
         match (message, problem) {
@@ -149,7 +150,7 @@ impl EventLoop {
                 }
             }
             (Message::Command { asked: ChangeAsked { waits: false, .. }, answer, .. }, Some(problem)) => {
-                let hint = what_helps(&problem, "ask again when the database can be written");
+                let hint = hint_for(&problem, "ask again when the database can be written");
                 let error =
                     RpcError::new(Code::Refused, format!("nothing can be recorded: {problem}")).hint(hint);
                 let _ = answer.send(Err(error));
@@ -163,7 +164,7 @@ impl EventLoop {
                         .hint("the configuration is applied as soon as the database can be written");
                     let _ = answer.send(Err(error.pending()));
                 }
-                // the newest one is enough, where nobody waits for an older one
+                // only the newest is needed, unless a client waits for an older one
                 self.kept.retain(|kept| !matches!(kept, Message::Loaded { answer: None, .. }));
                 self.kept.push_back(Message::Loaded { fleet, warnings, asked, answer: None });
             }
@@ -172,8 +173,8 @@ impl EventLoop {
         }
     }
 
-    /// The time of a shutdown is up and the store still can't write: what is in flight is ended
-    /// without a record, which the next life makes up for. Nothing that waits for a record goes on.
+    /// Ends what is in flight without a record, once the shutdown deadline has passed and the store
+    /// still can't write; the next life recovers. Nothing that waits for a record continues.
     pub(super) async fn abandon(&mut self) {
         tracing::error!("the daemon shuts down without a record of what it had in flight");
         self.actor.give_up_output();
@@ -200,11 +201,12 @@ impl EventLoop {
             Message::ShutDown { answer: Some(answer), .. } => {
                 let _ = answer.send(Ok(Value::Object(Default::default())));
             }
-            _ => {} // a client that waits is told that the daemon goes down
+            _ => {} // a waiting client is notified of the shutdown
         }
     }
 
-    /// Clients whose change is decided but not written are told so, and not left waiting, unless they want to wait.
+    /// Notifies clients whose change is decided but not recorded, instead of leaving them waiting,
+    /// unless they asked to wait.
     fn refuse_waiting_clients(&mut self) {
         let problem = self.condition.lock().expect("no holder panics").storage.clone().unwrap_or_default();
         let waiting: Vec<Ticket> = self
@@ -218,7 +220,7 @@ impl EventLoop {
         for ticket in waiting {
             if let Some(Waiter::Client { answer, asked, .. }) = self.waiters.remove(&ticket) {
                 let again = asked.request_id.and_then(|id| self.pending.remove(&id)).unwrap_or_default();
-                let hint = what_helps(
+                let hint = hint_for(
                     &problem,
                     "don't repeat the request: it is carried out as soon as the database can be written, unless the daemon \
                      ends first",
@@ -233,8 +235,8 @@ impl EventLoop {
     }
 }
 
-/// Room helps where there is none; whatever else stands in the way is told by the problem itself.
-fn what_helps(problem: &str, hint: &str) -> String {
+/// Suggests freeing space if the disk is full; other problems explain themselves.
+fn hint_for(problem: &str, hint: &str) -> String {
     if ["no space", "full"].iter().any(|word| problem.contains(word)) {
         format!("free some space; {hint}")
     } else {
@@ -244,14 +246,11 @@ fn what_helps(problem: &str, hint: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::what_helps;
+    use super::hint_for;
 
     #[test]
     fn room_is_asked_for_where_there_is_none() {
-        assert_eq!(
-            what_helps("no space left for the database /x", "ask again"),
-            "free some space; ask again"
-        );
-        assert_eq!(what_helps("the database /x is locked by another program", "ask again"), "ask again");
+        assert_eq!(hint_for("no space left for the database /x", "ask again"), "free some space; ask again");
+        assert_eq!(hint_for("the database /x is locked by another program", "ask again"), "ask again");
     }
 }

@@ -1,5 +1,5 @@
-//! `why` of an agent that waits for events: what became of the newest of them.
-use super::{clock, coming, nothing_of, ran_as};
+//! `why` of an agent that waits for events: explains what the newest of them led to.
+use super::{clock, coming, empty_explanation, ran_as};
 use crate::domain::{
     EventRef, EventTrigger, EventType, FileTrigger, Join, McpTrigger, Seq, Verdict, human_duration, one_line,
 };
@@ -8,10 +8,10 @@ use crate::protocol::Explanation;
 use crate::store::EventOutcome;
 use jiff::{SignedDuration, Timestamp, Zoned};
 
-/// Of a path, so many characters are shown.
-const PATH: usize = 300;
+/// Maximum number of characters shown of a path.
+const MAX_PATH_CHARS: usize = 300;
 
-/// Explains the newest event up to `asked` (or now). `kept`: for how long events are.
+/// Explains the newest event up to `asked` (or now). `kept`: retention period of events.
 pub(in crate::daemon) fn explain(
     agent: &AgentNow,
     on: &Awaited<'_>,
@@ -20,7 +20,7 @@ pub(in crate::daemon) fn explain(
     kept: SignedDuration,
     now: &Zoned,
 ) -> Explanation {
-    let mut told = nothing_of(agent);
+    let mut told = empty_explanation(agent);
     let id = &agent.spec.id;
     told.sentence = match outcome {
         Some(EventOutcome::Ran(run)) => {
@@ -70,7 +70,7 @@ pub(in crate::daemon) enum Awaited<'a> {
 }
 
 impl Awaited<'_> {
-    /// One of which no more is known.
+    /// Describes an event of which no more is known.
     fn any(&self) -> String {
         match self {
             Self::Event(on) => format!("The event {}", on.event),
@@ -81,7 +81,7 @@ impl Awaited<'_> {
         }
     }
 
-    /// What it waits for, after "such".
+    /// Names what it waits for, after "such".
     fn what(&self) -> &'static str {
         match self {
             Self::Event(_) | Self::Join(_) | Self::Mcp(_) => "an event",
@@ -104,7 +104,7 @@ impl Awaited<'_> {
     }
 }
 
-/// ` Since then: scan at 02:00, triage not yet.`
+/// Lists the runs that a join still waits for: ` Since its last start: scan ended at …, triage not yet.`
 fn waiting(agent: &AgentNow, now: &Zoned) -> String {
     let of = agent.waits_for.iter().map(|(of, ended)| match ended {
         Some(at) => format!("{of} ended at {}", clock(*at, now)),
@@ -119,13 +119,13 @@ fn which(event: &EventRef) -> String {
     let seq = if event.seq == Seq(0) { String::new() } else { format!(" (seq {})", event.seq.0) };
     match &event.arrived {
         Some(name) if event.kind == EventType::WebhookReceived => {
-            format!("The delivery to webhook {}{seq}", one_line(name, PATH))
+            format!("The delivery to webhook {}{seq}", one_line(name, MAX_PATH_CHARS))
         }
         Some(name) if event.kind == EventType::McpEventReceived => {
             let (server, event) = name.split_once(' ').unwrap_or(("", name));
-            format!("The event {} of MCP server {server}{seq}", one_line(event, PATH))
+            format!("The event {} of MCP server {server}{seq}", one_line(event, MAX_PATH_CHARS))
         }
-        Some(path) => format!("The arrival of {}{seq}", one_line(path, PATH)),
+        Some(path) => format!("The arrival of {}{seq}", one_line(path, MAX_PATH_CHARS)),
         None => format!("The event {}{of}{seq}", event.kind),
     }
 }

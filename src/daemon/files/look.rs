@@ -1,27 +1,28 @@
-//! What lies in a folder.
+//! Lists the files of a folder that an agent waits for.
 use crate::domain::{FileTrigger, FoundFile};
 use jiff::Timestamp;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// What was found in a folder.
+/// The files found in a folder.
 #[derive(Debug, Default)]
 pub(super) struct FolderFiles {
-    /// Files that are waited for.
+    /// Files that match.
     pub(super) files: Vec<FoundFile>,
-    /// How many would fit, and have a path that is no UTF-8.
+    /// Number of matching entries that have a path that is not UTF-8, or can't be examined.
     pub(super) unreadable: usize,
 }
 
-/// The files of a folder that are waited for. Links, folders, devices and whatever else is no file of its own are left out.
+/// Lists the matching files of a folder. Links, folders, devices and other entries that are not
+/// regular files are left out.
 ///
 /// # Errors
-/// What the system says of the folder.
+/// Returns the error of reading the folder.
 pub(super) fn files(trigger: &FileTrigger) -> io::Result<FolderFiles> {
     let folder = std::fs::canonicalize(&trigger.folder)?;
     if !trigger.is_pattern() {
-        // a folder may be large, and closed to those who only know a name in it
+        // a folder may be large, and unreadable to those who only know a name in it
         let mut found = FolderFiles::default();
         add(&mut found, &folder, &trigger.name)?;
         return Ok(found);
@@ -43,9 +44,9 @@ fn add(found: &mut FolderFiles, folder: &Path, name: &str) -> io::Result<()> {
     let about = match std::fs::symlink_metadata(&path) {
         Ok(about) if about.is_file() => about,
         Ok(_) => return Ok(()),
-        // gone since the folder was read
+        // removed since the folder was read
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        // one entry that can't be looked at closes no folder
+        // one inaccessible entry does not make the folder fail
         Err(_) => {
             found.unreadable += 1;
             return Ok(());
@@ -66,7 +67,7 @@ fn add(found: &mut FolderFiles, folder: &Path, name: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// The folder, or where it is to be the nearest one above that there is.
+/// Returns the folder, or its nearest existing ancestor.
 pub(super) fn nearest(folder: &Path) -> Option<PathBuf> {
     folder.ancestors().find(|folder| folder.is_dir()).map(Path::to_owned)
 }

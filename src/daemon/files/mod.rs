@@ -1,9 +1,10 @@
-//! Files that start agents (`on = { file = … }`): looks at their folders, and brings to the engine what has arrived and
-//! settled.
+//! Files that start agents (`on = { file = … }`): scans their folders, and passes files that have
+//! arrived and settled to the engine.
 //!
-//! A folder is looked at when the system says that something has happened in it (`watch`), when a file in it may have settled
-//! (`sighting`), and each minute. A file that has settled goes to the engine, which records that it has arrived together with
-//! what came of it; what is on record is no news in this life or a later one. What the engine does not take stays where it is.
+//! A folder is scanned when the system reports a change in it (`watch`), when a file in it may have
+//! settled (`sighting`), and each minute. A settled file is passed to the engine, which records its
+//! arrival together with the outcome; a recorded file is not reported again in this life or a later
+//! one. Files that the engine does not accept stay pending.
 mod look;
 mod sighting;
 mod watch;
@@ -26,20 +27,21 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use watch::{Touched, Watching};
 
-/// How often a folder is looked at in which nothing happens: what happens may not be told, or get lost.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// Whoever writes files does so in several steps.
-const QUIET: Duration = Duration::from_millis(100);
-/// Between two looks at a folder: so long, or so many times as long as the look took.
-const REST: (Duration, u32) = (Duration::from_millis(100), 4);
-/// A folder that does not answer for so long is a problem, and others are not kept waiting.
-const NO_ANSWER: Duration = Duration::from_secs(10);
-/// Between two questions which files are waited for.
-const ASK_EVERY: Duration = Duration::from_secs(1);
-/// Files of one agent that are handed over together.
-const MOST_AT_ONCE: usize = 1000;
+/// Interval of scans of an unchanged folder: change notifications may be missing or get lost.
+const SCAN_INTERVAL: Duration = Duration::from_secs(60);
+/// Delay after a change notification, since programs write files in several steps.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+/// Pause between scans of a folder: at least this long, and at least this many times as long as the
+/// scan took.
+const SCAN_PAUSE: (Duration, u32) = (Duration::from_millis(100), 4);
+/// Timeout of a scan; a folder that exceeds it is a problem, and others are not kept waiting.
+const SCAN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Minimum interval between queries of the files that are waited for.
+const QUERY_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum number of files of one agent passed to the engine at once.
+const MAX_FILES_PER_BATCH: usize = 1000;
 
-/// Brings files that arrive to the engine until the daemon goes down.
+/// Passes arriving files to the engine until the daemon shuts down.
 pub(super) async fn run(store: Store, handle: Handle, down: CancellationToken) {
     tokio::select! {
         () = down.cancelled() => {}
@@ -66,15 +68,15 @@ async fn watch_over(store: Store, handle: Handle) {
         inboxes.handle.condition.lock().expect("no holder panics").unwatched =
             watch.problem().map(str::to_owned);
         if is_news {
-            // something may have happened before it was watched
+            // something may have happened before the watch was set
             inboxes.all_are_due();
         }
         let due = inboxes.next_look();
         tokio::select! {
-            Some(()) = word.recv() => tokio::time::sleep(QUIET).await,
+            Some(()) = word.recv() => tokio::time::sleep(DEBOUNCE).await,
             changed = newest.changed() => match changed {
-                // an agent may have started, or have room again
-                Ok(()) => tokio::time::sleep_until((asked + ASK_EVERY).min(due)).await,
+                // an agent may have started, or have capacity again
+                Ok(()) => tokio::time::sleep_until((asked + QUERY_INTERVAL).min(due)).await,
                 Err(_) => return,
             },
             () = tokio::time::sleep_until(due) => {}
@@ -89,29 +91,29 @@ struct Inboxes {
     agents: BTreeMap<AgentId, Inbox>,
 }
 
-/// What one agent waits for.
+/// The files that one agent waits for.
 struct Inbox {
     sighting: Sighting,
-    /// Which files; `None`: it waits for none any more.
+    /// The trigger; `None` if the agent no longer waits for files.
     by: Option<Arc<FileTrigger>>,
     is_stopped: bool,
     room: usize,
-    /// Files have settled that were not taken.
+    /// Whether settled files were not accepted.
     is_pending: bool,
     due: Instant,
-    /// Not before this, whatever happens.
+    /// The earliest time of the next scan.
     rests_until: Instant,
-    /// The folder that is watched: its own, or one above.
+    /// The folder that is watched: its own, or an ancestor.
     folder: Option<PathBuf>,
     looking: Option<JoinHandle<Seen>>,
     problem: Option<String>,
-    /// Files that can't be taken, when it was last looked.
+    /// Number of files that could not be taken at the last scan.
     passed_over: usize,
-    /// The problem is known where somebody looks.
-    is_told: bool,
+    /// Whether the problem has been reported.
+    is_reported: bool,
 }
 
-/// What a look gave, and the nearest folder that there is.
+/// The result of a scan, and the nearest existing folder.
 type Seen = (io::Result<FolderFiles>, Option<PathBuf>);
 
 impl Inbox {
@@ -128,18 +130,18 @@ impl Inbox {
             looking: None,
             problem: None,
             passed_over: 0,
-            is_told: false,
+            is_reported: false,
         }
     }
 
-    /// Is its folder looked at?
+    /// Returns whether its folder is scanned.
     fn is_awake(&self) -> bool {
         self.by.is_some() && !self.is_stopped
     }
 }
 
 impl Inboxes {
-    /// With what has arrived in earlier lives, for which the database may be waited for. `None`: it is closed.
+    /// Loads what arrived in earlier lives, retrying while the database can't be read. `None`: it is closed.
     async fn remembered(store: &Store, handle: Handle) -> Option<Self> {
         let mut was_said = false;
         let known = loop {
@@ -150,7 +152,7 @@ impl Inboxes {
                     if !std::mem::replace(&mut was_said, true) {
                         tracing::warn!(%error, "which files have arrived could not be read; trying again");
                     }
-                    tokio::time::sleep(ASK_EVERY).await;
+                    tokio::time::sleep(QUERY_INTERVAL).await;
                 }
             }
         };
@@ -163,7 +165,7 @@ impl Inboxes {
         Some(Self { handle, began: now, agents })
     }
 
-    /// This is what agents wait for now.
+    /// Applies the current set of awaited files.
     fn take_up(&mut self, wanted: Vec<AwaitedFiles>) {
         let now = Instant::now();
         let names: BTreeSet<AgentId> = wanted.iter().map(|one| one.agent.clone()).collect();
@@ -185,7 +187,7 @@ impl Inboxes {
         }
     }
 
-    /// Something has happened in these folders.
+    /// Marks the inboxes of changed folders as due.
     fn touched(&mut self, touched: &BTreeSet<PathBuf>) {
         let now = Instant::now();
         for inbox in self.agents.values_mut() {
@@ -202,20 +204,20 @@ impl Inboxes {
         self.agents.values_mut().for_each(|inbox| inbox.due = now);
     }
 
-    /// The folders to be watched.
+    /// Returns the folders to be watched.
     fn folders(&self) -> BTreeSet<PathBuf> {
         let awake = self.agents.values().filter(|inbox| inbox.is_awake() && inbox.looking.is_none());
         awake.filter_map(|inbox| inbox.folder.clone()).collect()
     }
 
-    /// When the next folder is to be looked at.
+    /// Returns when the next folder is due.
     fn next_look(&self) -> Instant {
         let awake = self.agents.values().filter(|inbox| inbox.is_awake());
         let due = awake.map(|inbox| inbox.due.max(inbox.rests_until)).min();
-        due.unwrap_or_else(|| Instant::now() + LOOK_EVERY)
+        due.unwrap_or_else(|| Instant::now() + SCAN_INTERVAL)
     }
 
-    /// Looks at each folder that is due. `None`: the daemon goes down.
+    /// Scans each folder that is due. `None`: the daemon shuts down.
     async fn look(&mut self, store: &Store) -> Option<()> {
         let now = Instant::now();
         let is_due = |inbox: &Inbox| inbox.due <= now && inbox.rests_until <= now;
@@ -223,9 +225,10 @@ impl Inboxes {
             self.agents.iter().filter(|(_, inbox)| is_due(inbox)).map(|(agent, _)| agent.clone()).collect();
         for agent in due {
             let inbox = self.agents.get_mut(&agent)?;
-            inbox.due = Instant::now() + LOOK_EVERY;
+            inbox.due = Instant::now() + SCAN_INTERVAL;
             let Some(by) = inbox.by.clone() else {
-                let gone: Vec<String> = inbox.sighting.there().into_iter().take(MOST_AT_ONCE).collect();
+                let gone: Vec<String> =
+                    inbox.sighting.there().into_iter().take(MAX_FILES_PER_BATCH).collect();
                 self.record_left(store, &agent, gone, Vec::new()).await;
                 continue;
             };
@@ -234,7 +237,7 @@ impl Inboxes {
             }
             let began = Instant::now();
             let found = see(inbox, &by).await;
-            let rest = (began.elapsed() * REST.1).max(REST.0);
+            let rest = (began.elapsed() * SCAN_PAUSE.1).max(SCAN_PAUSE.0);
             inbox.rests_until = Instant::now() + rest;
             let is_missing = matches!(&found, Err(error) if error.kind() == ErrorKind::NotFound);
             self.tell_problem(&agent, &by, &found);
@@ -248,7 +251,7 @@ impl Inboxes {
         Some(())
     }
 
-    /// A folder has these files. `None`: the daemon goes down.
+    /// Handles the files that a scan found in a folder. `None`: the daemon shuts down.
     async fn found(
         &mut self,
         store: &Store,
@@ -267,7 +270,7 @@ impl Inboxes {
         let settled = looked.settled.len();
         let mut taken = 0;
         if settled > 0 && room > 0 {
-            let files: Vec<FoundFile> = looked.settled.into_iter().take(MOST_AT_ONCE).collect();
+            let files: Vec<FoundFile> = looked.settled.into_iter().take(MAX_FILES_PER_BATCH).collect();
             let (answer, answered) = oneshot::channel();
             let message = Message::FilesArrived { agent: agent.clone(), by, files: files.clone(), answer };
             self.handle.inbox.send(message).await.ok()?;
@@ -275,12 +278,12 @@ impl Inboxes {
             self.agents.get_mut(agent)?.sighting.taken(&files[..taken.min(files.len())]);
         }
         self.agents.get_mut(agent)?.is_pending = taken < settled;
-        let first = |paths: Vec<String>| paths.into_iter().take(MOST_AT_ONCE).collect();
+        let first = |paths: Vec<String>| paths.into_iter().take(MAX_FILES_PER_BATCH).collect();
         self.record_left(store, agent, first(looked.gone), first(looked.back)).await;
         Some(())
     }
 
-    /// Records that files lie there no longer, or again.
+    /// Records that files have been removed, or have come back.
     async fn record_left(&mut self, store: &Store, agent: &AgentId, gone: Vec<String>, back: Vec<String>) {
         if gone.is_empty() && back.is_empty() {
             return;
@@ -294,7 +297,7 @@ impl Inboxes {
                 let now = self.began.elapsed();
                 let Some(inbox) = self.agents.get_mut(agent) else { return };
                 inbox.sighting.left(&gone, &back, now);
-                if gone.len() == MOST_AT_ONCE || back.len() == MOST_AT_ONCE {
+                if gone.len() == MAX_FILES_PER_BATCH || back.len() == MAX_FILES_PER_BATCH {
                     inbox.due = Instant::now();
                 }
             }
@@ -302,7 +305,7 @@ impl Inboxes {
         }
     }
 
-    /// Says in `status` and in the log why a folder can't be looked at, or that it can again.
+    /// Reports in `status` and in the log why a folder can't be read, or that it can be read again.
     fn tell_problem(&mut self, agent: &AgentId, by: &FileTrigger, found: &io::Result<FolderFiles>) {
         let folder = by.folder.display();
         let passed_over = found.as_ref().map_or(0, |found| found.unreadable);
@@ -330,22 +333,23 @@ impl Inboxes {
         inbox.problem = problem;
     }
 
-    /// What is wrong with the folders that are waited for, for `status`.
+    /// Updates the problems of awaited folders in `status`.
     fn end_problems(&mut self) {
         for (agent, inbox) in &mut self.agents {
             let problem = inbox.problem.clone().filter(|_| inbox.is_awake());
-            // an agent that waits for files no longer may have another source by now
-            if problem.is_some() || std::mem::take(&mut inbox.is_told) {
-                inbox.is_told = problem.is_some();
+            // an agent that no longer waits for files may have another source by now
+            if problem.is_some() || std::mem::take(&mut inbox.is_reported) {
+                inbox.is_reported = problem.is_some();
                 self.handle.set_source(agent, problem);
             }
         }
     }
 }
 
-/// Looks at the folder of an agent. One that does not answer is asked no second time meanwhile, and waited for once.
+/// Scans the folder of an agent. If a scan exceeds the timeout, its result is awaited later, and no
+/// second scan is started.
 async fn see(inbox: &mut Inbox, by: &Arc<FileTrigger>) -> io::Result<FolderFiles> {
-    let patience = if inbox.looking.is_some() { Duration::ZERO } else { NO_ANSWER };
+    let patience = if inbox.looking.is_some() { Duration::ZERO } else { SCAN_TIMEOUT };
     let mut looking = inbox.looking.take().unwrap_or_else(|| {
         let by = by.clone();
         tokio::task::spawn_blocking(move || (look::files(&by), look::nearest(&by.folder)))
@@ -358,7 +362,7 @@ async fn see(inbox: &mut Inbox, by: &Arc<FileTrigger>) -> io::Result<FolderFiles
         Ok(Err(error)) => Err(io::Error::other(error)),
         Err(_) => {
             inbox.looking = Some(looking);
-            inbox.due = Instant::now() + NO_ANSWER;
+            inbox.due = Instant::now() + SCAN_TIMEOUT;
             Err(io::Error::new(ErrorKind::TimedOut, "it does not answer"))
         }
     }

@@ -1,60 +1,62 @@
-//! What is known of the files that one agent waits for, and what follows from a look at their folder. Pure: looks and times
-//! come from outside.
+//! Tracks the files that one agent waits for, and derives what follows from a scan of their folder.
+//! Pure: scans and times are passed in.
 use crate::domain::FoundFile;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-/// A file that has been gone for so long is forgotten, as it is in the database.
-const FORGET: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long a removed file is remembered, as in the database.
+const FORGET_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What is known of the files of one agent.
+/// The known files of one agent.
 #[derive(Debug, Default)]
 pub(super) struct Sighting {
-    /// Those that have their outcome, by path.
+    /// Files with a recorded outcome, by path.
     arrived: HashMap<String, Arrived>,
-    /// Those that have none yet, by path.
+    /// Files without an outcome, by path.
     fresh: BTreeMap<String, Fresh>,
 }
 
 #[derive(Debug)]
 struct Arrived {
     mark: String,
-    /// Since when it lies there no longer, in this life.
+    /// When it was removed, relative to the start of this life.
     gone: Option<Duration>,
 }
 
 #[derive(Debug)]
 struct Fresh {
     file: FoundFile,
-    /// Since when it is as it is, as far as it was seen.
+    /// Since when it has been unchanged, as far as observed.
     since: Duration,
 }
 
-/// What follows from a look.
+/// The result of a scan.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Looked {
-    /// Files that have settled and have no outcome, in the order in which they are taken: by their time of change.
+    /// Files that have settled and have no outcome, in processing order: by modification time.
     pub(super) settled: Vec<FoundFile>,
-    /// When the next one may have settled.
+    /// When the next file may have settled.
     pub(super) wake: Option<Duration>,
-    /// Files that are gone since the look before, by path.
+    /// Files removed since the previous scan, by path.
     pub(super) gone: Vec<String>,
-    /// Files that are back as they were, by path.
+    /// Files that are back unchanged, by path.
     pub(super) back: Vec<String>,
 }
 
 impl Sighting {
-    /// A file that had its outcome in an earlier life. Times begin with this one.
+    /// Adds a file whose outcome was recorded in an earlier life. Times are relative to the start
+    /// of this one.
     pub(super) fn remember(&mut self, path: String, mark: String, is_gone: bool) {
         self.arrived.insert(path, Arrived { mark, gone: is_gone.then_some(Duration::ZERO) });
     }
 
-    /// Its folder was looked at, and has these. `settle`: for how long a file may not have changed.
+    /// Processes a scan of the folder. `settle`: how long a file must be unchanged.
     pub(super) fn look(&mut self, found: Vec<FoundFile>, now: Duration, settle: Duration) -> Looked {
         let mut looked = Looked::default();
         let there: HashSet<String> = found.iter().map(|file| file.path.clone()).collect();
         self.fresh.retain(|path, _| there.contains(path));
-        self.arrived.retain(|_, known| known.gone.is_none_or(|since| now.saturating_sub(since) < FORGET));
+        self.arrived
+            .retain(|_, known| known.gone.is_none_or(|since| now.saturating_sub(since) < FORGET_AFTER));
         for (path, known) in &self.arrived {
             if known.gone.is_none() && !there.contains(path) {
                 looked.gone.push(path.clone());
@@ -87,7 +89,7 @@ impl Sighting {
         looked
     }
 
-    /// What a look said of files that are gone or back is on record.
+    /// Marks files as gone or back, once that is recorded.
     pub(super) fn left(&mut self, gone: &[String], back: &[String], now: Duration) {
         for (paths, since) in [(gone, Some(now)), (back, None)] {
             for path in paths {
@@ -98,12 +100,12 @@ impl Sighting {
         }
     }
 
-    /// By what a file with an outcome is known.
+    /// Returns the mark that identifies a file with an outcome.
     pub(super) fn mark_of(&self, path: &str) -> Option<String> {
         self.arrived.get(path).map(|known| known.mark.clone())
     }
 
-    /// These have their outcome, on record.
+    /// Marks files whose outcome is recorded.
     pub(super) fn taken(&mut self, files: &[FoundFile]) {
         for file in files {
             self.fresh.remove(&file.path);
@@ -111,13 +113,13 @@ impl Sighting {
         }
     }
 
-    /// Files that are not gone, by path.
+    /// Returns the paths of files that are not gone.
     pub(super) fn there(&self) -> Vec<String> {
         let there = self.arrived.iter().filter(|(_, known)| known.gone.is_none());
         there.map(|(path, _)| path.clone()).collect()
     }
 
-    /// Files without an outcome are looked at from the beginning.
+    /// Starts to observe files without an outcome from the beginning.
     pub(super) fn begin_anew(&mut self) {
         self.fresh.clear();
     }

@@ -1,5 +1,5 @@
-//! Hears from the system that something happens in folders. It may miss something, as on a network file system, so folders
-//! are looked at now and then as well. Each question to a file system is asked on a thread that may wait for it.
+//! Watches folders for changes. Notifications may be missing, as on a network file system, so
+//! folders are also scanned periodically. Each file system call is made on a thread that may block.
 use notify::{RecursiveMode, Watcher};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
@@ -9,39 +9,40 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// Folders that something has happened in.
+/// Folders in which something has changed.
 pub(super) type Touched = Arc<Mutex<BTreeSet<PathBuf>>>;
 
-/// Which folder it is: a new one of the same name has to be watched anew.
+/// Device and inode of a folder: a new folder of the same name has to be watched anew.
 type Identity = (u64, u64);
 
-/// How long a file system that does not answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// What could not be watched is tried again after so long: a limit may have been lifted.
-const AGAIN: Duration = Duration::from_secs(60);
+/// Timeout of a file system call.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Delay before a failed watch is retried: a limit may have been lifted.
+const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Has folders watched.
+/// Sets watches on folders.
 pub(super) struct Watching {
     touched: Touched,
     touch: mpsc::Sender<()>,
     idle: Option<FolderWatch>,
-    /// What is at work now. It may hang with its file system.
+    /// The call in flight. It may hang with its file system.
     busy: Option<JoinHandle<(FolderWatch, bool)>>,
-    /// Why not all are watched.
+    /// Why not all folders are watched.
     problem: Option<String>,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl Watching {
-    /// Nothing is watched yet. A word goes to `touch` when there are folders in `touched`.
+    /// Starts without watches. `touch` is notified when folders have been added to `touched`.
     pub(super) fn new(touched: Touched, touch: mpsc::Sender<()>) -> Self {
-        Self { touched, touch, idle: None, busy: None, problem: None, patience: PATIENCE }
+        Self { touched, touch, idle: None, busy: None, problem: None, timeout: CALL_TIMEOUT }
     }
 
-    /// Watches these folders and no others. True: something is watched that was not before, where something may have happened
-    /// meanwhile. A file system that hangs is waited for once; until it answers, nothing else is watched.
+    /// Watches exactly these folders. Returns true if a watch is new, so that earlier changes may
+    /// have been missed. A hanging file system is waited for once; until it answers, no other
+    /// watches are set.
     pub(super) async fn set(&mut self, folders: BTreeSet<PathBuf>) -> bool {
-        let patience = if self.busy.is_some() { Duration::ZERO } else { self.patience };
+        let timeout = if self.busy.is_some() { Duration::ZERO } else { self.timeout };
         let mut busy = self.busy.take().unwrap_or_else(|| {
             let idle = self.idle.take();
             let mut watch =
@@ -51,9 +52,9 @@ impl Watching {
                 (watch, is_news)
             })
         });
-        match tokio::time::timeout(patience, &mut busy).await {
+        match tokio::time::timeout(timeout, &mut busy).await {
             Ok(Ok((watch, is_news))) => {
-                self.problem.clone_from(&watch.said);
+                self.problem.clone_from(&watch.reported);
                 self.idle = Some(watch);
                 is_news
             }
@@ -69,35 +70,42 @@ impl Watching {
         }
     }
 
-    /// Why not all folders are watched: those are looked at each minute.
+    /// Returns why not all folders are watched; they are scanned each minute instead.
     pub(super) fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
     }
 }
 
-/// What is watched. Dropping it ends that.
+/// The watches; dropping it removes them.
 struct FolderWatch {
     folders: BTreeMap<PathBuf, Identity>,
     watcher: Option<notify::RecommendedWatcher>,
     touched: Touched,
     touch: mpsc::Sender<()>,
-    /// What was last said of what can't be watched.
-    said: Option<String>,
-    /// When it was tried last.
+    /// The last reported problem.
+    reported: Option<String>,
+    /// Time of the last attempt.
     tried: Instant,
 }
 
 impl FolderWatch {
     fn new(touched: Touched, touch: mpsc::Sender<()>) -> Self {
-        Self { folders: BTreeMap::new(), watcher: None, touched, touch, said: None, tried: Instant::now() }
+        Self {
+            folders: BTreeMap::new(),
+            watcher: None,
+            touched,
+            touch,
+            reported: None,
+            tried: Instant::now(),
+        }
     }
 
-    /// See [`Watching::set`].
+    /// Implements [`Watching::set`].
     fn set(&mut self, folders: &BTreeSet<PathBuf>) -> bool {
         let identity = |folder: &Path| std::fs::metadata(folder).ok().map(|about| (about.dev(), about.ino()));
         let wanted: BTreeMap<PathBuf, Identity> =
             folders.iter().filter_map(|folder| Some((folder.clone(), identity(folder)?))).collect();
-        let is_tried_again = self.said.is_some() && self.tried.elapsed() >= AGAIN;
+        let is_tried_again = self.reported.is_some() && self.tried.elapsed() >= RETRY_INTERVAL;
         if wanted == self.folders && !is_tried_again {
             return false;
         }
@@ -105,7 +113,7 @@ impl FolderWatch {
         self.folders = wanted;
         self.watcher = None;
         if self.folders.is_empty() {
-            self.said = None;
+            self.reported = None;
             return false;
         }
         match self.start() {
@@ -118,7 +126,7 @@ impl FolderWatch {
     fn start(&mut self) -> notify::Result<notify::RecommendedWatcher> {
         let (touched, touch) = (self.touched.clone(), self.touch.clone());
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // that somebody reads a folder is nothing new, and we do so ourselves
+            // reads are not changes, and we read folders ourselves
             let Ok(event) = event.map_err(|_| ()) else { return };
             if event.kind.is_access() {
                 return;
@@ -128,7 +136,7 @@ impl FolderWatch {
                 all.extend(path.parent().map(Path::to_owned));
                 all.insert(path);
             }
-            let _ = touch.try_send(()); // one that waits is enough
+            let _ = touch.try_send(()); // one pending notification is enough
         })?;
         let mut failed = None;
         for folder in self.folders.keys() {
@@ -138,15 +146,15 @@ impl FolderWatch {
         }
         match failed {
             Some(what) => self.say(what),
-            None => self.said = None,
+            None => self.reported = None,
         }
         Ok(watcher)
     }
 
     fn say(&mut self, what: String) {
-        if self.said.as_ref() != Some(&what) {
+        if self.reported.as_ref() != Some(&what) {
             tracing::warn!("a folder can't be watched and is looked at each minute: {what}");
-            self.said = Some(what);
+            self.reported = Some(what);
         }
     }
 }
@@ -178,7 +186,7 @@ mod tests {
     async fn a_file_system_that_hangs_is_waited_for_once() {
         let (touch, _word) = mpsc::channel(1);
         let mut watching = Watching::new(Touched::default(), touch.clone());
-        watching.patience = Duration::from_millis(1);
+        watching.timeout = Duration::from_millis(1);
         let (go_on, hangs) = std::sync::mpsc::channel::<()>();
         watching.busy = Some(tokio::task::spawn_blocking(move || {
             let _ = hangs.recv();

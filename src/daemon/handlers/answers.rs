@@ -1,4 +1,4 @@
-//! What handlers answer with, and what most of them ask for first.
+//! Answers and errors that handlers share, and the lookup of an agent.
 use crate::daemon::inbox::Answer;
 use crate::daemon::services::{Encoded, Services};
 use crate::daemon::views;
@@ -9,12 +9,12 @@ use crate::store::{EventFilter, StoreError};
 use jiff::Timestamp;
 use serde::Serialize;
 
-/// What answers a question: written out at once, since a fleet's list is long.
+/// Serializes the answer to a question at once, since the list of a fleet is long.
 pub(in crate::daemon) fn value(view: impl Serialize) -> Encoded {
     serde_json::value::to_raw_value(&view).map_err(|error| RpcError::new(Code::Internal, error.to_string()))
 }
 
-/// What answers a change.
+/// Serializes the answer to a change.
 pub(in crate::daemon) fn encode(answer: Answer) -> Encoded {
     answer.and_then(value)
 }
@@ -35,10 +35,10 @@ pub(super) fn agent_id(text: &str) -> Result<AgentId, RpcError> {
     text.parse().map_err(|error: crate::domain::InvalidAgentId| invalid(error.to_string()))
 }
 
-/// So many of the newest configurations are looked through for one that removed an agent.
-const CONFIGURATIONS: u64 = 100;
+/// Number of recent configurations searched for the removal of an agent.
+const MAX_CONFIGURATIONS: u64 = 100;
 
-/// The agent, or an error that suggests the nearest name.
+/// Returns an agent, or an error that suggests the nearest name.
 pub(super) async fn known_agent(services: &Services, id: &str) -> Result<AgentNow, RpcError> {
     let wanted = id.to_owned();
     let found = services.handle.ask(move |engine, _| match engine.agent(&wanted) {
@@ -52,7 +52,7 @@ pub(super) async fn known_agent(services: &Services, id: &str) -> Result<AgentNo
     }
 }
 
-/// When a configuration came into force that has the agent no more, if that is still on record.
+/// Returns when a configuration removed the agent, if that is still recorded.
 async fn removed_at(services: &Services, id: &str) -> Option<Timestamp> {
     let types = vec![EventType::ConfigApplied.as_str().to_owned()];
     let (filter, id) = (EventFilter { types, ..EventFilter::default() }, id.to_owned());
@@ -61,8 +61,8 @@ async fn removed_at(services: &Services, id: &str) -> Option<Timestamp> {
         _ => false,
     };
     let read = services.store.read(move |reader| {
-        let cursor = reader.cursor_before_last(CONFIGURATIONS, &filter)?;
-        reader.events_after(cursor, &filter, CONFIGURATIONS as usize)
+        let cursor = reader.cursor_before_last(MAX_CONFIGURATIONS, &filter)?;
+        reader.events_after(cursor, &filter, MAX_CONFIGURATIONS as usize)
     });
     read.await.ok()?.events.iter().rev().find(|event| names(event)).map(|event| event.ts)
 }

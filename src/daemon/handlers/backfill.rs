@@ -1,4 +1,4 @@
-//! Past slots that a person wants to run: which they are, what that may cost, and their backfill.
+//! Backfills: plans which past slots would run and what that may cost, and starts them.
 use super::answers::{agent_id, down, encode, invalid, store_error, value};
 use super::changes::{answered_before, change};
 use crate::daemon::inbox::ChangeAsked;
@@ -9,10 +9,10 @@ use crate::engine::{BackfillWish, Command};
 use crate::protocol::*;
 use jiff::Timestamp;
 
-/// Runs whose cost says what a run usually costs.
-const RUNS_LOOKED_AT: i64 = 20;
+/// Number of recent runs from which the usual cost is estimated.
+const SAMPLED_RUN_COUNT: i64 = 20;
 
-/// Plans a backfill, or begins one.
+/// Plans or starts a backfill.
 pub(super) async fn backfill(services: &Services, params: BackfillParams, asked: ChangeAsked) -> Step {
     if let Some(answer) = answered_before(services, &asked).await {
         return Step::Done(encode(answer));
@@ -40,7 +40,7 @@ pub(super) async fn backfill(services: &Services, params: BackfillParams, asked:
     change(services, Command::Backfill(wish), asked).await
 }
 
-/// An id stands for one backfill, also when its answer is no longer kept.
+/// Refuses a known id: it identifies one backfill, even when its answer is no longer kept.
 async fn is_new(services: &Services, id: &str) -> Result<(), RpcError> {
     let wanted = id.to_owned();
     let known = services.store.read(move |reader| reader.backfill(&wanted)).await.map_err(store_error)?;
@@ -81,7 +81,7 @@ async fn plan(services: &Services, params: &BackfillParams) -> Result<(AgentId, 
     let (ran, costs) = services
         .store
         .read(move |reader| {
-            Ok((reader.slots_that_ran(&read, from, to)?, reader.costs_of_runs(&read, RUNS_LOOKED_AT)?))
+            Ok((reader.slots_that_ran(&read, from, to)?, reader.costs_of_runs(&read, SAMPLED_RUN_COUNT)?))
         })
         .await
         .map_err(store_error)?;

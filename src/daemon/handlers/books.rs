@@ -1,4 +1,4 @@
-//! What was used, what agents remember, and the daemon itself.
+//! Usage, memory of agents, and the status of the daemon.
 use super::answers::{down, invalid, known_agent, store_error, value};
 use crate::daemon::services::{Encoded, Role, Services};
 use crate::daemon::views;
@@ -10,8 +10,8 @@ use crate::store::{UsageBy, UsageOf};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-/// Messages of a session that a person is shown.
-const MESSAGES_SHOWN: usize = 200;
+/// Maximum number of messages shown of a session.
+const MAX_SESSION_MESSAGES: usize = 200;
 
 pub(super) async fn usage(services: &Services, params: UsageParams) -> Encoded {
     let words = params.by.as_ref().map_or_else(|| vec!["agent"], UsageGroups::words);
@@ -58,7 +58,7 @@ pub(super) async fn usage(services: &Services, params: UsageParams) -> Encoded {
         rows.entry(key.clone()).or_insert_with(|| usage_row(&key)).usage = usage;
     }
     for (key, model, usd) in models {
-        // of a model that is not configured any more, only what was written down is known
+        // for a model that is no longer configured, only the recorded costs are known
         let has_price = priced.get(&model).copied().unwrap_or(false) || usd > 0.0;
         if let Some(row) = rows.get_mut(&key).filter(|_| !has_price) {
             row.without_price.push(model);
@@ -94,7 +94,7 @@ fn unknown_groups(words: &[&str]) -> RpcError {
     invalid(format!("`by`: {words:?}; use agent, model, day or hour, or day or hour and then agent or model"))
 }
 
-/// What runs used that ended in each day or hour, by agent or model. Of those whose records are kept.
+/// Returns usage by the day or hour in which runs ended, by agent or model, as far as runs are kept.
 async fn usage_over_time(
     services: &Services,
     by_day: bool,
@@ -134,8 +134,8 @@ fn usage_row(key: &str) -> UsageView {
 pub(super) async fn memory(services: &Services, id: &str) -> Encoded {
     let now = known_agent(services, id).await?;
     let (agent, session) = (now.spec.id.clone(), now.spec.session());
-    // what its next run is told of the last one
-    let told = match &now.spec.body {
+    // whether the next run receives the last result
+    let gets_last_result = match &now.spec.body {
         Body::Query(query) => query.memory == Memory::LastResult,
         Body::Command(_) => true,
         Body::Tool(_) | Body::Runner(_) => false,
@@ -146,9 +146,9 @@ pub(super) async fn memory(services: &Services, id: &str) -> Encoded {
     let (notes, said, seen, last) = services
         .store
         .read(move |reader| {
-            let last = if told { reader.last_result_at(&of)? } else { None };
+            let last = if gets_last_result { reader.last_result_at(&of)? } else { None };
             let (notes, said) = match here {
-                true => (reader.notes(&of, None)?, reader.session(&conversation, MESSAGES_SHOWN)?),
+                true => (reader.notes(&of, None)?, reader.session(&conversation, MAX_SESSION_MESSAGES)?),
                 false => Default::default(),
             };
             Ok((notes, said, reader.seen_count(&of)?, last))
@@ -161,7 +161,7 @@ pub(super) async fn memory(services: &Services, id: &str) -> Encoded {
             let unread =
                 |error: MemoryUnavailable| RpcError::new(Code::Refused, format!("agent `{agent}`: {error}"));
             let notes = memory.notes(&agent, None).await.map_err(unread)?;
-            (notes, memory.session(&session, MESSAGES_SHOWN).await.map_err(unread)?)
+            (notes, memory.session(&session, MAX_SESSION_MESSAGES).await.map_err(unread)?)
         }
     };
     let note =
@@ -186,7 +186,7 @@ pub(super) async fn memory(services: &Services, id: &str) -> Encoded {
     value(all)
 }
 
-/// Where it remembers, if not with the other records.
+/// Returns the Redis memory of the agent, unless its memory is with the other records.
 async fn remembers_in(services: &Services, spec: &AgentSpec) -> Result<Option<RedisMemory>, RpcError> {
     if spec.memory_store() != MemoryStore::Redis {
         return Ok(None);
@@ -197,7 +197,7 @@ async fn remembers_in(services: &Services, spec: &AgentSpec) -> Result<Option<Re
 
 pub(super) async fn daemon_status(services: &Services) -> Encoded {
     let now = crate::clock::wall();
-    // a database that can't be read is no reason not to say so
+    // an unreadable database must not hide the status
     let stats = services
         .store
         .read(move |reader| Ok((reader.stats(now)?, reader.holds()?, reader.outbox_targets(now)?)))
@@ -218,7 +218,7 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
     let untrusted = untrusted.collect();
     let groups = crate::child::groups::support();
     let book = ProposalBook::of(&services.paths.state_dir);
-    // what can't be read is told by those who look at it
+    // unreadable proposals are reported by the commands that list them
     let proposals =
         tokio::task::spawn_blocking(move || book.waiting(now).map_or(0, |(waiting, _)| waiting.len() as u64));
     let proposals = proposals.await.unwrap_or(0);
@@ -259,7 +259,7 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
         events_per_second: stats.events_last_minute as f64 / 60.0,
         database_bytes: stats.bytes,
         store: services.records.place(),
-        // what could not be read is told as the problem
+        // a read error is reported as the problem
         fleet: lead.and_then(Result::ok),
         clients: services.clients.load(Ordering::Relaxed),
         next_due: fleet_now.next_due,

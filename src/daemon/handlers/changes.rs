@@ -1,4 +1,4 @@
-//! What changes something: it goes to the loop, and is answered when it is on record.
+//! Changes: passed to the loop, and answered once they are recorded.
 use super::answers::{agent_id, down, encode, invalid, store_error};
 use super::fleet::find_run;
 use crate::daemon::inbox::{Answer, ChangeAsked, Message};
@@ -45,7 +45,7 @@ pub(super) async fn change_agent(
     }
 }
 
-/// Hands a change to the loop, unless it was answered before.
+/// Passes a change to the loop, unless it was answered before.
 pub(super) async fn change(services: &Services, command: Command, asked: ChangeAsked) -> Step {
     if let Some(answer) = answered_before(services, &asked).await {
         return Step::Done(encode(answer));
@@ -54,19 +54,19 @@ pub(super) async fn change(services: &Services, command: Command, asked: ChangeA
     send(services, Message::Command { command, asked, answer }, answered).await
 }
 
-/// The answer to a mutation that was sent before; or an error, if its id is none.
+/// Returns the answer to a repeated mutation, or an error if its id is invalid.
 pub(super) async fn answered_before(services: &Services, asked: &ChangeAsked) -> Option<Answer> {
     let id = asked.request_id.clone()?;
     if id.is_empty() || id.len() > 128 {
         return Some(Err(invalid("`request_id` must have 1 to 128 bytes")));
     }
     if asked.waits {
-        return None; // it was looked up already, for as long as that took
+        return None; // already looked up, with retries
     }
     let now = crate::clock::wall();
     match services.store.read(move |reader| reader.answer_to(&id, now)).await {
         Ok(answer) => answer.map(|answer| views::restored(&answer)),
-        // what can't be looked for now is no fault of the daemon, and nothing has happened
+        // a failed lookup is not a fault of the daemon, and nothing has happened
         Err(error) if error.is_passing() => {
             let what = format!("nothing can be recorded: {error}");
             Some(Err(RpcError::new(Code::Refused, what).hint("ask again when the database can be read")))
@@ -82,12 +82,12 @@ pub(super) async fn send(services: &Services, message: Message, answered: onesho
     Step::Later(Box::pin(async move { encode(answered.await.unwrap_or_else(|_| Err(unanswered()))) }))
 }
 
-/// Does it say that the daemon went down before it could say whether something was done?
+/// Returns whether the daemon shut down before it could say whether a change was made.
 pub(in crate::daemon) fn is_unanswered(error: &RpcError) -> bool {
     *error == unanswered()
 }
 
-/// What was asked for was taken on, and the daemon ended before there was an answer.
+/// The error for a change that was accepted, while the daemon ended before it was answered.
 pub(super) fn unanswered() -> RpcError {
     RpcError::new(Code::ShuttingDown, "the daemon ended before it could say whether this was done").hint(
         "check the state once it is running again, or send the request again with the same `request_id`",
@@ -114,7 +114,7 @@ pub(super) async fn pause(services: &Services, params: PauseParams, asked: Chang
 }
 
 pub(super) async fn cancel_run(services: Arc<Services>, params: CancelParams, asked: ChangeAsked) -> Step {
-    // before the run is looked for: it may be gone since
+    // before the lookup of the run: it may have been removed since
     if let Some(answer) = answered_before(&services, &asked).await {
         return Step::Done(encode(answer));
     }
@@ -140,7 +140,7 @@ pub(super) async fn reload(services: Arc<Services>, asked: ChangeAsked) -> Step 
     Step::Later(Box::pin(async move {
         let mut view = answered.await.unwrap_or_else(|_| Err(unanswered()))?;
         if view["changed"] == false {
-            // whoever watches the file was faster
+            // the file watcher was faster
             view["last"] = json!(last_applied(&services).await?);
         }
         encode(Ok(view))
@@ -170,8 +170,8 @@ pub(super) async fn run_agent(services: &Services, mut params: RunParams, asked:
     change_agent(services, &agent_id, asked, |agent| Command::Run { agent, query, params, mode }).await
 }
 
-/// How the run that a client asks for goes about its work. One that is played again has the parameters that it had,
-/// where no others are given.
+/// Determines the mode of the requested run. A replay keeps the parameters of the original run,
+/// except those that are given.
 async fn run_mode(services: &Services, params: &mut RunParams) -> Result<RunMode, RpcError> {
     let Some(of) = &params.replay_of else {
         if params.model.is_some() {

@@ -1,4 +1,4 @@
-//! Agents, runs and slots: how they are, were and will be.
+//! Agents, runs and slots: past, present and future.
 use super::answers::{agent_id, down, invalid, known_agent, store_error, value};
 use crate::daemon::explain::event::Awaited;
 use crate::daemon::services::{Encoded, Services};
@@ -10,14 +10,14 @@ use crate::store::{EventFilter, FoundRun, OutputPage, Reader, RunFilter, RunRow}
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-/// Events of one run that `get_run` shows.
-const EVENTS_OF_RUN: usize = 500;
+/// Maximum number of events that `get_run` returns.
+const MAX_RUN_EVENTS: usize = 500;
 
-/// Runs of each agent that `list_agents` gives, at the most.
-const MOST_RECENT: usize = 60;
+/// Maximum number of recent runs per agent that `list_agents` returns.
+const MAX_RECENT_RUNS: usize = 60;
 
-/// Output of one answer; more is read by asking again.
-const OUTPUT_BYTES: usize = 512 << 10;
+/// Maximum output per answer, in bytes; further calls return the rest.
+const MAX_OUTPUT_BYTES: usize = 512 << 10;
 
 pub(super) async fn list_agents(services: &Services, params: ListParams) -> Encoded {
     for agent in params.agents.iter().filter(|agent| !agent.contains(['*', '?'])) {
@@ -41,7 +41,7 @@ pub(super) async fn list_agents(services: &Services, params: ListParams) -> Enco
         found.iter().map(view).collect()
     };
     let Some(recent) = params_recent else { return value(agents) };
-    let most = usize::try_from(recent).unwrap_or(usize::MAX).min(MOST_RECENT);
+    let most = usize::try_from(recent).unwrap_or(usize::MAX).min(MAX_RECENT_RUNS);
     let ids: Vec<AgentId> = agents.iter().map(|agent| agent.agent_id.clone()).collect();
     let strips = services
         .store
@@ -78,7 +78,7 @@ pub(super) async fn agent_status(services: &Services, id: &str) -> Encoded {
         .read(move |reader| {
             let runs = reader.runs(&RunFilter::newest_of(agent.clone(), 100))?;
             let newest = match reader.ledger_at(&agent, now_wall)? {
-                // of a run in flight it is not known yet how the slot ends
+                // the slot of a run in flight has no outcome yet
                 Some(row) if row.run.is_some_and(|run| live.contains(&run)) => {
                     reader.ledger_at(&agent, row.first - SignedDuration::from_micros(1))?
                 }
@@ -139,15 +139,16 @@ pub(super) async fn get_run(services: &Services, params: GetRunParams) -> Encode
             let filter = EventFilter { run: Some(run), ..EventFilter::default() };
             let mut events = Vec::new();
             let mut cursor = Seq(0);
-            while !brief && events.len() < EVENTS_OF_RUN {
-                let page = reader.events_after(cursor, &filter, EVENTS_OF_RUN)?;
+            while !brief && events.len() < MAX_RUN_EVENTS {
+                let page = reader.events_after(cursor, &filter, MAX_RUN_EVENTS)?;
                 events.extend(page.events);
                 if page.at_end || page.cursor <= cursor {
                     break;
                 }
                 cursor = page.cursor;
             }
-            let output = if brief { OutputPage::default() } else { reader.output(run, 0, OUTPUT_BYTES)? };
+            let output =
+                if brief { OutputPage::default() } else { reader.output(run, 0, MAX_OUTPUT_BYTES)? };
             Ok((events, output, reader.steps_after(run, steps_after, most_steps)?))
         })
         .await
@@ -177,7 +178,7 @@ pub(super) async fn run_output(services: &Services, params: OutputParams) -> Enc
     let after = params.after.unwrap_or(0);
     let page = services
         .store
-        .read(move |reader| reader.output(run, after, OUTPUT_BYTES))
+        .read(move |reader| reader.output(run, after, MAX_OUTPUT_BYTES))
         .await
         .map_err(store_error)?;
     value(views::output(&row, page))
@@ -250,7 +251,7 @@ pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> 
     let kept = explain::Kept { retention, oldest, ran_ahead };
     let run = match row.as_ref().and_then(|row| row.run) {
         Some(run) => find_run(services, &run.to_string()).await.ok().map(|mut row| {
-            // what has not been written of it: that it is being looked whether it is worth it
+            // a status that is not recorded: the gate is still being checked
             if let Some(live) = now.live.iter().find(|live| live.run == run) {
                 row.claim.status = live.status;
             }
@@ -266,12 +267,12 @@ pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> 
     value(told)
 }
 
-/// Why what an agent waits for can't come from outside, if it can't.
+/// Returns why the agent's source can't deliver, if so.
 fn source_problem(services: &Services, now: &AgentNow) -> Option<String> {
     views::source_problem(now, &services.handle.condition.lock().expect("no holder panics"))
 }
 
-/// The zone of whoever asks: its name, its rules as POSIX has them, or an offset.
+/// Parses the time zone of a client: a name, a POSIX rule or an offset.
 fn zone_of(text: &str) -> Result<TimeZone, RpcError> {
     TimeZone::get(text)
         .or_else(|_| TimeZone::posix(text))

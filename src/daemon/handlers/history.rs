@@ -1,4 +1,4 @@
-//! Pages of history: runs, records of the ledger, calls that needed a person.
+//! Pages of history: runs, ledger records, and calls that needed a person.
 use super::answers::{agent_id, down, invalid, known_agent, store_error, value};
 use super::fleet::find_run;
 use crate::daemon::services::{Encoded, Services};
@@ -10,14 +10,14 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-/// Rows of one answer, at the most.
-const MOST_ROWS: usize = 10_000;
+/// Maximum number of rows per answer.
+const MAX_ROWS: usize = 10_000;
 
-/// Decided calls of one answer.
-const DECIDED: usize = 100;
+/// Maximum number of decided calls per answer.
+const MAX_DECIDED_ROWS: usize = 100;
 
 fn most(limit: Option<u64>, default: usize) -> usize {
-    limit.map_or(default, |limit| usize::try_from(limit).unwrap_or(usize::MAX)).min(MOST_ROWS)
+    limit.map_or(default, |limit| usize::try_from(limit).unwrap_or(usize::MAX)).min(MAX_ROWS)
 }
 
 pub(super) async fn list_runs(services: &Services, params: ListRunsParams) -> Encoded {
@@ -83,7 +83,7 @@ pub(super) async fn list_slots(services: &Services, params: ListSlotsParams) -> 
     };
     let found = services.store.read(move |reader| pages.read(reader, agents)).await.map_err(store_error)?;
     if found.is_empty() {
-        // what an agent that was removed has left is shown; a name that nobody ever had is a slip
+        // removed agents may have left records; a name that never existed is a typo
         for name in patterns.iter().filter(|name| !is_pattern(name)) {
             known_agent(services, name).await?;
         }
@@ -91,7 +91,7 @@ pub(super) async fn list_slots(services: &Services, params: ListSlotsParams) -> 
     value(found.into_iter().map(views::slots::record).collect::<Vec<_>>())
 }
 
-/// Which records of which agents.
+/// Selects pages of ledger records.
 struct LedgerPages {
     range: (Timestamp, Timestamp),
     limit: usize,
@@ -128,7 +128,7 @@ impl LedgerPages {
         Ok(found)
     }
 
-    /// All of an agent, merged as they are read.
+    /// Returns all records of an agent, merged page by page.
     fn merged(
         &self,
         reader: &Reader,
@@ -137,8 +137,8 @@ impl LedgerPages {
     ) -> Result<Vec<LedgerEntry>, StoreError> {
         let (mut kept, mut after) = (Vec::new(), None);
         loop {
-            let page = reader.ledger_between(agent, self.range, LedgerPage::After(after, READ_AT_ONCE))?;
-            let is_last = page.len() < READ_AT_ONCE;
+            let page = reader.ledger_between(agent, self.range, LedgerPage::After(after, MERGE_PAGE_ROWS))?;
+            let is_last = page.len() < MERGE_PAGE_ROWS;
             after = page.last().map(|entry| entry.row.first);
             merge_into(&mut kept, page, within);
             if is_last {
@@ -148,10 +148,10 @@ impl LedgerPages {
     }
 }
 
-/// Records of one agent that are read at once where they are merged.
-const READ_AT_ONCE: usize = 20_000;
+/// Maximum number of records of one agent read at once for merging.
+const MERGE_PAGE_ROWS: usize = 20_000;
 
-/// Neighbours that look alike become one, if they begin within so long of the first of them.
+/// Merges adjacent records that are alike, if they begin within `within` of the first of them.
 fn merge_into(kept: &mut Vec<LedgerEntry>, records: Vec<LedgerEntry>, within: SignedDuration) {
     for next in records {
         let alike = |last: &&mut LedgerEntry| {
@@ -160,7 +160,7 @@ fn merge_into(kept: &mut Vec<LedgerEntry>, records: Vec<LedgerEntry>, within: Si
                 && last.row.is_all_well() == next.row.is_all_well()
                 && next.row.first.duration_since(last.row.first) <= within
         };
-        // others lie between them: an agent that runs and is skipped in turn
+        // others may be between them: an agent that alternately runs and is skipped
         match kept.iter_mut().rev().take(8).find(alike) {
             Some(last) => {
                 last.row.last = next.row.last;
@@ -192,7 +192,7 @@ pub(super) async fn list_approvals(services: &Services, params: ListApprovalsPar
                 (record, read_before)
             })
             .collect();
-        let decided = if params.all { reader.decided_approvals(DECIDED)? } else { Vec::new() };
+        let decided = if params.all { reader.decided_approvals(MAX_DECIDED_ROWS)? } else { Vec::new() };
         Ok((waiting, decided))
     });
     let (waiting, decided) = read.await.map_err(store_error)?;
@@ -220,8 +220,8 @@ fn is_pattern(name: &str) -> bool {
     name.contains(['*', '?'])
 }
 
-/// The agents of these names and patterns; none are named: empty, and all are meant. `None`: patterns were given, and no
-/// agent is of them.
+/// Resolves names and patterns to agents. No names at all give an empty list, which stands for all
+/// agents. `None`: no agent matches the patterns.
 async fn named(services: &Services, patterns: &[String]) -> Result<Option<Vec<AgentId>>, RpcError> {
     let mut agents = Vec::new();
     for name in patterns.iter().filter(|name| !is_pattern(name)) {

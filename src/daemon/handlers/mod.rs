@@ -1,5 +1,5 @@
-//! One arm per method: who answers it, and from what. Changes go to the loop, questions about the
-//! present to the engine, questions about the past to the store.
+//! Dispatches each method to its handler. Changes go to the loop, questions about the present to
+//! the engine, questions about the past to the store.
 use crate::daemon::handlers::answers::{agent_id, invalid, known_agent, store_error, value};
 pub(super) mod answers;
 pub(super) use answers::encode as encoded;
@@ -30,8 +30,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tools::{ask_archive, call_tool, list_mcp, trust_mcp};
 
-/// Begins to work on a request. Changes are in the loop's inbox when this returns, in the order of
-/// the calls.
+/// Starts to handle a request. Changes are in the loop's inbox when this returns, in call order.
 pub(super) async fn handle(request: Request, services: &Arc<Services>, caller: &Caller) -> Step {
     let services = services.clone();
     match request {
@@ -51,7 +50,7 @@ async fn at_once(request: AtOnce, services: &Services, caller: &Caller) -> Step 
 }
 
 impl Caller {
-    /// Why something is wanted, with who asks at another node.
+    /// Adds the caller at another node to the reason of a change.
     fn reason(&self, reason: Option<String>) -> Option<String> {
         match (reason, &self.by) {
             (Some(reason), Some(by)) => Some(format!("{reason} ({by})")),
@@ -65,16 +64,16 @@ impl Caller {
     }
 }
 
-/// What a daemon that stands by does about a request.
+/// How a standby handles a request.
 pub(super) enum OfStandby {
-    /// It answers by itself.
+    /// It answers itself.
     Here(Request),
-    /// The leader answers; if there is none, the records may.
+    /// The leader answers; if there is none, the request is answered from the records if possible.
     Leader(Option<Beside>),
 }
 
-/// Who answers a request at a daemon that stands by: what is recorded is read there, what the engine knows and decides is
-/// asked of the leader.
+/// Returns who answers a request at a standby: records are read there, and the leader is asked for
+/// what the engine knows or decides.
 pub(super) fn of_standby(request: Request) -> OfStandby {
     match request {
         Request::AtOnce(_) | Request::InTurn(InTurn::Shutdown(_)) => OfStandby::Here(request),
@@ -103,7 +102,7 @@ pub(super) fn of_standby(request: Request) -> OfStandby {
     }
 }
 
-/// Requests that change what the engine decides.
+/// Handles requests that change what the engine decides.
 async fn in_turn(request: InTurn, services: Arc<Services>, caller: &Caller) -> Step {
     match request {
         InTurn::StartAgent(p) => {
@@ -172,7 +171,7 @@ async fn in_turn(request: InTurn, services: Arc<Services>, caller: &Caller) -> S
     }
 }
 
-/// Requests that the engine does not decide.
+/// Handles requests that the engine does not decide.
 pub(super) async fn beside(request: Beside, services: Arc<Services>) -> Encoded {
     match request {
         Beside::GetAgentStatus(p) => agent_status(&services, &p.agent_id).await,
@@ -249,7 +248,7 @@ async fn subscription(services: &Services, params: StreamParams) -> Result<Subsc
         None => None,
     };
     for agent in &params.agents {
-        heard_of(services, agent).await?;
+        check_agent_filter(services, agent).await?;
     }
     let filter = EventFilter { agents: params.agents, types: params.types, run, until: params.until };
     let mut newest = services.store.newest_now().await.map_err(store_error)?;
@@ -259,7 +258,7 @@ async fn subscription(services: &Services, params: StreamParams) -> Result<Subsc
         (Some(from), _, _) => {
             let cursor = Seq(from.saturating_sub(1));
             if cursor > newest {
-                // one that was committed a moment ago may have been read before it was announced
+                // an event committed a moment ago may have been read before it was announced
                 newest = read.read(|reader| reader.newest()).await.map_err(store_error)?.max(newest);
             }
             if cursor > newest {
@@ -276,7 +275,7 @@ async fn subscription(services: &Services, params: StreamParams) -> Result<Subsc
         (None, None, Some(_)) => Seq(0),
         (None, None, None) => newest,
     };
-    // the newest so many of those
+    // the newest `last` of those
     let cursor = match params.last {
         Some(last) => {
             let asked = filter.clone();
@@ -288,9 +287,9 @@ async fn subscription(services: &Services, params: StreamParams) -> Result<Subsc
     Ok(Subscription { cursor, newest, instead_after, filter, follow: params.follow })
 }
 
-/// Is this a pattern, an agent, or one that was removed and whose events are still there? An error
-/// suggests the nearest name.
-async fn heard_of(services: &Services, name: &str) -> Result<(), RpcError> {
+/// Accepts a pattern, an agent, or a removed agent whose events are still recorded. Otherwise
+/// returns an error that suggests the nearest name.
+async fn check_agent_filter(services: &Services, name: &str) -> Result<(), RpcError> {
     if name.contains(['*', '?']) {
         return Ok(());
     }

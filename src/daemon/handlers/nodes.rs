@@ -1,4 +1,4 @@
-//! The daemons that share the records.
+//! The nodes that share the records.
 use super::answers::store_error;
 use crate::daemon::services::{Role, Services};
 use crate::daemon::views;
@@ -7,7 +7,7 @@ use crate::protocol::{FleetLeadView, NodeRole, NodeRunView, NodeView, PROTOCOLS,
 use crate::store::NodeRow;
 use std::collections::BTreeMap;
 
-/// All of them; of records in a file there is one.
+/// Returns all nodes; there is one if the records are in a file.
 pub(super) async fn list_nodes(services: &Services) -> Result<Vec<NodeView>, RpcError> {
     if services.records.server.is_none() {
         return Ok(vec![alone(services).await]);
@@ -19,7 +19,7 @@ pub(super) async fn list_nodes(services: &Services) -> Result<Vec<NodeView>, Rpc
     Ok(rows.into_iter().map(|row| of_row(row, ours.as_deref(), me.as_ref())).collect())
 }
 
-/// Who leads, and who else is there; `None`: the records are in a file.
+/// Returns the leader and the other nodes; `None` if the records are in a file.
 pub(super) async fn fleet_lead(services: &Services) -> Option<Result<FleetLeadView, RpcError>> {
     services.records.server.as_ref()?;
     Some(match services.store.read(|reader| reader.lead()).await.map_err(store_error) {
@@ -57,7 +57,7 @@ fn in_hand((run_id, agent_id): (RunId, AgentId)) -> NodeRunView {
     NodeRunView { run_id, agent_id }
 }
 
-/// The one daemon of a file.
+/// Returns the only node of a fleet with records in a file.
 async fn alone(services: &Services) -> NodeView {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let known = services.handle.ask(|engine, _| (engine.fleet().clone(), engine.in_flight())).await;

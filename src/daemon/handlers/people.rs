@@ -1,4 +1,4 @@
-//! Messages by hand: whether a notification target takes one.
+//! Test messages to notification targets.
 use super::answers::{invalid, value};
 use crate::daemon::services::{Encoded, Services};
 use crate::domain::{IncidentRecord, TellOn, nearest};
@@ -6,10 +6,10 @@ use crate::notify::{self, Message};
 use crate::protocol::{TestNotificationParams, TestNotificationView};
 use std::time::{Duration, Instant};
 
-/// One delivery.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Timeout of a delivery.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Sends a message that says what it is, as one of an agent would be sent.
+/// Sends a test message in the way that an agent's message is sent.
 pub(super) async fn test_notification(services: &Services, params: TestNotificationParams) -> Encoded {
     let name = params.target;
     let wanted = name.clone();
@@ -47,7 +47,7 @@ pub(super) async fn test_notification(services: &Services, params: TestNotificat
         question: None,
     };
     let began = Instant::now();
-    let sent = notify::send(&name, &target, &message, PATIENCE).await;
+    let sent = notify::send(&name, &target, &message, DELIVERY_TIMEOUT).await;
     value(TestNotificationView {
         target: name,
         kind,

@@ -1,4 +1,4 @@
-//! Tools by hand, MCP servers, archives.
+//! Manual tool calls, MCP servers, archives.
 use super::answers::{invalid, value};
 use super::changes::unanswered;
 use crate::archive;
@@ -12,13 +12,14 @@ use crate::tools::CallContext;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-/// How long an MCP server may take to start and to list its tools.
-const MCP_TIME: std::time::Duration = std::time::Duration::from_secs(30);
+/// Timeout for starting an MCP server and listing its tools.
+const MCP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// A client waits for so long until what it trusts is on record.
-const RECORDED_WITHIN: std::time::Duration = std::time::Duration::from_secs(20);
+/// How long a client waits until its trust decision is recorded.
+const RECORD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// Accepts the tools of a server. The answer is on record with what it says, before anybody has it.
+/// Trusts the tools of a server. The answer is recorded in the same transaction, before the client
+/// receives it.
 pub(super) fn trust_mcp(services: &Services, params: TrustMcpParams, asked: ChangeAsked) -> Step {
     let tools = services.tools.lock().expect("no holder panics").clone();
     let TrustMcpParams { server, hashes } = params;
@@ -38,8 +39,8 @@ pub(super) fn trust_mcp(services: &Services, params: TrustMcpParams, asked: Chan
         Err(error) => return Step::Done(Err(views::tool_error(&error, &server))),
     };
     Step::Later(Box::pin(async move {
-        let patience = if waits { std::time::Duration::MAX } else { RECORDED_WITHIN };
-        match tokio::time::timeout(patience, is_kept).await {
+        let timeout = if waits { std::time::Duration::MAX } else { RECORD_TIMEOUT };
+        match tokio::time::timeout(timeout, is_kept).await {
             Ok(Ok(())) => value(views::trusted(server, changes)),
             Ok(Err(_)) => Err(unanswered()),
             Err(_) => {
@@ -52,7 +53,7 @@ pub(super) fn trust_mcp(services: &Services, params: TrustMcpParams, asked: Chan
     }))
 }
 
-/// All at a time: one that hangs does not keep the others waiting.
+/// Asks all servers concurrently: one that hangs does not delay the others.
 pub(super) async fn list_mcp(services: &Services, params: ListMcpParams) -> Encoded {
     let tools = services.tools.lock().expect("no holder panics").clone();
     let servers = tools.servers();
@@ -69,11 +70,11 @@ pub(super) async fn list_mcp(services: &Services, params: ListMcpParams) -> Enco
     }
     let asking = names.into_iter().map(|name| async move {
         let began = std::time::Instant::now();
-        let listed = servers.list(&name, MCP_TIME).await;
+        let listed = servers.list(&name, MCP_TIMEOUT).await;
         let notes = listed.as_ref().map(|tools| servers.without_effect(&name, tools)).unwrap_or_default();
-        // one that can't be reached is asked for nothing else
+        // an unreachable server is not asked for events
         let events = match &listed {
-            Ok(_) => servers.list_events(&name, MCP_TIME).await,
+            Ok(_) => servers.list_events(&name, MCP_TIMEOUT).await,
             Err(_) => Ok(None),
         };
         views::mcp(name, listed, events, notes, began.elapsed())
@@ -81,10 +82,10 @@ pub(super) async fn list_mcp(services: &Services, params: ListMcpParams) -> Enco
     value(futures_util::future::join_all(asking).await)
 }
 
-/// The archive of a tool, or of an agent that runs one.
+/// Queries the archive of a tool, or of an agent that runs one.
 pub(super) async fn ask_archive(services: &Services, params: ArchiveParams) -> Encoded {
-    /// Long enough for any archive; what is broken off is settled by the next run.
-    const BOUND: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+    /// Long enough for any archive; the next run recovers from an interruption.
+    const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
     let tools = services.tools.lock().expect("no holder panics").clone();
     let began = std::time::Instant::now();
     let name = params.archive.clone();
@@ -113,7 +114,7 @@ pub(super) async fn ask_archive(services: &Services, params: ArchiveParams) -> E
     };
     let settings = tools.settings(&tool).and_then(|settings| archive::settings(&tool, settings, &args));
     let answer = match settings {
-        Ok(settings) => archive::ask(&tool, settings, ask, BOUND, Some(services.store.clone())).await,
+        Ok(settings) => archive::ask(&tool, settings, ask, TIMEOUT, Some(services.store.clone())).await,
         Err(error) => Err(error),
     };
     match answer {

@@ -1,4 +1,4 @@
-//! One delivery: the words are read, what goes together is recorded as such, it is sent, and what came of it is recorded.
+//! One delivery: reads the messages, records which are joined, sends them, and records the outcome.
 use crate::daemon::clock;
 use crate::domain::{
     ApprovalRecord, Entry, Fact, NotifyTarget, NotifyTargetKind, QuestionRecord, call_hash, counted,
@@ -10,55 +10,55 @@ use jiff::SignedDuration;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Between two tries to read the outbox, or to record what was delivered.
+/// Delay between attempts to read the outbox, or to record deliveries.
 pub(super) const PAUSE: Duration = Duration::from_secs(2);
-/// The longest that a receiver can ask to be left alone.
+/// Maximum wait that a receiver can ask for.
 pub(super) const LONGEST_ASKED: Duration = Duration::from_secs(15 * 60);
-/// One delivery.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Between two messages that are posted to one receiver: chats take one a second.
-const APART: Duration = Duration::from_millis(1100);
+/// Timeout of a delivery.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(20);
+/// Minimum interval between two messages posted to one receiver: chats accept one per second.
+const POST_INTERVAL: Duration = Duration::from_millis(1100);
 
-/// What is given to a receiver next.
+/// The messages chosen for the next delivery to a receiver.
 pub(super) struct ChosenMessages {
     pub(super) name: String,
-    /// `None`: it is not configured any more.
+    /// `None`: no longer configured.
     pub(super) target: Option<NotifyTarget>,
-    /// In their order; as many of them go as fit.
+    /// In order; as many are sent as fit.
     pub(super) rows: Vec<i64>,
     pub(super) joining: Joining,
-    /// Of mails that did not reach all: who has them.
+    /// Recipients already reached, of mails that did not reach all.
     pub(super) reached: HashMap<i64, Vec<String>>,
 }
 
-/// How messages go together.
+/// How messages are joined.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Joining {
-    /// The first goes alone.
+    /// The first is sent alone.
     Alone,
     /// As many as fit.
     AsFits,
-    /// All of them, with so many characters of each, as in a try before.
+    /// All of them, cut to this many characters each, as in an earlier attempt.
     AsBefore(usize),
 }
 
-/// What came of a delivery, when it is recorded.
+/// The result of a delivery, once it is recorded.
 pub(super) struct Delivered {
     pub(super) target: String,
-    /// What it was about.
+    /// The rows it included.
     pub(super) rows: Vec<i64>,
-    /// Rows of a mail that did not reach all, with those who have it.
+    /// Rows of a mail that did not reach all, with the recipients reached.
     pub(super) partly: Vec<(i64, Vec<String>)>,
-    /// Between this and the next one.
+    /// Minimum interval until the next delivery.
     pub(super) apart: Duration,
     pub(super) outcome: DeliveryEnd,
-    /// The receiver is not configured any more.
+    /// Whether the receiver is no longer configured.
     pub(super) removed: bool,
 }
 
-/// What a delivery says of its receiver.
+/// What a delivery says about its receiver.
 pub(super) enum DeliveryEnd {
-    /// Nothing: it was not asked.
+    /// Nothing: it was not contacted.
     Nothing,
     Sent,
     Failed(DeliveryFailure),
@@ -67,15 +67,15 @@ pub(super) enum DeliveryEnd {
 /// Why a delivery failed.
 pub(super) struct DeliveryFailure {
     pub(super) error: String,
-    /// The receiver wants to be left alone for so long.
+    /// The wait that the receiver asked for.
     pub(super) asked: Option<Duration>,
     pub(super) tried_again: bool,
     pub(super) given_up: bool,
-    /// It did not take several as one.
+    /// Whether it refused joined messages.
     pub(super) go_alone: bool,
 }
 
-/// Delivers messages as one, and records what came of each.
+/// Delivers messages as one, and records the outcome of each.
 pub(super) async fn deliver(store: Store, chosen: ChosenMessages) -> Delivered {
     let ChosenMessages { name, target, rows, joining, reached } = chosen;
     let nothing = |name: String, removed| Delivered {
@@ -101,7 +101,7 @@ pub(super) async fn deliver(store: Store, chosen: ChosenMessages) -> Delivered {
     if let (Some(approval), Some(first)) = (asks, messages.first_mut()) {
         match code_of(&store, &name, approval).await {
             Ok(Some(code)) => first.question = Some(code),
-            // it was decided meanwhile, and with that its row was removed
+            // the call was decided in the meantime, and its row removed with that
             Ok(None) => messages.clear(),
             Err(error) => {
                 tracing::warn!(notify = %name, %error, "a call could not be read; trying again");
@@ -122,23 +122,23 @@ pub(super) async fn deliver(store: Store, chosen: ChosenMessages) -> Delivered {
     }
     let whole = notify::join(messages.clone(), each);
     let sent = match &target {
-        Some(target) => notify::send(&name, target, &whole, PATIENCE).await,
+        Some(target) => notify::send(&name, target, &whole, DELIVERY_TIMEOUT).await,
         None => Err(SendError::lasting(format!("there is no [notify.{name}] any more"))),
     };
     let Judgement { facts, partly, outcome } = judge(&name, messages, sent, tries);
-    // Not before it is recorded does its receiver get anything else: what the outbox has was not delivered.
+    // Record first: the receiver gets nothing else before, and what is in the outbox counts as not delivered.
     record(&store, facts).await;
     if target.is_none() {
         return nothing(name, true);
     }
     let kind = target.as_ref().map(|target| &target.kind);
     let is_posted = matches!(kind, Some(NotifyTargetKind::Webhook(_) | NotifyTargetKind::Service(_)));
-    let apart = if is_posted { APART } else { Duration::ZERO };
+    let apart = if is_posted { POST_INTERVAL } else { Duration::ZERO };
     Delivered { target: name, rows, partly, apart, outcome, removed: false }
 }
 
-/// The code that an answer to this question must have, which is recorded before anybody sees it. `None`: the call does not
-/// wait any more.
+/// Returns the code required of an answer to this question, recording it before it is sent. `None`:
+/// the call no longer waits.
 async fn code_of(store: &Store, target: &str, approval: String) -> Result<Option<String>, StoreError> {
     let at_target = target.to_owned();
     let read = move |reader: &Reader| {
@@ -163,16 +163,16 @@ async fn code_of(store: &Store, target: &str, approval: String) -> Result<Option
     Ok(Some(code))
 }
 
-/// A code that nobody guesses: 60 random bits, in letters and digits that are told apart (Crockford's).
+/// Creates an unguessable code: 60 random bits, in letters and digits that can't be confused (Crockford's).
 fn new_code() -> String {
     const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let random = uuid::Uuid::new_v4();
-    // the bytes 6 and 8 say what kind of number it is
+    // bytes 6 and 8 of a UUID hold its version and variant
     let bytes = random.as_bytes().iter().enumerate().filter(|(at, _)| *at != 6 && *at != 8);
     bytes.take(12).map(|(_, byte)| char::from(LETTERS[usize::from(byte % 32)])).collect()
 }
 
-/// What is sent of these messages, and how much of each.
+/// Selects the messages to send, and the length to which each is cut.
 fn together(
     mut messages: Vec<Message>,
     joining: &Joining,
@@ -182,7 +182,7 @@ fn together(
         Joining::Alone => (1, usize::MAX),
         Joining::AsBefore(each) => (messages.len(), *each),
         Joining::AsFits => {
-            // who has one of the mails already gets the others by themselves
+            // recipients that already have one of the mails get the others separately
             let alike = messages.iter().take_while(|message| message.reached == messages[0].reached).count();
             notify::fitting(&messages[..alike], |message| notify::is_taken_whole(target, message))
         }
@@ -191,13 +191,13 @@ fn together(
     (messages, each)
 }
 
-/// What a delivery means.
+/// The interpretation of a delivery.
 struct Judgement {
-    /// What is recorded of each message.
+    /// The facts to record of each message.
     facts: Vec<Fact>,
-    /// Rows of a mail that did not reach all, with those who have it.
+    /// Rows of a mail that did not reach all, with the recipients reached.
     partly: Vec<(i64, Vec<String>)>,
-    /// What it says of the receiver.
+    /// What it says about the receiver.
     outcome: DeliveryEnd,
 }
 
@@ -217,7 +217,7 @@ fn judge(name: &str, messages: Vec<Message>, sent: Result<(), SendError>, tries:
         }
         Err(error) => error,
     };
-    // What can't be told together may still be told one by one.
+    // Messages that can't be sent joined may still be sent one by one.
     let go_alone = messages.len() > 1 && !error.worth_retrying;
     let delay = notify::retry_delay(tries).filter(|_| error.worth_retrying || go_alone);
     let delay = delay.map(|delay| SignedDuration::try_from(until_next(delay, error.retry_after)));
@@ -239,7 +239,7 @@ fn judge(name: &str, messages: Vec<Message>, sent: Result<(), SendError>, tries:
         let (target, error) = (name.to_owned(), error.message.clone());
         facts.push(Fact::NotificationFailed { id, target, agent, run, tries, error, retry_at });
     }
-    // as long as the receiver may have it, it comes as it was
+    // while the receiver may already have it, the message is repeated unchanged
     if rows.len() > 1 && !error.in_doubt {
         facts.push(Fact::NotificationsParted { rows });
     }
@@ -270,7 +270,7 @@ fn message(row: OutboxRow, reached: &HashMap<i64, Vec<String>>) -> Message {
     }
 }
 
-/// Records what must be known before anything else is given to a receiver.
+/// Records facts, retrying until that succeeds: nothing else may be sent to the receiver before.
 async fn record(store: &Store, facts: Vec<Fact>) {
     let at = clock::now().wall;
     let entries: Vec<Entry> = facts.into_iter().map(|fact| Entry { at, fact }).collect();
@@ -280,7 +280,8 @@ async fn record(store: &Store, facts: Vec<Fact>) {
     }
 }
 
-/// How long until a message is tried again. Each try counts, so a receiver that says "in a second" makes none come sooner.
+/// Returns how long until a message is retried. Each retry counts, so a receiver that asks for a
+/// short wait does not shorten it.
 pub(super) fn until_next(own: Duration, asked: Option<Duration>) -> Duration {
     own.max(asked.unwrap_or_default().min(LONGEST_ASKED))
 }

@@ -1,5 +1,5 @@
-//! Which runs this node has in hand, noted in its state folder: what a daemon that was killed has left is ended before it is
-//! one of the nodes again, whatever the database says by then.
+//! Notes in the state folder the runs that this node has in flight, so that leftovers of a killed
+//! daemon are ended before the node joins again, whatever the database says by then.
 use crate::config::Paths;
 use crate::domain::{Process, RunId};
 use crate::runner;
@@ -7,11 +7,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The folder of the state folder that holds a file for each run.
+/// Subfolder of the state folder with one file per run.
 const FOLDER: &str = "placed";
 
-/// How long what is left gets to end after TERM.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long leftovers have to end after TERM.
+const KILL_GRACE: Duration = Duration::from_secs(1);
 
 /// The notes of one state folder.
 #[derive(Debug, Clone)]
@@ -24,10 +24,10 @@ impl InHand {
         Self { folder: paths.state_dir.join(FOLDER) }
     }
 
-    /// A run is about to have programs here.
+    /// Notes a run before it starts programs here.
     ///
     /// # Errors
-    /// It can't be noted, so it must not be started.
+    /// It can't be noted, so the run must not be started.
     pub(super) fn note(&self, run: RunId) -> io::Result<()> {
         let path = self.path(run);
         match std::fs::write(&path, "") {
@@ -39,7 +39,7 @@ impl InHand {
         }
     }
 
-    /// Nothing of it lives any more.
+    /// Removes the note of a run of which no process is left.
     pub(super) fn forget(&self, run: RunId) {
         if let Err(error) = std::fs::remove_file(self.path(run))
             && error.kind() != io::ErrorKind::NotFound
@@ -52,7 +52,7 @@ impl InHand {
         self.folder.join(run.to_string())
     }
 
-    /// Ends what an earlier life of this daemon has left of runs that it had for a leader, and what it had started beside them.
+    /// Ends the processes of runs placed here in an earlier life of this daemon, and its helpers.
     pub(in crate::daemon) async fn end_leftovers(&self, me: RunId) {
         let left = noted(&self.folder);
         if left.is_empty() {
@@ -60,7 +60,7 @@ impl InHand {
         }
         let mut started: Vec<(RunId, Vec<Process>)> = left.iter().map(|run| (*run, Vec::new())).collect();
         started.push((me, Vec::new()));
-        let processes = runner::reap_leftovers(&started, GRACE).await;
+        let processes = runner::reap_leftovers(&started, KILL_GRACE).await;
         if processes > 0 {
             let runs = left.len();
             tracing::warn!(runs, processes, "ended what the last daemon had left in flight for another one");

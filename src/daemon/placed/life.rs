@@ -1,8 +1,10 @@
-//! One life of a node that runs what the leader places there: takes orders, runs attempts as the leader would, and reports.
+//! One session of a node that runs attempts placed by the leader: takes orders, runs attempts as
+//! the leader would, and reports.
 //!
-//! What a runner says is a row of `reports` before anything follows from it here; the word to go on comes as an order, which
-//! the leader has written with its decision. The node trusts that its session lives for 14 seconds after it last asked for
-//! that; after it, it opens no gate, and stops its programs ([`guard`]). The leader gives it up after 25 seconds.
+//! A runner's report becomes a row of `reports` before anything follows from it here; permission to
+//! go on comes as an order, which the leader has written with its decision. The node trusts its
+//! session for 14 seconds after its last renewal; after that it opens no gate, and stops its
+//! programs ([`guard`]). The leader declares it lost after 25 seconds.
 use super::left::InHand;
 use super::wire::{OrderText, ReportText, SaidText, StartText};
 use super::workplace::{Configured, Ground, WorkEnds, agent_as_there};
@@ -21,59 +23,59 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// How long after it asked for it a node trusts that its session lives.
-const TRUSTED: SignedDuration = SignedDuration::from_secs(14);
-/// So often it says that it is there, if it says nothing else.
-const RENEW_EVERY: Duration = Duration::from_secs(5);
-/// So often it looks for orders where nothing rings.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a node trusts its session, counted from when it asked for the renewal.
+const TRUST_PERIOD: SignedDuration = SignedDuration::from_secs(14);
+/// How often it renews its session if it reports nothing else.
+const RENEW_INTERVAL: Duration = Duration::from_secs(5);
+/// Polling interval of orders, where no notification arrives.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Between TERM and KILL of programs that are stopped because the node is cut off.
 const CUT_OFF_GRACE: Duration = Duration::from_secs(3);
-/// How long runs get to end after TERM, when the grace of the configuration is over.
+/// How long runs have to end after TERM, once the configured grace period is over.
 const LAST_GRACE: Duration = Duration::from_secs(7);
-/// Whoever ends a program by a signal may be ending the daemon as well, in the same moment: so long its word is waited for.
-const SAME_HAND: Duration = Duration::from_millis(300);
-/// Reports that wait to be handed over; beyond that, runners wait.
-const MOST_UNSENT: usize = 1024;
-/// Reports that are handed over at a time.
-const AT_A_TIME: usize = 128;
+/// How long the end of a program by a foreign signal is held back, in case the daemon is being shut down too.
+const FOREIGN_SIGNAL_DELAY: Duration = Duration::from_millis(300);
+/// Maximum number of unsent reports; beyond that, runners are blocked.
+const MAX_UNSENT_REPORTS: usize = 1024;
+/// Maximum number of reports sent at once.
+const MAX_REPORTS_PER_BATCH: usize = 128;
 
 /// Why a session ended.
 pub(super) enum LifeEnd {
-    /// The daemon goes down.
+    /// The daemon shuts down.
     Down,
-    /// It was declared over.
+    /// The leader declared the session lost.
     Lost,
 }
 
-/// An attempt in hand.
+/// An attempt in flight.
 struct Flight {
     attempt: u32,
     stop: watch::Sender<StopOrder>,
     stops_when_cut_off: bool,
-    /// The leader has told it to end, for this.
+    /// The cause for which the leader has ordered its end.
     told: Option<CancelCause>,
-    /// Why it was stopped, if nobody had asked for that.
+    /// Why this node stopped it without an order.
     stopped: Option<&'static str>,
-    /// Somebody else has ended it, and whether the daemon goes down as well is waited for.
+    /// Whether its end is held back, in case the daemon is being shut down too.
     is_waited_for: bool,
 }
 
-/// All of them.
+/// All attempts in flight.
 #[derive(Default)]
 struct Flights {
     all: Mutex<HashMap<RunId, Flight>>,
     /// Until when the session is trusted, in milliseconds of [`clock::boot`].
     until_ms: AtomicI64,
-    /// Nothing of it is waited for any more.
+    /// Whether the session was declared lost.
     is_lost: AtomicBool,
 }
 
-/// How long the leader may take to be told that this node goes down.
-const LAST_WORD: Duration = Duration::from_secs(2);
-const CUT_OFF: &str =
+/// How long a shutdown may take to notify the leader.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+const CUT_OFF_REASON: &str =
     "stopped: the database could not be reached for so long that the leader may have given the run up";
-const WENT_DOWN: &str = "the daemon of the node was told to go down, and the run was not done in time; whether its work was done is unknown";
+const SHUTDOWN_REASON: &str = "the daemon of the node was told to go down, and the run was not done in time; whether its work was done is unknown";
 
 impl Flights {
     fn all(&self) -> MutexGuard<'_, HashMap<RunId, Flight>> {
@@ -85,11 +87,11 @@ impl Flights {
     }
 
     fn trust_from(&self, asked: SignedDuration) {
-        let until = i64::try_from((asked + TRUSTED).as_millis()).unwrap_or(i64::MAX);
+        let until = i64::try_from((asked + TRUST_PERIOD).as_millis()).unwrap_or(i64::MAX);
         self.until_ms.fetch_max(until, Ordering::AcqRel);
     }
 
-    /// May the leader have given this session up?
+    /// Returns whether the leader may have declared this session lost.
     fn is_cut_off(&self) -> bool {
         let until = i128::from(self.until_ms.load(Ordering::Acquire));
         self.is_lost.load(Ordering::Acquire) || clock::boot().as_millis() >= until
@@ -118,11 +120,11 @@ impl Flights {
     }
 }
 
-/// Stops programs while the session is not to be trusted, whatever the connection to the database does.
+/// Stops programs while the session is not trusted, whatever the state of the connection to the database.
 async fn guard(flights: Arc<Flights>) {
     let mut since: Option<Instant> = None;
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
         if !flights.is_cut_off() {
             since = None;
             continue;
@@ -131,7 +133,7 @@ async fn guard(flights: Arc<Flights>) {
         let began = *since.get_or_insert_with(Instant::now);
         let kill = began.elapsed() >= CUT_OFF_GRACE;
         let order = if kill { StopOrder::Kill } else { StopOrder::Terminate };
-        let runs = flights.stop_all(order, CUT_OFF, true);
+        let runs = flights.stop_all(order, CUT_OFF_REASON, true);
         if is_news && runs > 0 {
             tracing::error!(
                 runs,
@@ -144,7 +146,7 @@ async fn guard(flights: Arc<Flights>) {
     }
 }
 
-/// A session at work.
+/// A session in progress.
 pub(super) struct NodeLife {
     ground: Arc<Ground>,
     notes: InHand,
@@ -152,23 +154,23 @@ pub(super) struct NodeLife {
     flights: Arc<Flights>,
     reports: mpsc::Sender<Report>,
     reported: mpsc::Receiver<Report>,
-    /// Not handed over yet, by their numbers.
+    /// Reports not yet sent, by number.
     unsent: VecDeque<(u64, String)>,
-    /// Reports so far.
+    /// Number of the last report.
     n: u64,
-    /// Who waits for the word to go on, by their reports.
+    /// Attempts waiting for permission to go on, by report number.
     waiting: HashMap<u64, oneshot::Sender<()>>,
-    /// Who waits until their reports are handed over.
+    /// Attempts waiting until their reports are recorded.
     durable: VecDeque<(u64, oneshot::Sender<()>)>,
-    /// The newest order that was taken.
+    /// Id of the newest order taken.
     after: i64,
-    /// The daemon was told to go down.
+    /// Whether the daemon was ordered to shut down.
     goes_down: bool,
     renewed: Instant,
 }
 
 impl NodeLife {
-    /// `asked`: when it was asked for, by [`clock::boot`].
+    /// Starts a session. `asked`: when it was requested, by [`clock::boot`].
     pub(super) fn new(ground: Arc<Ground>, notes: InHand, id: String, asked: SignedDuration) -> Self {
         let (reports, reported) = mpsc::channel(1024);
         let flights = Arc::new(Flights::default());
@@ -190,30 +192,30 @@ impl NodeLife {
         }
     }
 
-    /// Works until the daemon goes down, or the session is lost.
+    /// Works until the daemon shuts down, or the session is lost.
     pub(super) async fn work(mut self, ends: &WorkEnds) -> LifeEnd {
         let guarding = tokio::spawn(guard(self.flights.clone()));
         let mut bell = self.ground.link.bell();
         let mut going: Option<GoingDown> = None;
         loop {
-            let is_full = self.unsent.len() >= MOST_UNSENT;
+            let is_full = self.unsent.len() >= MAX_UNSENT_REPORTS;
             let deadline = going.as_ref().map(|going| going.deadline);
             let mut looks = true;
             tokio::select! {
                 Some(report) = self.reported.recv(), if !is_full => {
                     looks = false;
                     self.take(report);
-                    while self.unsent.len() < MOST_UNSENT && let Ok(report) = self.reported.try_recv() {
+                    while self.unsent.len() < MAX_UNSENT_REPORTS && let Ok(report) = self.reported.try_recv() {
                         self.take(report);
                     }
                 }
                 _ = bell.changed() => {}
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
                 () = ends.drain.cancelled(), if going.is_none() => {
                     self.goes_down = true;
                     going = Some(GoingDown::within(self.ground.configured().fleet.daemon.shutdown_grace));
                     let drained = self.ground.link.drain_work(self.id.clone());
-                    match tokio::time::timeout(LAST_WORD, drained).await {
+                    match tokio::time::timeout(LEAVE_TIMEOUT, drained).await {
                         Ok(Ok(())) => {}
                         Ok(Err(error)) => {
                             tracing::debug!(%error, "the leader could not be told that this node goes down");
@@ -229,7 +231,7 @@ impl NodeLife {
             let has_nothing = self.flights.is_empty() && self.unsent.is_empty();
             let lives = tokio::select! {
                 lives = self.exchange(looks) => lives,
-                // a server that does not answer holds nobody up who has nothing in hand
+                // a server that does not answer must not delay the shutdown of an idle node
                 () = ends.drain.cancelled(), if has_nothing => {
                     going.get_or_insert_with(|| GoingDown::within(SignedDuration::ZERO));
                     true
@@ -243,7 +245,7 @@ impl NodeLife {
             if self.flights.is_empty() && self.unsent.is_empty() || going.is_over(&self.flights) {
                 guarding.abort();
                 let ended = self.ground.link.end_work(self.id.clone());
-                match tokio::time::timeout(LAST_WORD, ended).await {
+                match tokio::time::timeout(LEAVE_TIMEOUT, ended).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => {
                         tracing::debug!(%error, "the leader could not be told that this node is gone");
@@ -255,9 +257,10 @@ impl NodeLife {
         }
     }
 
-    /// Hands over what is reported, says that the node is there, and takes orders. False: the session is over.
+    /// Sends reports, renews the session, and takes orders. Returns false if the session is over.
     async fn exchange(&mut self, looks: bool) -> bool {
-        while !self.unsent.is_empty() || self.renewed.elapsed() >= RENEW_EVERY || self.flights.is_cut_off() {
+        while !self.unsent.is_empty() || self.renewed.elapsed() >= RENEW_INTERVAL || self.flights.is_cut_off()
+        {
             match self.hand_over().await {
                 Some(true) => {}
                 Some(false) => return false,
@@ -289,9 +292,9 @@ impl NodeLife {
         true
     }
 
-    /// `None`: it is not known whether the session lives. False: it is over.
+    /// Sends a batch of reports. `None`: unknown whether the session is alive. False: it is over.
     async fn hand_over(&mut self) -> Option<bool> {
-        let reports: Vec<(u64, String)> = self.unsent.iter().take(AT_A_TIME).cloned().collect();
+        let reports: Vec<(u64, String)> = self.unsent.iter().take(MAX_REPORTS_PER_BATCH).cloned().collect();
         let (count, newest) = (reports.len(), reports.last().map_or(0, |(n, _)| *n));
         let asked = clock::boot();
         match self.ground.link.report(self.id.clone(), reports).await {
@@ -319,7 +322,7 @@ impl NodeLife {
         self.n
     }
 
-    /// What a runner tells.
+    /// Handles a report of a runner.
     fn take(&mut self, report: Report) {
         match report {
             Report::Spawned { run, attempt, role, process, go } => {
@@ -338,7 +341,7 @@ impl NodeLife {
             Report::Ended { run, attempt, outcome } if outcome.ended_by_others && self.must_wait(run) => {
                 let reports = self.reports.clone();
                 tokio::spawn(async move {
-                    tokio::time::sleep(SAME_HAND).await;
+                    tokio::time::sleep(FOREIGN_SIGNAL_DELAY).await;
                     let _ = reports.send(Report::Ended { run, attempt, outcome }).await;
                 });
             }
@@ -355,7 +358,7 @@ impl NodeLife {
         }
     }
 
-    /// True, once for each attempt.
+    /// Returns true once per attempt.
     fn must_wait(&self, run: RunId) -> bool {
         let mut all = self.flights.all();
         all.get_mut(&run).is_some_and(|flight| !std::mem::replace(&mut flight.is_waited_for, true))
@@ -365,7 +368,7 @@ impl NodeLife {
         let flight = self.flights.all().remove(&run);
         let told = flight.as_ref().and_then(|flight| flight.told);
         let by_us = flight.and_then(|flight| flight.stopped).filter(|_| was_cut_short(&outcome));
-        let with_us = (self.goes_down && outcome.ended_by_others).then_some(WENT_DOWN);
+        let with_us = (self.goes_down && outcome.ended_by_others).then_some(SHUTDOWN_REASON);
         if let (Some(why), None) = (by_us.or(with_us), told) {
             outcome.end = AttemptEnd::Failed(RunError::new(ErrorKind::Interrupted, why));
         }
@@ -383,7 +386,7 @@ impl NodeLife {
             }
             Ok(OrderText::Go { n, go }) => {
                 let waiting = self.waiting.remove(&n);
-                // dropped otherwise: then it must not go on
+                // otherwise dropped: then it must not go on
                 if let Some(waiting) = waiting.filter(|_| go && !self.flights.is_cut_off()) {
                     let _ = waiting.send(());
                 }
@@ -431,13 +434,14 @@ impl NodeLife {
         });
     }
 
-    /// The session is over: nobody hears what it says any more. Programs end, but for those that may go on.
+    /// Handles the loss of the session: nothing that it reports arrives any more. Programs end,
+    /// except those that may go on.
     fn lose(self) {
         self.flights.is_lost.store(true, Ordering::Release);
         let Self { notes, flights, mut reported, reports, .. } = self;
         drop(reports);
         tokio::spawn(async move {
-            // what waits for an answer gets none
+            // senders waiting for a reply get none
             while let Some(report) = reported.recv().await {
                 if let Report::Ended { run, .. } = report {
                     flights.all().remove(&run);
@@ -448,7 +452,7 @@ impl NodeLife {
     }
 }
 
-/// Did an attempt end without its work, and not by itself?
+/// Returns whether an attempt was ended from outside before its work was done.
 fn was_cut_short(outcome: &AttemptOutcome) -> bool {
     match &outcome.end {
         AttemptEnd::Cancelled => true,
@@ -457,10 +461,10 @@ fn was_cut_short(outcome: &AttemptOutcome) -> bool {
     }
 }
 
-/// Where the way down stands.
+/// The state of a shutdown.
 struct GoingDown {
     deadline: Instant,
-    /// What runs in hand were told.
+    /// The last order given to runs in flight.
     order: StopOrder,
 }
 
@@ -470,7 +474,7 @@ impl GoingDown {
         Self { deadline: Instant::now() + grace, order: StopOrder::None }
     }
 
-    /// The next step, if its time has come. True: there is none any more.
+    /// Takes the next step of the shutdown, if it is due. Returns true if there is none left.
     fn is_over(&mut self, flights: &Flights) -> bool {
         if Instant::now() < self.deadline {
             return false;
@@ -481,7 +485,7 @@ impl GoingDown {
             StopOrder::Kill => return true,
         };
         self.deadline = Instant::now() + LAST_GRACE;
-        flights.stop_all(self.order, WENT_DOWN, false);
+        flights.stop_all(self.order, SHUTDOWN_REASON, false);
         false
     }
 }
@@ -493,18 +497,19 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// The event that started a run. Without it, it would be another run: it is asked for until it can be read.
+/// Returns the event that started a run, retrying until it can be read: without it, the run would
+/// be a different one.
 async fn event_of(run: RunId, store: &Store) -> Option<LoggedEvent> {
     loop {
         match store.read(move |reader| reader.event_of(run)).await {
             Ok(event) => return event,
             Err(error) => tracing::warn!(%run, %error, "its event can't be read yet"),
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// What an attempt needs to know, with what is in the records.
+/// Returns what an attempt needs to know, completed from the records.
 async fn brief(agent: Arc<AgentSpec>, start: StartText, fence: u64, store: &Store) -> Brief {
     let last_result = match agent.body {
         Body::Tool(_) => None,

@@ -1,6 +1,7 @@
-//! Runs that the leader places at other nodes. The leader's loop decides about them as about its own: what it tells a node is
-//! an order, written with the decision that it follows from; what a node says is a report, removed with what is decided of it.
-//! So neither is lost, nor done twice, whoever leads.
+//! Runs that the leader places at other nodes. The leader's loop decides about them as about its
+//! own: an order to a node is committed with the decision that causes it, and a report of a node is
+//! removed in the commit that decides about it. So neither is lost or handled twice, whichever node
+//! leads.
 pub(super) mod left;
 mod life;
 pub(super) mod post;

@@ -1,5 +1,6 @@
-//! The leader's side of the mailboxes: hands reports to the loop, in their order, and says which nodes there are. A node that
-//! is gone is told of only when all that it had reported is decided: the database lets it report nothing more then.
+//! The leader's side of the mailboxes: passes reports to the loop in order, and the set of live
+//! nodes. A node is reported as lost only after all its reports are decided: from then on the
+//! database accepts no more of them.
 use crate::daemon::inbox::Message;
 use crate::store::{NodeLink, StoreError, Workers};
 use std::sync::Arc;
@@ -7,10 +8,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-/// So often it is looked where nothing rings.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Polling interval, where no notification arrives.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Reads the mailbox until the daemon goes down.
+/// Reads the mailbox until the daemon shuts down.
 pub(in crate::daemon) async fn run(
     link: Arc<NodeLink>,
     inbox: mpsc::Sender<Message>,
@@ -20,19 +21,19 @@ pub(in crate::daemon) async fn run(
     let mut known = Workers::default();
     loop {
         match look(&link, &inbox, &mut known).await {
-            Ok(Loop::Lives) => {}
-            Ok(Loop::Ended) => return,
+            Ok(LoopState::Lives) => {}
+            Ok(LoopState::Ended) => return,
             Err(error) => tracing::debug!(%error, "reports of nodes could not be read"),
         }
         tokio::select! {
             () = down.cancelled() => return,
             _ = bell.changed() => {}
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
         }
     }
 }
 
-enum Loop {
+enum LoopState {
     Lives,
     Ended,
 }
@@ -41,8 +42,8 @@ async fn look(
     link: &Arc<NodeLink>,
     inbox: &mpsc::Sender<Message>,
     known: &mut Workers,
-) -> Result<Loop, StoreError> {
-    // first who is there, then what they said: who is over by now says nothing after that
+) -> Result<LoopState, StoreError> {
+    // read the nodes before their reports: a node that is lost by now reports nothing after that
     let workers = link.workers().await?;
     let is_anybody = !workers.live.is_empty() || !workers.over.is_empty();
     let mut more = is_anybody;
@@ -53,16 +54,16 @@ async fn look(
             break;
         }
         let (done, taken) = oneshot::channel();
-        // read again before they are removed, they would be decided twice
+        // wait for the removal: reports read twice would be decided twice
         if inbox.send(Message::Reported { reports, done }).await.is_err() || taken.await.is_err() {
-            return Ok(Loop::Ended);
+            return Ok(LoopState::Ended);
         }
     }
     if workers != *known {
         known.clone_from(&workers);
         if inbox.send(Message::Nodes(workers)).await.is_err() {
-            return Ok(Loop::Ended);
+            return Ok(LoopState::Ended);
         }
     }
-    Ok(Loop::Lives)
+    Ok(LoopState::Lives)
 }

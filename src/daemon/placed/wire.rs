@@ -1,5 +1,5 @@
-//! The words between the leader and a node that runs something for it, as they stand in the mailboxes. A node and a leader of
-//! two releases have to understand each other: fields are added, never taken away.
+//! Messages between the leader and the nodes, as stored in the mailboxes. A node and a leader of
+//! different releases must understand each other: fields are added, never removed.
 use crate::domain::{
     AgentId, AttemptEnd, AttemptOutcome, CapturedOutput, ConfigHash, ErrorKind, Finding, OutputChunk,
     ParamValues, Process, ProcessRole, RunError, RunId, RunMode, Stream, Trigger, Usage,
@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// What the leader tells a node.
+/// An order of the leader to a node.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "snake_case")]
 pub(in crate::daemon) enum OrderText {
@@ -20,19 +20,19 @@ pub(in crate::daemon) enum OrderText {
         kill: bool,
         cause: Option<CancelCause>,
     },
-    /// What waits since this report may go on, or not.
+    /// Whether the sender of this report may go on.
     Go {
         n: u64,
         go: bool,
     },
 }
 
-/// An attempt to start. What started it, and the result of the run before, are in the records.
+/// An attempt to start. The event that started it, and the last result, are in the records.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::daemon) struct StartText {
     pub(in crate::daemon) run: RunId,
     pub(in crate::daemon) agent: AgentId,
-    /// Of the configuration that the run was claimed with.
+    /// Hash of the configuration with which the run was claimed.
     pub(in crate::daemon) config: u64,
     pub(in crate::daemon) attempt: u32,
     pub(in crate::daemon) trigger: Trigger,
@@ -85,7 +85,7 @@ impl StartText {
     }
 }
 
-/// What a node reports of one attempt.
+/// A report about one attempt.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::daemon) struct ReportText {
     pub(in crate::daemon) run: RunId,
@@ -94,7 +94,7 @@ pub(in crate::daemon) struct ReportText {
     pub(in crate::daemon) said: SaidText,
 }
 
-/// What is said. `n`: who waits for the word to go on.
+/// The content of a report. `n`: the report number under which an attempt waits for permission to go on.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "report", rename_all = "snake_case")]
 pub(in crate::daemon) enum SaidText {
@@ -106,7 +106,7 @@ pub(in crate::daemon) enum SaidText {
     Found { n: u64, findings: Vec<Finding> },
     /// Output was captured.
     Output(OutputText),
-    /// The attempt ended. `told`: it had been told to.
+    /// The attempt ended. `told`: the cause for which its end was ordered.
     Ended { outcome: Box<OutcomeText>, told: Option<CancelCause> },
 }
 
@@ -145,7 +145,7 @@ impl SaidText {
     }
 }
 
-/// See [`CapturedOutput`]; which attempt it is of stands beside it.
+/// See [`CapturedOutput`]; the attempt is given beside it.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::daemon) struct OutputText {
     agent: AgentId,
@@ -166,7 +166,7 @@ impl From<CapturedOutput> for OutputText {
 }
 
 impl OutputText {
-    /// What an attempt has captured.
+    /// Converts into the captured output of an attempt.
     pub(in crate::daemon) fn captured(self, run: RunId, attempt: u32) -> CapturedOutput {
         let Self { agent, chunks, keep_head, drop_before, dropped_bytes, told } = self;
         let chunks = chunks.into_iter().map(Into::into).collect();
@@ -239,7 +239,7 @@ impl From<AttemptOutcome> for OutcomeText {
             result_is_cut,
             untrusted,
             exit_code,
-            // by whom is found out where it ran
+            // evaluated where it ran
             ended_by_others: _,
             usage,
             duration,

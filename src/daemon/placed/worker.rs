@@ -1,5 +1,6 @@
-//! A node that runs what the leader places there. It works from when the daemon stands by until it goes down, also while it
-//! leads: what it has in hand for an earlier leader goes the same way then.
+//! Runs the attempts that the leader places at this node. A worker runs from when the daemon
+//! becomes a standby until it shuts down, even while it leads: attempts of an earlier leader are
+//! still reported the same way.
 use super::left::InHand;
 use super::life::{LifeEnd, NodeLife};
 use super::workplace::{Ground, WorkEnds};
@@ -13,31 +14,31 @@ use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-/// Between two tries to begin.
-const AGAIN: Duration = Duration::from_secs(1);
-/// Longer than anything that is waited for while it goes down, beside the grace of its runs.
-const LONGEST_END: Duration = Duration::from_secs(40);
+/// Delay between attempts to begin a session.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Exceeds every other timeout of the shutdown, except the grace period of runs.
+const END_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// Its work, under way.
+/// A running worker.
 pub(in crate::daemon) struct Worker {
     ends: WorkEnds,
     task: JoinHandle<()>,
 }
 
 impl Worker {
-    /// Begins.
+    /// Starts a worker.
     pub(in crate::daemon) fn start(ground: Ground) -> Self {
         let ends = WorkEnds::default();
         let task = tokio::spawn(run(Arc::new(ground), ends.clone()));
         Self { ends, task }
     }
 
-    /// Takes nothing new from now on.
+    /// Accepts no new attempts from now on.
     pub(in crate::daemon) fn drain(&self) {
         self.ends.drain.cancel();
     }
 
-    /// Goes down: what it has in hand may finish within its grace, or until somebody is in a hurry.
+    /// Shuts down: attempts in flight may finish within their grace period, or until a further stop signal.
     pub(in crate::daemon) async fn go_down(mut self, signals: &mut ProcessSignals) {
         self.drain();
         let _alive = AbortOnDropHandle::new(tokio::spawn(systemd::keep_alive()));
@@ -51,11 +52,11 @@ impl Worker {
         }
     }
 
-    /// Ends it, without waiting for what it has in hand to finish.
+    /// Ends the worker, without waiting for attempts in flight to finish.
     pub(in crate::daemon) async fn end(self) {
         self.ends.drain.cancel();
         self.ends.now.cancel();
-        let _ = tokio::time::timeout(LONGEST_END, self.task).await;
+        let _ = tokio::time::timeout(END_TIMEOUT, self.task).await;
     }
 }
 
@@ -84,7 +85,7 @@ async fn run(ground: Arc<Ground>, ends: WorkEnds) {
             tracing::debug!(%error, "this node can't take up work yet");
             tokio::select! {
                 () = ends.drain.cancelled() => return,
-                () = tokio::time::sleep(AGAIN) => continue,
+                () = tokio::time::sleep(RETRY_INTERVAL) => continue,
             }
         }
         let life = NodeLife::new(ground.clone(), notes.clone(), id, asked);

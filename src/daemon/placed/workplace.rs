@@ -1,4 +1,4 @@
-//! What a node works with: its connection, the records, and the configuration that is in force there.
+//! The environment of a worker: its connection, the records, and the configuration in force on this node.
 use crate::config::{self, Context, Paths};
 use crate::daemon::trust::TrustGate;
 use crate::domain::{AgentSpec, ConfigHash, Fleet, RunId};
@@ -11,26 +11,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 
-/// What a node works with.
+/// The environment of a worker.
 pub(in crate::daemon) struct Ground {
     pub(in crate::daemon) link: Arc<NodeLink>,
-    /// The records, to be read.
+    /// The records, opened for reading.
     pub(in crate::daemon) store: Store,
     pub(in crate::daemon) paths: Paths,
     pub(in crate::daemon) trust: TrustGate,
-    /// What helpers of this daemon are known by.
+    /// The id under which helpers of this daemon are marked.
     pub(in crate::daemon) me: RunId,
-    /// The configuration that is in force here.
+    /// The configuration in force on this node.
     pub(in crate::daemon) configured: Mutex<Configured>,
 }
 
-/// A configuration, and what comes of it.
+/// A configuration, with what is built from it.
 #[derive(Clone)]
 pub(in crate::daemon) struct Configured {
     pub(in crate::daemon) fleet: Arc<Fleet>,
     pub(super) tools: Arc<Tools>,
     pub(super) models: Arc<Models>,
-    /// When its file had last been changed.
+    /// Modification time of its file.
     changed: Option<SystemTime>,
 }
 
@@ -46,15 +46,15 @@ impl Configured {
 }
 
 impl Ground {
-    /// The configuration in force.
+    /// Returns the configuration in force.
     pub(super) fn configured(&self) -> Configured {
         self.configured.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the file: it may have been changed since.
+    /// Reads the file again, since it may have changed.
     ///
     /// # Errors
-    /// A sentence: why it is not taken up.
+    /// A sentence: why it is not applied.
     pub(super) async fn read_again(&self) -> Result<Configured, String> {
         let (paths, trust) = (self.paths.clone(), self.trust.clone());
         let read = tokio::task::spawn_blocking(move || {
@@ -79,22 +79,22 @@ impl Ground {
         Ok(configured)
     }
 
-    /// What this node is called.
+    /// Returns the name of this node.
     pub(super) fn name(&self) -> String {
         self.link.name().to_string()
     }
 }
 
-/// How it is told to end.
+/// How a worker is ordered to end.
 #[derive(Debug, Clone, Default)]
 pub(super) struct WorkEnds {
-    /// It takes nothing new, and what it has in hand may finish within the grace of the configuration.
+    /// It accepts no new attempts; those in flight may finish within the configured grace period.
     pub(super) drain: CancellationToken,
-    /// Nothing more is waited for.
+    /// Nothing is waited for any more.
     pub(super) now: CancellationToken,
 }
 
-/// Does this node have the agent as the leader has it?
+/// Returns the agent if this node has the same configuration of it as the leader.
 pub(super) async fn agent_as_there(
     ground: &Ground,
     id: &str,
@@ -112,7 +112,7 @@ pub(super) async fn agent_as_there(
     let name = ground.name();
     let again = match (ground.read_again().await, agent) {
         (Ok(again), _) => again,
-        // what was read before is in force, as it is for the leader
+        // what was read before stays in force, as it does for the leader
         (Err(why), Some(agent)) => {
             tracing::warn!("{}: {why}", known.fleet.path.display());
             return Ok((agent, known));

@@ -1,4 +1,4 @@
-//! An agent: how it stands, and everything that is known of it.
+//! Views of an agent: its state, and its details.
 use super::incidents::{incident, incident_counts};
 use super::runs::{claim, millis};
 use super::settings::settings;
@@ -12,12 +12,12 @@ use crate::store::{LedgerRow, RunEnd, RunRow};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Runs in the strip of `status`.
-const STRIP: usize = 30;
+/// Number of runs in the strip of `status`.
+const STRIP_RUN_COUNT: usize = 30;
 
-/// One agent in `list`.
+/// Converts an agent for `list`.
 ///
-/// What is wrong with what it waits for is known elsewhere: see [`source_problem`].
+/// Problems of its source are known elsewhere: see [`source_problem`].
 pub(in crate::daemon) fn agent(now: &AgentNow) -> AgentView {
     let record = &now.record;
     AgentView {
@@ -53,7 +53,7 @@ pub(in crate::daemon) fn agent(now: &AgentNow) -> AgentView {
     }
 }
 
-/// The newest runs of an agent, oldest first.
+/// Converts the newest runs of an agent, oldest first.
 pub(in crate::daemon) fn strip(newest_first: Vec<RunEnd>) -> Vec<RecentRun> {
     let view = |end: RunEnd| RecentRun {
         run_id: end.run,
@@ -74,7 +74,7 @@ fn open_backfill(now: &BackfillNow) -> OpenBackfillView {
     }
 }
 
-/// The engine may have last looked at the clock before midnight.
+/// The engine may have read the clock before midnight.
 fn out_of_budget(now: &AgentNow) -> Option<&(jiff::Timestamp, String)> {
     now.out_of_budget.as_ref().filter(|(until, _)| *until > crate::clock::wall())
 }
@@ -99,7 +99,7 @@ pub(in crate::daemon) struct History {
     pub(in crate::daemon) limits: Vec<LimitView>,
 }
 
-/// Everything of one agent.
+/// Converts all details of an agent.
 pub(in crate::daemon) fn detail(
     now: &AgentNow,
     next: &[ComingSlot],
@@ -114,7 +114,7 @@ pub(in crate::daemon) fn detail(
     durations.sort_unstable();
     let percentile = |p: usize| durations.get((durations.len() * p).div_ceil(100).saturating_sub(1)).copied();
     let mut recent: Vec<RecentRun> = ended()
-        .take(STRIP)
+        .take(STRIP_RUN_COUNT)
         .map(|row| RecentRun {
             run_id: row.claim.run,
             status: row.claim.status,
@@ -187,14 +187,14 @@ fn notes(now: &AgentNow) -> Vec<String> {
     notes
 }
 
-/// Why an agent with a schedule starts nothing for a while.
+/// Explains why an agent with a schedule starts nothing for a while.
 pub(super) fn silence(since: jiff::Timestamp, until: jiff::Timestamp) -> String {
     format!(
         "silent since {since:.0} until {until:.0}: the clock was ahead and was set back, and its slots until then ran already"
     )
 }
 
-/// Why what an agent waits for can't come from outside, if it can't.
+/// Returns why the agent's source can't deliver, if so.
 pub(in crate::daemon) fn source_problem(now: &AgentNow, condition: &Condition) -> Option<String> {
     if now.record.desired == Desired::Stopped {
         return None;

@@ -1,4 +1,4 @@
-//! Answers to commands, and how they are kept for a command that is sent again.
+//! Answers to commands, and their stored form for repeated requests.
 use super::approvals;
 use super::incidents::incident;
 use super::refusals::refused;
@@ -9,7 +9,7 @@ use crate::engine::{ChangedAgent, Engine, Refusal, Reply};
 use crate::protocol::{BackfillView, Changed, ChangedOne, Code, ReloadView, RpcError, RunView};
 use serde_json::{Value, json};
 
-/// The answer to a command. `seq` is the newest event when it was done.
+/// Converts the answer to a command. `seq` is the newest event when it was done.
 pub(in crate::daemon) fn answer(
     result: Result<Reply, Refusal>,
     seq: u64,
@@ -104,7 +104,7 @@ fn all_changed(all: Vec<(AgentId, Result<ChangedAgent, Refusal>)>, seq: u64) -> 
     Changed { agent_id: None, previous: None, state: None, changed, seq, note: None, agents }
 }
 
-/// An answer as it is kept for a mutation that is sent again; the inverse of [`restored`].
+/// Returns the stored form of an answer; the inverse of [`restored`].
 pub(in crate::daemon) fn stored(answer: &Answer) -> Value {
     match answer {
         Ok(result) => json!({"result": result}),
@@ -112,13 +112,13 @@ pub(in crate::daemon) fn stored(answer: &Answer) -> Value {
     }
 }
 
-/// A refusal that may pass by itself: the same mutation, sent again, may find things otherwise.
+/// Returns whether an answer is a transient refusal: the same mutation may succeed later.
 pub(in crate::daemon) fn passes(answer: &Answer) -> bool {
     let kind = answer.as_ref().err().and_then(RpcError::kind);
     kind.is_some_and(Code::passes)
 }
 
-/// A kept answer.
+/// Parses a stored answer.
 pub(in crate::daemon) fn restored(text: &str) -> Answer {
     let broken = |what: String| RpcError::new(Code::Internal, format!("a kept answer can't be read: {what}"));
     let mut value: Value = serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;

@@ -1,22 +1,21 @@
-//! Tool calls that need a person, as the wire has them.
+//! Views of tool calls that need a person.
 use crate::domain::{AgentId, ApprovalRecord, ApprovalWanted, Effect, RunId};
 use crate::protocol::ApprovalView;
 use crate::store::DecidedApproval;
 use jiff::Timestamp;
 
-/// What is known of a call that waits beside its record.
+/// What is known of a pending call beside its record.
 pub(in crate::daemon) struct Circumstances {
-    /// What it may do.
     pub(in crate::daemon) effect: Option<Effect>,
-    /// Until when it waits.
+    /// When it expires.
     pub(in crate::daemon) waits_until: Option<Timestamp>,
     /// Whether its run has read data from outside.
     pub(in crate::daemon) untrusted: bool,
-    /// By which tools it has.
+    /// The tools through which it has.
     pub(in crate::daemon) read_before: Vec<String>,
 }
 
-/// What is asked of a person.
+/// Converts a question to a person.
 pub(in crate::daemon) fn asked(run: RunId, agent: Option<AgentId>, wanted: &ApprovalWanted) -> ApprovalView {
     ApprovalView {
         id: wanted.id.clone(),
@@ -36,7 +35,7 @@ pub(in crate::daemon) fn asked(run: RunId, agent: Option<AgentId>, wanted: &Appr
     }
 }
 
-/// A call that waits.
+/// Converts a pending call.
 pub(in crate::daemon) fn waiting(record: ApprovalRecord, known: Circumstances) -> ApprovalView {
     let Circumstances { effect, waits_until, untrusted, read_before } = known;
     ApprovalView {
@@ -49,7 +48,7 @@ pub(in crate::daemon) fn waiting(record: ApprovalRecord, known: Circumstances) -
     }
 }
 
-/// A call that was decided.
+/// Converts a decided call.
 pub(in crate::daemon) fn decided(one: DecidedApproval) -> ApprovalView {
     let DecidedApproval { record, at, approved, by, reason } = one;
     ApprovalView {

@@ -1,10 +1,10 @@
-//! Limits, and what is left of them.
+//! Views of limits.
 use crate::domain::HoldRecord;
 use crate::engine::BudgetLeft;
 use crate::protocol::LimitView;
 use jiff::civil::Date;
 
-/// A limit, and what is left of it.
+/// Converts a limit, with its remainder.
 pub(in crate::daemon) fn limit(left: &BudgetLeft, holds: &[HoldRecord], today: Date) -> LimitView {
     let monthly = left.limit.ends_with("_per_month");
     let counts = |hold: &&HoldRecord| {
@@ -21,7 +21,7 @@ pub(in crate::daemon) fn limit(left: &BudgetLeft, holds: &[HoldRecord], today: D
         limit: left.limit.to_owned(),
         allowed: left.allowed,
         used: left.used,
-        // read a moment later than what is used
+        // holds are read a moment later than usage
         held: held.min(left.used),
         left: (left.allowed - left.used).max(0.0),
     }

@@ -1,9 +1,9 @@
-//! Incidents.
+//! Views of incidents.
 use crate::domain::IncidentRecord;
 use crate::engine::OpenIncidents;
 use crate::protocol::{FindingView, IncidentCounts, IncidentView};
 
-/// An incident.
+/// Converts an incident.
 pub(in crate::daemon) fn incident(record: &IncidentRecord) -> IncidentView {
     IncidentView {
         agent_id: record.agent.clone(),

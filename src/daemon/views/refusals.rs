@@ -1,10 +1,10 @@
-//! Why something can't be done, with what to do about it.
+//! Refusals as errors, with hints.
 use crate::domain::{AgentId, ToolError, nearest};
 use crate::engine::{Engine, Refusal};
 use crate::protocol::{Code, RpcError};
 use jiff::Timestamp;
 
-/// What a client hears of a refusal.
+/// Converts a refusal into the error that a client receives.
 pub(in crate::daemon) fn refused(refusal: &Refusal, engine: &Engine) -> RpcError {
     let message = refusal.to_string();
     match refusal {
@@ -26,7 +26,7 @@ pub(in crate::daemon) fn refused(refusal: &Refusal, engine: &Engine) -> RpcError
     }
 }
 
-/// An agent that was there once. Its history is.
+/// The error for an agent that was removed, but whose history is kept.
 pub(in crate::daemon) fn removed_agent(id: &str, at: Option<Timestamp>) -> RpcError {
     let when = at.map(|at| format!(" at {at:.0}")).unwrap_or_default();
     let what = format!("the agent `{id}` was removed from the configuration{when}");
@@ -36,7 +36,7 @@ pub(in crate::daemon) fn removed_agent(id: &str, at: Option<Timestamp>) -> RpcEr
     ))
 }
 
-/// An error that suggests the nearest name.
+/// The error for an unknown agent, which suggests the nearest name.
 pub(in crate::daemon) fn no_such_agent(id: &str, engine: &Engine) -> RpcError {
     if engine.was_removed(id) {
         return removed_agent(id, None);
@@ -52,7 +52,7 @@ pub(in crate::daemon) fn no_such_agent(id: &str, engine: &Engine) -> RpcError {
     }
 }
 
-/// Why a call of this tool (or of this agent's) by hand failed.
+/// Converts the error of a manual call of this tool, or of this agent's tool.
 pub(in crate::daemon) fn tool_error(error: &ToolError, tool: &str) -> RpcError {
     let code = match error {
         ToolError::Unknown(_) | ToolError::Arguments(_) => Code::InvalidParams,

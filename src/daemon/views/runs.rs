@@ -1,12 +1,12 @@
-//! Runs, their output and their steps.
+//! Views of runs, their output and their steps.
 use crate::domain::{LengthUnit, RunMode, RunRecord, Usage, shortened};
 use crate::protocol::{ChunkView, OutputView, RunView, StepView};
 use crate::store::{OutputPage, RunRow, StepRow};
 
-/// Characters of a result or an error in a brief list.
-const BRIEF: usize = 200;
+/// Maximum number of characters of a result or an error in a brief list.
+const MAX_BRIEF_CHARS: usize = 200;
 
-/// A run that has not ended.
+/// Converts a run that has not ended.
 pub(super) fn claim(record: &RunRecord) -> RunView {
     RunView {
         run_id: record.run,
@@ -40,7 +40,7 @@ pub(super) fn claim(record: &RunRecord) -> RunView {
     }
 }
 
-/// A run as history keeps it.
+/// Converts a run of the history.
 pub(in crate::daemon) fn run(row: &RunRow) -> RunView {
     RunView {
         finished_at: row.finished_at,
@@ -56,17 +56,17 @@ pub(in crate::daemon) fn run(row: &RunRow) -> RunView {
     }
 }
 
-/// A run in a list, with the beginning of what it said.
+/// Converts a run for a list, with a shortened result.
 pub(in crate::daemon) fn brief_run(row: &RunRow) -> RunView {
     let mut view = run(row);
-    view.result = view.result.map(|text| shortened(&text, LengthUnit::Chars, BRIEF).into_owned());
+    view.result = view.result.map(|text| shortened(&text, LengthUnit::Chars, MAX_BRIEF_CHARS).into_owned());
     if let Some(error) = &mut view.error {
-        error.message = shortened(&error.message, LengthUnit::Chars, BRIEF).into_owned();
+        error.message = shortened(&error.message, LengthUnit::Chars, MAX_BRIEF_CHARS).into_owned();
     }
     view
 }
 
-/// Output of a run.
+/// Converts output of a run.
 pub(in crate::daemon) fn output(row: &RunRow, page: OutputPage) -> OutputView {
     OutputView {
         run_id: Some(row.claim.run),
@@ -87,7 +87,7 @@ pub(in crate::daemon) fn output(row: &RunRow, page: OutputPage) -> OutputView {
     }
 }
 
-/// An entry of a journal.
+/// Converts a step of a journal.
 pub(in crate::daemon) fn step(row: StepRow) -> StepView {
     StepView {
         n: row.n,

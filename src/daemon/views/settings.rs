@@ -1,4 +1,4 @@
-//! The settings of an agent, in words.
+//! The settings of an agent as text.
 use crate::domain::{
     AgentSpec, Approval, Body, CatchUpPolicy, Memory, MemoryStore, PermissionRule, Schedule, Workspace,
     counted, human_duration,

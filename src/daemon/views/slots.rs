@@ -1,4 +1,4 @@
-//! Slots that come, and records of the ledger.
+//! Views of coming slots and of ledger records.
 use super::agents::silence;
 use super::runs::millis;
 use crate::domain::Desired;
@@ -6,7 +6,7 @@ use crate::engine::{ComingSlot, Engine};
 use crate::protocol::{SlotRecordView, SlotView};
 use crate::store::LedgerEntry;
 
-/// A record, with how its run stands.
+/// Converts a ledger record, with the state of its run.
 pub(in crate::daemon) fn record(entry: LedgerEntry) -> SlotRecordView {
     let LedgerEntry { agent, row, run } = entry;
     let all_well = row.is_all_well();
@@ -16,7 +16,7 @@ pub(in crate::daemon) fn record(entry: LedgerEntry) -> SlotRecordView {
         last: row.last,
         count: row.count,
         verdict: row.verdict,
-        // a mark of the store, not a sentence for people
+        // an internal marker of the store, not a sentence for people
         cause: if all_well { String::new() } else { row.cause },
         run_id: row.run,
         status: run.map(|run| run.status),
@@ -27,7 +27,7 @@ pub(in crate::daemon) fn record(entry: LedgerEntry) -> SlotRecordView {
     }
 }
 
-/// A coming slot.
+/// Converts a coming slot.
 pub(in crate::daemon) fn slot(slot: &ComingSlot, engine: &Engine) -> SlotView {
     let refused = || {
         let circuit = engine.agent(slot.agent.as_str())?.record.circuit?;

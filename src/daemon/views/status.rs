@@ -1,4 +1,4 @@
-//! What `status` says of the daemon itself and of what it is connected with.
+//! Views for `status`: the daemon itself and its connections.
 use crate::child::groups::GroupSupport;
 use crate::daemon::inbox::{HookTrouble, SourceTrouble, WebhookStanding};
 use crate::domain::{AgentId, Fleet, RedisMemorySpec, RedisSpec};
@@ -13,7 +13,7 @@ use crate::telemetry::{MetricsStanding, TraceStanding};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
-/// What a database was a copy of.
+/// Converts the predecessor of a copied database.
 pub(in crate::daemon) fn ancestor(one: &crate::store::Ancestor) -> AncestorView {
     AncestorView { database: one.database.clone(), until: one.until }
 }
@@ -23,31 +23,31 @@ pub(in crate::daemon) fn delivery(target: OutboxTarget) -> DeliveryView {
     DeliveryView { target, waiting, given_up, oldest, tries, next_try, error }
 }
 
-/// Where metrics are read.
+/// Converts the state of the metrics listener.
 pub(in crate::daemon) fn metrics(standing: MetricsStanding) -> MetricsView {
     let MetricsStanding { address, problem } = standing;
     MetricsView { address, problem }
 }
 
-/// How sending traces goes; `None`: none are sent.
+/// Converts the progress of the trace export; `None`: traces are off.
 pub(in crate::daemon) fn traces(standing: TraceStanding) -> Option<TracesView> {
     let TraceStanding { url, sent, dropped, waiting, problem } = standing;
     (!url.is_empty()).then_some(TracesView { url, sent, dropped, waiting, problem })
 }
 
-/// The node that leads, and the others.
+/// Converts the leader and the other nodes.
 pub(in crate::daemon) fn fleet_lead(lead: FleetLead, nodes: Vec<NodeView>) -> FleetLeadView {
     let FleetLead { epoch, leader, node, since, .. } = lead;
     FleetLeadView { leader: node.or_else(|| leader.clone()), place: leader, epoch, since, nodes }
 }
 
-/// How it stands with what agents remember in Redis.
+/// Converts the state of the agents' memory in Redis.
 pub(in crate::daemon) fn redis_memory(spec: &RedisMemorySpec, standing: MemoryStanding) -> RedisMemoryView {
     let MemoryStanding { state, problem, since, waiting } = standing;
     RedisMemoryView { url: spec.server.place(), prefix: spec.prefix.clone(), state, since, problem, waiting }
 }
 
-/// The copy of the log in Redis.
+/// Converts the state of the export to Redis.
 pub(in crate::daemon) fn redis(
     spec: &RedisSpec,
     standing: &ExportStanding,
@@ -64,19 +64,19 @@ pub(in crate::daemon) fn redis(
         since: standing.since,
         problem: standing.problem.clone(),
         position,
-        // one that was committed a moment ago may be there already
+        // an event committed a moment ago may be exported already
         lag_events: position.map(|position| newest.saturating_sub(position)),
         lag_secs: lag.map_or(0, |lag| u64::try_from(lag.as_secs()).unwrap_or(0)),
     }
 }
 
-/// What hinders control groups.
+/// Converts the limitations of control groups.
 pub(in crate::daemon) fn control_groups(support: GroupSupport) -> ControlGroupsView {
     let GroupSupport { none_because, no_memory_because, no_processes_because } = support;
     ControlGroupsView { none_because, no_memory_because, no_processes_because }
 }
 
-/// The limits of programs that can't be held here.
+/// Returns the limits of programs that can't be enforced here.
 pub(in crate::daemon) fn unheld_limits(fleet: &Fleet, support: &GroupSupport) -> Vec<UnheldLimitView> {
     let limited = fleet.programs().into_iter().filter_map(|program| {
         let (limit, why) = support.lacks(&program.sandbox.as_ref()?.limits)?;
@@ -85,15 +85,16 @@ pub(in crate::daemon) fn unheld_limits(fleet: &Fleet, support: &GroupSupport) ->
     limited.collect()
 }
 
-/// So many deliveries to a webhook in a row that were not taken are worth to be told. Fewer may come from strangers.
-const MANY_REFUSED: u64 = 5;
+/// Number of consecutively refused deliveries to a webhook from which on they are reported. Fewer
+/// may come from strangers.
+const REPORTED_REFUSAL_COUNT: u64 = 5;
 
-/// How it stands with the listener for webhooks.
+/// Converts the state of the webhook listener.
 pub(in crate::daemon) fn webhooks(
     standing: &WebhookStanding,
     hooks: &BTreeMap<String, HookTrouble>,
 ) -> WebhooksView {
-    let worth = |trouble: &HookTrouble| trouble.is_blind || trouble.refused >= MANY_REFUSED;
+    let worth = |trouble: &HookTrouble| trouble.is_blind || trouble.refused >= REPORTED_REFUSAL_COUNT;
     let refused = hooks.iter().filter(|(_, trouble)| worth(trouble)).map(|(name, trouble)| HookTroubleView {
         webhook: name.clone(),
         refused: trouble.refused,
@@ -108,12 +109,12 @@ pub(in crate::daemon) fn webhooks(
     }
 }
 
-/// What is wrong with what an agent waits for.
+/// Converts a problem of an agent's source.
 pub(in crate::daemon) fn source((agent, trouble): (&AgentId, &SourceTrouble)) -> InboxView {
     InboxView { agent_id: agent.clone(), problem: trouble.problem.clone(), since: Some(trouble.since) }
 }
 
-/// An MCP server that nobody has trusted yet, with the agents that name tools of it.
+/// Converts an untrusted MCP server, with the agents that use its tools.
 pub(in crate::daemon) fn untrusted((server, agents): (&str, Vec<&AgentId>)) -> UntrustedServerView {
     UntrustedServerView { server: server.to_owned(), agents: agents.into_iter().cloned().collect() }
 }

@@ -1,9 +1,9 @@
-//! Tools, MCP servers, and what people have accepted of them.
+//! Views of tools and MCP servers, and of what people have trusted.
 use crate::domain::{ToolError, ToolInfo};
 use crate::mcp::{Difference, PinChange, PinState, ServerEvent, ServerTool};
 use crate::protocol::{DifferenceView, McpEventView, McpToolView, McpView, ToolView, TrustView};
 
-/// A tool.
+/// Converts a tool.
 pub(in crate::daemon) fn tool(info: ToolInfo) -> ToolView {
     ToolView {
         name: info.name,
@@ -15,7 +15,7 @@ pub(in crate::daemon) fn tool(info: ToolInfo) -> ToolView {
     }
 }
 
-/// An MCP server with its tools, or why it does not answer.
+/// Converts an MCP server with its tools, or the error of asking it.
 pub(in crate::daemon) fn mcp(
     server: String,
     listed: Result<Vec<ServerTool>, ToolError>,
@@ -78,7 +78,7 @@ fn difference(one: Difference) -> DifferenceView {
     DifferenceView { part: one.part.to_owned(), old: one.old, new: one.new }
 }
 
-/// What a person has accepted of an MCP server.
+/// Converts the result of trusting an MCP server.
 pub(in crate::daemon) fn trusted(server: String, changes: Vec<PinChange>) -> TrustView {
     let changed = |change: PinChange| (change.tool, change.changed.into_iter().map(difference).collect());
     TrustView {

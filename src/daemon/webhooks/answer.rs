@@ -1,4 +1,4 @@
-//! What a request is answered.
+//! Answers webhook requests.
 use super::limits::DeliveryPace;
 use super::signature::{self, Signed, Unsigned};
 use crate::daemon::inbox::{Handle, HookTrouble, Message};
@@ -17,22 +17,22 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::Instant;
 
-/// How long the body of a request may take.
-const BODY: Duration = Duration::from_secs(10);
-/// Of a body that is too long, so many times the most is read before that is said.
-const READ_ON: usize = 8;
-/// How long a record is waited for. What is on record later is no loss: it is known when it is sent again.
-const RECORD: Duration = Duration::from_secs(15);
-/// How long a secret may take to be found…
-const SECRET: Duration = Duration::from_secs(10);
-/// …and for how long it is used then: a program that gives it is not asked by whoever sends something.
-const SECRET_HOLDS: Duration = Duration::from_secs(60);
-/// That there is none holds for less long: it may be mended any moment.
-const NO_SECRET_HOLDS: Duration = Duration::from_secs(5);
-/// Deliveries that wait to be recorded, at the most.
-const RECORDING: usize = 64;
-/// JSON that is nested deeper stays a text: what wraps it must be readable again.
-const DEEPEST: usize = 64;
+/// Timeout of the body of a request.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many times the maximum body size is read before a body that is too long is refused.
+const READ_LIMIT_FACTOR: usize = 8;
+/// How long to wait for the record. A later record is not lost: a repeated delivery is recognized.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(15);
+/// Timeout for resolving a secret…
+const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
+/// …and how long it is cached, so that senders can't trigger the program that provides it.
+const SECRET_TTL: Duration = Duration::from_secs(60);
+/// How long a failure is cached: shorter, since it may be fixed at any moment.
+const FAILED_SECRET_TTL: Duration = Duration::from_secs(5);
+/// Maximum number of deliveries that wait to be recorded.
+const MAX_PENDING_DELIVERIES: usize = 64;
+/// Maximum nesting of JSON; deeper values stay text, since the JSON that wraps them must remain parseable.
+const MAX_JSON_DEPTH: usize = 64;
 
 /// Answers deliveries.
 pub(super) struct Receiver {
@@ -41,17 +41,18 @@ pub(super) struct Receiver {
     fleets: watch::Receiver<Arc<Fleet>>,
     began: Instant,
     pace: Mutex<DeliveryPace>,
-    /// Each webhook records one delivery after the other: so one that comes twice at once is recorded once.
+    /// Serializes the deliveries of each webhook, so that concurrent duplicates are recorded once.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     secrets: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<HeldSecret>>>>>,
-    /// Places of deliveries that are being recorded: while nothing can be, no more than these are kept.
+    /// Permits of deliveries being recorded: while nothing can be recorded, no more than these are
+    /// held in memory.
     recording: Arc<Semaphore>,
 }
 
-/// A secret, or why there is none; where it was looked for, and when.
+/// A secret, or why there is none; its reference, and when it was resolved.
 type HeldSecret = (SecretRef, Instant, Result<Arc<Secret>, String>);
 
-/// A refusal: its status, and a sentence for whoever sends.
+/// A refusal: its status, and a sentence for the sender.
 type Refused = (StatusCode, String);
 
 impl Receiver {
@@ -64,11 +65,12 @@ impl Receiver {
             pace: Mutex::default(),
             turns: Mutex::default(),
             secrets: Mutex::default(),
-            recording: Arc::new(Semaphore::new(RECORDING)),
+            recording: Arc::new(Semaphore::new(MAX_PENDING_DELIVERIES)),
         }
     }
 
-    /// `place`: that of the connection, which it keeps from when the request is whole.
+    /// Answers a request. `place`: that of the connection, which can't be taken away once the
+    /// request is complete.
     pub(super) async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
@@ -78,20 +80,20 @@ impl Receiver {
         match self.take(&name, request, place).await {
             Ok((status, id)) => {
                 self.handle.condition.lock().expect("no holder panics").hooks.remove(&name);
-                said(status, &json!({"id": id}))
+                response(status, &json!({"id": id}))
             }
             Err((status, why)) => {
                 if status == StatusCode::UNAUTHORIZED {
                     tracing::warn!(webhook = name, "a delivery was refused: {why}");
-                    self.not_taken(&name, &why, false);
+                    self.note_refusal(&name, &why, false);
                 }
-                said(status, &json!({"error": why}))
+                response(status, &json!({"error": why}))
             }
         }
     }
 
-    /// Remembers that a delivery was not taken, until one is. `is_blind`: none can be checked.
-    fn not_taken(&self, name: &str, why: &str, is_blind: bool) {
+    /// Notes that a delivery was refused, until one is accepted. `is_blind`: no delivery can be verified.
+    fn note_refusal(&self, name: &str, why: &str, is_blind: bool) {
         let mut condition = self.handle.condition.lock().expect("no holder panics");
         let trouble = condition.hooks.entry(name.to_owned()).or_insert_with(|| HookTrouble {
             refused: 0,
@@ -104,7 +106,7 @@ impl Receiver {
         trouble.is_blind = is_blind;
     }
 
-    /// The status of a delivery that is on record, and its id.
+    /// Returns the status of a recorded delivery, and its id.
     async fn take(
         &self,
         name: &str,
@@ -113,13 +115,13 @@ impl Receiver {
     ) -> Result<(StatusCode, String), Refused> {
         let (head, body) = request.into_parts();
         let hook = self.may_deliver(name, &head.method);
-        // also of one that is refused: whoever still writes would not read why
+        // also that of a refused delivery: a sender still writing would not read the reason
         let body = read(body, hook.is_ok()).await;
         place.is_whole();
         let (hook, body) = (hook?, body?);
         let signed = self.check(name, &hook, &head.headers, &body).await;
         let is_unsigned = matches!(&signed, Err((StatusCode::UNAUTHORIZED, _)));
-        self.in_pace(name, !is_unsigned)?;
+        self.within_rate(name, !is_unsigned)?;
         let signed = signed?;
         let delivery = WebhookReceived {
             webhook: name.to_owned(),
@@ -131,7 +133,7 @@ impl Receiver {
         Ok((status, signed.id))
     }
 
-    /// The webhook of this name, if anything is taken from anybody there.
+    /// Returns the webhook of this name, if the request method is right.
     fn may_deliver(&self, name: &str, method: &Method) -> Result<HookSpec, Refused> {
         let hook = self.fleets.borrow().hooks.get(name).cloned();
         let hook = hook.ok_or((StatusCode::NOT_FOUND, "there is no such webhook".to_owned()))?;
@@ -141,8 +143,9 @@ impl Receiver {
         Ok(hook)
     }
 
-    /// Those that are signed and those that are not have a pace each: strangers take nothing from the sender.
-    fn in_pace(&self, name: &str, is_signed: bool) -> Result<(), Refused> {
+    /// Signed and unsigned deliveries have separate rate limits, so that strangers can't exhaust
+    /// that of the sender.
+    fn within_rate(&self, name: &str, is_signed: bool) -> Result<(), Refused> {
         let of = if is_signed { name.to_owned() } else { format!("{name}/unsigned") };
         if self.pace.lock().expect("no holder panics").allows(&of, self.began.elapsed()) {
             return Ok(());
@@ -159,7 +162,7 @@ impl Receiver {
     ) -> Result<Signed, Refused> {
         let secret = self.secret(name, &hook.secret).await.map_err(|error| {
             tracing::error!(webhook = name, "deliveries can't be checked: {error}");
-            self.not_taken(name, &error, true);
+            self.note_refusal(name, &error, true);
             (StatusCode::SERVICE_UNAVAILABLE, "deliveries can't be checked for now".to_owned())
         })?;
         let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
@@ -167,30 +170,32 @@ impl Receiver {
         signature::check(hook.scheme, secret.expose(), header, body, now).map_err(|why| match why {
             Unsigned::Secret => {
                 tracing::error!(webhook = name, "deliveries can't be checked: {why}");
-                self.not_taken(name, &why.to_string(), true);
+                self.note_refusal(name, &why.to_string(), true);
                 (StatusCode::SERVICE_UNAVAILABLE, "deliveries can't be checked for now".to_owned())
             }
             why => (StatusCode::UNAUTHORIZED, why.to_string()),
         })
     }
 
-    /// Each webhook by itself: a program that hangs keeps no other waiting.
+    /// Resolves the secret of a webhook; each has its own lock, so that a program that hangs delays no other.
     async fn secret(&self, name: &str, reference: &SecretRef) -> Result<Arc<Secret>, String> {
         let place =
             self.secrets.lock().expect("no holder panics").entry(name.to_owned()).or_default().clone();
         let mut held = place.lock().await;
         if let Some((of, since, found)) = held.as_ref() {
-            let holds = if found.is_ok() { SECRET_HOLDS } else { NO_SECRET_HOLDS };
+            let holds = if found.is_ok() { SECRET_TTL } else { FAILED_SECRET_TTL };
             if of == reference && since.elapsed() < holds {
                 return found.clone();
             }
         }
-        let found = secret::resolve(reference, SECRET).await.map(Arc::new).map_err(|error| error.to_string());
+        let found =
+            secret::resolve(reference, SECRET_TIMEOUT).await.map(Arc::new).map_err(|error| error.to_string());
         *held = Some((reference.clone(), Instant::now(), found.clone()));
         found
     }
 
-    /// Has it recorded with what comes of it. It is on record, or it will be, also where whoever sent it has gone.
+    /// Has a delivery recorded with its outcome. It is, or will be, recorded even if the sender has
+    /// disconnected.
     async fn record(&self, delivery: WebhookReceived) -> Result<StatusCode, Refused> {
         let later = |why: &str| (StatusCode::SERVICE_UNAVAILABLE, format!("{why}; send it again later"));
         let turn =
@@ -212,7 +217,7 @@ impl Receiver {
             inbox.send(Message::Delivered { delivery: Box::new(delivery), answer }).await.ok()?;
             Some(if answered.await.ok()? > 0 { StatusCode::ACCEPTED } else { StatusCode::GONE })
         });
-        match tokio::time::timeout(RECORD, recording).await {
+        match tokio::time::timeout(RECORD_TIMEOUT, recording).await {
             Ok(Ok(Some(StatusCode::GONE))) => Err(later("no agent that waits for this webhook is active")),
             Ok(Ok(Some(status))) => Ok(status),
             _ => Err(later("it can't be recorded now")),
@@ -220,7 +225,7 @@ impl Receiver {
     }
 }
 
-/// The whole body; empty where it is not to be kept.
+/// Reads the whole body; returns it empty if it is not to be kept.
 async fn read(body: Incoming, is_kept: bool) -> Result<Vec<u8>, Refused> {
     let most = HookSpec::LONGEST_BODY;
     let reading = async {
@@ -232,7 +237,7 @@ async fn read(body: Incoming, is_kept: bool) -> Result<Vec<u8>, Refused> {
             came = came.saturating_add(data.len());
             if is_kept && came <= most {
                 all.extend_from_slice(&data);
-            } else if came > most * READ_ON {
+            } else if came > most * READ_LIMIT_FACTOR {
                 break;
             }
         }
@@ -241,15 +246,15 @@ async fn read(body: Incoming, is_kept: bool) -> Result<Vec<u8>, Refused> {
             false => Ok(all),
         }
     };
-    let in_time = tokio::time::timeout(BODY, reading).await;
+    let in_time = tokio::time::timeout(BODY_TIMEOUT, reading).await;
     in_time.unwrap_or_else(|_| Err((StatusCode::REQUEST_TIMEOUT, "the body did not come in time".into())))
 }
 
-/// A body as JSON, or as a text where it is none.
+/// Parses a body as JSON, or returns it as text if it is not JSON.
 fn value_of(body: &[u8]) -> Result<Value, Refused> {
     let text = std::str::from_utf8(body)
         .map_err(|_| (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body is not UTF-8".to_owned()))?;
-    let value = serde_json::from_str(text).ok().filter(|value| depth(value) <= DEEPEST);
+    let value = serde_json::from_str(text).ok().filter(|value| depth(value) <= MAX_JSON_DEPTH);
     Ok(value.unwrap_or_else(|| Value::String(text.to_owned())))
 }
 
@@ -261,7 +266,7 @@ fn depth(value: &Value) -> usize {
     }
 }
 
-fn said(status: StatusCode, what: &Value) -> Response<Full<Bytes>> {
+fn response(status: StatusCode, what: &Value) -> Response<Full<Bytes>> {
     let mut answer = Response::new(Full::new(Bytes::from(format!("{what}\n"))));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();

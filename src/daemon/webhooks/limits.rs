@@ -1,23 +1,23 @@
-//! How often deliveries are taken. Pure: times come from outside.
+//! Rate limits of deliveries. Pure: times are passed in.
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Requests of one webhook that may come at once…
-const AT_ONCE: f64 = 120.0;
-/// …and so many a second after that.
-const A_SECOND: f64 = 20.0;
+/// Burst of requests per webhook…
+const BURST: f64 = 120.0;
+/// …and sustained requests per second.
+const REQUESTS_PER_SEC: f64 = 20.0;
 
-/// What is left to each webhook.
+/// Remaining tokens of each webhook, and when they were counted.
 #[derive(Debug, Default)]
 pub(super) struct DeliveryPace {
     left: HashMap<String, (f64, Duration)>,
 }
 
 impl DeliveryPace {
-    /// May another request of this webhook be looked at?
+    /// Returns whether another request of this webhook may be handled, and takes a token if so.
     pub(super) fn allows(&mut self, webhook: &str, now: Duration) -> bool {
-        let (left, since) = self.left.get(webhook).copied().unwrap_or((AT_ONCE, now));
-        let left = (left + now.saturating_sub(since).as_secs_f64() * A_SECOND).min(AT_ONCE);
+        let (left, since) = self.left.get(webhook).copied().unwrap_or((BURST, now));
+        let left = (left + now.saturating_sub(since).as_secs_f64() * REQUESTS_PER_SEC).min(BURST);
         let allows = left >= 1.0;
         self.left.insert(webhook.to_owned(), (if allows { left - 1.0 } else { left }, now));
         allows

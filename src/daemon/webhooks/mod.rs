@@ -1,8 +1,10 @@
-//! Webhooks that start agents (`on = { webhook = … }`): a listener on this machine, which takes what is signed.
+//! Webhooks that start agents (`on = { webhook = … }`): a listener on this machine that accepts
+//! signed deliveries.
 //!
-//! A delivery is answered with 202 when it is on record with what came of it, and with 200 when it was before. One that can't be
-//! recorded now is answered with 503, and whoever sent it sends it again. So each delivery starts its agents once, whatever
-//! happens between: what is not on record has not happened.
+//! A delivery is answered with 202 when it is recorded with its outcome, and with 200 if it was
+//! recorded before. If it can't be recorded now, it is answered with 503, and the sender repeats
+//! it. So each delivery starts its agents once, whatever fails: an unrecorded delivery has no
+//! effect.
 mod answer;
 mod limits;
 mod signature;
@@ -25,24 +27,24 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Connections at a time.
-const MOST_CONNECTIONS: usize = 64;
-/// Longest head of a request, in bytes.
-const LONGEST_HEAD: usize = 16 << 10;
-/// How long the head of a request may take.
-const HEAD: Duration = Duration::from_secs(10);
-/// How long a connection may last, with its one request.
-const CONNECTION: Duration = Duration::from_secs(60);
-/// Before an address that could not be listened at is tried again.
-const AGAIN: Duration = Duration::from_secs(5);
-/// Before it is said again that all places are taken.
-const SAID_AGAIN: Duration = Duration::from_secs(60);
-/// What further connections get, while deliveries of all others are being recorded.
-const NO_PLACE: &[u8] =
+/// Maximum number of connections.
+const MAX_CONNECTIONS: usize = 64;
+/// Maximum length of a request head, in bytes.
+const MAX_HEAD_BYTES: usize = 16 << 10;
+/// Timeout of a request head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout of a connection, with its one request.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// Delay before a failed bind is retried.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+/// Minimum interval between warnings that all connections are in use.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
+/// Response to further connections while all others have a delivery being recorded.
+const TOO_MANY_CONNECTIONS: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n\
     Connection: close\r\n\r\n{\"error\":\"too many connections\"}\n";
 
-/// Takes deliveries until the daemon goes down, at the address that the configuration in force names.
+/// Accepts deliveries at the address of the configuration in force, until the daemon shuts down.
 pub(super) async fn run(
     store: Store,
     handle: Handle,
@@ -56,7 +58,7 @@ pub(super) async fn run(
             match wanted {
                 Some(address) => listen(address, &handle, &receiver).await,
                 None => {
-                    say(&handle, None);
+                    set_standing(&handle, None);
                     std::future::pending().await
                 }
             }
@@ -79,8 +81,8 @@ pub(super) async fn run(
     }
 }
 
-/// How it stands, for `status`.
-fn say(handle: &Handle, standing: Option<WebhookStanding>) {
+/// Publishes the state of the listener, for `status`.
+fn set_standing(handle: &Handle, standing: Option<WebhookStanding>) {
     let mut condition = handle.condition.lock().expect("no holder panics");
     let mut standing = standing;
     let before = condition
@@ -108,29 +110,29 @@ async fn listen(address: SocketAddr, handle: &Handle, receiver: &Arc<Receiver>) 
         Ok(listener) => listener,
         Err(error) => {
             let problem = Some((error.to_string(), crate::clock::wall()));
-            say(handle, Some(WebhookStanding { address, problem }));
-            return tokio::time::sleep(AGAIN).await;
+            set_standing(handle, Some(WebhookStanding { address, problem }));
+            return tokio::time::sleep(RETRY_INTERVAL).await;
         }
     };
     let address = listener.local_addr().unwrap_or(address);
-    say(handle, Some(WebhookStanding { address, problem: None }));
-    let places = ListenerPlaces::new(MOST_CONNECTIONS);
+    set_standing(handle, Some(WebhookStanding { address, problem: None }));
+    let places = ListenerPlaces::new(MAX_CONNECTIONS);
     let mut said_full: Option<Instant> = None;
-    // they end with the listener
+    // connections end with the listener
     let ended = CancellationToken::new();
     let _end = ended.clone().drop_guard();
     loop {
         let Ok((mut stream, _)) = listener.accept().await else {
-            // no files for now, or the other side went away
+            // out of file descriptors, or the peer disconnected
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         let place = places.take();
         let is_full = place.as_ref().is_none_or(ConnectionPlace::is_anothers);
-        if is_full && said_full.is_none_or(|last| last.elapsed() > SAID_AGAIN) {
+        if is_full && said_full.is_none_or(|last| last.elapsed() > WARNING_INTERVAL) {
             said_full = Some(Instant::now());
             tracing::warn!(
-                "all {MOST_CONNECTIONS} connections at {address} are taken: the oldest one that has not sent its delivery is \
+                "all {MAX_CONNECTIONS} connections at {address} are taken: the oldest one that has not sent its delivery is \
                  closed for each new one"
             );
         }
@@ -140,7 +142,7 @@ async fn listen(address: SocketAddr, handle: &Handle, receiver: &Arc<Receiver>) 
                 tokio::spawn(ended.clone().run_until_cancelled_owned(serving));
             }
             None => {
-                let _ = stream.try_write(NO_PLACE);
+                let _ = stream.try_write(TOO_MANY_CONNECTIONS);
                 let _ = stream.shutdown().await;
             }
         }
@@ -158,11 +160,11 @@ async fn serve(stream: TcpStream, receiver: Arc<Receiver>, place: ConnectionPlac
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(LONGEST_HEAD)
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), serving);
-    match tokio::time::timeout(CONNECTION, place.kept(served)).await {
+    match tokio::time::timeout(CONNECTION_TIMEOUT, place.kept(served)).await {
         Ok(Some(Ok(()))) => {}
         Ok(None) => tracing::debug!("a connection of a webhook was closed for another one"),
         Ok(Some(Err(error))) => tracing::debug!(%error, "a connection of a webhook ended early"),

@@ -1,5 +1,5 @@
-//! Whether a delivery comes from whom it says: the signatures of the Standard Webhooks (standardwebhooks.com, 1.0) and of
-//! GitHub. Pure: headers, bytes and the time come from outside.
+//! Verifies the origin of a delivery: the signatures of Standard Webhooks (standardwebhooks.com,
+//! 1.0) and of GitHub. Pure: headers, bytes and the time are passed in.
 use crate::domain::HookScheme;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,42 +7,42 @@ use hmac::{Hmac, KeyInit, Mac};
 use jiff::{SignedDuration, Timestamp};
 use sha2::Sha256;
 
-/// Before a secret of the Standard Webhooks that is written as base64.
+/// Prefix of a base64-encoded secret of Standard Webhooks.
 const SECRET_PREFIX: &str = "whsec_";
-/// A delivery of the Standard Webhooks was sent no longer ago, and is no further ahead.
+/// Maximum difference between the time of a Standard Webhooks delivery and ours.
 const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
-/// Longest id of a delivery, in bytes.
-const LONGEST_ID: usize = 256;
-/// Of the signatures that a delivery brings, so many are looked at: a sender that changes its key brings two.
-const MOST_SIGNATURES: usize = 8;
+/// Maximum length of a delivery id, in bytes.
+const MAX_ID_BYTES: usize = 256;
+/// Maximum number of signatures checked per delivery: a sender that rotates its key sends two.
+const MAX_SIGNATURES: usize = 8;
 
-/// Who sent a delivery, in its headers.
+/// A verified delivery, according to its headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Signed {
-    /// The sender's id of it: the same where it is sent again.
+    /// The sender's id: the same when it is repeated.
     pub(super) id: String,
-    /// What kind of event it is, where its headers say so.
+    /// The type of the event, if the headers name it.
     pub(super) event: Option<String>,
 }
 
-/// Why a delivery is not taken.
+/// Why a delivery is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unsigned {
-    /// A header is missing, or is nothing that it can be.
+    /// A header is missing or malformed.
     #[error("the header `{0}` is missing or malformed")]
     Header(&'static str),
     /// It was sent too long ago, or by a clock that is ahead.
     #[error("the time of the delivery is more than 5 minutes from now")]
     Time,
-    /// Nobody who has the secret has signed it.
+    /// It is not signed with the secret.
     #[error("the signature does not fit")]
     Signature,
-    /// The secret of the configuration can't be one.
+    /// The configured secret is invalid.
     #[error("the secret is empty, or begins with whsec_ and what follows is not base64")]
     Secret,
 }
 
-/// Checks what a delivery says of itself. `header` gives the value of a header by its name.
+/// Verifies a delivery. `header` returns the value of a header by name.
 pub(super) fn check<'h>(
     scheme: HookScheme,
     secret: &str,
@@ -54,7 +54,7 @@ pub(super) fn check<'h>(
     match scheme {
         HookScheme::Standard => {
             let id = id_of(wanted(STANDARD_ID)?, STANDARD_ID)?;
-            // the dots between its parts are signed as well: else another id could be made of them
+            // the separating dots are signed as well: with a dot in the id, another id could be forged
             if id.contains('.') {
                 return Err(Unsigned::Header(STANDARD_ID));
             }
@@ -68,7 +68,7 @@ pub(super) fn check<'h>(
                 mac.update(part);
             }
             let given = signatures.split_whitespace().filter_map(|one| one.strip_prefix("v1,"));
-            let given = given.take(MOST_SIGNATURES).filter_map(|one| STANDARD.decode(one).ok());
+            let given = given.take(MAX_SIGNATURES).filter_map(|one| STANDARD.decode(one).ok());
             fits_one(&mac, given)?;
             if now.duration_since(at).abs() > TOLERANCE {
                 return Err(Unsigned::Time);
@@ -82,7 +82,7 @@ pub(super) fn check<'h>(
             let mut mac = mac_of(secret.as_bytes())?;
             mac.update(body);
             fits_one(&mac, std::iter::once(given))?;
-            let event = header(GITHUB_EVENT).map(|event| event.chars().take(LONGEST_ID).collect());
+            let event = header(GITHUB_EVENT).map(|event| event.chars().take(MAX_ID_BYTES).collect());
             Ok(Signed { id: id_of(wanted(GITHUB_ID)?, GITHUB_ID)?, event })
         }
     }
@@ -96,11 +96,12 @@ const GITHUB_EVENT: &str = "x-github-event";
 const GITHUB_SIGNATURE: &str = "x-hub-signature-256";
 
 fn id_of(id: &str, name: &'static str) -> Result<String, Unsigned> {
-    let is_id = !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_id = !id.is_empty() && id.len() <= MAX_ID_BYTES && id.bytes().all(|byte| byte.is_ascii_graphic());
     if is_id { Ok(id.to_owned()) } else { Err(Unsigned::Header(name)) }
 }
 
-/// As with deliveries that the daemon sends itself: what is not marked as base64 is the key as it is written.
+/// Decodes the secret, as for deliveries that the daemon sends itself: without the base64 prefix,
+/// it is the key verbatim.
 fn key_of(secret: &str) -> Result<Vec<u8>, Unsigned> {
     let secret = secret.trim();
     match secret.strip_prefix(SECRET_PREFIX) {
@@ -110,14 +111,14 @@ fn key_of(secret: &str) -> Result<Vec<u8>, Unsigned> {
 }
 
 fn mac_of(key: &[u8]) -> Result<Hmac<Sha256>, Unsigned> {
-    // by an empty key anyone can sign
+    // anyone could sign with an empty key
     if key.is_empty() {
         return Err(Unsigned::Secret);
     }
     Hmac::<Sha256>::new_from_slice(key).map_err(|_| Unsigned::Secret)
 }
 
-/// In a time that says nothing of how much of a signature is right.
+/// Verifies in constant time.
 fn fits_one(mac: &Hmac<Sha256>, given: impl Iterator<Item = Vec<u8>>) -> Result<(), Unsigned> {
     let mut given = given;
     if given.any(|one| mac.clone().verify_slice(&one).is_ok()) { Ok(()) } else { Err(Unsigned::Signature) }
