@@ -1,4 +1,4 @@
-//! From facts to SQL. Each fact, and the events that tell it, in the transaction at hand.
+//! Translates facts to SQL: each fact, and the events that report it, in the current transaction.
 use crate::domain::*;
 use crate::store::sql::{Sql, SqlResult, Value, params};
 use jiff::Timestamp;
@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-/// Writes entries in order. `next` is the number of the next event. Returns the runs whose claim was
-/// refused because their slot had been claimed before.
+/// Writes entries in order. `next` is the number of the next event. Returns the runs whose claim
+/// was refused because their slot had been claimed before.
 pub(super) fn apply(db: &Sql, entries: &[Entry], next: &mut u64) -> SqlResult<Vec<RunId>> {
     let mut refused = Vec::new();
     let by_event = |entry: &Entry| match &entry.fact {
@@ -17,17 +17,17 @@ pub(super) fn apply(db: &Sql, entries: &[Entry], next: &mut u64) -> SqlResult<Ve
         _ => false,
     };
     let starts = entries.iter().any(by_event);
-    let mut told: Vec<(Event, Seq)> = Vec::new();
+    let mut logged: Vec<(Event, Seq)> = Vec::new();
     for entry in entries {
         if let Fact::SlotsJudged { run: Some(run), .. } = &entry.fact
             && refused.contains(run)
         {
-            continue; // its slot has the verdict of the first claim
+            continue; // the slot has the verdict of the first claim
         }
         if let Fact::Ordered { starts: Some(run), .. } = &entry.fact
             && refused.contains(run)
         {
-            continue; // it never was
+            continue; // the run was never claimed
         }
         if !write(db, entry, Seq(*next - 1))? {
             if let Fact::RunClaimed(claim) = &entry.fact {
@@ -36,18 +36,18 @@ pub(super) fn apply(db: &Sql, entries: &[Entry], next: &mut u64) -> SqlResult<Ve
             continue;
         }
         if let Fact::RunClaimed(claim) = &entry.fact {
-            number_event(db, claim, &told)?;
+            number_event(db, claim, &logged)?;
         }
         for mut event in Event::telling(entry) {
             if let Fact::EventPassed { event: passed, .. } = &entry.fact
                 && let Payload::SlotSkipped(SlotSkipped { event: Some(reference), .. }) = &mut event.payload
-                && let Some((_, seq)) = told.iter().find(|(told, _)| *told == **passed)
+                && let Some((_, seq)) = logged.iter().find(|(logged, _)| *logged == **passed)
             {
                 reference.seq = *seq;
             }
-            tell(db, &event, *next)?;
+            insert_event(db, &event, *next)?;
             if starts {
-                told.push((event, Seq(*next)));
+                logged.push((event, Seq(*next)));
             }
             *next += 1;
         }
@@ -55,11 +55,11 @@ pub(super) fn apply(db: &Sql, entries: &[Entry], next: &mut u64) -> SqlResult<Ve
     Ok(refused)
 }
 
-/// The event that started a run was decided in the same transaction, before it had its number. Here it has
-/// one: the run gets the event as readers of the log see it.
-fn number_event(db: &Sql, claim: &RunRecord, told: &[(Event, Seq)]) -> SqlResult<()> {
+/// Replaces the event of a run by its numbered form, as readers of the log see it: the run was
+/// decided in the same transaction, before the event had its number.
+fn number_event(db: &Sql, claim: &RunRecord, logged: &[(Event, Seq)]) -> SqlResult<()> {
     let Some(event) = claim.event.as_deref() else { return Ok(()) };
-    let Some((_, seq)) = told.iter().find(|(told, _)| told == event) else { return Ok(()) };
+    let Some((_, seq)) = logged.iter().find(|(logged, _)| logged == event) else { return Ok(()) };
     let mut event = Event { seq: *seq, ..event.clone() };
     event.session_id =
         db.one("SELECT session FROM events WHERE seq = ?1", params![seq.0 as i64], |row| row.get(0))?;
@@ -67,37 +67,36 @@ fn number_event(db: &Sql, claim: &RunRecord, told: &[(Event, Seq)]) -> SqlResult
     db.run("UPDATE runs SET event = ?2 WHERE id = ?1", params![blob(&claim.run), text])
 }
 
-/// An answer, as far as its number of the newest event goes.
+/// The number of the newest event in an answer.
 #[derive(Deserialize)]
-struct ToldSeq<'a> {
+struct SeqOfAnswer<'a> {
     #[serde(borrow)]
-    result: ToldResult<'a>,
+    result: SeqOfResult<'a>,
 }
 
 #[derive(Deserialize)]
-struct ToldResult<'a> {
+struct SeqOfResult<'a> {
     #[serde(borrow)]
     seq: &'a RawValue,
 }
 
-/// An answer as of this very moment: where it tells the newest event, that is the one of now. All else stays as it is, to
-/// the letter.
-fn as_of(answer: &str, newest: Seq) -> Cow<'_, str> {
-    let Ok(ToldSeq { result: ToldResult { seq } }) = serde_json::from_str(answer) else {
+/// Returns an answer with its number of the newest event brought up to date; all else stays byte for byte.
+fn with_newest(answer: &str, newest: Seq) -> Cow<'_, str> {
+    let Ok(SeqOfAnswer { result: SeqOfResult { seq } }) = serde_json::from_str(answer) else {
         return answer.into();
     };
-    let told = seq.get();
-    // it is a part of the answer, and so it lies within
-    let at = told.as_ptr().addr() - answer.as_ptr().addr();
-    format!("{}{newest}{}", &answer[..at], &answer[at + told.len()..]).into()
+    let number = seq.get();
+    // `seq` borrows from `answer`, so it lies within it
+    let at = number.as_ptr().addr() - answer.as_ptr().addr();
+    format!("{}{newest}{}", &answer[..at], &answer[at + number.len()..]).into()
 }
 
-/// As readers of the log see it.
+/// Serializes an event as readers of the log see it.
 fn event_text(event: &Event) -> String {
     serde_json::to_string(&event.logged()).expect("events serialize")
 }
 
-fn tell(db: &Sql, event: &Event, seq: u64) -> SqlResult<()> {
+fn insert_event(db: &Sql, event: &Event, seq: u64) -> SqlResult<()> {
     db.run(
         "INSERT INTO events(seq, at, type, agent, run, session, payload)
          VALUES (?1, ?2, ?3, ?4, ?5, COALESCE(?6, (SELECT session FROM runs WHERE id = ?5)), ?7)",
@@ -125,7 +124,7 @@ fn blob(run: &RunId) -> &[u8] {
     run.as_bytes()
 }
 
-/// False: it was refused. `newest` is the newest event so far.
+/// Writes a fact. Returns false if it was refused. `newest` is the newest event so far.
 fn write(db: &Sql, entry: &Entry, newest: Seq) -> SqlResult<bool> {
     match &entry.fact {
         Fact::DaemonStarted { .. }
@@ -232,11 +231,11 @@ fn write(db: &Sql, entry: &Entry, newest: Seq) -> SqlResult<bool> {
         Fact::ExportBegan { target, from, after } => super::row_page::began(db, target, from, *after)?,
         Fact::FeedKept { source, kept } => super::talk::feed_kept(db, source, kept)?,
         Fact::RequestAnswered { request_id, answer } => {
-            // where it tells the newest event, that is the one of this very moment
+            // an answer with the newest event gets the present one
             db.run(
                 "INSERT INTO requests(id, answer, at) VALUES (?1, ?2, ?3)
                  ON CONFLICT(id) DO UPDATE SET answer = excluded.answer, at = excluded.at",
-                params![request_id, as_of(answer, newest), at(entry.at)],
+                params![request_id, with_newest(answer, newest), at(entry.at)],
             )?;
         }
     }
@@ -317,7 +316,7 @@ fn judged(
     extends: bool,
 ) -> SqlResult<()> {
     if extends {
-        // the record before it in time: with the clock set back, the newest one lies ahead of it
+        // the previous record in time: if the clock was set back, the newest one lies ahead of it
         let grown = db.change_unless_refused(
             "UPDATE ledger SET last = ?2, count = count + ?3 WHERE agent = ?1 AND verdict = ?4 AND cause = ?5
                  AND last < ?6 AND first = (SELECT max(first) FROM ledger WHERE agent = ?1 AND first < ?6)",
@@ -334,7 +333,7 @@ fn judged(
     Ok(())
 }
 
-/// What never ran of the slots ahead has no verdict any more; a record that began before now is cut.
+/// Removes the verdicts of slots ahead that never ran, and truncates the record that began before `behind`.
 fn taken_back(db: &Sql, agent: &AgentId, behind: i64, taken: &Taken) -> SqlResult<()> {
     db.run(
         "DELETE FROM ledger WHERE agent = ?1 AND first > ?2 AND last <= ?3 AND verdict <> 'ran'",
@@ -366,7 +365,7 @@ fn revised(
         db.run(sql, params![blob(run)])?;
     }
     let Some(slot) = slot.map(at) else { return Ok(()) };
-    // does it go on with the record before it?
+    // does it extend the previous record?
     let before: Option<i64> = db.row(
         "SELECT first FROM ledger WHERE agent = ?1 AND verdict = ?3 AND cause = ?4
              AND last < ?2 AND first = (SELECT max(first) FROM ledger WHERE agent = ?1 AND first < ?2)",
@@ -466,7 +465,7 @@ fn ended(db: &Sql, entry: &Entry) -> SqlResult<()> {
     close_approvals(db, run, entry)
 }
 
-/// What waited for a person waits no more.
+/// Closes the pending approvals of a run.
 fn close_approvals(db: &Sql, run: &RunId, entry: &Entry) -> SqlResult<()> {
     db.run("DELETE FROM outbox WHERE due IS NOT NULL AND approval IN (SELECT id FROM approvals WHERE run = ?1 AND decided_at IS NULL)", params![blob(run)])?;
     db.run("UPDATE approvals SET decided_at = ?2, approved = 0, reason = 'the run ended' WHERE run = ?1 AND decided_at IS NULL", params![blob(run), at(entry.at)])?;
@@ -539,7 +538,7 @@ mod tests {
             (r#"{"error":{"seq":7}}"#, r#"{"error":{"seq":7}}"#),
             ("no answer", "no answer"),
         ] {
-            assert_eq!(as_of(answer, Seq(42)), told);
+            assert_eq!(with_newest(answer, Seq(42)), told);
         }
     }
 }

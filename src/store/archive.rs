@@ -1,4 +1,4 @@
-//! The journal of archives of rows.
+//! The journal of row archives.
 use super::error::StoreError;
 use super::reader::Reader;
 use crate::domain::{ArchiveDoing, ArchiveStep, to_micros};
@@ -16,14 +16,14 @@ pub(super) fn stepped(db: &Sql, step: &ArchiveStep, at: Timestamp) -> SqlResult<
 }
 
 impl Reader {
-    /// Where rows of this table were about to go, and which, of archives that were broken off.
+    /// Returns the destinations and keys of interrupted moves of rows of this table.
     pub fn archives_pending(&self, source: &str) -> Result<Vec<(String, String)>, StoreError> {
         self.ask("reading an archive's journal", |db| {
             db.rows("SELECT place, pending FROM archives WHERE source = ?1 AND pending IS NOT NULL ORDER BY place", params![source], |row| Ok((row.get(0)?, row.get(1)?)))
         })
     }
 
-    /// Is this the place of an archive that has taken rows, or was about to?
+    /// Returns whether an archive at this place has taken rows, or was about to.
     pub fn archives_at(&self, place: &str) -> Result<bool, StoreError> {
         self.ask("reading an archive's journal", |db| {
             db.exists(

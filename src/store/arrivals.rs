@@ -1,4 +1,4 @@
-//! What has arrived from outside and has its outcome: it is no news when it is found again, in this life or a later one.
+//! Arrivals from outside with a recorded outcome: they are not reported again, in this life or a later one.
 use super::error::StoreError;
 use super::rows::agent_id;
 use super::sql::{Sql, SqlResult, params};
@@ -7,40 +7,41 @@ use crate::store::reader::Reader;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 
-/// What stands in `source` of a file.
-const FILE: &str = "file";
-/// What stands in `source` of how far the events of an MCP server were read: `mark` is its cursor, empty if there is none.
-const CURSOR: &str = "cursor";
+/// Value of `source` for files.
+const FILE_SOURCE: &str = "file";
+/// Value of `source` for the cursor of an MCP server: `mark` is the cursor, empty if there is none.
+const CURSOR_SOURCE: &str = "cursor";
 
 /// A file that has arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArrivedFile {
     pub agent: AgentId,
-    /// Where it lay.
+    /// Its path on arrival.
     pub path: String,
     pub mark: String,
-    /// It lies there no longer.
+    /// Whether it has been removed.
     pub is_gone: bool,
 }
 
-/// Where the events of a server are read on, as it said last. `None`: it has no such places, and tells what is new.
+/// The latest cursor of a server. `None`: the server has no cursors, and reports only new events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventCursor(pub Option<String>);
 
-/// What stands in `source` of what was delivered to a webhook.
+/// Returns the value of `source` for deliveries to a webhook.
 fn of_webhook(name: &str) -> String {
     format!("webhook {name}")
 }
 
-/// What stands in `source` of an event of an MCP server.
+/// Returns the value of `source` for events of an MCP server.
 fn of_server(server: &str, event: &str) -> String {
     format!("mcp {server} {event}")
 }
 
-/// A delivery is there for a moment only: it is remembered from now on for as long as a file that is gone.
+/// Records an arrival. A delivery exists only for a moment, so it is remembered from now on for as
+/// long as a removed file.
 pub(super) fn arrived(db: &Sql, event: &Event, mark: &str, at: Timestamp) -> SqlResult<()> {
     let (source, name, left_at) = match &event.payload {
-        Payload::FileArrived(file) => (FILE.to_owned(), &file.path, None),
+        Payload::FileArrived(file) => (FILE_SOURCE.to_owned(), &file.path, None),
         Payload::WebhookReceived(one) => (of_webhook(&one.webhook), &one.delivery, Some(to_micros(at))),
         Payload::McpEventReceived(one) => (of_server(&one.server, &one.event), &one.id, Some(to_micros(at))),
         _ => return Ok(()),
@@ -53,16 +54,16 @@ pub(super) fn arrived(db: &Sql, event: &Event, mark: &str, at: Timestamp) -> Sql
     )
 }
 
-/// How far the events of a server were read. Of an agent one such place is known: that of its events of before is of no use.
+/// Records the cursor of a server, and deletes that of the agent's former events, since each agent has one.
 pub(super) fn cursor_moved(db: &Sql, agent: &AgentId, source: &str, cursor: Option<&str>) -> SqlResult<()> {
     db.run(
         "DELETE FROM arrivals WHERE source = ?1 AND agent = ?2 AND name <> ?3",
-        params![CURSOR, agent.as_str(), source],
+        params![CURSOR_SOURCE, agent.as_str(), source],
     )?;
     db.run(
         "INSERT INTO arrivals(source, name, agent, mark, left_at) VALUES (?1, ?2, ?3, ?4, NULL)
          ON CONFLICT(source, name, agent) DO UPDATE SET mark = excluded.mark",
-        params![CURSOR, source, agent.as_str(), cursor.unwrap_or("")],
+        params![CURSOR_SOURCE, source, agent.as_str(), cursor.unwrap_or("")],
     )
 }
 
@@ -76,25 +77,25 @@ pub(super) fn left(
     for path in gone {
         db.run(
             "UPDATE arrivals SET left_at = ?4 WHERE source = ?1 AND name = ?2 AND agent = ?3",
-            params![FILE, path, agent.as_str(), to_micros(at)],
+            params![FILE_SOURCE, path, agent.as_str(), to_micros(at)],
         )?;
     }
-    // what was known of one may have been removed meanwhile, and would be a new file after the next start
+    // it may have been forgotten in the meantime, and would count as new after the next start
     for (path, mark) in back {
         db.run(
             "INSERT INTO arrivals(source, name, agent, mark, left_at) VALUES (?1, ?2, ?3, ?4, NULL)
              ON CONFLICT(source, name, agent) DO UPDATE SET mark = excluded.mark, left_at = excluded.left_at",
-            params![FILE, path, agent.as_str(), mark],
+            params![FILE_SOURCE, path, agent.as_str(), mark],
         )?;
     }
     Ok(())
 }
 
 impl Reader {
-    /// Was this delivered to a webhook before, as far as that is remembered?
+    /// Returns whether a webhook received this delivery before, as far as that is remembered.
     ///
     /// # Errors
-    /// What the database says.
+    /// An error of the database.
     pub fn was_delivered(&self, webhook: &str, id: &str) -> Result<bool, StoreError> {
         self.ask("reading what was delivered", |db| {
             let sql = "SELECT 1 FROM arrivals WHERE source = ?1 AND name = ?2 LIMIT 1";
@@ -102,22 +103,25 @@ impl Reader {
         })
     }
 
-    /// Where the events of an agent are read on; `source`: see [`crate::domain::McpTrigger::key`]. `None`: they were never read.
+    /// Returns the cursor of an agent's events; `source`: see [`crate::domain::McpTrigger::key`].
+    /// `None`: never read.
     ///
     /// # Errors
-    /// What the database says.
+    /// An error of the database.
     pub fn event_cursor(&self, agent: &AgentId, source: &str) -> Result<Option<EventCursor>, StoreError> {
         self.ask("reading where events go on", |db| {
             let sql = "SELECT mark FROM arrivals WHERE source = ?1 AND name = ?2 AND agent = ?3";
-            let mark = db.row(sql, params![CURSOR, source, agent.as_str()], |row| row.get::<String>(0))?;
+            let mark =
+                db.row(sql, params![CURSOR_SOURCE, source, agent.as_str()], |row| row.get::<String>(0))?;
             Ok(mark.map(|mark| EventCursor(Some(mark).filter(|mark| !mark.is_empty()))))
         })
     }
 
-    /// Those of these ids of events of a server that an agent has had before, as far as that is remembered.
+    /// Returns those of these event ids of a server that an agent has received before, as far as
+    /// that is remembered.
     ///
     /// # Errors
-    /// What the database says.
+    /// An error of the database.
     pub fn known_events(
         &self,
         agent: &AgentId,
@@ -138,15 +142,15 @@ impl Reader {
         })
     }
 
-    /// All files that have arrived, as far as they are remembered.
+    /// Returns all files that have arrived, as far as they are remembered.
     ///
     /// # Errors
-    /// What the database says.
+    /// An error of the database.
     pub fn arrived_files(&self) -> Result<Vec<ArrivedFile>, StoreError> {
         self.ask("reading which files have arrived", |db| {
             db.rows(
                 "SELECT agent, name, mark, left_at FROM arrivals WHERE source = ?1 ORDER BY agent, name",
-                params![FILE],
+                params![FILE_SOURCE],
                 |row| {
                     Ok(ArrivedFile {
                         agent: agent_id(row, 0)?,

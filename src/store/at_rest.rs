@@ -1,11 +1,11 @@
-//! Records that no daemon has, to be read.
+//! Reading the records while no daemon has them open.
 use super::error::StoreError;
 use super::health::to_read;
 use super::place::Where;
 use super::reader::Reader;
 use super::readers::ReaderSource;
 
-/// Records that no daemon has.
+/// The source of readers of records that no daemon has open.
 pub(super) struct AtRest(pub(super) Where);
 
 impl ReaderSource for AtRest {

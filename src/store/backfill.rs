@@ -1,4 +1,4 @@
-//! Backfills: which past slots are to run, how far that has come, and which of them have run before.
+//! Backfills: their slots, their progress, and which slots have run before.
 use super::error::StoreError;
 use super::rows::{agent_id, instant, text};
 use super::sql::{Sql, SqlResult, odd, params};
@@ -32,7 +32,7 @@ pub(super) fn ended(db: &Sql, id: &str, cause: Option<&str>, at: Timestamp) -> S
     db.run("UPDATE backfills SET ended_at = ?2, cause = ?3 WHERE id = ?1", params![id, to_micros(at), cause])
 }
 
-/// Those that have not ended.
+/// Returns the backfills that have not ended.
 pub(super) fn open(db: &Sql) -> SqlResult<Vec<BackfillRecord>> {
     db.rows(
         "SELECT id, agent, slots, params, max_usd, claimed, usd FROM backfills WHERE ended_at IS NULL ORDER BY id",
@@ -53,15 +53,15 @@ pub(super) fn open(db: &Sql) -> SqlResult<Vec<BackfillRecord>> {
     )
 }
 
-/// Slots that have run, from one to another.
+/// The first and the last of consecutive slots that have run.
 pub type RanSlots = (Timestamp, Timestamp);
 
 impl Reader {
-    /// Which slots of an agent between two instants have run: those that the ledger says so of, and those of backfills
-    /// whose run completed.
+    /// Returns the slots of an agent between two instants that have run: according to the ledger,
+    /// or by completed runs of backfills.
     ///
     /// # Errors
-    /// What the database says.
+    /// An error of the database.
     pub fn slots_that_ran(
         &self,
         agent: &AgentId,
@@ -85,10 +85,11 @@ impl Reader {
         })
     }
 
-    /// Whether there was a backfill of this id, for how many slots, and for how many of them a run was claimed.
+    /// Returns the agent of a backfill, the number of its slots with a claimed run, and whether it
+    /// has ended; `None` if its id is unknown.
     ///
     /// # Errors
-    /// What the database says.
+    /// An error of the database.
     pub fn backfill(&self, id: &str) -> Result<Option<(AgentId, u64, bool)>, StoreError> {
         self.ask("reading backfills", |db| {
             db.row("SELECT agent, claimed, ended_at FROM backfills WHERE id = ?1", params![id], |row| {
@@ -98,10 +99,10 @@ impl Reader {
         })
     }
 
-    /// What the newest runs of an agent that completed have cost, in US dollars.
+    /// Returns the costs of the newest completed runs of an agent, in US dollars.
     ///
     /// # Errors
-    /// What the database says.
+    /// An error of the database.
     pub fn costs_of_runs(&self, agent: &AgentId, most: i64) -> Result<Vec<f64>, StoreError> {
         self.ask("reading what runs have cost", |db| {
             db.rows(

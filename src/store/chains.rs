@@ -1,4 +1,4 @@
-//! What became of events that agents wait for (`on`): a run that was claimed, or a word why there is none.
+//! Outcomes of events that agents wait for (`on`): a claimed run, or the reason why there is none.
 use super::RunRow;
 use super::error::StoreError;
 use super::follow;
@@ -12,10 +12,10 @@ use crate::store::sql::{Sql, SqlResult, params};
 use jiff::Timestamp;
 use std::ops::ControlFlow;
 
-/// Events of an agent that are looked through for one that tells why it was not started.
-const LOOKED_THROUGH: i64 = 20_000;
+/// Maximum number of an agent's events searched for an outcome.
+const MAX_SEARCHED_ROWS: i64 = 20_000;
 
-/// What became of an event.
+/// The outcome of an event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum EventOutcome {
     /// It started this run.
@@ -24,21 +24,22 @@ pub enum EventOutcome {
     Passed {
         /// When it happened.
         at: Timestamp,
-        /// Which event. `None`: a run was claimed for it, and forgotten.
+        /// The event. `None`: a run was claimed for it, and then dropped.
         event: Option<EventRef>,
-        /// What stood against it.
+        /// The verdict.
         verdict: Verdict,
-        /// Why, in words.
+        /// The reason, in words.
         cause: String,
     },
 }
 
-/// The event by which an agent was last taken out of `stopped`, as far as the log is looked through.
+/// Returns the number of the event by which an agent was last taken out of `stopped`, if it is
+/// among the searched ones.
 fn started_after_stop(db: &Sql, agent: &AgentId) -> SqlResult<Option<i64>> {
     let mut found = None;
     db.each(
         "SELECT seq, payload FROM events WHERE agent = ?1 AND type = ?2 ORDER BY seq DESC LIMIT ?3",
-        params![agent.as_str(), EventType::AgentStatus.as_str(), LOOKED_THROUGH],
+        params![agent.as_str(), EventType::AgentStatus.as_str(), MAX_SEARCHED_ROWS],
         &mut |row| {
             let status = serde_json::from_str::<AgentStatus>(text(row, 1)?).ok();
             if status.is_none_or(|status| status.previous != Desired::Stopped) {
@@ -52,10 +53,11 @@ fn started_after_stop(db: &Sql, agent: &AgentId) -> SqlResult<Option<i64>> {
 }
 
 impl Reader {
-    /// What became of the newest event up to an instant that an agent was waiting for, as far as it is kept.
+    /// Returns the outcome of the newest event up to an instant for which an agent was waiting, if
+    /// it is still recorded.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// An error of the database.
     pub fn event_outcome(
         &self,
         agent: &AgentId,
@@ -68,14 +70,14 @@ impl Reader {
                  ORDER BY id DESC LIMIT 1"
             );
             let ran = db.row(&sql, params![agent.as_str(), until], run_row)?;
-            // an event that passed is told as a skipped slot that has none
+            // an event that did not start a run is logged as a skipped slot without a slot
             let sql = "SELECT at, payload FROM (SELECT seq, at, type, payload FROM events WHERE agent = ?1
                    ORDER BY seq DESC LIMIT ?4) AS newest
                  WHERE type = ?3 AND at <= ?2 ORDER BY seq DESC";
             let mut found = None;
             db.each(
                 sql,
-                params![agent.as_str(), until, EventType::SlotSkipped.as_str(), LOOKED_THROUGH],
+                params![agent.as_str(), until, EventType::SlotSkipped.as_str(), MAX_SEARCHED_ROWS],
                 &mut |row| {
                     found = passed(instant(row, 0)?, text(row, 1)?);
                     Ok(if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
@@ -90,11 +92,11 @@ impl Reader {
         })
     }
 
-    /// The newest ends of runs that an agent with a join waits for: since it last started by them or was last taken out of
-    /// `stopped`, and without those that had another outcome.
+    /// Returns the newest ends of runs for which an agent with a join waits: since it was last
+    /// started by them or taken out of `stopped`, without those that had another outcome.
     ///
     /// # Errors
-    /// What the database says.
+    /// An error of the database.
     pub fn arrivals(&self, waiting: &AgentId, join: &Join) -> Result<Vec<Event>, StoreError> {
         self.ask("reading what an agent waits for", |db| {
             let used: Option<i64> = db.row(
@@ -105,7 +107,7 @@ impl Reader {
             let used = used.max(started_after_stop(db, waiting)?).unwrap_or(0);
             let passed: Vec<Option<RunId>> = db.rows(
                 "SELECT payload FROM events WHERE agent = ?1 AND seq > ?2 AND type = ?3 ORDER BY seq DESC LIMIT ?4",
-                params![waiting.as_str(), used, EventType::SlotSkipped.as_str(), LOOKED_THROUGH],
+                params![waiting.as_str(), used, EventType::SlotSkipped.as_str(), MAX_SEARCHED_ROWS],
                 |row| {
                     let skipped = serde_json::from_str::<SlotSkipped>(text(row, 0)?).ok();
                     Ok(skipped.and_then(|skipped| skipped.event).and_then(|event| event.run_id))
@@ -117,7 +119,7 @@ impl Reader {
                 db.each(
                     "SELECT seq, at, type, agent, run, session, payload FROM events WHERE agent = ?1 AND seq > ?2
                      ORDER BY seq DESC LIMIT ?3",
-                    params![of.as_str(), used, LOOKED_THROUGH],
+                    params![of.as_str(), used, MAX_SEARCHED_ROWS],
                     &mut |row| {
                         let event = follow::event(row)?.event();
                         let counts = |event: &Event| {
@@ -134,10 +136,10 @@ impl Reader {
         })
     }
 
-    /// The newest run by which a backfill made up for a slot of an agent: for the last such slot up to an instant.
+    /// Returns the newest backfill run of an agent for the last backfilled slot up to an instant.
     ///
     /// # Errors
-    /// What the database says.
+    /// An error of the database.
     pub fn backfilled(&self, agent: &AgentId, until: Timestamp) -> Result<Option<RunRow>, StoreError> {
         self.ask("reading the runs of backfills", |db| {
             let sql = format!(
@@ -148,10 +150,10 @@ impl Reader {
         })
     }
 
-    /// The first slot of the oldest record of an agent that is kept.
+    /// Returns the first slot of the agent's oldest record.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// An error of the database.
     pub fn oldest_slot(&self, agent: &AgentId) -> Result<Option<Timestamp>, StoreError> {
         self.ask("reading the ledger", |db| {
             db.row(

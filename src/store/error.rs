@@ -1,4 +1,4 @@
-//! Why something did not become durable, or could not be read.
+//! Errors of the store.
 use super::sql::{SqlError, SqlErrorKind};
 use crate::domain::counted;
 use std::path::{Path, PathBuf};
@@ -15,38 +15,34 @@ pub enum StoreError {
     /// Another program holds a lock on it.
     #[error("the database {} is locked by another program", .0.display())]
     Busy(PathBuf),
-    /// It is damaged; a second look has confirmed it.
+    /// It is damaged; a second check has confirmed it.
     #[error("the database {} is corrupt: {what}", .path.display())]
-    Corrupt {
-        path: PathBuf,
-        /// What was found.
-        what: String,
-    },
-    /// There was a database, and there is none, or nothing is in it.
+    Corrupt { path: PathBuf, what: String },
+    /// There was a database, and it is missing or empty.
     #[error("the database {} {what}", .path.display())]
     Missing {
         path: PathBuf,
-        /// In which way, and how that is known: `is missing, although …`.
+        /// How it is missing, and how that is known: `is missing, although …`.
         what: String,
     },
-    /// A file that somebody named as a copy of the database, and that is none.
+    /// The file named as a copy of the database is not one.
     #[error("{} {what}", .path.display())]
     NoCopy {
         path: PathBuf,
         /// What it is instead: `is no SQLite database`.
         what: String,
     },
-    /// Where somebody wants a copy to be, there can't be one.
+    /// A copy can't be written at the requested path.
     #[error("can't write {}: {what}", .path.display())]
     NoPlace {
         path: PathBuf,
         /// Why not: `it is a folder; name a file in it`.
         what: String,
     },
-    /// There is no file of the name that somebody gave.
+    /// The named file does not exist.
     #[error("there is no file {}", .0.display())]
     NoFile(PathBuf),
-    /// It is an older state of what it was, and nobody has put it there.
+    /// It is an older state than before, and no person has put it there.
     #[error(
         "the database {} is older than it was: its newest event is {newest}, and the lock beside it says that it had come to event {known}",
         .path.display()
@@ -55,96 +51,88 @@ pub enum StoreError {
         path: PathBuf,
         /// Its newest event.
         newest: u64,
-        /// The newest event that it had.
+        /// The newest event that was recorded before.
         known: u64,
     },
-    /// Its file was taken away, or replaced, while it was open.
+    /// Its file was removed or replaced while it was open.
     #[error("the database {} {what}: what happens can't be recorded there", .path.display())]
     Gone {
         path: PathBuf,
-        /// In which way: `was removed`.
+        /// What happened to it: `was removed`.
         what: &'static str,
     },
-    /// It is of a newer release.
+    /// It was written by a newer release.
     #[error("the database {} has version {found}, this program knows {known}", .path.display())]
     Newer { path: PathBuf, found: i64, known: i64 },
     /// SQLite has a bug that loses data.
     #[error("SQLite {0} has the WAL-reset bug; 3.51.3 or newer is needed")]
     OldSqlite(String),
-    /// It breaks a rule of the database: an error of this program, which no further try mends.
+    /// A statement violates a constraint: an error of this program, which retrying does not fix.
     #[error("{doing}: refused: {what}")]
     Refused {
-        /// What was tried.
+        /// The operation.
         doing: String,
-        /// What SQLite says.
+        /// The error of SQLite.
         what: String,
     },
-    /// The server of the database does not answer, or the connection to it broke off.
+    /// The server of the database does not answer, or the connection was lost.
     #[error("the database {place} can't be reached: {what}")]
-    Unreachable {
-        place: String,
-        /// What came of it.
-        what: String,
-    },
-    /// The server answers, and lets us not in, or not as the configuration wants it.
+    Unreachable { place: String, what: String },
+    /// The server refuses the connection, or does not meet the configuration.
     #[error("the database {place} can't be used: {what}")]
-    Rejected {
-        place: String,
-        /// What stands against it.
-        what: String,
-    },
-    /// What the server calls committed may be lost.
+    Rejected { place: String, what: String },
+    /// The server may lose committed data.
     #[error("the database {place} is not durable enough: {what}")]
     NotDurable {
         place: String,
-        /// What it lacks.
+        /// What is missing.
         what: String,
     },
-    /// Another daemon writes it.
+    /// Another daemon leads.
     #[error("the database {place} is written by another daemon: {by}")]
     Taken {
         place: String,
         /// Its machine and its state folder.
         by: String,
-        /// How long it keeps the lead if it is not heard of any more, in seconds.
+        /// Seconds until its lease expires, unless it renews it.
         left_secs: u64,
     },
-    /// Another daemon has taken the lead of this one.
+    /// Another daemon has taken the lead from this one.
     #[error("the database {place} is led by another daemon now: {by}")]
     Fenced {
         place: String,
         /// Its machine and its state folder.
         by: String,
     },
-    /// A move of all records to it was cut off: they may go on at either place.
+    /// Moving all records to it was interrupted: they may be in use at either place.
     #[error("the records of {from} were being moved to the database {place}, and that was not finished")]
     HalfMoved {
         place: String,
-        /// Where they were.
+        /// Where they came from.
         from: String,
     },
-    /// It was copied elsewhere, to go on there.
+    /// Its records were moved elsewhere.
     #[error("the database {place} was moved to {to}")]
     Moved {
         place: String,
-        /// Where it goes on.
+        /// Where they are now.
         to: String,
     },
-    /// Anything else that SQLite or the disk says.
+    /// Any other error of SQLite or the disk.
     #[error("{doing}: {what}")]
     Other {
-        /// What was tried.
+        /// The operation.
         doing: String,
-        /// What came of it.
+        /// The error.
         what: String,
     },
-    /// The writer is gone: the process is going down.
+    /// The writer has stopped: the process is shutting down.
     #[error("the writer has stopped")]
     Closed,
 }
 
 impl StoreError {
-    /// What SQLite reports as damage, and a second look at the file does not find: a read that the disk failed.
+    /// Damage that SQLite reported and a check of the file did not find: a failed disk read.
     pub(super) fn read_failed(doing: &str) -> Self {
         Self::Other {
             doing: doing.to_owned(),
@@ -152,7 +140,7 @@ impl StoreError {
         }
     }
 
-    /// May pass by itself: full, read-only, busy, taken away, an I/O error.
+    /// Returns whether the error is transient: full, read-only, busy, removed, an I/O error.
     pub fn is_passing(&self) -> bool {
         matches!(
             self,
@@ -166,13 +154,13 @@ impl StoreError {
         )
     }
 
-    /// The state is not what it was, and only a person can say what is to be done: no further try
-    /// mends it.
+    /// Returns whether the state of the database is wrong and only a person can fix it: retrying
+    /// does not help.
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Corrupt { .. } | Self::Missing { .. } | Self::Behind { .. } | Self::Newer { .. })
     }
 
-    /// What a person can do about it.
+    /// Returns advice for people.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Corrupt { path, .. } => Some(format!(
@@ -217,7 +205,7 @@ impl StoreError {
         }
     }
 
-    /// What the database says, in our words. `doing` is what was tried.
+    /// Converts an error of the database. `doing` names the operation.
     pub(super) fn of(error: SqlError, place: &Path, doing: &str) -> Self {
         let SqlError { kind, what } = error;
         let path = place.to_owned();
@@ -235,7 +223,7 @@ impl StoreError {
         }
     }
 
-    /// What the system says of a file.
+    /// Converts an I/O error of a file.
     pub(super) fn of_io(error: &std::io::Error, path: &Path, doing: &str) -> Self {
         use std::io::ErrorKind;
         match error.kind() {
@@ -246,7 +234,7 @@ impl StoreError {
     }
 }
 
-/// Copies of the database that lie beside it, newest first, as half a sentence.
+/// Mentions the newest copy of the database beside it, as half a sentence.
 fn copies(path: &Path) -> String {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return String::new();

@@ -1,5 +1,5 @@
-//! Events after a cursor. A reader comes back with the last number that it saw; it misses nothing
-//! and sees nothing twice, however long it was away.
+//! Events after a cursor. A reader resumes with the last number that it saw; it misses no event and
+//! sees none twice, however long it was away.
 use super::error::StoreError;
 use super::{EventFilter, EventPage, reader, rows};
 use crate::domain::*;
@@ -8,13 +8,13 @@ use crate::store::sql::{Each, Scope, Sql, SqlResult, SqlRow, Value, params};
 use jiff::Timestamp;
 use std::ops::ControlFlow;
 
-/// Rows that one page looks at: a rare filter gives way after this many, and goes on with the next page.
-const LOOKED_AT: usize = 20_000;
-/// Rows that are asked for at first; more, if they are not enough.
-const FIRST_CHUNK: usize = 64;
+/// Maximum number of rows examined per page: a rare filter continues on the next page after this many.
+const MAX_EXAMINED_ROWS: usize = 20_000;
+/// Number of rows requested at first; more if they are not enough.
+const FIRST_CHUNK_ROWS: usize = 64;
 
 impl Reader {
-    /// Events after a cursor, at most `max`.
+    /// Returns events after a cursor, at most `max`.
     pub fn events_after(
         &self,
         cursor: Seq,
@@ -29,15 +29,15 @@ impl Reader {
         })
     }
 
-    /// The newest event.
+    /// Returns the newest event.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// An error of the database.
     pub fn newest(&self) -> Result<Seq, StoreError> {
         self.ask("reading the newest event", reader::newest_seq)
     }
 
-    /// The cursor before the newest `n` events that match.
+    /// Returns the cursor before the newest `n` matching events.
     pub fn cursor_before_last(&self, n: u64, filter: &EventFilter) -> Result<Seq, StoreError> {
         self.ask("reading events", |db| {
             let newest = reader::newest_seq(db)?;
@@ -46,7 +46,7 @@ impl Reader {
             }
             let (mut left, mut first) = (n, newest);
             let mut before = Seq(newest.0.saturating_add(1));
-            let mut chunk = FIRST_CHUNK;
+            let mut chunk = FIRST_CHUNK_ROWS;
             while left > 0 {
                 let mut seen = 0;
                 chunk_of(db, Range { after: None, before: Some(before) }, filter, chunk, &mut |row| {
@@ -61,20 +61,20 @@ impl Reader {
                 if seen < chunk {
                     break;
                 }
-                chunk = (chunk * 4).min(LOOKED_AT);
+                chunk = (chunk * 4).min(MAX_EXAMINED_ROWS);
             }
             Ok(first)
         })
     }
 
-    /// The cursor before the first event that is not older than `since`.
+    /// Returns the cursor before the first event that is not older than `since`.
     pub fn cursor_at(&self, since: Timestamp) -> Result<Seq, StoreError> {
         self.ask("reading events", |db| seq_before(db, to_micros(since)).map(Seq))
     }
 }
 
-/// The newest event that is older than `since`, by halving: numbers and instants grow together, but
-/// for a clock that was set back.
+/// Finds the newest event older than `since` by binary search: numbers and instants grow together,
+/// except when the clock was set back.
 pub(super) fn seq_before(db: &Sql, since: i64) -> SqlResult<u64> {
     let bounds: (Option<i64>, Option<i64>) = (
         db.one("SELECT min(seq) FROM events", &[], |row| row.get(0))?,
@@ -97,7 +97,7 @@ pub(super) fn seq_before(db: &Sql, since: i64) -> SqlResult<u64> {
 
 const COLUMNS: &str = "seq, at, type, agent, run, session, payload";
 
-/// One agent by its full name, if that is all that is wanted: then the index serves.
+/// Returns the agent's full name if the filter selects exactly one agent, so that an index can be used.
 fn only_agent(filter: &EventFilter) -> Option<&str> {
     match &filter.agents[..] {
         [one] if !one.contains(['*', '?']) => Some(one),
@@ -105,15 +105,16 @@ fn only_agent(filter: &EventFilter) -> Option<&str> {
     }
 }
 
-/// Which part of the log.
+/// A part of the log.
 #[derive(Clone, Copy)]
 struct Range {
     after: Option<Seq>,
-    /// Then the newest come first.
+    /// Set for newest first.
     before: Option<Seq>,
 }
 
-/// At most so many rows in a range that may match. What is not asked for a server need not send.
+/// Reads at most `most` rows of a range that may match. Conditions in SQL spare the server from
+/// sending other rows.
 fn chunk_of(db: &Sql, range: Range, filter: &EventFilter, most: usize, each: &mut Each<'_>) -> SqlResult<()> {
     let cursor = |seq: Seq| i64::try_from(seq.0).unwrap_or(i64::MAX);
     let (bound, seq, order) = match range {
@@ -141,7 +142,7 @@ fn page(db: &Sql, cursor: Seq, filter: &EventFilter, max: usize) -> SqlResult<Ev
     let gap = (cursor.0 + 1 < oldest).then_some((Seq(cursor.0 + 1), Seq(oldest - 1)));
     let mut found = EventPage { events: Vec::new(), cursor: newest.max(cursor), gap, at_end: true };
     let (mut looked_at, mut after) = (0, cursor);
-    let mut chunk = max.clamp(FIRST_CHUNK, LOOKED_AT);
+    let mut chunk = max.clamp(FIRST_CHUNK_ROWS, MAX_EXAMINED_ROWS);
     loop {
         let (mut seen, mut is_full) = (0, false);
         chunk_of(db, Range { after: Some(after), before: None }, filter, chunk, &mut |row| {
@@ -150,7 +151,7 @@ fn page(db: &Sql, cursor: Seq, filter: &EventFilter, max: usize) -> SqlResult<Ev
             if matches(row, filter)? {
                 found.events.push(event(row)?);
             }
-            is_full = found.events.len() >= max || looked_at + seen >= LOOKED_AT;
+            is_full = found.events.len() >= max || looked_at + seen >= MAX_EXAMINED_ROWS;
             Ok(if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
         if is_full {
@@ -162,7 +163,7 @@ fn page(db: &Sql, cursor: Seq, filter: &EventFilter, max: usize) -> SqlResult<Ev
             break;
         }
         looked_at += seen;
-        chunk = (chunk * 4).min(LOOKED_AT);
+        chunk = (chunk * 4).min(MAX_EXAMINED_ROWS);
     }
     Ok(found)
 }

@@ -1,4 +1,4 @@
-//! Records that another daemon writes: what is known of them now, and who wants to hear of new events.
+//! Following records that another daemon writes: their current state, and polling for new events.
 use super::error::StoreError;
 use super::reader::Reader;
 use super::readers::Readers;
@@ -9,22 +9,22 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Between two looks for new events. A look is one row of an index; a notification with each commit would cost the one that
-/// leads more, whether anybody listens or not.
+/// Polling interval of new events. A poll reads one index row; a notification with each commit
+/// would cost the leader more, even without listeners.
 pub(super) const LOOK_FOR_EVENTS: Duration = Duration::from_millis(100);
 
-/// Looks for new events while somebody wants to hear of them, as long as there is a store of these records.
+/// Polls for new events while someone waits for them, until the store is dropped.
 pub(super) async fn look_for_events(readers: Weak<Readers>, following: Weak<Following>) {
     let Some(mut waiting) = following.upgrade().map(|following| following.waiting.subscribe()) else {
         return;
     };
-    // an error: nobody has the store any more
+    // on an error, the store has been dropped
     while waiting.wait_for(|waiting| *waiting > 0).await.is_ok() {
         let (Some(readers), Some(following)) = (readers.upgrade(), following.upgrade()) else { return };
         let found = tokio::task::spawn_blocking(move || readers.ask(|reader| reader.newest())).await;
         match found {
             Ok(Ok(found)) => following.note(found),
-            // what can't be read now is looked for again
+            // a failed poll is retried
             Ok(Err(error)) => tracing::debug!(%error, "events could not be looked for"),
             Err(_) => return,
         }
@@ -33,20 +33,20 @@ pub(super) async fn look_for_events(readers: Weak<Readers>, following: Weak<Foll
     }
 }
 
-/// Who wants to hear of new events.
+/// The listeners for new events.
 pub(super) struct Following {
     pub(super) waiting: watch::Sender<usize>,
     pub(super) newest: watch::Sender<Seq>,
 }
 
 impl Following {
-    /// This is the newest event.
+    /// Publishes the newest event.
     pub(super) fn note(&self, found: Seq) {
         self.newest.send_if_modified(|newest| std::mem::replace(newest, found) != found);
     }
 }
 
-/// Somebody wants to hear of new events, as long as this lives.
+/// Keeps polling for new events active as long as it lives.
 pub struct Attention(Option<Arc<Following>>);
 
 impl Attention {
@@ -66,7 +66,7 @@ impl Drop for Attention {
     }
 }
 
-/// What is known now.
+/// Returns the current state.
 pub(super) fn restored(reader: &Reader) -> Result<Restored, StoreError> {
     reader.ask("reading what was", |db| {
         let unclean = meta::value(db, meta::CLEAN)?.as_deref() != Some("yes");

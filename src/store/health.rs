@@ -1,4 +1,4 @@
-//! What can be said of the agents without a daemon: for monitoring.
+//! Health of agents for monitoring, without a daemon.
 use super::error::StoreError;
 use super::place::Where;
 use super::reader::Reader;
@@ -10,11 +10,11 @@ use crate::store::sql::{Sql, SqlResult, params};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 
-/// So long is a message remembered that could not be delivered.
-const GIVEN_UP: SignedDuration = SignedDuration::from_hours(48);
+/// How long an undeliverable message is reported.
+const GIVEN_UP_REPORTED_FOR: SignedDuration = SignedDuration::from_hours(48);
 
-/// Reads the health of all agents that are active, without a daemon and without changing anything.
-/// Messages count that wait for longer than `patience`.
+/// Reads the health of all active agents, without a daemon and without changing anything.
+/// Undelivered messages count once they have waited for longer than `patience`.
 pub fn read_health(
     place: &Where,
     now: Timestamp,
@@ -41,14 +41,14 @@ pub fn read_health(
     })
 }
 
-/// The MCP servers of which a tool is trusted, by the database, without a daemon and without changing anything. None
-/// where there is no database.
+/// Returns the MCP servers of which a tool is trusted, without a daemon and without changing
+/// anything. Empty if there is no database.
 pub fn read_trusted_servers(place: &Where) -> Result<BTreeSet<String>, StoreError> {
     let Some(reader) = to_read(place)? else { return Ok(BTreeSet::new()) };
     Ok(reader.pins()?.into_iter().map(|(server, ..)| server).collect())
 }
 
-/// `None`: there is no database.
+/// Opens a reader; `None` if there is no database.
 pub(super) fn to_read(place: &Where) -> Result<Option<Reader>, StoreError> {
     if let Some(spec) = &place.server {
         return postgres::to_read(spec, place.state_dir());
@@ -90,7 +90,8 @@ fn agents(db: &Sql, now: Timestamp) -> SqlResult<Vec<HealthRow>> {
     )
 }
 
-/// The critical ones that nobody has taken note of, and runs that are slow. That an agent itself fails is said of the agent.
+/// Returns critical, unacknowledged incidents, and slow runs. Failures of the agents themselves are
+/// reported with the agent.
 fn incidents(db: &Sql) -> SqlResult<Vec<OpenIncident>> {
     db.rows(
         "SELECT agent, key, title, opened_at, severity FROM incidents
@@ -113,7 +114,7 @@ fn incidents(db: &Sql) -> SqlResult<Vec<OpenIncident>> {
 fn untold(db: &Sql, now: Timestamp, patience: SignedDuration) -> SqlResult<Vec<Untold>> {
     let before = |span| to_micros(now.checked_sub(span).unwrap_or(Timestamp::MIN));
     db.rows("SELECT target, count(*), min(at), due IS NULL FROM outbox
-         WHERE (due IS NULL AND at >= ?1) OR (due IS NOT NULL AND at < ?2 AND (tries > 0 OR urgency = 'critical')) GROUP BY target, due IS NULL ORDER BY target", params![before(GIVEN_UP), before(patience)], |row| {
+         WHERE (due IS NULL AND at >= ?1) OR (due IS NOT NULL AND at < ?2 AND (tries > 0 OR urgency = 'critical')) GROUP BY target, due IS NULL ORDER BY target", params![before(GIVEN_UP_REPORTED_FOR), before(patience)], |row| {
         Ok(Untold {
             target: row.get(0)?,
             count: row.get::<i64>(1)? as u64,

@@ -1,4 +1,4 @@
-//! Questions about runs and slots that were: pages of them, newest first or by slot.
+//! Queries of past runs and slots: pages of them, newest first or by slot.
 use super::error::StoreError;
 use super::read::{RUN_COLUMNS, ledger_row, run_row};
 use super::rows::{maybe, run_id, usage_of, word};
@@ -10,44 +10,43 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 
-/// Run ids grow with the time at which they were made ([RFC 9562] version 7). A clock that is set may be off by so much.
+/// Run ids grow with their creation time ([RFC 9562] version 7). Clocks that are set may be off by this much.
 ///
 /// [RFC 9562]: https://www.rfc-editor.org/rfc/rfc9562#section-5.7
 const CLOCK_SLACK: SignedDuration = SignedDuration::from_hours(48);
 
-/// How a run of an agent ended, without its words.
+/// The end of a run of an agent, without texts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RunEnd {
     pub run: RunId,
     pub status: RunStatus,
-    /// How long it took.
     pub duration: Option<SignedDuration>,
 }
 
-/// Which records of a range.
+/// Selects records of a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LedgerPage {
-    /// The first so many that begin after an instant, by slot.
+    /// The first records that begin after an instant, by slot, with a maximum count.
     After(Option<Timestamp>, usize),
-    /// The newest so many, newest first.
+    /// The newest records, newest first, with a maximum count.
     Newest(usize),
 }
 
-/// What runs used that ended in one hour.
+/// The usage of runs that ended within one hour.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HourUsed {
-    /// When the hour begins, in the zone that was asked for: `2026-11-30T14:00`.
+    /// Beginning of the hour, in the requested time zone: `2026-11-30T14:00`.
     pub hour: String,
     /// The agent or the model; empty if it was not asked for.
     pub of: String,
-    /// How many runs ended.
+    /// Number of runs that ended.
     pub runs: u64,
-    /// What they used.
+    /// Their usage.
     pub usage: Usage,
 }
 
 impl Reader {
-    /// Runs, newest first.
+    /// Returns runs, newest first.
     pub fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
         let mut wanted = vec!["id IS NOT NULL".to_owned()];
         let mut values = vec![Value::Integer(i64::try_from(filter.limit).unwrap_or(i64::MAX))];
@@ -87,7 +86,7 @@ impl Reader {
         self.ask("reading runs", |db| db.rows(&sql, &values, run_row))
     }
 
-    /// How the newest runs of an agent ended, newest first; of those that have.
+    /// Returns the ends of an agent's newest completed runs, newest first.
     pub fn recent_ends(&self, agent: &AgentId, limit: usize) -> Result<Vec<RunEnd>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.ask("reading runs", |db| {
@@ -102,7 +101,7 @@ impl Reader {
         })
     }
 
-    /// Records of the ledger of one agent that have a slot from `from` to `to`, both included.
+    /// Returns the ledger records of one agent with a slot between `from` and `to`, both included.
     pub fn ledger_between(
         &self,
         agent: &AgentId,
@@ -114,7 +113,7 @@ impl Reader {
             LedgerPage::Newest(limit) => (i64::MIN, "DESC", limit),
         };
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        // records lie apart: of those that begin before the range, one at the most reaches into it
+        // records are disjoint: of those that begin before the range, at most one overlaps it
         let sql = format!(
             "SELECT l.first, l.last, l.count, l.verdict, l.cause, l.run, r.status, r.started_at, r.finished_at, r.duration
              FROM ledger l LEFT JOIN runs r ON r.id = l.run
@@ -129,10 +128,10 @@ impl Reader {
         })
     }
 
-    /// Whether a run has read data from outside, by its journal, and by which tools.
+    /// Returns whether a run has read data from outside, according to its journal, and by which tools.
     pub fn read_from_outside(&self, run: RunId) -> Result<(bool, Vec<String>), StoreError> {
         self.ask("reading a journal", |db| {
-            // within a string of JSON its quotes would be escaped
+            // within a JSON string the quotes would be escaped
             let sql = "SELECT DISTINCT coalesce(tool, '') FROM steps WHERE run = ?1 AND body LIKE '%\"untrusted\":true%'";
             let found = db.rows(sql, params![run.as_bytes().as_slice()], |row| row.get::<String>(0))?;
             let mut by: Vec<String> = found.iter().filter(|tool| !tool.is_empty()).cloned().collect();
@@ -141,7 +140,8 @@ impl Reader {
         })
     }
 
-    /// What runs used that ended since an instant, by the hour in which they did, and by agent or model.
+    /// Returns the usage of runs that ended since an instant, by the hour of their end, and by
+    /// agent or model.
     pub fn used_by_hour(
         &self,
         of: Option<UsageOf>,
@@ -153,7 +153,8 @@ impl Reader {
             Some(UsageOf::Agent) => "agent",
             Some(UsageOf::Model) => "coalesce(model, '-')",
         };
-        // hours begin by a zone, which SQL does not know; none is off by less than a quarter of one
+        // hours depend on the time zone, which SQL does not know; offsets are multiples of a
+        // quarter of an hour
         let sql = format!(
             "SELECT finished_at / 900000000, {of} AS whose, count(*), CAST(sum(requests) AS BIGINT), CAST(sum(input_tokens) AS BIGINT),
                CAST(sum(cached_tokens) AS BIGINT), CAST(sum(output_tokens) AS BIGINT), sum(usd)

@@ -1,26 +1,27 @@
-//! For how long a daemon may trust that it leads, without asking the database.
+//! How long a daemon may trust its lead without asking the database.
 use jiff::SignedDuration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// How long after it asked for it a daemon trusts a lead that the database gave it. Others wait for 25 s, by the database's
-/// clock: in between, programs of the old lead are stopped, which takes at most 6 s, and clocks may run at different rates.
-const TRUSTED: SignedDuration = SignedDuration::from_secs(14);
+/// How long a daemon trusts its lead, counted from when it asked for it. Other daemons wait for 25
+/// s, by the database's clock: in between, programs of the old leader are stopped, which takes at
+/// most 6 s, and clocks may run at different rates.
+const TRUST_PERIOD: SignedDuration = SignedDuration::from_secs(14);
 
-/// Until when a daemon may trust that it leads, by a clock that goes on asleep. Moved by whoever renews the lead.
+/// Until when a daemon may trust its lead, by a clock that counts suspended time. Extended with each renewal.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LeadTime {
     until_ms: Arc<AtomicI64>,
 }
 
 impl LeadTime {
-    /// The lead was asked for at `asked`, by [`crate::clock::boot`], and given.
+    /// Records a lead that was requested at `asked`, by [`crate::clock::boot`], and granted.
     pub(super) fn given(&self, asked: SignedDuration) {
-        let until = i64::try_from((asked + TRUSTED).as_millis()).unwrap_or(i64::MAX);
+        let until = i64::try_from((asked + TRUST_PERIOD).as_millis()).unwrap_or(i64::MAX);
         self.until_ms.fetch_max(until, Ordering::AcqRel);
     }
 
-    /// May another daemon lead, at `now`?
+    /// Returns whether another daemon may lead at `now`.
     pub(super) fn is_over(&self, now: SignedDuration) -> bool {
         now.as_millis() >= i128::from(self.until_ms.load(Ordering::Acquire))
     }

@@ -1,9 +1,9 @@
-//! What is known of the database outside of it: which one it is, and how far it had come.
+//! A record of the database's state outside of it: its identity, and its newest event.
 //!
-//! A database that lost its log, or that was replaced by an older copy, looks as if it were well. So
-//! each commit is noted in the file of the state folder's lock, behind the line that names its
-//! holder: written in place and not synced, so that it costs next to nothing. It is never ahead of
-//! what is durable, and after a power cut at most behind it.
+//! A database that lost its log, or was replaced by an older copy, looks intact. So each commit is
+//! noted in the lock file of the state folder, behind the line with the lock holder: overwritten in
+//! place and not synced, so that it costs next to nothing. The mark is never ahead of what is
+//! durable, and after a power failure at most behind it.
 use super::sqlite::is_no_file;
 use crate::domain::Seq;
 use jiff::Timestamp;
@@ -12,8 +12,8 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Bytes of the lock's file that belong to the lock: the number of its holder's process, and the end
-/// of its line.
+/// Number of bytes at the start of the lock file that belong to the lock: the pid of its holder,
+/// and a newline.
 pub const HOLDER_BYTES: u64 = 21;
 
 /// How far a database had come.
@@ -24,12 +24,12 @@ pub(in crate::store) struct Mark {
     pub(in crate::store) newest: Seq,
     /// When this was noted.
     pub(in crate::store) at: Timestamp,
-    /// It was closed in order.
+    /// Whether it was closed cleanly.
     pub(in crate::store) closed: bool,
 }
 
 impl Mark {
-    /// A line of a fixed length, so that it can be written over.
+    /// Formats a line of fixed length, so that it can be overwritten.
     fn line(&self) -> String {
         let Self { database, newest, at, closed } = self;
         let state = if *closed { "shut" } else { "open" };
@@ -52,12 +52,12 @@ impl Mark {
     }
 }
 
-/// The file that holds the mark: the lock beside the database.
+/// Returns the file that holds the mark: the lock beside the database.
 pub(super) fn place(database: &Path) -> PathBuf {
     database.with_file_name("lock")
 }
 
-/// The mark beside a database, if there is one.
+/// Reads the mark beside a database, if there is one.
 pub(in crate::store) fn read_mark(database: &Path) -> Option<Mark> {
     let place = place(database);
     if is_no_file(&place) {
@@ -68,7 +68,7 @@ pub(in crate::store) fn read_mark(database: &Path) -> Option<Mark> {
     Mark::parse(std::str::from_utf8(ours).ok()?.lines().next()?)
 }
 
-/// Forgets that there was a database.
+/// Deletes the mark.
 pub(super) fn forget(database: &Path) -> io::Result<()> {
     if is_no_file(&place(database)) {
         return Err(io::Error::other(format!("{} is not a file: move it away", place(database).display())));
@@ -80,7 +80,7 @@ pub(super) fn forget(database: &Path) -> io::Result<()> {
     }
 }
 
-/// Where the writer notes how far it has come.
+/// The file in which the writer notes its progress.
 #[derive(Debug)]
 pub(in crate::store) struct MarkFile {
     file: Option<File>,
@@ -88,7 +88,7 @@ pub(in crate::store) struct MarkFile {
 }
 
 impl MarkFile {
-    /// For this database. Where the file can't be had, nothing is noted; that is said.
+    /// Opens the mark of a database. If the file can't be opened, a warning is logged and nothing is noted.
     pub(in crate::store) fn open(path: &Path, database: String) -> Self {
         let place = place(path);
         let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&place);
@@ -98,15 +98,15 @@ impl MarkFile {
         Self { file: opened.ok(), database }
     }
 
-    /// Notes how far the database has come.
+    /// Notes the newest event.
     pub(in crate::store) fn note(&self, newest: Seq, closed: bool) {
         let Some(file) = &self.file else { return };
         let mark = Mark { database: self.database.clone(), newest, at: Timestamp::now(), closed };
-        // what can't be noted leaves an older mark, which is a weaker one and no wrong one
+        // a failed write leaves an older mark, which is weaker but not wrong
         let _ = file.write_all_at(mark.line().as_bytes(), HOLDER_BYTES);
     }
 
-    /// The same, on the disk when this returns.
+    /// Notes the newest event and syncs the file.
     pub(super) fn note_durably(&self, newest: Seq, closed: bool) {
         self.note(newest, closed);
         if let Some(file) = &self.file {

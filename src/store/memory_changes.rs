@@ -1,4 +1,4 @@
-//! What changes in Redis of the memory of agents, until it is there and for some time longer: Redis may lose it.
+//! Changes of agents' memory on their way to Redis, kept for some time after that, since Redis may lose them.
 use super::error::StoreError;
 use super::meta;
 use super::rows::json_of;
@@ -9,20 +9,20 @@ use crate::domain::{
 use crate::store::reader::Reader;
 use jiff::Timestamp;
 
-/// The newest so many are kept. Runs that can't read what is in Redis don't begin, so there are never many that wait.
-const KEPT: i64 = 20_000;
+/// Number of changes kept. Runs that can't read Redis don't start, so few changes ever wait.
+const MAX_KEPT_ROWS: i64 = 20_000;
 
-/// A change of what agents remember in Redis.
+/// A change of an agent's memory in Redis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MemoryRow {
     /// Grows with each change.
     pub id: i64,
-    /// Of which session, or of whose notes.
+    /// The session, or the agent whose notes these are.
     pub place: MemoryPlace,
     pub change: PlaceChange,
 }
 
-/// A run has said something.
+/// Adds the messages of a run to a session.
 pub(super) fn said(
     db: &Sql,
     session: &str,
@@ -33,7 +33,7 @@ pub(super) fn said(
     add(db, &MemoryPlace::session(session), at, |at| PlaceChange::said(at, run, untrusted, messages))
 }
 
-/// A note is kept, or taken away.
+/// Adds or removes a note.
 pub(super) fn noted(
     db: &Sql,
     agent: &AgentId,
@@ -50,7 +50,7 @@ pub(super) fn noted(
     })
 }
 
-/// A session and the notes of an agent are forgotten.
+/// Forgets a session and the notes of an agent.
 pub(super) fn forgotten(db: &Sql, agent: &AgentId, session: &str, at: Timestamp) -> SqlResult<()> {
     for place in [MemoryPlace::session(session), MemoryPlace::notes(agent)] {
         add(db, &place, at, |at| PlaceChange::Forgotten { at: to_micros(at) })?;
@@ -58,7 +58,8 @@ pub(super) fn forgotten(db: &Sql, agent: &AgentId, session: &str, at: Timestamp)
     Ok(())
 }
 
-/// Of two changes of one place the later one holds, also if the clock was set back between them.
+/// Adds a change with a time after that of the place's previous one, even if the clock was set back
+/// in between: the later one wins.
 fn add(
     db: &Sql,
     place: &MemoryPlace,
@@ -75,7 +76,7 @@ fn add(
     )?;
     db.change(
         "DELETE FROM memory_changes WHERE id <= (SELECT max(id) FROM memory_changes) - ?1",
-        params![KEPT],
+        params![MAX_KEPT_ROWS],
     )?;
     Ok(())
 }
@@ -85,7 +86,7 @@ fn memory_row(row: &SqlRow<'_>) -> SqlResult<MemoryRow> {
 }
 
 impl Reader {
-    /// The identity of the database: a copy that is put in place has another one.
+    /// Returns the identity of the database: a restored copy has a different one.
     pub fn identity(&self) -> Result<String, StoreError> {
         self.ask(
             "reading which database it is",
@@ -93,14 +94,14 @@ impl Reader {
         )
     }
 
-    /// The number of the newest change; 0: there is none.
+    /// Returns the number of the newest change; 0 if there is none.
     pub fn last_memory_change(&self) -> Result<i64, StoreError> {
         self.ask("reading changes of memory", |db| {
             db.one("SELECT coalesce(max(id), 0) FROM memory_changes", &[], |row| row.get(0))
         })
     }
 
-    /// How many changes follow number `after`.
+    /// Returns the number of changes after number `after`.
     pub fn memory_changes_after(&self, after: i64) -> Result<u64, StoreError> {
         self.ask("counting changes of memory", |db| {
             db.one("SELECT count(*) FROM memory_changes WHERE id > ?1", params![after], |row| {
@@ -109,7 +110,7 @@ impl Reader {
         })
     }
 
-    /// The first so many changes that follow number `after`.
+    /// Returns the first `most` changes after number `after`.
     pub fn memory_changes(&self, after: i64, most: usize) -> Result<Vec<MemoryRow>, StoreError> {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         self.ask("reading changes of memory", |db| {
@@ -121,7 +122,7 @@ impl Reader {
         })
     }
 
-    /// All changes of a place that follow number `after`.
+    /// Returns all changes of a place after number `after`.
     pub fn memory_changes_of(&self, place: &MemoryPlace, after: i64) -> Result<Vec<MemoryRow>, StoreError> {
         self.ask("reading changes of memory", |db| {
             db.rows(

@@ -1,31 +1,31 @@
-//! What the database says of itself: which one it is, what it was a copy of, whether it was closed in order.
+//! Metadata of the database: its identity, of what it was a copy, whether it was closed cleanly.
 use super::sql::{Scope, Sql, SqlResult, params};
 use super::{Ancestor, WentBack};
 use crate::domain::LostRecords;
 use jiff::Timestamp;
 
-/// Databases of which this one was a copy once; older ones are forgotten.
-const MOST_ANCESTORS: usize = 32;
-/// Since when a copy lies apart from what it was made of.
+/// Maximum number of recorded ancestors; older ones are forgotten.
+const MAX_ANCESTORS: usize = 32;
+/// When this copy was made.
 pub(super) const COPIED_AT: &str = "copied_at";
-/// When `store restore` put this copy in the place of a database, until a daemon has taken it up.
+/// When `store restore` put this copy in the place of a database; kept until a daemon has opened it.
 pub(super) const PUT_BACK_AT: &str = "put_back_at";
-/// `yes`, if its last daemon closed it.
+/// `yes` if the last daemon closed it cleanly.
 pub(super) const CLEAN: &str = "clean";
-/// Its identity.
+/// Identity of the database.
 pub(super) const DATABASE: &str = "database";
-/// Where it goes on since it was copied there.
+/// Where its records were moved.
 pub(super) const MOVED_TO: &str = "moved_to";
-/// From where all records were moved to it, until the database there is marked as moved.
+/// From where all records were moved to it; kept until that database is marked as moved.
 pub(super) const MOVING_FROM: &str = "moving_from";
 const ANCESTORS: &str = "ancestors";
 
-/// What is said of `key`.
+/// Returns the value of `key`.
 pub(super) fn value(db: &Sql, key: &str) -> SqlResult<Option<String>> {
     db.row("SELECT value FROM meta WHERE key = ?1", params![key], |row| row.get(0))
 }
 
-/// Says something of `key`, whatever was said before.
+/// Sets the value of `key`.
 pub(super) fn set(db: &Sql, key: &str, value: &str) -> SqlResult<()> {
     db.run(
         "INSERT INTO meta(key, value) VALUES (?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
@@ -33,19 +33,19 @@ pub(super) fn set(db: &Sql, key: &str, value: &str) -> SqlResult<()> {
     )
 }
 
-/// Says nothing of `key` any more.
+/// Removes `key`.
 pub(super) fn forget(db: &Sql, key: &str) -> SqlResult<()> {
     db.run("DELETE FROM meta WHERE key = ?1", params![key])
 }
 
-/// Marks the database as open, and as another one than before if it is a copy that was put in place:
-/// numbers of events of the two can't be compared, beyond the newest that they share.
+/// Marks the database as open. A restored copy gets a new identity: event numbers of the two can't
+/// be compared beyond the newest one that they share.
 pub(super) fn take_up(db: &Sql, went_back: Option<&WentBack>) -> SqlResult<()> {
     let change = db.begin(Scope::Write)?;
     if let Some(WentBack { newest, .. }) = went_back {
         let mut all = ancestors(&*change)?;
         all.insert(0, Ancestor { database: identity(&*change)?, until: newest.0 });
-        all.truncate(MOST_ANCESTORS);
+        all.truncate(MAX_ANCESTORS);
         set(&*change, ANCESTORS, &serde_json::to_string(&all).unwrap_or_default())?;
         set(&*change, DATABASE, &uuid::Uuid::now_v7().to_string())?;
         forget(&*change, COPIED_AT)?;
@@ -55,8 +55,8 @@ pub(super) fn take_up(db: &Sql, went_back: Option<&WentBack>) -> SqlResult<()> {
     change.commit()
 }
 
-/// The time of which a copy that no daemon has taken up yet knows nothing: from its newest event on, until it was put in place,
-/// if that is known.
+/// Returns the period that is unknown to a copy that no daemon has opened yet: from its newest
+/// event until it was put in place, if that is known.
 pub(super) fn lost(db: &Sql, newest: Option<Timestamp>) -> SqlResult<Option<LostRecords>> {
     let instant =
         |key: &str| -> SqlResult<Option<Timestamp>> { Ok(value(db, key)?.and_then(|at| at.parse().ok())) };
@@ -64,13 +64,13 @@ pub(super) fn lost(db: &Sql, newest: Option<Timestamp>) -> SqlResult<Option<Lost
     Ok(Some(LostRecords { since, until: instant(PUT_BACK_AT)?.filter(|until| *until >= since) }))
 }
 
-/// What this database was a copy of, newest first.
+/// Returns the databases of which it is a copy, newest first.
 pub(super) fn ancestors(db: &Sql) -> SqlResult<Vec<Ancestor>> {
     let text = value(db, ANCESTORS)?;
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
 }
 
-/// Its identity; a new database gets one.
+/// Returns the identity; a new database gets one.
 pub(super) fn identity(db: &Sql) -> SqlResult<String> {
     let fresh = uuid::Uuid::now_v7().to_string();
     db.run(

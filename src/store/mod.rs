@@ -1,7 +1,7 @@
 //! Durability: a database with one writer.
 //!
-//! Knows facts and SQL, and nothing of why a fact came to be. What is committed here is on the disk
-//! when [`Store::commit`] returns; events become visible to readers only then.
+//! Knows facts and SQL, and not why a fact came to be. Committed entries are on disk when
+//! [`Store::commit`] returns; events become visible to readers only then.
 mod apply;
 mod archive;
 mod arrivals;
@@ -69,11 +69,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use writer::{Backend, Job};
 
-/// Jobs that wait for the writer.
-const JOBS_WAITING: usize = 4096;
-/// How often a lead is looked at while nothing is written.
-const LOOK_AT_LEAD: Duration = Duration::from_secs(2);
-/// How long a lock of another program is waited for.
+/// Capacity of the writer's queue.
+const MAX_QUEUED_JOBS: usize = 4096;
+/// How often the lead is renewed while nothing is written.
+const LEAD_RENEWAL_INTERVAL: Duration = Duration::from_secs(2);
+/// How long to wait for a lock of another program.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A handle to the one writer and to the readers. Cheap to clone.
@@ -83,20 +83,20 @@ pub struct Store {
     newest: watch::Receiver<Seq>,
     outbox: watch::Receiver<u64>,
     readers: Arc<Readers>,
-    /// `None`: the records are in a file, whose lock nobody can take away.
+    /// `None`: the records are in a file, whose lock can't be taken away.
     lead: Option<LeadTime>,
-    /// Under which this daemon leads, with records on a server.
+    /// The epoch under which this daemon leads, with records on a server.
     epoch: Option<i64>,
-    /// Of records that another daemon writes: who wants to hear of new events.
+    /// Listeners for new events of records that another daemon writes.
     following: Option<Arc<Following>>,
 }
 
 impl Store {
-    /// Opens (or makes) the database and starts its writer.
+    /// Opens or creates the database and starts its writer.
     ///
-    /// A damaged database is refused and not touched, and so is one of a newer release, one that is older
-    /// than it was, and none where there was one. Before an older file is migrated, a copy is kept
-    /// beside it. On a server the lead is taken: [`StoreError::Taken`] while another daemon has it.
+    /// Refuses, without touching it, a database that is damaged, of a newer release, older than it
+    /// was, or missing although there was one. A copy of an older file is kept beside it before it
+    /// is migrated. On a server, takes the lead: [`StoreError::Taken`] while another daemon has it.
     pub fn open_at(place: &Where) -> Result<(Self, Restored), StoreError> {
         match &place.server {
             None => Self::open(&place.file),
@@ -104,7 +104,7 @@ impl Store {
         }
     }
 
-    /// The same, for a file.
+    /// Opens the database in a file.
     pub fn open(path: &Path) -> Result<(Self, Restored), StoreError> {
         Self::open_with(path, BUSY_TIMEOUT)
     }
@@ -119,8 +119,8 @@ impl Store {
         Self::start(Box::new(file), readers, newest).map(|store| (store, restored))
     }
 
-    /// The records, to be read while no daemon has them. Nothing is changed, and a commit gets [`StoreError::Closed`].
-    /// `None`: there are none.
+    /// Opens the records for reading while no daemon has them open. Nothing is changed, and commits
+    /// fail with [`StoreError::Closed`]. `None`: there are none.
     pub fn open_to_read(place: &Where) -> Result<Option<(Self, Restored)>, StoreError> {
         let Some(reader) = health::to_read(place)? else { return Ok(None) };
         let restored = following::restored(&reader)?;
@@ -155,12 +155,12 @@ impl Store {
         Ok((store, restored))
     }
 
-    /// Has the writer renew its lead while nothing is written, for as long as there is a handle.
+    /// Starts a thread that renews the lead while nothing is written, as long as there is a handle.
     fn keep_lead(&self) -> Result<(), StoreError> {
         let jobs = self.jobs.downgrade();
         let keeping = std::thread::Builder::new().name("lead".into()).spawn(move || {
             loop {
-                std::thread::sleep(LOOK_AT_LEAD);
+                std::thread::sleep(LEAD_RENEWAL_INTERVAL);
                 let Some(jobs) = jobs.upgrade() else { return };
                 let (done, looked) = oneshot::channel();
                 if jobs.blocking_send(Job::Look { done }).is_err() {
@@ -176,60 +176,62 @@ impl Store {
     }
 
     fn start(backend: Box<dyn Backend>, readers: Arc<Readers>, newest: Seq) -> Result<Self, StoreError> {
-        let (jobs, waiting) = mpsc::channel(JOBS_WAITING);
-        let (tell, told) = watch::channel(newest);
+        let (jobs, waiting) = mpsc::channel(MAX_QUEUED_JOBS);
+        let (sender, receiver) = watch::channel(newest);
         let (queued, outbox) = watch::channel(0);
         let lead = backend.lead_time();
-        writer::start(backend, waiting, tell, queued)?;
-        Ok(Self { jobs, newest: told, outbox, readers, lead, epoch: None, following: None })
+        writer::start(backend, waiting, sender, queued)?;
+        Ok(Self { jobs, newest: receiver, outbox, readers, lead, epoch: None, following: None })
     }
 
-    /// Has the server not been heard of for so long that another daemon may lead? What is decided since then is only done when
-    /// a commit has shown that this one does.
+    /// Returns whether the server has not answered for so long that another daemon may lead. Later
+    /// decisions are only carried out once a commit has confirmed the lead.
     pub fn is_cut_off(&self) -> bool {
         self.lead.as_ref().is_some_and(|lead| lead.is_over(crate::clock::boot()))
     }
 
-    /// The number of this daemon's lead, with records on a server: it grows with each daemon that leads.
+    /// Returns the epoch of this daemon's lead, with records on a server: it grows with each daemon
+    /// that leads.
     pub fn epoch(&self) -> Option<i64> {
         self.epoch
     }
 
-    /// Makes entries durable, in order, in one transaction with whatever else waits; returns when
-    /// they are on the disk.
+    /// Makes entries durable, in order, in one transaction with other waiting entries; returns when
+    /// they are on disk.
     pub async fn commit(&self, entries: Vec<Entry>) -> Result<Committed, StoreError> {
         let (done, durable) = oneshot::channel();
         self.jobs.send(Job::Commit { entries, done }).await.map_err(|_| StoreError::Closed)?;
         durable.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Moves with each commit that had events.
+    /// Returns a receiver that changes with each commit that has events.
     pub fn newest(&self) -> watch::Receiver<Seq> {
         self.newest.clone()
     }
 
-    /// Moves with each commit that put messages into the outbox, asked a question, or took up a configuration.
+    /// Returns a receiver that changes with each commit that queues messages, asks a question, or
+    /// applies a configuration.
     pub fn outbox(&self) -> watch::Receiver<u64> {
         self.outbox.clone()
     }
 
-    /// A round trip through the writer.
+    /// Makes a round trip through the writer.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let (done, answered) = oneshot::channel();
         self.jobs.send(Job::Ping { done }).await.map_err(|_| StoreError::Closed)?;
         answered.await.map_err(|_| StoreError::Closed)
     }
 
-    /// Looks after the files: an error if the database was taken away or replaced. Asked every few
-    /// seconds, it also keeps the log small when there is nothing to do.
+    /// Checks the files: returns an error if the database was removed or replaced. Called every few
+    /// seconds, it also checkpoints the log when there is nothing to write.
     pub async fn look(&self) -> Result<(), StoreError> {
         let (done, looked) = oneshot::channel();
         self.jobs.send(Job::Look { done }).await.map_err(|_| StoreError::Closed)?;
         looked.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Asks one of the readers, off the async threads. Damage that is reported is looked at again, since SQLite says
-    /// `SQLITE_CORRUPT` of a read that the disk failed (`EIO`), too. If it was that, the error is one that passes.
+    /// Runs a query on one of the readers, off the async threads. Reported damage is verified, since SQLite returns `SQLITE_CORRUPT`
+    /// also for a failed disk read (`EIO`); in that case the error is transient.
     pub async fn read<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
@@ -237,7 +239,7 @@ impl Store {
         self.in_background(|readers| readers.ask(question)).await
     }
 
-    /// What damage that a reader has reported is at a second look: it may be a read that failed.
+    /// Verifies damage reported by a reader: it may have been a failed read.
     pub async fn confirm(&self, error: StoreError) -> StoreError {
         let again = error.clone();
         self.in_background(move |readers| Ok(readers.confirm(again))).await.unwrap_or(error)
@@ -252,14 +254,14 @@ impl Store {
         done.map_err(|panic| StoreError::Other { doing: "a question".into(), what: panic.to_string() })?
     }
 
-    /// Removes what is older than `keep` allows, in one small piece; true if there is more to do.
+    /// Removes one small batch of records older than `keep` allows; returns true if there are more.
     pub async fn prune(&self, keep: Retention, lived: Lived) -> Result<bool, StoreError> {
         let (done, pruned) = oneshot::channel();
         self.jobs.send(Job::Prune { keep, lived, done }).await.map_err(|_| StoreError::Closed)?;
         pruned.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Marks a clean end, checkpoints, closes. Later commits get [`StoreError::Closed`].
+    /// Marks a clean shutdown, checkpoints, closes. Later commits fail with [`StoreError::Closed`].
     pub async fn close(&self) -> Result<(), StoreError> {
         self.readers.close_idle();
         let (done, closed) = oneshot::channel();
@@ -269,31 +271,32 @@ impl Store {
 }
 
 impl Store {
-    /// The records, to be read while another daemon writes them. A commit gets [`StoreError::Closed`]. New events are
-    /// noticed as long as [`Store::look_for_events`] runs. `None`: there are none.
+    /// Opens the records for reading while another daemon writes them. Commits fail with
+    /// [`StoreError::Closed`]. New events are noticed as long as [`Store::look_for_events`] runs.
+    /// `None`: there are no records.
     pub fn open_to_follow(place: &Where) -> Result<Option<(Self, Restored)>, StoreError> {
         let Some(reader) = health::to_read(place)? else { return Ok(None) };
         let restored = following::restored(&reader)?;
         let readers = Readers::of(Box::new(at_rest::AtRest(place.clone())));
         let (jobs, _) = mpsc::channel(1);
-        let (tell, newest) = watch::channel(reader.newest()?);
+        let (sender, newest) = watch::channel(reader.newest()?);
         let (_, outbox) = watch::channel(0);
-        let following = Following { waiting: watch::channel(0).0, newest: tell };
+        let following = Following { waiting: watch::channel(0).0, newest: sender };
         let (readers, following) = (Arc::new(readers), Some(Arc::new(following)));
         Ok(Some((Self { jobs, newest, outbox, readers, lead: None, epoch: None, following }, restored)))
     }
 
-    /// What is known now: for records that another daemon writes.
+    /// Returns the current state of records that another daemon writes.
     pub async fn restored(&self) -> Result<Restored, StoreError> {
         self.read(following::restored).await
     }
 
-    /// Somebody wants to hear of new events.
+    /// Keeps polling for new events active while the result lives.
     pub fn attend(&self) -> Attention {
         Attention::to(self.following.clone())
     }
 
-    /// The newest event. Of records that another daemon writes, the database is asked.
+    /// Returns the newest event; queries the database if another daemon writes it.
     pub async fn newest_now(&self) -> Result<Seq, StoreError> {
         let known = *self.newest.borrow();
         let Some(following) = &self.following else { return Ok(known) };
@@ -302,8 +305,8 @@ impl Store {
         Ok(found)
     }
 
-    /// Looks for new events while somebody attends. It holds nothing, and ends when nobody has the store any more. Of records
-    /// that this daemon writes there is nothing to do.
+    /// Polls for new events while [`Store::attend`] is in use. Holds no references, and ends when
+    /// the store is dropped. Does nothing for records that this daemon writes.
     pub fn look_for_events(&self) -> impl Future<Output = ()> + use<> {
         let following = self.following.as_ref().map(Arc::downgrade).unwrap_or_default();
         following::look_for_events(Arc::downgrade(&self.readers), following)

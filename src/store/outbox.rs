@@ -1,8 +1,9 @@
-//! The outbox: messages for people, each until it was delivered or given up.
+//! The outbox: messages for people, each kept until it is delivered or given up.
 //!
-//! Of the messages that one target is to get about one problem (`key`), the newest that waits stands for those before
-//! it: they are never due while it waits, and gone when it was sent. Not so what was joined in a try whose end is not
-//! known: it comes again as it was, so that a receiver knows it again.
+//! Among the waiting messages for one target about one problem (`key`), the newest supersedes the
+//! earlier ones: those are not due while it waits, and are deleted when it is sent. Messages that
+//! were joined in an attempt with an unknown outcome are exempt: they are repeated unchanged, so
+//! that a receiver recognizes them.
 use super::error::StoreError;
 use super::rows::{agent_id, instant, maybe, maybe_run, word};
 use super::sql::{Sql, SqlResult, SqlRow, params};
@@ -11,16 +12,16 @@ use crate::domain::{Notice, TellOn, Urgency, timestamp_of_micros, to_micros};
 use crate::store::reader::Reader;
 use jiff::{SignedDuration, Timestamp};
 
-/// No message waits for longer for its next try.
-const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
-/// A message that was given up is spoken of for so long.
-const GIVEN_UP: SignedDuration = SignedDuration::from_hours(48);
+/// Upper bound of the wait until the next attempt.
+const MAX_RETRY_DELAY: SignedDuration = SignedDuration::from_hours(24);
+/// How long a message that was given up is reported.
+const GIVEN_UP_REPORTED_FOR: SignedDuration = SignedDuration::from_hours(48);
 
-/// True of a row for which no newer one stands.
-const NEWEST: &str = "(outbox.joined IS NOT NULL OR NOT EXISTS (SELECT 1 FROM outbox AS newer WHERE newer.target = outbox.target
+/// Condition of a row that is not superseded.
+const NOT_SUPERSEDED: &str = "(outbox.joined IS NOT NULL OR NOT EXISTS (SELECT 1 FROM outbox AS newer WHERE newer.target = outbox.target
    AND newer.agent = outbox.agent AND newer.key = outbox.key AND newer.id > outbox.id AND newer.due IS NOT NULL))";
-/// True of a row that waits and that the row ?1 stands for.
-const STOOD_FOR: &str =
+/// Condition of a waiting row that is superseded by row ?1.
+const SUPERSEDED: &str =
     "id < ?1 AND due IS NOT NULL AND joined IS NULL AND EXISTS (SELECT 1 FROM outbox AS newer WHERE newer.id = ?1
    AND newer.target = outbox.target AND newer.agent = outbox.agent AND newer.key = outbox.key)";
 
@@ -46,7 +47,7 @@ pub(super) fn queued(db: &Sql, at: Timestamp, target: &str, notice: &Notice) -> 
 }
 
 pub(super) fn sent(db: &Sql, id: i64) -> SqlResult<()> {
-    db.run(&format!("DELETE FROM outbox WHERE id = ?1 OR ({STOOD_FOR})"), params![id])?;
+    db.run(&format!("DELETE FROM outbox WHERE id = ?1 OR ({SUPERSEDED})"), params![id])?;
     Ok(())
 }
 
@@ -58,7 +59,7 @@ pub(super) fn failed(
     retry_at: Option<Timestamp>,
 ) -> SqlResult<()> {
     if retry_at.is_none() {
-        let sql = format!("UPDATE outbox SET due = NULL, error = ?2 WHERE {STOOD_FOR}");
+        let sql = format!("UPDATE outbox SET due = NULL, error = ?2 WHERE {SUPERSEDED}");
         db.run(&sql, params![id, error])?;
     }
     db.run(
@@ -68,7 +69,7 @@ pub(super) fn failed(
     Ok(())
 }
 
-/// These are about to be sent as one message, with so many characters of each.
+/// Marks rows that are about to be sent as one message, with the number of characters of each.
 pub(super) fn joined(db: &Sql, rows: &[i64], each: usize) -> SqlResult<()> {
     let each = i64::try_from(each).unwrap_or(i64::MAX);
     for id in rows {
@@ -78,7 +79,7 @@ pub(super) fn joined(db: &Sql, rows: &[i64], each: usize) -> SqlResult<()> {
     Ok(())
 }
 
-/// These were not taken as one message, and are free to go otherwise.
+/// Releases rows that were refused as one message.
 pub(super) fn parted(db: &Sql, rows: &[i64]) -> SqlResult<()> {
     for id in rows {
         db.run("UPDATE outbox SET joined = NULL, joined_each = NULL WHERE id = ?1", params![*id])?;
@@ -87,18 +88,18 @@ pub(super) fn parted(db: &Sql, rows: &[i64]) -> SqlResult<()> {
 }
 
 impl Reader {
-    /// Messages that are due: of each receiver so many, those that are critical and then the oldest first; what was joined
-    /// is whole.
+    /// Returns due messages: per receiver at most `max`, critical ones first, then the oldest;
+    /// joined messages are complete.
     pub fn outbox_due(&self, now: Timestamp, max: usize) -> Result<Vec<OutboxHead>, StoreError> {
         self.ask("reading the outbox", |db| {
-            // no pause between two tries is as long: the clock was ahead when it was written
-            let wrong = to_micros(now.checked_add(LONGEST_PAUSE).unwrap_or(Timestamp::MAX));
+            // a later due time exceeds any retry delay: the clock was ahead when it was written
+            let wrong = to_micros(now.checked_add(MAX_RETRY_DELAY).unwrap_or(Timestamp::MAX));
             let max = i64::try_from(max).unwrap_or(i64::MAX);
             let sql = format!(
                 "SELECT id, target, about, urgency, joined, joined_each, approval IS NOT NULL FROM (
                    SELECT id, target, about, urgency, joined, joined_each, approval, due, row_number() OVER (PARTITION BY target
                      ORDER BY CASE urgency WHEN 'critical' THEN 0 ELSE 1 END, due, id) AS place
-                   FROM outbox WHERE (due <= ?1 OR due > ?3) AND {NEWEST}
+                   FROM outbox WHERE (due <= ?1 OR due > ?3) AND {NOT_SUPERSEDED}
                  ) AS ranked WHERE place <= ?2 OR joined IS NOT NULL ORDER BY due, id"
             );
             db.rows(&sql, params![to_micros(now), max, wrong], |row| {
@@ -115,7 +116,7 @@ impl Reader {
         })
     }
 
-    /// These messages, as far as they still wait.
+    /// Returns these messages, as far as they still wait.
     pub fn outbox_rows(&self, ids: &[i64]) -> Result<Vec<OutboxRow>, StoreError> {
         self.ask("reading the outbox", |db| {
             let sql = "SELECT id, target, agent, about, at, subject, body, tries, due, run, key, urgency, approval FROM outbox
@@ -125,7 +126,8 @@ impl Reader {
         })
     }
 
-    /// Results that wait beyond so many newer ones of the same target, oldest first; a few of them.
+    /// Returns results that wait behind more than `most` newer ones of the same target, oldest
+    /// first, limited to a batch.
     pub fn outbox_surplus(&self, most: usize) -> Result<Vec<SurplusResult>, StoreError> {
         self.ask("reading the outbox", |db| {
             let most = i64::try_from(most).unwrap_or(i64::MAX);
@@ -145,25 +147,25 @@ impl Reader {
         })
     }
 
-    /// When the next message is due after `now`.
+    /// Returns when the next message after `now` is due.
     pub fn outbox_next(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         self.ask("reading the outbox", |db| {
-            let sql = format!("SELECT min(due) FROM outbox WHERE due > ?1 AND {NEWEST}");
+            let sql = format!("SELECT min(due) FROM outbox WHERE due > ?1 AND {NOT_SUPERSEDED}");
             let next: Option<i64> = db.one(&sql, params![to_micros(now)], |row| row.get(0))?;
             Ok(next.map(timestamp_of_micros))
         })
     }
 
-    /// How it stands with each target for which messages wait, or were given up lately.
+    /// Returns the state of each target with messages that wait or were given up recently.
     pub fn outbox_targets(&self, now: Timestamp) -> Result<Vec<OutboxTarget>, StoreError> {
         self.ask("reading the outbox", |db| {
             let sql = format!(
                 "SELECT target, count(due), count(*) - count(due), min(at), min(due),
                    max(CASE WHEN due IS NULL THEN 0 ELSE tries END)
-                 FROM outbox WHERE (due IS NULL AND at >= ?1) OR (due IS NOT NULL AND {NEWEST})
+                 FROM outbox WHERE (due IS NULL AND at >= ?1) OR (due IS NOT NULL AND {NOT_SUPERSEDED})
                  GROUP BY target ORDER BY target"
             );
-            let since = to_micros(now.checked_sub(GIVEN_UP).unwrap_or(Timestamp::MIN));
+            let since = to_micros(now.checked_sub(GIVEN_UP_REPORTED_FOR).unwrap_or(Timestamp::MIN));
             let mut targets = db.rows(&sql, params![since], |row| {
                 Ok(OutboxTarget {
                     target: row.get(0)?,

@@ -1,19 +1,19 @@
-//! Where the records of a fleet are kept: a file, or a server.
+//! The location of a fleet's records: a file, or a server.
 use crate::domain::StoreSpec;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Where the records of a fleet are kept.
+/// The location of a fleet's records.
 #[derive(Debug, Clone)]
 pub struct Where {
-    /// The file of a SQLite database. Beside it lies the lock, which notes how far any database had come.
+    /// The file of a SQLite database. The lock beside it holds the mark, also of a database on a server.
     pub file: PathBuf,
-    /// The server, where records are kept there.
+    /// The server, if the records are on one.
     pub server: Option<Arc<StoreSpec>>,
 }
 
 impl Where {
-    /// Where that is, for people.
+    /// Returns the location for people.
     pub fn place(&self) -> String {
         self.server.as_ref().map_or_else(|| self.file.display().to_string(), |spec| spec.place())
     }

@@ -1,5 +1,5 @@
-//! Calls that were put to people at notification targets: by which code an answer is known, and up to where answers of a
-//! target were heard.
+//! Calls put to people at notification targets: the codes of their answers, and the position up to
+//! which answers of a target were received.
 use super::error::StoreError;
 use super::rows::instant;
 use super::sql::{Sql, SqlResult, SqlRow, params};
@@ -27,13 +27,13 @@ pub(super) fn heard(db: &Sql, target: &str, position: &str) -> SqlResult<()> {
     )
 }
 
-/// Nobody is asked any more about what was decided: messages that were not sent yet are not.
+/// Removes unsent questions about a call that was decided.
 pub(super) fn decided(db: &Sql, approval: &str) -> SqlResult<()> {
     db.run("DELETE FROM outbox WHERE approval = ?1 AND due IS NOT NULL", params![approval])
 }
 
 impl Reader {
-    /// What was asked about a call at a target.
+    /// Returns the question about a call at a target.
     pub fn question(
         &self,
         approval: &str,
@@ -47,7 +47,7 @@ impl Reader {
         Ok(found.map(|found| found.question))
     }
 
-    /// Questions about calls that still wait for a person, oldest first.
+    /// Returns questions about calls that still wait for a person, oldest first.
     pub fn open_questions(&self) -> Result<Vec<QuestionRecord>, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM {JOINED} WHERE approvals.decided_at IS NULL ORDER BY questions.asked_at, questions.code"
@@ -56,13 +56,13 @@ impl Reader {
         Ok(found.into_iter().map(|found| found.question).collect())
     }
 
-    /// What was asked under this code, and what became of it.
+    /// Returns the call that was asked about under this code, and its decision.
     pub fn asked_under(&self, code: &str) -> Result<Option<AskedCall>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM {JOINED} WHERE questions.code = ?1");
         self.ask("reading questions", |db| db.row(&sql, params![code], row))
     }
 
-    /// Up to where answers of a target were heard, in the words of its service.
+    /// Returns the position up to which answers of a target were received, in the format of its service.
     pub fn heard_up_to(&self, target: &str) -> Result<Option<String>, StoreError> {
         self.ask("reading how far answers were heard", |db| {
             db.row("SELECT position FROM listeners WHERE target = ?1", params![target], |row| row.get(0))

@@ -1,4 +1,4 @@
-//! Questions about the past. Each reader is a connection that can only read.
+//! Queries about the past, over read-only connections.
 use super::apply::AGENT_COLUMNS;
 use super::error::StoreError;
 use super::rows::{agent_id, instant, maybe, maybe_run, run_id, usage_of, word};
@@ -13,13 +13,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 impl Reader {
-    /// The result of the newest run of an agent that completed; not of rehearsals and replays, and not
-    /// one that a person had forgotten.
+    /// Returns the result of an agent's newest completed run, except rehearsals, replays, and a
+    /// result that a person has cleared.
     pub fn last_result(&self, agent: &AgentId) -> Result<Option<LastResult>, StoreError> {
         Ok(self.last_result_at(agent)?.map(|(result, _)| result))
     }
 
-    /// The same, with the end of its run.
+    /// Returns the same as [`Reader::last_result`], with the end of the run.
     pub fn last_result_at(&self, agent: &AgentId) -> Result<Option<(LastResult, Timestamp)>, StoreError> {
         self.ask("reading runs", |db| {
             let row = db.row(
@@ -36,7 +36,7 @@ impl Reader {
         })
     }
 
-    /// A run by its id or by the last digits of it (at least 4).
+    /// Finds a run by its id, or by the last digits of it (at least 4).
     pub fn find_run(&self, text: &str) -> Result<FoundRun, StoreError> {
         self.ask("looking for a run", |db| {
             if let Ok(id) = text.parse::<RunId>() {
@@ -61,10 +61,10 @@ impl Reader {
         })
     }
 
-    /// The event that started a run, as it is logged, whatever release did that.
+    /// Returns the event that started a run, as logged by whichever release.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// An error of the database.
     pub fn event_of(&self, run: RunId) -> Result<Option<LoggedEvent>, StoreError> {
         self.ask("reading the event of a run", |db| {
             let text: Option<Option<String>> =
@@ -75,7 +75,7 @@ impl Reader {
         })
     }
 
-    /// Output of a run after a position.
+    /// Returns output of a run after a position.
     pub fn output(&self, run: RunId, after: u64, max_bytes: usize) -> Result<OutputPage, StoreError> {
         self.ask("reading output", |db| {
             let dropped: Option<i64> = db.row("SELECT dropped_bytes FROM runs WHERE id = ?1", params![run.as_bytes().as_slice()], |row| row.get(0))?;
@@ -98,14 +98,14 @@ impl Reader {
         })
     }
 
-    /// The record that holds the newest slot at or before `at`.
+    /// Returns the record with the newest slot at or before `at`.
     pub fn ledger_at(&self, agent: &AgentId, at: Timestamp) -> Result<Option<LedgerRow>, StoreError> {
         self.ask("reading the ledger", |db| {
             db.row("SELECT first, last, count, verdict, cause, run FROM ledger WHERE agent = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1", params![agent.as_str(), to_micros(at)], ledger_row)
         })
     }
 
-    /// All records of an agent, oldest first.
+    /// Returns all records of an agent, oldest first.
     pub fn ledger(&self, agent: &AgentId) -> Result<Vec<LedgerRow>, StoreError> {
         self.ask("reading the ledger", |db| {
             db.rows(
@@ -116,13 +116,13 @@ impl Reader {
         })
     }
 
-    /// What the ledger knows of slots of one agent ahead of now.
+    /// Returns what the ledger knows of an agent's slots ahead of now.
     pub fn ledger_ahead(&self, look: LookAhead) -> Result<Ahead, StoreError> {
         self.ask("reading the ledger", |db| {
             let (agent, floor) = (look.spec.id.clone(), to_micros(look.floor));
             let pruned: Option<i64> = db.row("SELECT until FROM pruned WHERE agent = ?1", params![agent.as_str()], |row| row.get(0))?;
             let mut ahead = Ahead::new(look, pruned.map(timestamp_of_micros));
-            // records lie apart: before the one that reaches over the floor there is none that does
+            // records are disjoint: at most one that begins before the floor overlaps it
             let sql = "SELECT first, last, count, verdict = 'ran' FROM ledger WHERE agent = ?1 AND last > ?2 AND first >=
                    coalesce((SELECT max(first) FROM ledger WHERE agent = ?1 AND first <= ?2), ?2) ORDER BY first";
             db.each(sql, params![agent.as_str(), floor], &mut |row| {
@@ -134,8 +134,8 @@ impl Reader {
         })
     }
 
-    /// Slots of an agent by verdict, since an instant. Of a record that began before it the part that is
-    /// newer, as if its slots were evenly apart.
+    /// Counts slots of an agent by verdict since an instant. Of a record that began earlier, the
+    /// later part counts, assuming evenly spaced slots.
     pub fn verdicts_since(
         &self,
         agent: &AgentId,
@@ -149,7 +149,7 @@ impl Reader {
                 Ok((word(row, 0, Verdict::parse)?, row.get::<i64>(1)? as u64))
             })?;
             let mut verdicts: BTreeMap<Verdict, u64> = counted.into_iter().collect();
-            // records lie apart: one at the most reaches over the instant
+            // records are disjoint: at most one spans the instant
             let sql = "SELECT verdict, count, first, last FROM ledger WHERE agent = ?1 AND first < ?2 ORDER BY first DESC LIMIT 1";
             let before = snapshot.row(sql, params![agent.as_str(), from], |row| {
                 Ok((word(row, 0, Verdict::parse)?, row.get::<i64>(1)?, row.get::<i64>(2)?, row.get::<i64>(3)?))
@@ -163,12 +163,12 @@ impl Reader {
         })
     }
 
-    /// Incidents: open ones, or also those that ended; newest first.
+    /// Returns open incidents, or also those that ended; newest first.
     pub fn incidents(&self, ended_too: bool, limit: usize) -> Result<Vec<IncidentRecord>, StoreError> {
         self.incidents_since(ended_too, None, limit)
     }
 
-    /// The same, of those that were seen at or after an instant.
+    /// Returns incidents like [`Reader::incidents`] that were seen at or after an instant.
     pub fn incidents_since(
         &self,
         ended_too: bool,
@@ -185,7 +185,7 @@ impl Reader {
         })
     }
 
-    /// Keys of the open incidents of an agent, in order; at most 100.
+    /// Returns the keys of an agent's open incidents, in order; at most 100.
     pub fn open_keys(&self, agent: &AgentId) -> Result<Vec<String>, StoreError> {
         self.ask("reading incidents", |db| {
             db.rows(
@@ -197,7 +197,7 @@ impl Reader {
         })
     }
 
-    /// Who found an incident that is open or pending; `None`: there is none of that key.
+    /// Returns who found an incident that is open or pending; `None` if there is none with that key.
     pub fn found_by(&self, agent: &AgentId, key: &str) -> Result<Option<FoundBy>, StoreError> {
         self.ask("reading incidents", |db| {
             db.row(
@@ -208,7 +208,7 @@ impl Reader {
         })
     }
 
-    /// How many incidents the reports of a run have opened, ended ones too.
+    /// Returns how many incidents the reports of a run have opened, including ended ones.
     pub fn opened_in(&self, run: RunId) -> Result<u64, StoreError> {
         self.ask("reading incidents", |db| {
             db.one(
@@ -220,7 +220,7 @@ impl Reader {
         })
     }
 
-    /// The answer that was given to a mutation with this id within the last day.
+    /// Returns the answer given to a mutation with this id within the last day.
     pub fn answer_to(&self, request_id: &str, now: Timestamp) -> Result<Option<String>, StoreError> {
         let oldest = to_micros(now - ANSWERS_KEPT);
         self.ask("looking for an earlier answer", |db| {
@@ -232,7 +232,7 @@ impl Reader {
         })
     }
 
-    /// Runs that ended, since a day in `zone`: key and number.
+    /// Counts runs that ended since a day in `zone`, by key.
     pub fn runs_by(
         &self,
         by: UsageBy,
@@ -254,8 +254,8 @@ impl Reader {
         })
     }
 
-    /// Days begin at midnight in a zone, which SQL does not know: quarters of an hour are counted
-    /// there and put together here, since no zone is off by less.
+    /// Counts runs by day. Days depend on the time zone, which SQL does not know: it counts by
+    /// quarters of an hour, of which all offsets are multiples.
     fn runs_by_day(&self, since: i64, zone: &jiff::tz::TimeZone) -> Result<Vec<(String, u64)>, StoreError> {
         self.ask("counting runs", |db| {
             let sql = "SELECT finished_at / 900000000, count(*) FROM runs WHERE finished_at >= ?1 GROUP BY 1";
@@ -270,7 +270,7 @@ impl Reader {
         })
     }
 
-    /// Sizes and counts.
+    /// Returns sizes and counts.
     pub fn stats(&self, now: Timestamp) -> Result<Stats, StoreError> {
         let minute_ago = to_micros(now - SignedDuration::from_mins(1));
         self.ask("reading sizes", |db| {
@@ -292,7 +292,7 @@ impl Reader {
     }
 }
 
-/// What the last life left.
+/// Returns the state that the previous life left.
 pub(super) fn restored(db: &Sql) -> SqlResult<Restored> {
     let agents = db.rows(&format!("SELECT {AGENT_COLUMNS} FROM agents ORDER BY id"), &[], agent_row)?;
     let sql = format!("SELECT {RUN_COLUMNS} FROM runs WHERE finished_at IS NULL ORDER BY id");
@@ -339,7 +339,7 @@ pub(super) fn restored(db: &Sql) -> SqlResult<Restored> {
     })
 }
 
-/// The event that a column holds; `None` for one of a kind that this release does not know.
+/// Parses the event in a column; `None` if its type is unknown to this release.
 fn started_by(text: &str) -> Option<Arc<Event>> {
     serde_json::from_str::<LoggedEvent>(text).ok()?.event().map(Arc::new)
 }

@@ -1,13 +1,13 @@
-//! A read-only view of the database. Its questions stand with what they are about.
+//! A read-only view of the database. Its queries are in the files of their subjects.
 use crate::domain::Seq;
 use crate::store::error::StoreError;
 use crate::store::sql::{Sql, SqlResult};
 use std::path::PathBuf;
 
-/// A read-only view; every question is one short transaction.
+/// A read-only view; every query is one short transaction.
 pub struct Reader {
     pub(super) db: Box<Sql>,
-    /// Where that is, for errors.
+    /// The location, for errors.
     pub(super) place: PathBuf,
 }
 
@@ -22,14 +22,14 @@ impl Reader {
 }
 
 impl Reader {
-    /// The daemon that leads now: its machine and its state folder. `None`: nobody does. Only of records on a server; a file has
-    /// no other daemon than its own.
+    /// Returns the daemon that leads now: its machine and its state folder; `None` if there is
+    /// none. Only for records on a server; a file has only its own daemon.
     pub fn leader(&self) -> Result<Option<String>, StoreError> {
         self.ask("reading who leads", super::postgres::leader)
     }
 }
 
-/// The newest event; kept apart from the rows, so that numbers never start again after a pruning.
+/// Returns the newest event. Pruning never removes it, so that numbers are not reused.
 pub(super) fn newest_seq(db: &Sql) -> SqlResult<Seq> {
     let newest: Option<i64> = db.one("SELECT max(seq) FROM events", &[], |row| row.get(0))?;
     Ok(Seq(newest.unwrap_or(0) as u64))

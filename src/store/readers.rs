@@ -1,25 +1,25 @@
-//! The readers of a store: a few connections that are kept open, and more while many ask.
+//! The readers of a store: a few connections that are kept open, and more under load.
 use super::error::StoreError;
 use super::reader::Reader;
 use std::sync::{Mutex, PoisonError, RwLock, RwLockWriteGuard};
 
-/// Readers that are kept open.
-const KEPT: usize = 4;
+/// Maximum number of idle readers kept open.
+const MAX_IDLE_READERS: usize = 4;
 
-/// The database, as its readers know it.
+/// The database from which readers are opened.
 pub(super) trait ReaderSource: Send + Sync {
-    /// Another connection that can only read.
+    /// Opens another read-only connection.
     fn open(&self) -> Result<Reader, StoreError>;
 
-    /// What an error is at a second look.
+    /// Verifies an error.
     fn confirm(&self, error: StoreError) -> StoreError;
 }
 
-/// Where questions are asked.
+/// The pool of readers.
 pub(super) struct Readers {
     source: Box<dyn ReaderSource>,
     idle: Mutex<Vec<Reader>>,
-    /// Held by each that reads; the writer takes it to have all readers closed.
+    /// Held by each query; the writer locks it exclusively to have all readers closed.
     open: RwLock<()>,
 }
 
@@ -28,26 +28,26 @@ impl Readers {
         Self { source, idle: Mutex::new(Vec::new()), open: RwLock::new(()) }
     }
 
-    /// Closes all, when their questions are answered. None is opened as long as the guard lives.
+    /// Closes all readers once their queries are answered. None is opened while the guard lives.
     pub(super) fn close_all(&self) -> RwLockWriteGuard<'_, ()> {
         let guard = self.open.write().unwrap_or_else(PoisonError::into_inner);
         self.close_idle();
         guard
     }
 
-    /// Closes those that nobody asks.
+    /// Closes idle readers.
     pub(super) fn close_idle(&self) {
         self.idle.lock().expect("no holder panics").clear();
     }
 
-    /// One that can still be asked.
+    /// Returns an idle reader that is still usable.
     fn idle(&self) -> Option<Reader> {
         let mut idle = self.idle.lock().expect("no holder panics");
         idle.retain(|reader| reader.db.is_open());
         idle.pop()
     }
 
-    /// Asks one that is idle, or a new one. Damage that is reported is looked at again.
+    /// Runs a query on an idle reader, or on a new one, and verifies reported damage.
     pub(super) fn ask<T>(
         &self,
         question: impl FnOnce(&Reader) -> Result<T, StoreError>,
@@ -56,23 +56,23 @@ impl Readers {
     }
 
     fn ask_once<T>(&self, question: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        // a question that panics poisons nothing
+        // a panic in a query leaves nothing inconsistent
         let _open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         let idle = self.idle();
         let reader = match idle {
             Some(reader) => reader,
             None => self.source.open()?,
         };
-        // one that has failed is not asked again
+        // a reader that has failed is dropped
         let answer = question(&reader)?;
         let mut idle = self.idle.lock().expect("no holder panics");
-        if idle.len() < KEPT {
+        if idle.len() < MAX_IDLE_READERS {
             idle.push(reader);
         }
         Ok(answer)
     }
 
-    /// What an error is at a second look.
+    /// Verifies an error.
     pub(super) fn confirm(&self, error: StoreError) -> StoreError {
         self.source.confirm(error)
     }

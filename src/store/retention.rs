@@ -1,47 +1,50 @@
-//! What is too old goes, oldest first, in small pieces between commits.
+//! Removes old records, oldest first, in small batches between commits.
 //!
-//! How old something is follows from a clock of its own, which goes with the wall clock but comes no more than a day
-//! closer to it with each hour that the daemon has lived through ([`age_clock`]): one that is wrong for a while takes
-//! nothing away. What protects from a second start stays whatever its age: see [`NEAR_MARK`].
+//! Ages are measured by a separate clock, which follows the wall clock but approaches it by at most
+//! a day per hour of uptime ([`age_clock`]): a clock that is wrong for a while removes nothing.
+//! Records that prevent a second start are kept whatever their age: see [`NEAR_MARK`].
 use super::meta;
 use super::sql::{Scope, Sql, SqlResult, Value, params};
 use crate::domain::{Retention, micros, timestamp_of_micros, to_micros};
 use jiff::{SignedDuration, Timestamp};
 
-/// How long an answer to a mutation is kept.
+/// Retention of an answer to a mutation.
 pub(super) const ANSWERS_KEPT: SignedDuration = SignedDuration::from_hours(24);
-/// Rows of one table that one piece removes.
-const PIECE: i64 = 500;
-/// The same on a small disk, where 500 pieces of output are more than there is.
-const SMALL_PIECE: i64 = 20;
-/// How long a feed is kept that nobody asks for.
+/// Number of rows of one table removed per batch.
+const BATCH_ROWS: i64 = 500;
+/// The same on a small disk, where 500 chunks of output exceed what is there.
+const SMALL_BATCH_ROWS: i64 = 20;
+/// Retention of a feed that is no longer read.
 const FEEDS_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// How long a file that has arrived is remembered once it is gone: a disk that was away for so long brings back none twice.
+/// How long an arrived file is remembered after its removal: a disk that returns within this time
+/// does not report its files twice.
 const ARRIVALS_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// An agent's records of slots that are no older than this, before its newest judged slot, stay whatever the clock says.
+/// An agent's records of slots within this time before its newest judged slot are kept, whatever
+/// the clock says.
 const NEAR_MARK: SignedDuration = SignedDuration::from_hours(24);
-/// The same, where the database is too large.
+/// The same, if the database is too large.
 const NEAR_MARK_WHEN_FULL: SignedDuration = SignedDuration::from_hours(1);
-/// How much closer to the wall clock an hour of life brings the clock of ages, in hours.
-const CATCHES_UP: i32 = 24;
-const AGE_CLOCK: &str = "age_clock";
+/// Hours by which the age clock approaches the wall clock per hour of uptime.
+const CATCH_UP_FACTOR: i32 = 24;
+const AGE_CLOCK_KEY: &str = "age_clock";
 
-/// What the daemon has lived through, as far as it matters here.
+/// The daemon's uptime, as far as it matters for retention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lived {
     /// The wall clock.
     pub now: Timestamp,
-    /// Neither a start nor a jump of the clock is so near that the clock could be wrong: what is old may go.
+    /// Whether no start and no jump of the clock is so recent that the clock could be wrong: only
+    /// then old records are removed.
     pub steady: bool,
-    /// For how long it has lived since the last piece.
+    /// Uptime since the last batch.
     pub since: SignedDuration,
 }
 
 /// The slot of an agent from which on nothing is removed, less `?3`.
-const MARK: &str = "coalesce((SELECT CASE WHEN floor < judged_until THEN floor ELSE judged_until END FROM agents a WHERE a.id = agent) - ?3,
+const KEPT_FROM: &str = "coalesce((SELECT CASE WHEN floor < judged_until THEN floor ELSE judged_until END FROM agents a WHERE a.id = agent) - ?3,
     9223372036854775807)";
 
-/// What is removed by age: the table, and which rows are older than `?1`.
+/// Lists what is removed by age: tables with conditions, and the instant `?1` before which rows are old.
 fn by_age(keep: &Retention, now: Timestamp) -> [(String, i64); 13] {
     let before = |span: SignedDuration| to_micros(now.checked_sub(span).unwrap_or(Timestamp::MIN));
     let rows = |text: &str, span| (text.to_owned(), before(span));
@@ -53,13 +56,13 @@ fn by_age(keep: &Retention, now: Timestamp) -> [(String, i64); 13] {
         ),
         (
             format!(
-                "runs WHERE id IN (SELECT id FROM runs WHERE finished_at < ?1 AND (slot IS NULL OR slot < {MARK}) LIMIT ?2)"
+                "runs WHERE id IN (SELECT id FROM runs WHERE finished_at < ?1 AND (slot IS NULL OR slot < {KEPT_FROM}) LIMIT ?2)"
             ),
             before(keep.runs),
         ),
         (
             format!(
-                "ledger WHERE (agent, first) IN (SELECT agent, first FROM ledger WHERE last < ?1 AND last < {MARK} LIMIT ?2)"
+                "ledger WHERE (agent, first) IN (SELECT agent, first FROM ledger WHERE last < ?1 AND last < {KEPT_FROM} LIMIT ?2)"
             ),
             before(keep.runs),
         ),
@@ -87,7 +90,7 @@ fn by_age(keep: &Retention, now: Timestamp) -> [(String, i64); 13] {
     ]
 }
 
-/// One piece; true if there is more to do.
+/// Removes one batch; returns true if there is more to do.
 pub(super) fn prune(db: &Sql, keep: Retention, lived: Lived) -> SqlResult<bool> {
     let piece = db.begin(Scope::Write)?;
     let mut more = false;
@@ -95,18 +98,18 @@ pub(super) fn prune(db: &Sql, keep: Retention, lived: Lived) -> SqlResult<bool> 
         more |= old(&*piece, &keep, lived)?;
     }
     if piece.used_bytes()? > keep.max_db_size {
-        more |= shrink(&*piece, PIECE)?;
+        more |= shrink(&*piece, BATCH_ROWS)?;
     }
     piece.commit()?;
     Ok(more)
 }
 
-/// What it is o'clock for what is kept: the wall clock, unless that is further ahead than what was lived through. What
-/// was reached stays reached: a clock that is behind for a while does not set it back.
+/// Advances and returns the age clock: the wall clock, unless that is further ahead than the uptime
+/// allows. It is never set back by a wall clock that is temporarily behind.
 fn age_clock(db: &Sql, lived: Lived) -> SqlResult<Timestamp> {
-    let before = match meta::value(db, AGE_CLOCK)?.and_then(|text| text.parse().ok()) {
+    let before = match meta::value(db, AGE_CLOCK_KEY)?.and_then(|text| text.parse().ok()) {
         Some(before) => Some(before),
-        // the first time: where the life before this one ended
+        // the first time: the end of the previous life
         None => db.row(
             "SELECT at FROM events WHERE seq < (SELECT max(seq) FROM events WHERE type = 'daemon_started')
              ORDER BY seq DESC LIMIT 1",
@@ -116,11 +119,11 @@ fn age_clock(db: &Sql, lived: Lived) -> SqlResult<Timestamp> {
     };
     let before = before.map(timestamp_of_micros);
     let now = before.map_or(lived.now, |before| {
-        let reached = lived.since.checked_mul(CATCHES_UP).and_then(|span| before.checked_add(span).ok());
+        let reached = lived.since.checked_mul(CATCH_UP_FACTOR).and_then(|span| before.checked_add(span).ok());
         reached.map_or(lived.now, |reached| reached.min(lived.now))
     });
     let reached = before.map_or(now, |before| before.max(now));
-    meta::set(db, AGE_CLOCK, &to_micros(reached).to_string())?;
+    meta::set(db, AGE_CLOCK_KEY, &to_micros(reached).to_string())?;
     Ok(now)
 }
 
@@ -129,19 +132,19 @@ fn old(db: &Sql, keep: &Retention, lived: Lived) -> SqlResult<bool> {
     let mut more = false;
     let near = micros(NEAR_MARK);
     for (rows, before) in by_age(keep, now) {
-        let values = [before, PIECE, near].map(Value::Integer);
+        let values = [before, BATCH_ROWS, near].map(Value::Integer);
         let values = if rows.contains("?3") { &values[..] } else { &values[..2] };
         if rows.starts_with("ledger ") {
             remember_pruned(db, &rows, values)?;
         }
         let gone = db.change(&format!("DELETE FROM {rows}"), values)?;
-        more |= gone as i64 == PIECE;
+        more |= gone as i64 == BATCH_ROWS;
     }
     let oldest_kept = to_micros(now.checked_sub(keep.events).unwrap_or(Timestamp::MIN));
     Ok(more | events(db, oldest_kept, lived.now)?)
 }
 
-/// Up to where the ledger of each agent is no longer kept: a slot up to there may have run, whatever the clock says.
+/// Records up to where each agent's ledger was pruned: an earlier slot may have run, whatever the clock says.
 fn remember_pruned(db: &Sql, rows: &str, values: &[Value<'_>]) -> SqlResult<()> {
     db.run(
         &format!(
@@ -153,18 +156,18 @@ fn remember_pruned(db: &Sql, rows: &str, values: &[Value<'_>]) -> SqlResult<()> 
     )
 }
 
-/// The oldest and the newest event, if there is one.
+/// Returns the oldest and the newest event, if there are any.
 fn ends(db: &Sql) -> SqlResult<Option<(i64, i64)>> {
     let end = |sql: &str| db.one(sql, &[], |row| row.get::<Option<i64>>(0));
     Ok(end("SELECT min(seq) FROM events")?.zip(end("SELECT max(seq) FROM events")?))
 }
 
-/// Events go from the oldest end only, so that what is kept has no gap; the newest always stays,
-/// because its number is where the next one begins. One from ahead of `now`, written while the
-/// clock was wrong, goes with an older one after it. Looks no further than a few pieces.
+/// Removes old events from the oldest end only, so that there are no gaps; the newest is always
+/// kept, because numbering continues from it. An event dated ahead of `now`, written while the
+/// clock was wrong, is removed along with an older one after it. Examines only a few batches.
 fn events(db: &Sql, before: i64, now: Timestamp) -> SqlResult<bool> {
     let Some((oldest, newest)) = ends(db)? else { return Ok(false) };
-    let horizon = oldest + 4 * PIECE;
+    let horizon = oldest + 4 * BATCH_ROWS;
     let young = db.row(
         "SELECT seq FROM events WHERE at >= ?1 AND at <= ?3 AND seq < ?2 ORDER BY seq LIMIT 1",
         params![before, horizon, to_micros(now)],
@@ -176,23 +179,25 @@ fn events(db: &Sql, before: i64, now: Timestamp) -> SqlResult<bool> {
         |row| row.get::<i64>(0),
     )?;
     let Some(last_old) = last_old else { return Ok(false) };
-    events_before(db, newest.min(oldest + PIECE).min(last_old + 1)).map(|gone| gone as i64 == PIECE)
+    events_before(db, newest.min(oldest + BATCH_ROWS).min(last_old + 1)).map(|gone| gone as i64 == BATCH_ROWS)
 }
 
 fn events_before(db: &Sql, end: i64) -> SqlResult<u64> {
     db.change("DELETE FROM events WHERE seq < ?1", params![end])
 }
 
-/// One small piece, oldest first, whatever its age, for a disk that is full; true if there is more to do.
+/// Removes one small batch, oldest first, whatever its age, because the disk is full; returns true
+/// if there is more to do.
 pub(super) fn shrink_a_little(db: &Sql) -> SqlResult<bool> {
     let piece = db.begin(Scope::Write)?;
-    // output is most of it, and missed least: history goes when there is none of it left
-    let more = piece.change(OLDEST_OUTPUT, params![SMALL_PIECE])? > 0 || shrink(&*piece, SMALL_PIECE)?;
+    // output takes most space and is missed least: history is removed only when no output is left
+    let more =
+        piece.change(OLDEST_OUTPUT, params![SMALL_BATCH_ROWS])? > 0 || shrink(&*piece, SMALL_BATCH_ROWS)?;
     piece.commit()?;
     Ok(more)
 }
 
-/// The database is too large: the oldest goes, whatever its age.
+/// Removes the oldest records, whatever their age, because the database is too large.
 fn shrink(db: &Sql, piece: i64) -> SqlResult<bool> {
     let mut gone = db.change(OLDEST_OUTPUT, params![piece])?;
     gone += db.change(
@@ -202,13 +207,14 @@ fn shrink(db: &Sql, piece: i64) -> SqlResult<bool> {
     if let Some((oldest, newest)) = ends(db)? {
         gone += events_before(db, newest.min(oldest + piece))?;
     }
-    // the ledger near the newest judged slot keeps a slot from a second start, without the record of its run, too
+    // the ledger near the newest judged slot prevents a second start of the slot even without the
+    // record of its run
     gone += db.change(
         "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE finished_at IS NOT NULL ORDER BY finished_at LIMIT ?1)",
         params![piece / 10],
     )?;
     let ledger = format!(
-        "ledger WHERE (agent, first) IN (SELECT agent, first FROM ledger WHERE last < ?1 AND last < {MARK} ORDER BY last LIMIT ?2)"
+        "ledger WHERE (agent, first) IN (SELECT agent, first FROM ledger WHERE last < ?1 AND last < {KEPT_FROM} ORDER BY last LIMIT ?2)"
     );
     let values = [i64::MAX, piece / 10, micros(NEAR_MARK_WHEN_FULL)].map(Value::Integer);
     remember_pruned(db, &ledger, &values)?;

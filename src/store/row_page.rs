@@ -1,5 +1,4 @@
-//! Events as they are stored, for those who hand them on: what they say is not taken apart, which costs most of the time
-//! of reading.
+//! Events as stored, for exporters: payloads are not parsed, since that dominates the cost of reading.
 use super::error::StoreError;
 use super::{EventPageRows, EventRow, reader, rows};
 use crate::domain::*;
@@ -9,8 +8,8 @@ use serde::de::IgnoredAny;
 use std::ops::ControlFlow;
 
 impl Reader {
-    /// Events after a cursor, as they are stored: at most `max`, and after the first no more than have `bytes` of
-    /// payload.
+    /// Returns events after a cursor, as stored: at most `max`, and beyond the first only up to
+    /// `bytes` of payload.
     pub fn rows_after(&self, cursor: Seq, max: usize, bytes: usize) -> Result<EventPageRows, StoreError> {
         self.ask("reading events", |db| {
             let snapshot = db.begin(Scope::Read)?;
@@ -20,7 +19,7 @@ impl Reader {
         })
     }
 
-    /// From what a copy of the log was to begin, and after which event it did; `None`: it never has.
+    /// Returns what an export was to begin from, and after which event it began; `None` if it never has.
     pub fn export_began(&self, target: &str) -> Result<Option<(String, Seq)>, StoreError> {
         self.ask("reading where a copy of the log began", |db| {
             let value: Option<String> =
@@ -39,7 +38,7 @@ fn began_key(target: &str) -> String {
     format!("export {target}")
 }
 
-/// Writes down after which event a copy of the log begins. What was written down first stays, as long as the copy is to
+/// Records after which event an export begins. The first record is kept as long as the export is to
 /// begin from the same.
 pub(super) fn began(db: &Sql, target: &str, from: &str, after: Seq) -> SqlResult<()> {
     db.run(
@@ -59,7 +58,7 @@ fn page(db: &Sql, cursor: Seq, max: usize, bytes: usize) -> SqlResult<EventPageR
     let sql =
         "SELECT seq, at, type, agent, run, session, payload FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2";
     db.each(sql, params![cursor, i64::try_from(max).unwrap_or(i64::MAX)], &mut |row| {
-        // a row that is damaged is no reason to end the copy: it says nothing
+        // a damaged row does not end the export: its payload becomes null
         let payload = row.text(6).ok().flatten().filter(|text| is_json(text)).unwrap_or("null").to_owned();
         let event = EventRow {
             seq: Seq(row.get::<i64>(0)? as u64),
@@ -80,7 +79,7 @@ fn page(db: &Sql, cursor: Seq, max: usize, bytes: usize) -> SqlResult<EventPageR
     Ok(page)
 }
 
-/// However deep it is: what is passed over is not taken apart.
+/// Returns whether a text is JSON, of any depth: skipped values are not built.
 fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
 }

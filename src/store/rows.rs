@@ -1,4 +1,4 @@
-//! How values stand in columns of rows.
+//! Conversion of columns to values.
 use crate::domain::{AgentId, RunId, Usage, timestamp_of_micros};
 use crate::store::sql::{SqlResult, SqlRow, odd};
 use jiff::Timestamp;
@@ -8,12 +8,12 @@ pub(super) fn word<T>(row: &SqlRow<'_>, at: usize, parse: impl FnOnce(&str) -> O
     parse(text).ok_or_else(|| odd(at, format!("unknown word `{text}`")))
 }
 
-/// A text that is there.
+/// Returns a text that must not be null.
 pub(super) fn text<'a>(row: &'a SqlRow<'_>, at: usize) -> SqlResult<&'a str> {
     row.text(at)?.ok_or_else(|| odd(at, "it has no value"))
 }
 
-/// What a text says in JSON.
+/// Parses a text as JSON.
 pub(super) fn json_of<T: serde::de::DeserializeOwned>(row: &SqlRow<'_>, at: usize) -> SqlResult<T> {
     serde_json::from_str(text(row, at)?).map_err(|error| odd(at, error.to_string()))
 }
@@ -27,7 +27,7 @@ pub(super) fn run_id(row: &SqlRow<'_>, at: usize) -> SqlResult<RunId> {
     row.get::<[u8; 16]>(at).map(RunId::from_bytes)
 }
 
-/// The run that a column names, if it names one.
+/// Returns the run in a column, if it is not null.
 pub(super) fn maybe_run(row: &SqlRow<'_>, at: usize) -> SqlResult<Option<RunId>> {
     Ok(row.get::<Option<[u8; 16]>>(at)?.map(RunId::from_bytes))
 }

@@ -1,34 +1,34 @@
-//! SQL as both databases speak it: one text for each statement, with `?1`, `?2` … for its values.
+//! The SQL that both databases understand: one text per statement, with `?1`, `?2` … for its values.
 //!
-//! A backend is a [`SqlConnection`]. What is common to both is PostgreSQL's dialect as far as SQLite has it: `ON CONFLICT`,
-//! `CASE`, named subqueries, sums that are cast to `BIGINT`, no functions of JSON. Which database it is shows in nothing
-//! above this file.
+//! A backend is a [`SqlConnection`]. Statements use the part of PostgreSQL's dialect that SQLite
+//! has as well: `ON CONFLICT`, `CASE`, named subqueries, sums cast to `BIGINT`, no JSON functions.
+//! Code above this file does not depend on which database it is.
 use std::borrow::Cow;
 use std::ops::{ControlFlow, Deref};
 
-/// What statements are run by: a connection of either database.
+/// A connection of either database.
 pub(super) type Sql = dyn SqlConnection;
-/// A row of an answer.
+/// A row of a result.
 pub(super) type SqlRow<'a> = dyn Columns + 'a;
-/// What a statement comes to.
+/// The result of a statement.
 pub(super) type SqlResult<T> = Result<T, SqlError>;
 
 /// A value for a statement.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Value<'a> {
     Null,
-    /// A number, an instant in microseconds, or yes and no as 1 and 0.
+    /// A number, an instant in microseconds, or a boolean as 1 or 0.
     Integer(i64),
-    /// A sum of money.
+    /// An amount of money.
     Real(f64),
     Text(&'a str),
     /// The id of a run.
     Blob(&'a [u8]),
 }
 
-/// What can be handed to a statement.
+/// A type that can be passed to a statement.
 pub(super) trait ToValue {
-    /// Itself as a value.
+    /// Returns itself as a value.
     fn value(&self) -> Value<'_>;
 }
 
@@ -99,74 +99,73 @@ impl ToValue for [u8] {
     }
 }
 
-/// What a statement did not do.
+/// An error of a statement.
 #[derive(Debug, Clone)]
 pub(super) struct SqlError {
-    /// Of which kind that is.
     pub(super) kind: SqlErrorKind,
-    /// What the database says.
+    /// The message of the database.
     pub(super) what: String,
 }
 
 impl SqlError {
-    /// An error of this kind.
+    /// Creates an error of this kind.
     pub(super) fn new(kind: SqlErrorKind, what: impl Into<String>) -> Self {
         Self { kind, what: what.into() }
     }
 }
 
-/// Kinds of errors that somebody goes by.
+/// Kinds of errors that callers distinguish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SqlErrorKind {
     /// The disk is full.
     Full,
     /// It can't be written.
     ReadOnly,
-    /// Another one holds a lock.
+    /// Another connection holds a lock.
     Busy,
     /// It is damaged, or seems so.
     Corrupt,
-    /// It breaks a rule of the tables, or has a value that they do not take.
+    /// It violates a constraint of the tables, or has a value that they do not accept.
     Refused,
-    /// It breaks a rule about slots: a key that is there, a range that overlaps.
+    /// It violates a rule about slots: a duplicate key, an overlapping range.
     OfRules,
-    /// The connection is gone, or nobody answers.
+    /// The connection was lost, or the server does not answer.
     Lost,
     /// Another daemon has the lead.
     Fenced,
     Other,
 }
 
-/// The columns of a row, by their place from 0.
+/// The columns of a row, by index from 0.
 pub(super) trait Columns {
-    /// A number; yes and no are 1 and 0.
+    /// Reads an integer; a boolean is 1 or 0.
     fn integer(&self, at: usize) -> SqlResult<Option<i64>>;
-    /// A number with a fraction.
+    /// Reads a floating-point number.
     fn real(&self, at: usize) -> SqlResult<Option<f64>>;
-    /// A text.
+    /// Reads a text.
     fn text(&self, at: usize) -> SqlResult<Option<&str>>;
-    /// Bytes.
+    /// Reads bytes.
     fn blob(&self, at: usize) -> SqlResult<Option<&[u8]>>;
 }
 
-/// What a column can be read as.
+/// A type that a column can be read as.
 pub(super) trait FromColumn: Sized {
-    /// `None`: the column has no value.
+    /// Reads a column; `None` if it is null.
     fn read(row: &SqlRow<'_>, at: usize) -> SqlResult<Option<Self>>;
-    /// The value of a column that has none; an error, unless that is a value, too.
+    /// Returns the value for null; an error, unless the type has such a value.
     fn of_null(at: usize) -> SqlResult<Self> {
         Err(odd(at, "it has no value"))
     }
 }
 
 impl dyn Columns + '_ {
-    /// A column of this row.
+    /// Reads a column of this row.
     pub(super) fn get<T: FromColumn>(&self, at: usize) -> SqlResult<T> {
         T::read(self, at)?.map_or_else(|| T::of_null(at), Ok)
     }
 }
 
-/// A value that is not what we write: the row was damaged, or another program wrote it.
+/// The error for a value that we do not write: the row was damaged, or another program wrote it.
 pub(super) fn odd(at: usize, what: impl std::fmt::Display) -> SqlError {
     SqlError::new(SqlErrorKind::Other, format!("column {at} can't be read: {what}"))
 }
@@ -220,85 +219,86 @@ impl<T: FromColumn> FromColumn for Option<T> {
     }
 }
 
-/// What a transaction is for.
+/// The kind of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// All that is read is of one instant.
+    /// All reads see the same snapshot.
     Read,
-    /// Nobody else writes meanwhile.
+    /// No other connection writes in the meantime.
     Write,
 }
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ColumnKind {
     Integer,
-    /// Numbers with a fraction.
+    /// Floating-point numbers.
     Real,
     Text,
     Blob,
 }
 
-/// What is done with each row of an answer.
+/// A callback for each row of a result.
 pub(super) type Each<'a> = dyn FnMut(&SqlRow<'_>) -> SqlResult<ControlFlow<()>> + 'a;
 
-/// A connection of one of the databases. Statements are prepared once and kept.
+/// A connection of either database. Statements are prepared once and cached.
 pub(super) trait SqlConnection: Send {
-    /// Runs a statement that changes rows. What stands against it may show only at the next statement that has an answer,
-    /// or at the commit: a server is not waited for in between.
+    /// Runs a statement that changes rows. Its error may be reported only by the next statement
+    /// with a result, or by the commit: statements are sent to a server without waiting.
     fn run(&self, sql: &str, values: &[Value<'_>]) -> SqlResult<()>;
 
-    /// Runs a statement; how many rows it has changed.
+    /// Runs a statement, and returns how many rows it has changed.
     fn change(&self, sql: &str, values: &[Value<'_>]) -> SqlResult<u64>;
 
-    /// The same within a transaction, where a row that would break a rule about slots (a key that is there, a range that
-    /// overlaps) changes nothing and is no error.
+    /// Runs a statement within a transaction, like [`SqlConnection::change`], except that a row
+    /// which would violate a rule about slots (a duplicate key, an overlapping range) changes
+    /// nothing and is not an error.
     fn change_unless_refused(&self, sql: &str, values: &[Value<'_>]) -> SqlResult<u64>;
 
-    /// Asks, and hands on each row until one is the last that is wanted.
+    /// Runs a query, and passes each row to the callback until that stops.
     fn each(&self, sql: &str, values: &[Value<'_>], each: &mut Each<'_>) -> SqlResult<()>;
 
-    /// Begins a transaction; [`dyn SqlConnection::begin`] ends it, too.
+    /// Begins a transaction; [`dyn SqlConnection::begin`] also ends it.
     fn open_transaction(&self, scope: Scope) -> SqlResult<()>;
 
-    /// Makes its changes last.
+    /// Commits the transaction.
     fn commit_transaction(&self) -> SqlResult<()>;
 
-    /// Takes its changes back.
+    /// Rolls the transaction back.
     fn roll_back(&self);
 
-    /// Can it be asked again?
+    /// Returns whether the connection can still be used.
     fn is_open(&self) -> bool;
 
-    /// The digits of a column of bytes in capitals, as an expression: `hex(id)`.
+    /// Returns an expression for the uppercase hex digits of a column of bytes: `hex(id)`.
     fn hex(&self, column: &str) -> String;
 
-    /// Can several daemons share the records, so that there are tables of their nodes?
+    /// Returns whether several daemons can share the records, so that there are tables of nodes.
     fn has_nodes(&self) -> bool {
         false
     }
 
-    /// The columns of a table, in their order.
+    /// Returns the columns of a table, in order.
     fn columns_of(&self, table: &str) -> SqlResult<Vec<(String, ColumnKind)>>;
 
-    /// The last number that a table with numbered rows has given.
+    /// Returns the last number assigned by a table with numbered rows.
     fn last_number(&self, table: &str) -> SqlResult<i64>;
 
-    /// From now on numbers after this one are given.
+    /// Sets the last assigned number.
     fn set_last_number(&self, table: &str, last: i64) -> SqlResult<()>;
 
-    /// Leaves the database to others.
+    /// Gives up the database.
     fn part(&self) -> SqlResult<()>;
 
-    /// About how many bytes hold something.
+    /// Estimates the number of bytes in use.
     fn used_bytes(&self) -> SqlResult<u64>;
 
-    /// Bytes of the database with its log.
+    /// Returns the bytes of the database with its log.
     fn size(&self) -> SqlResult<u64>;
 }
 
 impl dyn SqlConnection {
-    /// All rows of an answer.
+    /// Returns all rows of a result.
     pub(super) fn rows<T>(
         &self,
         sql: &str,
@@ -313,7 +313,7 @@ impl dyn SqlConnection {
         Ok(rows)
     }
 
-    /// The first row of an answer, if there is one.
+    /// Returns the first row of a result, if there is one.
     pub(super) fn row<T>(
         &self,
         sql: &str,
@@ -328,7 +328,7 @@ impl dyn SqlConnection {
         Ok(found)
     }
 
-    /// The row of an answer that always has one.
+    /// Returns the row of a result that always has one.
     pub(super) fn one<T>(
         &self,
         sql: &str,
@@ -339,26 +339,26 @@ impl dyn SqlConnection {
             .ok_or_else(|| SqlError::new(SqlErrorKind::Other, format!("no answer to `{sql}`")))
     }
 
-    /// Is there a row?
+    /// Returns whether there is a row.
     pub(super) fn exists(&self, sql: &str, values: &[Value<'_>]) -> SqlResult<bool> {
         self.row(sql, values, |_| Ok(())).map(|found| found.is_some())
     }
 
-    /// Begins a transaction. One that is dropped changes nothing.
+    /// Begins a transaction. If it is dropped, it is rolled back.
     pub(super) fn begin(&self, scope: Scope) -> SqlResult<Transaction<'_>> {
         self.open_transaction(scope)?;
         Ok(Transaction { db: self, open: true })
     }
 }
 
-/// A transaction under way; statements within it are run by it.
+/// An open transaction, through which statements are run.
 pub(super) struct Transaction<'a> {
     db: &'a Sql,
     open: bool,
 }
 
 impl Transaction<'_> {
-    /// Makes its changes last.
+    /// Commits the changes.
     pub(super) fn commit(mut self) -> SqlResult<()> {
         self.db.commit_transaction()?;
         self.open = false;

@@ -1,4 +1,4 @@
-//! What is recorded of runs that a model carries out: to SQL and back.
+//! Records of model runs: steps, holds, spending, approvals, sessions, notes, pins and feeds.
 use super::UsageBy;
 use super::error::StoreError;
 use super::memory_changes;
@@ -10,15 +10,15 @@ use crate::store::sql::{Sql, SqlResult, SqlRow, odd, params};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-/// A note that a session keeps no more messages than this; what is used of them is bounded by tokens.
-const MESSAGES_KEPT: i64 = 1000;
-/// Items that are kept as seen, of each agent: the newest.
-const SEEN_KEPT: i64 = 50_000;
-/// Days with spending, or with news of budgets, that a new life gets to know.
-const DAYS_READ: i64 = 124;
+/// Maximum number of messages kept per session; how many are used is limited by tokens.
+const MAX_SESSION_ROWS: i64 = 1000;
+/// Maximum number of seen items kept per agent: the newest.
+const MAX_SEEN_ROWS: i64 = 50_000;
+/// Number of days with spending, or with budget notices, that are restored at a start.
+const RESTORED_DAY_COUNT: i64 = 124;
 
-/// What was used, of rows that are summed up.
-const USED: &str =
+/// Columns of usage, summed.
+const USAGE_SUMS: &str =
     "CAST(sum(requests) AS BIGINT), CAST(sum(input_tokens) AS BIGINT), CAST(sum(cached_tokens) AS BIGINT),
     CAST(sum(output_tokens) AS BIGINT), sum(usd)";
 
@@ -76,7 +76,7 @@ pub(super) fn talked(db: &Sql, talk: &Talk, at: Timestamp) -> SqlResult<()> {
     Ok(())
 }
 
-/// What was held for a request is held no more.
+/// Releases the hold of a request.
 fn release(db: &Sql, run: &[u8], asked: u64) -> SqlResult<()> {
     db.run("DELETE FROM holds WHERE run = ?1 AND n = ?2", params![run, asked as i64])
 }
@@ -110,7 +110,7 @@ fn journal(
     )
 }
 
-/// Into the books, and into the record of the run.
+/// Adds usage to the totals of the day, and to the record of the run.
 fn spend(db: &Sql, talk: &Talk, model: &str, used: &Usage, day: Date) -> SqlResult<()> {
     if *used == Usage::default() {
         return Ok(());
@@ -175,14 +175,14 @@ pub(super) fn remembered(db: &Sql, change: &MemoryChange, at: Timestamp) -> SqlR
             db.run(
                 "DELETE FROM sessions WHERE session = ?1 AND id <=
                    (SELECT id FROM sessions WHERE session = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-                params![&**session, MESSAGES_KEPT],
+                params![&**session, MAX_SESSION_ROWS],
             )?;
         }
         MemoryChange::Note { agent, key, text, untrusted, store } => {
             if *store == MemoryStore::Redis {
                 return memory_changes::noted(db, agent, (key, text, *untrusted), at);
             }
-            // what comes from outside takes no other's place; what does not takes that of both
+            // an untrusted note does not replace a trusted one; a trusted note replaces both
             db.change(
                 "DELETE FROM notes WHERE agent = ?1 AND key = ?2 AND untrusted >= ?3",
                 params![agent.as_str(), key, untrusted],
@@ -205,7 +205,7 @@ pub(super) fn remembered(db: &Sql, change: &MemoryChange, at: Timestamp) -> SqlR
             db.run(
                 "DELETE FROM seen WHERE agent = ?1 AND at <
                    (SELECT at FROM seen WHERE agent = ?1 ORDER BY at DESC LIMIT 1 OFFSET ?2)",
-                params![agent.as_str(), SEEN_KEPT],
+                params![agent.as_str(), MAX_SEEN_ROWS],
             )?;
         }
         MemoryChange::Cleared { agent, session, store } => {
@@ -215,7 +215,7 @@ pub(super) fn remembered(db: &Sql, change: &MemoryChange, at: Timestamp) -> SqlR
             db.run("DELETE FROM sessions WHERE session = ?1", params![&**session])?;
             db.run("DELETE FROM notes WHERE agent = ?1", params![agent.as_str()])?;
             db.run("DELETE FROM seen WHERE agent = ?1", params![agent.as_str()])?;
-            // the run stays in the record; the next one is not told of it
+            // the record of the run is kept; the next run does not get its result
             db.change("UPDATE runs SET forgotten = 1 WHERE id =
                    (SELECT id FROM runs WHERE agent = ?1 AND status = 'completed' AND mode IS NULL ORDER BY id DESC LIMIT 1)", params![agent.as_str()])?;
         }
@@ -247,12 +247,12 @@ pub(super) fn feed_kept(db: &Sql, source: &str, kept: &KeptFeed) -> SqlResult<()
 }
 
 impl Reader {
-    /// The journal of a run, in order.
+    /// Returns the journal of a run, in order.
     pub fn steps(&self, run: RunId) -> Result<Vec<StepRow>, StoreError> {
         self.steps_after(run, None, usize::MAX)
     }
 
-    /// The first so many entries of the journal of a run that follow entry `after`.
+    /// Returns the first `limit` entries of a run's journal that follow entry `after`.
     pub fn steps_after(
         &self,
         run: RunId,
@@ -270,7 +270,7 @@ impl Reader {
         })
     }
 
-    /// The newest messages of a session, oldest first.
+    /// Returns the newest messages of a session, oldest first.
     pub fn session(&self, session: &str, most: usize) -> Result<Vec<SessionRow>, StoreError> {
         self.ask("reading a session", |db| {
             let most = i64::try_from(most).unwrap_or(i64::MAX);
@@ -280,7 +280,7 @@ impl Reader {
         })
     }
 
-    /// Notes of an agent, by key. With `key`: that one.
+    /// Returns the notes of an agent, by key, or those with `key`.
     pub fn notes(&self, agent: &AgentId, key: Option<&str>) -> Result<Vec<Note>, StoreError> {
         self.ask("reading notes", |db| {
             db.rows("SELECT key, text, at, untrusted FROM notes WHERE agent = ?1 AND (CAST(?2 AS TEXT) IS NULL OR key = ?2) ORDER BY key, untrusted", params![agent.as_str(), key], |row| {
@@ -294,7 +294,7 @@ impl Reader {
         })
     }
 
-    /// How many items an agent's gate has seen, and when the newest of them.
+    /// Returns how many items an agent's gate has seen, and when it saw the newest.
     pub fn seen_count(&self, agent: &AgentId) -> Result<Option<(u64, Timestamp)>, StoreError> {
         self.ask("reading seen items", |db| {
             db.row(
@@ -305,7 +305,7 @@ impl Reader {
         })
     }
 
-    /// Which of these items an agent's gate has seen.
+    /// Returns for each of these items whether an agent's gate has seen it.
     pub fn seen(&self, agent: &AgentId, items: &[String]) -> Result<Vec<bool>, StoreError> {
         self.ask("reading seen items", |db| {
             items
@@ -320,7 +320,7 @@ impl Reader {
         })
     }
 
-    /// What is kept of a feed.
+    /// Returns what is stored of a feed.
     pub fn feed(&self, source: &str) -> Result<Option<KeptFeed>, StoreError> {
         self.ask("reading a feed", |db| {
             db.row(
@@ -339,12 +339,12 @@ impl Reader {
         })
     }
 
-    /// Calls that wait for a person, oldest first.
+    /// Returns calls that wait for a person, oldest first.
     pub fn approvals(&self) -> Result<Vec<ApprovalRecord>, StoreError> {
         self.ask("reading approvals", approvals)
     }
 
-    /// Pins of MCP tools: server, tool, trusted hash, what is trusted.
+    /// Returns the pins of MCP tools: server, tool, trusted hash, trusted description.
     #[expect(clippy::type_complexity, reason = "a row")]
     pub fn pins(&self) -> Result<Vec<(String, String, String, Option<String>)>, StoreError> {
         self.ask("reading pins", |db| {
@@ -354,12 +354,12 @@ impl Reader {
         })
     }
 
-    /// What requests of models used, since a day: key, runs, usage.
+    /// Returns the usage of model requests since a day, by key.
     pub fn spent(&self, by: UsageBy, since: Option<Date>) -> Result<Vec<(String, Usage)>, StoreError> {
         let key = column(by);
         self.ask("summing up usage", |db| {
             let sql = format!(
-                "SELECT {key} AS k, {USED}
+                "SELECT {key} AS k, {USAGE_SUMS}
                  FROM spent WHERE CAST(?1 AS TEXT) IS NULL OR day >= ?1 GROUP BY k ORDER BY k"
             );
             let since = since.map(|day| day.to_string());
@@ -367,7 +367,7 @@ impl Reader {
         })
     }
 
-    /// Calls that waited for a person and were decided, newest first.
+    /// Returns calls that waited for a person and were decided, newest first.
     pub fn decided_approvals(&self, limit: usize) -> Result<Vec<DecidedApproval>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.ask("reading approvals", |db| {
@@ -387,12 +387,12 @@ impl Reader {
         })
     }
 
-    /// What is held for requests under way.
+    /// Returns the holds of requests in flight.
     pub fn holds(&self) -> Result<Vec<HoldRecord>, StoreError> {
         self.ask("reading what is held", holds)
     }
 
-    /// Which models requests were sent to, since a day: key, model, dollars.
+    /// Returns the costs of model requests since a day: key, model, dollars.
     pub fn spent_by_model(
         &self,
         by: UsageBy,
@@ -453,20 +453,20 @@ fn holds(db: &Sql) -> SqlResult<Vec<HoldRecord>> {
     })
 }
 
-/// What a start needs to know: open approvals, requests whose end nobody saw, and what was used by
-/// day and agent since `since`.
+/// Returns what a start needs to know: open approvals, holds of requests with an unknown outcome,
+/// and recent usage by day and agent.
 pub(super) fn restored(db: &Sql) -> SqlResult<(Vec<ApprovalRecord>, Vec<HoldRecord>, Vec<SpentRow>)> {
     let holds = holds(db)?;
-    // budgets look back for a month at the most. Days are counted, not their distance: those of a clock that was ahead
-    // don't hide the true ones
+    // budgets look back for a month at most. The number of days is limited rather than their
+    // distance, so that days dated by a clock that was ahead do not hide the real ones
     let since: Option<String> = db.one(
         "SELECT min(day) FROM (SELECT DISTINCT day FROM spent ORDER BY day DESC LIMIT ?1) AS days",
-        params![DAYS_READ],
+        params![RESTORED_DAY_COUNT],
         |row| row.get(0),
     )?;
     let spent = db.rows(
         &format!(
-            "SELECT day, agent, {USED}
+            "SELECT day, agent, {USAGE_SUMS}
          FROM spent WHERE CAST(?1 AS TEXT) IS NULL OR day >= ?1 GROUP BY day, agent ORDER BY day, agent"
         ),
         params![since],
@@ -475,10 +475,10 @@ pub(super) fn restored(db: &Sql) -> SqlResult<(Vec<ApprovalRecord>, Vec<HoldReco
     Ok((approvals(db)?, holds, spent))
 }
 
-/// Keeps what was told of a budget, so that no later life tells it again.
+/// Records a budget notice, so that it is not repeated after a restart.
 pub(super) fn told(db: &Sql, news: &BudgetNews) -> SqlResult<()> {
     let told = news.told();
-    db.run("DELETE FROM told WHERE since < (SELECT min(since) FROM (SELECT DISTINCT since FROM told ORDER BY since DESC LIMIT ?1) AS days)", params![DAYS_READ])?;
+    db.run("DELETE FROM told WHERE since < (SELECT min(since) FROM (SELECT DISTINCT since FROM told ORDER BY since DESC LIMIT ?1) AS days)", params![RESTORED_DAY_COUNT])?;
     db.run(
         "INSERT INTO told(since, agent, what, exhausted) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
         params![
@@ -490,7 +490,7 @@ pub(super) fn told(db: &Sql, news: &BudgetNews) -> SqlResult<()> {
     )
 }
 
-/// What was told of budgets.
+/// Returns the budget notices.
 pub(super) fn told_of_budgets(db: &Sql) -> SqlResult<Vec<BudgetTold>> {
     db.rows(
         "SELECT since, nullif(agent, ''), what, exhausted FROM told ORDER BY since, agent, what, exhausted",
@@ -506,7 +506,7 @@ pub(super) fn told_of_budgets(db: &Sql) -> SqlResult<Vec<BudgetTold>> {
     )
 }
 
-/// Calls of a run that may have changed something and have no answer.
+/// Returns calls of a run that may have had an effect and have no recorded result.
 pub(super) fn in_doubt(db: &Sql, run: RunId) -> SqlResult<Vec<String>> {
     let mut open = std::collections::BTreeMap::new();
     for row in db.rows(

@@ -1,4 +1,5 @@
-//! Moving the records of a fleet to another database: all tables, with ids and numbers of events, in one transaction.
+//! Moving the records of a fleet to another database: all tables, with ids and event numbers, in
+//! one transaction.
 use super::error::StoreError;
 use super::place::Where;
 use super::sql::{ColumnKind, Scope, Sql, SqlError, SqlErrorKind, SqlResult, Value};
@@ -8,11 +9,11 @@ use jiff::Timestamp;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-/// All tables. A test holds that both kinds of databases have these and no others.
+/// All tables. A test checks that both kinds of databases have exactly these.
 pub(super) const TABLES: &[&str] = &[
     "meta",
     "agents",
-    // before the ledger: a slot with a verdict is not claimed any more
+    // before the ledger: its triggers refuse to claim a slot that has a verdict
     "runs",
     "ledger",
     "backfills",
@@ -39,32 +40,32 @@ pub(super) const TABLES: &[&str] = &[
     "arrivals",
     "requests",
 ];
-/// Those whose rows are numbered by the database: numbers that were given are not given again.
+/// Tables whose rows are numbered by the database: assigned numbers are not reused.
 pub(super) const NUMBERED: &[&str] = &["output", "incidents", "outbox", "sessions", "memory_changes"];
 
-/// What was moved.
+/// The result of a move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MovedRecords {
     pub from: String,
     pub to: String,
     /// The newest event.
     pub newest: Seq,
-    /// Rows of all tables.
+    /// Number of rows in all tables.
     pub rows: u64,
-    /// Where a file lies now that was in the way, if there was one.
+    /// The new path of a file that was in the way, if there was one.
     pub before: Option<PathBuf>,
 }
 
-/// Moves all records. The caller holds the lock of the state folder, and no daemon writes either database. What was there
-/// stays as it is and is marked: a daemon refuses it from then on.
+/// Moves all records. The caller holds the lock of the state folder, and no daemon writes either
+/// database. The source is kept and marked: daemons refuse it from then on.
 ///
-/// At no time do daemons accept both databases. There are three commits: all records, with a mark that daemons refuse; the
-/// mark of the database that they came from; the removal of the first mark. A move that was cut off between them is finished
-/// by the next call.
+/// At no time do daemons accept both databases. There are three commits: all records, with a mark
+/// that daemons refuse; the mark of the source; the removal of the first mark. An interrupted move
+/// is completed by the next call.
 ///
 /// # Errors
-/// [`StoreError::Moved`] of a database that goes on elsewhere; [`StoreError::Refused`] where the other one has records of its
-/// own; what the databases say.
+/// [`StoreError::Moved`] if the source was moved elsewhere; [`StoreError::Refused`] if the target
+/// has records of its own; errors of the databases.
 pub fn transfer(from: &Where, to: &Where, now: Timestamp) -> Result<MovedRecords, StoreError> {
     if let Some(elsewhere) = moved_to(from)? {
         let finished = if elsewhere == to.place() { finish(from, to, now)? } else { None };
@@ -85,7 +86,7 @@ pub fn transfer(from: &Where, to: &Where, now: Timestamp) -> Result<MovedRecords
             Ok(MovedRecords { from: from.place(), to: to.place(), newest, rows, before })
         }
         Err(error) => {
-            // others need not wait until the leads are over
+            // so that others need not wait until the leases expire
             let _ = source.part();
             let _ = target.part();
             Err(error)
@@ -93,12 +94,12 @@ pub fn transfer(from: &Where, to: &Where, now: Timestamp) -> Result<MovedRecords
     }
 }
 
-/// The first two commits of a move. Returns the newest event, and how many rows there are.
+/// Makes the first two commits of a move. Returns the newest event, and the number of rows.
 fn move_all(source: &Sql, target: &Sql, from: &Where, to: &Where) -> Result<(Seq, u64), StoreError> {
     let (at_source, at_target) = (PathBuf::from(from.place()), PathBuf::from(to.place()));
     let source_says = |doing| says(&at_source, doing);
     let target_says = |doing| says(&at_target, doing);
-    // held to the end: nobody writes there meanwhile
+    // held until the end, so that nothing is written there
     let left = source.begin(Scope::Write).map_err(source_says("reading the records"))?;
     let change = target.begin(Scope::Write).map_err(target_says("writing the records"))?;
     let rows = copy_all(&*left, &*change, (&from.place(), &to.place()))
@@ -111,13 +112,13 @@ fn move_all(source: &Sql, target: &Sql, from: &Where, to: &Where) -> Result<(Seq
     Ok((newest, rows))
 }
 
-/// Where the records of a database went, if they did.
+/// Returns where the records of a database were moved, if they were.
 fn moved_to(from: &Where) -> Result<Option<String>, StoreError> {
     let Some(reader) = health::to_read(from)? else { return Ok(None) };
     reader.ask("reading what the database says of itself", |db| meta::value(db, meta::MOVED_TO))
 }
 
-/// The end of a move that was cut off after its second commit; `None`: there is none.
+/// Completes a move that was interrupted after its second commit; `None` if there is none.
 fn finish(from: &Where, to: &Where, now: Timestamp) -> Result<Option<MovedRecords>, StoreError> {
     let place = PathBuf::from(to.place());
     let target: Box<Sql> = match &to.server {
@@ -143,7 +144,7 @@ fn finish(from: &Where, to: &Where, now: Timestamp) -> Result<Option<MovedRecord
     Ok(Some(MovedRecords { from: from.place(), to: to.place(), newest, rows, before }))
 }
 
-/// From now on a daemon accepts the database. Where a file lies now that was in the way, if there was one.
+/// Makes daemons accept the target. Returns the new path of a file that was in the way, if there was one.
 fn go_on_there(target: Box<Sql>, to: &Where, now: Timestamp) -> Result<Option<PathBuf>, StoreError> {
     let place = PathBuf::from(to.place());
     let accepted = (|| {
@@ -179,8 +180,8 @@ fn copy_all(from: &Sql, to: &Sql, (from_place, to_place): (&str, &str)) -> SqlRe
     Ok(rows)
 }
 
-/// What has moved away from there gives way, and what an earlier try of this move has left; anything else is somebody's
-/// records.
+/// Deletes records that were moved away from the target, or left by an earlier attempt of this
+/// move; refuses to delete any others.
 fn clear(db: &Sql, from: &str, place: &str) -> SqlResult<()> {
     let is_free = meta::value(db, meta::MOVED_TO)?.is_some()
         || meta::value(db, meta::MOVING_FROM)?.is_some_and(|of| of == from);
@@ -194,8 +195,8 @@ fn clear(db: &Sql, from: &str, place: &str) -> SqlResult<()> {
     TABLES.iter().try_for_each(|table| db.run(&format!("DELETE FROM {table}"), &[]))
 }
 
-/// A value of a column, of its own.
-enum Owned {
+/// An owned value of a column.
+enum OwnedValue {
     Null,
     Integer(i64),
     Real(f64),
@@ -203,7 +204,7 @@ enum Owned {
     Blob(Vec<u8>),
 }
 
-impl Owned {
+impl OwnedValue {
     fn value(&self) -> Value<'_> {
         match self {
             Self::Null => Value::Null,
@@ -226,14 +227,14 @@ fn copy_table(table: &str, from: &Sql, to: &Sql) -> SqlResult<u64> {
         let mut owned = Vec::with_capacity(columns.len());
         for (at, (_, kind)) in columns.iter().enumerate() {
             let value = match kind {
-                ColumnKind::Integer => row.integer(at)?.map(Owned::Integer),
-                ColumnKind::Real => row.real(at)?.map(Owned::Real),
-                ColumnKind::Text => row.text(at)?.map(|text| Owned::Text(text.to_owned())),
-                ColumnKind::Blob => row.blob(at)?.map(|bytes| Owned::Blob(bytes.to_vec())),
+                ColumnKind::Integer => row.integer(at)?.map(OwnedValue::Integer),
+                ColumnKind::Real => row.real(at)?.map(OwnedValue::Real),
+                ColumnKind::Text => row.text(at)?.map(|text| OwnedValue::Text(text.to_owned())),
+                ColumnKind::Blob => row.blob(at)?.map(|bytes| OwnedValue::Blob(bytes.to_vec())),
             };
-            owned.push(value.unwrap_or(Owned::Null));
+            owned.push(value.unwrap_or(OwnedValue::Null));
         }
-        let values: Vec<Value<'_>> = owned.iter().map(Owned::value).collect();
+        let values: Vec<Value<'_>> = owned.iter().map(OwnedValue::value).collect();
         to.run(&insert, &values)?;
         rows += 1;
         Ok(ControlFlow::Continue(()))
@@ -241,13 +242,13 @@ fn copy_table(table: &str, from: &Sql, to: &Sql) -> SqlResult<u64> {
     Ok(rows)
 }
 
-/// As many rows in each table, and the same span of events.
+/// Compares the number of rows of each table, and the range of events.
 fn compare(source: &Sql, target: &Sql) -> SqlResult<()> {
     let of = |db: &Sql, sql: &str| db.one(sql, &[], |row| row.get::<Option<i64>>(0));
     for table in TABLES {
         let sql = format!("SELECT count(*) FROM {table}");
         let (there, here) = (of(source, &sql)?.unwrap_or(0), of(target, &sql)?.unwrap_or(0));
-        // what says that it was closed is written anew
+        // the metadata is partly rewritten
         if there != here && *table != "meta" {
             let rows = |count: i64| counted(count.unsigned_abs(), "row");
             let what = format!("of `{table}` there are {}, and {} arrived", rows(there), rows(here));

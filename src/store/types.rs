@@ -1,61 +1,61 @@
-//! What goes in and out of the store, beside facts and events.
+//! Parameters and results of the store, beside facts and events.
 use crate::domain::*;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// What became durable.
+/// The result of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
-    /// The newest event there is.
+    /// The newest event.
     pub newest: Seq,
-    /// The newest event when the last of this batch was written; others may have shared its
+    /// The newest event when the last entry of this commit was written; others may have shared its
     /// transaction.
     pub last: Seq,
     /// Claims that were refused because their (agent, slot) had been claimed before. Everything
-    /// else of the batch is durable.
+    /// else of the commit is durable.
     pub refused: Vec<RunId>,
-    /// The events of this batch, with their numbers. Empty unless asked for.
+    /// The number of events of this commit.
     pub events: u64,
 }
 
-/// What the store knew when it was opened.
+/// The state of the records when the store was opened.
 #[derive(Debug, Default)]
 pub struct Restored {
-    /// Every agent that was ever seen.
+    /// Every agent ever seen.
     pub agents: Vec<AgentRecord>,
-    /// Runs without an end, oldest first, with the processes that were started for them.
+    /// Runs without an end, oldest first, with the processes started for them.
     pub open_runs: Vec<RunRecord>,
     /// Incidents that are pending or open.
     pub incidents: Vec<IncidentRecord>,
     /// Calls that wait for a person.
     pub approvals: Vec<ApprovalRecord>,
-    /// Requests of models whose end nobody saw.
+    /// Holds of model requests with an unknown outcome.
     pub holds: Vec<HoldRecord>,
-    /// What was used by day and agent, of the last months.
+    /// Usage by day and agent, of the last months.
     pub spent: Vec<SpentRow>,
     /// Backfills that have not ended.
     pub backfills: Vec<BackfillRecord>,
-    /// What was told of budgets.
+    /// Budget notices already sent.
     pub told: Vec<BudgetTold>,
-    /// Lives of nodes that may have runs in hand, or have reported what is not decided yet.
+    /// Sessions of nodes that may have runs in flight, or undecided reports.
     pub nodes: Vec<LiveNode>,
     /// The run with the greatest id.
     pub newest_run: Option<RunId>,
-    /// Identity of the database: a UUID made with it, and anew when a copy is put in its place.
+    /// Identity of the database: a UUID assigned at its creation, and again when a copy takes its place.
     pub database: String,
-    /// What it was a copy of, newest first.
+    /// The databases of which it is a copy, newest first.
     pub ancestors: Vec<Ancestor>,
-    /// It is a copy that was put in the place of the database.
+    /// Set if it is a copy that was put in the place of the database.
     pub went_back: Option<WentBack>,
-    /// It is such a copy, and what happened since is on no record.
+    /// Set if it is such a copy, and events since then are not recorded.
     pub lost: Option<LostRecords>,
-    /// True if the last daemon did not close it.
+    /// Whether the last daemon did not close it cleanly.
     pub unclean: bool,
     /// Wall clock of the newest event, if there is one.
     pub newest_event_at: Option<Timestamp>,
 }
 
-/// A database of which another one was a copy: up to an event they are the same.
+/// A database of which another one is a copy: up to an event they are the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ancestor {
     pub database: String,
@@ -68,99 +68,93 @@ pub struct Ancestor {
 pub struct WentBack {
     /// The newest event of the copy.
     pub newest: Seq,
-    /// How far the database had come, if that is known.
+    /// The newest event that the database had, if that is known.
     pub known: Option<Seq>,
 }
 
-/// An entry of the journal of a run.
+/// An entry of a run's journal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepRow {
     pub n: u64,
     /// When it was written.
     pub at: Timestamp,
-    /// The tool that it is about, of calls.
+    /// The tool, of calls.
     pub tool: Option<String>,
     /// The arguments, of calls; shortened.
     pub args: Option<String>,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     pub took_ms: u64,
     pub step: Step,
 }
 
-/// Which events.
+/// Selects events.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
-    /// Of these agents: names or globs (`*`, `?`). Empty: all, and events of no agent.
+    /// Agents: names or globs (`*`, `?`). Empty: all, and events without an agent.
     pub agents: Vec<String>,
-    /// Of these types: names or globs. Empty: all.
+    /// Types: names or globs. Empty: all.
     pub types: Vec<String>,
-    /// Of this run.
     pub run: Option<RunId>,
-    /// Not after this instant.
+    /// Only up to this instant.
     pub until: Option<Timestamp>,
 }
 
-/// Some events.
+/// A page of events.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventPage {
     pub events: Vec<LoggedEvent>,
-    /// Everything up to here was looked at: the cursor for the next page.
+    /// The position up to which events were examined: the cursor for the next page.
     pub cursor: Seq,
-    /// Events in this range were asked for, but retention has removed them.
+    /// Range of requested events that retention has removed.
     pub gap: Option<(Seq, Seq)>,
-    /// True: `cursor` is the newest event.
+    /// Whether `cursor` is the newest event.
     pub at_end: bool,
 }
 
-/// A run as history keeps it.
+/// A run in the history.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunRow {
-    /// What was claimed.
+    /// The claim.
     pub claim: RunRecord,
-    /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// How long it took.
     pub duration: Option<SignedDuration>,
     pub result: Option<String>,
-    /// Why it failed.
     pub error: Option<RunError>,
     /// Exit code of a command that exited.
     pub exit_code: Option<i32>,
-    /// What it used.
     pub usage: Usage,
-    /// Warnings of the record.
     pub warnings: Vec<String>,
-    /// The `[models.…]` table that it asked last.
+    /// The `[models.…]` table that it used last.
     pub model: Option<String>,
 }
 
-/// Which runs.
+/// Selects runs.
 #[derive(Debug, Clone, Default)]
 pub struct RunFilter {
-    /// Of these agents. Empty: of all.
+    /// Agents. Empty: all.
     pub agents: Vec<AgentId>,
-    /// With one of these statuses. Empty: with any.
+    /// Statuses. Empty: all.
     pub statuses: Vec<RunStatus>,
-    /// Started by one of these. Empty: by any.
+    /// Triggers. Empty: all.
     pub triggers: Vec<Trigger>,
-    /// Claimed before this one.
+    /// Claimed before this run.
     pub before: Option<RunId>,
     /// Claimed at or after this instant.
     pub since: Option<Timestamp>,
     /// Claimed at or before this instant.
     pub until: Option<Timestamp>,
-    /// At most so many, newest first.
+    /// Maximum number of runs; the newest first.
     pub limit: usize,
 }
 
 impl RunFilter {
-    /// The newest so many runs of one agent.
+    /// Selects the newest runs of one agent.
     pub fn newest_of(agent: AgentId, limit: usize) -> Self {
         Self { agents: vec![agent], limit, ..Self::default() }
     }
 }
 
-/// What a text that should be a run id stands for.
+/// The result of looking up a run id.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FoundRun {
     One(Box<RunRow>),
@@ -175,7 +169,6 @@ pub struct LedgerRow {
     pub first: Timestamp,
     pub last: Timestamp,
     pub count: u64,
-    /// What became of them.
     pub verdict: Verdict,
     pub cause: String,
     /// The run, if there is one.
@@ -183,22 +176,22 @@ pub struct LedgerRow {
 }
 
 impl LedgerRow {
-    /// Did its slots run and find all well, and so leave no record?
+    /// Returns whether its slots ran and found all well, and so left no run record.
     pub fn is_all_well(&self) -> bool {
         self.verdict == Verdict::Ran && self.run.is_none() && self.cause == ALL_WELL
     }
 }
 
-/// A record of the ledger, whose it is, and how its run stands.
+/// A ledger record with its agent and the state of its run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LedgerEntry {
     pub agent: AgentId,
     pub row: LedgerRow,
-    /// Its run, if it has one that is still kept.
+    /// Its run, if that is still recorded.
     pub run: Option<LedgerRun>,
 }
 
-/// How the run of a record of the ledger stands.
+/// The state of the run of a ledger record.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LedgerRun {
     pub status: RunStatus,
@@ -206,78 +199,72 @@ pub struct LedgerRun {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// How long it took.
     pub duration: Option<SignedDuration>,
 }
 
 /// Output of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct OutputPage {
-    /// With the attempt of each, in order.
+    /// The chunks in order, each with its attempt.
     pub chunks: Vec<(u32, OutputChunk)>,
-    /// Row number to go on after.
+    /// Row number after which to continue.
     pub position: u64,
-    /// Bytes that were left out.
+    /// Number of bytes that were dropped.
     pub dropped_bytes: u64,
 }
 
-/// A message in the outbox that is due, without its words.
+/// A due message in the outbox, without its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxHead {
     pub id: i64,
     /// Name of a `[notify.…]` table.
     pub target: String,
-    /// What kind of news.
+    /// The kind of message.
     pub about: TellOn,
-    /// How urgent it is.
     pub urgency: Urgency,
-    /// Messages with the same number here go together, as they did in a try whose end is not known; with how many
-    /// characters of each.
+    /// Messages with the same number are sent as one, as in an attempt with an unknown outcome;
+    /// with the number of characters of each.
     pub joined: Option<(i64, usize)>,
-    /// It asks about a call.
+    /// Whether it asks about a call.
     pub asks: bool,
 }
 
-/// A call that people at a notification target were asked about, and what became of it.
+/// A call that people at a notification target were asked about, and its decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AskedCall {
-    /// What was asked.
     pub question: QuestionRecord,
-    /// The call still waits.
+    /// Whether the call still waits.
     pub is_open: bool,
-    /// It may be made. False as long as it waits.
+    /// Whether it may be made; false while it waits.
     pub approved: bool,
-    /// Who decided, where that is known.
+    /// Who decided, if known.
     pub by: Option<String>,
-    /// What was said to it.
+    /// The reason given.
     pub reason: Option<String>,
 }
 
-/// A call that waited for a person, and what was decided.
+/// A call that waited for a person, with the decision.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecidedApproval {
-    /// What was asked.
     pub record: ApprovalRecord,
-    /// When it was decided.
     pub at: Timestamp,
-    /// It may be made.
+    /// Whether it may be made.
     pub approved: bool,
-    /// Who decided, where that is known.
+    /// Who decided, if known.
     pub by: Option<String>,
-    /// What was said to it.
+    /// The reason given.
     pub reason: Option<String>,
 }
 
-/// A result in the outbox that gives way: too many of its target wait.
+/// A result in the outbox beyond the limit of its target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SurplusResult {
     pub id: i64,
     /// Name of a `[notify.…]` table.
     pub target: String,
-    /// Of which agent.
     pub agent: AgentId,
     pub run: Option<RunId>,
-    /// Tries so far.
+    /// Number of attempts so far.
     pub tries: u32,
 }
 
@@ -287,43 +274,41 @@ pub struct OutboxRow {
     pub id: i64,
     /// Name of a `[notify.…]` table.
     pub target: String,
-    /// Of which agent.
     pub agent: AgentId,
-    /// What kind of news.
+    /// The kind of message.
     pub about: TellOn,
-    /// When it happened.
+    /// When the reported event happened.
     pub at: Timestamp,
     pub subject: String,
     pub body: String,
-    /// Tries so far.
+    /// Number of attempts so far.
     pub tries: u32,
     pub due: Timestamp,
-    /// The run that it tells of.
+    /// The run that it reports, if any.
     pub run: Option<RunId>,
-    /// The problem that it tells of.
+    /// The key of the problem that it reports, if any.
     pub key: Option<String>,
-    /// How urgent it is.
     pub urgency: Urgency,
     /// The call that it asks about.
     pub approval: Option<String>,
 }
 
-/// How it stands with a target for which messages wait or were given up.
+/// The state of a target with messages that wait or were given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxTarget {
     /// Name of a `[notify.…]` table.
     pub target: String,
-    /// Messages that wait.
+    /// Number of messages that wait.
     pub waiting: u64,
-    /// Messages that were given up lately.
+    /// Number of messages recently given up.
     pub given_up: u64,
     /// When the oldest of both was written.
     pub oldest: Timestamp,
-    /// When the next one is tried; `None`: none waits.
+    /// Time of the next attempt; `None`: no message waits.
     pub next_try: Option<Timestamp>,
-    /// The most tries that one which waits has had.
+    /// Maximum number of attempts among waiting messages.
     pub tries: u32,
-    /// Why the newest that failed did.
+    /// Error of the newest failure.
     pub error: Option<String>,
 }
 
@@ -331,66 +316,62 @@ pub struct OutboxTarget {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
     pub newest_seq: u64,
-    /// Oldest event that is kept.
+    /// The oldest recorded event.
     pub oldest_seq: u64,
-    /// Events of the last minute before `now`.
+    /// Number of events within a minute before `now`.
     pub events_last_minute: u64,
     /// Bytes of the database with its log.
     pub bytes: u64,
     pub incidents: u64,
-    /// Messages that wait.
+    /// Number of messages that wait.
     pub outbox: u64,
-    /// Tool calls that wait for a person.
+    /// Number of tool calls that wait for a person.
     pub approvals: u64,
 }
 
-/// How usage is summed up.
+/// How usage is grouped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UsageBy {
     Agent,
     Model,
-    /// By day, in UTC.
+    /// By day, in the daemon's time zone.
     Day,
 }
 
-/// Whose usage is, within a time.
+/// How usage within a period is grouped further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UsageOf {
-    /// Of each agent.
     Agent,
-    /// Of each model.
     Model,
 }
 
-/// What `bgagent health` reads without a daemon.
+/// The data for `bgagent health`, read without a daemon.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HealthReport {
     /// All active agents.
     pub agents: Vec<HealthRow>,
-    /// Critical incidents that are open and that nobody has taken note of, and those of slow runs.
+    /// Open critical incidents that are not acknowledged, and those of slow runs.
     pub incidents: Vec<OpenIncident>,
-    /// Messages that did not get through.
+    /// Messages that were not delivered.
     pub untold: Vec<Untold>,
-    /// Who leads, where the records are on a server; `None`: nobody, or they are in a file.
+    /// The leader, if the records are on a server; `None`: there is none, or they are in a file.
     pub leader: Option<String>,
-    /// None of the nodes that are there may lead.
+    /// Whether none of the live nodes may lead.
     pub nobody_may_lead: bool,
 }
 
-/// An incident that wants a person.
+/// An incident that needs a person.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenIncident {
     pub agent: AgentId,
     pub key: String,
-    /// What is wrong.
     pub title: String,
     /// When it opened.
     pub since: Timestamp,
-    /// How bad it is.
     pub severity: Severity,
 }
 
-/// Messages to one target that did not get through.
+/// Undelivered messages to one target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Untold {
     /// Name of a `[notify.…]` table.
@@ -398,61 +379,59 @@ pub struct Untold {
     pub count: u64,
     /// When the oldest of them was written.
     pub oldest: Timestamp,
-    /// They are not tried again.
+    /// Whether they were given up.
     pub given_up: bool,
 }
 
-/// An active agent, as `bgagent health` sees it.
+/// An active agent, for `bgagent health`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HealthRow {
     pub agent: AgentId,
-    /// When it was due next, as of the last time that the daemon wrote it. Only of active agents.
+    /// Its next due time, as last written by the daemon. Only of active agents.
     pub next_due: Option<Timestamp>,
-    /// Failed runs in a row.
+    /// Number of consecutive failed runs.
     pub errors_in_row: u32,
-    /// Its circuit is open.
     pub circuit_open: bool,
-    /// Since when and until when nothing starts, as the slots between ran while the clock was ahead.
+    /// Since when and until when nothing starts, because the slots in between ran while the clock was ahead.
     pub silent: Option<(Timestamp, Timestamp)>,
-    /// Its newest slot was refused for want of money: why.
+    /// Why its newest slot was refused by a budget.
     pub no_budget: Option<String>,
-    /// Its schedule has no end, and yet there is no coming slot.
+    /// Whether there is no coming slot although its schedule has no end.
     pub no_slot: bool,
     /// Warnings of its last run.
     pub warnings: Vec<String>,
 }
 
-/// An event as it is stored.
+/// An event as stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventRow {
     pub seq: Seq,
-    /// When it happened.
     pub at: Timestamp,
-    /// What kind of event it is.
+    /// The type.
     pub kind: String,
-    /// Whose it is, if it is about one agent.
+    /// The agent, if it is about one.
     pub agent: Option<String>,
-    /// Of which run it is, if it is about one.
+    /// The run, if it is about one.
     pub run: Option<RunId>,
-    /// Of which session it is, if a model carries out the run.
+    /// The session, if a model carries out the run.
     pub session: Option<String>,
-    /// What happened, as JSON; `null` if the row is damaged.
+    /// The payload as JSON; `null` if the row is damaged.
     pub payload: String,
 }
 
-/// A page of the log, as it is stored.
+/// A page of the log as stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventPageRows {
     /// The events, in order.
     pub rows: Vec<EventRow>,
-    /// The newest event there is.
+    /// The newest event.
     pub newest: Seq,
-    /// Events between the cursor and the page that are gone: the first and the last.
+    /// Removed events between the cursor and the page: the first and the last.
     pub gap: Option<(Seq, Seq)>,
 }
 
 impl EventPageRows {
-    /// When its first event happened; `None`: it has none.
+    /// Returns when its first event happened; `None` if it has none.
     pub fn begins_at(&self) -> Option<Timestamp> {
         self.rows.first().map(|row| row.at)
     }

@@ -1,9 +1,9 @@
-//! What the leader tells other nodes, and what they report, as far as it is written with its decisions. Records in a file
-//! have one daemon: there is nobody to tell, and nothing is reported.
+//! Orders to nodes and reports of nodes, as far as they are written with the leader's decisions.
+//! Records in a file have only one daemon, so there are neither.
 use super::sql::{Sql, SqlResult, params};
 use crate::domain::{LiveNode, Seq};
 
-/// An order for a node. Its number for programs is more than that of any attempt before.
+/// Writes an order for a node. Its fencing token exceeds that of any earlier attempt.
 pub(super) fn ordered(db: &Sql, session: &str, order: &str, newest: Seq) -> SqlResult<()> {
     if !db.has_nodes() {
         return Ok(());
@@ -15,7 +15,7 @@ pub(super) fn ordered(db: &Sql, session: &str, order: &str, newest: Seq) -> SqlR
     db.run("SELECT pg_notify(bell, '') FROM workers WHERE session = ?1", params![session])
 }
 
-/// Reports that are decided about.
+/// Removes reports that are decided.
 pub(super) fn taken(db: &Sql, ids: &[i64]) -> SqlResult<()> {
     if !db.has_nodes() {
         return Ok(());
@@ -23,7 +23,7 @@ pub(super) fn taken(db: &Sql, ids: &[i64]) -> SqlResult<()> {
     ids.iter().try_for_each(|id| db.run("DELETE FROM reports WHERE id = ?1", params![*id]))
 }
 
-/// What is left of a life of a node.
+/// Removes what is left of a node's session.
 pub(super) fn over(db: &Sql, session: &str) -> SqlResult<()> {
     if !db.has_nodes() {
         return Ok(());
@@ -37,7 +37,7 @@ pub(super) fn over(db: &Sql, session: &str) -> SqlResult<()> {
     .try_for_each(|sql| db.run(sql, params![session]))
 }
 
-/// Lives of nodes of which not all is decided yet.
+/// Returns the sessions of nodes that are not fully decided.
 pub(super) fn live(db: &Sql) -> SqlResult<Vec<LiveNode>> {
     if !db.has_nodes() {
         return Ok(Vec::new());

@@ -1,7 +1,8 @@
 //! The one writer: a thread that owns the only connection that writes.
 //!
-//! It takes everything that waits, has it written in one transaction, and answers each: while one commit
-//! is on its way to the disk, the next ones pile up and share the one after it.
+//! It takes everything that waits, has it written in one transaction, and answers each commit:
+//! while one transaction is on its way to disk, the next commits are queued and share the following
+//! one.
 use super::error::StoreError;
 use super::lead_time::LeadTime;
 use super::retention::Lived;
@@ -9,12 +10,12 @@ use super::types::Committed;
 use crate::domain::{Entry, Fact, Retention, RunId, Seq};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// Commits that share a transaction at the most.
-const SHARED: usize = 512;
+/// Maximum number of commits per transaction.
+const MAX_SHARED_COMMITS: usize = 512;
 
 type Done<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// What the writer is asked to do.
+/// A job for the writer.
 pub(super) enum Job {
     Commit { entries: Vec<Entry>, done: Done<Committed> },
     Prune { keep: Retention, lived: Lived, done: Done<bool> },
@@ -23,49 +24,51 @@ pub(super) enum Job {
     Close { done: Done<()> },
 }
 
-/// What became of one commit.
+/// The result of one commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct WrittenCommit {
     /// Claims that were refused.
     pub(super) refused: Vec<RunId>,
-    /// How many events it had.
+    /// Number of its events.
     pub(super) events: u64,
     /// The newest event when it was written.
     pub(super) last: Seq,
 }
 
-/// The database, as its writer knows it. `newest` is the newest event that was written.
+/// The database from the writer's perspective. `newest` is the newest event that was written.
 pub(super) trait Backend: Send {
-    /// Writes commits in order and in one transaction; they are durable when this returns, or none of them is there.
+    /// Writes commits in order and in one transaction; either all are durable when this returns, or
+    /// none is there.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] for one that breaks a rule; anything else may be tried again if it passes.
+    /// [`StoreError::Refused`] for a commit that violates a constraint; others may be retried if
+    /// they are transient.
     fn write(&mut self, commits: &[Vec<Entry>], newest: Seq) -> Result<Vec<WrittenCommit>, StoreError>;
 
-    /// For how long the daemon may trust that nobody else writes; `None`: for as long as it lives.
+    /// Returns how long the daemon may trust that no other daemon writes; `None`: for as long as it lives.
     fn lead_time(&self) -> Option<LeadTime> {
         None
     }
 
-    /// Makes room where there was none; false: there is still none.
+    /// Frees disk space; returns false if there is still none.
     fn make_room(&mut self) -> bool;
 
-    /// Commits were written, and nobody was answered yet: what is done here holds the answers up.
+    /// Called when commits were written, before they are answered: it delays the answers.
     fn written(&mut self, newest: Seq);
 
-    /// Commits were written and answered.
+    /// Called when commits were written and answered.
     fn tidy(&mut self);
 
-    /// What an error is at a second look.
+    /// Verifies an error.
     fn confirm(&mut self, error: StoreError) -> StoreError;
 
-    /// Removes what is older than `keep` allows, in one small piece; true if there is more to do.
+    /// Removes one small batch of records older than `keep` allows; returns true if there are more.
     fn prune(&mut self, keep: Retention, lived: Lived, newest: Seq) -> Result<bool, StoreError>;
 
-    /// Looks after the database when there is little to do.
+    /// Maintains the database when there is little to do.
     fn look(&mut self, newest: Seq) -> Result<(), StoreError>;
 
-    /// Says that all was well to the end. Nothing is written after it.
+    /// Marks a clean shutdown. Nothing is written after it.
     fn close(&mut self, newest: Seq) -> Result<(), StoreError>;
 }
 
@@ -75,7 +78,7 @@ struct Writer {
     outbox: watch::Sender<u64>,
 }
 
-/// Starts the thread. It ends with [`Job::Close`], or when the last handle is gone.
+/// Starts the thread. It ends with [`Job::Close`], or when the last handle is dropped.
 pub(super) fn start(
     backend: Box<dyn Backend>,
     mut jobs: mpsc::Receiver<Job>,
@@ -85,9 +88,9 @@ pub(super) fn start(
     let mut writer = Writer { backend, newest, outbox };
     let thread = std::thread::Builder::new().name("writer".into());
     let started = thread.spawn(move || {
-        let mut taken = Vec::with_capacity(SHARED);
+        let mut taken = Vec::with_capacity(MAX_SHARED_COMMITS);
         loop {
-            if jobs.blocking_recv_many(&mut taken, SHARED) == 0 {
+            if jobs.blocking_recv_many(&mut taken, MAX_SHARED_COMMITS) == 0 {
                 if let Err(error) = writer.close_surely() {
                     tracing::warn!(%error, "the database was not closed cleanly");
                 }
@@ -108,12 +111,12 @@ pub(super) fn start(
 }
 
 impl Writer {
-    /// Closes it. Damage that shows on the way is looked at again: it may be a read that failed.
+    /// Closes the backend, and verifies damage that it reports.
     fn close_surely(&mut self) -> Result<(), StoreError> {
         self.close().map_err(|error| self.backend.confirm(error))
     }
 
-    /// Does what was taken, in order; commits that stand together share a transaction.
+    /// Executes jobs in order; adjacent commits share a transaction.
     fn work(&mut self, taken: &mut Vec<Job>) -> Option<Done<()>> {
         let mut commits: Vec<(Vec<Entry>, Done<Committed>)> = Vec::new();
         for job in taken.drain(..) {
@@ -161,7 +164,7 @@ impl Writer {
         });
         match written {
             Ok(written) => {
-                // those that were made before, and only now have their answer, may be older
+                // commits recovered after a lost answer may be older
                 let newest = written.iter().map(|one| one.last).max().map_or(newest, |last| last.max(newest));
                 self.backend.written(newest);
                 self.newest.send_if_modified(|old| std::mem::replace(old, newest) != newest);
@@ -194,7 +197,7 @@ impl Writer {
     }
 }
 
-/// Is there more for the outbox to do, or another configuration to do it by?
+/// Returns whether an entry gives the outbox new work or another configuration.
 fn moves_the_outbox(entry: &Entry) -> bool {
     matches!(
         entry.fact,

@@ -1,10 +1,10 @@
-//! Whether what the server calls committed is on its disk, and on another one's where the configuration wants that.
+//! Checks whether the server makes commits durable, and replicates them if the configuration requires that.
 use super::server::StoreServer;
 use crate::domain::Durability;
 use crate::store::error::StoreError;
 use crate::store::sql::Sql;
 
-/// Refuses a server that promises less than `durability` says.
+/// Refuses a server that guarantees less than `durability` requires.
 pub(super) fn check(server: &StoreServer, db: &Sql) -> Result<(), StoreError> {
     let says = server.says("asking what the server promises");
     let refuse = |what: &str| {

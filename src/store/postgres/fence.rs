@@ -1,14 +1,15 @@
-//! Who may write: the daemon whose epoch stands in the row of `fleet`. Each of its transactions begins by moving that row,
-//! so two daemons never write at once, whatever clocks, pauses and lost connections do.
+//! The fence: only the daemon whose epoch is in the row of `fleet` may write. Each of its
+//! transactions begins by updating that row, so two daemons never write at once, regardless of
+//! clocks, pauses and lost connections.
 use super::node;
 use crate::store::sql::{Scope, Sql, SqlResult, Value, params};
 
-/// How long a lead lasts, by the database's clock, if it is not renewed.
+/// How long a lead lasts without renewal, by the database's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lease {
-    /// Of a daemon, whose every transaction renews it: 25 s, as in [`Fence::SQL`].
+    /// For a daemon, renewed by every transaction: 25 s, as in [`Fence::SQL`].
     Daemon,
-    /// Of a move of all records, which is one transaction.
+    /// For moving all records in one transaction.
     Move,
 }
 
@@ -21,19 +22,19 @@ impl Lease {
     }
 }
 
-/// The transactions of the one that leads.
+/// The statement that fences the leader's transactions.
 pub(super) struct Fence;
 
 impl Fence {
-    /// Renews the lead, and raises where it is another's: a division by zero ends the transaction, so nothing that was sent
-    /// behind it can last.
+    /// Renews the lead, and fails if it belongs to another daemon: the division by zero aborts the
+    /// transaction, including all statements already sent after it.
     pub(super) const SQL: &str =
         "WITH u AS (UPDATE fleet SET turn = turn + 1, expires = now() + interval '25 seconds',
            backend = pg_backend_pid() WHERE epoch = ?1 AND turn = ?2 RETURNING 1)
          SELECT 1 / count(*) FROM u";
 }
 
-/// How far the one that leads has come.
+/// The position of the leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lead {
     /// Grows with each daemon that takes the lead.
@@ -43,7 +44,7 @@ pub(super) struct Lead {
 }
 
 impl Lead {
-    /// After one more transaction.
+    /// Returns the position after one more transaction.
     pub(super) fn next(self) -> Self {
         Self { turn: self.turn + 1, ..self }
     }
@@ -52,7 +53,7 @@ impl Lead {
         [Value::Integer(self.epoch), Value::Integer(self.turn)]
     }
 
-    /// How far the row has come. Waits for a transaction that is still open.
+    /// Reads the position from the row, waiting for a transaction that is still open.
     pub(super) fn found(db: &Sql) -> SqlResult<Self> {
         db.one("SELECT epoch, turn FROM fleet FOR UPDATE", &[], |row| {
             Ok(Self { epoch: row.get(0)?, turn: row.get(1)? })
@@ -60,16 +61,16 @@ impl Lead {
     }
 }
 
-/// Who has the lead, while it is not over.
+/// The holder of a lead that has not expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LeadHolder {
     pub(super) leader: String,
-    /// For how long it keeps the lead if it is not heard of, in seconds.
+    /// Seconds until its lease expires, unless it renews it.
     pub(super) left: i64,
 }
 
-/// Takes the lead for `me`, if nobody else has it. What is left of an earlier life of the same daemon is ended: the caller
-/// holds the lock of its state folder, so that life is over.
+/// Takes the lead for `me`, if no other daemon has it. Ends the session of an earlier life of the
+/// same daemon: the caller holds the lock of its state folder, so that life is over.
 pub(super) fn take(db: &Sql, me: &str, lease: Lease) -> SqlResult<Result<Lead, LeadHolder>> {
     let holder = db.one(
         "SELECT leader, CAST(ceil(greatest(extract(epoch FROM expires - now()), 0)) AS BIGINT), leader = '' OR leader = ?1
@@ -84,7 +85,7 @@ pub(super) fn take(db: &Sql, me: &str, lease: Lease) -> SqlResult<Result<Lead, L
     if !is_free {
         return Ok(Err(holder));
     }
-    // a session that hangs in a transaction would hold the row; one that has moved it meanwhile is not meant
+    // a session that hangs in a transaction would hold the row; one that has updated it since is spared
     db.rows(
         "SELECT pg_terminate_backend(a.pid) FROM fleet f JOIN pg_stat_activity a
            ON a.pid = f.backend AND a.backend_start = f.backend_start AND a.pid <> pg_backend_pid()
@@ -102,18 +103,19 @@ pub(super) fn take(db: &Sql, me: &str, lease: Lease) -> SqlResult<Result<Lead, L
     Ok(taken.ok_or(holder))
 }
 
-/// The daemon that leads now, by the database's clock: its machine and its state folder. `None`: nobody does.
+/// Returns the daemon that leads now, by the database's clock: its machine and its state folder.
+/// `None` if there is none.
 pub(in crate::store) fn leader(db: &Sql) -> SqlResult<Option<String>> {
     let now = "SELECT leader FROM fleet WHERE leader <> '' AND expires > now()";
     Ok(db.row(now, &[], |row| row.get::<String>(0))?.map(|found| node::shown(&found).to_owned()))
 }
 
-/// Gives the lead up, in the transaction at hand.
+/// Gives up the lead, in the current transaction.
 pub(super) fn give_up(db: &Sql) -> SqlResult<()> {
     db.run("UPDATE fleet SET leader = '', expires = now()", &[])
 }
 
-/// Renews the lead by a connection that is not the one that took it, and notes which one it is.
+/// Renews the lead from another connection than the one that took it, and records that connection.
 pub(super) fn renew_by_another(db: &Sql) -> SqlResult<()> {
     let change = db.begin(Scope::Write)?;
     change.run(
@@ -123,15 +125,15 @@ pub(super) fn renew_by_another(db: &Sql) -> SqlResult<()> {
     change.commit()
 }
 
-/// Renews the lead for as long as a lease of this kind lasts, within the transaction at hand, which is the first of a daemon that
-/// leads.
+/// Extends the lead by a lease of this kind, within the current transaction, which is the first of
+/// the leading daemon.
 pub(super) fn extend(db: &Sql, lease: Lease) -> SqlResult<()> {
     let since = if lease == Lease::Daemon { ", led_since = now()" } else { "" };
     let sql = format!("UPDATE fleet SET expires = now() + ?1 * interval '1 second'{since}");
     db.run(&sql, params![lease.seconds()])
 }
 
-/// Renews the lead; nothing else is written.
+/// Renews the lead without writing anything else.
 pub(super) fn renew(db: &Sql) -> SqlResult<()> {
     db.begin(Scope::Write)?.commit()
 }

@@ -1,5 +1,6 @@
-//! What clients of one node ask of the node that leads: rows of `forwarded`. The one that leads takes them under its epoch,
-//! so that none is worked on by two, and one that is not taken yet can be withdrawn: then it provably never happens.
+//! Calls forwarded from nodes to the leader: rows of `forwarded`. The leader takes them under its
+//! epoch, so that no two leaders handle the same call; a call that is not taken yet can be
+//! withdrawn, and then provably never happens.
 use super::node_link::{NodeLink, UnknownIf};
 use super::session::Session;
 use crate::store::error::StoreError;
@@ -7,90 +8,89 @@ use crate::store::sql::{Scope, Sql, SqlResult, params};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Questions that wait for one node's clients, at the most.
-const MOST_OF_A_NODE: i64 = 200;
-/// Questions that wait at all.
-const MOST: i64 = 2000;
-/// Answers that are fetched at a time.
+/// Maximum number of unanswered calls per node.
+const MAX_NODE_CALLS: i64 = 200;
+/// Maximum number of unanswered calls in total.
+const MAX_CALLS: i64 = 2000;
+/// Maximum number of answers fetched at once.
 pub const MOST_ANSWERS: usize = 64;
-/// An answer of more bytes goes by a connection of its own, so that nothing else waits for it.
-const LARGE: usize = 128 << 10;
+/// Larger answers use a separate connection, so that they delay nothing else.
+const LARGE_ANSWER_BYTES: usize = 128 << 10;
 
-/// A call that is forwarded to the node that leads.
+/// A call that is forwarded to the leader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForwardedCall {
-    /// Drawn by the node that forwards it; no two have one.
+    /// A unique key, chosen by the forwarding node.
     pub key: String,
-    /// Who asks: a user at a node.
+    /// The user and node of the client.
     pub asker: String,
     pub method: String,
     /// Its parameters, as JSON.
     pub params: String,
-    /// By which the leader knows a change that it has made already.
+    /// The id by which the leader recognizes a change that it has already made.
     pub request_id: Option<String>,
 }
 
-/// One that the node that leads has taken.
+/// A call that the leader has taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TakenCall {
     pub id: i64,
-    /// The life of the node that forwarded it.
+    /// The session of the node that forwarded it.
     pub session: String,
-    /// What is asked.
     pub call: ForwardedCall,
-    /// The epoch of an earlier leader that had taken it and has not answered.
+    /// The epoch of an earlier leader that took it without answering.
     pub taken_before: Option<i64>,
 }
 
-/// Which calls are taken.
+/// Selects calls by method.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallsOf {
-    /// Of these methods.
+    /// Only these methods.
     Only(Vec<&'static str>),
-    /// Of all others.
+    /// All but these methods.
     AllBut(Vec<&'static str>),
 }
 
-/// Answers that have come.
+/// Answers that have arrived.
 #[derive(Debug, Default)]
 pub struct CallAnswers {
-    /// Those that are short.
+    /// Short answers.
     pub short: Vec<CallAnswer>,
-    /// The numbers and keys of those that are large: [`NodeLink::large_answer`] fetches each.
+    /// Ids and keys of large answers: [`NodeLink::large_answer`] fetches each.
     pub large: Vec<(i64, String)>,
 }
 
-/// The answer to a call that was forwarded.
+/// The answer to a forwarded call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallAnswer {
-    /// The number of the call.
+    /// The id of the call.
     pub id: i64,
     pub key: String,
     /// The answer, as the leader wrote it.
     pub text: String,
 }
 
-/// What became of forwarding a call.
+/// The result of forwarding a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Posted {
     /// It waits for the leader.
     Yes,
-    /// Too many wait.
+    /// Too many calls wait.
     Full,
 }
 
-/// What became of withdrawing a call.
+/// The result of withdrawing a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Withdrawn {
-    /// Nobody had taken it, and nobody will.
+    /// No leader had taken it, and none will.
     Yes,
     /// A leader has taken it.
     Taken,
 }
 
 impl NodeLink {
-    /// Forwards a call; done twice, it is there once. The leader can take it for half a minute. One that `may_take_long` finds
-    /// room only where half of it is left, so that short ones find some.
+    /// Forwards a call; idempotent. The leader can take it for half a minute. A call that
+    /// `may_take_long` may use only half of the capacity, so that short calls always find some.
     pub async fn post(
         self: &Arc<Self>,
         call: ForwardedCall,
@@ -117,33 +117,33 @@ impl NodeLink {
                 call.method,
                 call.params,
                 call.request_id,
-                MOST / share,
-                MOST_OF_A_NODE / share
+                MAX_CALLS / share,
+                MAX_NODE_CALLS / share
             ],
         )?;
         if posted == 0 && !change.exists("SELECT 1 FROM forwarded WHERE key = ?1", params![call.key])? {
             return Ok(Posted::Full);
         }
-        ring(&*change, &self.channel_of_asks())?;
+        notify(&*change, &self.channel_of_asks())?;
         change.commit()?;
         Ok(Posted::Yes)
     }
 
-    /// Answers that have come for this life of the node, the oldest [`MOST_ANSWERS`] short ones and as many large ones. They
-    /// stay until [`NodeLink::forget`] removes them.
+    /// Returns answers for this session of the node: the oldest [`MOST_ANSWERS`] short ones, and as
+    /// many large ones. They are kept until [`NodeLink::forget`] removes them.
     pub async fn answers(self: &Arc<Self>) -> Result<CallAnswers, StoreError> {
         self.with("fetching answers", |link, session| {
             let db: &Sql = session;
             let short = db.rows(
                 "SELECT id, key, answer FROM forwarded
                  WHERE session = ?1 AND answer IS NOT NULL AND octet_length(answer) <= ?2 ORDER BY id LIMIT ?3",
-                params![link.session, LARGE as i64, MOST_ANSWERS as i64],
+                params![link.session, LARGE_ANSWER_BYTES as i64, MOST_ANSWERS as i64],
                 |row| Ok(CallAnswer { id: row.get(0)?, key: row.get(1)?, text: row.get(2)? }),
             )?;
             let large = db.rows(
                 "SELECT id, key FROM forwarded
                  WHERE session = ?1 AND answer IS NOT NULL AND octet_length(answer) > ?2 ORDER BY id LIMIT ?3",
-                params![link.session, LARGE as i64, MOST_ANSWERS as i64],
+                params![link.session, LARGE_ANSWER_BYTES as i64, MOST_ANSWERS as i64],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )?;
             Ok(CallAnswers { short, large })
@@ -151,7 +151,7 @@ impl NodeLink {
         .await
     }
 
-    /// A large answer. `None`: it is gone.
+    /// Fetches a large answer. `None`: it has been removed.
     pub async fn large_answer(self: &Arc<Self>, id: i64) -> Result<Option<String>, StoreError> {
         self.with_freight("fetching a large answer", move |_, session| {
             let db: &Sql = session;
@@ -160,7 +160,8 @@ impl NodeLink {
         .await
     }
 
-    /// Removes a question that nobody waits for any more. One that a leader has taken stays until it is answered.
+    /// Removes a question that is no longer of interest. If a leader has taken it, it is kept until
+    /// it is answered.
     pub async fn drop_question(self: &Arc<Self>, key: String) -> Result<(), StoreError> {
         self.with("removing a question", move |_, session| {
             let db: &Sql = session;
@@ -182,10 +183,11 @@ impl NodeLink {
         .await
     }
 
-    /// Takes a call back, if no leader has taken it, with all that ask for the same change: those get `answer`. Where it is not
-    /// known whether the call was `posted`, a row of its key stays, with an answer for nobody: it waits for a transaction that
-    /// may still be writing the call, so that what was withdrawn can't turn up later. One that was posted and is not there any
-    /// more was answered. What was done under the same `request_id` before is not withdrawn either.
+    /// Withdraws a call, if no leader has taken it, together with all calls for the same change,
+    /// which get `answer`. If it is unknown whether the call was `posted`, a row with its key and
+    /// an empty answer is inserted: that waits for a transaction that may still be writing the
+    /// call, so that a withdrawn call can't appear later. A posted call that is missing was
+    /// answered. A change already made under the same `request_id` is not withdrawn.
     pub async fn withdraw(
         self: &Arc<Self>,
         key: String,
@@ -225,9 +227,10 @@ impl NodeLink {
         .await
     }
 
-    /// Takes calls, as the one that leads under this epoch, in the order in which they were forwarded. Those that an earlier
-    /// leader has not answered are among them, for an hour: what is older nobody waits for, and the answers by which a change
-    /// is known to be done are kept for a day. So are those that were taken and did not arrive: they are not `in_hand`.
+    /// Takes calls as the leader with this epoch, in the order in which they were forwarded. This
+    /// includes calls that an earlier leader has not answered, for an hour: nobody waits for older
+    /// ones, while the answers by which a completed change is recognized are kept for a day. It
+    /// also includes calls that were taken but did not arrive, because they are not `in_hand`.
     pub async fn take(
         self: &Arc<Self>,
         epoch: i64,
@@ -242,7 +245,7 @@ impl NodeLink {
         };
         self.with("taking calls", move |_, session| {
             let db: &Sql = session;
-            // lists are values, not text: each text would be a prepared statement of its own
+            // lists are values, not text: each text would be a separate prepared statement
             let mut taken = db.rows(
                 "WITH mine AS (SELECT id, taken AS before FROM forwarded
                    WHERE answer IS NULL
@@ -272,7 +275,8 @@ impl NodeLink {
         .await
     }
 
-    /// Gives back calls that were taken under this epoch and not begun: they are as they were before, for whoever leads next.
+    /// Gives back calls that were taken under this epoch and not begun: their state is restored for
+    /// the next leader.
     pub async fn give_back(
         self: &Arc<Self>,
         epoch: i64,
@@ -300,7 +304,7 @@ impl NodeLink {
         answer: String,
     ) -> Result<(), StoreError> {
         let (id, channel) = (taken.id, self.channel_of(&taken.session));
-        let is_large = answer.len() > LARGE;
+        let is_large = answer.len() > LARGE_ANSWER_BYTES;
         let work = move |_: &Self, session: &Session| {
             let db: &Sql = session;
             let change = db.begin(Scope::Write)?;
@@ -309,7 +313,7 @@ impl NodeLink {
                    AND EXISTS (SELECT 1 FROM fleet WHERE epoch = ?2)",
                 params![id, epoch, answer],
             )?;
-            ring(&*change, &channel)?;
+            notify(&*change, &channel)?;
             change.commit()
         };
         match is_large {
@@ -318,7 +322,7 @@ impl NodeLink {
         }
     }
 
-    /// Removes what nobody waits for any more.
+    /// Removes abandoned calls.
     pub async fn clean(self: &Arc<Self>) -> Result<(), StoreError> {
         self.with("removing old calls", |_, session| {
             let db: &Sql = session;
@@ -332,6 +336,6 @@ impl NodeLink {
     }
 }
 
-fn ring(db: &Sql, channel: &str) -> SqlResult<()> {
+fn notify(db: &Sql, channel: &str) -> SqlResult<()> {
     db.rows("SELECT 1 FROM (SELECT pg_notify(?1, '')) AS rung", params![channel], |_| Ok(())).map(|_| ())
 }

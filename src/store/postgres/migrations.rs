@@ -1,6 +1,6 @@
-//! The tables of a PostgreSQL database, release by release, in the same versions as those of SQLite.
+//! The tables of a PostgreSQL database by release, with the same version numbers as for SQLite.
 
-/// Versions and what leads to each; the first makes all tables at once.
+/// Migrations by version; the first one creates all tables.
 pub(in crate::store) const MIGRATIONS: &[(i64, &str)] = &[
     (13, include_str!("../migrations/postgres/0013_all.sql")),
     (14, include_str!("../migrations/postgres/0014_people.sql")),
@@ -13,7 +13,7 @@ pub(in crate::store) const MIGRATIONS: &[(i64, &str)] = &[
     (21, include_str!("../migrations/postgres/0021_orders.sql")),
 ];
 
-/// The version that this program knows.
+/// Returns the latest version that this program knows.
 pub(super) fn latest() -> i64 {
     MIGRATIONS.last().map_or(0, |(version, _)| *version)
 }

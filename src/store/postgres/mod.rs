@@ -1,4 +1,4 @@
-//! PostgreSQL: a schema of a database on a server, for fleets that outgrow one machine's disk.
+//! PostgreSQL: a schema of a database on a server, for fleets that outgrow the disk of one machine.
 mod durability;
 mod fence;
 mod mailbox;

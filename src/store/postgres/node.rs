@@ -1,18 +1,20 @@
-//! Which daemon this is, for others that want to write to the same database: by a number that was drawn once for its state
-//! folder. A name of a machine and a path prove nothing, since images of machines are cloned and homes are called alike.
+//! The identity of this daemon among those that use the same database: a random number stored in
+//! its state folder. Host names and paths are not sufficient, since machine images are cloned and
+//! home folders have the same paths.
 use crate::store::error::StoreError;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use uuid::Uuid;
 
-/// The file of the state folder that holds the number.
+/// The file in the state folder that holds the number.
 const FILE: &str = "node.id";
 
-/// The machine, the state folder and its number, in one line. The caller holds the lock of the state folder.
+/// Returns the machine, the state folder and its number, in one line. The caller holds the lock of
+/// the state folder.
 ///
-/// A state folder that was moved to a machine of another name is another daemon: which of the two goes on is decided by the
-/// lease.
+/// A state folder that was moved to a machine of another name counts as another daemon: the lease
+/// decides which of the two continues.
 ///
 /// # Errors
 /// The number can't be read or written.
@@ -25,7 +27,7 @@ pub(super) fn identity(state_dir: &Path) -> Result<String, StoreError> {
     Ok(format!("{machine} {} {number}", state_dir.display()))
 }
 
-/// An identity as people read it: without the number.
+/// Strips the number from an identity, for people.
 pub(super) fn shown(identity: &str) -> &str {
     match identity.rsplit_once(' ') {
         Some((place, number)) if Uuid::parse_str(number).is_ok() => place,
@@ -36,7 +38,7 @@ pub(super) fn shown(identity: &str) -> &str {
 fn number(state_dir: &Path) -> io::Result<Uuid> {
     let path = state_dir.join(FILE);
     match std::fs::read_to_string(&path) {
-        // one that was cut off while it was written is drawn again
+        // a file that was truncated while being written gets a new number
         Ok(text) => match Uuid::parse_str(text.trim()) {
             Ok(number) => Ok(number),
             Err(_) => draw(&path),

@@ -1,5 +1,5 @@
-//! The connection of a node to the tables that nodes share: it says that the node is there, and carries what clients of one
-//! node ask of the one that leads. It writes no records, so it needs no lead.
+//! The connection of a node to the tables shared by nodes: it registers the node, and carries calls
+//! forwarded to the leader. It writes no records, so it needs no lead.
 use super::node::{identity, shown};
 use super::nodes;
 use super::server::{Purpose, StoreServer};
@@ -17,54 +17,54 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-/// How often a node says that it is there.
+/// How often a node renews its registration.
 pub const RENEW_NODE_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Digits of the number of a state folder that tell a node from others of one machine.
-const SUFFIX: usize = 6;
+/// Number of digits of the state folder's number that distinguish nodes of one machine.
+const SUFFIX_DIGITS: usize = 6;
 
-/// What a node says of itself.
+/// The description of a node.
 #[derive(Debug, Clone)]
 pub struct NodeAbout {
-    /// Its name, labels and whether it may lead.
+    /// Its name and labels, and whether it may lead.
     pub spec: NodeSpec,
     pub version: &'static str,
-    /// The newest version of the protocol that it speaks.
+    /// The newest version of the protocol that it supports.
     pub protocol: u32,
-    /// Hash of its configuration, as it is at the start.
+    /// Hash of its configuration at the start.
     pub config: String,
 }
 
-/// What became of joining.
+/// The result of joining.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NodeJoined {
-    /// It is one of the nodes.
+    /// It has joined the nodes.
     Yes,
     /// There are no tables of this release yet.
     NoTables,
-    /// A node of this name is there, and another daemon than this.
+    /// Another daemon is registered under this name.
     Taken {
         name: String,
         /// Its machine and its state folder.
         by: String,
-        /// When it was last heard of, by the clock of the database, in microseconds.
+        /// When it was last seen, by the clock of the database, in microseconds.
         seen: i64,
     },
 }
 
-/// What went wrong, where it matters whether it was done all the same.
+/// An error of work that may have been done all the same.
 #[derive(Debug)]
 pub struct UnknownIf {
-    /// What went wrong.
+    /// The error.
     pub error: StoreError,
-    /// The connection was lost after it was sent.
+    /// Whether the connection was lost after the work was sent.
     pub may_be_done: bool,
 }
 
-/// A connection, for one at a time.
-type OneAtATime = Arc<tokio::sync::Mutex<Option<Session>>>;
+/// A connection with exclusive access.
+type ExclusiveConnection = Arc<tokio::sync::Mutex<Option<Session>>>;
 
-/// The connection. It is made when it is needed, and anew when it was lost.
+/// The connection of a node, opened when needed and reopened when lost.
 pub struct NodeLink {
     pub(super) server: Arc<StoreServer>,
     pub(super) about: NodeAbout,
@@ -72,25 +72,25 @@ pub struct NodeLink {
     name: Mutex<NodeName>,
     /// Hash of the configuration in force.
     config: Mutex<String>,
-    /// One life of the node.
+    /// Identifies one life of the node.
     pub(super) session: String,
     started_at: Timestamp,
-    open: OneAtATime,
-    /// For what is large: it holds up nothing but what is large, too.
-    freight: OneAtATime,
+    open: ExclusiveConnection,
+    /// For large data: it delays only other large data.
+    freight: ExclusiveConnection,
     bell: watch::Sender<u64>,
     hears_asks: AtomicBool,
-    /// The connection does not listen to all that it has to.
+    /// Whether the connection does not listen to all required channels.
     is_stale: AtomicBool,
     clock_offset_ms: AtomicI64,
     lag_ms: AtomicI64,
 }
 
 impl NodeLink {
-    /// To the records of a daemon; `None`: they are in a file.
+    /// Creates the link of a daemon to its records; `None`: they are in a file.
     ///
     /// # Errors
-    /// What tells the daemon from others can't be read or written.
+    /// The identity of the daemon can't be read or written.
     pub fn to(place: &Where, about: NodeAbout) -> Result<Option<Arc<Self>>, StoreError> {
         let Some(spec) = &place.server else { return Ok(None) };
         let server = Arc::new(StoreServer::of(spec, place.state_dir()));
@@ -116,12 +116,12 @@ impl NodeLink {
         })))
     }
 
-    /// What the node is called.
+    /// Returns the name of the node.
     pub fn name(&self) -> NodeName {
         self.name.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Another configuration is in force from now on.
+    /// Sets the hash of the configuration in force.
     pub fn configured(&self, hash: String) {
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = hash;
     }
@@ -130,24 +130,24 @@ impl NodeLink {
         self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// May it take the lead?
+    /// Returns whether this node may take the lead.
     pub fn may_lead(&self) -> bool {
         self.about.spec.leads
     }
 
-    /// Changes when there may be something to look at: an answer, or, for the one that leads, a question.
+    /// Returns a receiver that changes when there may be answers to fetch or, for the leader, calls.
     pub fn bell(&self) -> watch::Receiver<u64> {
         self.bell.subscribe()
     }
 
-    /// Says that the node is there. A name that nobody chose, and that another daemon of the machine has, gets a suffix.
+    /// Registers the node. A default name that is in use by another daemon of the machine gets a suffix.
     pub async fn join(self: &Arc<Self>) -> Result<NodeJoined, StoreError> {
         let joined = self.with("joining the nodes", Self::join_now).await?;
         if !matches!(joined, NodeJoined::Taken { .. }) || self.about.spec.name.is_some() {
             return Ok(joined);
         }
         let number = self.me.rsplit(' ').next().unwrap_or_default();
-        let apart = self.name().apart(&number[..number.len().min(SUFFIX)]);
+        let apart = self.name().apart(&number[..number.len().min(SUFFIX_DIGITS)]);
         *self.name.lock().unwrap_or_else(PoisonError::into_inner) = apart;
         self.with("joining the nodes", Self::join_now).await
     }
@@ -189,13 +189,13 @@ impl NodeLink {
             let (by, seen) = by.unwrap_or_default();
             return Ok(NodeJoined::Taken { name: name.to_string(), by: shown(&by).to_owned(), seen });
         }
-        // what it was called before, and who has not been there for long
+        // delete former names of this node, and nodes that have been away for long
         db.run("DELETE FROM nodes WHERE identity = ?1 AND name <> ?2", params![self.me, name.as_str()])?;
         db.run("DELETE FROM nodes WHERE seen < now() - interval '7 days'", &[])?;
         Ok(NodeJoined::Yes)
     }
 
-    /// Says that the node is still there, and asks who leads. `None`: it is none of the nodes any more.
+    /// Renews the registration, and returns the lead. `None`: the node is no longer registered.
     pub async fn renew(self: &Arc<Self>) -> Result<Option<FleetLead>, StoreError> {
         self.with("renewing the node", |link, session| {
             let db: &Sql = session;
@@ -215,17 +215,17 @@ impl NodeLink {
         .await
     }
 
-    /// Is this daemon the one of whom `lead` speaks?
+    /// Returns whether this daemon is the leader named by `lead`.
     pub fn is_me(&self, lead: &FleetLead) -> bool {
         lead.leader.as_deref() == Some(shown(&self.me))
     }
 
-    /// Who leads. Nothing is renewed.
+    /// Returns the lead, without renewing anything.
     pub async fn lead(self: &Arc<Self>) -> Result<FleetLead, StoreError> {
         self.with("asking who leads", |link, session| link.measure(session)).await
     }
 
-    /// The node is none any more.
+    /// Removes the registration.
     pub async fn leave(self: &Arc<Self>) -> Result<(), StoreError> {
         self.with("leaving the nodes", |link, session| {
             let name = link.name();
@@ -235,7 +235,7 @@ impl NodeLink {
         .await
     }
 
-    /// Who leads; on the way, how far the clocks are apart, and how long an answer takes.
+    /// Returns the lead, and measures the clock offset and the latency.
     fn measure(&self, db: &Sql) -> SqlResult<FleetLead> {
         let (asked, at) = (clock::boot(), clock::wall());
         let lead = nodes::fleet_lead(db)?;
@@ -247,7 +247,7 @@ impl NodeLink {
         Ok(lead)
     }
 
-    /// From now on this node leads: it hears what is asked.
+    /// Makes the connection listen for calls, since this node leads from now on.
     pub fn hear_asks(&self) {
         self.hears_asks.store(true, Ordering::Relaxed);
         self.is_stale.store(true, Ordering::Relaxed);
@@ -261,13 +261,14 @@ impl NodeLink {
         format!("{}_{}", self.channel(), &session[..session.len().min(16)])
     }
 
-    /// Channels are of the whole database, and have short names.
+    /// Returns the prefix of channel names. Channels belong to the whole database, and their names
+    /// must be short.
     fn channel(&self) -> String {
         let digest = Sha256::digest(self.server.schema().as_bytes());
         digest[..6].iter().fold("bgagent_".to_owned(), |name, byte| format!("{name}{byte:02x}"))
     }
 
-    /// What is sent by the connection for what is large hears nothing.
+    /// Opens a connection. The one for large data does not listen.
     fn connect(&self, is_freight: bool) -> Result<Session, StoreError> {
         let session = self.server.connect(Purpose::Write)?;
         if is_freight {
@@ -278,13 +279,13 @@ impl NodeLink {
             channels.push(self.channel_of_asks());
         }
         session.listen(&channels, self.bell.clone()).map_err(self.server.says("listening"))?;
-        // whatever was rung meanwhile was not heard
+        // notifications in the meantime were missed
         self.bell.send_modify(|rings| *rings += 1);
         Ok(session)
     }
 
-    /// Works on the connection, off the async threads. What is done here can be done again: where the connection is lost it
-    /// is done once more.
+    /// Runs work on the connection, off the async threads. The work must be idempotent: it is
+    /// repeated once if the connection is lost.
     pub(super) async fn with<T: Send + 'static>(
         self: &Arc<Self>,
         doing: &'static str,
@@ -293,7 +294,7 @@ impl NodeLink {
         self.attempt(doing, work).await.map_err(|unknown| unknown.error)
     }
 
-    /// The same, for what is large.
+    /// Runs work with large data, like [`NodeLink::with`].
     pub(super) async fn with_freight<T: Send + 'static>(
         self: &Arc<Self>,
         doing: &'static str,
@@ -302,7 +303,7 @@ impl NodeLink {
         self.attempt_by(true, doing, work).await.map_err(|unknown| unknown.error)
     }
 
-    /// The same; an error says whether the work may have been done all the same.
+    /// Runs work like [`NodeLink::with`]; an error tells whether it may have been done all the same.
     pub(super) async fn attempt<T: Send + 'static>(
         self: &Arc<Self>,
         doing: &'static str,
@@ -319,7 +320,7 @@ impl NodeLink {
     ) -> Result<T, UnknownIf> {
         let link = self.clone();
         let line = if is_freight { &self.freight } else { &self.open };
-        // waited for without a thread: there are few for what blocks
+        // wait without a thread: the blocking pool is small
         let mut open = line.clone().lock_owned().await;
         let done = tokio::task::spawn_blocking(move || {
             if !is_freight && link.is_stale.swap(false, Ordering::Relaxed) {

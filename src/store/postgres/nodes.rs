@@ -1,4 +1,4 @@
-//! The rows of `nodes` and of `fleet`, as they are read.
+//! Reading the rows of `nodes` and `fleet`.
 use super::node::shown;
 use crate::domain::{AgentId, RunId, timestamp_of_micros};
 use crate::store::error::StoreError;
@@ -8,18 +8,18 @@ use crate::store::rows::{agent_id, run_id};
 use crate::store::sql::{Sql, SqlResult};
 
 impl Reader {
-    /// The daemons that share the records, by name. Only of records on a server.
+    /// Returns the nodes that share the records, by name. Only for records on a server.
     pub fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
         self.ask("reading which nodes there are", nodes)
     }
 
-    /// Who leads. Only of records on a server.
+    /// Returns the lead. Only for records on a server.
     pub fn lead(&self) -> Result<FleetLead, StoreError> {
         self.ask("reading who leads", fleet_lead)
     }
 }
 
-/// All nodes, by name. Tables of a release that had no nodes have none.
+/// Returns all nodes, by name; none for tables of a release without nodes.
 fn nodes(db: &Sql) -> SqlResult<Vec<NodeRow>> {
     if !db.exists("SELECT 1 WHERE to_regclass('nodes') IS NOT NULL", &[])? {
         return Ok(Vec::new());
@@ -58,7 +58,7 @@ fn nodes(db: &Sql) -> SqlResult<Vec<NodeRow>> {
     })
 }
 
-/// A run in flight, behind the node that has it in hand. `None`: the one that leads.
+/// A run in flight, with its node. `None`: the leader.
 type RunInHand = (Option<String>, (RunId, AgentId));
 
 fn runs_in_hand(db: &Sql) -> SqlResult<Vec<RunInHand>> {
@@ -67,7 +67,7 @@ fn runs_in_hand(db: &Sql) -> SqlResult<Vec<RunInHand>> {
     db.rows(sql, &[], |row| Ok((row.get(0)?, (run_id(row, 1)?, agent_id(row, 2)?))))
 }
 
-/// Who leads.
+/// Returns the lead.
 pub(super) fn fleet_lead(db: &Sql) -> SqlResult<FleetLead> {
     let sql = "SELECT epoch, leader, leader <> '' AND expires > now(), (SELECT name FROM nodes WHERE identity = leader LIMIT 1),
            CAST(extract(epoch FROM CASE WHEN leader <> '' AND expires > now() THEN led_since ELSE expires END) * 1000000 AS BIGINT),
@@ -89,7 +89,7 @@ pub(super) fn fleet_lead(db: &Sql) -> SqlResult<FleetLead> {
     })
 }
 
-/// May none of those lead that are there?
+/// Returns whether none of the live nodes may lead.
 pub(in crate::store) fn nobody_may_lead(db: &Sql) -> SqlResult<bool> {
     let all = nodes(db)?;
     let mut there = all.iter().filter(|node| node.is_there).peekable();

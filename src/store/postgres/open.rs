@@ -1,4 +1,4 @@
-//! The way to a database that can be written: its tables, what the server promises, and the lead.
+//! Opening a database for writing: its tables, its guarantees, and the lead.
 use super::durability;
 use super::fence::{self, Lead, Lease};
 use super::migrations::{MIGRATIONS, latest};
@@ -16,7 +16,7 @@ use crate::store::types::{Restored, WentBack};
 use crate::store::{meta, read, reader};
 use std::path::Path;
 
-/// A database that the writer can work with.
+/// A database that is ready for the writer.
 pub(in crate::store) struct OpenedOnServer {
     pub(super) session: Session,
     pub(in crate::store) restored: Restored,
@@ -25,8 +25,9 @@ pub(in crate::store) struct OpenedOnServer {
     pub(super) lead_time: LeadTime,
 }
 
-/// Opens the database for the writer. `beside` is where a SQLite database would be: how far this one had come is noted
-/// there, too. Until all checks have passed, nothing is changed but that tables are made.
+/// Opens the database for the writer. `beside` is where a SQLite database would be: the mark is
+/// kept there for this one, too. Until all checks have passed, nothing is changed except that
+/// tables are created.
 pub(in crate::store) fn open(server: &StoreServer, beside: &Path) -> Result<OpenedOnServer, StoreError> {
     let session = prepared(server, Lease::Daemon, |db| may_lead(server, db))?;
     let lead_time = LeadTime::default();
@@ -52,33 +53,34 @@ pub(in crate::store) fn open(server: &StoreServer, beside: &Path) -> Result<Open
     Ok(OpenedOnServer { session, restored, newest, mark, lead_time })
 }
 
-/// Which side of a move it is.
+/// A side of a move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Side {
     Source,
     Target,
 }
 
-/// A connection by which all records are read or written at once, while no daemon does.
+/// Opens a connection for reading or writing all records at once, while no daemon uses them.
 pub(in crate::store) fn open_alone(
     spec: &StoreSpec,
     state_dir: &Path,
     side: Side,
 ) -> Result<Session, StoreError> {
-    // that a standby has them is for the daemon to ask
+    // replication is checked by the daemon
     let server = StoreServer::of(&StoreSpec { durability: Durability::Single, ..spec.clone() }, state_dir);
     let session = prepared(&server, Lease::Move, |db| match side {
         Side::Source => not_half_there(&server, db),
         Side::Target => Ok(()),
     })?;
-    let patient = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
-    session.batch(patient).map_err(server.says("setting up the connection"))?;
+    let no_timeouts = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
+    session.batch(no_timeouts).map_err(server.says("setting up the connection"))?;
     session.be_patient();
     Ok(session)
 }
 
-/// A connection to a database that promises enough and has our tables, and the lead. Tables of an older release are changed
-/// by the one that leads: a daemon that has to wait for the lead of another changes nothing.
+/// Opens a connection to a database with sufficient guarantees and our tables, and takes the lead.
+/// Tables of an older release are migrated by the leader: a daemon that has to wait for the lead
+/// changes nothing.
 fn prepared(
     server: &StoreServer,
     lease: Lease,
@@ -98,7 +100,7 @@ fn prepared(
         if is_older {
             migrate(server, &session)?;
         }
-        // again, now that nobody else can write
+        // again, now that no other daemon can write
         let says = server.says("taking the lead");
         let db: &Sql = &session;
         let change = db.begin(Scope::Write).map_err(&says)?;
@@ -124,13 +126,14 @@ fn lead_of(server: &StoreServer, session: &Session, lease: Lease) -> Result<Lead
     })
 }
 
-/// Are all records of the fleet there, and do they go on there?
+/// Checks that the database holds all records of the fleet, and that they were not moved elsewhere.
 fn may_lead(server: &StoreServer, db: &Sql) -> Result<(), StoreError> {
     not_moved(server, db)?;
     not_half_there(server, db)
 }
 
-/// A move that was cut off has to be finished first: which of the two databases goes on is not decided.
+/// Refuses a database to which a move was interrupted: it must be completed first, since it is
+/// undecided which database continues.
 fn not_half_there(server: &StoreServer, db: &Sql) -> Result<(), StoreError> {
     let says = server.says("reading what the database says of itself");
     match meta::value(db, meta::MOVING_FROM).map_err(says)? {
@@ -139,7 +142,7 @@ fn not_half_there(server: &StoreServer, db: &Sql) -> Result<(), StoreError> {
     }
 }
 
-/// A connection that can only read, to a database that has our tables; `None`: there are none.
+/// Opens a read-only connection to a database with our tables; `None`: there are none.
 pub(in crate::store) fn to_read(spec: &StoreSpec, state_dir: &Path) -> Result<Option<Reader>, StoreError> {
     let server = StoreServer::of(spec, state_dir);
     let session = server.connect(Purpose::Read)?;
@@ -149,7 +152,7 @@ pub(in crate::store) fn to_read(spec: &StoreSpec, state_dir: &Path) -> Result<Op
     Ok(Some(Reader { db: Box::new(session), place: server.place().to_owned() }))
 }
 
-/// The version of the tables; `None`: there are none. One that this program does not know is refused.
+/// Returns the version of the tables; `None`: there are none. Refuses an unknown version.
 pub(super) fn version(server: &StoreServer, db: &Sql) -> Result<Option<i64>, StoreError> {
     let says = server.says("reading the database's version");
     let encoding: String =
@@ -171,7 +174,7 @@ pub(super) fn version(server: &StoreServer, db: &Sql) -> Result<Option<i64>, Sto
     Ok(Some(version))
 }
 
-/// Makes what is missing, all in one transaction, and one daemon at a time.
+/// Creates missing tables in one transaction, one daemon at a time.
 pub(super) fn migrate(server: &StoreServer, session: &Session) -> Result<(), StoreError> {
     let says = server.says("making the tables");
     let db: &Sql = session;
@@ -197,7 +200,7 @@ pub(super) fn migrate(server: &StoreServer, session: &Session) -> Result<(), Sto
     change.commit().map_err(&says)
 }
 
-/// A schema that has tables of others is no place for ours.
+/// Refuses a schema that contains tables of other programs.
 fn is_empty(server: &StoreServer, db: &Sql) -> Result<(), StoreError> {
     let others = "SELECT tablename FROM pg_tables WHERE schemaname = ?1 ORDER BY tablename LIMIT 1";
     let other = db
@@ -214,7 +217,7 @@ fn is_empty(server: &StoreServer, db: &Sql) -> Result<(), StoreError> {
     }
 }
 
-/// A database that was moved is not written any more.
+/// Refuses a database whose records were moved elsewhere.
 fn not_moved(server: &StoreServer, db: &Sql) -> Result<(), StoreError> {
     let to =
         meta::value(db, meta::MOVED_TO).map_err(server.says("reading what the database says of itself"))?;

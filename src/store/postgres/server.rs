@@ -1,4 +1,4 @@
-//! Where a PostgreSQL store is, and how it is connected to.
+//! The location of a PostgreSQL store, and how to connect to it.
 use super::session::Session;
 use super::waiting::wait;
 use crate::domain::StoreSpec;
@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long connecting may take, with finding the password.
-const CONNECTING: Duration = Duration::from_secs(10);
-/// Settings of each connection. The server ends what hangs before we give it up, and notices a peer that is gone. The
-/// schema is not among them: it stands in front.
+/// Timeout of connecting, including the lookup of the password.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Settings of each connection. The server aborts a hanging statement before our own timeout, and
+/// notices a dead peer. The schema is set separately, before these.
 const SETTINGS: &str = "SET statement_timeout = '25s'; SET lock_timeout = '10s';
     SET idle_in_transaction_session_timeout = '15s'; SET client_min_messages = 'warning';
     SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
@@ -24,7 +24,7 @@ pub(in crate::store) struct StoreServer {
     spec: StoreSpec,
     /// The state folder of the daemon.
     pub(super) state_dir: PathBuf,
-    /// Where that is, for people.
+    /// The location, for people.
     place: PathBuf,
 }
 
@@ -36,7 +36,7 @@ pub(super) enum Purpose {
 }
 
 impl StoreServer {
-    /// The store of a configuration, for the daemon of a state folder.
+    /// Creates the store of a configuration, for the daemon of a state folder.
     pub(in crate::store) fn of(spec: &StoreSpec, state_dir: &Path) -> Self {
         Self { place: PathBuf::from(spec.place()), spec: spec.clone(), state_dir: state_dir.to_owned() }
     }
@@ -53,33 +53,34 @@ impl StoreServer {
         self.spec.durability
     }
 
-    /// What the server says, with where it is.
+    /// Returns a conversion of SQL errors that adds the location.
     pub(super) fn says<'a>(&'a self, doing: &'a str) -> impl Fn(SqlError) -> StoreError + 'a {
         move |error| StoreError::of(error, &self.place, doing)
     }
 
-    /// Another connection.
+    /// Opens another connection.
     ///
     /// # Errors
-    /// [`StoreError::Unreachable`] while nobody answers; [`StoreError::Rejected`] where the server, or the way to it, refuses.
+    /// [`StoreError::Unreachable`] if the server does not answer; [`StoreError::Rejected`] if it
+    /// refuses the connection.
     pub(super) fn connect(&self, purpose: Purpose) -> Result<Session, StoreError> {
         let place = self.place.display().to_string();
         let connecting = async {
             let password = self.spec.password.as_ref();
-            let address = Address::of(&self.spec.url, password, CONNECTING).await?.of_primary();
+            let address = Address::of(&self.spec.url, password, CONNECT_TIMEOUT).await?.of_primary();
             let mut link = Link::open_for(address, usize::MAX).await?;
-            // nothing is cancelled from outside: a commit least of all
+            // statements are never cancelled from outside, commits least of all
             link.is_done();
             Ok(link)
         };
-        let link = match wait(async { tokio::time::timeout(CONNECTING, connecting).await }) {
+        let link = match wait(async { tokio::time::timeout(CONNECT_TIMEOUT, connecting).await }) {
             Ok(Ok(link)) => link,
             Ok(Err(ConnectError { kind: ConnectErrorKind::Unreachable, what })) => {
                 return Err(StoreError::Unreachable { place, what });
             }
             Ok(Err(ConnectError { what, .. })) => return Err(StoreError::Rejected { place, what }),
             Err(_) => {
-                let what = format!("nobody answers within {} s", CONNECTING.as_secs());
+                let what = format!("nobody answers within {} s", CONNECT_TIMEOUT.as_secs());
                 return Err(StoreError::Unreachable { place, what });
             }
         };
@@ -93,7 +94,7 @@ impl StoreServer {
     }
 }
 
-/// A name as an identifier of SQL.
+/// Quotes a name as an SQL identifier.
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

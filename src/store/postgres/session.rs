@@ -1,5 +1,5 @@
-//! PostgreSQL as a connection: statements are sent one after the other without waiting for answers that nobody needs, and
-//! each transaction that writes first makes sure that this daemon still leads.
+//! A connection to PostgreSQL: statements are pipelined, without waiting for answers that are not
+//! needed, and each write transaction first makes sure that this daemon still leads.
 use super::fence::{Fence, Lead};
 use super::values::{Bound, error_of, numbered};
 use super::waiting::wait;
@@ -18,29 +18,29 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_postgres::{Error, Statement};
 
-/// Answers that are waited for at the most before more is sent.
-const MOST_UNDER_WAY: usize = 1000;
-/// How long an answer may take: the server ends a statement before that by its own `statement_timeout`.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// The same, where the server was asked to take its time: a peer that is gone is noticed by keep-alive probes.
-const LONG_PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// Maximum number of pending answers before sending more.
+const MAX_PENDING_ANSWERS: usize = 1000;
+/// Timeout of an answer: longer than the server's own `statement_timeout`.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Timeout of an answer if the server may take long: a dead peer is noticed by keep-alive probes.
+const LONG_ANSWER_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
-type UnderWay = Pin<Box<dyn Future<Output = Result<u64, Error>> + Send>>;
+type PendingAnswer = Pin<Box<dyn Future<Output = Result<u64, Error>> + Send>>;
 
 /// A connection to a server.
 pub(in crate::store) struct Session {
     link: Link,
     statements: RefCell<HashMap<String, Statement>>,
-    under_way: RefCell<VecDeque<UnderWay>>,
-    /// Who may write; `None`: nobody by this connection.
+    pending: RefCell<VecDeque<PendingAnswer>>,
+    /// The lead under which it writes; `None`: this connection may not write.
     lead: RefCell<Option<Lead>>,
-    /// The transaction that is open has to be written by the one who leads.
+    /// Whether the open transaction is fenced.
     fenced: Cell<bool>,
-    /// A commit was sent whose answer did not come, or said less than it has to.
+    /// Whether the outcome of a commit is unknown or insufficient.
     in_doubt: Cell<bool>,
-    /// It broke off, or an answer did not come in time.
+    /// Whether it broke off, or an answer timed out.
     lost: Cell<bool>,
-    patience: Cell<Duration>,
+    answer_timeout: Cell<Duration>,
 }
 
 impl Session {
@@ -48,31 +48,31 @@ impl Session {
         Self {
             link,
             statements: RefCell::default(),
-            under_way: RefCell::default(),
+            pending: RefCell::default(),
             lead: RefCell::new(None),
             fenced: Cell::new(false),
             in_doubt: Cell::new(false),
             lost: Cell::new(false),
-            patience: Cell::new(PATIENCE),
+            answer_timeout: Cell::new(ANSWER_TIMEOUT),
         }
     }
 
     /// Waits for answers for as long as they take.
     pub(super) fn be_patient(&self) {
-        self.patience.set(LONG_PATIENCE);
+        self.answer_timeout.set(LONG_ANSWER_TIMEOUT);
     }
 
-    /// From now on this connection may write, as the one that leads.
+    /// Allows this connection to write, as the leader.
     pub(super) fn lead(&self, lead: Lead) {
         *self.lead.borrow_mut() = Some(lead);
     }
 
-    /// How far the one that leads has come.
+    /// Returns the position of the leader.
     pub(super) fn leads(&self) -> Option<Lead> {
         *self.lead.borrow()
     }
 
-    /// Was a commit sent of which nobody knows whether it lasts?
+    /// Returns whether a commit was sent whose outcome is unknown.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.in_doubt.get()
     }
@@ -83,14 +83,14 @@ impl Session {
         self.answer(self.link.client.batch_execute(sql))
     }
 
-    /// Rings the bell with each notification on one of these channels, as long as the connection lasts.
+    /// Notifies `bell` of each notification on these channels, as long as the connection lasts.
     pub(super) fn listen(&self, channels: &[String], bell: watch::Sender<u64>) -> SqlResult<()> {
         self.link.heard().ring_with(bell);
         let all: Vec<String> = channels.iter().map(|channel| format!("LISTEN {channel}")).collect();
         self.batch(&all.join("; "))
     }
 
-    /// Sends a statement without values; its answer is looked at later.
+    /// Sends a statement without values; its answer is checked later.
     fn send(&self, sql: &'static str) -> SqlResult<()> {
         let client = self.link.client.clone();
         self.push(Box::pin(async move { client.batch_execute(sql).await.map(|()| 0) }))
@@ -98,10 +98,10 @@ impl Session {
 
     /// Waits for an answer.
     fn answer<T>(&self, work: impl Future<Output = Result<T, Error>>) -> SqlResult<T> {
-        self.noted(wait(in_time(self.patience.get(), work)))
+        self.noted(wait(in_time(self.answer_timeout.get(), work)))
     }
 
-    /// A connection that is lost is not asked again.
+    /// Marks the connection as lost on such an error, so that it is not used again.
     fn noted<T>(&self, answer: SqlResult<T>) -> SqlResult<T> {
         if answer.as_ref().is_err_and(|error| error.kind == SqlErrorKind::Lost) {
             self.lost.set(true);
@@ -109,29 +109,29 @@ impl Session {
         answer
     }
 
-    /// Sends what the work sends first, and keeps the rest for later.
-    fn push(&self, mut work: UnderWay) -> SqlResult<()> {
+    /// Polls the work once, which sends it, and queues its answer.
+    fn push(&self, mut work: PendingAnswer) -> SqlResult<()> {
         let first = wait(poll_fn(|context| Poll::Ready(work.as_mut().poll(context))));
         match first {
             Poll::Ready(answer) => {
                 self.settle()?;
                 return answer.map(|_| ()).map_err(|error| error_of(&error));
             }
-            Poll::Pending => self.under_way.borrow_mut().push_back(work),
+            Poll::Pending => self.pending.borrow_mut().push_back(work),
         }
-        if self.under_way.borrow().len() < MOST_UNDER_WAY { Ok(()) } else { self.settle() }
+        if self.pending.borrow().len() < MAX_PENDING_ANSWERS { Ok(()) } else { self.settle() }
     }
 
-    /// Waits for the answers that were not waited for. The first error is the one that counts: those after it only say that
-    /// the transaction has failed.
+    /// Waits for the pending answers. Returns the first error: later ones only say that the
+    /// transaction has failed.
     fn settle(&self) -> SqlResult<()> {
         let mut first = Ok(());
         loop {
-            let next = self.under_way.borrow_mut().pop_front();
+            let next = self.pending.borrow_mut().pop_front();
             let Some(work) = next else { return first };
             let answer = self.answer(work);
             if self.lost.get() {
-                self.under_way.borrow_mut().clear();
+                self.pending.borrow_mut().clear();
             }
             if first.is_ok() {
                 first = answer.map(|_| ());
@@ -145,7 +145,7 @@ impl Session {
         }
         let prepared = self.answer(self.link.client.prepare(&numbered(sql)));
         let statement = prepared.or_else(|error| {
-            // in a transaction that has failed, what failed it is what counts
+            // in a failed transaction, the error that failed it counts
             self.settle()?;
             Err(error)
         })?;
@@ -153,14 +153,14 @@ impl Session {
         Ok(statement)
     }
 
-    fn execution(&self, sql: &str, values: &[Value<'_>]) -> SqlResult<UnderWay> {
+    fn execution(&self, sql: &str, values: &[Value<'_>]) -> SqlResult<PendingAnswer> {
         let statement = self.prepared(sql)?;
         let values: Vec<Bound> = values.iter().map(Bound::of).collect();
         let client = self.link.client.clone();
         Ok(Box::pin(async move { client.execute_raw(&statement, values).await }))
     }
 
-    /// Sends the statement, then waits for all answers before it, and for its own: what the two are.
+    /// Sends the statement, then waits for all earlier answers, and for its own; returns both results.
     fn executed(&self, sql: &str, values: &[Value<'_>]) -> SqlResult<(SqlResult<()>, SqlResult<u64>)> {
         let mut work = self.execution(sql, values)?;
         let first = wait(poll_fn(|context| Poll::Ready(work.as_mut().poll(context))));
@@ -173,9 +173,9 @@ impl Session {
     }
 }
 
-/// What comes of it within our patience.
-async fn in_time<T>(patience: Duration, work: impl Future<Output = Result<T, Error>>) -> SqlResult<T> {
-    match tokio::time::timeout(patience, work).await {
+/// Applies a timeout to an answer.
+async fn in_time<T>(answer_timeout: Duration, work: impl Future<Output = Result<T, Error>>) -> SqlResult<T> {
+    match tokio::time::timeout(answer_timeout, work).await {
         Ok(answer) => answer.map_err(|error| error_of(&error)),
         Err(_) => Err(SqlError::new(SqlErrorKind::Lost, "the server does not answer")),
     }
@@ -185,7 +185,7 @@ impl SqlConnection for Session {
     fn run(&self, sql: &str, values: &[Value<'_>]) -> SqlResult<()> {
         let work = self.execution(sql, values)?;
         self.push(work)?;
-        // outside of a transaction nothing comes that would look at it
+        // outside of a transaction, nothing later would check the answer
         if self.fenced.get() { Ok(()) } else { self.settle() }
     }
 
@@ -195,7 +195,7 @@ impl SqlConnection for Session {
     }
 
     fn change_unless_refused(&self, sql: &str, values: &[Value<'_>]) -> SqlResult<u64> {
-        // prepared before the savepoint: that waits for an answer of its own
+        // prepared before the savepoint, since preparing waits for its own answer
         self.prepared(sql)?;
         self.send("SAVEPOINT unless_refused")?;
         let (before, own) = self.executed(sql, values)?;
@@ -213,11 +213,11 @@ impl SqlConnection for Session {
         let statement = self.prepared(sql)?;
         self.settle()?;
         let values: Vec<Bound> = values.iter().map(Bound::of).collect();
-        let patience = self.patience.get();
+        let answer_timeout = self.answer_timeout.get();
         let answer = wait(async {
-            let rows = in_time(patience, self.link.client.query_raw(&statement, values)).await?;
+            let rows = in_time(answer_timeout, self.link.client.query_raw(&statement, values)).await?;
             let mut rows = pin!(rows);
-            while let Some(row) = in_time(patience, rows.try_next()).await? {
+            while let Some(row) = in_time(answer_timeout, rows.try_next()).await? {
                 if each(&row)? == ControlFlow::Break(()) {
                     break;
                 }
@@ -233,7 +233,7 @@ impl SqlConnection for Session {
             (Scope::Read, _) => self.send("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
             (Scope::Write, None) => self.send("BEGIN"),
             (Scope::Write, Some(lead)) => {
-                // prepared before the transaction: a lost connection is none of its errors
+                // prepared before the transaction: a lost connection is then not one of its errors
                 self.prepared(Fence::SQL)?;
                 self.send("BEGIN")?;
                 self.fenced.set(true);
@@ -252,7 +252,7 @@ impl SqlConnection for Session {
                 let what = "the commit is on no standby yet, and waiting for one was broken off";
                 return Err(SqlError::new(SqlErrorKind::Lost, what));
             }
-            // whether it lasts is not known
+            // the outcome is unknown
             Err(error) if error.kind == SqlErrorKind::Lost => return committed,
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! Values as PostgreSQL takes and gives them, and what its errors mean.
+//! Conversion of values to and from PostgreSQL, and of its errors.
 use crate::store::sql::{Columns, SqlError, SqlErrorKind, SqlResult, Value, odd};
 use std::error::Error;
 use tokio_postgres::Row;
@@ -6,12 +6,13 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
-/// A statement with `?1` as PostgreSQL has it: `$1`. No text of ours has a question mark of another meaning.
+/// Converts the placeholders of a statement from `?1` to `$1`. Our statements use the question mark
+/// for nothing else.
 pub(super) fn numbered(sql: &str) -> String {
     sql.replace('?', "$")
 }
 
-/// A value that is sent later.
+/// An owned value, to be sent later.
 #[derive(Debug)]
 pub(super) enum Bound {
     Null,
@@ -22,8 +23,8 @@ pub(super) enum Bound {
 }
 
 impl Bound {
-    /// A text can hold each character but U+0000, which PostgreSQL refuses: it becomes U+FFFD, as what is no character does
-    /// elsewhere.
+    /// Copies a value. PostgreSQL accepts every character in a text except U+0000, which is
+    /// replaced by U+FFFD, like invalid characters elsewhere.
     pub(super) fn of(value: &Value<'_>) -> Self {
         match value {
             Value::Null => Self::Null,
@@ -57,7 +58,7 @@ impl ToSql for Bound {
     to_sql_checked!();
 }
 
-/// A column of a row as one of its possible types.
+/// Reads a column as one of its possible types.
 fn column<'a, T: FromSql<'a>>(row: &'a Row, at: usize) -> SqlResult<Option<T>> {
     row.try_get(at).map_err(|error| odd(at, error))
 }
@@ -85,10 +86,10 @@ impl Columns for Row {
     }
 }
 
-/// What the server, or the connection to it, says.
+/// Converts an error of the server or of the connection.
 pub(super) fn error_of(error: &tokio_postgres::Error) -> SqlError {
     let Some(code) = error.code() else {
-        // a value that does not fit was never sent
+        // a value of the wrong type was never sent
         let kind =
             if error.is_closed() || is_of_io(error) { SqlErrorKind::Lost } else { SqlErrorKind::Refused };
         return SqlError::new(kind, crate::postgres::explain(error, ""));
@@ -110,15 +111,15 @@ fn is_of_io(error: &tokio_postgres::Error) -> bool {
     false
 }
 
-/// What a rule about slots says when it keeps a row out (`RAISE … USING ERRCODE` of the migrations).
-const OF_RULES: &str = "BG001";
+/// Error code of our triggers that enforce rules about slots (`RAISE … USING ERRCODE` in the migrations).
+const RULE_VIOLATION_CODE: &str = "BG001";
 
-/// Does a row break a rule about slots, or a key that is there?
+/// Returns whether a row violates a rule about slots, or a unique key.
 fn is_of_rules(code: &SqlState) -> bool {
-    *code == SqlState::UNIQUE_VIOLATION || code.code() == OF_RULES
+    *code == SqlState::UNIQUE_VIOLATION || code.code() == RULE_VIOLATION_CODE
 }
 
-/// By the classes of PostgreSQL's appendix A.
+/// Classifies an error by the classes of PostgreSQL's appendix A.
 fn kind_of(code: &SqlState) -> SqlErrorKind {
     if is_of_rules(code) {
         return SqlErrorKind::OfRules;
@@ -130,7 +131,7 @@ fn kind_of(code: &SqlState) -> SqlErrorKind {
         | SqlState::QUERY_CANCELED
         | SqlState::T_R_DEADLOCK_DETECTED
         | SqlState::T_R_SERIALIZATION_FAILURE => return SqlErrorKind::Busy,
-        // the fence raises it, and nothing else of ours divides
+        // raised by the fence; no other statement of ours divides
         SqlState::DIVISION_BY_ZERO => return SqlErrorKind::Fenced,
         _ => {}
     }

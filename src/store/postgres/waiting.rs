@@ -1,5 +1,5 @@
-//! How threads that wait for answers meet a driver that is asynchronous: one runtime of the process's own carries all
-//! connections of the store, whoever asks and wherever that is.
+//! Bridges blocking threads and the asynchronous driver: one process-wide runtime carries all
+//! connections of the store, from whichever thread they are used.
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use tokio::runtime::Runtime;
 
-/// Wakes a thread that is parked.
+/// Wakes a parked thread.
 struct Parked(Thread);
 
 impl Wake for Parked {
@@ -25,8 +25,8 @@ fn runtime() -> &'static Runtime {
     })
 }
 
-/// Waits for `work` on this thread. Its connections and timers live on the runtime of the store. Unlike
-/// `Handle::block_on`, it may be called where another runtime is at work, which tests do.
+/// Blocks this thread until `work` completes. Its connections and timers live on the store's
+/// runtime. Unlike `Handle::block_on`, it may be called inside another runtime, as tests do.
 pub(super) fn wait<T>(work: impl Future<Output = T>) -> T {
     let _here = runtime().enter();
     let waker = Waker::from(Arc::new(Parked(std::thread::current())));

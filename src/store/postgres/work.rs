@@ -1,8 +1,9 @@
-//! The mailboxes between the node that leads and those that run what it places there: `orders` and `reports`.
+//! The mailboxes between the leader and the nodes that run placed attempts: `orders` and `reports`.
 //!
-//! A life of a node as one that runs things is a session: a row of `workers`. Each transaction of it begins by moving that
-//! row, and raises where the session is over; so what is read of a session after it was declared over is all that there will
-//! ever be. Orders are written by the leader's own transactions, with what they follow from, and so are reports removed.
+//! A worker's session is a row of `workers`. Each of its transactions begins by updating that row,
+//! and fails if the session is over; so the reports of a session read after it was declared over
+//! are complete. Orders are written, and reports removed, by the leader's own transactions,
+//! together with the facts that cause this.
 use super::node_link::NodeLink;
 use super::session::Session;
 use crate::domain::LiveNode;
@@ -10,44 +11,44 @@ use crate::store::error::StoreError;
 use crate::store::sql::{Scope, Sql, SqlResult, params};
 use std::sync::Arc;
 
-/// Reports that are read at a time.
-const MOST_REPORTS: i64 = 500;
-/// Orders that are read at a time.
-const MOST_ORDERS: i64 = 500;
+/// Maximum number of reports read at once.
+const MAX_REPORT_ROWS: i64 = 500;
+/// Maximum number of orders read at once.
+const MAX_ORDER_ROWS: i64 = 500;
 
 /// An order for a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkOrder {
-    /// Its number: it grows.
+    /// Its id, which grows.
     pub id: i64,
-    /// More than that of any attempt that was decided before.
+    /// A fencing token higher than that of any attempt decided earlier.
     pub fence: u64,
-    /// What, in the words of the daemon.
+    /// The order, serialized by the daemon.
     pub body: String,
 }
 
-/// Something that a node has reported.
+/// A report of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TakenReport {
     pub id: i64,
-    /// The life of the node.
+    /// The session of the node.
     pub session: Arc<str>,
-    /// What, in the words of the daemon.
+    /// The report, serialized by the daemon.
     pub body: String,
 }
 
-/// All that run what is placed there.
+/// The nodes that run placed attempts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Workers {
-    /// Those that are there.
+    /// Nodes with a live session.
     pub live: Vec<LiveNode>,
     /// Sessions that are over: they report nothing more.
     pub over: Vec<Arc<str>>,
 }
 
 impl NodeLink {
-    /// Begins a life of this node as one that runs things. Earlier ones are over: who has the lock of the state folder is the
-    /// only daemon of it.
+    /// Begins a session of this node as a worker. Earlier ones are over: the holder of the lock of
+    /// the state folder is its only daemon.
     pub async fn begin_work(self: &Arc<Self>, session: String) -> Result<(), StoreError> {
         self.with("beginning to work", move |link, connection| {
             let db: &Sql = connection;
@@ -68,8 +69,8 @@ impl NodeLink {
         .await
     }
 
-    /// Hands over what is reported, numbered without gaps from 1, and says that the node is there. Done twice, each report is
-    /// there once. False: the session is over, and nothing of it was written.
+    /// Sends reports, numbered without gaps from 1, and renews the session; idempotent. Returns
+    /// false if the session is over, and then nothing was written.
     pub async fn report(
         self: &Arc<Self>,
         session: String,
@@ -81,7 +82,7 @@ impl NodeLink {
     fn report_now(&self, connection: &Session, session: &str, reports: &[(u64, String)]) -> SqlResult<bool> {
         let db: &Sql = connection;
         let change = db.begin(Scope::Write)?;
-        // locked to the end: whoever declares it over waits, and then sees what was written
+        // locked until the commit: declaring the session over waits for it, and then sees what was written
         let known = "SELECT reported FROM workers WHERE session = ?1 AND over = 0 FOR UPDATE";
         let Some(known) = change.row(known, params![session], |row| row.get::<i64>(0))? else {
             return Ok(false);
@@ -102,7 +103,7 @@ impl NodeLink {
         Ok(true)
     }
 
-    /// Orders after this one, oldest first; those up to it are removed.
+    /// Returns orders after this one, oldest first, and removes those up to it.
     pub async fn orders(self: &Arc<Self>, session: String, after: i64) -> Result<Vec<WorkOrder>, StoreError> {
         self.with("fetching orders", move |_, connection| {
             let db: &Sql = connection;
@@ -111,7 +112,7 @@ impl NodeLink {
             }
             db.rows(
                 "SELECT id, fence, body FROM orders WHERE session = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
-                params![session, after, MOST_ORDERS],
+                params![session, after, MAX_ORDER_ROWS],
                 |row| {
                     let fence = row.get::<i64>(1)?.unsigned_abs();
                     Ok(WorkOrder { id: row.get(0)?, fence, body: row.get(2)? })
@@ -121,7 +122,7 @@ impl NodeLink {
         .await
     }
 
-    /// Nothing new is to be placed here.
+    /// Marks the session as draining, so that nothing new is placed here.
     pub async fn drain_work(self: &Arc<Self>, session: String) -> Result<(), StoreError> {
         self.with("going down", move |link, connection| {
             let db: &Sql = connection;
@@ -133,7 +134,7 @@ impl NodeLink {
         .await
     }
 
-    /// The session is over: nothing of it is in hand any more.
+    /// Ends the session, when no attempt of it is in flight.
     pub async fn end_work(self: &Arc<Self>, session: String) -> Result<(), StoreError> {
         self.with("going down", move |link, connection| {
             let db: &Sql = connection;
@@ -145,12 +146,13 @@ impl NodeLink {
         .await
     }
 
-    /// All that run what is placed there. Who was not heard of for 25 seconds, by the database's clock, is over from now on.
+    /// Returns the workers. Those not seen for 25 seconds, by the database's clock, are declared over.
     pub async fn workers(self: &Arc<Self>) -> Result<Workers, StoreError> {
         self.with("looking for nodes", |_, connection| {
             let db: &Sql = connection;
             db.run(
-                // one that hangs in a transaction is over when that has ended: others are not to wait for it
+                // a session that hangs in a transaction is skipped until that has ended, so that
+                // others need not wait
                 "UPDATE workers SET over = 1 WHERE session IN (SELECT session FROM workers
                    WHERE over = 0 AND seen < now() - interval '25 seconds' FOR UPDATE SKIP LOCKED)",
                 &[],
@@ -177,15 +179,16 @@ impl NodeLink {
         .await
     }
 
-    /// The oldest reports that are not decided yet, each session's in their order. True: there may be more.
+    /// Returns the oldest undecided reports, those of each session in order; the flag says whether
+    /// there may be more.
     pub async fn reports(self: &Arc<Self>) -> Result<(Vec<TakenReport>, bool), StoreError> {
         self.with("reading reports", |_, connection| {
             let db: &Sql = connection;
             let sql = "SELECT id, session, body FROM reports ORDER BY id LIMIT ?1";
-            let reports = db.rows(sql, params![MOST_REPORTS], |row| {
+            let reports = db.rows(sql, params![MAX_REPORT_ROWS], |row| {
                 Ok(TakenReport { id: row.get(0)?, session: row.get::<String>(1)?.into(), body: row.get(2)? })
             })?;
-            let is_all = (reports.len() as i64) < MOST_REPORTS;
+            let is_all = (reports.len() as i64) < MAX_REPORT_ROWS;
             Ok((reports, !is_all))
         })
         .await

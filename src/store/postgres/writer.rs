@@ -1,5 +1,5 @@
-//! The writer's side of a PostgreSQL database: each transaction is fenced, and a commit whose answer was lost is found out
-//! about before anything more is written.
+//! The writer for a PostgreSQL database: each transaction is fenced, and the outcome of a commit
+//! whose answer was lost is determined before anything more is written.
 use super::durability;
 use super::fence::{self, Lead};
 use super::open::OpenedOnServer;
@@ -18,33 +18,33 @@ use jiff::SignedDuration;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The lead is renewed as often as this where nothing is written.
-const RENEW_EVERY: Duration = Duration::from_secs(4);
-/// What is left is measured after one piece of history that was removed, and after one more for each so many bytes.
-const MEASURED_BYTES: u64 = 64 << 20;
+/// How often the lead is renewed while nothing is written.
+const RENEW_INTERVAL: Duration = Duration::from_secs(4);
+/// The size is measured again after one batch of removed records, plus one more for each this many bytes.
+const BYTES_PER_UNMEASURED_BATCH: u64 = 64 << 20;
 
-/// Commits with what became of them.
+/// Commits with their results.
 type Batch = Vec<(Vec<Entry>, WrittenCommit)>;
 
-/// The writer's connection, and how far it has come.
+/// The writer's connection, and its position.
 pub(in crate::store) struct Leader {
     server: Arc<StoreServer>,
     session: Session,
     lead: Lead,
     newest: Seq,
     mark: MarkFile,
-    /// What was being committed when the answer was lost.
+    /// The commits in flight when the answer was lost.
     in_doubt: Batch,
-    /// What is durable although its caller had to be told that it may not be: asked for again, it is answered.
+    /// Commits that are durable although their callers got an error; a retry gets the result.
     made: Batch,
     renewed: Instant,
     lead_time: LeadTime,
-    /// Pieces that are removed before it is measured again how much is left.
+    /// Number of batches to remove before the size is measured again.
     unmeasured: u64,
 }
 
 impl Leader {
-    /// Takes over what was opened.
+    /// Takes over an opened database.
     pub(in crate::store) fn new(
         opened: OpenedOnServer,
         server: Arc<StoreServer>,
@@ -66,7 +66,7 @@ impl Leader {
         })
     }
 
-    /// Under which this daemon leads, for life.
+    /// Returns the epoch of this lead.
     pub(in crate::store) fn epoch(&self) -> i64 {
         self.lead.epoch
     }
@@ -78,7 +78,7 @@ impl Leader {
         }
     }
 
-    /// Another daemon has the lead, or the database is an older one than it was.
+    /// Returns the error for a failed fence: another daemon leads, or the database is older than it was.
     fn lost_lead(&self) -> StoreError {
         let place = self.server.place();
         let found = self.server.connect(Purpose::Read).and_then(|session| {
@@ -106,9 +106,9 @@ impl Leader {
         StoreError::Fenced { place: place.display().to_string(), by }
     }
 
-    /// The connection is to be trusted, and what was in doubt is not any more.
+    /// Makes sure that the connection is usable, and resolves commits in doubt.
     fn is_sound(&mut self) -> Result<(), StoreError> {
-        // a commit that is in doubt has not moved it
+        // a commit in doubt has not advanced it
         if let Some(lead) = self.session.leads() {
             self.lead = lead;
         }
@@ -116,16 +116,16 @@ impl Leader {
             return Ok(());
         }
         let session = self.server.connect(Purpose::Write)?;
-        // it may be another server now, which promises less
+        // it may now be another server with weaker guarantees
         durability::check(&self.server, &session).map_err(|error| match error {
-            // it may promise more again: until then nothing new is started
+            // the guarantees may return: until then nothing new is started
             StoreError::NotDurable { .. } => StoreError::Other {
                 doing: "connecting to the database again".into(),
                 what: error.to_string(),
             },
             other => other,
         })?;
-        // waits for what the old connection may still be doing
+        // waits for transactions of the old connection
         let found =
             Lead::found(&session).map_err(self.server.says("asking how far the database has come"))?;
         let was_made = found == self.lead.next() && self.session.is_in_doubt();
@@ -137,14 +137,14 @@ impl Leader {
         }
         session.lead(found);
         let batch = std::mem::take(&mut self.in_doubt);
-        // what was in doubt may also be a renewal, which wrote nothing
+        // the transaction in doubt may be a renewal, which has no commits
         if was_made {
             self.newest = batch.last().map_or(self.newest, |(_, written)| written.last);
             self.made.extend(batch);
         }
         self.lead = found;
         self.session = session;
-        // what a standby has of this, it has of all before
+        // if this renewal is replicated, so are all earlier commits
         let asked = clock::boot();
         fence::renew_by_another(&self.session).map_err(|error| self.says(error, "renewing the lead"))?;
         self.was_renewed(asked);
@@ -221,7 +221,7 @@ impl Backend for Leader {
         let mut written = match written {
             Ok(written) => written.into_iter(),
             Err(error) => {
-                // those that are made stay so
+                // results already known are kept for the next retry
                 let again = commits.iter().cloned().zip(answers);
                 self.made.extend(again.filter_map(|(entries, made)| made.map(|made| (entries, made))));
                 return Err(error);
@@ -230,7 +230,7 @@ impl Backend for Leader {
         Ok(answers.into_iter().filter_map(|made| made.or_else(|| written.next())).collect())
     }
 
-    /// The disk is the server's.
+    /// Does nothing: the disk belongs to the server.
     fn make_room(&mut self) -> bool {
         false
     }
@@ -257,7 +257,7 @@ impl Backend for Leader {
                 fence::renew(session).inspect(|()| lead_time.given(asked))
             };
             super::size::measure(session, renew).map_err(|error| self.says(error, doing))?;
-            self.unmeasured = 1 + size / MEASURED_BYTES;
+            self.unmeasured = 1 + size / BYTES_PER_UNMEASURED_BATCH;
         }
         self.unmeasured = self.unmeasured.saturating_sub(1);
         retention::prune(&self.session, keep, lived).map_err(|error| self.says(error, doing))
@@ -265,7 +265,7 @@ impl Backend for Leader {
 
     fn look(&mut self, newest: Seq) -> Result<(), StoreError> {
         self.is_sound()?;
-        if self.renewed.elapsed() >= RENEW_EVERY || self.lead_time.is_over(clock::boot()) {
+        if self.renewed.elapsed() >= RENEW_INTERVAL || self.lead_time.is_over(clock::boot()) {
             self.renew()?;
             self.mark.note(newest, false);
         }

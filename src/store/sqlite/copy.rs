@@ -17,26 +17,26 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long another program that holds a lock is waited for.
-const BUSY: Duration = Duration::from_secs(10);
+/// How long to wait for a lock of another program.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What was copied.
+/// A completed copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copied {
     /// Its newest event.
     pub newest: Seq,
-    /// Bytes of the file.
+    /// Size of the file, in bytes.
     pub bytes: u64,
-    /// Where what was there before lies now.
+    /// The new path of the replaced database.
     pub before: Option<PathBuf>,
 }
 
-/// Writes a copy of the database to `to`: of one instant, also while a daemon writes. The copy is one
-/// file that only its owner can read, and it is checked. A file that is there is an error, unless it
-/// may be replaced.
+/// Writes a copy of the database to `to`: a consistent snapshot, even while a daemon writes. The
+/// copy is one file, readable only by its owner, and it is checked. An existing file is an error,
+/// unless it may be replaced.
 ///
 /// # Errors
-/// `AlreadyExists` as [`StoreError::Refused`]; [`StoreError::NoPlace`]; what SQLite and the disk say.
+/// An existing file as [`StoreError::Refused`]; [`StoreError::NoPlace`]; errors of SQLite and the disk.
 pub fn back_up(path: &Path, to: &Path, replace: bool) -> Result<Copied, StoreError> {
     let refused = |what: &str| {
         Err(StoreError::Refused { doing: format!("copying to {}", to.display()), what: what.to_owned() })
@@ -65,12 +65,14 @@ pub fn back_up(path: &Path, to: &Path, replace: bool) -> Result<Copied, StoreErr
     Ok(Copied { newest, bytes: fs::metadata(to).map_or(0, |found| found.len()), before: None })
 }
 
-/// Puts a copy in the place of the database, which is kept beside it. The caller holds the lock of the
-/// state folder. The next daemon takes it for another database than before, whose events begin where
-/// the copy ends. With the path of the database itself, what is there is taken for such a copy.
+/// Replaces the database with a copy, and keeps the former beside it. The caller holds the lock of
+/// the state folder. The next daemon treats it as another database, whose events continue from the
+/// end of the copy. Given the path of the database itself, the existing file is treated as such a
+/// copy.
 ///
 /// # Errors
-/// [`StoreError::NoCopy`], [`StoreError::NoFile`]; [`StoreError::Corrupt`], [`StoreError::Newer`] of the copy; what SQLite and the disk say.
+/// [`StoreError::NoCopy`], [`StoreError::NoFile`]; [`StoreError::Corrupt`], [`StoreError::Newer`]
+/// of the copy; errors of SQLite and the disk.
 pub fn restore(path: &Path, from: &Path, now: Timestamp) -> Result<Copied, StoreError> {
     let in_place = same_file(path, from);
     if !in_place {
@@ -79,7 +81,7 @@ pub fn restore(path: &Path, from: &Path, now: Timestamp) -> Result<Copied, Store
         let what = "is empty: there is nothing to restore".into();
         return Err(StoreError::Missing { path: from.to_owned(), what });
     }
-    let source = if in_place { examine::look(from, BUSY, None)?.link } else { checked_copy(from)? };
+    let source = if in_place { examine::look(from, BUSY_TIMEOUT, None)?.link } else { checked_copy(from)? };
     let of = |error: rusqlite::Error| StoreError::of(error.into(), from, "reading");
     if source.db.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).map_err(of)? == 0 {
         let (path, what) = (from.to_owned(), "holds nothing: there is nothing to restore".into());
@@ -107,11 +109,12 @@ pub fn restore(path: &Path, from: &Path, now: Timestamp) -> Result<Copied, Store
     Ok(Copied { newest, bytes: fs::metadata(path).map_or(0, |found| found.len()), before })
 }
 
-/// Sets the database aside and forgets that there was one: the next daemon begins anew. The caller
-/// holds the lock of the state folder. Where the database lies now, if there was one.
+/// Sets the database aside and deletes its mark: the next daemon starts with an empty one. The
+/// caller holds the lock of the state folder. Returns the new path of the database, if there was
+/// one.
 ///
 /// # Errors
-/// What the disk says.
+/// An I/O error.
 pub fn reset(path: &Path, now: Timestamp) -> Result<Option<PathBuf>, StoreError> {
     let before = files::set_aside(path, now)?;
     mark::forget(path).map_err(|error| StoreError::of_io(&error, &mark::place(path), "writing"))?;
@@ -121,12 +124,12 @@ pub fn reset(path: &Path, now: Timestamp) -> Result<Option<PathBuf>, StoreError>
     Ok(before)
 }
 
-/// A copy that somebody brings is read without leaving anything beside it.
+/// Opens a copy without leaving any file beside it.
 fn checked_copy(from: &Path) -> Result<Link, StoreError> {
     let has_log = fs::metadata(beside(from, "-wal")).is_ok_and(|found| found.len() > 0);
     if has_log {
-        // what its log holds belongs to it
-        return match examine::look(from, BUSY, None) {
+        // the content of its log belongs to it
+        return match examine::look(from, BUSY_TIMEOUT, None) {
             Err(StoreError::Corrupt { .. }) if is_of_others(from) => Err(of_others(from)),
             seen => Ok(seen?.link),
         };
@@ -150,14 +153,14 @@ fn of_others(path: &Path) -> StoreError {
     StoreError::NoCopy { path: path.to_owned(), what }
 }
 
-/// The same question, for one with a log.
+/// Checks the same for a copy with a log.
 fn is_of_others(path: &Path) -> bool {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags);
     db.is_ok_and(|db| examine::is_of_others(&db, path).unwrap_or(false))
 }
 
-/// A path in a URI (sqlite.org/uri.html).
+/// Encodes a path for a URI (sqlite.org/uri.html).
 fn encoded(path: &Path) -> String {
     use std::fmt::Write as _;
     use std::os::unix::ffi::OsStrExt;
@@ -173,13 +176,13 @@ fn encoded(path: &Path) -> String {
     text
 }
 
-/// Copies a database into a file of its own, checks it, and gives it its name only then.
+/// Copies a database into a temporary file, checks it, and only then renames it.
 fn copy_to(source: &Connection, path: &Path, to: &Path) -> Result<Seq, StoreError> {
     let fresh = beside(to, ".new");
     let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&fresh);
-    // by the name that somebody gave, not by that of the file in between
+    // report the requested path, not that of the temporary file
     let made = made.map_err(|error| StoreError::of_io(&error, to, "writing"))?;
-    // what a copying that was killed has left is written over; what another one writes is not
+    // overwrites the leftover of a killed copy, but not the file of a running one
     match made.try_lock() {
         Ok(()) => {}
         Err(fs::TryLockError::WouldBlock) => {
@@ -204,14 +207,14 @@ fn copy_to(source: &Connection, path: &Path, to: &Path) -> Result<Seq, StoreErro
 fn copy_into(source: &Connection, path: &Path, fresh: &Path) -> Result<Seq, StoreError> {
     let of = |error: rusqlite::Error| StoreError::of(error.into(), path, "copying the database");
     let mut copy = Connection::open(fresh).map_err(of)?;
-    // all of it in one step: what is written meanwhile is not in it
+    // all of it in one step: later writes are not included
     let pages = Backup::new(source, &mut copy).and_then(|backup| {
         let mut last = backup.step(-1)?;
         for _ in 0..50 {
             if last == rusqlite::backup::StepResult::Done {
                 break;
             }
-            std::thread::sleep(BUSY / 50);
+            std::thread::sleep(BUSY_TIMEOUT / 50);
             last = backup.step(-1)?;
         }
         Ok(last)
@@ -233,13 +236,13 @@ fn copy_into(source: &Connection, path: &Path, fresh: &Path) -> Result<Seq, Stor
     Ok(newest)
 }
 
-/// Says in the copy that it is one: a database in whose place it is put is known to be another then.
+/// Marks the copy as one, so that the database is treated as a different one once the copy takes its place.
 fn sign(copy: &Link, now: Timestamp) -> SqlResult<()> {
     meta::set(copy, meta::COPIED_AT, &now.to_string())?;
     meta::set(copy, meta::CLEAN, "yes")
 }
 
-/// Signs a copy that takes the place of a database.
+/// Marks a copy that takes the place of a database.
 fn put_back(copy: &Link, now: Timestamp) -> SqlResult<()> {
     meta::set(copy, meta::PUT_BACK_AT, &now.to_string())?;
     sign(copy, now)

@@ -1,9 +1,9 @@
-//! The first look at a database, before anything is changed: is it whole, and is it the one that was
-//! there?
+//! The examination of a database before anything is changed: is it intact, and is it the one that was there?
 //!
-//! A failed read is no damage. What looks like damage is looked at again, by another connection and
-//! by reading both files through; only what stays is called corrupt. Until the checks have passed,
-//! closing the connection leaves the log as it is, so that "nothing was changed" is true.
+//! A failed read is not damage. Apparent damage is checked again, over another connection and by
+//! reading both files completely; only confirmed damage is reported as corruption. Until all checks
+//! have passed, closing the connection does not checkpoint the log, so that "nothing was changed"
+//! is true.
 use super::files::beside;
 use super::link::Link;
 use super::migrations::MIGRATIONS;
@@ -19,37 +19,37 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::Duration;
 
-/// A database larger than this is not checked whole at a start, so that a start stays quick.
-const CHECK_UP_TO: u64 = 200 << 20;
-/// What a SQLite database begins with (sqlite.org/fileformat.html, "Magic Header String").
+/// Maximum size of a database that is checked completely at a start, in bytes, so that starts stay quick.
+const MAX_CHECKED_BYTES: u64 = 200 << 20;
+/// The first bytes of a SQLite database (sqlite.org/fileformat.html, "Magic Header String").
 const MAGIC: &[u8] = b"SQLite format 3\0";
-/// The smallest page there is: no database is shorter.
-const SMALLEST: u64 = 512;
-/// Looks at a database before it is called corrupt, or before a failed read is given up.
-const LOOKS: u32 = 3;
-/// Between two of them.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(150);
+/// The smallest page size: no database is shorter.
+const MIN_DATABASE_BYTES: u64 = 512;
+/// Number of attempts before a database is reported as corrupt, or before a failed read is given up.
+const MAX_ATTEMPTS: u32 = 3;
+/// Delay between attempts.
+const RETRY_DELAY: Duration = Duration::from_millis(150);
 /// Tables that every version has.
-const TABLES: [&str; 5] = ["agents", "events", "ledger", "meta", "runs"];
+const BASE_TABLES: [&str; 5] = ["agents", "events", "ledger", "meta", "runs"];
 
-/// What the first look found.
+/// The result of an examination.
 pub(super) struct Seen {
-    /// The connection that looked. Its end leaves the log as it is.
+    /// The connection used. Closing it does not checkpoint the log.
     pub(super) link: Link,
-    /// The version of its tables; 0: it has none yet.
+    /// The version of its tables; 0 if it has none yet.
     pub(super) version: i64,
-    /// The last daemon did not close it.
+    /// Whether the last daemon did not close it cleanly.
     pub(super) unclean: bool,
     /// Its identity, if it has one.
     pub(super) database: Option<String>,
     /// Its newest event.
     pub(super) newest: Seq,
-    /// It is a copy that was put here: by `bgagent store restore`, or by hand.
+    /// Whether it is a copy that was put here: by `bgagent store restore`, or by hand.
     pub(super) is_copy: bool,
 }
 
-/// Is there a database? False: there never was one. An error if there was one and it is gone, or if
-/// what is there is none.
+/// Returns whether there is a database; false if there never was one. An error if it is missing
+/// although there was one, or if the file is not a database.
 pub(in crate::store) fn is_there(path: &Path, mark: Option<&Mark>) -> Result<bool, StoreError> {
     let of_io = |error: &io::Error| StoreError::of_io(error, path, "looking at");
     let bytes = match fs::metadata(path) {
@@ -68,7 +68,7 @@ pub(in crate::store) fn is_there(path: &Path, mark: Option<&Mark>) -> Result<boo
             let state = if bytes.is_none() { "is missing" } else { "is empty" };
             Err(StoreError::Missing { path: path.to_owned(), what: format!("{state}, although {known}") })
         }
-        Some(bytes) if bytes < SMALLEST => {
+        Some(bytes) if bytes < MIN_DATABASE_BYTES => {
             corrupt(format!("it has {}, which is less than a page of a database", counted(bytes, "byte")))
         }
         Some(_) if begins_right(path).map_err(|error| of_io(&error))? => Ok(true),
@@ -76,14 +76,14 @@ pub(in crate::store) fn is_there(path: &Path, mark: Option<&Mark>) -> Result<boo
     }
 }
 
-/// Is what somebody names as a copy a file of SQLite at all?
+/// Refuses a file that can't be a copy because it is not a SQLite database.
 pub(super) fn may_be_copy(path: &Path) -> Result<(), StoreError> {
     let no_copy = |what: &str| Err(StoreError::NoCopy { path: path.to_owned(), what: what.to_owned() });
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => no_copy("is a folder: name the copy in it"),
         Ok(found) if !found.is_file() => no_copy("is not a file"),
         Ok(found) if found.len() == 0 => no_copy("is empty"),
-        Ok(found) if found.len() < SMALLEST => no_copy("is not a SQLite database"),
+        Ok(found) if found.len() < MIN_DATABASE_BYTES => no_copy("is not a SQLite database"),
         Ok(_) if begins_right(path).map_err(|error| StoreError::of_io(&error, path, "reading"))? => Ok(()),
         Ok(_) => no_copy("is not a SQLite database"),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::NoFile(path.to_owned())),
@@ -91,11 +91,11 @@ pub(super) fn may_be_copy(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Does a database have tables, and none of ours?
+/// Returns whether a database has tables, but none of ours.
 pub(super) fn is_of_others(db: &Connection, path: &Path) -> Result<bool, StoreError> {
     let tables =
         tables(db).map_err(|error| StoreError::of(error.into(), path, "reading the database's schema"))?;
-    Ok(!tables.is_empty() && !tables.iter().any(|table| TABLES.contains(&table.as_str())))
+    Ok(!tables.is_empty() && !tables.iter().any(|table| BASE_TABLES.contains(&table.as_str())))
 }
 
 fn tables(db: &Connection) -> rusqlite::Result<Vec<String>> {
@@ -103,7 +103,7 @@ fn tables(db: &Connection) -> rusqlite::Result<Vec<String>> {
     statement.query_map([], |row| row.get(0))?.collect()
 }
 
-/// How it is known that there was a database.
+/// Returns how it is known that there was a database.
 fn was_there(path: &Path, mark: Option<&Mark>) -> Option<String> {
     let log = beside(path, "-wal");
     if fs::metadata(&log).is_ok_and(|found| found.len() > 0) {
@@ -113,18 +113,18 @@ fn was_there(path: &Path, mark: Option<&Mark>) -> Option<String> {
         let lock = mark::place(path);
         return Some(format!("{} says that it had come to event {}", lock.display(), mark.newest.0));
     }
-    // both are written once there is a database, and by releases that left no mark, too
+    // both are written once there is a database, also by releases that left no mark
     let witness = ["daemon.json", "reserve"].map(|name| path.with_file_name(name));
     let witness = witness.into_iter().find(|file| file.exists())?;
     Some(format!("{} of an earlier daemon is there", witness.display()))
 }
 
-/// Looks twice, since a read can fail.
+/// Checks the magic header, with retries, since a read can fail.
 fn begins_right(path: &Path) -> io::Result<bool> {
     let mut last = Ok(false);
-    for nth in 0..LOOKS {
+    for nth in 0..MAX_ATTEMPTS {
         if nth > 0 {
-            std::thread::sleep(BETWEEN_LOOKS);
+            std::thread::sleep(RETRY_DELAY);
         }
         let mut head = [0; 16];
         last = File::open(path).and_then(|file| file.read_exact_at(&mut head, 0)).map(|()| head == MAGIC);
@@ -135,16 +135,16 @@ fn begins_right(path: &Path) -> io::Result<bool> {
     last
 }
 
-/// How thorough a look is.
+/// How thorough an examination is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Depth {
-    /// All of it is checked if the last daemon did not close it, and if it is not very large.
+    /// Checked completely if the last daemon did not close it, and if it is not very large.
     AtStart,
-    /// All of it is checked.
+    /// Checked completely.
     Whole,
 }
 
-/// Looks at a database that is there.
+/// Examines an existing database.
 pub(super) fn look(path: &Path, busy: Duration, mark: Option<&Mark>) -> Result<Seen, StoreError> {
     look_at(path, busy, mark, Depth::AtStart)
 }
@@ -152,7 +152,7 @@ pub(super) fn look(path: &Path, busy: Duration, mark: Option<&Mark>) -> Result<S
 fn look_at(path: &Path, busy: Duration, mark: Option<&Mark>, depth: Depth) -> Result<Seen, StoreError> {
     let mut nth = 1;
     loop {
-        // what the first look did not read for want of suspicion, the others do
+        // the first attempt may skip the complete check; retries do not
         let depth = if nth > 1 { Depth::Whole } else { depth };
         match look_once(path, busy, mark, depth) {
             Ok(seen) => {
@@ -161,9 +161,9 @@ fn look_at(path: &Path, busy: Duration, mark: Option<&Mark>, depth: Depth) -> Re
                 }
                 return Ok(seen);
             }
-            Err(error @ (StoreError::Corrupt { .. } | StoreError::Other { .. })) if nth < LOOKS => {
+            Err(error @ (StoreError::Corrupt { .. } | StoreError::Other { .. })) if nth < MAX_ATTEMPTS => {
                 tracing::warn!(%error, "looking at the database again");
-                std::thread::sleep(BETWEEN_LOOKS);
+                std::thread::sleep(RETRY_DELAY);
                 nth += 1;
             }
             Err(error @ StoreError::Corrupt { .. }) => return Err(unless_unreadable(path, error)),
@@ -205,12 +205,12 @@ fn look_once(path: &Path, busy: Duration, mark: Option<&Mark>, depth: Depth) -> 
     Ok(Seen { link, version, unclean, database, newest, is_copy })
 }
 
-/// Whether closing the connection leaves the log as it is (`SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE`).
+/// Sets whether closing the connection leaves the log as it is (`SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE`).
 pub(super) fn keep_log(db: &Connection, keep: bool) -> rusqlite::Result<()> {
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(|_| ())
 }
 
-/// The version of the tables. One that contradicts the tables is damage.
+/// Returns the version of the tables. A version that contradicts the tables is damage.
 pub(super) fn version_of(db: &Connection, path: &Path) -> Result<i64, StoreError> {
     let version: rusqlite::Result<i64> = db.query_row("PRAGMA user_version", [], |row| row.get(0));
     let version =
@@ -222,7 +222,7 @@ pub(super) fn version_of(db: &Connection, path: &Path) -> Result<i64, StoreError
     let tables =
         tables(db).map_err(|error| StoreError::of(error.into(), path, "reading the database's schema"))?;
     let corrupt = |what: String| Err(StoreError::Corrupt { path: path.to_owned(), what });
-    let lacks = TABLES.iter().find(|wanted| !tables.iter().any(|table| table == *wanted));
+    let lacks = BASE_TABLES.iter().find(|wanted| !tables.iter().any(|table| table == *wanted));
     match (version, lacks) {
         (0, _) if tables.is_empty() => Ok(0),
         (..=0, _) => corrupt(format!("its version (`user_version`) is {version}, and it has tables")),
@@ -234,10 +234,10 @@ pub(super) fn version_of(db: &Connection, path: &Path) -> Result<i64, StoreError
 }
 
 fn is_large(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|found| found.len() > CHECK_UP_TO)
+    fs::metadata(path).is_ok_and(|found| found.len() > MAX_CHECKED_BYTES)
 }
 
-/// `PRAGMA quick_check`. A read that failed is no damage.
+/// Runs `PRAGMA quick_check`. A failed read is not damage.
 pub(super) fn quick_check(db: &Connection, path: &Path) -> Result<(), StoreError> {
     let doing = "checking the database";
     let first: String = db
@@ -252,15 +252,15 @@ pub(super) fn quick_check(db: &Connection, path: &Path) -> Result<(), StoreError
     }
 }
 
-/// Does the check say that it could not read, by the code of an I/O error (sqlite.org/rescode.html: the
-/// lowest byte of an extended code is 10)?
+/// Returns whether the check reports a failed read, by the code of an I/O error
+/// (sqlite.org/rescode.html: the lowest byte of an extended code is 10).
 fn is_failed_read(found: &str) -> bool {
     let code = found.split("error code").nth(1).map(|rest| rest.trim_start_matches(['=', ' ', ':']));
     let digits = code.map(|code| code.chars().take_while(char::is_ascii_digit).collect::<String>());
     digits.and_then(|digits| digits.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 10)
 }
 
-/// What seems corrupt may be what the disk does not give: reads both files through.
+/// Distinguishes corruption from unreadable sectors, by reading both files completely.
 fn unless_unreadable(path: &Path, found: StoreError) -> StoreError {
     for file in [path.to_owned(), beside(path, "-wal")] {
         match read_through(&file) {
@@ -284,8 +284,8 @@ fn read_through(file: &Path) -> io::Result<()> {
     }
 }
 
-/// Is an open database really damaged? Looks by a connection of its own, and reads the files
-/// through. `None`: nothing is wrong with it.
+/// Verifies the damage of an open database, over a separate connection and by reading the files
+/// completely. `None`: the database is intact.
 pub(super) fn confirm(path: &Path, found: StoreError) -> Option<StoreError> {
     let StoreError::Corrupt { .. } = found else { return Some(found) };
     match look_at(path, Duration::from_secs(1), None, Depth::Whole).map(drop) {
@@ -298,8 +298,9 @@ pub(super) fn confirm(path: &Path, found: StoreError) -> Option<StoreError> {
     }
 }
 
-/// Was the file changed or put here after `mark` was noted? The time of the last change of a file
-/// (stat(2), `st_ctim`) can't be set, and the daemon notes its mark after its own last write.
+/// Returns whether the file was changed or put here after `mark` was noted. The time of a file's
+/// last status change (stat(2), `st_ctim`) can't be set, and the daemon notes its mark after its
+/// own last write.
 pub(in crate::store) fn changed_since(path: &Path, mark: &Mark) -> bool {
     fs::metadata(path).is_ok_and(|found| {
         let changed = i128::from(found.ctime()) * 1_000_000 + i128::from(found.ctime_nsec()) / 1000;

@@ -1,15 +1,15 @@
-//! The files of a database: which they are, how large they are, and whether what stands where a file should be is one.
-//! To open a FIFO waits for whoever is at its other end.
+//! The files of a database: their names and sizes, and whether they are regular files. Opening a
+//! FIFO would block.
 use crate::store::error::StoreError;
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 
-/// Is there something, and no file?
+/// Returns whether the path exists and is not a regular file.
 pub(in crate::store) fn is_no_file(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| !found.is_file())
 }
 
-/// Refuses what is no file where a database, its log or what is beside it should be.
+/// Refuses a database if it, its log or a file beside it is not a regular file.
 pub(super) fn are_files(database: &Path) -> Result<(), StoreError> {
     for suffix in ["", "-wal", "-shm", "-journal"] {
         let mut name = database.as_os_str().to_owned();
@@ -22,34 +22,34 @@ pub(super) fn are_files(database: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The log of a database, or its index.
+/// Returns the path of a file beside the database, such as its log.
 pub(in crate::store) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
-/// Bytes of the database with its log.
+/// Returns the bytes of the database with its log.
 pub(super) fn size(path: &Path) -> u64 {
     let of = |suffix: &str| std::fs::metadata(beside(path, suffix)).map_or(0, |found| found.len());
     of("") + of("-wal")
 }
 
-/// Device and number of a file.
+/// Device and inode of a file.
 pub(super) type FileId = (u64, u64);
 
-/// Which file has this name.
+/// Returns the id of the file at a path.
 pub(super) fn file_id(path: &Path) -> Option<FileId> {
     std::fs::metadata(path).ok().map(|found| id_of(&found))
 }
 
-/// Which file it is that was found.
+/// Returns the id in the metadata of a file.
 pub(super) fn id_of(found: &std::fs::Metadata) -> FileId {
     use std::os::unix::fs::MetadataExt;
     (found.dev(), found.ino())
 }
 
-/// Moves the database and its log out of the way, each whole.
+/// Renames the database and its log, so that the path becomes free.
 pub(super) fn set_aside(path: &Path, now: Timestamp) -> Result<Option<PathBuf>, StoreError> {
     let mut before = beside(path, &format!(".before-{}", now.strftime("%Y%m%dT%H%M%SZ")));
     let mut nth = 1;
@@ -64,7 +64,7 @@ pub(super) fn set_aside(path: &Path, now: Timestamp) -> Result<Option<PathBuf>, 
     };
     let log = moved(&beside(path, "-wal"), &beside(&before, "-wal"))?;
     let database = moved(path, &before)?;
-    // an index is made anew from its log
+    // the index is rebuilt from the log
     let _ = std::fs::remove_file(beside(path, "-shm"));
     Ok((log || database).then_some(before))
 }

@@ -1,4 +1,4 @@
-//! SQLite as a connection: its values, its rows, and what its errors mean.
+//! A connection to SQLite: its values, its rows, and its errors.
 use crate::store::sql::{
     ColumnKind, Columns, Each, Scope, Sql, SqlConnection, SqlError, SqlErrorKind, SqlResult, Value, params,
 };
@@ -14,12 +14,12 @@ pub(in crate::store) struct Link {
 }
 
 impl Link {
-    /// `path` is where the file is.
+    /// Wraps a connection to the file at `path`.
     pub(super) fn new(db: rusqlite::Connection, path: PathBuf) -> Self {
         Self { db, path }
     }
 
-    /// Closes the connection; what is asked from now on finds nothing.
+    /// Closes the connection; later statements find an empty database.
     pub(super) fn let_go(&mut self) -> SqlResult<()> {
         drop(std::mem::replace(&mut self.db, rusqlite::Connection::open_in_memory()?));
         Ok(())
@@ -75,7 +75,7 @@ impl Columns for rusqlite::Row<'_> {
     }
 }
 
-/// Is it a row that a rule about slots keeps out?
+/// Returns whether a row was refused by a rule about slots.
 fn is_of_rules(error: &rusqlite::Error) -> bool {
     const REFUSED: [i32; 3] = [
         rusqlite::ffi::SQLITE_CONSTRAINT_TRIGGER,
@@ -125,7 +125,7 @@ impl SqlConnection for Link {
     }
 
     fn roll_back(&self) {
-        // one that SQLite has ended by itself is no error
+        // SQLite may have ended the transaction already
         if !self.db.is_autocommit() {
             let _ = self.run("ROLLBACK", &[]);
         }
@@ -154,7 +154,7 @@ impl SqlConnection for Link {
 
     fn last_number(&self, table: &str) -> SqlResult<i64> {
         let db: &Sql = self;
-        // of a table without AUTOINCREMENT nothing stands there: the next number is that after the greatest
+        // a table without AUTOINCREMENT is not listed: its next number follows the greatest
         let kept =
             db.row("SELECT seq FROM sqlite_sequence WHERE name = ?1", params![table], |row| row.get(0))?;
         match kept {

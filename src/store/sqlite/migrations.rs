@@ -1,6 +1,6 @@
 //! The tables of a SQLite database, release by release.
 
-/// Migrations in order; the number of those that were applied is the `user_version`.
+/// Migrations in order; `user_version` is the number of those applied.
 pub(in crate::store) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_models.sql"),

@@ -1,4 +1,4 @@
-//! SQLite in WAL mode: a file, its log and what is beside them. The default, which needs no server.
+//! SQLite in WAL mode: a file, its log and the files beside them. The default, which needs no server.
 pub(super) mod copy;
 mod examine;
 mod files;

@@ -1,4 +1,4 @@
-//! The way to a database that can be trusted: checks, pragmas, migrations, and what it remembers.
+//! Opening a database safely: checks, pragmas, migrations, and the restored state.
 use super::examine::{self, Seen};
 use super::link::Link;
 use super::migrations::MIGRATIONS;
@@ -17,11 +17,11 @@ use std::time::Duration;
 use std::{fs, io};
 
 /// The first release of SQLite without the WAL-reset bug (sqlite.org/wal.html#walresetbug).
-const OLDEST_SQLITE: i32 = 3_051_003;
-/// What a database that is being made ends with.
-const MOVING: &str = ".moving";
+const MIN_SQLITE_VERSION: i32 = 3_051_003;
+/// Suffix of a database that is being created by a move.
+const MOVING_SUFFIX: &str = ".moving";
 
-/// A database that the writer can work with.
+/// A database that is ready for the writer.
 pub(in crate::store) struct Opened {
     pub(super) link: Link,
     pub(in crate::store) restored: Restored,
@@ -31,7 +31,7 @@ pub(in crate::store) struct Opened {
 
 /// Opens the database for the writer. Until all checks have passed, nothing is changed.
 pub(in crate::store) fn open(path: &Path, busy: Duration) -> Result<Opened, StoreError> {
-    if rusqlite::version_number() < OLDEST_SQLITE {
+    if rusqlite::version_number() < MIN_SQLITE_VERSION {
         return Err(StoreError::OldSqlite(rusqlite::version().into()));
     }
     files::are_files(path)?;
@@ -50,7 +50,7 @@ pub(in crate::store) fn open(path: &Path, busy: Duration) -> Result<Opened, Stor
     if seen.version < latest {
         migrate(&mut seen.link.db, path, seen.version, MIGRATIONS)?;
     }
-    // a damaged database shows here, before anything more is written
+    // damage shows here, before anything more is written
     let db: &Sql = &seen.link;
     not_moved(db, path)?;
     let restored = read::restored(db).map_err(say("reading what was before"));
@@ -58,11 +58,11 @@ pub(in crate::store) fn open(path: &Path, busy: Duration) -> Result<Opened, Stor
     let of_move =
         meta::value(db, meta::MOVING_FROM).map_err(say("reading what the database says of itself"))?;
     if of_move.is_some() {
-        // it was accepted when it got its name
+        // it was accepted when it was renamed
         meta::forget(db, meta::MOVING_FROM).map_err(say("marking the database as open"))?;
     }
     let taken = meta::take_up(db, went_back.as_ref()).or_else(|error| {
-        // a full disk is no reason not to be there and to say so, where room was set aside for that
+        // a full disk must not prevent the start and the report about it, as long as there is a reserve
         if error.kind == SqlErrorKind::Full && room::release(path) {
             return meta::take_up(db, went_back.as_ref());
         }
@@ -73,11 +73,11 @@ pub(in crate::store) fn open(path: &Path, busy: Duration) -> Result<Opened, Stor
     restored.ancestors = meta::ancestors(db).map_err(say("reading where the database came from"))?;
     restored.unclean = seen.unclean;
     if went_back.is_none_or(|back| back.known == Some(back.newest)) {
-        restored.lost = None; // as far as the copy goes, that is all there was
+        restored.lost = None; // the copy is complete: nothing was recorded after it
     }
     restored.went_back = went_back;
     if seen.version < latest {
-        // a young database lives in itself, and not in its log alone
+        // checkpoint a new database, so that its content is not in the log alone
         checkpoint(&seen.link).map_err(say("setting up the database"))?;
     }
     if fresh {
@@ -88,7 +88,7 @@ pub(in crate::store) fn open(path: &Path, busy: Duration) -> Result<Opened, Stor
     Ok(Opened { link: seen.link, restored, newest: seen.newest, mark })
 }
 
-/// A connection by which all records are read at once, while no daemon does.
+/// Opens a connection for reading all records at once, while no daemon uses them.
 pub(in crate::store) fn open_alone(path: &Path) -> Result<Link, StoreError> {
     if !examine::is_there(path, mark::read_mark(path).as_ref())? {
         return Err(StoreError::Missing {
@@ -99,9 +99,9 @@ pub(in crate::store) fn open_alone(path: &Path) -> Result<Link, StoreError> {
     open(path, Duration::from_secs(5)).map(|opened| opened.link)
 }
 
-/// An empty database that has no name yet: see [`put_in_place`].
+/// Creates an empty database under a temporary name: see [`put_in_place`].
 pub(in crate::store) fn make(path: &Path) -> Result<Link, StoreError> {
-    let fresh = files::beside(path, MOVING);
+    let fresh = files::beside(path, MOVING_SUFFIX);
     let says = |error: rusqlite::Error| StoreError::of(error.into(), &fresh, "making a database");
     for suffix in ["", "-wal", "-shm"] {
         let _ = fs::remove_file(files::beside(&fresh, suffix));
@@ -113,9 +113,9 @@ pub(in crate::store) fn make(path: &Path) -> Result<Link, StoreError> {
     Ok(Link::new(db, fresh))
 }
 
-/// The database that was made and has no name yet, if there is one.
+/// Opens the database under the temporary name, if there is one.
 pub(in crate::store) fn made(path: &Path) -> Result<Option<Link>, StoreError> {
-    let fresh = files::beside(path, MOVING);
+    let fresh = files::beside(path, MOVING_SUFFIX);
     if !fresh.exists() {
         return Ok(None);
     }
@@ -125,9 +125,9 @@ pub(in crate::store) fn made(path: &Path) -> Result<Option<Link>, StoreError> {
     Ok(Some(Link::new(db, fresh)))
 }
 
-/// Gives the database that was made the name; where what had it lies now.
+/// Renames the created database to its final path; returns the new path of the file that it replaces.
 pub(in crate::store) fn put_in_place(path: &Path, now: Timestamp) -> Result<Option<PathBuf>, StoreError> {
-    let fresh = files::beside(path, MOVING);
+    let fresh = files::beside(path, MOVING_SUFFIX);
     let synced = fs::File::open(&fresh).and_then(|file| file.sync_all());
     synced.map_err(|error| StoreError::of_io(&error, &fresh, "writing"))?;
     let before = files::set_aside(path, now)?;
@@ -136,7 +136,7 @@ pub(in crate::store) fn put_in_place(path: &Path, now: Timestamp) -> Result<Opti
     Ok(before)
 }
 
-/// Is it one that goes on elsewhere?
+/// Refuses a database whose records were moved elsewhere.
 fn not_moved(db: &Sql, path: &Path) -> Result<(), StoreError> {
     let to = meta::value(db, meta::MOVED_TO)
         .map_err(|error| StoreError::of(error, path, "reading what the database says of itself"))?;
@@ -146,8 +146,8 @@ fn not_moved(db: &Sql, path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// The connection of a writer whose last one failed. The database was looked at whole when the
-/// daemon began.
+/// Opens a new connection for the writer after the last one failed. The database was examined
+/// completely at the start of the daemon.
 pub(super) fn open_again(path: &Path, busy: Duration) -> Result<(Link, Seq), StoreError> {
     let says = |doing: &'static str| move |error: rusqlite::Error| StoreError::of(error.into(), path, doing);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -161,8 +161,8 @@ pub(super) fn open_again(path: &Path, busy: Duration) -> Result<(Link, Seq), Sto
     Ok((link, newest))
 }
 
-/// Is it the database that was there, as far as it had come? One that somebody has put in its place
-/// is gone on with, and that is told; one that has lost what it knew is refused.
+/// Compares the database with its mark. One that was put in place on purpose is accepted and
+/// reported; one that has lost events is refused.
 fn compared(path: &Path, seen: &Seen, mark: Option<&Mark>) -> Result<Option<WentBack>, StoreError> {
     let newest = seen.newest;
     let Some(mark) = mark else {
@@ -186,13 +186,13 @@ fn compared(path: &Path, seen: &Seen, mark: Option<&Mark>) -> Result<Option<Went
     Err(StoreError::Behind { path: path.to_owned(), newest: newest.0, known: known.0 })
 }
 
-/// What seemed corrupt, and by a second look is not, is an error that passes.
+/// Verifies apparent corruption; if it is not confirmed, the error becomes a transient one.
 pub(super) fn looked_again(path: &Path, error: StoreError) -> StoreError {
     let reading = || StoreError::read_failed(&format!("reading the database {}", path.display()));
     examine::confirm(path, error).unwrap_or_else(reading)
 }
 
-/// Makes an empty file that only we can read.
+/// Creates an empty file that only we can read.
 fn create(path: &Path) -> Result<(), StoreError> {
     let failed = |error: io::Error| StoreError::of_io(&error, path, "making");
     if let Some(folder) = path.parent() {
@@ -202,7 +202,7 @@ fn create(path: &Path) -> Result<(), StoreError> {
     made.map(|_| ()).map_err(failed)
 }
 
-/// What agents said is nobody else's.
+/// Removes the permissions of others, since output of agents is private.
 fn only_ours(path: &Path) {
     if fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o077 != 0) {
         let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o600));
@@ -211,7 +211,7 @@ fn only_ours(path: &Path) {
 
 fn pragmas(db: &Connection, path: &Path, fresh: bool) -> rusqlite::Result<()> {
     if fresh {
-        // on any other file it would be a write without an effect
+        // has no effect on an existing file
         db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     }
     db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
@@ -226,7 +226,7 @@ fn pragmas(db: &Connection, path: &Path, fresh: bool) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Applies what is missing, each migration in one transaction. An existing database is copied first.
+/// Applies missing migrations, each in one transaction. An existing database is copied first.
 pub(in crate::store) fn migrate(
     db: &mut Connection,
     path: &Path,
@@ -237,7 +237,7 @@ pub(in crate::store) fn migrate(
     if from > 0 {
         let copy = PathBuf::from(format!("{}.v{from}.bak", path.display()));
         let fresh = PathBuf::from(format!("{}.v{from}.bak.new", path.display()));
-        // VACUUM INTO takes an empty file, and leaves its mode
+        // VACUUM INTO accepts an empty file, and keeps its mode
         let made = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh);
         made.map_err(|error| StoreError::of_io(&error, &fresh, "making"))?;
         db.execute("VACUUM INTO ?1", [fresh.display().to_string()])
@@ -256,13 +256,13 @@ pub(in crate::store) fn migrate(
     Ok(())
 }
 
-/// Writes the log into the database; true if that was all of it, and no reader held it up.
+/// Checkpoints the log into the database; returns true if that was complete, and not blocked by a reader.
 pub(super) fn checkpoint(link: &Link) -> SqlResult<bool> {
     let db: &Sql = link;
     db.one("PRAGMA wal_checkpoint(TRUNCATE)", &[], |row| Ok(row.get::<i64>(0)? == 0))
 }
 
-/// A new file is there after a power cut only if its folder was written, too.
+/// Syncs the folder of a file: a new file survives a power failure only if its folder was synced, too.
 pub(super) fn sync_folder(path: &Path) {
     if let Some(folder) = path.parent() {
         let _ = fs::File::open(folder).and_then(|folder| folder.sync_all());

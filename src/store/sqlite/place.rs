@@ -1,4 +1,4 @@
-//! Where a SQLite database is: the file that is open has to stay the one that has its name.
+//! The location of a SQLite database: the open file must remain the one with its path.
 use super::files::{self, FileId, file_id, id_of};
 use super::link::Link;
 use super::open::looked_again;
@@ -10,15 +10,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A file by its name, and which one that is.
+/// A path, and the identity of the file there.
 pub(in crate::store) struct Place {
     path: PathBuf,
-    /// The file that the writer has open: a reader of another one would tell of another database.
+    /// The file that the writer has open: a reader of another file would read another database.
     file: FileId,
 }
 
 impl Place {
-    /// The file that has this name now.
+    /// Identifies the file at a path.
     pub(in crate::store) fn of(path: &Path) -> Result<Self, StoreError> {
         let gone = || StoreError::Gone { path: path.to_owned(), what: "was removed while it was opened" };
         Ok(Self { path: path.to_owned(), file: file_id(path).ok_or_else(gone)? })
@@ -28,7 +28,7 @@ impl Place {
         &self.path
     }
 
-    /// An error if the name stands for another file than the one that is open, or for none.
+    /// Returns an error if the path no longer refers to the open file.
     pub(super) fn still_there(&self) -> Result<(), StoreError> {
         let what = match std::fs::metadata(&self.path) {
             Ok(found) if id_of(&found) == self.file => return Ok(()),
@@ -53,12 +53,12 @@ impl ReaderSource for Arc<Place> {
     }
 }
 
-/// A connection that can only read.
+/// Opens a read-only view.
 pub(in crate::store) fn read_only(path: &Path) -> Result<Reader, StoreError> {
     link_to_read(path).map(|link| Reader { db: Box::new(link), place: path.to_owned() })
 }
 
-/// The same, as what it is.
+/// Opens a read-only connection.
 pub(super) fn link_to_read(path: &Path) -> Result<Link, StoreError> {
     files::are_files(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -69,7 +69,7 @@ pub(super) fn link_to_read(path: &Path) -> Result<Link, StoreError> {
         db.set_prepared_statement_cache_capacity(32);
         Ok(db)
     };
-    // one read that fails is looked at again before it is a failure
+    // one failed read is retried before it is an error
     let again = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::SystemIoFailure) => open(),
         _ => Err(error),

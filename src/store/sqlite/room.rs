@@ -1,73 +1,72 @@
-//! Room on the disk: what is set aside, what the log may take, and what the database may grow to
-//! where the file system is small.
+//! Disk space: the reserve, the size of the log, and the size of the database on small file systems.
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Space that is set aside, so that on a full disk what is in flight can still be recorded.
-const RESERVE: u64 = 1 << 20;
-/// The database may take this part of its file system at the most, so that its log and the copies
-/// that SQLite makes find room, too.
-const PART_OF_DISK: u64 = 3;
-/// The log may take this part, as long as nobody reads it.
-const LOG_PART_OF_DISK: u64 = 16;
-/// Bytes of a page.
-const PAGE: u64 = 4096;
+/// Size of the reserve, in bytes, which lets events in flight be recorded on a full disk.
+const RESERVE_BYTES: u64 = 1 << 20;
+/// The database may use one part in this many of its file system, so that there is space for its
+/// log and for copies made by SQLite.
+const DATABASE_DISK_DIVISOR: u64 = 3;
+/// The log may use one part in this many, as long as no reader holds it.
+const LOG_DISK_DIVISOR: u64 = 16;
+/// Size of a page, in bytes.
+const PAGE_BYTES: u64 = 4096;
 
-/// How large the log may become.
+/// Limits of the log's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LogRoom {
-    /// It is written into the database when it has so many pages.
+    /// Number of pages at which it is checkpointed.
     pub(super) checkpoint_pages: i64,
-    /// The file is cut back to so many bytes.
+    /// Number of bytes to which the file is truncated.
     pub(super) kept_bytes: i64,
 }
 
-/// Bytes of the file system of `path`: all of them, and those that are free for us.
+/// Returns the bytes of the file system of `path`: in total, and available to us.
 fn disk(path: &Path) -> Option<(u64, u64)> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let stat = rustix::fs::statvfs(folder.unwrap_or(Path::new("."))).ok()?;
     let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-    // some file systems have no number of blocks
+    // some file systems report no blocks
     Some((bytes(stat.f_blocks), bytes(stat.f_bavail))).filter(|(all, _)| *all > 0)
 }
 
-/// What the log of this database may take.
+/// Returns the limits for the log of this database.
 pub(super) fn of_log(path: &Path) -> LogRoom {
     log_room(disk(path).map_or(u64::MAX, |(all, _)| all))
 }
 
 fn log_room(disk: u64) -> LogRoom {
-    let part = disk / LOG_PART_OF_DISK;
+    let part = disk / LOG_DISK_DIVISOR;
     // both are far below the bounds of their type
     LogRoom {
-        checkpoint_pages: (part / PAGE).clamp(64, 2000) as i64,
-        kept_bytes: part.clamp(64 * PAGE, 64 << 20) as i64,
+        checkpoint_pages: (part / PAGE_BYTES).clamp(64, 2000) as i64,
+        kept_bytes: part.clamp(64 * PAGE_BYTES, 64 << 20) as i64,
     }
 }
 
-/// What the database may grow to: what the configuration allows, or less on a small file system. It
-/// is a part of the whole file system and not of what is free: what others take is not made up for
-/// by history.
+/// Returns the maximum size of the database: as configured, or less on a small file system. It is
+/// relative to the whole file system and not to the free space, so that history is not removed for
+/// space that others use.
 pub(super) fn bound(path: &Path, allowed: u64) -> u64 {
-    disk(path).map_or(allowed, |(all, _)| allowed.min(all / PART_OF_DISK))
+    disk(path).map_or(allowed, |(all, _)| allowed.min(all / DATABASE_DISK_DIVISOR))
 }
 
 fn reserve(path: &Path) -> PathBuf {
     path.with_file_name("reserve")
 }
 
-/// Makes the reserve, if it is not there and there is room for twice as much.
+/// Creates the reserve, if it does not exist and twice as much space is free.
 pub(super) fn set_aside(path: &Path) {
     let file = reserve(path);
-    if file.exists() || disk(path).is_some_and(|(_, free)| free < 2 * RESERVE) {
+    if file.exists() || disk(path).is_some_and(|(_, free)| free < 2 * RESERVE_BYTES) {
         return;
     }
     let made =
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&file).and_then(
             |out| {
                 use std::io::Write;
-                (&out).write_all(&vec![0; RESERVE as usize])
+                (&out).write_all(&vec![0; RESERVE_BYTES as usize])
             },
         );
     if made.is_err() {
@@ -75,7 +74,7 @@ pub(super) fn set_aside(path: &Path) {
     }
 }
 
-/// Gives the reserve back to the disk; false: there is none.
+/// Deletes the reserve to free its space; returns false if there is none.
 pub(super) fn release(path: &Path) -> bool {
     fs::remove_file(reserve(path)).is_ok()
 }

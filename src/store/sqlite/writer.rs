@@ -1,4 +1,4 @@
-//! The writer's side of a SQLite database: one transaction and one sync for what waits, the log, and room on the disk.
+//! The writer for a SQLite database: one transaction and one sync per batch, checkpoints, and disk space.
 use super::examine;
 use super::files::{self, FileId, file_id};
 use super::link::Link;
@@ -17,29 +17,30 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The log is written into the database at least as often as this, if anything is written at all.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
-/// Pieces of history that are removed at a time when the disk is full.
-const PIECES_FOR_ROOM: usize = 40;
-/// Free pages that one piece gives back to the file system.
-const PAGES: i64 = 256;
+/// Maximum interval between checkpoints, if anything is written at all.
+const MAX_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(30);
+/// Maximum number of batches of history removed at once when the disk is full.
+const MAX_SHRINK_BATCHES: usize = 40;
+/// Number of free pages returned to the file system per batch.
+const VACUUM_PAGES: i64 = 256;
 
-/// The writer's connection, and what it knows of its files.
+/// The writer's connection, and the state of its files.
 pub(in crate::store) struct FileWriter {
     link: Link,
     path: PathBuf,
     place: Arc<Place>,
     mark: MarkFile,
-    /// Their connections end before this one does, so that none of them holds on to lost files.
+    /// Closed before the writer's connection, so that none of them keeps removed files open.
     readers: Arc<Readers>,
-    /// Its log and the index of that, which belong to the connection.
+    /// The log and its index, which belong to the connection.
     logs: [Option<FileId>; 2],
-    /// The connection has failed, and is not to be trusted.
+    /// Whether the connection has failed and must be replaced.
     failed: bool,
-    /// Something is in the log that is not in the database: whether more came since the last look.
+    /// Whether the log holds anything that is not in the database, and whether more was added since
+    /// the last check.
     in_log: InLog,
     checkpointed: Instant,
-    /// How long a lock of another program is waited for.
+    /// How long to wait for a lock of another program.
     busy: Duration,
 }
 
@@ -51,13 +52,13 @@ enum InLog {
     Fresh,
 }
 
-/// The log and its index, as files.
+/// Returns the ids of the log and its index.
 fn logs(path: &Path) -> [Option<FileId>; 2] {
     ["-wal", "-shm"].map(|suffix| file_id(&files::beside(path, suffix)))
 }
 
 impl FileWriter {
-    /// Takes over what was opened.
+    /// Takes over an opened database.
     pub(in crate::store) fn new(
         opened: Opened,
         place: Arc<Place>,
@@ -89,12 +90,12 @@ impl FileWriter {
         move |error| StoreError::of(error, &path, &doing)
     }
 
-    /// The files are those that were opened, and the connection is to be trusted.
+    /// Makes sure that the files are those that were opened, and that the connection is usable.
     fn is_sound(&mut self, newest: Seq) -> Result<(), StoreError> {
         self.place.still_there()?;
         let now = logs(&self.path);
         if !self.failed && self.logs != now {
-            // what the lost log held goes into the database as long as we hold it
+            // the content of the removed log can be saved as long as we have it open
             let doing = "saving what the log held, which was removed while it was open";
             let readers = self.readers.clone();
             let _nobody_reads = readers.close_all();
@@ -107,7 +108,7 @@ impl FileWriter {
         if self.failed { self.renew(newest) } else { Ok(()) }
     }
 
-    /// Another connection in the place of one that has failed or has lost its files.
+    /// Replaces a connection that has failed or lost its files.
     fn renew(&mut self, known: Seq) -> Result<(), StoreError> {
         let readers = self.readers.clone();
         let nobody_reads = readers.close_all();
@@ -117,7 +118,7 @@ impl FileWriter {
         if newest < known {
             return Err(StoreError::Behind { path: self.path.clone(), newest: newest.0, known: known.0 });
         }
-        // a commit that had failed is there after all: what it did is known after a start
+        // a commit that was reported as failed is there after all; its effects are only known after a restart
         if newest > known {
             let doing = format!("opening {} again", self.path.display());
             return Err(StoreError::Refused { doing, what: "it holds events that had failed".into() });
@@ -129,28 +130,28 @@ impl FileWriter {
         Ok(())
     }
 
-    /// Gives a piece of the free pages back to the file system; true: there were more than that.
+    /// Returns some of the free pages to the file system; returns true if there were more.
     fn give_back(&self, at_least: i64) -> Result<bool, crate::store::sql::SqlError> {
         let free: i64 = self.db().one("PRAGMA freelist_count", &[], |row| row.get(0))?;
         if free > at_least {
-            // each step gives back one page
-            self.db().rows(&format!("PRAGMA incremental_vacuum({PAGES})"), &[], |_| Ok(()))?;
+            // each step returns one page
+            self.db().rows(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"), &[], |_| Ok(()))?;
         }
-        Ok(free > PAGES)
+        Ok(free > VACUUM_PAGES)
     }
 
-    /// One small piece on the way to a database of `most` bytes; true if there is more to do.
+    /// Removes one small batch towards a database of `most` bytes; returns true if there is more to do.
     fn shrink_to(&self, most: u64) -> Result<bool, crate::store::sql::SqlError> {
         let more = self.link.used_bytes()? > most && retention::shrink_a_little(self.db())?;
         Ok(self.give_back(0)? || more)
     }
 
-    /// The oldest goes until there is room for a while. False: that gave no room.
+    /// Removes the oldest records until there is some space. Returns false if that freed none.
     fn shrink(&mut self) -> bool {
         let before = files::size(&self.path);
         let most = room::bound(&self.path, u64::MAX) / 4 * 3;
         let _ = open::checkpoint(&self.link);
-        for _ in 0..PIECES_FOR_ROOM {
+        for _ in 0..MAX_SHRINK_BATCHES {
             if !self.shrink_to(most).unwrap_or(false) {
                 break;
             }
@@ -177,16 +178,16 @@ impl Backend for FileWriter {
             let refused = apply::apply(&*transaction, entries, &mut next).map_err(&says)?;
             written.push(WrittenCommit { refused, events: next - from, last: Seq(next - 1) });
         }
-        // what becomes durable in a file that nobody finds again is not durable
+        // a commit to a file that is no longer at its path would not be durable
         self.place.still_there()?;
         transaction.commit().map_err(&says)?;
         Ok(written)
     }
 
-    /// The disk is full, or the database more than its file system can bear. What was set aside is given up, the log
-    /// goes into the database, and the oldest of that goes.
+    /// Frees disk space, because the disk is full, or the database too large for its file system:
+    /// deletes the reserve, checkpoints the log, and removes the oldest records.
     fn make_room(&mut self) -> bool {
-        // the space that was set aside lets what is in flight be recorded
+        // the space of the reserve lets events in flight be recorded
         room::release(&self.path) | self.shrink()
     }
 
@@ -202,7 +203,7 @@ impl Backend for FileWriter {
         room::set_aside(&self.path);
     }
 
-    /// What seems corrupt, and by a second look is not, is an error that passes.
+    /// Verifies apparent corruption; if it is not confirmed, the error becomes a transient one.
     fn confirm(&mut self, error: StoreError) -> StoreError {
         self.failed |= matches!(error, StoreError::Corrupt { .. });
         examine::confirm(&self.path, error)
@@ -213,9 +214,9 @@ impl Backend for FileWriter {
         self.is_sound(newest)?;
         let keep = Retention { max_db_size: room::bound(&self.path, keep.max_db_size), ..keep };
         let pruned = retention::prune(self.db(), keep, lived)
-            .and_then(|more| Ok(self.give_back(PAGES)? || more))
+            .and_then(|more| Ok(self.give_back(VACUUM_PAGES)? || more))
             .map_err(self.says("removing what is too old"));
-        // the log grows while readers hold it; give it back when it is large
+        // the log grows while readers hold it; truncate it when it is large
         if files::size(&self.path) > keep.max_db_size {
             let _ = open::checkpoint(&self.link);
         }
@@ -224,20 +225,20 @@ impl Backend for FileWriter {
         pruned
     }
 
-    /// Is the database still the file that is open? When there is nothing to do, the log is written
-    /// into it, so that all of it is there if the log is lost.
+    /// Checks that the database is still the open file. When there is nothing to write, checkpoints
+    /// the log, so that nothing is lost with it.
     fn look(&mut self, newest: Seq) -> Result<(), StoreError> {
         self.is_sound(newest)?;
         let is_due = match self.in_log {
             InLog::Nothing => false,
             InLog::Something => true,
-            InLog::Fresh => self.checkpointed.elapsed() >= CHECKPOINT_EVERY,
+            InLog::Fresh => self.checkpointed.elapsed() >= MAX_CHECKPOINT_INTERVAL,
         };
         if self.in_log == InLog::Fresh {
             self.in_log = InLog::Something;
         }
         if is_due {
-            // one that readers hold up is tried again
+            // a checkpoint blocked by readers is retried
             let written = self.db().one("PRAGMA wal_checkpoint(PASSIVE)", &[], |row| {
                 Ok(row.get::<i64>(0)? == 0 && row.get::<i64>(1)? == row.get::<i64>(2)?)
             });
