@@ -64,8 +64,8 @@ impl Actor {
         let given_up = CancellationToken::new();
         tokio::spawn(forward(store.clone(), reported, inbox, given_up.clone()));
         let (pins, changes) = Pins::load(pins);
-        tokio::spawn(keep_pins(store.clone(), changes));
-        tokio::spawn(keep_denials(store.clone(), proxy::denials()));
+        tokio::spawn(record_pins(store.clone(), changes));
+        tokio::spawn(record_denials(store.clone(), proxy::denials()));
         let tools = Arc::new(Tools::with_servers(fleet, Servers::new(fleet, None, pins)));
         Self {
             store: store.clone(),
@@ -320,7 +320,7 @@ async fn forward(
 }
 
 /// Records pins of MCP tools, so that they survive a restart.
-async fn keep_pins(store: Store, mut all: mpsc::UnboundedReceiver<PinNews>) {
+async fn record_pins(store: Store, mut all: mpsc::UnboundedReceiver<PinNews>) {
     while let Some(PinNews { changes, keeping }) = all.recv().await {
         let at = super::clock::now().wall;
         let mut entries: Vec<Entry> =
@@ -350,7 +350,7 @@ const DENIAL_REPEAT_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 const MAX_REMEMBERED_DENIALS: usize = 10_000;
 
 /// Records what sandboxes refuse, each place at most once a day per table.
-async fn keep_denials(store: Store, mut denials: mpsc::Receiver<Denial>) {
+async fn record_denials(store: Store, mut denials: mpsc::Receiver<Denial>) {
     let mut recorded_at = HashMap::new();
     while let Some(Denial { owner, program, place, reason }) = denials.recv().await {
         let now = Instant::now();
@@ -417,7 +417,7 @@ mod tests {
         let path = folder.path().join("bgagent.db");
         let (store, _) = Store::open(&path).unwrap();
         let (all, told) = mpsc::unbounded_channel();
-        tokio::spawn(keep_pins(store.clone(), told));
+        tokio::spawn(record_pins(store.clone(), told));
         let trusted = |tool: &str| PinChange {
             event: PinEvent::Trusted,
             server: "s".into(),

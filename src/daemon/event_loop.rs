@@ -155,14 +155,14 @@ impl EventLoop {
     /// Commits and performs `first`, signals `ready`, then runs until the daemon is ordered to shut
     /// down and nothing is in flight. An error is a permanent one.
     pub(super) async fn run(mut self, first: Decision, ready: oneshot::Sender<()>) -> Result<(), StoreError> {
-        let ended = self.take_turns(first, ready).await;
+        let ended = self.run_turns(first, ready).await;
         if ended.is_err() && !self.actor.is_idle() {
             self.abandon().await;
         }
         ended
     }
 
-    async fn take_turns(&mut self, first: Decision, ready: oneshot::Sender<()>) -> Result<(), StoreError> {
+    async fn run_turns(&mut self, first: Decision, ready: oneshot::Sender<()>) -> Result<(), StoreError> {
         let mut turn = Turn::default();
         turn.add(first);
         self.carry_out(turn).await?;

@@ -43,15 +43,15 @@ pub(super) fn explain(
     now: &Zoned,
 ) -> Explanation {
     let id = &agent.spec.id;
-    let mut told = empty_explanation(agent);
+    let mut explanation = empty_explanation(agent);
     if let Some(at) = asked.filter(|at| *at > now.timestamp() && row.is_none_or(|row| row.last < *at)) {
         let left_out = agent.spec.active_times.as_deref().and_then(|times| times.at(at).0);
         let left_out = left_out.map_or_else(String::new, |cause| format!(", when nothing starts ({cause})"));
-        told.sentence = format!("{} lies ahead{left_out}; {}.", clock(at, now), coming(agent, now));
-        return told;
+        explanation.sentence = format!("{} lies ahead{left_out}; {}.", clock(at, now), coming(agent, now));
+        return explanation;
     }
     let Some(row) = row else {
-        told.sentence = match (&agent.spec.schedule, asked) {
+        explanation.sentence = match (&agent.spec.schedule, asked) {
             (Schedule::Manual, _) => {
                 format!("{id} has no schedule; it runs by hand only.{}", last_of(agent, now))
             }
@@ -64,7 +64,7 @@ pub(super) fn explain(
                 let until = asked.map_or_else(String::new, |at| format!(" of {} and before", clock(at, now)));
                 format!(
                     "What became of the slots of {id}{until} is not on record: {}; {}.",
-                    why_gone(asked.unwrap_or(now.timestamp()), kept, now),
+                    why_not_recorded(asked.unwrap_or(now.timestamp()), kept, now),
                     coming(agent, now)
                 )
             }
@@ -84,16 +84,16 @@ pub(super) fn explain(
                 coming(agent, now)
             ),
         };
-        add_overdue(&mut told, agent, asked);
-        return told;
+        add_overdue(&mut explanation, agent, asked);
+        return explanation;
     };
-    told.slot = Some(slot_of(agent, row, asked));
-    told.verdict = Some(row.verdict);
-    told.cause = (!row.cause.is_empty()).then(|| row.cause.clone());
-    told.run_id = row.run;
-    told.first = Some(row.first);
-    told.last = Some(row.last);
-    told.count = Some(row.count);
+    explanation.slot = Some(slot_of(agent, row, asked));
+    explanation.verdict = Some(row.verdict);
+    explanation.cause = (!row.cause.is_empty()).then(|| row.cause.clone());
+    explanation.run_id = row.run;
+    explanation.first = Some(row.first);
+    explanation.last = Some(row.last);
+    explanation.count = Some(row.count);
     let when = if row.count == 1 {
         format!("The slot of {}", clock(row.last, now))
     } else {
@@ -124,23 +124,26 @@ pub(super) fn explain(
         }
         Verdict::Dropped => format!("did not get to run{because}"),
     };
-    told.sentence = format!("{when} {what}.");
+    explanation.sentence = format!("{when} {what}.");
     if let Some(why) = agent.no_node.as_ref().filter(|_| waits(agent, row)) {
-        told.sentence.push_str(&format!(" {}.", capital(why)));
+        explanation.sentence.push_str(&format!(" {}.", capital(why)));
     }
-    add_overdue(&mut told, agent, asked);
+    add_overdue(&mut explanation, agent, asked);
     if let Some((since, until)) = agent.silent.filter(|_| asked.is_none_or(|asked| asked >= row.last)) {
-        told.sentence.push_str(&format!(" {}.", capital(&quiet(since, until, now))));
+        explanation.sentence.push_str(&format!(" {}.", capital(&quiet(since, until, now))));
     } else if asked.is_none() && agent.record.desired != Desired::Active {
-        told.sentence.push_str(&format!(" {}.", capital(&coming(agent, now))));
+        explanation.sentence.push_str(&format!(" {}.", capital(&coming(agent, now))));
     }
-    told
+    explanation
 }
 
 /// Mentions that the agent is late or slow, unless the question is about the past.
-fn add_overdue(told: &mut Explanation, agent: &AgentNow, asked: Option<Timestamp>) {
+fn add_overdue(explanation: &mut Explanation, agent: &AgentNow, asked: Option<Timestamp>) {
     if asked.is_none() {
-        agent.overdue.iter().for_each(|words| told.sentence.push_str(&format!(" The agent is {words}.")));
+        agent
+            .overdue
+            .iter()
+            .for_each(|words| explanation.sentence.push_str(&format!(" The agent is {words}.")));
     }
 }
 
@@ -168,23 +171,28 @@ fn waits(agent: &AgentNow, row: &LedgerRow) -> bool {
 
 /// Adds the backfill run of the slot, or of a later one that the ledger does not have because its
 /// agent did not exist yet.
-pub(super) fn add_backfill(told: &mut Explanation, asked: Option<Timestamp>, run: &RunRow, now: &Zoned) {
+pub(super) fn add_backfill(
+    explanation: &mut Explanation,
+    asked: Option<Timestamp>,
+    run: &RunRow,
+    now: &Zoned,
+) {
     let Some(slot) = run.claim.any_slot() else { return };
-    let is_of_record = told.slot == Some(slot);
-    let is_later = asked.is_some() && told.slot.is_none_or(|told| told < slot);
+    let is_of_record = explanation.slot == Some(slot);
+    let is_later = asked.is_some() && explanation.slot.is_none_or(|known| known < slot);
     if !is_of_record && !is_later {
         return;
     }
     let which = if is_of_record { "It".to_owned() } else { format!("The slot of {}", clock(slot, now)) };
     let did = ran_as(run, "");
-    told.sentence.push_str(&format!(" {which} was backfilled: that {did}."));
-    if told.run_id.is_none() {
-        told.run_id = Some(run.claim.run);
+    explanation.sentence.push_str(&format!(" {which} was backfilled: that {did}."));
+    if explanation.run_id.is_none() {
+        explanation.run_id = Some(run.claim.run);
     }
 }
 
 /// Explains, as far as possible, why slots that had a verdict are no longer recorded.
-fn why_gone(at: Timestamp, kept: &Kept, now: &Zoned) -> String {
+fn why_not_recorded(at: Timestamp, kept: &Kept, now: &Zoned) -> String {
     let retention = kept.retention.runs;
     let oldest = kept
         .oldest

@@ -35,7 +35,7 @@ pub(super) async fn run(
     down: CancellationToken,
 ) {
     // an incident of an earlier life may be over, and the export no longer configured
-    let mut told = None;
+    let mut reported = None;
     loop {
         let spec = specs.borrow_and_update().clone();
         let exporter = spec.map(|spec| {
@@ -55,7 +55,7 @@ pub(super) async fn run(
         };
         let goes_down = tokio::select! {
             () = sending => false,
-            () = tell_levels(|now| finding(copied.progress.now().as_ref(), now), &inbox, &mut told) => false,
+            () = tell_levels(|now| finding(copied.progress.now().as_ref(), now), &inbox, &mut reported) => false,
             // the loop that holds the configuration has ended
             changed = specs.changed() => changed.is_err(),
             () = down.cancelled() => true,
@@ -74,15 +74,15 @@ pub(super) async fn run(
 pub(super) async fn tell_levels(
     look: impl Fn(jiff::Timestamp) -> Option<Finding>,
     inbox: &mpsc::Sender<Message>,
-    told: &mut Option<Level>,
+    reported: &mut Option<Level>,
 ) {
     let mut looks = tokio::time::interval(CHECK_INTERVAL);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
         let Some(finding) = look(clock::wall()) else { continue };
-        if *told != Some(finding.level) {
-            *told = Some(finding.level);
+        if *reported != Some(finding.level) {
+            *reported = Some(finding.level);
             let _ = inbox.send(Message::Noticed(finding)).await;
         }
     }

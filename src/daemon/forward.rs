@@ -186,7 +186,7 @@ impl Forwarder {
         let mut done: Vec<i64> = short.iter().map(|answer| answer.id).collect();
         let count = done.len();
         for CallAnswer { key, text, .. } in short {
-            self.tell(&key, &text);
+            self.deliver(&key, &text);
         }
         for (id, key) in large {
             if !self.waiting().contains_key(&key) {
@@ -206,7 +206,7 @@ impl Forwarder {
         match self.link.large_answer(id).await {
             Ok(text) => {
                 if let Some(text) = text {
-                    self.tell(&key, &text);
+                    self.deliver(&key, &text);
                 }
                 if let Err(error) = self.link.forget(vec![id]).await {
                     tracing::debug!(%error, "an answer could not be removed");
@@ -217,9 +217,9 @@ impl Forwarder {
         self.fetching().remove(&id);
     }
 
-    fn tell(&self, key: &str, text: &str) {
-        if let Some(told) = self.waiting().remove(key) {
-            let _ = told.send(restored(text));
+    fn deliver(&self, key: &str, text: &str) {
+        if let Some(sender) = self.waiting().remove(key) {
+            let _ = sender.send(restored(text));
         }
     }
 
@@ -271,8 +271,8 @@ impl Forwarder {
             return Err(RpcError::new(Code::InvalidParams, what)
                 .hint("run it where the leader runs: `bgagent nodes`"));
         }
-        let (tell, told) = oneshot::channel();
-        self.waiting().insert(key.clone(), tell);
+        let (sender, receiver) = oneshot::channel();
+        self.waiting().insert(key.clone(), sender);
         self.more.notify_one();
         let call = ForwardedCall {
             key: key.clone(),
@@ -283,7 +283,7 @@ impl Forwarder {
         };
         let mut forwarding = Forwarding {
             forwarder: self.clone(),
-            told,
+            receiver,
             began: Instant::now(),
             within: if kind == CallKind::Outside { OUTSIDE_CALL_TIMEOUT } else { ANSWER_TIMEOUT },
             is_taken: false,
@@ -317,7 +317,7 @@ pub(super) struct Forwarding {
     forwarder: Arc<Forwarder>,
     key: String,
     request_id: String,
-    told: oneshot::Receiver<Encoded>,
+    receiver: oneshot::Receiver<Encoded>,
     began: Instant,
     within: Duration,
     is_taken: bool,
@@ -343,7 +343,7 @@ impl Forwarding {
             let pause = if self.unsure.is_some() { Duration::ZERO } else { POLL_INTERVAL };
             tokio::select! {
                 biased;
-                told = &mut self.told => return told.unwrap_or_else(|_| Err(self.not_known())),
+                answer = &mut self.receiver => return answer.unwrap_or_else(|_| Err(self.unknown_outcome())),
                 () = tokio::time::sleep(pause) => {}
             }
             let is_over = self.began.elapsed() >= self.within;
@@ -355,7 +355,7 @@ impl Forwarding {
                 let (key, id) = (self.key.clone(), self.request_id.clone());
                 let answer = kept(Err(why.clone()));
                 match self.forwarder.link.withdraw(key, self.failed.is_none(), id, answer).await {
-                    Ok(Withdrawn::Yes) => return self.told.try_recv().unwrap_or(Err(why)),
+                    Ok(Withdrawn::Yes) => return self.receiver.try_recv().unwrap_or(Err(why)),
                     Ok(Withdrawn::Taken) => {
                         self.is_taken = true;
                         self.unsure = None;
@@ -367,7 +367,7 @@ impl Forwarding {
                 }
             }
             if is_over {
-                return Err(self.not_known());
+                return Err(self.unknown_outcome());
             }
         }
     }
@@ -411,7 +411,7 @@ impl Forwarding {
     }
 
     /// Returns the error for a call that was, or may have been, accepted and is not answered.
-    fn not_known(&self) -> RpcError {
+    fn unknown_outcome(&self) -> RpcError {
         let what = match self.is_taken {
             true => {
                 "the leader has accepted this but has not answered; it, or the next leader, may still do it"

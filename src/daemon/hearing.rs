@@ -63,12 +63,12 @@ pub(super) async fn run(store: Store, handle: Handle, down: CancellationToken) {
         if is_read && std::mem::take(&mut is_first) {
             // resolve incidents of an earlier daemon about targets with no open questions
             for target in all.iter().filter(|target| !wanted.contains(*target)) {
-                noticed(&handle, target, Level::Ok, String::new()).await;
+                send_finding(&handle, target, Level::Ok, String::new()).await;
             }
         }
         for target in known.due(&wanted, &can_answer, Instant::now()) {
             let listener = Listener::new(store.clone(), handle.clone(), target.clone());
-            known.running.insert(listeners.spawn(listener.hear(down.clone())).id(), target);
+            known.running.insert(listeners.spawn(listener.poll(down.clone())).id(), target);
         }
         let pause = if is_read { RESTART_INTERVAL } else { RETRY_DELAYS.0 };
         let is_unheard = !is_read || wanted.iter().any(|target| !known.is_running(target));
@@ -113,7 +113,7 @@ fn is_stopping(handle: &Handle) -> bool {
     handle.condition.lock().expect("no holder panics").stopping
 }
 
-async fn noticed(handle: &Handle, target: &str, level: Level, title: String) {
+async fn send_finding(handle: &Handle, target: &str, level: Level, title: String) {
     let key = format!("{}{target}", IncidentRecord::ANSWERS);
     let finding = Finding { key, level, title, hold_for: SignedDuration::ZERO, by: FoundBy::Check };
     let _ = handle.inbox.send(Message::Noticed(finding)).await;
@@ -153,7 +153,7 @@ struct AnswerVerdict {
 }
 
 impl AnswerVerdict {
-    fn not_taken(why: &str, is_over: bool) -> Self {
+    fn rejected(why: &str, is_over: bool) -> Self {
         Self { text: format!("Not accepted: {why}."), is_over, is_decided: false }
     }
 
@@ -195,7 +195,7 @@ impl Listener {
     }
 
     /// Runs until nothing is asked at the target any more, and a little longer.
-    async fn hear(mut self, down: CancellationToken) {
+    async fn poll(mut self, down: CancellationToken) {
         // when the oldest open question was asked, and until when to linger if none is open
         let mut asked: (Option<Timestamp>, Option<Instant>) = (None, None);
         while let Some(spec) = self.spec().await {
@@ -249,7 +249,7 @@ impl Listener {
                 () = tokio::time::sleep(pause) => {}
             }
         }
-        noticed(&self.handle, &self.target, Level::Ok, String::new()).await;
+        send_finding(&self.handle, &self.target, Level::Ok, String::new()).await;
     }
 
     /// Returns the service; `None` if people can no longer answer at the target, or the daemon shuts down.
@@ -333,13 +333,13 @@ impl Listener {
         let who = format!("{} at `{}`", answer.who, self.target);
         if !answer.is_from_there {
             tracing::warn!(%who, "an answer from a chat other than the configured one is not accepted");
-            return Ok(AnswerVerdict::not_taken(
+            return Ok(AnswerVerdict::rejected(
                 "answers are accepted only from the chat that was asked",
                 false,
             ));
         }
         match self.asked(answer).await? {
-            None => Ok(AnswerVerdict::not_taken("nothing was asked here under this code", false)),
+            None => Ok(AnswerVerdict::rejected("nothing was asked here under this code", false)),
             Some(asked) if !asked.is_open => Ok(is_over(&asked, answer.approve, &who)),
             Some(asked) => self.decide(asked, answer, who).await,
         }
@@ -379,7 +379,7 @@ impl Listener {
                 Some(asked) if !asked.is_open => Ok(is_over(&asked, approve, &who)),
                 // its run may be about to wait again, as after a restart
                 Some(_) if self.stuck < FAILURES_UNTIL_INCIDENT => Err(error.message),
-                _ => Ok(AnswerVerdict::not_taken(&error.message, false)),
+                _ => Ok(AnswerVerdict::rejected(&error.message, false)),
             },
             None => Err("the daemon is shutting down".to_owned()),
         }
@@ -398,7 +398,7 @@ impl Listener {
         if failures == FAILURES_UNTIL_INCIDENT {
             let words = quoted(&error.message, MAX_ERROR_CHARS);
             let title = format!("what people answer at `{}` can't be heard: {words}", self.target);
-            noticed(&self.handle, &self.target, Level::Warn, title).await;
+            send_finding(&self.handle, &self.target, Level::Warn, title).await;
         }
     }
 
@@ -409,7 +409,7 @@ impl Listener {
             tracing::info!(notify = %self.target, "answers are heard again");
         }
         if failures.is_none_or(|failures| failures >= FAILURES_UNTIL_INCIDENT) {
-            noticed(&self.handle, &self.target, Level::Ok, String::new()).await;
+            send_finding(&self.handle, &self.target, Level::Ok, String::new()).await;
         }
     }
 }
@@ -433,7 +433,7 @@ fn fingerprint(spec: &ServiceSpec) -> String {
 fn is_over(asked: &AskedCall, approve: bool, who: &str) -> AnswerVerdict {
     match asked.by.as_deref() == Some(who) && asked.approved == approve {
         true => AnswerVerdict::decided(approve, who, false),
-        false => AnswerVerdict::not_taken(&what_became_of(asked), true),
+        false => AnswerVerdict::rejected(&what_became_of(asked), true),
     }
 }
 

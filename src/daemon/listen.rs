@@ -40,7 +40,7 @@ pub(super) async fn bind(path: &Path) -> Result<Listener, ListenError> {
         }
         ground::judge(folder).map_err(LockError::from)?;
     }
-    clear_way(path).await?;
+    remove_stale_socket(path).await?;
     let bind = |cause| ListenError::Bind { path: path.to_owned(), cause };
     let name = path.to_fs_name::<GenericFilePath>().map_err(bind)?;
     // the library's own reclaiming removes any file of that name; we remove only what is ours
@@ -53,7 +53,7 @@ pub(super) async fn bind(path: &Path) -> Result<Listener, ListenError> {
 }
 
 /// Removes a socket whose daemon is dead. Anything else is left in place and reported.
-async fn clear_way(path: &Path) -> Result<(), ListenError> {
+async fn remove_stale_socket(path: &Path) -> Result<(), ListenError> {
     let in_the_way = |what: &str| ListenError::InTheWay { path: path.to_owned(), what: what.to_owned() };
     let found = match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -84,7 +84,7 @@ async fn clear_way(path: &Path) -> Result<(), ListenError> {
 }
 
 /// Re-creates the socket after it was removed or replaced. An empty file in its place may be deleted.
-async fn bind_anew(path: &Path) -> Result<Listener, ListenError> {
+async fn rebind(path: &Path) -> Result<Listener, ListenError> {
     let me = rustix::process::geteuid().as_raw();
     let found = std::fs::symlink_metadata(path);
     if found.is_ok_and(|found| found.is_file() && found.len() == 0 && found.uid() == me) {
@@ -94,7 +94,7 @@ async fn bind_anew(path: &Path) -> Result<Listener, ListenError> {
 }
 
 /// Re-creates `daemon.json`, where clients find the socket, if it was removed.
-fn say_where(paths: &Paths, desk: &Desk) {
+fn restore_daemon_file(paths: &Paths, desk: &Desk) {
     if paths.daemon_json().exists() {
         return;
     }
@@ -134,7 +134,7 @@ pub(super) async fn serve(mut listener: Listener, paths: Paths, desk: Arc<Desk>,
             },
             _ = look.tick() => {
                 if identity(&path) != ours {
-                    match bind_anew(&path).await {
+                    match rebind(&path).await {
                         Ok(fresh) => {
                             tracing::warn!(path = %path.display(), "the socket had been removed or replaced; it is back");
                             listener = fresh;
@@ -148,7 +148,7 @@ pub(super) async fn serve(mut listener: Listener, paths: Paths, desk: Arc<Desk>,
                         }
                     }
                 }
-                say_where(&paths, &desk);
+                restore_daemon_file(&paths, &desk);
             },
         }
     }
@@ -173,8 +173,8 @@ fn admit(stream: Stream, (house, flow): (&Arc<House>, &Arc<Flow>), desk: &Arc<De
     // the rights of a process whose id is unknown can't be determined
     let unknown = cfg!(target_os = "linux").then_some(crate::domain::Control::None);
     let rights = number.map_or(unknown, crate::child::rights_of_peer);
-    let gone = desk.guest();
-    let place = house.enter(gone.clone(), Instant::now());
-    let outlet = flow.open(gone.clone());
-    tokio::spawn(session::serve(stream, (desk.clone(), gone), place, outlet, Peer { user, rights }));
+    let disconnect = desk.guest();
+    let place = house.enter(disconnect.clone(), Instant::now());
+    let outlet = flow.open(disconnect.clone());
+    tokio::spawn(session::serve(stream, (desk.clone(), disconnect), place, outlet, Peer { user, rights }));
 }

@@ -63,7 +63,7 @@ const INHERITED_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 const HELD_LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Returns whether a process exists; without `/proc`, assumes so.
-fn lives(pid: u32) -> bool {
+fn is_alive(pid: u32) -> bool {
     !Path::new("/proc/self").exists() || Path::new(&format!("/proc/{pid}")).exists()
 }
 
@@ -84,7 +84,7 @@ pub(super) fn passes(cause: &io::Error) -> bool {
 /// Creates the state folder if necessary, and locks it.
 pub(super) fn acquire(paths: &Paths) -> Result<StateLock, LockError> {
     private_folder(&paths.state_dir)?;
-    nothing_in_the_way(&paths.state_dir)?;
+    check_file_types(&paths.state_dir)?;
     let path = paths.lock();
     let io = |cause| LockError::Io { path: path.clone(), cause };
     let mut file = OpenOptions::new()
@@ -110,7 +110,7 @@ pub(super) fn acquire(paths: &Paths) -> Result<StateLock, LockError> {
         let mut text = String::new();
         let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
         let pid = text.lines().next().and_then(|line| line.trim().parse().ok());
-        let timeout = if pid.is_none_or(lives) { HELD_LOCK_TIMEOUT } else { INHERITED_LOCK_TIMEOUT };
+        let timeout = if pid.is_none_or(is_alive) { HELD_LOCK_TIMEOUT } else { INHERITED_LOCK_TIMEOUT };
         if began.elapsed() >= timeout {
             return Err(LockError::Held { path, pid });
         }
@@ -126,7 +126,7 @@ pub(super) fn acquire(paths: &Paths) -> Result<StateLock, LockError> {
 
 /// Refuses a state folder in which one of our files is not a regular file, or one of our folders
 /// not a folder. Opening a FIFO would block, and a device may do anything.
-fn nothing_in_the_way(state: &Path) -> Result<(), LockError> {
+fn check_file_types(state: &Path) -> Result<(), LockError> {
     const FOLDERS: [&str; 2] = ["tmp", "tmp.old"];
     const FILES: [&str; 7] =
         ["lock", "daemon.json", "daemon.json.new", "node.id", "node.id.new", "trusted.json", "reserve"];

@@ -46,7 +46,7 @@ struct Mailbox {
     down: CancellationToken,
     limits: CallLimits,
     /// Calls being handled.
-    in_hand: Mutex<BTreeSet<i64>>,
+    in_progress: Mutex<BTreeSet<i64>>,
 }
 
 /// Concurrency limits per kind of call.
@@ -109,8 +109,8 @@ pub(super) async fn run(link: Arc<NodeLink>, services: Arc<Services>, epoch: i64
     link.hear_asks();
     let mut bell = link.bell();
     let mut clean = tokio::time::interval(CLEANUP_INTERVAL);
-    let (limits, in_hand) = (CallLimits::new(), Mutex::default());
-    let mailbox = Arc::new(Mailbox { link, services, epoch, down: down.clone(), limits, in_hand });
+    let (limits, in_progress) = (CallLimits::new(), Mutex::default());
+    let mailbox = Arc::new(Mailbox { link, services, epoch, down: down.clone(), limits, in_progress });
     loop {
         mailbox.take_all().await;
         tokio::select! {
@@ -129,8 +129,8 @@ impl Mailbox {
     async fn take_all(self: &Arc<Self>) {
         while !self.down.is_cancelled() {
             let Some((of, most)) = self.limits.free(self.is_draining()) else { return };
-            let in_hand = self.in_hand().clone();
-            let taken = match self.link.take(self.epoch, most as i64, &in_hand, &of).await {
+            let in_progress = self.in_progress().clone();
+            let taken = match self.link.take(self.epoch, most as i64, &in_progress, &of).await {
                 Ok(taken) => taken,
                 Err(error) => return tracing::debug!(%error, "forwarded calls could not be taken"),
             };
@@ -147,12 +147,12 @@ impl Mailbox {
                     return self.give_back([one].into_iter().chain(taken)).await;
                 };
                 let Ok(place) = self.limits.of(kind).clone().acquire_owned().await else { return };
-                self.in_hand().insert(one.id);
+                self.in_progress().insert(one.id);
                 let mailbox = self.clone();
                 tokio::spawn(async move {
                     let id = one.id;
                     mailbox.finish(one, step).await;
-                    mailbox.in_hand().remove(&id);
+                    mailbox.in_progress().remove(&id);
                     drop(place);
                 });
             }
@@ -180,8 +180,8 @@ impl Mailbox {
         let _ = tokio::time::timeout(GIVE_BACK_TIMEOUT, given).await;
     }
 
-    fn in_hand(&self) -> MutexGuard<'_, BTreeSet<i64>> {
-        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    fn in_progress(&self) -> MutexGuard<'_, BTreeSet<i64>> {
+        self.in_progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts to handle a call: a change is in the loop's inbox when this returns. `None`: the

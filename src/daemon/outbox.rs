@@ -48,14 +48,14 @@ const MAX_ERROR_CHARS: usize = 160;
 /// in the outbox.
 pub(super) async fn run(store: Store, handle: Handle, down: CancellationToken) {
     let mut queued = store.outbox();
-    let mut outbox = Outbox { store, handle, receivers: HashMap::new(), under_way: JoinSet::new() };
+    let mut outbox = Outbox { store, handle, receivers: HashMap::new(), in_flight: JoinSet::new() };
     loop {
         queued.borrow_and_update();
         let wake = outbox.start_due().await;
         tokio::select! {
             () = down.cancelled() => return outbox.end().await,
             () = tokio::time::sleep_until(wake) => {}
-            Some(ended) = outbox.under_way.join_next() => outbox.ended(ended).await,
+            Some(ended) = outbox.in_flight.join_next() => outbox.ended(ended).await,
             changed = queued.changed() => if changed.is_err() { return },
         }
     }
@@ -66,7 +66,7 @@ struct Outbox {
     handle: Handle,
     /// By name of the receiver.
     receivers: HashMap<String, ReceiverState>,
-    under_way: JoinSet<Delivered>,
+    in_flight: JoinSet<Delivered>,
 }
 
 /// The state of a receiver.
@@ -99,7 +99,7 @@ impl ReceiverState {
 
     /// Updates the partially delivered mails of these rows. Other rows keep their state until their
     /// own delivery.
-    fn learn(&mut self, rows: &[i64], partly: Vec<(i64, Vec<String>)>) {
+    fn update_reached(&mut self, rows: &[i64], partly: Vec<(i64, Vec<String>)>) {
         self.reached.retain(|row, _| !rows.contains(row));
         self.reached.extend(partly);
     }
@@ -164,7 +164,7 @@ impl Outbox {
                 return Instant::now() + PAUSE;
             }
         };
-        self.give_up(surplus).await;
+        self.drop_surplus(surplus).await;
         let mut by_target: BTreeMap<String, Vec<OutboxHead>> = BTreeMap::new();
         for head in due {
             by_target.entry(head.target.clone()).or_default().push(head);
@@ -202,15 +202,15 @@ impl Outbox {
     }
 
     /// Drops results beyond the limit of a receiver, the oldest first.
-    async fn give_up(&self, surplus: Vec<SurplusResult>) {
-        let under_way = |one: &SurplusResult| {
+    async fn drop_surplus(&self, surplus: Vec<SurplusResult>) {
+        let in_flight = |one: &SurplusResult| {
             self.receivers.get(&one.target).is_some_and(|receiver| receiver.sending.contains(&one.id))
         };
         let at = clock::now().wall;
         let error = format!("more than {MAX_QUEUED_RESULTS} results wait for it: the oldest are given up");
         let entries: Vec<Entry> = surplus
             .into_iter()
-            .filter(|one| !under_way(one))
+            .filter(|one| !in_flight(one))
             .map(|SurplusResult { id, target, agent, run, tries }| {
                 let error = error.clone();
                 let fact = Fact::NotificationFailed { id, target, agent, run, tries, error, retry_at: None };
@@ -233,7 +233,7 @@ impl Outbox {
         loop {
             tokio::select! {
                 () = &mut late => return,
-                ended = self.under_way.join_next() => if ended.is_none() { return },
+                ended = self.in_flight.join_next() => if ended.is_none() { return },
             }
         }
     }
@@ -246,7 +246,7 @@ impl Outbox {
         mut heads: Vec<OutboxHead>,
     ) -> Option<Instant> {
         let now = Instant::now();
-        if heads.is_empty() || self.under_way.len() >= MAX_CONCURRENT_DELIVERIES {
+        if heads.is_empty() || self.in_flight.len() >= MAX_CONCURRENT_DELIVERIES {
             return None; // the end of another delivery triggers the next check
         }
         let receiver = self.receivers.entry(name.clone()).or_insert_with(|| ReceiverState::new(now));
@@ -255,14 +255,14 @@ impl Outbox {
         if room == 0 {
             return Some(receiver.pace.next(per_minute));
         }
-        heads.sort_by_key(turn);
+        heads.sort_by_key(sort_key);
         let may_join = !receiver.must_separate && notify::may_join(target.as_ref());
         let (rows, joining) = next_of(&heads, heads.len() > room && may_join);
         receiver.sending.clone_from(&rows);
         let reached = receiver.reached.iter().filter(|(row, _)| rows.contains(row));
         let reached = reached.map(|(row, names)| (*row, names.clone())).collect();
         let chosen = ChosenMessages { name, target, rows, joining, reached };
-        self.under_way.spawn(deliver(self.store.clone(), chosen));
+        self.in_flight.spawn(deliver(self.store.clone(), chosen));
         None
     }
 
@@ -280,7 +280,7 @@ impl Outbox {
         }
         let Some(receiver) = self.receivers.get_mut(&target) else { return };
         receiver.sending.clear();
-        receiver.learn(&rows, partly);
+        receiver.update_reached(&rows, partly);
         if let Some(finding) = receiver.record_outcome(Instant::now(), &target, &outcome, apart) {
             let _ = self.handle.inbox.send(inbox::Message::Noticed(finding)).await;
         }
@@ -294,7 +294,7 @@ fn wait_after(failures: u32, asked: Option<Duration>) -> Duration {
 }
 
 /// Returns the sort key of a message: urgent messages do not wait behind results, which are sent one by one.
-fn turn(head: &OutboxHead) -> (bool, bool, i64) {
+fn sort_key(head: &OutboxHead) -> (bool, bool, i64) {
     (head.about == TellOn::Completed, head.urgency != Urgency::Critical, head.id)
 }
 
@@ -357,7 +357,7 @@ mod tests {
             head(4, TellOn::Failed),
             head(5, TellOn::Missed),
         ];
-        heads.sort_by_key(turn);
+        heads.sort_by_key(sort_key);
         assert_eq!(heads.iter().map(|head| head.id).collect::<Vec<_>>(), [4, 2, 5, 1, 3]);
         assert_eq!(next_of(&heads, true), (vec![4, 2, 5], Joining::AsFits));
         assert_eq!(next_of(&heads, false), (vec![4], Joining::Alone));
@@ -408,13 +408,13 @@ mod tests {
     fn who_has_a_mail_is_known_after_others_were_sent() {
         let mut receiver = ReceiverState::new(Instant::now());
         let has = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        receiver.learn(&[1, 2], vec![(1, has(&["a"])), (2, has(&["a"]))]);
-        receiver.learn(&[3], Vec::new());
+        receiver.update_reached(&[1, 2], vec![(1, has(&["a"])), (2, has(&["a"]))]);
+        receiver.update_reached(&[3], Vec::new());
         assert_eq!(receiver.reached.get(&1), Some(&has(&["a"])));
-        receiver.learn(&[1], vec![(1, has(&["a", "b"]))]);
-        receiver.learn(&[2], Vec::new());
+        receiver.update_reached(&[1], vec![(1, has(&["a", "b"]))]);
+        receiver.update_reached(&[2], Vec::new());
         assert_eq!(receiver.reached, HashMap::from([(1, has(&["a", "b"]))]));
-        receiver.learn(&[1], Vec::new());
+        receiver.update_reached(&[1], Vec::new());
         assert_eq!(receiver.reached, HashMap::new());
     }
 }

@@ -50,7 +50,7 @@ pub(super) async fn run(
 ) {
     tokio::select! {
         () = down.cancelled() => {}
-        () = look_after(&store, &handle, &tools, &down) => {}
+        () = supervise(&store, &handle, &tools, &down) => {}
     }
 }
 
@@ -62,7 +62,7 @@ struct Capacity {
 }
 
 /// A running poller.
-struct Running {
+struct RunningPoller {
     by: Arc<McpTrigger>,
     capacity: watch::Sender<Capacity>,
     /// Ends it, but not during a handover, whose result is awaited in any case.
@@ -71,24 +71,19 @@ struct Running {
 }
 
 /// Runs a poller for each agent that waits for events.
-async fn look_after(
-    store: &Store,
-    handle: &Handle,
-    tools: &Arc<Mutex<Arc<Tools>>>,
-    down: &CancellationToken,
-) {
-    let mut running: BTreeMap<AgentId, Running> = BTreeMap::new();
+async fn supervise(store: &Store, handle: &Handle, tools: &Arc<Mutex<Arc<Tools>>>, down: &CancellationToken) {
+    let mut running: BTreeMap<AgentId, RunningPoller> = BTreeMap::new();
     let mut newest = store.newest();
     loop {
         newest.borrow_and_update();
         let asked = Instant::now();
         let Some(wanted) = handle.ask(|engine, _| engine.awaited_events()).await else { return };
-        let is_wanted = |agent: &AgentId, one: &Running| {
+        let is_wanted = |agent: &AgentId, one: &RunningPoller| {
             !one.task.is_finished() && wanted.iter().any(|wants| wants.agent == *agent && wants.by == one.by)
         };
-        let gone: Vec<(AgentId, Running)> =
+        let stopped: Vec<(AgentId, RunningPoller)> =
             running.extract_if(.., |agent, one| !is_wanted(agent, one)).collect();
-        for (agent, one) in gone {
+        for (agent, one) in stopped {
             one.end.cancel();
             if let Err(error) = one.task.await {
                 tracing::error!(%agent, %error, "asking for events broke off, and is begun again");
@@ -101,7 +96,7 @@ async fn look_after(
                 one.capacity.send_if_modified(|known| std::mem::replace(known, capacity) != capacity);
                 continue;
             }
-            let (told, heard) = watch::channel(capacity);
+            let (sender, receiver) = watch::channel(capacity);
             let end = down.child_token();
             let poller = Poller {
                 store: store.clone(),
@@ -109,7 +104,7 @@ async fn look_after(
                 tools: tools.clone(),
                 agent: agent.clone(),
                 by: by.clone(),
-                capacity: heard,
+                capacity: receiver,
                 end: end.clone(),
                 held: None,
                 failures: 0,
@@ -117,7 +112,7 @@ async fn look_after(
                 warned_unfit: false,
             };
             let task = tokio::spawn(poller.run());
-            running.insert(agent, Running { by, capacity: told, end, task });
+            running.insert(agent, RunningPoller { by, capacity: sender, end, task });
         }
         tokio::select! {
             changed = newest.changed() => match changed {
@@ -153,7 +148,7 @@ type Cursor = Option<Option<String>>;
 impl Poller {
     async fn run(mut self) {
         let end = self.end.clone();
-        let Some(Some(mut cursor)) = end.run_until_cancelled(self.remembered()).await else { return };
+        let Some(Some(mut cursor)) = end.run_until_cancelled(self.load_cursor()).await else { return };
         let mut due = Instant::now();
         let mut in_a_row = 0;
         loop {
@@ -161,7 +156,7 @@ impl Poller {
             if self.capacity.borrow().is_stopped {
                 self.handle.set_source(&self.agent, None);
             }
-            let Some(Some(room)) = end.run_until_cancelled(self.is_due(due)).await else { return };
+            let Some(Some(room)) = end.run_until_cancelled(self.wait_until_due(due)).await else { return };
             let most = room.min(PAGE_EVENTS);
             let Some(asked) = end.run_until_cancelled(self.ask(&cursor, most)).await else { return };
             let (polled, skipped) = match asked {
@@ -184,7 +179,7 @@ impl Poller {
                 polled.next.and_then(|next| Duration::try_from(next).ok()).unwrap_or_default().max(every);
             let (next, events) = (polled.cursor, polled.events);
             self.held = Some(polled.held).filter(|_| pause <= KEEP_RUNNING_WITHIN);
-            if !self.hand_over(events, has_moved.then(|| next.clone()), skipped).await {
+            if !self.submit(events, has_moved.then(|| next.clone()), skipped).await {
                 return;
             }
             cursor = Some(next);
@@ -196,7 +191,7 @@ impl Poller {
     }
 
     /// Returns the recorded cursor. `None`: the database is closed.
-    async fn remembered(&self) -> Option<Cursor> {
+    async fn load_cursor(&self) -> Option<Cursor> {
         let (agent, source) = (self.agent.clone(), self.by.key());
         let known = self.read(move |reader| reader.event_cursor(&agent, &source)).await?;
         Some(known.map(|EventCursor(cursor)| cursor))
@@ -221,7 +216,7 @@ impl Poller {
 
     /// Waits until the server is to be polled, and returns how many events the agent can accept.
     /// `None`: it no longer waits for any.
-    async fn is_due(&mut self, due: Instant) -> Option<usize> {
+    async fn wait_until_due(&mut self, due: Instant) -> Option<usize> {
         tokio::time::sleep_until(due).await;
         let takes = self.capacity.wait_for(|capacity| !capacity.is_stopped && capacity.room > 0).await;
         Some(takes.ok()?.room)
@@ -275,7 +270,7 @@ impl Poller {
 
     /// Has events recorded with their outcomes, and the cursor with the last of them. Returns false
     /// if the poller is to end.
-    async fn hand_over(
+    async fn submit(
         &mut self,
         events: Vec<McpEventReceived>,
         cursor: Cursor,
@@ -298,7 +293,7 @@ impl Poller {
             if (room == 0 || is_stopped) && !rest.is_empty() {
                 let end = self.end.clone();
                 // neither these events nor the cursor are recorded yet
-                let Some(Some(_)) = end.run_until_cancelled(self.is_due(Instant::now())).await else {
+                let Some(Some(_)) = end.run_until_cancelled(self.wait_until_due(Instant::now())).await else {
                     return false;
                 };
                 continue;

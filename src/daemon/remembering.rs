@@ -24,7 +24,7 @@ pub(super) async fn run(
     down: CancellationToken,
 ) {
     // an incident of an earlier life may be over, and the memory no longer configured
-    let mut told = None;
+    let mut reported = None;
     loop {
         let spec = fleets.borrow_and_update().memory.clone();
         let sender = spec.clone().map(|spec| MemorySender::new(store.clone(), spec, progress.clone()));
@@ -50,7 +50,7 @@ pub(super) async fn run(
         };
         let goes_on = tokio::select! {
             () = sending => true,
-            () = tell_levels(|now| finding(progress.now().as_ref(), now), &inbox, &mut told) => true,
+            () = tell_levels(|now| finding(progress.now().as_ref(), now), &inbox, &mut reported) => true,
             another = is_another => another,
             () = down.cancelled() => false,
         };

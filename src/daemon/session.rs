@@ -150,18 +150,18 @@ struct LineSender {
 
 impl LineSender {
     /// Queues a line. Returns false if the client has disconnected.
-    async fn say(&self, line: String) -> bool {
+    async fn send_line(&self, line: String) -> bool {
         self.outlet.waits(line.len());
-        self.say_counted(line).await
+        self.send_counted(line).await
     }
 
-    async fn say_counted(&self, line: String) -> bool {
+    async fn send_counted(&self, line: String) -> bool {
         let bytes = line.len();
-        let said = self.lines.send(line).await.is_ok();
-        if !said {
+        let is_sent = self.lines.send(line).await.is_ok();
+        if !is_sent {
             self.outlet.done(bytes);
         }
-        said
+        is_sent
     }
 }
 
@@ -200,7 +200,7 @@ impl Session {
                 Ok(None) => break,
                 Err(LineError::TooLong) => {
                     let error = RpcError::new(Code::InvalidRequest, LineError::TooLong.to_string());
-                    self.say(response_line(&Value::Null, Err::<Value, _>(error))).await;
+                    self.send_line(response_line(&Value::Null, Err::<Value, _>(error))).await;
                     break;
                 }
                 Err(LineError::Io(_)) => break,
@@ -211,17 +211,17 @@ impl Session {
         }
     }
 
-    async fn say(&self, line: String) {
-        let _ = self.lines.say(line).await;
+    async fn send_line(&self, line: String) {
+        let _ = self.lines.send_line(line).await;
     }
 
     async fn call(&mut self, line: &[u8]) {
         let call = match decode_call(line) {
             Ok(call) => call,
-            Err((id, error)) => return self.say(response_line(&id, Err::<Value, _>(error))).await,
+            Err((id, error)) => return self.send_line(response_line(&id, Err::<Value, _>(error))).await,
         };
         let id = call.id.clone();
-        if let Some(error) = self.peer.rights.and_then(|rights| beyond(rights, &call.method)) {
+        if let Some(error) = self.peer.rights.and_then(|rights| refusal_of(rights, &call.method)) {
             return self.answer(id, Err(error)).await;
         }
         let work = match self.place.calls(&call.method, Instant::now()) {
@@ -276,7 +276,7 @@ impl Session {
                         let line = noted_response_line(&id, answer, note.as_deref());
                         lines.outlet.waits(line.len());
                         drop(leave);
-                        let _ = lines.say_counted(line).await;
+                        let _ = lines.send_counted(line).await;
                     }
                     drop((place, question, work));
                 });
@@ -302,7 +302,7 @@ impl Session {
 
     async fn answer(&self, id: Option<Value>, answer: Encoded) {
         if let Some(id) = id {
-            self.say(response_line(&id, answer)).await;
+            self.send_line(response_line(&id, answer)).await;
         }
     }
 
@@ -330,7 +330,7 @@ impl Session {
             OfStandby::Leader(Some(request)) => {
                 let (forwarder, services, method) = (forwarder.clone(), services.clone(), method.to_owned());
                 Step::Noted(Box::pin(async move {
-                    let why = match asked_of_leader(&forwarder, (&method, params), &user).await {
+                    let why = match ask_leader(&forwarder, (&method, params), &user).await {
                         Ok(answer) => return (answer, None),
                         Err(why) => why,
                     };
@@ -371,7 +371,7 @@ impl Session {
 
 /// Asks the leader a question that the records can answer, too. An error says why the records are
 /// used instead.
-async fn asked_of_leader(
+async fn ask_leader(
     forwarder: &Arc<Forwarder>,
     (method, params): (&str, Value),
     user: &str,
@@ -398,7 +398,7 @@ async fn asked_of_leader(
 }
 
 /// Returns the refusal of a call that exceeds the rights of a program of a run.
-fn beyond(rights: Control, method: &str) -> Option<RpcError> {
+fn refusal_of(rights: Control, method: &str) -> Option<RpcError> {
     let needed = rights::needed(method);
     let refused = || {
         let message = format!(
@@ -442,7 +442,7 @@ impl Feed {
                 };
             if let Some((from, to)) = page.gap {
                 let gap = GapNote { subscription: self.number, from: from.0, to: to.0 };
-                if !self.say(GAP_NOTIFICATION, &gap).await {
+                if !self.send_line(GAP_NOTIFICATION, &gap).await {
                     return;
                 }
             }
@@ -456,12 +456,12 @@ impl Feed {
             }
             let position = PositionNote { subscription: self.number, seq: cursor.0 };
             if !follow || past_end {
-                self.say(END_NOTIFICATION, &position).await;
+                self.send_line(END_NOTIFICATION, &position).await;
                 return;
             }
             if !is_live {
                 is_live = true;
-                if !self.say(LIVE_NOTIFICATION, &position).await {
+                if !self.send_line(LIVE_NOTIFICATION, &position).await {
                     return;
                 }
             }
@@ -493,7 +493,7 @@ impl Feed {
         self.lines.outlet.waits(lines.iter().map(String::len).sum());
         let mut lines = lines.into_iter();
         while let Some(line) = lines.next() {
-            if !self.lines.say_counted(line).await {
+            if !self.lines.send_counted(line).await {
                 self.lines.outlet.done(lines.map(|line| line.len()).sum());
                 return false;
             }
@@ -501,8 +501,8 @@ impl Feed {
         true
     }
 
-    async fn say(&self, method: &str, params: &impl Serialize) -> bool {
-        self.lines.say(notification_line(method, params)).await
+    async fn send_line(&self, method: &str, params: &impl Serialize) -> bool {
+        self.lines.send_line(notification_line(method, params)).await
     }
 }
 

@@ -70,19 +70,19 @@ impl ProcessSignals {
 fn meaningless(
     listen: &impl Fn(SignalKind) -> Result<tokio::signal::unix::Signal, Failure>,
 ) -> Result<mpsc::Receiver<&'static str>, Failure> {
-    let (tell, told) = mpsc::channel(1);
+    let (sender, receiver) = mpsc::channel(1);
     for (number, name) in MEANINGLESS {
         let mut caught = listen(SignalKind::from_raw(number))?;
-        let tell = tell.clone();
+        let sender = sender.clone();
         tokio::spawn(async move {
             let mut logged_at = None::<tokio::time::Instant>;
             while caught.recv().await.is_some() {
                 // an exceeded limit signals at each write: log only the first
-                if logged_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) && tell.try_send(name).is_ok() {
+                if logged_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) && sender.try_send(name).is_ok() {
                     logged_at = Some(tokio::time::Instant::now());
                 }
             }
         });
     }
-    Ok(told)
+    Ok(receiver)
 }

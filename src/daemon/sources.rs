@@ -41,7 +41,7 @@ impl Handle {
 
 /// Reports sources with a lasting problem to the engine, until the daemon shuts down.
 pub(super) async fn watch_over(handle: Handle, down: CancellationToken) {
-    let mut told: BTreeMap<String, (Level, String)> = BTreeMap::new();
+    let mut reported: BTreeMap<String, (Level, String)> = BTreeMap::new();
     let mut looks = tokio::time::interval(CHECK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let began = tokio::time::Instant::now();
@@ -51,7 +51,7 @@ pub(super) async fn watch_over(handle: Handle, down: CancellationToken) {
             () = down.cancelled() => return,
             _ = looks.tick() => {}
         }
-        let wrong = wrong(&handle, clock::wall());
+        let problems = problems(&handle, clock::wall());
         if is_first && began.elapsed() >= ALL_CHECKED_AFTER {
             is_first = false;
             let agents = handle.ask(|engine, _| {
@@ -60,23 +60,23 @@ pub(super) async fn watch_over(handle: Handle, down: CancellationToken) {
             });
             let Some(agents) = agents.await else { return };
             let all = agents.iter().map(of_agent).chain([IncidentRecord::WEBHOOKS.to_owned()]);
-            for key in all.filter(|key| !wrong.contains_key(key)) {
-                told.entry(key).or_insert((Level::Warn, String::new()));
+            for key in all.filter(|key| !problems.contains_key(key)) {
+                reported.entry(key).or_insert((Level::Warn, String::new()));
             }
         }
-        let over: Vec<String> = told.keys().filter(|key| !wrong.contains_key(*key)).cloned().collect();
+        let over: Vec<String> = reported.keys().filter(|key| !problems.contains_key(*key)).cloned().collect();
         for key in over {
-            told.remove(&key);
+            reported.remove(&key);
             let finding = finding(key, Level::Ok, String::new());
             if handle.inbox.send(Message::Noticed(finding)).await.is_err() {
                 return;
             }
         }
-        for (key, (level, title)) in wrong {
+        for (key, (level, title)) in problems {
             let Some(title) = title else { continue };
             let found = (level, title);
-            if told.get(&key) != Some(&found) {
-                told.insert(key.clone(), found.clone());
+            if reported.get(&key) != Some(&found) {
+                reported.insert(key.clone(), found.clone());
                 let (level, title) = found;
                 if handle.inbox.send(Message::Noticed(finding(key, level, title))).await.is_err() {
                     return;
@@ -87,7 +87,7 @@ pub(super) async fn watch_over(handle: Handle, down: CancellationToken) {
 }
 
 /// Returns the present problems by incident key; with a title, if one has lasted long enough to be reported.
-fn wrong(handle: &Handle, now: Timestamp) -> BTreeMap<String, (Level, Option<String>)> {
+fn problems(handle: &Handle, now: Timestamp) -> BTreeMap<String, (Level, Option<String>)> {
     let condition = handle.condition.lock().expect("no holder panics");
     let title =
         |since: Timestamp, what: String| (now.duration_since(since) >= INCIDENT_AFTER).then_some(what);
@@ -134,10 +134,10 @@ mod tests {
         let since = condition.lock().unwrap().sources[&agent].since;
         assert!(handle.set_source(&agent, Some("it is gone".into())));
         assert_eq!(condition.lock().unwrap().sources[&agent].since, since, "something is wrong since then");
-        let at = |minutes: i64| wrong(&handle, since + SignedDuration::from_mins(minutes));
+        let at = |minutes: i64| problems(&handle, since + SignedDuration::from_mins(minutes));
         assert_eq!(at(4)["source:in"], (Level::Warn, None));
-        let told = (Level::Warn, Some("nothing can start in: it is gone".to_owned()));
-        assert_eq!(at(5)["source:in"], told);
+        let reported = (Level::Warn, Some("nothing can start in: it is gone".to_owned()));
+        assert_eq!(at(5)["source:in"], reported);
         let problem = Some(("in use".to_owned(), since));
         let address = "127.0.0.1:9470".parse().unwrap();
         condition.lock().unwrap().webhooks = Some(WebhookStanding { address, problem });

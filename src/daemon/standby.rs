@@ -91,7 +91,7 @@ pub(super) struct Waiting<'a> {
 }
 
 /// The result of one check and its consequence.
-enum Stepped {
+enum StepResult {
     /// The store is open.
     Opened(Box<(Store, Restored)>),
     /// Wait, and check again.
@@ -99,7 +99,7 @@ enum Stepped {
 }
 
 /// The result of one check of who leads.
-enum Look {
+enum LeadCheck {
     /// Try to open the store.
     Open,
     /// Wait, and check again.
@@ -164,17 +164,17 @@ impl<'a> Waiting<'a> {
             let stepped = tokio::select! {
                 biased;
                 stepped = self.step() => Some(stepped),
-                () = end_is_wanted(signals, &mut asked), if may_hang => None,
+                () = shutdown_requested(signals, &mut asked), if may_hang => None,
             };
             self.asked = self.asked.take().or(asked);
             let pause = match stepped {
                 None => {
-                    self.close_what_opens().await;
+                    self.close_opening_store().await;
                     return Ok(None);
                 }
                 Some(stepped) => match stepped? {
-                    Stepped::Opened(opened) => return self.opened(*opened, signals).await,
-                    Stepped::Wait(pause) => pause,
+                    StepResult::Opened(opened) => return self.opened(*opened, signals).await,
+                    StepResult::Wait(pause) => pause,
                 },
             };
             systemd::alive();
@@ -185,19 +185,19 @@ impl<'a> Waiting<'a> {
     }
 
     /// Checks once who leads, and if it is this daemon's turn, tries once to open the store.
-    async fn step(&mut self) -> Result<Stepped, Failure> {
+    async fn step(&mut self) -> Result<StepResult, Failure> {
         let looked = match self.waits.is_some() {
-            true => alive_meanwhile(self.look()).await,
-            false => self.look().await,
+            true => with_keepalive(self.check_lead()).await,
+            false => self.check_lead().await,
         };
         match looked? {
-            Look::Wait(pause) => {
+            LeadCheck::Wait(pause) => {
                 self.read_config().await;
-                Ok(Stepped::Wait(pause))
+                Ok(StepResult::Wait(pause))
             }
-            Look::Open => match self.try_open().await? {
-                Ok(opened) => Ok(Stepped::Opened(Box::new(opened))),
-                Err(pause) => Ok(Stepped::Wait(pause)),
+            LeadCheck::Open => match self.try_open().await? {
+                Ok(opened) => Ok(StepResult::Opened(Box::new(opened))),
+                Err(pause) => Ok(StepResult::Wait(pause)),
             },
         }
     }
@@ -212,12 +212,12 @@ impl<'a> Waiting<'a> {
         loop {
             // asked while the store was being opened
             let asked = self.asked.as_mut().and_then(|asked| asked.try_recv().ok());
-            if asked.is_some_and(is_shutdown) {
+            if asked.is_some_and(answer_shutdown) {
                 return self.close(&opened.0).await.map(|()| None);
             }
             let Some(link) = self.link.clone().filter(|_| !self.is_joined) else { return Ok(Some(opened)) };
             let taken = match link.join().await {
-                Ok(NodeJoined::Taken { name, by, seen }) => self.name_is_taken(name, by, seen),
+                Ok(NodeJoined::Taken { name, by, seen }) => self.handle_name_conflict(name, by, seen),
                 Ok(NodeJoined::Yes | NodeJoined::NoTables) => return Ok(Some(opened)),
                 // retried later
                 Err(error) => {
@@ -247,7 +247,7 @@ impl<'a> Waiting<'a> {
     }
 
     /// Waits for a store that is being opened and closes it, so that an ending daemon does not keep the lead.
-    async fn close_what_opens(&mut self) {
+    async fn close_opening_store(&mut self) {
         let Some(opening) = self.opening.take() else { return };
         if let Ok(Ok(Ok((store, _)))) = tokio::time::timeout(END_TIMEOUT, opening).await {
             let _ = self.close(&store).await;
@@ -258,7 +258,7 @@ impl<'a> Waiting<'a> {
     async fn wait(&mut self, pause: Duration, signals: &mut ProcessSignals) -> bool {
         tokio::select! {
             () = tokio::time::sleep(pause) => false,
-            () = end_is_wanted(signals, &mut self.asked) => true,
+            () = shutdown_requested(signals, &mut self.asked) => true,
         }
     }
 
@@ -288,7 +288,7 @@ impl<'a> Waiting<'a> {
     /// Handles another daemon with the name of this node. It may be an earlier life of this one
     /// whose state folder is gone; a daemon that is no longer seen releases the name. Returns how
     /// long to wait before the next check.
-    fn name_is_taken(&mut self, name: String, by: String, seen: i64) -> Result<Duration, Failure> {
+    fn handle_name_conflict(&mut self, name: String, by: String, seen: i64) -> Result<Duration, Failure> {
         match self.namesake.replace((by.clone(), seen)) {
             Some((_, before)) if before != seen => return Err(Failure::SameName { name, by }),
             Some(_) => {}
@@ -303,20 +303,20 @@ impl<'a> Waiting<'a> {
     }
 
     /// Joins the nodes, and checks who leads: while another daemon does, there is no need to try.
-    async fn look(&mut self) -> Result<Look, Failure> {
-        let Some(link) = self.link.clone() else { return Ok(Look::Open) };
+    async fn check_lead(&mut self) -> Result<LeadCheck, Failure> {
+        let Some(link) = self.link.clone() else { return Ok(LeadCheck::Open) };
         if !self.is_joined {
             match link.join().await {
                 Ok(NodeJoined::Yes) => self.is_joined = true,
                 // errors are reported when the store is opened
-                Ok(NodeJoined::NoTables) | Err(_) if link.may_lead() => return Ok(Look::Open),
+                Ok(NodeJoined::NoTables) | Err(_) if link.may_lead() => return Ok(LeadCheck::Open),
                 Ok(NodeJoined::NoTables) => {
                     self.stand_by("").await?;
-                    return Ok(Look::Wait(LEAD_CHECK_INTERVAL));
+                    return Ok(LeadCheck::Wait(LEAD_CHECK_INTERVAL));
                 }
-                Err(error) => return Ok(self.unreached(&error)),
+                Err(error) => return Ok(self.note_unreachable(&error)),
                 Ok(NodeJoined::Taken { name, by, seen }) => {
-                    return self.name_is_taken(name, by, seen).map(Look::Wait);
+                    return self.handle_name_conflict(name, by, seen).map(LeadCheck::Wait);
                 }
             }
         }
@@ -325,31 +325,31 @@ impl<'a> Waiting<'a> {
             Ok(None) => {
                 // its row was removed: join again
                 self.is_joined = false;
-                return Ok(Look::Wait(TAKE_LEAD_INTERVAL));
+                return Ok(LeadCheck::Wait(TAKE_LEAD_INTERVAL));
             }
-            Err(error) if !link.may_lead() => return Ok(self.unreached(&error)),
-            Err(_) => return Ok(Look::Open),
+            Err(error) if !link.may_lead() => return Ok(self.note_unreachable(&error)),
+            Err(_) => return Ok(LeadCheck::Open),
         };
         let knows = match (&self.waits, &lead.leader) {
             (Some(WaitsFor::Lead(known)), Some(leader)) => known == leader,
             _ => false,
         };
         if link.may_lead() && !(knows && lead.left_secs > 0) {
-            return Ok(Look::Open);
+            return Ok(LeadCheck::Open);
         }
         // retried also where it could not listen so far
         if !link.may_lead() || self.serving.is_none() {
             let leader = lead.leader.clone().unwrap_or_default();
             self.stand_by(&leader).await?;
         }
-        Ok(Look::Wait(pause_of(&lead, link.may_lead())))
+        Ok(LeadCheck::Wait(check_interval(&lead, link.may_lead())))
     }
 
     async fn try_open(&mut self) -> Result<Result<(Store, Restored), Duration>, Failure> {
         let at = self.place.clone();
         let opening = self.opening.insert(tokio::task::spawn_blocking(move || Store::open_at(&at)));
         let opened = match self.waits {
-            Some(_) => alive_meanwhile(opening).await,
+            Some(_) => with_keepalive(opening).await,
             None => opening.await,
         };
         self.opening = None;
@@ -360,19 +360,21 @@ impl<'a> Waiting<'a> {
                 Ok(Err(Duration::from_secs(left_secs).clamp(TAKE_LEAD_INTERVAL, LEAD_CHECK_INTERVAL)))
             }
             Err(error) if may_pass(&error, self.waits.is_some()) => {
-                let Look::Wait(pause) = self.unreached(&error) else { return Ok(Err(REACH_INTERVAL)) };
+                let LeadCheck::Wait(pause) = self.note_unreachable(&error) else {
+                    return Ok(Err(REACH_INTERVAL));
+                };
                 Ok(Err(pause))
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    fn unreached(&mut self, error: &StoreError) -> Look {
+    fn note_unreachable(&mut self, error: &StoreError) -> LeadCheck {
         if self.waits.replace(WaitsFor::Reach) != Some(WaitsFor::Reach) {
             tracing::error!(%error, "the daemon starts as soon as it can be reached; trying again");
         }
         systemd::waiting(&error.to_string());
-        Look::Wait(REACH_INTERVAL)
+        LeadCheck::Wait(REACH_INTERVAL)
     }
 
     /// Serves clients, and logs once per leader that this daemon stands by.
@@ -388,7 +390,7 @@ impl<'a> Waiting<'a> {
         if let Some(serving) = &self.serving {
             serving.desk.follows(leader);
         }
-        self.say_where(leader);
+        self.publish_socket(leader);
         let place = self.place.place();
         if leader.is_empty() {
             tracing::warn!(place, "standing by: no daemon leads, and this one may not (`leads` of [daemon])");
@@ -403,7 +405,7 @@ impl<'a> Waiting<'a> {
         Ok(())
     }
 
-    fn say_where(&self, leader: &str) {
+    fn publish_socket(&self, leader: &str) {
         if let Err(error) = lock::write_standby_file(self.paths, leader) {
             tracing::warn!(%error, "{} can't be written", self.paths.daemon_json().display());
         }
@@ -441,7 +443,7 @@ impl<'a> Waiting<'a> {
         };
         let listener = listen::bind(&self.paths.socket).await?;
         // before the socket is monitored, which writes the file if it is missing
-        self.say_where(leader);
+        self.publish_socket(leader);
         let (inbox, asked) = mpsc::channel(16);
         let (questions, waiting) = mpsc::channel(1024);
         let services = Arc::new(reading::services(self.paths, &self.fleet, of, (inbox, questions)));
@@ -462,7 +464,7 @@ impl<'a> Waiting<'a> {
 }
 
 /// Returns when a signal or a client asks the daemon to end.
-async fn end_is_wanted(signals: &mut ProcessSignals, asked: &mut Option<mpsc::Receiver<Message>>) {
+async fn shutdown_requested(signals: &mut ProcessSignals, asked: &mut Option<mpsc::Receiver<Message>>) {
     loop {
         let message = async {
             match asked {
@@ -473,7 +475,7 @@ async fn end_is_wanted(signals: &mut ProcessSignals, asked: &mut Option<mpsc::Re
         tokio::select! {
             signal = signals.next() => if matches!(signal, Signal::Stop { .. }) { return },
             message = message => match message {
-                Some(message) => if is_shutdown(message) { return },
+                Some(message) => if answer_shutdown(message) { return },
                 None => *asked = None,
             },
         }
@@ -481,7 +483,7 @@ async fn end_is_wanted(signals: &mut ProcessSignals, asked: &mut Option<mpsc::Re
 }
 
 /// Returns whether a message is a shutdown request, and answers it.
-fn is_shutdown(message: Message) -> bool {
+fn answer_shutdown(message: Message) -> bool {
     let Message::ShutDown { answer, .. } = message else { return false };
     if let Some(answer) = answer {
         let _ = answer.send(Ok(Value::Object(Default::default())));
@@ -490,7 +492,7 @@ fn is_shutdown(message: Message) -> bool {
 }
 
 /// Pings the watchdog while something takes long.
-async fn alive_meanwhile<T>(work: impl Future<Output = T>) -> T {
+async fn with_keepalive<T>(work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     loop {
         tokio::select! {
@@ -502,7 +504,7 @@ async fn alive_meanwhile<T>(work: impl Future<Output = T>) -> T {
 
 /// Returns when to check the lead again. A daemon that may lead checks more often when the lease is
 /// about to end.
-fn pause_of(lead: &FleetLead, may_lead: bool) -> Duration {
+fn check_interval(lead: &FleetLead, may_lead: bool) -> Duration {
     match may_lead {
         true => Duration::from_secs(lead.left_secs).clamp(TAKE_LEAD_INTERVAL, LEAD_CHECK_INTERVAL),
         false => LEAD_CHECK_INTERVAL,

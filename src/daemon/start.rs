@@ -75,7 +75,7 @@ pub fn run(options: DaemonOptions) -> ExitCode {
         .build();
     let ended = match runtime {
         Ok(runtime) => {
-            let ended = runtime.block_on(up_and_down(&options.paths, options.asked));
+            let ended = runtime.block_on(start_and_serve(&options.paths, options.asked));
             runtime.shutdown_timeout(Duration::from_millis(200));
             ended
         }
@@ -110,13 +110,13 @@ fn start_log(json: bool) {
     drop(started); // a second daemon in the same process keeps the first subscriber
 }
 
-async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
+async fn start_and_serve(paths: &Paths, asked: Asked) -> Result<(), Failure> {
     let began = std::time::Instant::now();
     runner::adopt_orphans();
     runner::keep_ignored_signals();
     let mut signals = ProcessSignals::listen()?;
     let _lock = lock::acquire(paths)?;
-    settle_groups(paths).await?;
+    prepare_groups(paths).await?;
     // before this node joins again: the leader may then give its runs to another one
     InHand::of(paths).end_leftovers(identity(paths)).await;
     let trust = TrustGate::of(paths, asked);
@@ -150,7 +150,7 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
                 if let Some(link) = &link {
                     nodes::leave(link).await;
                 }
-                return Err(gave_up(failure, paths, &store, (serving, worker), &down).await);
+                return Err(withdraw(failure, paths, &store, (serving, worker), &down).await);
             }
         }
     }
@@ -192,7 +192,7 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
 }
 
 /// Gives up the lead, and the socket of a standby.
-async fn gave_up(
+async fn withdraw(
     failure: Failure,
     paths: &Paths,
     store: &Store,
@@ -269,7 +269,7 @@ async fn newest_config(paths: &Paths, trust: &TrustGate, records: &Where) -> Res
 }
 
 /// Prepares control groups, before anything is started: even a secret can come from a program.
-async fn settle_groups(paths: &Paths) -> Result<(), Failure> {
+async fn prepare_groups(paths: &Paths) -> Result<(), Failure> {
     let me = identity(paths).to_string();
     let settled = tokio::task::spawn_blocking(move || child::groups::settle(&me));
     let support = settled.await.map_err(|error| Failure::Internal(error.to_string()))?;
@@ -359,8 +359,8 @@ async fn serve(
         Pin { server, tool, hash, about }
     });
     let pins = pins.collect();
-    let (heard, pinged) = mpsc::channel(pings::WAITING);
-    let actor = Actor::new(store.clone(), &fleet, pins, inbox.clone(), heard);
+    let (ping_sender, ping_receiver) = mpsc::channel(pings::WAITING);
+    let actor = Actor::new(store.clone(), &fleet, pins, inbox.clone(), ping_sender);
     let tools = actor.tools();
     let redis = actor.redis();
     let fleets = actor.fleets();
@@ -452,7 +452,7 @@ async fn serve(
     tokio::spawn(sources::watch_over(handle.clone(), down.clone()));
     tokio::spawn(hearing::run(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(pings::daemon(handle.clone(), down.clone()));
-    tokio::spawn(pings::agents(store.clone(), handle.clone(), began_after, pinged));
+    tokio::spawn(pings::agents(store.clone(), handle.clone(), began_after, ping_receiver));
     tokio::spawn(retention::run(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(retention::look_after(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(retention::watch_lead(store.clone(), handle.clone(), down.clone()));
@@ -482,7 +482,7 @@ async fn serve(
                 if let (Some(worker), Signal::Stop { .. }) = (&worker, &signal) {
                     worker.drain();
                 }
-                signalled(signal, &handle, &reload).await;
+                handle_signal(signal, &handle, &reload).await;
             }
         }
     };
@@ -566,7 +566,7 @@ fn seed(now: Timestamp) -> u64 {
     low ^ (u64::from(std::process::id()) << 40) ^ uuid::Uuid::now_v7().as_u64_pair().1
 }
 
-async fn signalled(signal: Signal, handle: &Handle, reload: &mpsc::Sender<Reload>) {
+async fn handle_signal(signal: Signal, handle: &Handle, reload: &mpsc::Sender<Reload>) {
     match signal {
         Signal::Reload => {
             let _ = reload.send(Reload::Signal).await;

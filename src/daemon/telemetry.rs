@@ -25,7 +25,7 @@ pub(super) async fn run(
         let address = address_of(&mut fleet);
         tokio::select! {
             () = listen(&services, &tally, address.as_deref()) => {}
-            goes_on = moved(&mut fleet, address.as_deref()) => if !goes_on { return },
+            goes_on = address_changed(&mut fleet, address.as_deref()) => if !goes_on { return },
             () = down.cancelled() => return,
         }
     }
@@ -36,7 +36,7 @@ fn address_of(fleet: &mut FleetNews) -> Option<String> {
 }
 
 /// Waits for another address; returns false when the loop that holds the configuration has ended.
-async fn moved(fleet: &mut FleetNews, address: Option<&str>) -> bool {
+async fn address_changed(fleet: &mut FleetNews, address: Option<&str>) -> bool {
     loop {
         if fleet.changed().await.is_err() {
             return false;
@@ -64,7 +64,7 @@ async fn listen(services: &Arc<Services>, tally: &SharedTally, address: Option<&
                 telemetry::serve(listener, move || metrics(services.clone(), tally.clone())).await;
             }
             Err(error) => {
-                let problem = in_the_way(&error);
+                let problem = bind_problem(&error);
                 let standing =
                     MetricsStanding { address: address.to_owned(), problem: Some(problem.clone()) };
                 if listening.is(Some(standing)) {
@@ -76,7 +76,7 @@ async fn listen(services: &Arc<Services>, tally: &SharedTally, address: Option<&
     }
 }
 
-fn in_the_way(error: &io::Error) -> String {
+fn bind_problem(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "another program listens there".into(),
         io::ErrorKind::AddrNotAvailable => "this machine has no such address".into(),

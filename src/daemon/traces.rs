@@ -22,7 +22,7 @@ pub(super) async fn run(services: Arc<Services>, mut fleet: FleetNews, down: Can
         let mut news = fleet.clone();
         tokio::select! {
             () = send(&services, &settings, (after.take(), &fleet), &down) => return,
-            () = moved(&mut news, &settings) => {}
+            () = settings_changed(&mut news, &settings) => {}
         }
     }
 }
@@ -32,7 +32,7 @@ fn settings_of(fleet: &mut FleetNews) -> TraceSettings {
 }
 
 /// Waits for changed settings; never returns once the loop that holds the configuration has ended.
-async fn moved(fleet: &mut FleetNews, settings: &TraceSettings) {
+async fn settings_changed(fleet: &mut FleetNews, settings: &TraceSettings) {
     loop {
         if fleet.changed().await.is_err() {
             return std::future::pending().await;

@@ -127,7 +127,7 @@ pub(super) async fn run(
             Err(rejected) => &rejected.text,
         };
         let refusal = read.as_ref().err().map(|rejected| match rejected.why {
-            RejectedFor::Missing => (errors_of(&gone(&path, mode)), RejectedFor::Missing),
+            RejectedFor::Missing => (errors_of(&missing_file(&path, mode)), RejectedFor::Missing),
             why => (errors_of(rejected), why),
         });
         // an unreadable file has no text, so its refusal is compared as well
@@ -177,7 +177,7 @@ pub(super) async fn run(
             }
             Err(rejected) => {
                 let why = rejected.why;
-                let rejected = if why == RejectedFor::Missing { gone(&path, mode) } else { rejected };
+                let rejected = if why == RejectedFor::Missing { missing_file(&path, mode) } else { rejected };
                 let errors = errors_of(&rejected);
                 if let Some(answer) = answer {
                     let is = match why {
@@ -221,7 +221,7 @@ fn half_written(loaded: Loaded, path: &Path) -> Box<Rejected> {
 }
 
 /// The rejection of a file that was removed while the daemon runs.
-fn gone(path: &Path, mode: ReloadMode) -> Box<Rejected> {
+fn missing_file(path: &Path, mode: ReloadMode) -> Box<Rejected> {
     let message = format!("{} is missing: what it said stays in force until the daemon ends", path.display());
     let hint = match mode {
         ReloadMode::Watch => "put it back",

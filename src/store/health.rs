@@ -31,7 +31,7 @@ pub fn read_health(
         Ok(HealthReport {
             agents: agents(db, now)?,
             incidents: incidents(db)?,
-            untold: untold(db, now, patience)?,
+            untold: undelivered(db, now, patience)?,
             leader: match place.server {
                 Some(_) => postgres::leader(db)?,
                 None => None,
@@ -111,7 +111,7 @@ fn incidents(db: &Sql) -> SqlResult<Vec<OpenIncident>> {
     )
 }
 
-fn untold(db: &Sql, now: Timestamp, patience: SignedDuration) -> SqlResult<Vec<Untold>> {
+fn undelivered(db: &Sql, now: Timestamp, patience: SignedDuration) -> SqlResult<Vec<Untold>> {
     let before = |span| to_micros(now.checked_sub(span).unwrap_or(Timestamp::MIN));
     db.rows("SELECT target, count(*), min(at), due IS NULL FROM outbox
          WHERE (due IS NULL AND at >= ?1) OR (due IS NOT NULL AND at < ?2 AND (tries > 0 OR urgency = 'critical')) GROUP BY target, due IS NULL ORDER BY target", params![before(GIVEN_UP_REPORTED_FOR), before(patience)], |row| {

@@ -95,7 +95,7 @@ pub(super) fn prune(db: &Sql, keep: Retention, lived: Lived) -> SqlResult<bool> 
     let piece = db.begin(Scope::Write)?;
     let mut more = false;
     if lived.steady {
-        more |= old(&*piece, &keep, lived)?;
+        more |= prune_old(&*piece, &keep, lived)?;
     }
     if piece.used_bytes()? > keep.max_db_size {
         more |= shrink(&*piece, BATCH_ROWS)?;
@@ -127,7 +127,7 @@ fn age_clock(db: &Sql, lived: Lived) -> SqlResult<Timestamp> {
     Ok(now)
 }
 
-fn old(db: &Sql, keep: &Retention, lived: Lived) -> SqlResult<bool> {
+fn prune_old(db: &Sql, keep: &Retention, lived: Lived) -> SqlResult<bool> {
     let now = age_clock(db, lived)?;
     let mut more = false;
     let near = micros(NEAR_MARK);
@@ -137,8 +137,8 @@ fn old(db: &Sql, keep: &Retention, lived: Lived) -> SqlResult<bool> {
         if rows.starts_with("ledger ") {
             remember_pruned(db, &rows, values)?;
         }
-        let gone = db.change(&format!("DELETE FROM {rows}"), values)?;
-        more |= gone as i64 == BATCH_ROWS;
+        let removed = db.change(&format!("DELETE FROM {rows}"), values)?;
+        more |= removed as i64 == BATCH_ROWS;
     }
     let oldest_kept = to_micros(now.checked_sub(keep.events).unwrap_or(Timestamp::MIN));
     Ok(more | events(db, oldest_kept, lived.now)?)
@@ -157,7 +157,7 @@ fn remember_pruned(db: &Sql, rows: &str, values: &[Value<'_>]) -> SqlResult<()> 
 }
 
 /// Returns the oldest and the newest event, if there are any.
-fn ends(db: &Sql) -> SqlResult<Option<(i64, i64)>> {
+fn seq_bounds(db: &Sql) -> SqlResult<Option<(i64, i64)>> {
     let end = |sql: &str| db.one(sql, &[], |row| row.get::<Option<i64>>(0));
     Ok(end("SELECT min(seq) FROM events")?.zip(end("SELECT max(seq) FROM events")?))
 }
@@ -166,7 +166,7 @@ fn ends(db: &Sql) -> SqlResult<Option<(i64, i64)>> {
 /// kept, because numbering continues from it. An event dated ahead of `now`, written while the
 /// clock was wrong, is removed along with an older one after it. Examines only a few batches.
 fn events(db: &Sql, before: i64, now: Timestamp) -> SqlResult<bool> {
-    let Some((oldest, newest)) = ends(db)? else { return Ok(false) };
+    let Some((oldest, newest)) = seq_bounds(db)? else { return Ok(false) };
     let horizon = oldest + 4 * BATCH_ROWS;
     let young = db.row(
         "SELECT seq FROM events WHERE at >= ?1 AND at <= ?3 AND seq < ?2 ORDER BY seq LIMIT 1",
@@ -179,7 +179,8 @@ fn events(db: &Sql, before: i64, now: Timestamp) -> SqlResult<bool> {
         |row| row.get::<i64>(0),
     )?;
     let Some(last_old) = last_old else { return Ok(false) };
-    events_before(db, newest.min(oldest + BATCH_ROWS).min(last_old + 1)).map(|gone| gone as i64 == BATCH_ROWS)
+    events_before(db, newest.min(oldest + BATCH_ROWS).min(last_old + 1))
+        .map(|removed| removed as i64 == BATCH_ROWS)
 }
 
 fn events_before(db: &Sql, end: i64) -> SqlResult<u64> {
@@ -199,17 +200,17 @@ pub(super) fn shrink_a_little(db: &Sql) -> SqlResult<bool> {
 
 /// Removes the oldest records, whatever their age, because the database is too large.
 fn shrink(db: &Sql, piece: i64) -> SqlResult<bool> {
-    let mut gone = db.change(OLDEST_OUTPUT, params![piece])?;
-    gone += db.change(
+    let mut removed = db.change(OLDEST_OUTPUT, params![piece])?;
+    removed += db.change(
         "DELETE FROM steps WHERE (run, n) IN (SELECT run, n FROM steps WHERE run NOT IN (SELECT id FROM runs WHERE finished_at IS NULL) ORDER BY at LIMIT ?1)",
         params![piece],
     )?;
-    if let Some((oldest, newest)) = ends(db)? {
-        gone += events_before(db, newest.min(oldest + piece))?;
+    if let Some((oldest, newest)) = seq_bounds(db)? {
+        removed += events_before(db, newest.min(oldest + piece))?;
     }
     // the ledger near the newest judged slot prevents a second start of the slot even without the
     // record of its run
-    gone += db.change(
+    removed += db.change(
         "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE finished_at IS NOT NULL ORDER BY finished_at LIMIT ?1)",
         params![piece / 10],
     )?;
@@ -218,8 +219,8 @@ fn shrink(db: &Sql, piece: i64) -> SqlResult<bool> {
     );
     let values = [i64::MAX, piece / 10, micros(NEAR_MARK_WHEN_FULL)].map(Value::Integer);
     remember_pruned(db, &ledger, &values)?;
-    gone += db.change(&format!("DELETE FROM {ledger}"), &values)?;
-    Ok(gone > 0)
+    removed += db.change(&format!("DELETE FROM {ledger}"), &values)?;
+    Ok(removed > 0)
 }
 
 const OLDEST_OUTPUT: &str = "DELETE FROM output WHERE id IN (SELECT o.id FROM output o WHERE EXISTS
@@ -270,6 +271,6 @@ mod tests {
             let steps = count.load(Ordering::Relaxed);
             assert!((1..30_000).contains(&steps), "{steps} steps: {what}");
         }
-        assert_eq!(ends(db).unwrap(), Some((601, 20_000)));
+        assert_eq!(seq_bounds(db).unwrap(), Some((601, 20_000)));
     }
 }

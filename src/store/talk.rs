@@ -477,15 +477,15 @@ pub(super) fn restored(db: &Sql) -> SqlResult<(Vec<ApprovalRecord>, Vec<HoldReco
 
 /// Records a budget notice, so that it is not repeated after a restart.
 pub(super) fn told(db: &Sql, news: &BudgetNews) -> SqlResult<()> {
-    let told = news.told();
+    let notice = news.told();
     db.run("DELETE FROM told WHERE since < (SELECT min(since) FROM (SELECT DISTINCT since FROM told ORDER BY since DESC LIMIT ?1) AS days)", params![RESTORED_DAY_COUNT])?;
     db.run(
         "INSERT INTO told(since, agent, what, exhausted) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
         params![
-            told.since.to_string(),
-            told.agent.as_ref().map_or("", AgentId::as_str),
-            told.limit,
-            told.exhausted
+            notice.since.to_string(),
+            notice.agent.as_ref().map_or("", AgentId::as_str),
+            notice.limit,
+            notice.exhausted
         ],
     )
 }

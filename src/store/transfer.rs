@@ -82,7 +82,7 @@ pub fn transfer(from: &Where, to: &Where, now: Timestamp) -> Result<MovedRecords
     match move_all(&*source, &*target, from, to) {
         Ok((newest, rows)) => {
             drop(source);
-            let before = go_on_there(target, to, now)?;
+            let before = accept_target(target, to, now)?;
             Ok(MovedRecords { from: from.place(), to: to.place(), newest, rows, before })
         }
         Err(error) => {
@@ -140,12 +140,12 @@ fn finish(from: &Where, to: &Where, now: Timestamp) -> Result<Option<MovedRecord
         target.part().map_err(says(&place, "closing the database"))?;
         return Ok(None);
     }
-    let before = go_on_there(target, to, now)?;
+    let before = accept_target(target, to, now)?;
     Ok(Some(MovedRecords { from: from.place(), to: to.place(), newest, rows, before }))
 }
 
 /// Makes daemons accept the target. Returns the new path of a file that was in the way, if there was one.
-fn go_on_there(target: Box<Sql>, to: &Where, now: Timestamp) -> Result<Option<PathBuf>, StoreError> {
+fn accept_target(target: Box<Sql>, to: &Where, now: Timestamp) -> Result<Option<PathBuf>, StoreError> {
     let place = PathBuf::from(to.place());
     let accepted = (|| {
         // a file is accepted by its name

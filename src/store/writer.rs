@@ -168,7 +168,7 @@ impl Writer {
                 let newest = written.iter().map(|one| one.last).max().map_or(newest, |last| last.max(newest));
                 self.backend.written(newest);
                 self.newest.send_if_modified(|old| std::mem::replace(old, newest) != newest);
-                if entries.iter().flatten().any(moves_the_outbox) {
+                if entries.iter().flatten().any(affects_outbox) {
                     self.outbox.send_modify(|moves| *moves += 1);
                 }
                 for (done, WrittenCommit { refused, events, last }) in waiting.into_iter().zip(written) {
@@ -198,7 +198,7 @@ impl Writer {
 }
 
 /// Returns whether an entry gives the outbox new work or another configuration.
-fn moves_the_outbox(entry: &Entry) -> bool {
+fn affects_outbox(entry: &Entry) -> bool {
     matches!(
         entry.fact,
         Fact::NotificationQueued { .. } | Fact::QuestionAsked(_) | Fact::ConfigApplied { .. }

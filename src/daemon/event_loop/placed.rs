@@ -37,7 +37,7 @@ impl EventLoop {
         let has = self.engine.session_of(run).is_some_and(|has| *has == session)
             && self.engine.run(run).is_some_and(|record| record.attempt == attempt);
         if !has {
-            return self.stray(turn, &session, run, &said);
+            return self.answer_stray_report(turn, &session, run, &said);
         }
         let input = match said {
             SaidText::Spawned { n, role, pid, start, boot } => {
@@ -70,7 +70,7 @@ impl EventLoop {
 
     /// Answers a report of a run that the node should not have: it has ended here, or belongs to
     /// another node.
-    fn stray(&self, turn: &mut Turn, session: &Arc<str>, run: RunId, said: &SaidText) {
+    fn answer_stray_report(&self, turn: &mut Turn, session: &Arc<str>, run: RunId, said: &SaidText) {
         let order = match said {
             SaidText::Spawned { n, .. } | SaidText::Began { n } | SaidText::Found { n, .. } => {
                 OrderText::Go { n: *n, go: false }

@@ -83,7 +83,7 @@ impl EventLoop {
                 done = &mut work => return Some(done),
                 () = &mut slow, if !is_slow => is_slow = true,
                 Some(question) = self.questions.recv(), if is_slow => question(&self.engine, clock::now()),
-                Some(message) = self.inbox.recv(), if is_slow && self.kept.len() < MAX_KEPT_MESSAGES => self.put_off(message),
+                Some(message) = self.inbox.recv(), if is_slow && self.kept.len() < MAX_KEPT_MESSAGES => self.defer(message),
                 () = until(overdue) => return None,
             }
         }
@@ -97,7 +97,7 @@ impl EventLoop {
         tokio::pin!(again);
         self.refuse_waiting_clients();
         for message in std::mem::take(&mut self.kept) {
-            self.put_off(message);
+            self.defer(message);
         }
         loop {
             let deadline = self.overdue(began, true);
@@ -105,7 +105,7 @@ impl EventLoop {
                 () = until(deadline) => return false,
                 () = &mut again => return true,
                 Some(question) = self.questions.recv() => question(&self.engine, clock::now()),
-                Some(message) = self.inbox.recv() => self.put_off(message),
+                Some(message) = self.inbox.recv() => self.defer(message),
             }
         }
     }
@@ -137,7 +137,7 @@ impl EventLoop {
     /// Handles a message that arrives during a commit. What needs no record is done at once, and a
     /// change is refused if nothing can be recorded. The rest is queued for the next turn, as are
     /// changes that may wait, so that later ones do not overtake them.
-    fn put_off(&mut self, message: Message) {
+    fn defer(&mut self, message: Message) {
         let problem = self.condition.lock().expect("no holder panics").storage.clone();
         match (message, problem) {
             (Message::ShutDown { reason, now, answer }, _) => {
@@ -180,7 +180,7 @@ impl EventLoop {
         self.actor.give_up_output();
         self.waiters.clear();
         for message in std::mem::take(&mut self.kept) {
-            self.see_end(message);
+            self.note_end(message);
         }
         for kill in [false, true] {
             self.actor.cancel_all(kill);
@@ -189,13 +189,13 @@ impl EventLoop {
                 tokio::select! {
                     () = until(Some(end)) => break,
                     Some(question) = self.questions.recv() => question(&self.engine, clock::now()),
-                    Some(message) = self.inbox.recv() => self.see_end(message),
+                    Some(message) = self.inbox.recv() => self.note_end(message),
                 }
             }
         }
     }
 
-    fn see_end(&mut self, message: Message) {
+    fn note_end(&mut self, message: Message) {
         match message {
             Message::Report(Report::Ended { run, .. }) => self.actor.ended(run),
             Message::ShutDown { answer: Some(answer), .. } => {

@@ -20,18 +20,18 @@ pub(in crate::daemon) fn explain(
     kept: SignedDuration,
     now: &Zoned,
 ) -> Explanation {
-    let mut told = empty_explanation(agent);
+    let mut explanation = empty_explanation(agent);
     let id = &agent.spec.id;
-    told.sentence = match outcome {
+    explanation.sentence = match outcome {
         Some(EventOutcome::Ran(run)) => {
             let event = run.claim.event.as_ref().map(|event| event.reference());
             let which = event.as_ref().map_or_else(|| on.any(), which);
-            (told.verdict, told.run_id) = (Some(Verdict::Ran), Some(run.claim.run));
+            (explanation.verdict, explanation.run_id) = (Some(Verdict::Ran), Some(run.claim.run));
             format!("{which} at {} {}.", clock(run.claim.queued_at, now), ran_as(run, ""))
         }
         Some(EventOutcome::Passed { at, event, verdict, cause }) => {
             let which = event.as_ref().map_or_else(|| on.any(), which);
-            (told.verdict, told.cause) = (Some(*verdict), Some(cause.clone()));
+            (explanation.verdict, explanation.cause) = (Some(*verdict), Some(cause.clone()));
             // the cause names the event, for those who read it alone
             let why = cause
                 .strip_prefix("event ")
@@ -51,9 +51,9 @@ pub(in crate::daemon) fn explain(
         }
     };
     if asked.is_none() && !agent.waits_for.is_empty() {
-        told.sentence.push_str(&waiting(agent, now));
+        explanation.sentence.push_str(&waiting(agent, now));
     }
-    told
+    explanation
 }
 
 /// What an agent without slots waits for.

@@ -50,16 +50,16 @@ pub(super) async fn run(store: Store, handle: Handle, down: CancellationToken) {
 }
 
 async fn watch_over(store: Store, handle: Handle) {
-    let Some(mut inboxes) = Inboxes::remembered(&store, handle).await else { return };
+    let Some(mut inboxes) = Inboxes::load(&store, handle).await else { return };
     let mut newest = store.newest();
     let touched = Touched::default();
-    let (touch, mut word) = mpsc::channel(1);
+    let (touch, mut wakeups) = mpsc::channel(1);
     let mut watch = Watching::new(touched.clone(), touch);
     loop {
         newest.borrow_and_update();
         let asked = Instant::now();
         let Some(wanted) = inboxes.handle.ask(|engine, _| engine.awaited_files()).await else { return };
-        inboxes.take_up(wanted);
+        inboxes.update_wanted(wanted);
         inboxes.touched(&std::mem::take(&mut *touched.lock().expect("no holder panics")));
         if inboxes.look(&store).await.is_none() {
             return;
@@ -69,11 +69,11 @@ async fn watch_over(store: Store, handle: Handle) {
             watch.problem().map(str::to_owned);
         if is_news {
             // something may have happened before the watch was set
-            inboxes.all_are_due();
+            inboxes.mark_all_due();
         }
         let due = inboxes.next_look();
         tokio::select! {
-            Some(()) = word.recv() => tokio::time::sleep(DEBOUNCE).await,
+            Some(()) = wakeups.recv() => tokio::time::sleep(DEBOUNCE).await,
             changed = newest.changed() => match changed {
                 // an agent may have started, or have capacity again
                 Ok(()) => tokio::time::sleep_until((asked + QUERY_INTERVAL).min(due)).await,
@@ -105,7 +105,7 @@ struct Inbox {
     rests_until: Instant,
     /// The folder that is watched: its own, or an ancestor.
     folder: Option<PathBuf>,
-    looking: Option<JoinHandle<Seen>>,
+    looking: Option<JoinHandle<ScanResult>>,
     problem: Option<String>,
     /// Number of files that could not be taken at the last scan.
     passed_over: usize,
@@ -114,7 +114,7 @@ struct Inbox {
 }
 
 /// The result of a scan, and the nearest existing folder.
-type Seen = (io::Result<FolderFiles>, Option<PathBuf>);
+type ScanResult = (io::Result<FolderFiles>, Option<PathBuf>);
 
 impl Inbox {
     fn new(now: Instant) -> Self {
@@ -142,14 +142,14 @@ impl Inbox {
 
 impl Inboxes {
     /// Loads what arrived in earlier lives, retrying while the database can't be read. `None`: it is closed.
-    async fn remembered(store: &Store, handle: Handle) -> Option<Self> {
-        let mut was_said = false;
+    async fn load(store: &Store, handle: Handle) -> Option<Self> {
+        let mut has_warned = false;
         let known = loop {
             match store.read(|reader| reader.arrived_files()).await {
                 Ok(known) => break known,
                 Err(StoreError::Closed) => return None,
                 Err(error) => {
-                    if !std::mem::replace(&mut was_said, true) {
+                    if !std::mem::replace(&mut has_warned, true) {
                         tracing::warn!(%error, "which files have arrived could not be read; trying again");
                     }
                     tokio::time::sleep(QUERY_INTERVAL).await;
@@ -166,7 +166,7 @@ impl Inboxes {
     }
 
     /// Applies the current set of awaited files.
-    fn take_up(&mut self, wanted: Vec<AwaitedFiles>) {
+    fn update_wanted(&mut self, wanted: Vec<AwaitedFiles>) {
         let now = Instant::now();
         let names: BTreeSet<AgentId> = wanted.iter().map(|one| one.agent.clone()).collect();
         for (_, inbox) in self.agents.iter_mut().filter(|(agent, _)| !names.contains(*agent)) {
@@ -199,7 +199,7 @@ impl Inboxes {
         }
     }
 
-    fn all_are_due(&mut self) {
+    fn mark_all_due(&mut self) {
         let now = Instant::now();
         self.agents.values_mut().for_each(|inbox| inbox.due = now);
     }
@@ -236,18 +236,18 @@ impl Inboxes {
                 continue;
             }
             let began = Instant::now();
-            let found = see(inbox, &by).await;
+            let found = scan(inbox, &by).await;
             let rest = (began.elapsed() * SCAN_PAUSE.1).max(SCAN_PAUSE.0);
             inbox.rests_until = Instant::now() + rest;
             let is_missing = matches!(&found, Err(error) if error.kind() == ErrorKind::NotFound);
-            self.tell_problem(&agent, &by, &found);
+            self.set_problem(&agent, &by, &found);
             match found {
                 Ok(found) => self.found(store, &agent, by, found.files).await?,
                 Err(_) if is_missing => self.found(store, &agent, by, Vec::new()).await?,
                 Err(_) => {}
             }
         }
-        self.end_problems();
+        self.publish_problems();
         Some(())
     }
 
@@ -306,7 +306,7 @@ impl Inboxes {
     }
 
     /// Reports in `status` and in the log why a folder can't be read, or that it can be read again.
-    fn tell_problem(&mut self, agent: &AgentId, by: &FileTrigger, found: &io::Result<FolderFiles>) {
+    fn set_problem(&mut self, agent: &AgentId, by: &FileTrigger, found: &io::Result<FolderFiles>) {
         let folder = by.folder.display();
         let passed_over = found.as_ref().map_or(0, |found| found.unreadable);
         let problem = match found {
@@ -334,7 +334,7 @@ impl Inboxes {
     }
 
     /// Updates the problems of awaited folders in `status`.
-    fn end_problems(&mut self) {
+    fn publish_problems(&mut self) {
         for (agent, inbox) in &mut self.agents {
             let problem = inbox.problem.clone().filter(|_| inbox.is_awake());
             // an agent that no longer waits for files may have another source by now
@@ -348,13 +348,13 @@ impl Inboxes {
 
 /// Scans the folder of an agent. If a scan exceeds the timeout, its result is awaited later, and no
 /// second scan is started.
-async fn see(inbox: &mut Inbox, by: &Arc<FileTrigger>) -> io::Result<FolderFiles> {
-    let patience = if inbox.looking.is_some() { Duration::ZERO } else { SCAN_TIMEOUT };
+async fn scan(inbox: &mut Inbox, by: &Arc<FileTrigger>) -> io::Result<FolderFiles> {
+    let timeout = if inbox.looking.is_some() { Duration::ZERO } else { SCAN_TIMEOUT };
     let mut looking = inbox.looking.take().unwrap_or_else(|| {
         let by = by.clone();
         tokio::task::spawn_blocking(move || (look::files(&by), look::nearest(&by.folder)))
     });
-    match tokio::time::timeout(patience, &mut looking).await {
+    match tokio::time::timeout(timeout, &mut looking).await {
         Ok(Ok((found, folder))) => {
             inbox.folder = folder;
             found

@@ -85,7 +85,7 @@ struct FolderWatch {
     /// The last reported problem.
     reported: Option<String>,
     /// Time of the last attempt.
-    tried: Instant,
+    last_attempt: Instant,
 }
 
 impl FolderWatch {
@@ -96,7 +96,7 @@ impl FolderWatch {
             touched,
             touch,
             reported: None,
-            tried: Instant::now(),
+            last_attempt: Instant::now(),
         }
     }
 
@@ -105,11 +105,11 @@ impl FolderWatch {
         let identity = |folder: &Path| std::fs::metadata(folder).ok().map(|about| (about.dev(), about.ino()));
         let wanted: BTreeMap<PathBuf, Identity> =
             folders.iter().filter_map(|folder| Some((folder.clone(), identity(folder)?))).collect();
-        let is_tried_again = self.reported.is_some() && self.tried.elapsed() >= RETRY_INTERVAL;
+        let is_tried_again = self.reported.is_some() && self.last_attempt.elapsed() >= RETRY_INTERVAL;
         if wanted == self.folders && !is_tried_again {
             return false;
         }
-        self.tried = Instant::now();
+        self.last_attempt = Instant::now();
         self.folders = wanted;
         self.watcher = None;
         if self.folders.is_empty() {
@@ -118,7 +118,7 @@ impl FolderWatch {
         }
         match self.start() {
             Ok(watcher) => self.watcher = Some(watcher),
-            Err(error) => self.say(error.to_string()),
+            Err(error) => self.report(error.to_string()),
         }
         true
     }
@@ -145,13 +145,13 @@ impl FolderWatch {
             }
         }
         match failed {
-            Some(what) => self.say(what),
+            Some(what) => self.report(what),
             None => self.reported = None,
         }
         Ok(watcher)
     }
 
-    fn say(&mut self, what: String) {
+    fn report(&mut self, what: String) {
         if self.reported.as_ref() != Some(&what) {
             tracing::warn!("a folder can't be watched and is looked at each minute: {what}");
             self.reported = Some(what);

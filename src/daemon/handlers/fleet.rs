@@ -225,7 +225,7 @@ pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> 
     if let Some(awaited) = awaited {
         let outcome =
             services.store.read(move |reader| reader.event_outcome(&agent, at)).await.map_err(store_error)?;
-        let mut told = explain::event::explain(
+        let mut explanation = explain::event::explain(
             &now,
             &awaited,
             outcome.as_ref(),
@@ -234,9 +234,9 @@ pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> 
             &crate::clock::wall().to_zoned(zone),
         );
         if let Some(problem) = source_problem(services, &now).filter(|_| asked.is_none()) {
-            told.sentence.push_str(&format!(" Nothing can start it now: {problem}."));
+            explanation.sentence.push_str(&format!(" Nothing can start it now: {problem}."));
         }
-        return value(told);
+        return value(explanation);
     }
     let read = move |reader: &Reader| {
         let row = reader.ledger_at(&agent, at)?;
@@ -260,11 +260,11 @@ pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> 
         None => None,
     };
     let clock = crate::clock::wall().to_zoned(zone);
-    let mut told = explain::explain(&now, asked, row.as_ref(), run.as_ref(), &kept, &clock);
+    let mut explanation = explain::explain(&now, asked, row.as_ref(), run.as_ref(), &kept, &clock);
     if let Some(run) = backfilled {
-        explain::add_backfill(&mut told, asked, &run, &clock);
+        explain::add_backfill(&mut explanation, asked, &run, &clock);
     }
-    value(told)
+    value(explanation)
 }
 
 /// Returns why the agent's source can't deliver, if so.

@@ -36,7 +36,9 @@ pub(super) async fn list_runs(services: &Services, params: ListRunsParams) -> En
         })?);
     }
     let patterns: Vec<String> = params.agent_id.iter().chain(&params.agents).cloned().collect();
-    let Some(agents) = named(services, &patterns).await? else { return value(Vec::<RunView>::new()) };
+    let Some(agents) = resolve_agents(services, &patterns).await? else {
+        return value(Vec::<RunView>::new());
+    };
     let before = match &params.before {
         Some(text) => Some(find_run(services, text).await?.claim.run),
         None => None,
@@ -65,8 +67,8 @@ pub(super) async fn list_slots(services: &Services, params: ListSlotsParams) -> 
     if params.newest_first && (params.after.is_some() || params.merge_secs.is_some()) {
         return Err(invalid("`newest_first` goes neither with `after` nor with `merge_secs`"));
     }
-    let mut agents = match named(services, &params.agents).await? {
-        Some(agents) if agents.is_empty() => everyone(services).await?,
+    let mut agents = match resolve_agents(services, &params.agents).await? {
+        Some(agents) if agents.is_empty() => all_agents(services).await?,
         Some(agents) => agents,
         None => Vec::new(),
     };
@@ -222,14 +224,14 @@ fn is_pattern(name: &str) -> bool {
 
 /// Resolves names and patterns to agents. No names at all give an empty list, which stands for all
 /// agents. `None`: no agent matches the patterns.
-async fn named(services: &Services, patterns: &[String]) -> Result<Option<Vec<AgentId>>, RpcError> {
+async fn resolve_agents(services: &Services, patterns: &[String]) -> Result<Option<Vec<AgentId>>, RpcError> {
     let mut agents = Vec::new();
     for name in patterns.iter().filter(|name| !is_pattern(name)) {
         agents.push(agent_id(name)?);
     }
     let globs: Vec<String> = patterns.iter().filter(|name| is_pattern(name)).cloned().collect();
     if !globs.is_empty() {
-        let all = everyone(services).await?;
+        let all = all_agents(services).await?;
         agents.extend(all.into_iter().filter(|id| globs.iter().any(|pattern| glob(pattern, id.as_str()))));
     }
     agents.sort();
@@ -237,7 +239,7 @@ async fn named(services: &Services, patterns: &[String]) -> Result<Option<Vec<Ag
     Ok((patterns.is_empty() || !agents.is_empty()).then_some(agents))
 }
 
-async fn everyone(services: &Services) -> Result<Vec<AgentId>, RpcError> {
+async fn all_agents(services: &Services) -> Result<Vec<AgentId>, RpcError> {
     let names = services.handle.ask(|engine, _| engine.names().cloned().collect::<Vec<_>>());
     names.await.ok_or_else(down)
 }

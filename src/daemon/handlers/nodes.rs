@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// Returns all nodes; there is one if the records are in a file.
 pub(super) async fn list_nodes(services: &Services) -> Result<Vec<NodeView>, RpcError> {
     if services.records.server.is_none() {
-        return Ok(vec![alone(services).await]);
+        return Ok(vec![only_node(services).await]);
     }
     let rows = services.store.read(|reader| reader.nodes()).await.map_err(store_error)?;
     let ours = rows.iter().find(|row| row.leads).map(|row| row.config.clone());
@@ -43,7 +43,7 @@ fn of_row(row: NodeRow, config_of_leader: Option<&str>, me: Option<&NodeName>) -
         version: row.version,
         protocol: row.protocol,
         labels: row.labels,
-        runs: row.runs.into_iter().map(in_hand).collect(),
+        runs: row.runs.into_iter().map(node_run).collect(),
         may_lead: row.may_lead,
         config_hash: row.config,
         started_at: row.started_at,
@@ -53,12 +53,12 @@ fn of_row(row: NodeRow, config_of_leader: Option<&str>, me: Option<&NodeName>) -
     }
 }
 
-fn in_hand((run_id, agent_id): (RunId, AgentId)) -> NodeRunView {
+fn node_run((run_id, agent_id): (RunId, AgentId)) -> NodeRunView {
     NodeRunView { run_id, agent_id }
 }
 
 /// Returns the only node of a fleet with records in a file.
-async fn alone(services: &Services) -> NodeView {
+async fn only_node(services: &Services) -> NodeView {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let known = services.handle.ask(|engine, _| (engine.fleet().clone(), engine.in_flight())).await;
     let (fleet, runs) = known.unzip();
@@ -76,7 +76,7 @@ async fn alone(services: &Services) -> NodeView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         protocol: *PROTOCOLS.last().expect("there is one"),
         labels: BTreeMap::clone(&spec.labels),
-        runs: runs.unwrap_or_default().into_iter().map(in_hand).collect(),
+        runs: runs.unwrap_or_default().into_iter().map(node_run).collect(),
         may_lead: true,
         config_hash: fleet.map(|fleet| fleet.hash.to_string()).unwrap_or_default(),
         other_config: false,

@@ -115,7 +115,7 @@ pub(super) async fn deliver(store: Store, chosen: ChosenMessages) -> Delivered {
     if messages.is_empty() {
         return nothing(name, false);
     }
-    let (messages, each) = together(messages, &joining, target.as_ref());
+    let (messages, each) = select_messages(messages, &joining, target.as_ref());
     let rows: Vec<i64> = messages.iter().map(|message| message.id).collect();
     if rows.len() > 1 && joining == Joining::AsFits {
         record(&store, vec![Fact::NotificationsJoined { rows: rows.clone(), each }]).await;
@@ -173,7 +173,7 @@ fn new_code() -> String {
 }
 
 /// Selects the messages to send, and the length to which each is cut.
-fn together(
+fn select_messages(
     mut messages: Vec<Message>,
     joining: &Joining,
     target: Option<&NotifyTarget>,

@@ -86,7 +86,7 @@ impl Flights {
         self.all().is_empty()
     }
 
-    fn trust_from(&self, asked: SignedDuration) {
+    fn extend_trust(&self, asked: SignedDuration) {
         let until = i64::try_from((asked + TRUST_PERIOD).as_millis()).unwrap_or(i64::MAX);
         self.until_ms.fetch_max(until, Ordering::AcqRel);
     }
@@ -174,7 +174,7 @@ impl NodeLife {
     pub(super) fn new(ground: Arc<Ground>, notes: InHand, id: String, asked: SignedDuration) -> Self {
         let (reports, reported) = mpsc::channel(1024);
         let flights = Arc::new(Flights::default());
-        flights.trust_from(asked);
+        flights.extend_trust(asked);
         Self {
             ground,
             notes,
@@ -196,7 +196,7 @@ impl NodeLife {
     pub(super) async fn work(mut self, ends: &WorkEnds) -> LifeEnd {
         let guarding = tokio::spawn(guard(self.flights.clone()));
         let mut bell = self.ground.link.bell();
-        let mut going: Option<GoingDown> = None;
+        let mut going: Option<ShutdownProgress> = None;
         loop {
             let is_full = self.unsent.len() >= MAX_UNSENT_REPORTS;
             let deadline = going.as_ref().map(|going| going.deadline);
@@ -213,7 +213,7 @@ impl NodeLife {
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
                 () = ends.drain.cancelled(), if going.is_none() => {
                     self.goes_down = true;
-                    going = Some(GoingDown::within(self.ground.configured().fleet.daemon.shutdown_grace));
+                    going = Some(ShutdownProgress::within(self.ground.configured().fleet.daemon.shutdown_grace));
                     let drained = self.ground.link.drain_work(self.id.clone());
                     match tokio::time::timeout(LEAVE_TIMEOUT, drained).await {
                         Ok(Ok(())) => {}
@@ -224,7 +224,7 @@ impl NodeLife {
                     }
                 }
                 () = ends.now.cancelled(), if going.as_ref().is_some_and(|going| going.order == StopOrder::None) => {
-                    going = Some(GoingDown::within(SignedDuration::ZERO));
+                    going = Some(ShutdownProgress::within(SignedDuration::ZERO));
                 }
                 () = until(deadline) => {}
             }
@@ -233,12 +233,12 @@ impl NodeLife {
                 lives = self.exchange(looks) => lives,
                 // a server that does not answer must not delay the shutdown of an idle node
                 () = ends.drain.cancelled(), if has_nothing => {
-                    going.get_or_insert_with(|| GoingDown::within(SignedDuration::ZERO));
+                    going.get_or_insert_with(|| ShutdownProgress::within(SignedDuration::ZERO));
                     true
                 }
             };
             if !lives {
-                self.lose();
+                self.abandon();
                 return if going.is_some() { LifeEnd::Down } else { LifeEnd::Lost };
             }
             let Some(going) = &mut going else { continue };
@@ -261,7 +261,7 @@ impl NodeLife {
     async fn exchange(&mut self, looks: bool) -> bool {
         while !self.unsent.is_empty() || self.renewed.elapsed() >= RENEW_INTERVAL || self.flights.is_cut_off()
         {
-            match self.hand_over().await {
+            match self.send_reports().await {
                 Some(true) => {}
                 Some(false) => return false,
                 None => return true,
@@ -286,14 +286,14 @@ impl NodeLife {
             }
             for order in orders {
                 self.after = self.after.max(order.id);
-                self.obey(order).await;
+                self.execute(order).await;
             }
         }
         true
     }
 
     /// Sends a batch of reports. `None`: unknown whether the session is alive. False: it is over.
-    async fn hand_over(&mut self) -> Option<bool> {
+    async fn send_reports(&mut self) -> Option<bool> {
         let reports: Vec<(u64, String)> = self.unsent.iter().take(MAX_REPORTS_PER_BATCH).cloned().collect();
         let (count, newest) = (reports.len(), reports.last().map_or(0, |(n, _)| *n));
         let asked = clock::boot();
@@ -305,7 +305,7 @@ impl NodeLife {
                 return None;
             }
         }
-        self.flights.trust_from(asked);
+        self.flights.extend_trust(asked);
         self.renewed = Instant::now();
         self.unsent.drain(..count);
         let handed = self.durable.iter().take_while(|(n, _)| *n <= newest).count();
@@ -315,7 +315,7 @@ impl NodeLife {
         Some(true)
     }
 
-    fn say(&mut self, run: RunId, attempt: u32, said: impl FnOnce(u64) -> SaidText) -> u64 {
+    fn queue_report(&mut self, run: RunId, attempt: u32, said: impl FnOnce(u64) -> SaidText) -> u64 {
         self.n += 1;
         let report = ReportText { run, attempt, said: said(self.n) };
         self.unsent.push_back((self.n, serde_json::to_string(&report).expect("reports serialize")));
@@ -326,16 +326,16 @@ impl NodeLife {
     fn take(&mut self, report: Report) {
         match report {
             Report::Spawned { run, attempt, role, process, go } => {
-                let n = self.say(run, attempt, |n| SaidText::spawned(n, role, process));
+                let n = self.queue_report(run, attempt, |n| SaidText::spawned(n, role, process));
                 self.waiting.insert(n, go);
             }
             Report::Began { run, attempt, go } => {
-                let n = self.say(run, attempt, |n| SaidText::Began { n });
+                let n = self.queue_report(run, attempt, |n| SaidText::Began { n });
                 self.waiting.insert(n, go);
             }
             Report::Output { output, done } => {
                 let (run, attempt) = (output.run, output.attempt);
-                let n = self.say(run, attempt, |_| SaidText::Output((*output).into()));
+                let n = self.queue_report(run, attempt, |_| SaidText::Output((*output).into()));
                 self.durable.push_back((n, done));
             }
             Report::Ended { run, attempt, outcome } if outcome.ended_by_others && self.must_wait(run) => {
@@ -349,7 +349,7 @@ impl NodeLife {
             Report::Found { run, findings, go } => {
                 let attempt = self.flights.all().get(&run).map(|flight| flight.attempt);
                 let Some(attempt) = attempt else { return };
-                let n = self.say(run, attempt, |n| SaidText::Found { n, findings });
+                let n = self.queue_report(run, attempt, |n| SaidText::Found { n, findings });
                 self.waiting.insert(n, go);
             }
             Report::Journal { .. } | Report::Reserve { .. } | Report::Settle { .. } => {
@@ -372,12 +372,12 @@ impl NodeLife {
         if let (Some(why), None) = (by_us.or(with_us), told) {
             outcome.end = AttemptEnd::Failed(RunError::new(ErrorKind::Interrupted, why));
         }
-        self.say(run, attempt, |_| SaidText::Ended { outcome: Box::new(outcome.into()), told });
+        self.queue_report(run, attempt, |_| SaidText::Ended { outcome: Box::new(outcome.into()), told });
         self.notes.forget(run);
         tokio::task::spawn_blocking(move || child::confined::remove_run_folder(run));
     }
 
-    async fn obey(&mut self, order: WorkOrder) {
+    async fn execute(&mut self, order: WorkOrder) {
         match serde_json::from_str(&order.body) {
             Ok(OrderText::Start(start)) => self.start(*start, order.fence).await,
             Ok(OrderText::Stop { run, kill, cause }) => {
@@ -409,7 +409,10 @@ impl NodeLife {
                 tracing::warn!(agent = %start.agent, run = %start.run, "{why}");
                 let outcome = AttemptOutcome::of(AttemptEnd::Failed(RunError::new(ErrorKind::Config, why)));
                 let (run, attempt) = (start.run, start.attempt);
-                self.say(run, attempt, |_| SaidText::Ended { outcome: Box::new(outcome.into()), told: None });
+                self.queue_report(run, attempt, |_| SaidText::Ended {
+                    outcome: Box::new(outcome.into()),
+                    told: None,
+                });
                 return;
             }
         };
@@ -436,7 +439,7 @@ impl NodeLife {
 
     /// Handles the loss of the session: nothing that it reports arrives any more. Programs end,
     /// except those that may go on.
-    fn lose(self) {
+    fn abandon(self) {
         self.flights.is_lost.store(true, Ordering::Release);
         let Self { notes, flights, mut reported, reports, .. } = self;
         drop(reports);
@@ -462,13 +465,13 @@ fn was_cut_short(outcome: &AttemptOutcome) -> bool {
 }
 
 /// The state of a shutdown.
-struct GoingDown {
+struct ShutdownProgress {
     deadline: Instant,
     /// The last order given to runs in flight.
     order: StopOrder,
 }
 
-impl GoingDown {
+impl ShutdownProgress {
     fn within(grace: SignedDuration) -> Self {
         let grace = Duration::try_from(grace).unwrap_or(Duration::ZERO);
         Self { deadline: Instant::now() + grace, order: StopOrder::None }

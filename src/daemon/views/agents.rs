@@ -132,7 +132,7 @@ pub(in crate::daemon) fn detail(
     });
     AgentDetail {
         agent: AgentView { recent, ..agent(now) },
-        runs: runs_what(&now.spec),
+        runs: body_text(&now.spec),
         next_slots: if now.record.desired == Desired::Stopped {
             Vec::new()
         } else {
@@ -158,7 +158,7 @@ pub(in crate::daemon) fn detail(
     }
 }
 
-fn runs_what(spec: &AgentSpec) -> String {
+fn body_text(spec: &AgentSpec) -> String {
     match &spec.body {
         Body::Command(command) => match &command.argv[..] {
             [shell, flag, text] if shell == "/bin/sh" && flag == "-c" => format!("command {text}"),

@@ -59,9 +59,9 @@ pub(in crate::daemon) fn tool_error(error: &ToolError, tool: &str) -> RpcError {
         ToolError::Untrusted(_) => Code::Refused,
         ToolError::Timeout { .. } | ToolError::Failed(_) | ToolError::Unsure(_) => Code::Internal,
     };
-    let told = RpcError::new(code, error.to_string());
+    let answer = RpcError::new(code, error.to_string());
     match error {
-        ToolError::Arguments(_) => told.hint(format!("`bgagent tool show {tool}` says what it takes")),
-        _ => told,
+        ToolError::Arguments(_) => answer.hint(format!("`bgagent tool show {tool}` says what it takes")),
+        _ => answer,
     }
 }

@@ -41,14 +41,14 @@ fn number(state_dir: &Path) -> io::Result<Uuid> {
         // a file that was truncated while being written gets a new number
         Ok(text) => match Uuid::parse_str(text.trim()) {
             Ok(number) => Ok(number),
-            Err(_) => draw(&path),
+            Err(_) => create_number(&path),
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => draw(&path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create_number(&path),
         Err(error) => Err(error),
     }
 }
 
-fn draw(path: &Path) -> io::Result<Uuid> {
+fn create_number(path: &Path) -> io::Result<Uuid> {
     let number = Uuid::new_v4();
     let fresh = path.with_extension("id.new");
     let mut file =

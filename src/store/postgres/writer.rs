@@ -89,12 +89,12 @@ impl Leader {
             .map_err(|error| StoreError::of(error, place, "asking who leads"))
         });
         match found {
-            Ok((found, by)) => self.unlike(found, by),
+            Ok((found, by)) => self.unexpected_lead(found, by),
             Err(error) => error,
         }
     }
 
-    fn unlike(&self, found: Lead, by: String) -> StoreError {
+    fn unexpected_lead(&self, found: Lead, by: String) -> StoreError {
         let place = self.server.place();
         if found.epoch < self.lead.epoch || (found.epoch == self.lead.epoch && found.turn < self.lead.turn) {
             let what = format!(
@@ -107,7 +107,7 @@ impl Leader {
     }
 
     /// Makes sure that the connection is usable, and resolves commits in doubt.
-    fn is_sound(&mut self) -> Result<(), StoreError> {
+    fn ensure_sound(&mut self) -> Result<(), StoreError> {
         // a commit in doubt has not advanced it
         if let Some(lead) = self.session.leads() {
             self.lead = lead;
@@ -133,7 +133,7 @@ impl Leader {
             let leader = "SELECT leader FROM fleet";
             let db: &Sql = &session;
             let by = db.one(leader, &[], |row| row.get(0)).map_err(self.server.says("asking who leads"))?;
-            return Err(self.unlike(found, by));
+            return Err(self.unexpected_lead(found, by));
         }
         session.lead(found);
         let batch = std::mem::take(&mut self.in_doubt);
@@ -202,7 +202,7 @@ impl Backend for Leader {
     }
 
     fn write(&mut self, commits: &[Vec<Entry>], _: Seq) -> Result<Vec<WrittenCommit>, StoreError> {
-        self.is_sound()?;
+        self.ensure_sound()?;
         let mut answers: Vec<Option<WrittenCommit>> = Vec::with_capacity(commits.len());
         for entries in commits {
             let made = self.made.iter().position(|(made, _)| made == entries);
@@ -246,7 +246,7 @@ impl Backend for Leader {
     }
 
     fn prune(&mut self, keep: Retention, lived: Lived, _: Seq) -> Result<bool, StoreError> {
-        self.is_sound()?;
+        self.ensure_sound()?;
         self.renew()?;
         let doing = "removing what is too old";
         let size = self.session.size().map_err(|error| self.says(error, doing))?;
@@ -264,7 +264,7 @@ impl Backend for Leader {
     }
 
     fn look(&mut self, newest: Seq) -> Result<(), StoreError> {
-        self.is_sound()?;
+        self.ensure_sound()?;
         if self.renewed.elapsed() >= RENEW_INTERVAL || self.lead_time.is_over(clock::boot()) {
             self.renew()?;
             self.mark.note(newest, false);
@@ -273,7 +273,7 @@ impl Backend for Leader {
     }
 
     fn close(&mut self, newest: Seq) -> Result<(), StoreError> {
-        self.is_sound()?;
+        self.ensure_sound()?;
         let closed = (|| {
             let db: &Sql = &self.session;
             let last = db.begin(Scope::Write)?;

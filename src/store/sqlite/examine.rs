@@ -64,14 +64,14 @@ pub(in crate::store) fn is_there(path: &Path, mark: Option<&Mark>) -> Result<boo
     let corrupt = |what: String| Err(StoreError::Corrupt { path: path.to_owned(), what });
     match bytes {
         None | Some(0) => {
-            let Some(known) = was_there(path, mark) else { return Ok(false) };
+            let Some(known) = evidence_of_database(path, mark) else { return Ok(false) };
             let state = if bytes.is_none() { "is missing" } else { "is empty" };
             Err(StoreError::Missing { path: path.to_owned(), what: format!("{state}, although {known}") })
         }
         Some(bytes) if bytes < MIN_DATABASE_BYTES => {
             corrupt(format!("it has {}, which is less than a page of a database", counted(bytes, "byte")))
         }
-        Some(_) if begins_right(path).map_err(|error| of_io(&error))? => Ok(true),
+        Some(_) if has_magic(path).map_err(|error| of_io(&error))? => Ok(true),
         Some(_) => corrupt("it does not begin as a SQLite database does".into()),
     }
 }
@@ -84,7 +84,7 @@ pub(super) fn may_be_copy(path: &Path) -> Result<(), StoreError> {
         Ok(found) if !found.is_file() => no_copy("is not a file"),
         Ok(found) if found.len() == 0 => no_copy("is empty"),
         Ok(found) if found.len() < MIN_DATABASE_BYTES => no_copy("is not a SQLite database"),
-        Ok(_) if begins_right(path).map_err(|error| StoreError::of_io(&error, path, "reading"))? => Ok(()),
+        Ok(_) if has_magic(path).map_err(|error| StoreError::of_io(&error, path, "reading"))? => Ok(()),
         Ok(_) => no_copy("is not a SQLite database"),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::NoFile(path.to_owned())),
         Err(error) => Err(StoreError::of_io(&error, path, "looking at")),
@@ -104,7 +104,7 @@ fn tables(db: &Connection) -> rusqlite::Result<Vec<String>> {
 }
 
 /// Returns how it is known that there was a database.
-fn was_there(path: &Path, mark: Option<&Mark>) -> Option<String> {
+fn evidence_of_database(path: &Path, mark: Option<&Mark>) -> Option<String> {
     let log = beside(path, "-wal");
     if fs::metadata(&log).is_ok_and(|found| found.len() > 0) {
         return Some(format!("its log {} is there", log.display()));
@@ -120,7 +120,7 @@ fn was_there(path: &Path, mark: Option<&Mark>) -> Option<String> {
 }
 
 /// Checks the magic header, with retries, since a read can fail.
-fn begins_right(path: &Path) -> io::Result<bool> {
+fn has_magic(path: &Path) -> io::Result<bool> {
     let mut last = Ok(false);
     for nth in 0..MAX_ATTEMPTS {
         if nth > 0 {
@@ -166,7 +166,7 @@ fn look_at(path: &Path, busy: Duration, mark: Option<&Mark>, depth: Depth) -> Re
                 std::thread::sleep(RETRY_DELAY);
                 nth += 1;
             }
-            Err(error @ StoreError::Corrupt { .. }) => return Err(unless_unreadable(path, error)),
+            Err(error @ StoreError::Corrupt { .. }) => return Err(confirm_readable(path, error)),
             Err(error) => return Err(error),
         }
     }
@@ -261,9 +261,9 @@ fn is_failed_read(found: &str) -> bool {
 }
 
 /// Distinguishes corruption from unreadable sectors, by reading both files completely.
-fn unless_unreadable(path: &Path, found: StoreError) -> StoreError {
+fn confirm_readable(path: &Path, found: StoreError) -> StoreError {
     for file in [path.to_owned(), beside(path, "-wal")] {
-        match read_through(&file) {
+        match read_completely(&file) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return StoreError::of_io(&error, &file, "reading"),
@@ -272,7 +272,7 @@ fn unless_unreadable(path: &Path, found: StoreError) -> StoreError {
     found
 }
 
-fn read_through(file: &Path) -> io::Result<()> {
+fn read_completely(file: &Path) -> io::Result<()> {
     let file = File::open(file)?;
     let mut buffer = vec![0; 1 << 20];
     let mut at = 0;

@@ -41,10 +41,10 @@ pub(in crate::store) fn open(path: &Path, busy: Duration) -> Result<Opened, Stor
         create(path)?;
     }
     let mut seen = examine::look(path, busy, known.as_ref())?;
-    let went_back = if fresh { None } else { compared(path, &seen, known.as_ref())? };
+    let went_back = if fresh { None } else { compare_with_mark(path, &seen, known.as_ref())? };
     let say = |doing: &'static str| move |error| StoreError::of(error, path, doing);
     let says = |doing: &'static str| move |error: rusqlite::Error| StoreError::of(error.into(), path, doing);
-    only_ours(path);
+    restrict_permissions(path);
     pragmas(&seen.link.db, path, fresh).map_err(says("setting up the database"))?;
     let latest = MIGRATIONS.len() as i64;
     if seen.version < latest {
@@ -163,7 +163,7 @@ pub(super) fn open_again(path: &Path, busy: Duration) -> Result<(Link, Seq), Sto
 
 /// Compares the database with its mark. One that was put in place on purpose is accepted and
 /// reported; one that has lost events is refused.
-fn compared(path: &Path, seen: &Seen, mark: Option<&Mark>) -> Result<Option<WentBack>, StoreError> {
+fn compare_with_mark(path: &Path, seen: &Seen, mark: Option<&Mark>) -> Result<Option<WentBack>, StoreError> {
     let newest = seen.newest;
     let Some(mark) = mark else {
         return Ok(seen.is_copy.then_some(WentBack { newest, known: None }));
@@ -203,7 +203,7 @@ fn create(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Removes the permissions of others, since output of agents is private.
-fn only_ours(path: &Path) {
+fn restrict_permissions(path: &Path) {
     if fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o077 != 0) {
         let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o600));
     }

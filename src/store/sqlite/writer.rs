@@ -91,7 +91,7 @@ impl FileWriter {
     }
 
     /// Makes sure that the files are those that were opened, and that the connection is usable.
-    fn is_sound(&mut self, newest: Seq) -> Result<(), StoreError> {
+    fn ensure_sound(&mut self, newest: Seq) -> Result<(), StoreError> {
         self.place.still_there()?;
         let now = logs(&self.path);
         if !self.failed && self.logs != now {
@@ -168,7 +168,7 @@ impl FileWriter {
 
 impl Backend for FileWriter {
     fn write(&mut self, commits: &[Vec<Entry>], newest: Seq) -> Result<Vec<WrittenCommit>, StoreError> {
-        self.is_sound(newest)?;
+        self.ensure_sound(newest)?;
         let says = self.says("writing to the database");
         let transaction = self.db().begin(Scope::Write).map_err(&says)?;
         let mut next = newest.0 + 1;
@@ -211,7 +211,7 @@ impl Backend for FileWriter {
     }
 
     fn prune(&mut self, keep: Retention, lived: Lived, newest: Seq) -> Result<bool, StoreError> {
-        self.is_sound(newest)?;
+        self.ensure_sound(newest)?;
         let keep = Retention { max_db_size: room::bound(&self.path, keep.max_db_size), ..keep };
         let pruned = retention::prune(self.db(), keep, lived)
             .and_then(|more| Ok(self.give_back(VACUUM_PAGES)? || more))
@@ -228,7 +228,7 @@ impl Backend for FileWriter {
     /// Checks that the database is still the open file. When there is nothing to write, checkpoints
     /// the log, so that nothing is lost with it.
     fn look(&mut self, newest: Seq) -> Result<(), StoreError> {
-        self.is_sound(newest)?;
+        self.ensure_sound(newest)?;
         let is_due = match self.in_log {
             InLog::Nothing => false,
             InLog::Something => true,
@@ -253,7 +253,7 @@ impl Backend for FileWriter {
     }
 
     fn close(&mut self, newest: Seq) -> Result<(), StoreError> {
-        self.is_sound(newest)?;
+        self.ensure_sound(newest)?;
         let closed = (|| {
             meta::set(self.db(), meta::CLEAN, "yes")?;
             self.link.db.execute_batch("PRAGMA optimize;")?;
