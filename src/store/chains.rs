@@ -26,7 +26,6 @@ pub enum EventOutcome {
         at: Timestamp,
         /// The event. `None`: a run was claimed for it, and then dropped.
         event: Option<EventRef>,
-        /// The verdict.
         verdict: Verdict,
         /// The reason, in words.
         cause: String,

@@ -70,7 +70,6 @@ pub enum StoreError {
     /// A statement violates a constraint: an error of this program, which retrying does not fix.
     #[error("{doing}: refused: {what}")]
     Refused {
-        /// The operation.
         doing: String,
         /// The error of SQLite.
         what: String,
@@ -120,12 +119,7 @@ pub enum StoreError {
     },
     /// Any other error of SQLite or the disk.
     #[error("{doing}: {what}")]
-    Other {
-        /// The operation.
-        doing: String,
-        /// The error.
-        what: String,
-    },
+    Other { doing: String, what: String },
     /// The writer has stopped: the process is shutting down.
     #[error("the writer has stopped")]
     Closed,

@@ -41,7 +41,6 @@ pub struct HourUsed {
     pub of: String,
     /// Number of runs that ended.
     pub runs: u64,
-    /// Their usage.
     pub usage: Usage,
 }
 

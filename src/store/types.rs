@@ -114,7 +114,6 @@ pub struct EventPage {
 /// A run in the history.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunRow {
-    /// The claim.
     pub claim: RunRecord,
     pub finished_at: Option<Timestamp>,
     pub duration: Option<SignedDuration>,
@@ -407,7 +406,6 @@ pub struct HealthRow {
 pub struct EventRow {
     pub seq: Seq,
     pub at: Timestamp,
-    /// The type.
     pub kind: String,
     /// The agent, if it is about one.
     pub agent: Option<String>,

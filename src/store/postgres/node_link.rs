@@ -55,7 +55,6 @@ pub enum NodeJoined {
 /// An error of work that may have been done all the same.
 #[derive(Debug)]
 pub struct UnknownIf {
-    /// The error.
     pub error: StoreError,
     /// Whether the connection was lost after the work was sent.
     pub may_be_done: bool,
