@@ -31,7 +31,7 @@ enum ReadCause {
     Zone,
 }
 
-/// The warning about a `[store]` that differs from the one at the start.
+/// Returns the warning about a `[store]` that differs from the one at the start.
 fn at_next_start() -> Diagnostic {
     Diagnostic::of_key(
         "store".into(),
@@ -41,7 +41,7 @@ fn at_next_start() -> Diagnostic {
     )
 }
 
-/// The warning about a node name, labels or `leads` that differ from those at the start.
+/// Returns the warning about a node name, labels or `leads` that differ from those at the start.
 fn node_at_next_start() -> Diagnostic {
     Diagnostic::of_key(
         "daemon".into(),
@@ -220,7 +220,7 @@ fn half_written(loaded: Loaded, path: &Path) -> Box<Rejected> {
     Box::new(Rejected { path: path.to_owned(), text, shown, diagnostics, why: RejectedFor::Errors })
 }
 
-/// The rejection of a file that was removed while the daemon runs.
+/// Returns the rejection of a file that was removed while the daemon runs.
 fn missing_file(path: &Path, mode: ReloadMode) -> Box<Rejected> {
     let message = format!("{} is missing: what it said stays in force until the daemon ends", path.display());
     let hint = match mode {

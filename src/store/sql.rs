@@ -165,7 +165,7 @@ impl dyn Columns + '_ {
     }
 }
 
-/// The error for a value that we do not write: the row was damaged, or another program wrote it.
+/// Returns the error for a value that we do not write: the row was damaged, or another program wrote it.
 pub(super) fn odd(at: usize, what: impl std::fmt::Display) -> SqlError {
     SqlError::new(SqlErrorKind::Other, format!("column {at} can't be read: {what}"))
 }

@@ -12,8 +12,8 @@ pub(super) struct CutOff {
 }
 
 impl CutOff {
-    /// Corrects the outcome of an attempt that was stopped for this reason, unless a person had
-    /// asked for its end.
+    /// Corrects the outcome of an attempt that was stopped for this reason, unless its end had been
+    /// requested before.
     pub(super) fn explain(&mut self, run: RunId, asked: bool, outcome: &mut AttemptOutcome) {
         let was_stopped = self.stopped.remove(&run);
         let by_us = match &outcome.end {

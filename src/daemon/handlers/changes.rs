@@ -87,7 +87,7 @@ pub(in crate::daemon) fn is_unanswered(error: &RpcError) -> bool {
     *error == unanswered()
 }
 
-/// The error for a change that was accepted, while the daemon ended before it was answered.
+/// Returns the error for a change that was accepted, while the daemon ended before it was answered.
 pub(super) fn unanswered() -> RpcError {
     RpcError::new(Code::ShuttingDown, "the daemon ended before it could say whether this was done").hint(
         "check the state once it is running again, or send the request again with the same `request_id`",

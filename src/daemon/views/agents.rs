@@ -74,7 +74,8 @@ fn open_backfill(now: &BackfillNow) -> OpenBackfillView {
     }
 }
 
-/// The engine may have read the clock before midnight.
+/// Returns the exhausted budget, unless its period is over: the engine may have read the clock
+/// before midnight.
 fn out_of_budget(now: &AgentNow) -> Option<&(jiff::Timestamp, String)> {
     now.out_of_budget.as_ref().filter(|(until, _)| *until > crate::clock::wall())
 }

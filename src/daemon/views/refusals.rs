@@ -26,7 +26,7 @@ pub(in crate::daemon) fn refused(refusal: &Refusal, engine: &Engine) -> RpcError
     }
 }
 
-/// The error for an agent that was removed, but whose history is kept.
+/// Returns the error for an agent that was removed, but whose history is kept.
 pub(in crate::daemon) fn removed_agent(id: &str, at: Option<Timestamp>) -> RpcError {
     let when = at.map(|at| format!(" at {at:.0}")).unwrap_or_default();
     let what = format!("the agent `{id}` was removed from the configuration{when}");
@@ -36,7 +36,7 @@ pub(in crate::daemon) fn removed_agent(id: &str, at: Option<Timestamp>) -> RpcEr
     ))
 }
 
-/// The error for an unknown agent, which suggests the nearest name.
+/// Returns the error for an unknown agent, which suggests the nearest name.
 pub(in crate::daemon) fn no_such_agent(id: &str, engine: &Engine) -> RpcError {
     if engine.was_removed(id) {
         return removed_agent(id, None);

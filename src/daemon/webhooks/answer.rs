@@ -143,8 +143,8 @@ impl Receiver {
         Ok(hook)
     }
 
-    /// Signed and unsigned deliveries have separate rate limits, so that strangers can't exhaust
-    /// that of the sender.
+    /// Applies the rate limit. Signed and unsigned deliveries have separate ones, so that strangers
+    /// can't exhaust that of the sender.
     fn within_rate(&self, name: &str, is_signed: bool) -> Result<(), Refused> {
         let of = if is_signed { name.to_owned() } else { format!("{name}/unsigned") };
         if self.pace.lock().expect("no holder panics").allows(&of, self.began.elapsed()) {
