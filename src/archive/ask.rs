@@ -1,4 +1,4 @@
-//! What is asked of an archive, and what came of it.
+//! Requests to an archive, and the result of restoring.
 use super::object::Manifest;
 use super::row::{self, Row};
 use super::source::outcome::Put;
@@ -6,24 +6,24 @@ use crate::domain::counted;
 use jiff::Timestamp;
 use serde::Serialize;
 
-/// What is asked of an archive.
+/// A request to an archive.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ask {
     List,
-    /// Is every object there and whole?
+    /// Checks that every object exists and is intact.
     Verify,
-    /// Put these rows back into the table.
+    /// Restores these rows into the table.
     Restore {
         range: Range,
-        /// Only say what would be put back.
+        /// Only report what would be restored.
         dry_run: bool,
     },
 }
 
-/// Which rows.
+/// Selects rows to restore.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Range {
-    /// Not older than this, by the column of the age.
+    /// Not older than this, by the age column.
     pub from: Option<Timestamp>,
     /// Older than this.
     pub to: Option<Timestamp>,
@@ -39,7 +39,7 @@ impl Range {
         late_enough && early_enough && is_key
     }
 
-    /// Can an object hold such rows?
+    /// Returns whether an object can contain such rows.
     pub(super) fn may_be_in(&self, manifest: &Manifest) -> bool {
         let too_old = self.from.is_some_and(|from| manifest.newest.is_some_and(|newest| newest < from));
         let too_new = self.to.is_some_and(|to| manifest.oldest.is_some_and(|oldest| oldest >= to));
@@ -47,53 +47,52 @@ impl Range {
     }
 }
 
-/// Most rows that are reported by key.
-const EXAMPLES: usize = 3;
+/// Maximum number of rows reported by key.
+const MAX_EXAMPLES: usize = 3;
 
-/// What came of it.
+/// The result of restoring rows.
 #[derive(Default)]
 pub(super) struct Restored {
     pub(super) rows: u64,
     pub(super) there: u64,
     pub(super) conflicts: u64,
     pub(super) refused: u64,
-    /// Rows that no range of time holds.
+    /// Rows without a known age, which no time range includes.
     pub(super) ageless: u64,
-    /// Keys of rows that another one has taken the place of.
+    /// Keys of rows that conflict with existing ones.
     pub(super) examples: Vec<String>,
     /// Why rows were refused.
     pub(super) reasons: Vec<String>,
     pub(super) objects: u64,
-    /// Objects of which nothing can be put back.
+    /// Objects that can't be read, so that nothing of them can be restored.
     pub(super) damaged: Vec<DamagedObject>,
 }
 
-/// An object that can't be read as it was written.
+/// An object that can't be read back as it was written.
 #[derive(Debug, Serialize)]
 pub(super) struct DamagedObject {
-    /// Its name, or that of its manifest.
+    /// Name of the object, or of its manifest.
     pub(super) object: String,
-    /// How many rows it was written with; unknown where its manifest can't be read.
+    /// How many rows were written to it; unknown if its manifest can't be read.
     pub(super) rows: Option<u64>,
-    /// What is wrong with it.
     pub(super) problem: String,
 }
 
 impl Restored {
-    /// Adds what came, or would come, of rows. Gives the places of those that stay archived, in order.
+    /// Adds what was restored, or would be. Returns the positions of rows that stay archived, in order.
     pub(super) fn count(&mut self, rows: &[Row], put: Put) -> Vec<usize> {
         self.rows += put.fresh;
         self.there += put.there;
         let mut stay = put.conflicts;
         for at in &stay {
             self.conflicts += 1;
-            if self.examples.len() < EXAMPLES {
+            if self.examples.len() < MAX_EXAMPLES {
                 self.examples.push(rows[*at].key.iter().map(row::shown).collect::<Vec<_>>().join(", "));
             }
         }
         for (at, why) in put.refused {
             self.refused += 1;
-            if self.reasons.len() < EXAMPLES {
+            if self.reasons.len() < MAX_EXAMPLES {
                 self.reasons.push(why);
             }
             stay.push(at);

@@ -1,6 +1,7 @@
-//! What an archive keeps in the state database: which rows it has put into another table and not yet deleted
-//! from theirs, and how much it has moved in all. Objects need none of it, since what is about to happen stands
-//! beside them; it then only keeps two archives of one table from getting into each other's way.
+//! What an archive keeps in the state database: which rows it has inserted into another table and not yet
+//! deleted from their own, and how much it has moved in total. Archives of objects do not need it, since
+//! their intents are stored with the objects; the journal then only keeps two archives of one table from
+//! interfering with each other.
 use super::trouble::failed;
 use crate::domain::{ArchiveDoing, ArchiveStep, Entry, Fact, ToolError};
 use crate::store::{Store, StoreError};
@@ -17,12 +18,13 @@ impl Journal {
         Self { store, source, place }
     }
 
-    /// Where the rows go.
+    /// Returns where the rows go.
     pub(super) fn place(&self) -> &str {
         &self.place
     }
 
-    /// What was begun and not finished. An error: another archive of the same table has such.
+    /// Returns the step that was begun and not finished. An error if another archive of the same table has
+    /// one.
     pub(super) async fn pending(&self) -> Result<Option<String>, ToolError> {
         let Some(store) = &self.store else { return Ok(None) };
         let source = self.source.clone();
@@ -37,7 +39,7 @@ impl Journal {
         Ok(all.into_iter().next().map(|(_, pending)| pending))
     }
 
-    /// Was something begun here and not finished?
+    /// Returns whether this archive has begun a step and not finished it.
     pub(super) async fn is_pending(&self) -> Result<bool, ToolError> {
         let Some(store) = &self.store else { return Ok(false) };
         let source = self.source.clone();
@@ -45,19 +47,19 @@ impl Journal {
         Ok(all.iter().any(|(place, _)| *place == self.place))
     }
 
-    /// Have rows gone to this place, or were some about to?
+    /// Returns whether rows have been moved to this place, or were about to be.
     pub(super) async fn is_known(&self) -> Result<bool, ToolError> {
         let Some(store) = &self.store else { return Ok(false) };
         let place = self.place.clone();
         store.read(move |reader| reader.archives_at(&place)).await.map_err(said)
     }
 
-    /// Says what is about to happen.
+    /// Records what is about to happen.
     pub(super) async fn intends(&self, keys: String) -> Result<(), ToolError> {
         self.write(ArchiveDoing::Intends { keys }).await
     }
 
-    /// It has happened.
+    /// Records that the step is complete.
     pub(super) async fn done(&self, rows: u64, bytes: u64) -> Result<(), ToolError> {
         self.write(ArchiveDoing::Done { rows, bytes }).await
     }

@@ -1,4 +1,4 @@
-//! What is in an archive, and is it whole?
+//! Lists and verifies the content of an archive.
 use super::object::Manifest;
 use super::objects::{Objects, UNCLAIMED, id};
 use super::row::Row;
@@ -10,7 +10,7 @@ use crate::domain::{ToolError, counted as words};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// The objects that count.
+/// Lists the objects that count.
 pub(super) async fn list(objects: &Objects) -> Result<Value, ToolError> {
     objects.must_be_of(None).await?;
     let (mut manifests, mut problems) = (Vec::new(), Vec::new());
@@ -42,7 +42,7 @@ pub(super) async fn list(objects: &Objects) -> Result<Value, ToolError> {
     }))
 }
 
-/// What a table holds that rows have gone to.
+/// Counts the rows in the destination table of an archive.
 pub(super) async fn counted(
     tables: &Tables,
     db: &Db,
@@ -70,7 +70,7 @@ pub(super) async fn counted(
     Ok(found)
 }
 
-/// What was found of an archive.
+/// The result of verifying an archive.
 #[derive(Default)]
 struct Found {
     rows: usize,
@@ -86,7 +86,7 @@ impl Found {
     }
 }
 
-/// Reads every object. Where the database answers, no row of an object may be in the table as well.
+/// Verifies every object. If the database can be reached, no row of an object may be in the table as well.
 pub(super) async fn verify(
     objects: &Objects,
     source: Result<(Db, Table), ToolError>,
@@ -107,7 +107,7 @@ pub(super) async fn verify(
         db.begin_trial(table).await?;
     }
     if source.as_ref().is_some_and(|(_, table)| table.is_family()) {
-        // Rows were archived before those that they refer to.
+        // Rows were archived before the rows that they refer to.
         manifests.reverse();
     }
     for (_, manifest) in manifests {
@@ -124,7 +124,7 @@ pub(super) async fn verify(
             Some((db, table)) => objects.is_all_there(db, table, &name).await?,
             None => false,
         };
-        // a run may have got on with it just now
+        // A run may have continued with it meanwhile.
         if !objects.strays().await?.contains(&name) {
             continue;
         }
@@ -181,7 +181,7 @@ async fn verify_one(
             manifest.object
         ));
     }
-    // of what is about to be put back, rows may be in both places
+    // While rows are being restored, they may be in both places.
     let Some((db, table)) = source.as_ref().filter(|_| !pending.contains(id(manifest))) else {
         return Ok(());
     };
@@ -191,7 +191,8 @@ async fn verify_one(
     Ok(())
 }
 
-/// Rows are in one place, and can come back to the table as it is now: that is tried, and undone.
+/// Checks that rows are in one place only, and can be restored into the table as it is now: it tries that,
+/// and rolls it back.
 async fn would_come_back(
     db: &Db,
     table: &Table,

@@ -1,25 +1,25 @@
-//! Archives: moves rows that are old enough from a table to objects in a folder or a bucket, or to
-//! another table: copy, verify, then delete, chunk by chunk.
+//! Archives: moves rows that are old enough from a table to objects in a folder or a bucket, or to another
+//! table: copy, verify, then delete, chunk by chunk.
 //!
 //! # Theory of operation
 //!
-//! A chunk is read in the order of the key, so that memory is bounded. Its way to objects:
+//! Chunks are read in key order, so that memory use is bounded. The steps of a chunk that goes to objects:
 //!
-//! 1. *write*: the rows become `ID.jsonl.zst`, whole or not at all. Nothing counts it yet.
-//! 2. *verify*: the object is read back; size, checksum and number of rows must be what was written.
-//! 3. *intend*: `pending/ID.json` says that these rows are about to be deleted.
+//! 1. *write*: the rows are written to `ID.jsonl.zst`, atomically. The object does not count yet.
+//! 2. *verify*: the object is read back; size, checksum and number of rows must match what was written.
+//! 3. *intend*: `pending/ID.json` records that these rows are about to be deleted.
 //! 4. *delete*: one transaction compares each row, whole, under lock with what was written, and deletes exactly
 //!    those rows. If one differs, none is deleted: the chunk is taken back and written anew without it.
-//! 5. *seal*: `ID.json`, the manifest, makes the object count with all its rows; the intent goes.
+//! 5. *seal*: writing `ID.json`, the manifest, makes the object count with all its rows; the intent is removed.
 //!
-//! So at any instant a row is in one place: what is sealed is archived with all its rows; of an object with an
-//! intent, exactly those rows are archived that are no longer in the database (step 4 takes all or none, but
-//! others may write too); any other object counts for nothing. A run begins by settling what was broken off by
-//! that rule (`Objects::mend`). It needs no memory of its own for that: all is at the source and the
-//! destination. Putting rows back is the same way in reverse, with an intent of its own.
+//! So at any instant a row is in exactly one place: all rows of a sealed object are archived; of an object
+//! with an intent, exactly those rows are archived that are no longer in the database (step 4 deletes all or
+//! none, but other clients may write too); any other object does not count. A run begins by recovering
+//! interrupted steps according to that rule (`Objects::mend`). Recovery needs no state of its own: everything
+//! is at the source and the destination. Restoring rows is the same protocol in reverse, with its own intent.
 //!
-//! Only one archive works on a table at a time: a lock on the side of the source sees to that, and it is held
-//! until what was sent to the database has come to its end, also when this process is killed.
+//! Only one archive works on a table at a time. A lock on the side of the source ensures that; it is held
+//! until every statement sent to the database has finished, even if this process is killed.
 //!
 //! For rows that go to another table see `tables`.
 use crate::bounded::{bounded, fitting};
@@ -51,7 +51,8 @@ mod trouble;
 pub use ask::{Ask, Range};
 pub use run::Tell;
 
-/// The settings of a tool of type `archive_rows`, or those that stand in the arguments of a call of that tool itself.
+/// Returns the settings of a tool of type `archive_rows`, or those given in the arguments of a call of
+/// `archive_rows` itself.
 pub fn settings(tool: &str, settings: &ToolSettings, args: &Value) -> Result<ArchiveSettings, ToolError> {
     match settings {
         ToolSettings::ArchiveRows(Some(settings)) => Ok((**settings).clone()),
@@ -67,7 +68,8 @@ pub fn settings(tool: &str, settings: &ToolSettings, args: &Value) -> Result<Arc
     }
 }
 
-/// Archives what is old enough, as far as the time goes. `tell` hears from time to time how far it is.
+/// Archives rows that are old enough, within the time bound. Progress is reported to `tell` from time to
+/// time.
 pub async fn run(
     settings: ArchiveSettings,
     bound: Duration,
@@ -77,7 +79,8 @@ pub async fn run(
     run::run(&Plan::new(settings), Instant::now(), bound, tell, store).await
 }
 
-/// Answers a question about the archive of this tool, or puts rows back. It is bounded as a call of the tool is.
+/// Answers a question about the archive of this tool, or restores rows. It has the same time bound as a call
+/// of the tool.
 pub async fn ask(
     tool: &str,
     settings: ArchiveSettings,
@@ -87,7 +90,7 @@ pub async fn ask(
 ) -> Result<Value, ToolError> {
     let answer =
         async move { restore::answer(&Plan::new(settings), &ask, Instant::now(), bound, store).await };
-    // A person asks; what an archive does it journals, and does once however often it is asked.
+    // A person asks. Changes to the archive are journaled and idempotent, so the call counts as a read.
     let answer = bounded(tool, Effect::Read, bound, answer).await?;
     fitting(tool, Effect::Read, answer)
 }

@@ -1,6 +1,6 @@
-//! An object: the rows of one chunk as `jsonl.zst`, and its manifest. The file begins with a skippable frame
-//! of zstd that repeats the manifest's heart, so that an object explains itself where its manifest is lost;
-//! every zstd program passes over it and gives plain lines.
+//! An object: the rows of one chunk as `jsonl.zst`, and its manifest. The file begins with a skippable zstd
+//! frame that repeats the essential part of the manifest, so that an object describes itself if its manifest
+//! is lost; every zstd program skips it and outputs plain lines.
 use super::row::{self, Cell, Column, Kind, Row};
 use super::trouble::failed;
 use crate::domain::{TimeUnit, ToolError, hex};
@@ -9,61 +9,59 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
 
-/// What manifests say of their form.
+/// Format identifier in manifests.
 pub(super) const FORMAT: &str = "bgagent-archive/1";
-/// First bytes of the skippable frame; see "Skippable Frames" of RFC 8878.
-const SKIPPABLE: u32 = 0x184D_2A5B;
-/// Largest object, unpacked. A chunk ends at a small part of that (`CHUNK_BYTES`), so that only a single enormous row could be more:
-/// such a one is not archived. Whoever can write to the archive could have put something else there, small and unpacking to
-/// more than fits the memory.
-const MOST_BYTES: u64 = 256 << 20;
-/// Largest object, and largest manifest, as it is kept: what can't be compressed is a little more than it was.
+/// Magic number of the skippable frame; see "Skippable Frames" in RFC 8878.
+const SKIPPABLE_FRAME_MAGIC: u32 = 0x184D_2A5B;
+/// Maximum size of an object, unpacked. A chunk ends at a small part of that (`CHUNK_BYTES`), so only a
+/// single enormous row could exceed it; such a row is not archived. The limit also protects against a
+/// decompression bomb, put there by anyone who can write to the archive.
+const MAX_UNPACKED_BYTES: u64 = 256 << 20;
+/// Maximum size of a stored object or manifest: incompressible data grows a little.
 pub(super) const MOST_STORED: usize = 272 << 20;
-/// What a decoder may hold to look back at, as a power of two: all that zstd needs at its highest level.
-const WINDOW: u32 = 27;
+/// Maximum window of the decoder, as a power of two: what zstd needs at its highest level.
+const MAX_WINDOW_LOG: u32 = 27;
 
-/// Of which table the rows are, and how they are to be read.
+/// Describes the table that the rows belong to, and how they are to be read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct About {
-    /// Form of manifest and object.
+    /// Format of manifest and object.
     pub(super) format: String,
-    /// Kind of the database.
     pub(super) kind: Kind,
-    /// Where the rows were, without user and password.
+    /// Address of the database, without user and password.
     pub(super) source: String,
-    /// In which table.
     pub(super) table: String,
-    /// Its columns, in order.
+    /// The table's columns, in order.
     pub(super) columns: Vec<Column>,
-    /// Columns of the key, in order.
+    /// Key columns, in order.
     pub(super) key: Vec<String>,
-    /// The column by which rows are old.
+    /// The age column.
     pub(super) column: String,
-    /// What numbers in it count.
+    /// Unit of numbers in the age column.
     pub(super) unit: TimeUnit,
 }
 
 impl About {
-    /// Positions of the key's columns.
+    /// Returns the positions of the key columns.
     pub(super) fn key_places(&self) -> Vec<usize> {
         let place = |name: &String| self.columns.iter().position(|column| column.name == *name);
         self.key.iter().filter_map(place).collect()
     }
 
-    /// A line as a row.
+    /// Parses a line into a row.
     pub(super) fn row(&self, line: &[u8]) -> Result<Row, ToolError> {
         let cells = row::read_line(self.kind, &self.columns, line)?;
         Ok(self.row_of(&cells, line.to_vec()))
     }
 
-    /// The key alone, as a line: for a record of rows that need not hold their values.
+    /// Returns the key alone as a line, for records that need not contain the row's values.
     pub(super) fn key_line(&self, row: &Row) -> String {
         let mut line = Vec::new();
         row::write_line(self.kind, &self.key_columns(), row.key.iter(), &mut line);
         String::from_utf8_lossy(&line).into_owned()
     }
 
-    /// A row of which only the key is known.
+    /// Returns a row of which only the key is known.
     pub(super) fn key_row(&self, line: &str) -> Result<Row, ToolError> {
         let key = row::read_line(self.kind, &self.key_columns(), line.as_bytes())?;
         Ok(Row { key, line: Vec::new(), at: None })
@@ -73,7 +71,7 @@ impl About {
         self.key_places().into_iter().map(|at| self.columns[at].clone()).collect()
     }
 
-    /// Values as a row.
+    /// Builds a row from its values.
     pub(super) fn row_of(&self, cells: &[Cell], line: Vec<u8>) -> Row {
         let key = self.key_places().into_iter().map(|at| cells[at].clone()).collect();
         let age = self.columns.iter().position(|column| column.name == self.column);
@@ -81,32 +79,27 @@ impl About {
     }
 }
 
-/// What is known of an object; stands beside it as `NAME.json`.
+/// The metadata of an object, stored beside it as `NAME.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Manifest {
     #[serde(flatten)]
     pub(super) about: About,
-    /// The object's name.
     pub(super) object: String,
-    /// How many rows.
     pub(super) rows: u64,
-    /// Bytes of the lines.
+    /// Bytes of the lines, unpacked.
     pub(super) bytes: u64,
-    /// Bytes of the object.
+    /// Bytes of the object, compressed.
     pub(super) stored: u64,
     /// SHA-256 of the object, in hex.
     pub(super) sha256: String,
     /// SHA-256 of its lines, in hex.
     pub(super) content_sha256: String,
-    /// The first key.
     pub(super) first: Vec<String>,
-    /// The last key.
     pub(super) last: Vec<String>,
-    /// The oldest instant, where any is known.
+    /// The oldest instant, if any row has one.
     pub(super) oldest: Option<Timestamp>,
-    /// The newest instant.
+    /// The newest instant, if any row has one.
     pub(super) newest: Option<Timestamp>,
-    /// When it was written.
     pub(super) written_at: Timestamp,
 }
 
@@ -116,13 +109,13 @@ pub(super) struct Packed {
     pub(super) manifest: Manifest,
 }
 
-/// Packs rows. There must be one at least.
+/// Packs rows; there must be at least one.
 pub(super) fn pack(about: &About, name: &str, rows: &[Row], level: i32) -> Result<Packed, ToolError> {
     let mut content = Sha256::new();
     let mut size = 0_u64;
     let head = serde_json::to_vec(about).expect("texts are JSON");
     let mut out = Vec::new();
-    out.extend_from_slice(&SKIPPABLE.to_le_bytes());
+    out.extend_from_slice(&SKIPPABLE_FRAME_MAGIC.to_le_bytes());
     out.extend_from_slice(&u32::try_from(head.len()).unwrap_or(0).to_le_bytes());
     out.extend_from_slice(&head);
     let broken = |error: std::io::Error| failed(&format!("rows can't be compressed: {error}"));
@@ -136,12 +129,12 @@ pub(super) fn pack(about: &About, name: &str, rows: &[Row], level: i32) -> Resul
         size += row.line.len() as u64 + 1;
     }
     let bytes = encoder.finish().map_err(broken)?;
-    // what could not be read again is not deleted
-    if size > MOST_BYTES {
+    // Rows that could not be read back must not be deleted.
+    if size > MAX_UNPACKED_BYTES {
         return Err(failed(&format!(
             "{} MiB of rows would be one object, and the most is {} MiB: a row is too large to be archived",
             size >> 20,
-            MOST_BYTES >> 20
+            MAX_UNPACKED_BYTES >> 20
         )));
     }
     let (oldest, newest) = span(rows);
@@ -162,31 +155,31 @@ pub(super) fn pack(about: &About, name: &str, rows: &[Row], level: i32) -> Resul
     Ok(Packed { bytes, manifest })
 }
 
-/// The oldest and the newest instant of rows.
+/// Returns the oldest and the newest instant of rows.
 fn span(rows: &[Row]) -> (Option<Timestamp>, Option<Timestamp>) {
     let instants = || rows.iter().filter_map(|row| row.at);
     (instants().min(), instants().max())
 }
 
-/// What the head of an object says.
+/// Reads the description at the head of an object.
 pub(super) fn head(bytes: &[u8]) -> Option<About> {
     let length = u32::from_le_bytes(bytes.get(4..8)?.try_into().ok()?);
-    let known = bytes.get(..4)? == SKIPPABLE.to_le_bytes();
+    let known = bytes.get(..4)? == SKIPPABLE_FRAME_MAGIC.to_le_bytes();
     let head = bytes.get(8..8_usize.checked_add(usize::try_from(length).ok()?)?)?;
     known.then(|| serde_json::from_slice(head).ok()).flatten()
 }
 
-/// The lines of an object of which nothing else is known.
+/// Unpacks the lines of an object of which nothing else is known.
 pub(super) fn unpack(bytes: &[u8]) -> Result<Vec<u8>, ToolError> {
-    unpack_most(bytes, MOST_BYTES)
+    unpack_up_to(bytes, MAX_UNPACKED_BYTES)
 }
 
-/// The lines of an object; one with more than so many bytes of them is broken.
-fn unpack_most(bytes: &[u8], most: u64) -> Result<Vec<u8>, ToolError> {
+/// Unpacks the lines of an object; more than `most` bytes are an error.
+fn unpack_up_to(bytes: &[u8], most: u64) -> Result<Vec<u8>, ToolError> {
     let broken = |error: std::io::Error| failed(&format!("an object can't be unpacked: {error}"));
-    let most = most.min(MOST_BYTES);
+    let most = most.min(MAX_UNPACKED_BYTES);
     let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(broken)?;
-    decoder.window_log_max(WINDOW).map_err(broken)?;
+    decoder.window_log_max(MAX_WINDOW_LOG).map_err(broken)?;
     let mut lines = Vec::new();
     decoder.take(most + 1).read_to_end(&mut lines).map_err(broken)?;
     if lines.len() as u64 > most {
@@ -195,13 +188,13 @@ fn unpack_most(bytes: &[u8], most: u64) -> Result<Vec<u8>, ToolError> {
     Ok(lines)
 }
 
-/// Lines of unpacked bytes.
+/// Splits unpacked bytes into lines.
 pub(super) fn lines(unpacked: &[u8]) -> impl Iterator<Item = &[u8]> {
     unpacked.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
 }
 
 impl Manifest {
-    /// Is this the object, whole? Its lines, if it is.
+    /// Checks that this is the object, intact, and returns its lines.
     pub(super) fn check(&self, bytes: &[u8]) -> Result<Vec<u8>, ToolError> {
         let wrong = |what: String| failed(&format!("{}: {what}", self.object));
         if bytes.len() as u64 != self.stored {
@@ -219,7 +212,7 @@ impl Manifest {
                 "its manifest names columns or a key, and that is not what the object says".into(),
             ));
         }
-        let unpacked = unpack_most(bytes, self.bytes).map_err(|error| match error {
+        let unpacked = unpack_up_to(bytes, self.bytes).map_err(|error| match error {
             ToolError::Failed(why) => wrong(why),
             other => other,
         })?;
@@ -232,7 +225,8 @@ impl Manifest {
 }
 
 impl Manifest {
-    /// Are the keys and times that it names those of its rows? Rows of a range are looked for by them.
+    /// Returns whether the keys and times in the manifest match these rows. Restoring a range selects objects
+    /// by them.
     pub(super) fn is_of(&self, rows: &[Row]) -> bool {
         let (oldest, newest) = span(rows);
         let ends = (shown_key(rows.first()), shown_key(rows.last()));
@@ -244,25 +238,25 @@ fn shown_key(row: Option<&Row>) -> Vec<String> {
     row.map(|row| row.key.iter().map(row::shown).collect()).unwrap_or_default()
 }
 
-/// The name of a part of an archive: an object or its manifest.
+/// Returns the name of the object with this id.
 pub(super) fn object_name(id: &str) -> String {
     format!("{id}.jsonl.zst")
 }
 
-/// The manifest's name of an object with this id.
+/// Returns the name of the manifest of the object with this id.
 pub(super) fn manifest_name(id: &str) -> String {
     format!("{id}.json")
 }
 
-/// A fresh id: sorts by time, and is never used twice.
+/// Returns a fresh id: ids sort by time and are never reused.
 pub(super) fn fresh_id() -> String {
     let now = crate::clock::wall().strftime("%Y%m%dT%H%M%S%3f").to_string();
-    // behind its clock: a counter and chance
+    // Without the UUID's own timestamp: its counter and random bits.
     let chance = uuid::Uuid::now_v7().simple().to_string();
     format!("{now}-{}", &chance[12..])
 }
 
-/// The id of what an object becomes when some of its rows are no longer its own.
+/// Returns the id of the object that replaces this one when some of its rows are no longer archived.
 pub(super) fn successor(id: &str) -> String {
     match id.split_once('.') {
         Some((stem, number)) => format!("{stem}.{}", number.parse::<u32>().unwrap_or(1) + 1),
@@ -270,7 +264,7 @@ pub(super) fn successor(id: &str) -> String {
     }
 }
 
-/// The id, if this is the name of one of our files with this end.
+/// Returns the id if this is the name of one of our files with this suffix.
 pub(super) fn id_of<'a>(name: &'a str, end: &str) -> Option<&'a str> {
     let id = name.strip_suffix(end)?;
     let (stem, number) = id.split_once('.').unwrap_or((id, "2"));
@@ -348,9 +342,13 @@ mod tests {
         let stored =
             Manifest { stored: bytes.len() as u64, sha256: hex(&Sha256::digest(&bytes)), ..packed.manifest };
         assert!(told(&stored).contains("more than the 27 bytes"), "{}", told(&stored));
-        // whoever writes the object writes its manifest as well
+        // Whoever can write the object can write its manifest as well.
         let lies = Manifest { bytes: u64::MAX, ..stored };
-        assert!(told(&lies).contains(&format!("more than the {MOST_BYTES} bytes")), "{}", told(&lies));
+        assert!(
+            told(&lies).contains(&format!("more than the {MAX_UNPACKED_BYTES} bytes")),
+            "{}",
+            told(&lies)
+        );
         assert!(unpack(&bytes).is_err());
     }
 

@@ -1,4 +1,4 @@
-//! The protocol of copying and deleting, for objects. See "Theory of operation" in the parent.
+//! The protocol of copying and deleting, for objects. See "Theory of operation" in the parent module.
 use super::object::{
     About, FORMAT, Manifest, fresh_id, head, id_of, lines, manifest_name, object_name, pack, successor,
     unpack,
@@ -13,9 +13,9 @@ use crate::domain::{ToolError, counted};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// Where intents stand.
+/// Folder of intents.
 pub(super) const PENDING: &str = "pending/";
-/// Where is put what nobody knows.
+/// Quarantine for objects and intents that can't be accounted for.
 pub(super) const UNCLAIMED: &str = "unclaimed/";
 
 /// What is about to happen to the rows of an object.
@@ -28,21 +28,21 @@ enum Doing {
     Restore,
 }
 
-/// An intent: as long as it stands, the database decides which rows of its object are archived.
+/// An intent: as long as it exists, the database decides which rows of its object are archived.
 #[derive(Debug, Serialize, Deserialize)]
 struct Intent {
     doing: Doing,
     manifest: Manifest,
 }
 
-/// What was found undone, and mended.
+/// The result of recovering interrupted steps.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Mended {
     /// Chunks that turned out to be archived.
     pub(super) finished: u64,
     /// Chunks that turned out not to be.
     pub(super) undone: u64,
-    /// What a person should know.
+    /// Warnings for the result of the run.
     #[serde(skip)]
     pub(super) warnings: Vec<String>,
 }
@@ -54,7 +54,7 @@ pub(super) struct Objects {
 }
 
 impl Objects {
-    /// A form that came later may mean something else.
+    /// Fails for an unknown format: a newer one may mean something else.
     pub(super) fn knows(&self, name: &str, about: &About) -> Result<(), ToolError> {
         if about.format == FORMAT {
             return Ok(());
@@ -67,7 +67,7 @@ impl Objects {
         )))
     }
 
-    /// A manifest under its own name: what is done with it is done by its name.
+    /// Checks that a manifest belongs to the name that it is stored under, since operations go by its name.
     fn is_named(&self, name: &str, manifest: &Manifest) -> Result<(), ToolError> {
         self.knows(name, &manifest.about)?;
         let known = name.strip_prefix(PENDING).unwrap_or(name);
@@ -85,7 +85,7 @@ impl Objects {
         failed(&format!("{}: {name} can't be read: {error}", self.shelf.place()))
     }
 
-    /// Writes rows as an object, reads it back and checks it. It does not count yet.
+    /// Writes rows as an object, reads it back and verifies it. It does not count yet.
     pub(super) async fn write(
         &self,
         about: &About,
@@ -122,23 +122,23 @@ impl Objects {
         Ok((manifest, rows))
     }
 
-    /// Says durably that the rows of the object are about to be deleted.
+    /// Durably records that the rows of the object are about to be deleted.
     pub(super) async fn intend(&self, manifest: &Manifest) -> Result<(), ToolError> {
-        self.mark(Doing::Archive, manifest).await
+        self.write_intent(Doing::Archive, manifest).await
     }
 
-    /// Says durably that rows of the object are about to be put back.
+    /// Durably records that rows of the object are about to be restored.
     pub(super) async fn intend_restore(&self, manifest: &Manifest) -> Result<(), ToolError> {
-        self.mark(Doing::Restore, manifest).await
+        self.write_intent(Doing::Restore, manifest).await
     }
 
-    async fn mark(&self, doing: Doing, manifest: &Manifest) -> Result<(), ToolError> {
+    async fn write_intent(&self, doing: Doing, manifest: &Manifest) -> Result<(), ToolError> {
         let intent = Intent { doing, manifest: manifest.clone() };
         let text = serde_json::to_vec_pretty(&intent).expect("texts are JSON");
         self.shelf.put(&format!("{PENDING}{}", manifest_name(id(manifest))), text).await
     }
 
-    async fn unmark(&self, manifest: &Manifest) -> Result<(), ToolError> {
+    async fn remove_intent(&self, manifest: &Manifest) -> Result<(), ToolError> {
         self.shelf.delete(&format!("{PENDING}{}", manifest_name(id(manifest)))).await
     }
 
@@ -146,7 +146,7 @@ impl Objects {
     pub(super) async fn seal(&self, manifest: &Manifest) -> Result<(), ToolError> {
         self.put_manifest(manifest).await?;
         point("sealed");
-        self.unmark(manifest).await
+        self.remove_intent(manifest).await
     }
 
     async fn put_manifest(&self, manifest: &Manifest) -> Result<(), ToolError> {
@@ -154,15 +154,16 @@ impl Objects {
         self.shelf.put(&manifest_name(id(manifest)), text).await
     }
 
-    /// Takes an object away whose rows are not archived. The intent goes first: an object without any is
-    /// looked at again, an intent without its object would be a riddle.
+    /// Removes an object whose rows are not archived. The intent goes first: an object without an intent is
+    /// examined again, whereas an intent without its object could not be interpreted.
     pub(super) async fn discard(&self, manifest: &Manifest) -> Result<(), ToolError> {
-        self.unmark(manifest).await?;
+        self.remove_intent(manifest).await?;
         point("unmarked");
         self.shelf.delete(&manifest.object).await
     }
 
-    /// After rows of the object were put back: the rest becomes an object of its own, and the old one goes.
+    /// Replaces an object after some of its rows were restored: the remaining rows become a new object, and
+    /// the old one is deleted.
     pub(super) async fn keep_rest(&self, manifest: &Manifest, rest: Vec<Row>) -> Result<(), ToolError> {
         let next = successor(id(manifest));
         if rest.is_empty() {
@@ -178,7 +179,7 @@ impl Objects {
         self.discard(manifest).await
     }
 
-    /// Finishes or undoes what was broken off, by what the database says.
+    /// Finishes or undoes interrupted steps, depending on what the database contains.
     pub(super) async fn mend(&self, db: &Db, table: &Table) -> Result<Mended, ToolError> {
         let mut mended = Mended::default();
         for name in self.shelf.list(PENDING).await? {
@@ -190,13 +191,13 @@ impl Objects {
             let intent: Intent =
                 serde_json::from_slice(&bytes).map_err(|error| self.unreadable(&at, &error))?;
             self.is_named(&at, &intent.manifest)?;
-            self.mend_one(db, table, &intent, &mut mended).await?;
+            self.recover_one(db, table, &intent, &mut mended).await?;
         }
-        self.mend_strays(db, table, &mut mended).await?;
+        self.recover_strays(db, table, &mut mended).await?;
         Ok(mended)
     }
 
-    async fn mend_one(
+    async fn recover_one(
         &self,
         db: &Db,
         table: &Table,
@@ -207,7 +208,7 @@ impl Objects {
         let sealed = self.shelf.get(&manifest_name(id(manifest))).await?.is_some();
         if intent.doing == Doing::Archive && sealed {
             mended.finished += 1;
-            return self.unmark(manifest).await;
+            return self.remove_intent(manifest).await;
         }
         let Some(bytes) = self.shelf.get(&manifest.object).await? else {
             mended.warnings.push(format!(
@@ -221,8 +222,8 @@ impl Objects {
         let there = db.find(&table.as_archived(&manifest.about)?, &rows).await?;
         let all = rows.len();
         let is_same = |(row, now): (&Row, &Option<Row>)| now.as_ref().is_some_and(|now| now.line == row.line);
-        // Deleting is all or none: a row that is there as it was says that nothing was deleted. Without such a
-        // one, a different row may have got its key after the deletion.
+        // Deletion is all or nothing: a row that is still there unchanged proves that nothing was deleted.
+        // Without such a row, a different row may have taken its key after the deletion.
         let undeleted = intent.doing == Doing::Archive && rows.iter().zip(&there).any(is_same);
         let mut changed = 0;
         let mut archived = Vec::new();
@@ -257,9 +258,9 @@ impl Objects {
         self.seal(manifest).await
     }
 
-    /// Objects that no manifest or intent names: broken off before their rows were touched, so that all of these are in
-    /// the database. Where that is not so, nothing is removed.
-    async fn mend_strays(&self, db: &Db, table: &Table, mended: &mut Mended) -> Result<(), ToolError> {
+    /// Removes objects without a manifest or intent: they were interrupted before their rows were touched, so
+    /// all of these are in the database. If that is not so, the object is kept in quarantine.
+    async fn recover_strays(&self, db: &Db, table: &Table, mended: &mut Mended) -> Result<(), ToolError> {
         let names: BTreeSet<String> = self.shelf.list("").await?.into_iter().collect();
         for name in &names {
             if let Some(id) = id_of(name, ".json").filter(|id| !names.contains(&object_name(id))) {
@@ -283,8 +284,8 @@ impl Objects {
         Ok(())
     }
 
-    /// Is each row of an object that no manifest or intent names in the table as it was, or in what follows the object? That is
-    /// so where a way back was broken off at its very end.
+    /// Returns whether each row of an object without a manifest or intent is either unchanged in the table,
+    /// or in the object's successor. The latter happens when a restore was interrupted at its very end.
     pub(super) async fn is_all_there(&self, db: &Db, table: &Table, name: &str) -> Result<bool, ToolError> {
         let Some(bytes) = self.shelf.get(name).await? else { return Ok(true) };
         let Some(about) = head(&bytes) else { return Ok(false) };
@@ -317,13 +318,13 @@ impl Objects {
         self.shelf.delete(name).await
     }
 
-    /// The rows of an object that was checked.
+    /// Verifies an object and returns its rows.
     pub(super) fn rows(&self, manifest: &Manifest, bytes: &[u8]) -> Result<Vec<Row>, ToolError> {
         let rows = || -> Result<Vec<Row>, ToolError> {
             let unpacked = manifest.check(bytes)?;
             lines(&unpacked).map(|line| manifest.about.row(line)).collect()
         };
-        // Of which archive it is; the object's own name is said already, where it is damaged.
+        // Names the archive; if the object is damaged, the message already contains the object's name.
         rows().map_err(|error: ToolError| match error {
             ToolError::Failed(text) if text.starts_with(&manifest.object) => {
                 failed(&format!("{}: {text}", self.shelf.place()))
@@ -342,11 +343,12 @@ impl Objects {
         Ok(manifest)
     }
 
-    /// Manifests of all objects that count by their names, oldest first, or what is wrong with one that can't be used.
+    /// Returns the manifests of all objects that count by their names, oldest first; an error for each that
+    /// can't be used.
     pub(super) async fn each_manifest(
         &self,
     ) -> Result<Vec<(String, Result<Manifest, ToolError>)>, ToolError> {
-        // While a step stands that was broken off, what follows its object does not count.
+        // While an interrupted step is pending, the successor of its object does not count.
         let followers: BTreeSet<String> = self.pending().await?.iter().map(|id| successor(id)).collect();
         let mut all = Vec::new();
         for name in self.shelf.list("").await? {
@@ -361,7 +363,7 @@ impl Objects {
         Ok(all)
     }
 
-    /// Objects that no manifest or intent names.
+    /// Returns objects without a manifest or intent.
     pub(super) async fn strays(&self) -> Result<Vec<String>, ToolError> {
         let pending = self.pending().await?;
         let known: BTreeSet<String> = pending.iter().flat_map(|id| [id.clone(), successor(id)]).collect();
@@ -373,7 +375,7 @@ impl Objects {
         Ok(names.iter().filter(is_stray).cloned().collect())
     }
 
-    /// Steps that were broken off, for the next run to finish or undo: the ids of their objects.
+    /// Returns the ids of objects with interrupted steps, which the next run finishes or undoes.
     pub(super) async fn pending(&self) -> Result<BTreeSet<String>, ToolError> {
         let names = self.shelf.list(PENDING).await?;
         Ok(names.iter().filter_map(|name| id_of(name, ".json")).map(str::to_owned).collect())

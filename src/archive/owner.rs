@@ -1,50 +1,53 @@
-//! Whose a place is: one archive is of one table of one database, and says so in `archive.json`.
+//! Ownership of an archive's location: one archive belongs to one table of one database, and `archive.json`
+//! says to which.
 use super::object::{About, fresh_id};
 use super::objects::{Objects, PENDING};
 use super::trouble::failed;
 use crate::domain::ToolError;
 use serde::{Deserialize, Serialize};
 
-/// What the archive as a whole is.
-const ARCHIVE: &str = "archive.json";
-/// How the name under `PENDING` begins by which somebody says that the place is about to be theirs.
-const CLAIM: &str = "claim-";
+/// File that describes the archive as a whole.
+const OWNER_FILE: &str = "archive.json";
+/// Prefix of files under `PENDING` by which a process announces that it is about to take the location.
+const CLAIM_PREFIX: &str = "claim-";
 
-/// Whose the place is, as `ARCHIVE` says it.
+/// The owner of a location, as stored in `OWNER_FILE`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Owner {
     #[serde(flatten)]
     about: About,
-    /// What distinguishes the database from others that have its address.
+    /// Distinguishes the database from others with the same address.
     #[serde(default)]
     database: String,
 }
 
 impl Objects {
-    /// Makes the place ours: one archive is of one table of one database.
+    /// Claims the location: one archive belongs to one table of one database.
     pub(super) async fn claim(&self, about: &About, database: &str) -> Result<(), ToolError> {
         let owner = Owner { about: about.clone(), database: database.to_owned() };
-        // What others may be writing here just now is not ours to remove.
+        // Files that others may be writing here right now must not be removed.
         let is_ours = self.is_owned(&owner).await?;
         self.shelf.prepare(is_ours).await?;
         if is_ours {
             return Ok(());
         }
-        // Two may come at the same time: each of them says so first, and then looks for the other.
+        // Two processes may arrive at the same time: each announces itself first, and then looks for the
+        // other.
         let text = serde_json::to_vec_pretty(&owner).expect("texts are JSON");
-        let ours = format!("{CLAIM}{}", fresh_id());
+        let ours = format!("{CLAIM_PREFIX}{}", fresh_id());
         self.shelf.put(&format!("{PENDING}{ours}"), text.clone()).await?;
         let claimed = self.claim_alone(&owner, &ours, text).await;
         let gone = self.shelf.delete(&format!("{PENDING}{ours}")).await;
         claimed.and(gone)
     }
 
-    /// A place that has rows, as the state database knows, is not begun anew when nothing is seen there.
+    /// Fails if the archive is missing. Called where rows are known to have been archived: it must not be
+    /// started afresh.
     pub(super) async fn must_be_there(&self) -> Result<(), ToolError> {
-        match self.shelf.get(ARCHIVE).await? {
+        match self.shelf.get(OWNER_FILE).await? {
             Some(_) => Ok(()),
             None => Err(failed(&format!(
-                "{}: rows were archived here, and now there is no {ARCHIVE}: is it mounted, or was it moved? Nothing \
+                "{}: rows were archived here, and now there is no {OWNER_FILE}: is it mounted, or was it moved? Nothing \
                  was begun anew. If it is gone for good, give the archive another folder or prefix",
                 self.shelf.place()
             ))),
@@ -53,7 +56,7 @@ impl Objects {
 
     async fn claim_alone(&self, owner: &Owner, ours: &str, text: Vec<u8>) -> Result<(), ToolError> {
         for name in self.shelf.list(PENDING).await? {
-            if name == *ours || !name.starts_with(CLAIM) {
+            if name == *ours || !name.starts_with(CLAIM_PREFIX) {
                 continue;
             }
             let at = format!("{PENDING}{name}");
@@ -69,20 +72,20 @@ impl Objects {
                     other.about.source
                 )));
             }
-            // our own, from a run that was broken off: only one works on a table at a time
+            // Our own, from an interrupted run: only one process works on a table at a time.
             self.shelf.delete(&at).await?;
         }
         if self.is_owned(owner).await? {
             return Ok(());
         }
-        self.shelf.put(ARCHIVE, text).await
+        self.shelf.put(OWNER_FILE, text).await
     }
 
-    /// There is an archive, and it is of this table, if that is given.
+    /// Checks that there is an archive and, if `about` is given, that it belongs to this table.
     pub(super) async fn must_be_of(&self, about: Option<&About>) -> Result<(), ToolError> {
         let Some(known) = self.owner().await? else {
             return Err(failed(&format!(
-                "{}: there is no archive here, for there is no {ARCHIVE}: nothing was archived to it yet, or it is not \
+                "{}: there is no archive here, for there is no {OWNER_FILE}: nothing was archived to it yet, or it is not \
                  mounted, or it was moved",
                 self.shelf.place()
             )));
@@ -94,14 +97,15 @@ impl Objects {
     }
 
     async fn owner(&self) -> Result<Option<Owner>, ToolError> {
-        let Some(bytes) = self.shelf.get(ARCHIVE).await? else { return Ok(None) };
+        let Some(bytes) = self.shelf.get(OWNER_FILE).await? else { return Ok(None) };
         let owner: Owner =
-            serde_json::from_slice(&bytes).map_err(|error| self.unreadable(ARCHIVE, &error))?;
-        self.knows(ARCHIVE, &owner.about)?;
+            serde_json::from_slice(&bytes).map_err(|error| self.unreadable(OWNER_FILE, &error))?;
+        self.knows(OWNER_FILE, &owner.about)?;
         Ok(Some(owner))
     }
 
-    /// Is the place this table's? False: it is nobody's yet; an error: it is another one's.
+    /// Returns whether the location belongs to this table. `false`: it has no owner yet; an error: it belongs
+    /// to another table.
     async fn is_owned(&self, by: &Owner) -> Result<bool, ToolError> {
         match self.owner().await? {
             Some(known) => self.is_same(&known, by).map(|()| true),
@@ -120,7 +124,7 @@ impl Objects {
         Err(failed(&format!(
             "{} is the archive of table {} of {} (database {:?}), and this is table {} of {} (database {:?}): give \
              each table of each database a place of its own. If it is the same table that has moved, change \
-             `source`, `table` and `database` in {ARCHIVE}",
+             `source`, `table` and `database` in {OWNER_FILE}",
             self.shelf.place(),
             known.about.table,
             known.about.source,

@@ -1,4 +1,4 @@
-//! An archive as it is configured, ready to begin.
+//! The configuration of an archive, resolved and ready to run.
 use super::journal::Journal;
 use super::objects::Objects;
 use super::shelf::Shelf;
@@ -13,23 +13,23 @@ use crate::store::Store;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-/// What is to be done.
+/// What an archive is configured to do.
 pub(super) struct Plan {
     pub(super) settings: ArchiveSettings,
-    /// The table that rows are taken from.
+    /// The source table.
     pub(super) table: TableSpec,
-    /// Rows that are copied, verified and deleted together.
+    /// Number of rows that are copied, verified and deleted together.
     pub(super) chunk_rows: usize,
 }
 
-/// Where rows go, ready to take them.
+/// The destination of rows, ready to take them.
 pub(super) enum Target {
     Objects(Box<Objects>, Journal),
     Table(Box<Tables>),
 }
 
 impl Target {
-    /// Where it is, for people.
+    /// Returns the location, for messages.
     pub(super) fn place(&self) -> String {
         match self {
             Self::Objects(objects, _) => objects.shelf.place(),
@@ -51,12 +51,12 @@ impl Plan {
         Self { settings, table, chunk_rows }
     }
 
-    /// The database that rows are taken from.
+    /// Returns the source database.
     pub(super) fn from(&self) -> &Database {
         &self.settings.from.database
     }
 
-    /// Time at the most, if that is said.
+    /// Returns the configured maximum time of a run, if any.
     pub(super) fn max_time(&self) -> Option<Duration> {
         self.settings.max_time.map(|time| time.unsigned_abs())
     }
@@ -68,7 +68,7 @@ impl Plan {
         Filter { before: Some(before), from: None, only }
     }
 
-    /// The objects, if rows become such.
+    /// Opens the storage for objects, if that is the destination.
     pub(super) async fn objects(&self) -> Result<Option<Objects>, ToolError> {
         let shelf = match &self.settings.to {
             ArchiveTarget::Folder { folder } => Shelf::folder(folder),
@@ -81,14 +81,14 @@ impl Plan {
         Ok(Some(Objects { shelf, level: i32::try_from(level).expect("a small number") }))
     }
 
-    /// The other side of rows of this table.
+    /// Opens the destination for rows of this table.
     pub(super) async fn target(
         &self,
         (from, of): (&Db, &Table),
         deadline: Instant,
         store: Option<Store>,
     ) -> Result<Target, ToolError> {
-        // Names differ, and mean the same table; so the journal knows it by what the database says it is.
+        // One table may have several names, so the journal identifies it by what the database reports.
         let database = from.identity().await?.unwrap_or_else(|| of.about.source.clone());
         let journal = |place: String| {
             let source = format!("table {} of {database}", of.root);
@@ -114,7 +114,7 @@ impl Plan {
             )));
         }
         db.must_last(&table).await?;
-        // Numbers of tables and types are those of their own database.
+        // OIDs of tables and types are only valid in their own database.
         let local = of.local_columns();
         if !local.is_empty() && db.identity().await? != from.identity().await? {
             return Err(failed(&format!(
@@ -129,7 +129,7 @@ impl Plan {
     }
 }
 
-/// As they are bound.
+/// Converts configured values to statement parameters.
 fn values(wanted: &OneOrMany) -> Vec<Value> {
     let value = |plain: &Plain| match plain {
         Plain::Flag(flag) => Value::from(*flag),

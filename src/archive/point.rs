@@ -1,8 +1,9 @@
-//! The steps of the protocol, by name: where a test may end or stop the process.
+//! The steps of the protocol, by name: points where a test may kill or stop the process.
 
-/// A step of the protocol. In builds that check themselves (`build.rs`), `BGAGENT_ARCHIVE_DIE_AT=NAME:N` ends the process at the Nth time
-/// that the step NAME (or any, as `*`) is reached, as `kill -9` does, and `BGAGENT_ARCHIVE_STOP_AT` stops it
-/// until somebody lets it go on: for tests of what is left behind, and of what others do meanwhile.
+/// Marks a step of the protocol. In builds with self-checks (`build.rs`), `BGAGENT_ARCHIVE_DIE_AT=NAME:N`
+/// kills the process the Nth time that the step NAME (or any, as `*`) is reached, as `kill -9` does, and
+/// `BGAGENT_ARCHIVE_STOP_AT` stops it until it is continued: for tests of what is left behind, and of what
+/// others do meanwhile.
 #[cfg(checked)]
 pub(super) fn point(name: &str) {
     use rustix::process::{Signal, getpid, kill_process};
@@ -17,7 +18,7 @@ pub(super) fn point(name: &str) {
             && passed.fetch_add(1, Ordering::SeqCst) + 1 == count.parse().unwrap_or(0)
         {
             let _ = kill_process(getpid(), signal);
-            // a signal takes its time to reach every thread
+            // Signal delivery to all threads takes a moment.
             std::thread::sleep(Duration::from_millis(100));
         }
     }

@@ -1,4 +1,4 @@
-//! What a person asks of an archive, and the way back.
+//! Answers requests to an archive, and restores rows.
 use super::look;
 use super::object::Manifest;
 use super::objects::Objects;
@@ -25,7 +25,7 @@ pub(super) async fn answer(
     let time = Time::new(began, bound, None);
     match ask {
         Ask::List | Ask::Verify => {
-            // Of objects nothing more is asked than of their place: the database may be gone.
+            // Listing objects needs only the storage: the database may no longer exist.
             if let Some(objects) = plan.objects().await? {
                 if *ask == Ask::List {
                     return look::list(&objects).await;
@@ -86,13 +86,13 @@ impl Restoring<'_> {
         if self.dry_run {
             self.db.begin_trial(&self.table).await?;
         }
-        self.all(plan, &mut done).await.map_err(|error| self.so_far(error, &done))?;
+        self.all(plan, &mut done).await.map_err(|error| self.with_progress(error, &done))?;
         if self.dry_run {
             self.db.end_trial().await?;
         }
         let found = done.rows + done.there + done.conflicts;
         if !self.range.key.is_empty() && found + done.refused > 0 {
-            // the row that was asked for is found: it is in none of those
+            // The requested row was found, so it is in none of the damaged objects.
             done.damaged.clear();
         }
         if !done.damaged.is_empty() && found + done.refused == 0 {
@@ -132,8 +132,8 @@ impl Restoring<'_> {
         }))
     }
 
-    /// An error, with what was done before it.
-    fn so_far(&self, error: ToolError, done: &Restored) -> ToolError {
+    /// Adds to an error what was done before it.
+    fn with_progress(&self, error: ToolError, done: &Restored) -> ToolError {
         match error {
             ToolError::Failed(text) if done.rows > 0 && !self.dry_run => {
                 failed(&format!("{text} (put back before that: {})", counted(done.rows, "row")))
@@ -151,7 +151,7 @@ impl Restoring<'_> {
                 Target::Objects(objects, _) => {
                     let mut manifests = objects.each_manifest().await?;
                     if self.table.is_family() {
-                        // Rows were archived before those that they refer to.
+                        // Rows were archived before the rows that they refer to.
                         manifests.reverse();
                     }
                     for (name, manifest) in manifests {
@@ -173,7 +173,7 @@ impl Restoring<'_> {
                     tables.restore(&self.db, of, self.range, self.dry_run, rows, done).await?;
                 }
             }
-            // A row that was refused may refer to one that is there by now.
+            // A refused row may refer to one that has been restored by now.
             if done.refused == 0 || done.rows == before || self.dry_run {
                 return Ok(());
             }
@@ -186,7 +186,7 @@ impl Restoring<'_> {
         manifest: &Manifest,
         done: &mut Restored,
     ) -> Result<(), ToolError> {
-        // one that is damaged keeps none of the others from coming back
+        // A damaged object does not prevent restoring the others.
         let read = match objects.shelf.get(&manifest.object).await? {
             Some(bytes) => objects.rows(manifest, &bytes),
             None => Err(failed(&format!("{}: {} is missing", objects.shelf.place(), manifest.object))),
@@ -219,7 +219,7 @@ impl Restoring<'_> {
         let put = match self.db.put(&table, &wanted).await {
             Ok(put) => put,
             Err(error) => {
-                // The database says what became of it, if it still says anything.
+                // The database determines the outcome, if it can still be reached.
                 let _ = objects.mend(&self.db, &self.table).await;
                 return Err(error);
             }

@@ -1,11 +1,11 @@
-//! A row as it travels: the values of its key, and the row whole as one line of JSON. Equal lines are equal
-//! rows, so comparing rows is comparing bytes.
+//! A row as it is archived: the values of its key, and the whole row as one line of JSON. Equal lines are
+//! equal rows, so rows are compared as bytes.
 //!
-//! Lines are made so that a value comes back as it was. A value of PostgreSQL is the text that the server
-//! writes for it: a JSON number where that text is one (its digits are kept, however many), `true` and
-//! `false` for booleans, else a string. A value of SQLite keeps its storage class: an integer is a number
-//! without, a real one with a point or an exponent; a blob is `{"base64": "…"}`, a text that is no UTF-8
-//! `{"text_base64": "…"}`, an infinite real `{"real": "Infinity"}`.
+//! Lines preserve values exactly. A value of PostgreSQL is the server's text representation: a JSON number
+//! where that text is one (with all its digits), `true` and `false` for booleans, else a string. A value of
+//! SQLite keeps its storage class: an integer is a number without a point or exponent, a real one has one of
+//! them; a blob is `{"base64": "…"}`, text that is not UTF-8 `{"text_base64": "…"}`, an infinite real
+//! `{"real": "Infinity"}`.
 use super::trouble::failed;
 use crate::domain::{TimeUnit, ToolError};
 use base64::Engine;
@@ -17,11 +17,11 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// A column that is archived. Generated columns are not: the database makes them again.
+/// An archived column. Generated columns are not archived: the database computes them again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Column {
     pub(super) name: String,
-    /// Its type, as the database says it; empty where its SQLite declaration has none.
+    /// Its type, as reported by the database; empty if its SQLite declaration has none.
     #[serde(rename = "type")]
     pub(super) kind: String,
 }
@@ -34,22 +34,22 @@ pub(super) enum Cell {
     Real(f64),
     Text(String),
     Blob(Vec<u8>),
-    /// A text of SQLite that is no UTF-8.
+    /// Text of SQLite that is not UTF-8.
     OddText(Vec<u8>),
 }
 
 /// A row.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Row {
-    /// Values of the key, in its order.
+    /// Values of the key columns, in the key's order.
     pub(super) key: Vec<Cell>,
     /// All values, as a JSON object without a line break.
     pub(super) line: Vec<u8>,
-    /// How old it is, where that is known.
+    /// Value of the age column as an instant, if it is one.
     pub(super) at: Option<Timestamp>,
 }
 
-/// Whose values they are: it decides how they are written.
+/// The kind of database that values come from, which decides how they are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
@@ -57,7 +57,7 @@ pub(super) enum Kind {
     Postgres,
 }
 
-/// Appends a line.
+/// Appends a row to `line` as JSON.
 pub(super) fn write_line<'a>(
     kind: Kind,
     columns: &[Column],
@@ -106,7 +106,7 @@ fn encoded(name: &str, bytes: &[u8], line: &mut Vec<u8>) {
     line.extend_from_slice(b"\"}");
 }
 
-/// Is the text of a PostgreSQL value a JSON token by itself?
+/// Returns whether the text of a PostgreSQL value is itself a JSON token.
 fn is_plain(type_name: &str, text: &str) -> bool {
     let is_number =
         ["smallint", "integer", "bigint", "oid", "numeric", "real", "double precision"].iter().any(|name| {
@@ -140,7 +140,7 @@ fn is_json_number(text: &str) -> bool {
     rest.is_empty()
 }
 
-/// The values of a line, in the order of `columns`.
+/// Parses the values of a line, in the order of `columns`.
 pub(super) fn read_line(kind: Kind, columns: &[Column], line: &[u8]) -> Result<Vec<Cell>, ToolError> {
     let bad = |why: String| failed(&format!("a line of an object can't be read: {why}"));
     #[derive(Deserialize)]
@@ -184,7 +184,7 @@ fn read_cell(kind: Kind, raw: &str) -> Result<Cell, String> {
     raw.parse().map(Cell::Integer).map_err(|_| format!("`{raw}` is not a value"))
 }
 
-/// A key or a part of one, for people and manifests.
+/// Formats a key, or a part of one, for people and manifests.
 pub(super) fn shown(cell: &Cell) -> String {
     match cell {
         Cell::Null => "null".into(),
@@ -195,8 +195,7 @@ pub(super) fn shown(cell: &Cell) -> String {
     }
 }
 
-/// The instant that a value of the column of the age stands for, where it stands for one. Times without a
-/// zone are UTC.
+/// Returns the instant that a value of the age column represents, if any. Times without a zone are UTC.
 pub(super) fn instant(cell: &Cell, unit: TimeUnit) -> Option<Timestamp> {
     let micros = |number: f64| {
         let micros = number * (1_000_000 / unit.per_second()) as f64;
@@ -214,7 +213,7 @@ pub(super) fn instant(cell: &Cell, unit: TimeUnit) -> Option<Timestamp> {
             if let Some(number) = text.parse::<f64>().ok().filter(|number| number.is_finite()) {
                 return micros(number);
             }
-            // "+00" of PostgreSQL is not an offset of RFC 3339
+            // PostgreSQL's "+00" is not an RFC 3339 offset.
             let padded = match text.as_bytes() {
                 [.., b'+' | b'-', a, b] if a.is_ascii_digit() && b.is_ascii_digit() && text.contains(':') => {
                     Cow::Owned(format!("{text}:00"))

@@ -1,4 +1,4 @@
-//! One run: settles what was broken off, then moves chunk after chunk, as far as the time goes.
+//! One run: recovers interrupted steps, then moves chunk after chunk until the time is up.
 use super::objects::Mended;
 use super::plan::{Plan, Target};
 use super::point::point;
@@ -14,28 +14,28 @@ use crate::store::Store;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// How often a chunk is written anew because rows of it changed meanwhile.
-const TRIES: u32 = 5;
-/// If none of so many rows can come back, no more are tried.
-const ENOUGH: u64 = 1_000;
-/// Rows of a page in which circles of rows are looked for.
-const MANY_ROWS: usize = 100_000;
-/// Between two lines of progress, at first and at the most.
-const TELL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// Most warnings of a result.
-const WARNINGS: usize = 20;
+/// How often a chunk is rewritten because some of its rows changed meanwhile.
+const MAX_WRITE_ATTEMPTS: u32 = 5;
+/// A run fails after this many rows if none of them could be restored.
+const MIN_ROWS_TO_GIVE_UP: u64 = 1_000;
+/// Number of rows per page when looking for reference cycles.
+const CYCLE_SEARCH_ROWS: usize = 100_000;
+/// Interval between progress lines: initial and maximum.
+const PROGRESS_INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Maximum number of warnings in a result.
+const MAX_WARNINGS: usize = 20;
 
-/// The time that a run has.
+/// The time limits of a run.
 #[derive(Clone, Copy)]
 pub(super) struct Time {
     /// No chunk begins after this.
     soft: Instant,
-    /// Nothing runs after this.
+    /// No statement runs after this.
     pub(super) hard: Instant,
 }
 
 impl Time {
-    /// A part of the bound is left for the last chunk and for the answer.
+    /// Computes the limits; part of the bound is reserved for the last chunk and for the answer.
     pub(super) fn new(began: Instant, bound: Duration, most: Option<Duration>) -> Self {
         let margin = (bound / 10).clamp(Duration::from_millis(100), Duration::from_secs(10));
         let hard = began + bound.saturating_sub(margin / 2);
@@ -44,7 +44,7 @@ impl Time {
     }
 }
 
-/// A run on its way.
+/// A run in progress.
 struct Run<'a> {
     plan: &'a Plan,
     db: Db,
@@ -52,10 +52,10 @@ struct Run<'a> {
     target: Target,
     time: Time,
     tally: Tally,
-    teller: Teller<'a>,
+    reporter: ProgressReporter<'a>,
 }
 
-/// Takes lines that say how far a run is.
+/// Receives progress lines of a run.
 pub type Tell<'a> = &'a (dyn Fn(&str) + Send + Sync);
 
 pub(super) async fn run(
@@ -72,16 +72,16 @@ pub(super) async fn run(
     db.lock(&table.root).await?;
     let target = plan.target((&db, &table), time.hard, store).await?;
     let mended = begin(&target, &db, &table).await?;
-    let teller = Teller::new(tell, began);
-    let mut run = Run { plan, db, table, target, time, tally: Tally::default(), teller };
-    let more = run.passes(&filter).await.map_err(|error| run.so_far(error))?;
-    run.must_not_be_one_way(1)?;
-    run.teller.tell(&run.plan.table.table, &run.tally, true);
+    let reporter = ProgressReporter::new(tell, began);
+    let mut run = Run { plan, db, table, target, time, tally: Tally::default(), reporter };
+    let more = run.passes(&filter).await.map_err(|error| run.with_progress(error))?;
+    run.fail_if_one_way(1)?;
+    run.reporter.tell(&run.plan.table.table, &run.tally, true);
     let tally = &run.tally;
     let mut warnings = mended.warnings.clone();
     warnings.extend(tally.warnings(&plan.table.table));
-    warnings.extend(run.untried());
-    warnings.truncate(WARNINGS);
+    warnings.extend(run.untested_warning());
+    warnings.truncate(MAX_WARNINGS);
     Ok(json!({
         "table": plan.table.table,
         "to": run.target.place(),
@@ -103,7 +103,7 @@ pub(super) async fn run(
     }))
 }
 
-/// Makes the place ours, and settles what was broken off.
+/// Claims the location, and recovers interrupted steps.
 pub(super) async fn begin(target: &Target, db: &Db, table: &Table) -> Result<Mended, ToolError> {
     match target {
         Target::Objects(objects, journal) => {
@@ -126,25 +126,26 @@ pub(super) async fn begin(target: &Target, db: &Db, table: &Table) -> Result<Men
 }
 
 impl Run<'_> {
-    /// Goes through the table. Where rows refer to others of it, those that are referred to come later: it is gone
-    /// through again, in the other direction, as long as that moves any. True: there is more to do.
+    /// Goes through the table. If rows refer to other rows of it, those can be moved only after the rows that
+    /// refer to them: further passes follow, in alternating directions, as long as rows are moved. Returns
+    /// whether there is more to do.
     async fn passes(&mut self, filter: &Filter) -> Result<bool, ToolError> {
-        // Rows mostly refer to older ones, with smaller keys: from the end, a table is done at once.
+        // Rows mostly refer to older ones with smaller keys: backwards, one pass is usually enough.
         let mut backwards = self.table.is_family();
         let mut slow = 0;
         loop {
             let before = self.tally.rows;
             self.tally.referred = 0;
-            // Where neither direction gets far, rows refer to each other in circles or at random: those that can only go
-            // together are looked for among many.
+            // If neither direction makes progress, rows refer to each other in cycles or at random: larger
+            // pages are needed to find rows that can only be moved together.
             let wide = slow >= 2;
-            let most = if wide { self.plan.chunk_rows.max(MANY_ROWS) } else { self.plan.chunk_rows };
+            let most = if wide { self.plan.chunk_rows.max(CYCLE_SEARCH_ROWS) } else { self.plan.chunk_rows };
             if self.chunks(filter, backwards, most).await? {
                 return Ok(true);
             }
             let moved = self.tally.rows - before;
             slow = if moved * 4 < self.tally.referred { slow + 1 } else { 0 };
-            // Without a deletion, no row stops referring.
+            // Without deletion, references never go away.
             if self.tally.referred == 0 || (wide && moved == 0) || !self.plan.settings.delete {
                 return Ok(false);
             }
@@ -152,7 +153,7 @@ impl Run<'_> {
         }
     }
 
-    /// Chunk after chunk. True: there is more to do.
+    /// Moves chunk after chunk in one direction. Returns whether there is more to do.
     async fn chunks(&mut self, filter: &Filter, backwards: bool, most: usize) -> Result<bool, ToolError> {
         let mut after: Option<Vec<Cell>> = None;
         let mut longest = Duration::ZERO;
@@ -183,21 +184,22 @@ impl Run<'_> {
             if !rows_here.is_empty() {
                 self.chunk(rows_here).await?;
                 self.tally.last.clone_from(&after);
-                self.teller.tell(&self.plan.table.table, &self.tally, false);
-                self.must_not_be_one_way(ENOUGH)?;
+                self.reporter.tell(&self.plan.table.table, &self.tally, false);
+                self.fail_if_one_way(MIN_ROWS_TO_GIVE_UP)?;
             }
             if end {
                 return Ok(false);
             }
-            // Wide rows: what did not fit need not be read again and again.
+            // Wide rows: don't repeatedly fetch rows that do not fit.
             rows_wanted = if count < rows { (count * 2).max(1) } else { (rows * 2).max(rows_wanted) };
             rows_wanted = rows_wanted.min(most);
             longest = longest.max(now.elapsed());
         }
     }
 
-    /// If none of so many rows can come back, and no other did, that is not worth a warning.
-    fn must_not_be_one_way(&self, many: u64) -> Result<(), ToolError> {
+    /// Fails if none of at least `many` rows can be restored and none was moved; a warning would not be
+    /// enough.
+    fn fail_if_one_way(&self, many: u64) -> Result<(), ToolError> {
         if self.tally.rows > 0 || self.tally.refused < many {
             return Ok(());
         }
@@ -208,8 +210,8 @@ impl Run<'_> {
         )))
     }
 
-    /// What was not tried, since the role may not do it.
-    fn untried(&self) -> Option<String> {
+    /// Returns a warning if restoring could not be tested for lack of privileges.
+    fn untested_warning(&self) -> Option<String> {
         let table = &self.table;
         let why = match () {
             () if self.tally.rows == 0 || table.can_put() => return None,
@@ -221,7 +223,7 @@ impl Run<'_> {
         ))
     }
 
-    /// Moves the rows of a chunk; those that change meanwhile stay.
+    /// Moves the rows of a chunk; rows that change meanwhile are left.
     async fn chunk(&mut self, mut rows: Vec<Row>) -> Result<(), ToolError> {
         let (objects, journal) = match &self.target {
             Target::Objects(objects, journal) => (objects, journal),
@@ -230,7 +232,7 @@ impl Run<'_> {
                 return tables.chunk(&self.db, &self.table, rows, deletes, &mut self.tally).await;
             }
         };
-        for _ in 0..TRIES {
+        for _ in 0..MAX_WRITE_ATTEMPTS {
             let (manifest, whole) = objects.write(&self.table.about, rows).await?;
             rows = whole;
             let removed = if self.plan.settings.delete {
@@ -240,7 +242,7 @@ impl Run<'_> {
                 match self.db.remove(&self.table, &rows, How::IfTheyCanComeBack).await {
                     Ok(removed) => removed,
                     Err(error) => {
-                        // The database says what became of it, if it still says anything.
+                        // The database determines the outcome, if it can still be reached.
                         if objects.mend(&self.db, &self.table).await.is_ok() {
                             let _ = journal.done(0, 0).await;
                         }
@@ -282,8 +284,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// An error, with what was done before it.
-    fn so_far(&self, error: ToolError) -> ToolError {
+    /// Adds to an error what was done before it.
+    fn with_progress(&self, error: ToolError) -> ToolError {
         match error {
             ToolError::Failed(text) if self.tally.rows > 0 => failed(&format!(
                 "{text} (archived before that: {}; the next run goes on)",
@@ -294,17 +296,17 @@ impl Run<'_> {
     }
 }
 
-/// Tells how far a run is: often at first, then less, so that a long one does not fill its record.
-struct Teller<'a> {
+/// Reports progress: often at first, then less, so that a long run does not flood its record.
+struct ProgressReporter<'a> {
     tell: Tell<'a>,
     began: Instant,
     next: Instant,
     pause: Duration,
 }
 
-impl<'a> Teller<'a> {
+impl<'a> ProgressReporter<'a> {
     fn new(tell: Tell<'a>, began: Instant) -> Self {
-        Self { tell, began, next: began + TELL.0, pause: TELL.0 }
+        Self { tell, began, next: began + PROGRESS_INTERVALS.0, pause: PROGRESS_INTERVALS.0 }
     }
 
     fn tell(&mut self, table: &str, tally: &Tally, last: bool) {
@@ -312,7 +314,7 @@ impl<'a> Teller<'a> {
         if !(last && tally.rows > 0 || now >= self.next) {
             return;
         }
-        self.pause = (self.pause * 5 / 4).min(TELL.1);
+        self.pause = (self.pause * 5 / 4).min(PROGRESS_INTERVALS.1);
         self.next = now + self.pause;
         let seconds = now.duration_since(self.began).as_secs_f64().max(0.001);
         let at = tally.last.iter().flatten().map(row::shown).collect::<Vec<_>>().join(", ");

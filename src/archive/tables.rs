@@ -1,17 +1,19 @@
 //! The protocol of copying and deleting, for rows that go to another table.
 //!
-//! A row that is in both tables is still the source's. The way of a chunk:
+//! A row that is in both tables still belongs to the source. The steps of a chunk:
 //!
-//! 1. rows whose key has another row at the destination stay: they are conflicts, and are reported;
-//! 2. *intend*: the journal names the keys that are about to be put there, each with the SHA-256 of its row;
+//! 1. rows whose key has a different row at the destination are left: they are conflicts, and are reported;
+//! 2. *intend*: the journal records the keys that are about to be inserted, each with the SHA-256 of its row;
 //! 3. *put*: one transaction inserts them, reads them back and compares;
-//! 4. *delete*: as for objects, all or none; of what changed meanwhile, the copy is taken back;
-//! 5. *done*: the journal forgets the keys.
+//! 4. *delete*: as for objects, all or none; if rows changed meanwhile, their copies are removed;
+//! 5. *done*: the keys are removed from the journal.
 //!
-//! A run begins with the keys that are still named: what is in the source is taken from the destination, if it is
-//! what was put there. Rows of others that came under these keys stay, and so do copies of which the source has a
-//! different row, unless the source shows that nothing was deleted (see [`Tables::mend`]). Where the state database
-//! was lost, a copy that is equal to its row is taken for the row, and one that differs stays as a conflict. Going back is the same with the tables exchanged, and needs no journal.
+//! A run begins with the keys that are still recorded: rows that are in the source are removed from the
+//! destination, if they are what was inserted there. Other rows that were since inserted under these keys
+//! stay, and so do copies for which the source has a different row, unless the source shows that nothing was
+//! deleted (see [`Tables::mend`]). If the state database was lost, a copy that equals its row is treated as
+//! that row, and one that differs stays as a conflict. Restoring is the same with the tables exchanged, and
+//! needs no journal.
 use super::journal::Journal;
 use super::point::point;
 use super::row::{Cell, Row};
@@ -26,18 +28,18 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// What the journal keeps of a chunk that is on its way.
+/// The journal entry of a chunk in progress.
 #[derive(Serialize, Deserialize)]
 struct Pending {
-    /// The columns that its rows have.
+    /// Names of the archived columns.
     columns: Vec<String>,
-    /// Those of the key.
+    /// Key columns.
     key: Vec<String>,
     /// The key of each row, and the SHA-256 of the row.
     rows: Vec<(String, String)>,
 }
 
-/// Another table.
+/// Another table as the destination.
 pub(super) struct Tables {
     pub(super) db: Db,
     pub(super) table: Table,
@@ -45,16 +47,17 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Where it is, for people.
+    /// Returns the location, for messages.
     pub(super) fn place(&self) -> String {
         self.journal.place().to_owned()
     }
 
-    /// Takes back what was put and not deleted at its source. Gives how many rows that were.
+    /// Removes copies that were inserted but not deleted at their source. Returns how many.
     ///
-    /// Deleting is all or none. So where the source still has all keys, and one row at least is as it was, nothing
-    /// was deleted, and a row that differs was changed: its copy goes as well. Otherwise its key may have been used
-    /// again after the deletion, and the copy may be the only one of its row: it stays, as a conflict at worst.
+    /// Deletion is all or nothing. So if the source still has all keys, and at least one row is unchanged,
+    /// nothing was deleted, and a row that differs was changed: its copy is removed as well. Otherwise its
+    /// key may have been reused after the deletion, and the copy may be the only one of its row: it stays, as
+    /// a conflict at worst.
     pub(super) async fn mend(&self, source: &Db, of: &Table) -> Result<u64, ToolError> {
         let Some(pending) = self.journal.pending().await? else { return Ok(0) };
         let Pending { columns, key, rows: named } = serde_json::from_str(&pending)
@@ -66,7 +69,7 @@ impl Tables {
                 of.about.key
             )));
         }
-        // Rows are compared by the columns that they had then; others may have come.
+        // Rows are compared by the columns that they had then; columns may have been added.
         let (of, copies) = (&of.of_columns(&columns), &self.table.of_columns(&columns));
         let rows = named.iter().map(|(key, _)| of.about.key_row(key)).collect::<Result<Vec<Row>, _>>()?;
         let there = source.find(of, &rows).await?;
@@ -88,7 +91,7 @@ impl Tables {
         Ok(count)
     }
 
-    /// Removes copies of these rows, where there are any. A copy that somebody changed stays.
+    /// Removes copies of these rows, if there are any. A copy that was changed stays.
     async fn take_back(&self, rows: &[Row]) -> Result<u64, ToolError> {
         let found = self.db.find(&self.table, rows).await?;
         let copies = found
@@ -109,7 +112,7 @@ impl Tables {
         Ok(copies.len() as u64)
     }
 
-    /// Moves rows of a chunk.
+    /// Moves the rows of a chunk.
     pub(super) async fn chunk(
         &self,
         source: &Db,
@@ -169,7 +172,8 @@ impl Tables {
         Ok(())
     }
 
-    /// Deletes rows from the source that stand at the destination; of those that stay, the copies go.
+    /// Deletes rows from the source that exist at the destination; for rows that are left, the copies are
+    /// removed.
     async fn delete(
         &self,
         source: &Db,
@@ -181,7 +185,7 @@ impl Tables {
             let removed = match source.remove(of, rows, How::IfTheyCanComeBack).await {
                 Ok(removed) => removed,
                 Err(error) => {
-                    // The database says what became of it, if it still says anything.
+                    // The database determines the outcome, if it can still be reached.
                     let _ = self.mend(source, of).await;
                     return Err(error);
                 }
@@ -223,7 +227,7 @@ impl Tables {
         Ok(())
     }
 
-    /// Puts rows of a range back.
+    /// Restores the rows of a range.
     pub(super) async fn restore(
         &self,
         source: &Db,
@@ -235,7 +239,7 @@ impl Tables {
     ) -> Result<(), ToolError> {
         if !range.key.is_empty() {
             let rows = self.by_key(range).await?;
-            return self.back(source, of, rows, dry_run, done).await;
+            return self.put_back(source, of, rows, dry_run, done).await;
         }
         let filter = Filter { before: range.to, from: range.from, only: Vec::new() };
         let bounds = Bounds { rows: chunk_rows, bytes: CHUNK_BYTES, backwards: false };
@@ -246,14 +250,14 @@ impl Tables {
                 return Err(failed("the time was up: restore again to go on"));
             }
             after = page.rows.last().map(|row| row.key.clone()).or(after);
-            self.back(source, of, page.rows, dry_run, done).await?;
+            self.put_back(source, of, page.rows, dry_run, done).await?;
             if page.end {
                 return Ok(());
             }
         }
     }
 
-    /// The row with a key as a person types it.
+    /// Finds the row with a key as a person types it.
     async fn by_key(&self, range: &Range) -> Result<Vec<Row>, ToolError> {
         let number = |text: &String| text.parse().map_or_else(|_| Cell::Text(text.clone()), Cell::Integer);
         let forms = [
@@ -275,7 +279,7 @@ impl Tables {
         Ok(Vec::new())
     }
 
-    async fn back(
+    async fn put_back(
         &self,
         source: &Db,
         of: &Table,
@@ -294,7 +298,8 @@ impl Tables {
         self.erase(&self.table, rows).await.map(drop)
     }
 
-    /// Rows of the table, those of them that are in the source as well, and its oldest and newest instants.
+    /// Counts rows of the table and those that are in the source as well, and finds the oldest and newest
+    /// instants.
     pub(super) async fn count(&self, source: Option<(&Db, &Table)>) -> Result<Counted, ToolError> {
         let mut counted = Counted::default();
         let mut after: Option<Vec<Cell>> = None;
@@ -319,12 +324,12 @@ impl Tables {
     }
 }
 
-/// By which a row is known again.
+/// Returns the hash by which a row is recognized.
 fn hash(row: &Row) -> String {
     hex(&Sha256::digest(&row.line))
 }
 
-/// What is in the table.
+/// Counts for a destination table.
 #[derive(Debug, Default)]
 pub(super) struct Counted {
     pub(super) rows: u64,
@@ -333,13 +338,13 @@ pub(super) struct Counted {
     pub(super) newest: Option<Timestamp>,
 }
 
-/// What the destination does not take.
+/// Converts rows that the destination refused.
 fn refused_there(refused: &[(usize, String)]) -> Vec<Left> {
     let at_destination = |why: &String| Why::OneWay(format!("the destination does not take {why}"));
     refused.iter().map(|(at, why)| Left { at: *at, why: at_destination(why) }).collect()
 }
 
-/// Leaves out rows at these places, which are in order.
+/// Removes the rows at these positions, which are sorted.
 pub(super) fn without(rows: &mut Vec<Row>, places: &[usize]) {
     let mut at = 0;
     rows.retain(|_| {
@@ -348,7 +353,7 @@ pub(super) fn without(rows: &mut Vec<Row>, places: &[usize]) {
     });
 }
 
-/// What would come of the rows, where the role may see that.
+/// Checks what would happen to the rows, if the role has the privileges for it.
 pub(super) async fn rehearsed(db: &Db, table: &Table, rows: &[Row]) -> Result<Removed, ToolError> {
     if !table.can_delete() {
         return Ok(Removed::Done);

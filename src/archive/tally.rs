@@ -1,9 +1,9 @@
-//! What a run has done so far, and what of it a person should know.
+//! Totals of a run, and the warnings that follow from them.
 use super::row::Cell;
 use super::source::outcome::{Left, Why};
 use crate::domain::counted;
 
-/// What a run has done so far.
+/// Totals of a run so far.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) rows: u64,
@@ -13,19 +13,19 @@ pub(super) struct Tally {
     pub(super) changed: u64,
     pub(super) conflicts: u64,
     pub(super) locked: u64,
-    /// Of the last time that the whole table was gone through.
+    /// In the last pass over the whole table.
     pub(super) referred: u64,
     pub(super) refused: u64,
-    /// Why rows could not come back; a few of them.
+    /// Why rows could not be restored; a few examples.
     pub(super) reasons: Vec<String>,
     pub(super) last: Option<Vec<Cell>>,
 }
 
-/// Most rows that are reported with why they could not come back.
-const REASONS: usize = 3;
+/// Maximum number of reasons reported for rows that could not be restored.
+const MAX_REASONS: usize = 3;
 
 impl Tally {
-    /// Rows that stay.
+    /// Counts rows that were left.
     pub(super) fn left(&mut self, left: &[Left]) {
         for one in left {
             match &one.why {
@@ -34,7 +34,7 @@ impl Tally {
                 Why::Referred => self.referred += 1,
                 Why::OneWay(why) => {
                     self.refused += 1;
-                    if self.reasons.len() < REASONS {
+                    if self.reasons.len() < MAX_REASONS {
                         self.reasons.push(why.clone());
                     }
                 }
@@ -42,7 +42,7 @@ impl Tally {
         }
     }
 
-    /// What a person should know of rows that stay.
+    /// Returns warnings about rows that were left.
     pub(super) fn warnings(&self, table: &str) -> Vec<String> {
         let rows = |count: u64| counted(count, "row");
         let of = [

@@ -1,4 +1,4 @@
-//! How an archive reports that something can't be done.
+//! Errors of archives.
 use crate::domain::ToolError;
 use crate::postgres;
 
@@ -6,7 +6,7 @@ pub(super) fn failed(text: &str) -> ToolError {
     ToolError::Failed(text.to_owned())
 }
 
-/// What a PostgreSQL server says went wrong, with what to do about it. The text of the statement shows where.
+/// Formats an error of a PostgreSQL server, with advice. The text of the statement shows the position.
 pub(super) fn explain(error: &tokio_postgres::Error, text: &str) -> ToolError {
     failed(&postgres::explain(error, text))
 }

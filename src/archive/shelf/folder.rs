@@ -1,5 +1,5 @@
-//! Objects as files. A file is written under another name, synced, renamed, and its folder synced: it is
-//! there whole or not at all, also after a power cut.
+//! Objects as files. A file is written under a temporary name, synced, renamed, and its folder synced: writes
+//! are atomic, even across a power failure.
 use super::failed;
 use crate::archive::object::MOST_STORED;
 use crate::blocking::panic_text;
@@ -10,15 +10,16 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// How the name of a file begins that is not yet whole.
-const PART: &str = ".part-";
+/// Prefix of files that are not yet complete.
+const PARTIAL_PREFIX: &str = ".part-";
 
 /// A folder.
 pub(in crate::archive) struct Folder {
     path: PathBuf,
 }
 
-/// A file, if it is one, and no larger than objects are: others may have put a pipe there, or something without an end.
+/// Reads a regular file that is no larger than an object may be: others may have put a pipe there, or an
+/// endless device.
 fn whole_file(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
     let found = file.metadata()?;
@@ -72,15 +73,15 @@ impl Folder {
                 fs::create_dir_all(&folder)?;
                 for entry in fs::read_dir(&folder)? {
                     let entry = entry?;
-                    if ours && entry.file_name().to_string_lossy().starts_with(PART) {
+                    if ours && entry.file_name().to_string_lossy().starts_with(PARTIAL_PREFIX) {
                         fs::remove_file(entry.path())?;
                     }
                 }
             }
             sync(path)?;
             made.iter().filter_map(|folder| folder.parent()).try_for_each(sync)?;
-            // Those above may have been made by a run that was killed. Not every file system can sync a folder, nor is it
-            // always ours to.
+            // Folders above may have been created by a run that was killed. Not every file system can sync a
+            // folder, and we may lack permission for it.
             path.ancestors().skip(1).for_each(|folder| drop(sync(folder)));
             Ok(())
         })
@@ -97,7 +98,7 @@ impl Folder {
                 sync(path)?;
             }
             let file_name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let part = folder.join(format!("{PART}{file_name}"));
+            let part = folder.join(format!("{PARTIAL_PREFIX}{file_name}"));
             let mut file = File::options().write(true).create(true).truncate(true).mode(0o640).open(&part)?;
             let written = file.write_all(&bytes).and_then(|()| file.sync_all());
             drop(file);
@@ -131,13 +132,13 @@ impl Folder {
             let mut names = Vec::new();
             for entry in entries {
                 let entry = entry?;
-                // a link to a file is as good as the file, and one to nothing is missed when it is read
+                // A link to a file counts as the file; a dangling one is reported as missing when it is read.
                 let kind = entry.file_type()?;
                 if kind.is_file() || (kind.is_symlink() && !entry.path().is_dir()) {
                     names.push(entry.file_name().to_string_lossy().into_owned());
                 }
             }
-            names.retain(|name| !name.starts_with(PART));
+            names.retain(|name| !name.starts_with(PARTIAL_PREFIX));
             names.sort();
             Ok(names)
         })
@@ -158,8 +159,7 @@ impl Folder {
     }
 }
 
-/// The same of a folder that may be another one's: whoever made it saw to it.
-/// A file is there, or gone, after a power cut only if its folder was written too.
+/// Syncs a folder: without that, a created or deleted file in it might not survive a power failure.
 fn sync(folder: &Path) -> io::Result<()> {
     File::open(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?.sync_all()
 }

@@ -1,4 +1,4 @@
-//! Where objects lie: a folder, or a bucket of S3-compatible storage. Names are flat, or stand under
+//! Storage for objects: a folder, or a bucket of S3-compatible storage. Names are flat, or start with
 //! `pending/` or `unclaimed/`.
 use super::trouble::failed;
 use crate::domain::{S3Settings, ToolError};
@@ -8,14 +8,14 @@ use s3::S3;
 mod folder;
 mod s3;
 
-/// A place for objects.
+/// Storage for the objects of an archive.
 pub(super) enum Shelf {
     Folder(Folder),
     S3(Box<S3>),
 }
 
 impl Shelf {
-    /// The place, for people: where it is.
+    /// Returns the location, for messages.
     pub(super) fn place(&self) -> String {
         match self {
             Self::Folder(folder) => folder.place(),
@@ -23,7 +23,7 @@ impl Shelf {
         }
     }
 
-    /// Makes sure that it can be used; if it is `ours`, removes what broken-off writes have left.
+    /// Makes sure that the storage can be used; if it is `ours`, removes what interrupted writes have left.
     pub(super) async fn prepare(&self, ours: bool) -> Result<(), ToolError> {
         match self {
             Self::Folder(folder) => folder.prepare(ours).await,
@@ -31,7 +31,7 @@ impl Shelf {
         }
     }
 
-    /// Writes an object, whole or not at all; it is durable when this returns.
+    /// Writes an object atomically; it is durable when this returns.
     pub(super) async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), ToolError> {
         match self {
             Self::Folder(folder) => folder.put(name, bytes).await,
@@ -39,7 +39,7 @@ impl Shelf {
         }
     }
 
-    /// Reads an object; `None`: there is none.
+    /// Reads an object; `None` if there is none.
     pub(super) async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, ToolError> {
         match self {
             Self::Folder(folder) => folder.get(name).await,
@@ -47,7 +47,7 @@ impl Shelf {
         }
     }
 
-    /// Names right under `below` (empty, or `pending/`), sorted, without it.
+    /// Returns the names directly below `below` (empty, or `pending/`), sorted, without that prefix.
     pub(super) async fn list(&self, below: &str) -> Result<Vec<String>, ToolError> {
         match self {
             Self::Folder(folder) => folder.list(below).await,
@@ -55,7 +55,7 @@ impl Shelf {
         }
     }
 
-    /// Removes an object, if it is there.
+    /// Deletes an object if it exists.
     pub(super) async fn delete(&self, name: &str) -> Result<(), ToolError> {
         match self {
             Self::Folder(folder) => folder.delete(name).await,
@@ -63,19 +63,19 @@ impl Shelf {
         }
     }
 
-    /// Reads an object that must be there.
+    /// Reads an object; an error if it is missing.
     pub(super) async fn fetch(&self, name: &str) -> Result<Vec<u8>, ToolError> {
         self.get(name).await?.ok_or_else(|| failed(&format!("{}: {name} is missing", self.place())))
     }
 }
 
 impl Shelf {
-    /// In this folder.
+    /// Storage in this folder.
     pub(super) fn folder(path: &str) -> Self {
         Self::Folder(Folder::new(path))
     }
 
-    /// In this bucket, under a prefix of ours.
+    /// Storage in this bucket, below our own prefix.
     pub(super) async fn bucket(settings: &S3Settings, prefix: &str) -> Result<Self, ToolError> {
         S3::open(settings, prefix).await.map(|bucket| Self::S3(Box::new(bucket)))
     }

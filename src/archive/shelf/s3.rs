@@ -1,17 +1,17 @@
-//! Objects in a bucket. A PUT is whole or not at all; what a killed process has sent may still arrive later,
-//! which is why names are never used for two things, and an object alone counts for nothing.
+//! Objects in a bucket. A PUT is atomic, but a request sent by a killed process may still arrive later.
+//! Therefore names are never reused, and an object alone does not count.
 use super::failed;
 use crate::domain::{S3Settings, ToolError};
 use crate::s3::{Bucket, S3Error, S3ErrorKind};
 
-/// Largest object that is read.
-const MOST_BYTES: usize = 1 << 30;
+/// Maximum size of an object that is read.
+const MAX_OBJECT_BYTES: usize = 1 << 30;
 
 /// A prefix in a bucket.
 pub(in crate::archive) struct S3 {
     bucket: Bucket,
     place: String,
-    /// Empty, or with its slash.
+    /// Empty, or ends with a slash.
     prefix: String,
 }
 
@@ -43,7 +43,7 @@ impl S3 {
     }
 
     pub(super) async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, ToolError> {
-        match self.bucket.get(&self.key(name), MOST_BYTES).await {
+        match self.bucket.get(&self.key(name), MAX_OBJECT_BYTES).await {
             Ok(object) => Ok(Some(object.bytes)),
             Err(error) if error.kind == S3ErrorKind::NotFound => Ok(None),
             Err(error) => Err(said(error)),

@@ -1,11 +1,12 @@
-//! Rows of a table that refer to rows of the same table: which can go, so that none is left that refers to nothing.
+//! Rows that refer to rows of the same table: determines which can be deleted without leaving dangling
+//! references.
 use std::collections::{BTreeSet, HashMap};
 
-/// A reference: the key of a row that refers, and the place of the row that it refers to.
+/// A reference: the key of the referring row, and the position of the row that it refers to.
 pub(super) type Reference = (String, usize);
 
-/// Places of rows that must stay: those that somebody refers to who stays. `places` says where the rows are that are
-/// to go, by their keys.
+/// Returns positions of rows that must stay: those that rows which stay refer to. `places` maps the keys of
+/// the rows to be deleted to their positions.
 pub(super) fn referred(places: &HashMap<String, usize>, references: &[Reference]) -> Vec<usize> {
     let mut parents: HashMap<usize, Vec<usize>> = HashMap::new();
     let mut look: Vec<usize> = Vec::new();
@@ -44,7 +45,7 @@ mod tests {
         check("abc", &[("b", "a"), ("c", "b")], &[]);
         check("abc", &[("b", "a"), ("c", "b"), ("z", "c")], &[0, 1, 2]);
         check("abc", &[("b", "a"), ("z", "b")], &[0, 1]);
-        // circles, and rows that refer to themselves
+        // Cycles, and rows that refer to themselves.
         check("abc", &[("a", "a"), ("b", "c"), ("c", "b")], &[]);
         check("abc", &[("b", "c"), ("c", "b"), ("z", "b")], &[1, 2]);
     }

@@ -1,5 +1,5 @@
-//! A database with the table that is archived, or that takes what is archived: one set of operations for
-//! SQLite and PostgreSQL. Whatever changes rows is one transaction that is done whole or not at all.
+//! A database with the source or the destination table of an archive: one set of operations for SQLite and
+//! PostgreSQL. Whatever changes rows is one atomic transaction.
 use super::row::{Cell, Row};
 use super::trouble::failed;
 use crate::archive::source::outcome::{How, Put, Removed};
@@ -18,13 +18,13 @@ mod postgres;
 mod sqlite;
 pub(super) mod table;
 
-/// An open database. It is ours for as long as this lives, as far as archives go.
+/// An open database. As far as archives go, this process has exclusive use of it as long as this value lives.
 pub(super) enum Db {
     Sqlite(Sqlite),
     Postgres(Box<Postgres>),
 }
 
-/// Opens a database. Nothing runs on it after the deadline.
+/// Opens a database. No statement runs on it after the deadline.
 pub(super) async fn open(database: &Database, deadline: Instant) -> Result<Db, ToolError> {
     let bound = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(30));
     let url = secret::value_of(&database.url, bound).await.map_err(|error| failed(&error.to_string()))?;
@@ -35,7 +35,7 @@ pub(super) async fn open(database: &Database, deadline: Instant) -> Result<Db, T
 }
 
 impl Db {
-    /// Waits until no other archive works on the table, and keeps others away.
+    /// Waits until no other archive works on the table, and locks it against other archives.
     pub(super) async fn lock(&mut self, table: &str) -> Result<(), ToolError> {
         match self {
             Self::Sqlite(db) => db.lock(table).await,
@@ -43,8 +43,8 @@ impl Db {
         }
     }
 
-    /// What distinguishes this database from all others, however it is addressed. Of an SQLite file it is known when it
-    /// is locked.
+    /// Returns what distinguishes this database from all others, however it is addressed. For an SQLite file,
+    /// this is known once it is locked.
     pub(super) async fn identity(&self) -> Result<Option<String>, ToolError> {
         match self {
             Self::Sqlite(db) => Ok(db.identity()),
@@ -52,7 +52,7 @@ impl Db {
         }
     }
 
-    /// Are their rows rows of one table, under whatever names?
+    /// Returns whether both are the same table, or parts of it, under whatever names.
     pub(super) async fn is_same_table(
         &self,
         table: &Table,
@@ -69,7 +69,8 @@ impl Db {
         }
     }
 
-    /// Is what stands in the table still there when the server or the machine has fallen? Of a file it is.
+    /// Fails if the content of the table would not survive a crash of the server or the machine. A file's
+    /// content does.
     pub(super) async fn must_last(&self, table: &Table) -> Result<(), ToolError> {
         match self {
             Self::Sqlite(_) => Ok(()),
@@ -77,7 +78,7 @@ impl Db {
         }
     }
 
-    /// Looks at a table: is it fit to be archived?
+    /// Inspects a table, and fails if it can't be archived.
     pub(super) async fn table(&self, spec: &TableSpec) -> Result<Table, ToolError> {
         match self {
             Self::Sqlite(db) => db.table(spec.clone()).await,
@@ -85,7 +86,7 @@ impl Db {
         }
     }
 
-    /// Rows in the order of their key, or against it, after this one.
+    /// Returns rows in key order, or in reverse, after the given key.
     pub(super) async fn page(
         &self,
         table: &Table,
@@ -101,7 +102,7 @@ impl Db {
         }
     }
 
-    /// The rows with the keys of these, at their places.
+    /// Finds the current rows with the keys of these, at the same positions.
     pub(super) async fn find(&self, table: &Table, rows: &[Row]) -> Result<Vec<Option<Row>>, ToolError> {
         match self {
             Self::Sqlite(db) => db.find(table.clone(), keys_of(rows)).await,
@@ -109,7 +110,8 @@ impl Db {
         }
     }
 
-    /// Places of those of these rows that others of the table refer to, which are not among them.
+    /// Returns positions of those of these rows that are referred to by other rows of the table that are not
+    /// among these.
     pub(super) async fn referred(&self, table: &Table, rows: &[Row]) -> Result<Vec<usize>, ToolError> {
         if !table.is_family() {
             return Ok(Vec::new());
@@ -120,7 +122,8 @@ impl Db {
         }
     }
 
-    /// Removes exactly these rows, if each of them is still what it was, and can be put back where that is asked.
+    /// Deletes exactly these rows, if each of them is unchanged and, where `how` asks for it, can be
+    /// restored.
     pub(super) async fn remove(&self, table: &Table, rows: &[Row], how: How) -> Result<Removed, ToolError> {
         match self {
             Self::Sqlite(db) => db.remove(table.clone(), rows.to_vec(), how).await,
@@ -128,8 +131,8 @@ impl Db {
         }
     }
 
-    /// Puts rows where no others are, and makes sure that they are there as they were. A row that can't be put costs
-    /// no other.
+    /// Inserts rows where there are no others, and verifies that they are stored unchanged. A row that can't
+    /// be inserted does not prevent the others.
     pub(super) async fn put(&self, table: &Table, rows: &[Row]) -> Result<Put, ToolError> {
         match self {
             Self::Sqlite(db) => db.put(table.clone(), rows.to_vec(), true).await,
@@ -137,8 +140,9 @@ impl Db {
         }
     }
 
-    /// What putting them would come to: it is done, and undone. Between [`Db::begin_trial`] and [`Db::end_trial`],
-    /// what one trial has put is there for the next one, where the database would refuse rows without it.
+    /// Tries what inserting them would result in, and rolls it back. Between [`Db::begin_trial`] and
+    /// [`Db::end_trial`], rows inserted by one trial are visible to the next one, where the database would
+    /// refuse rows without them.
     pub(super) async fn try_put(&self, table: &Table, rows: &[Row]) -> Result<Put, ToolError> {
         match self {
             Self::Sqlite(db) => db.put(table.clone(), rows.to_vec(), false).await,
@@ -162,8 +166,8 @@ impl Db {
         }
     }
 
-    /// How many rows of the table refer to rows that are not there. SQLite allows that where a program does not
-    /// switch its foreign keys on.
+    /// Counts the rows of the table that refer to rows that do not exist. SQLite allows that where a program
+    /// does not enable foreign keys.
     pub(super) async fn dangling(&self, table: &Table) -> Result<u64, ToolError> {
         match self {
             Self::Sqlite(db) => db.dangling(table.clone()).await,

@@ -1,7 +1,7 @@
 //! Names of tables as people write them: `orders`, `sales.orders`, `"my schema"."my.table"`.
 
-/// What a name may mean, the likeliest first: as a list of schema and table, or of the table alone. Other programs
-/// read what stands without quotes in small letters, so that comes last.
+/// Returns what a name may mean, the likeliest first: as a list of schema and table, or of the table alone.
+/// Other programs fold unquoted names to lower case, so that reading comes last.
 pub(super) fn readings(text: &str) -> Vec<Vec<String>> {
     let mut all: Vec<Vec<String>> = Vec::new();
     let parts = parts(text).filter(|parts| parts.len() <= 3).unwrap_or_default();
@@ -10,7 +10,7 @@ pub(super) fn readings(text: &str) -> Vec<Vec<String>> {
         true => part.text.clone(),
         false => part.text.to_lowercase(),
     });
-    // the dots and quotes may be the table's own
+    // The dots and quotes may be part of the table's name.
     for reading in [plain, vec![text.to_owned()], small.collect()] {
         if !reading.is_empty() && !all.contains(&reading) {
             all.push(reading);
@@ -26,7 +26,7 @@ struct Part {
     quoted: bool,
 }
 
-/// The parts of a dotted name; `None`: it is not written like one.
+/// Splits a dotted name into its parts; `None` if it is not written like one.
 fn parts(text: &str) -> Option<Vec<Part>> {
     let mut parts = Vec::new();
     let mut rest = text;
@@ -51,7 +51,7 @@ fn parts(text: &str) -> Option<Vec<Part>> {
     }
 }
 
-/// A part in quotes, and what follows it. A quote stands twice for itself.
+/// Parses a quoted part, and returns the rest of the text. A doubled quote stands for itself.
 fn quoted(text: &str, close: char) -> Option<(Part, &str)> {
     let mut name = String::new();
     let mut rest = &text[1..];

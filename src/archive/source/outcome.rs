@@ -1,64 +1,65 @@
-//! What came of removing and of putting rows, and what is said of it.
+//! Results of deleting and inserting rows, and the messages about them.
 use super::super::row::{Row, shown};
 use super::failed;
 use super::table::{Referrer, Table};
 use crate::domain::ToolError;
 
-/// What is done beside removing.
+/// How rows are deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum How {
-    /// Rows go that stand elsewhere, and are needed here no more.
+    /// Deletes rows that are stored elsewhere, without further checks.
     Plainly,
-    /// They can come back only if they can be put: that is tried first, within the same transaction, and undone.
+    /// Deletes rows only if they can be inserted again: that is tried first, in the same transaction, and
+    /// rolled back.
     IfTheyCanComeBack,
-    /// The same, and all of it is undone.
+    /// As `IfTheyCanComeBack`, but the deletion is rolled back too.
     OnlyToSee,
 }
 
 impl How {
-    /// Is the way back tried?
+    /// Returns whether inserting the rows again is tried.
     pub(super) fn tries(self) -> bool {
         self != Self::Plainly
     }
 
-    /// Is it done in the end?
+    /// Returns whether the deletion is committed.
     pub(super) fn lasts(self) -> bool {
         self != Self::OnlyToSee
     }
 }
 
-/// What came of removing rows.
+/// The result of deleting rows.
 #[derive(Debug, PartialEq)]
 pub(in super::super) enum Removed {
-    /// All of them are gone.
+    /// All of them were deleted.
     Done,
-    /// None is gone, because of these.
+    /// None was deleted, because of these.
     Not(Vec<Left>),
 }
 
-/// A row that stays, so that the others can go without it.
+/// A row that is left, so that the others can be deleted without it.
 #[derive(Debug, Clone, PartialEq)]
 pub(in super::super) struct Left {
-    /// Its place among those that were to go.
+    /// Its position among the rows to be deleted.
     pub(in super::super) at: usize,
     pub(in super::super) why: Why,
 }
 
-/// Why a row stays.
+/// Why a row is left.
 #[derive(Debug, Clone, PartialEq)]
 pub(in super::super) enum Why {
-    /// It is not what it was.
+    /// It differs from what was read.
     Changed,
     /// Another program has locked it.
     Locked,
     /// Other rows of the table refer to it, and those stay.
     Referred,
-    /// It could not be put back; and why.
+    /// It could not be restored, for this reason.
     OneWay(String),
 }
 
 impl Removed {
-    /// None is gone: those at these places are not what they were.
+    /// None was deleted: the rows at these positions have changed.
     pub(super) fn changed(places: &[usize]) -> Self {
         Self::left(places, &Why::Changed)
     }
@@ -68,7 +69,7 @@ impl Removed {
     }
 }
 
-/// Places of rows that stay, in order.
+/// Returns positions of rows that are left, sorted.
 pub(in super::super) fn places(left: &[Left]) -> Vec<usize> {
     let mut places: Vec<usize> = left.iter().map(|left| left.at).collect();
     places.sort_unstable();
@@ -76,21 +77,21 @@ pub(in super::super) fn places(left: &[Left]) -> Vec<usize> {
     places
 }
 
-/// What came of putting rows.
+/// The result of inserting rows.
 #[derive(Debug, Default, PartialEq)]
 pub(in super::super) struct Put {
-    /// So many are new.
+    /// Number of rows that were inserted.
     pub(in super::super) fresh: u64,
-    /// So many were there already, and equal.
+    /// Number of rows that already existed, with equal content.
     pub(in super::super) there: u64,
-    /// Places of those that can't be put: another row has their key, or another unique value of theirs.
+    /// Positions of rows that conflict: another row has their key, or another unique value of theirs.
     pub(in super::super) conflicts: Vec<usize>,
-    /// Places of those that the table does not take, and why.
+    /// Positions of rows that the table refused, and why.
     pub(in super::super) refused: Vec<(usize, String)>,
 }
 
 impl Put {
-    /// Rows that were put and came out as they had been are the only ones that may go.
+    /// Returns the rows that could not be restored unchanged; only the others may be deleted.
     pub(super) fn one_way(self, table: &Table, rows: &[Row]) -> Vec<Left> {
         let taken = self.conflicts.into_iter().map(|at| (at, taken(table, &rows[at])));
         let left = taken.chain(self.refused);
@@ -98,13 +99,13 @@ impl Put {
     }
 }
 
-/// A row, for people.
+/// Formats a row's key and table for messages.
 pub(in super::super) fn name(table: &Table, row: &Row) -> String {
     let key: Vec<String> = row.key.iter().map(shown).collect();
     format!("row {} of {}", key.join(", "), table.about.table)
 }
 
-/// What a referring row says when rows that it refers to are to go.
+/// The error for rows whose deletion would affect referring rows.
 pub(super) fn refers(referrer: &Referrer, table: &Table) -> ToolError {
     let does = match referrer.action.as_str() {
         "" => "",
@@ -125,7 +126,7 @@ pub(super) fn altered(table: &Table, row: &Row) -> String {
     )
 }
 
-/// What stands under another key than the one that was put.
+/// The message for a row that is stored under another key than the one it was inserted with.
 pub(super) fn displaced(table: &Table, row: &Row) -> String {
     format!(
         "{}: a trigger or a rule of the table changes the keys of rows, or puts them elsewhere",
@@ -144,7 +145,7 @@ pub(super) fn taken(table: &Table, row: &Row) -> String {
     )
 }
 
-/// A value of a column that was not there when the rows were read would be lost with them.
+/// The error for columns that were added meanwhile: their values would be lost with the rows.
 pub(super) fn other_columns(table: &Table) -> ToolError {
     failed(&format!(
         "the columns of table {} changed while its rows were copied: nothing of this chunk was deleted, and the next \

@@ -1,6 +1,6 @@
-//! A table of a PostgreSQL server. Every value is read as the text that the server writes for it, and put back
-//! from it, so that any type survives. One connection, which also holds the lock: it is free again when the
-//! server has ended whatever that connection still did.
+//! A table of a PostgreSQL server. Every value is read as the server's text representation and inserted from
+//! that text, so that any type is preserved. One connection is used, which also holds the lock: the lock is
+//! released once the server has ended whatever that connection was still executing.
 use super::table::{Bounds, Filter, Page, Table, TableSpec};
 use crate::archive::row::{Cell, Row};
 use crate::archive::trouble::explain;
@@ -23,40 +23,41 @@ mod put;
 mod remove;
 mod text;
 
-/// How long another archive, or what a killed one has left on the server, is waited for.
-const LOCK_PATIENCE: Duration = Duration::from_secs(15);
-/// How long another program's lock is waited for.
+/// How long to wait for another archive, or for what a killed one has left running on the server.
+const ARCHIVE_LOCK_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long to wait for another program's lock.
 const ROW_PATIENCE: Duration = Duration::from_secs(10);
-/// How values are written: the same on each server, with all digits. Rows that a policy hides would be taken
-/// for archived ones, so where one would hide any, the server says so instead. What is deleted must stay
-/// deleted when the server falls. All of it holds for one transaction: a connection may be lent to others after it.
+/// Values are represented the same on each server, with all digits. Rows hidden by a row security policy
+/// would be taken for archived ones, so the server reports an error instead of hiding any. Deletions must
+/// survive a crash of the server. All settings last for one transaction: a pooler may lend the connection to
+/// others afterwards.
 const SETTINGS: &str = "SET LOCAL DateStyle = 'ISO, MDY'; SET LOCAL IntervalStyle = 'postgres'; \
     SET LOCAL TimeZone = 'UTC'; SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex'; \
     SET LOCAL xmlbinary = 'base64'; SET LOCAL xmloption = 'content'; SET LOCAL lc_monetary = 'C'; \
     SET LOCAL array_nulls = on; SET LOCAL row_security = off; SET LOCAL synchronous_commit = on; \
     SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL quote_all_identifiers = off";
-/// A transaction that looks, and one that changes rows.
+/// Modes of read-only and of writing transactions.
 const READS: &str = "READ ONLY ISOLATION LEVEL READ COMMITTED";
 const WRITES: &str = "READ WRITE ISOLATION LEVEL READ COMMITTED";
 
 /// An open connection.
 pub(in crate::archive) struct Postgres {
     link: Link,
-    /// Where it is, without user and password.
+    /// The address, without user and password.
     source: String,
     deadline: Instant,
-    /// The number of the server's process that serves us.
+    /// Process id of our server process.
     pid: i32,
-    /// Newer servers notice that we are gone also while they work.
-    notices: bool,
-    /// A transaction is open in which puts are tried.
+    /// Newer servers detect a closed client connection even while they execute a statement.
+    detects_disconnect: bool,
+    /// A trial transaction is open.
     trying: AtomicBool,
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // Each step is waited for, so that nothing runs now, unless the call itself was dropped: then the
-        // connection's end is enough, and a cancellation could only come too late.
+        // Each step is awaited, so nothing is running now unless the call itself was dropped: then closing
+        // the connection is enough, and a cancel request could only come too late.
         self.link.is_done();
     }
 }
@@ -73,36 +74,43 @@ impl Postgres {
             tokio::time::timeout(Duration::from_secs(30), Link::open_for(address, usize::MAX)).await;
         let silent = || failed(&format!("{source}: the database did not answer within 30 s"));
         let link = opening.map_err(|_| silent())??;
-        let mut db = Self { link, source, deadline, pid: 0, notices: false, trying: AtomicBool::new(false) };
+        let mut db = Self {
+            link,
+            source,
+            deadline,
+            pid: 0,
+            detects_disconnect: false,
+            trying: AtomicBool::new(false),
+        };
         let sql = "SELECT pg_catalog.pg_backend_pid(), pg_catalog.inet_client_port(), \
              pg_catalog.current_setting('client_connection_check_interval', true) IS NOT NULL";
         let row = db.client().query_one(sql, &[]).await.map_err(|error| db.say(&error, sql))?;
-        (db.pid, db.notices) = (row.get(0), row.get(2));
+        (db.pid, db.detects_disconnect) = (row.get(0), row.get(2));
         let port: Option<i32> = row.get(1);
-        // Whoever stands between us and the server speaks to it from a port of its own.
+        // A pooler or proxy connects to the server from its own port.
         if port.is_none() || port != db.link.local_port().map(i32::from) {
             db.refuse_pooler(again).await?;
         }
         Ok(db)
     }
 
-    /// Begins a transaction with settings of its own.
-    async fn begin(&self, how: &str, patience: Duration) -> Result<(), ToolError> {
+    /// Begins a transaction with its own settings.
+    async fn begin(&self, how: &str, max_wait: Duration) -> Result<(), ToolError> {
         let left = self.deadline.saturating_duration_since(Instant::now()).as_millis();
-        let notices = match self.notices {
+        let check_interval = match self.detects_disconnect {
             true => "SET LOCAL client_connection_check_interval = '1s'; ",
             false => "",
         };
         let sql = format!(
-            "BEGIN {how}; {SETTINGS}; {notices}SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}",
-            patience.as_millis(),
+            "BEGIN {how}; {SETTINGS}; {check_interval}SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}",
+            max_wait.as_millis(),
             left.clamp(1, i32::MAX as u128)
         );
         self.run(&sql).await
     }
 
-    /// Looks, in a transaction of its own, or in the one that is open.
-    async fn looking<T>(&self, work: impl Future<Output = Result<T, ToolError>>) -> Result<T, ToolError> {
+    /// Runs queries in a read-only transaction, or in the trial transaction if one is open.
+    async fn reading<T>(&self, work: impl Future<Output = Result<T, ToolError>>) -> Result<T, ToolError> {
         if self.trying.load(Ordering::Relaxed) {
             return work.await;
         }
@@ -112,12 +120,12 @@ impl Postgres {
         result.and_then(|result| ended.map(|()| result))
     }
 
-    /// What went wrong, and where.
+    /// Adds the source to an error.
     fn say(&self, error: &tokio_postgres::Error, sql: &str) -> ToolError {
         self.about("", explain(error, sql))
     }
 
-    /// The same, of a table.
+    /// Adds the table and the source to an error.
     fn say_of(&self, table: &Table, error: &tokio_postgres::Error, sql: &str) -> ToolError {
         self.about(&format!("table {} of ", table.about.table), explain(error, sql))
     }
@@ -135,7 +143,7 @@ impl Postgres {
 
     pub(super) async fn lock(&mut self, table: &str) -> Result<(), ToolError> {
         let sql = "SELECT pg_try_advisory_lock(hashtextextended('bgagent archive ' || $1::text, 0))";
-        let until = (Instant::now() + LOCK_PATIENCE).min(self.deadline);
+        let until = (Instant::now() + ARCHIVE_LOCK_TIMEOUT).min(self.deadline);
         loop {
             let row = self.client().query_one(sql, &[&table]).await.map_err(|error| self.say(&error, sql))?;
             if row.get(0) {
@@ -154,12 +162,12 @@ impl Postgres {
     pub(super) async fn table(&self, spec: &TableSpec) -> Result<Table, ToolError> {
         let look = async {
             let (oid, quoted) = self.find_table(spec).await?;
-            // With an empty path, names of types are written whole, so that they can be read anywhere.
+            // With an empty search path, type names are schema-qualified, so that they are valid anywhere.
             self.run("SET LOCAL search_path = ''").await?;
             let table = self.look(spec, oid, quoted).await?;
             self.named(oid, table).await
         };
-        self.looking(look).await
+        self.reading(look).await
     }
 
     async fn run(&self, sql: &str) -> Result<(), ToolError> {
@@ -174,7 +182,7 @@ impl Postgres {
         bounds: Bounds,
     ) -> Result<Page, ToolError> {
         let (sql, values) = page::statement(table, filter, after, bounds);
-        self.looking(self.page_in(table, &sql, values, bounds)).await
+        self.reading(self.page_in(table, &sql, values, bounds)).await
     }
 
     async fn page_in(
@@ -184,7 +192,7 @@ impl Postgres {
         values: Vec<Option<String>>,
         bounds: Bounds,
     ) -> Result<Page, ToolError> {
-        // The time of the run may be up while rows are looked for: that is not a failure.
+        // The time may run out while the server searches for rows: that is not a failure.
         let late_or = |error: tokio_postgres::Error| match error.code() == Some(&SqlState::QUERY_CANCELED) {
             true => Ok(Page { rows: Vec::new(), end: false, late: true }),
             false => Err(self.say_of(table, &error, sql)),
@@ -219,7 +227,7 @@ impl Postgres {
     }
 
     pub(super) async fn find(&self, table: &Table, rows: &[Row]) -> Result<Vec<Option<Row>>, ToolError> {
-        self.looking(self.find_in(table, rows)).await
+        self.reading(self.find_in(table, rows)).await
     }
 
     async fn find_in(&self, table: &Table, rows: &[Row]) -> Result<Vec<Option<Row>>, ToolError> {
@@ -245,6 +253,6 @@ impl Postgres {
     }
 
     pub(super) async fn referred(&self, table: &Table, rows: &[Row]) -> Result<Vec<usize>, ToolError> {
-        self.looking(self.referred_in(table, rows)).await
+        self.reading(self.referred_in(table, rows)).await
     }
 }

@@ -25,47 +25,48 @@ mod put;
 mod remove;
 mod statement;
 
-/// How a text begins that says a day. SQLite's functions also take a mere time of day (of 1 January 2000), a number
-/// (of days since 4714 BC) and more for an instant; what is meant by those nobody knows.
-const DAY: &str = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*";
-/// How long another writer is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long another archive is waited for: one that was killed is gone at once.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// GLOB pattern of texts that begin with a date. SQLite's functions also accept a mere time of day (of 1
+/// January 2000), a number (of days since 4714 BC) and more as an instant; what those mean in a table is not
+/// known.
+const DATE_GLOB: &str = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*";
+/// How long to wait for another writer.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait for another archive; the lock of a killed one is released at once.
+const ARCHIVE_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An open file.
 pub(in crate::archive) struct Sqlite {
     inner: Arc<Mutex<Inner>>,
     path: PathBuf,
-    /// What stands in the file of the lock; known when it is held.
+    /// The content of the lock file; known while the lock is held.
     identity: Option<String>,
-    /// Ends what runs when the caller leaves.
-    left: Arc<AtomicBool>,
+    /// Interrupts running statements when the caller is dropped.
+    interrupted: Arc<AtomicBool>,
 }
 
 struct Inner {
     db: Connection,
-    /// Held as long as a statement may run, also after the caller left.
+    /// Held as long as a statement may run, even after the caller was dropped.
     lock: Option<File>,
 }
 
 impl Drop for Sqlite {
     fn drop(&mut self) {
-        self.left.store(true, Ordering::Relaxed);
+        self.interrupted.store(true, Ordering::Relaxed);
     }
 }
 
 impl Sqlite {
     pub(super) async fn open(path: PathBuf, deadline: Instant) -> Result<Self, ToolError> {
-        let left = Arc::new(AtomicBool::new(false));
-        let (of, stop) = (path.clone(), left.clone());
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let (of, stop) = (path.clone(), interrupted.clone());
         let open = move || -> rusqlite::Result<Connection> {
             let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let mut db = Connection::open_with_flags(&of, flags)?;
-            db.busy_timeout(PATIENCE)?;
-            // What is deleted must stay deleted after a power cut, whatever the file's owner prefers. Foreign keys are
-            // looked at before rows go (see `remove`). Programs may have them off, so that rows are legal which refer to
-            // nothing: those must come back too.
+            db.busy_timeout(BUSY_TIMEOUT)?;
+            // Deletions must survive a power failure, whatever the file's owner prefers. Foreign keys are
+            // checked before rows are deleted (see `remove`). Programs may have them disabled, so that
+            // dangling references are legal: such rows must be restorable too.
             db.execute_batch(
                 "PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; PRAGMA temp_store = MEMORY;",
             )?;
@@ -80,7 +81,7 @@ impl Sqlite {
             .await
             .map_err(|error| ToolError::Failed(panic_text(error)))?
             .map_err(|error| said(&error, &path))?;
-        Ok(Self { inner: Arc::new(Mutex::new(Inner { db, lock: None })), path, identity: None, left })
+        Ok(Self { inner: Arc::new(Mutex::new(Inner { db, lock: None })), path, identity: None, interrupted })
     }
 
     async fn work<T: Send + 'static>(
@@ -90,11 +91,11 @@ impl Sqlite {
         let (inner, path) = (self.inner.clone(), self.path.clone());
         let done = tokio::task::spawn_blocking(move || {
             let inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
-            // A column that is not there is an error, instead of a text that stands in each row.
+            // A missing column is an error, instead of being read as a string literal in each row.
             inner.db.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
             let result = work(&inner.db, &path);
             if !inner.db.is_autocommit() {
-                // Whatever went wrong, nothing of it stays.
+                // After an error, roll back whatever is open.
                 let _ = inner.db.execute_batch("ROLLBACK");
             }
             result
@@ -113,13 +114,14 @@ impl Sqlite {
         })
     }
 
-    /// By a file beside the database, which stays: removing it would let two hold it.
+    /// Locks a file beside the database. The file is never removed: otherwise two processes could hold the
+    /// lock.
     pub(super) async fn lock(&mut self, table: &str) -> Result<(), ToolError> {
         let path = self.lock_path()?;
         let cant = |what: String| failed(&format!("{}: {what}", path.display()));
         let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = file.map_err(|error| cant(format!("the archive's lock can't be made: {error}")))?;
-        let deadline = Instant::now() + LOCK_PATIENCE;
+        let deadline = Instant::now() + ARCHIVE_LOCK_TIMEOUT;
         loop {
             match file.try_lock() {
                 Ok(()) => break,
@@ -184,7 +186,7 @@ impl Sqlite {
         self.done(move |db, _| remove::remove(db, &table, &rows, how)).await
     }
 
-    /// Puts rows; if it is not to last, only to see what comes of it.
+    /// Inserts rows; if `lasts` is false, it is rolled back.
     pub(super) async fn put(&self, table: Table, rows: Vec<Row>, lasts: bool) -> Result<Put, ToolError> {
         self.done(move |db, _| put::put(db, &table, &rows, lasts)).await
     }
@@ -229,7 +231,7 @@ fn page(
             let column = quote(&table.about.column);
             let (text, number) = (place(text), place(number));
             tests.push(format!(
-                "CASE typeof({column}) WHEN 'text' THEN {column} GLOB '{DAY}' AND unixepoch({column}) {sign} {text} \
+                "CASE typeof({column}) WHEN 'text' THEN {column} GLOB '{DATE_GLOB}' AND unixepoch({column}) {sign} {text} \
                  WHEN 'integer' THEN {column} {sign} {number} WHEN 'real' THEN {column} {sign} {number} ELSE 0 END"
             ));
         }
@@ -269,8 +271,8 @@ fn page(
     Ok(Page { rows, end, late: false })
 }
 
-/// An instant as texts and as numbers are compared with it: in whole seconds, so that no row counts as older
-/// than it is.
+/// Returns an instant as compared with texts and with numbers: in whole seconds, so that no row counts as
+/// older than it is.
 fn instants(at: Timestamp, per_second: i64) -> (Cell, Cell) {
     let seconds = at.as_second();
     (Cell::Integer(seconds), Cell::Integer(seconds.saturating_mul(per_second)))

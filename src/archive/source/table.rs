@@ -1,4 +1,4 @@
-//! A table as it was looked at, and the words in which rows of it are asked for.
+//! A table as it was inspected, and the criteria by which its rows are selected.
 use crate::archive::object::{About, FORMAT};
 use crate::archive::row::{Column, Kind, Row};
 use crate::archive::trouble::failed;
@@ -6,7 +6,7 @@ use crate::domain::{TimeUnit, ToolError, nearest};
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// What is said of a table.
+/// How a table is configured.
 #[derive(Debug, Clone)]
 pub(in crate::archive) struct TableSpec {
     pub(in crate::archive) table: String,
@@ -15,31 +15,32 @@ pub(in crate::archive) struct TableSpec {
     pub(in crate::archive) unit: TimeUnit,
 }
 
-/// A table that was looked at and found fit.
+/// A table that was inspected and can be archived.
 #[derive(Debug, Clone)]
 pub(in crate::archive) struct Table {
     pub(in crate::archive) about: About,
-    /// As it stands after FROM.
+    /// Its quoted name, as used after FROM.
     pub(super) quoted: String,
-    /// As each column of the key stands in comparisons, in order.
+    /// Expression of each key column in comparisons, in order.
     pub(super) keys: Vec<String>,
-    /// How each column is read and put, in order, as the database itself says it: what an object or a manifest says
-    /// never becomes a part of a statement.
+    /// How each column is read and inserted, in order, as derived from the database itself: the content of
+    /// objects and manifests never becomes part of a statement.
     pub(super) casts: Vec<Cast>,
     /// The name of the table that its rows are part of, as the database has it: one table has one such name.
     pub(in crate::archive) root: String,
-    /// What deleting a row would change elsewhere, unless it is prevented.
+    /// Foreign keys by which deleting a row would change other tables, unless it is prevented.
     pub(super) referrers: Vec<Referrer>,
-    /// Foreign keys of the table to itself: rows that are referred to wait until those that refer are archived.
+    /// Foreign keys of the table to itself: rows that are referred to wait until those that refer to them are
+    /// archived.
     pub(super) own: Vec<Referrer>,
-    /// What the role may do, and what statements must heed.
+    /// Privileges of the role, and what statements must take into account.
     pub(super) ability: Ability,
-    /// Names of all columns that the database does not make itself, as it was looked at.
+    /// Names of all columns that are not generated, when the table was inspected.
     pub(super) all: Vec<String>,
 }
 
 impl Table {
-    /// The table with the columns that it had when rows were archived; those that came later take their
+    /// Returns the table with the columns that it had when rows were archived; columns added later get their
     /// defaults.
     pub(in crate::archive) fn as_archived(&self, about: &About) -> Result<Self, ToolError> {
         if about.kind != self.about.kind {
@@ -69,29 +70,29 @@ impl Table {
 }
 
 impl Table {
-    /// Do rows of it refer to other rows of it?
+    /// Returns whether rows of the table can refer to other rows of it.
     pub(in crate::archive) fn is_family(&self) -> bool {
         !self.own.is_empty()
     }
 
-    /// May the role put rows, so that a way back can be tried?
+    /// Returns whether the role may insert rows, so that restoring can be tried.
     pub(in crate::archive) fn can_put(&self) -> bool {
         self.ability.put
     }
 
-    /// May the role delete rows?
+    /// Returns whether the role may delete rows.
     pub(in crate::archive) fn can_delete(&self) -> bool {
         self.ability.delete
     }
 
-    /// Columns whose values are numbers of things in their own database, and mean nothing in another one.
+    /// Returns columns whose values are OIDs, which mean nothing in another database.
     pub(in crate::archive) fn local_columns(&self) -> Vec<&str> {
         let is_local = |cast: &Cast| matches!(cast.read, Read::As(_));
         let columns = self.about.columns.iter().zip(&self.casts);
         columns.filter(|(_, cast)| is_local(cast)).map(|(column, _)| column.name.as_str()).collect()
     }
 
-    /// The table with these of its columns only, as far as it has them.
+    /// Returns the table with only these of its columns, as far as it has them.
     pub(in crate::archive) fn of_columns(&self, names: &[String]) -> Self {
         let mut part = self.clone();
         let is_one = |column: &Column| names.contains(&column.name);
@@ -108,28 +109,29 @@ impl Table {
     }
 }
 
-/// How a column is read as a text, and how that text becomes its value.
+/// How a column is read as text, and how that text is converted to its value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Cast {
     pub(super) read: Read,
-    /// What the text is cast to, one after the other.
+    /// The types that the text is cast to, one after the other.
     pub(super) put: String,
 }
 
-/// How a value of PostgreSQL becomes a text; SQLite needs none.
+/// How a value of PostgreSQL is converted to text; SQLite needs no conversion.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Read {
-    /// By a cast.
+    /// By a cast to text.
     Plain,
-    /// By what the type itself writes, where a cast would do more or less than that.
+    /// By the type's output function, where a cast would give a different text.
     Written,
-    /// As this type. What such a value is called depends on settings and on what there is at that time.
+    /// Through this type. The name of such a value depends on settings and on the objects that exist at that
+    /// time.
     As(&'static str),
 }
 
 impl Cast {
-    /// How a value is put that was archived when its column was of this type. Names of things were archived as such
-    /// before they were archived as numbers.
+    /// Returns how a value is inserted that was archived when its column had this type. Names of objects were
+    /// archived as such before they were archived as OIDs.
     fn of_archived(&self, kind: &str) -> Self {
         match self.read {
             Read::As(_) if !kind.starts_with("oid") => {
@@ -141,36 +143,34 @@ impl Cast {
     }
 }
 
-/// What the role may do with a table, and what statements on it must heed.
+/// What the role may do with a table, and what statements on it must take into account.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Ability {
-    /// It may put rows.
+    /// It may insert rows.
     pub(super) put: bool,
-    /// It may delete rows.
     pub(super) delete: bool,
-    /// It may lock rows.
     pub(super) lock: bool,
-    /// Whether a row can be put shows only when it was: the table has a constraint that is checked later, or a rule.
+    /// Whether a row can be inserted shows only afterwards: the table has a deferrable constraint, or a rule.
     pub(super) put_plainly: bool,
 }
 
 impl Ability {
-    /// Whatever is done.
+    /// All privileges, and nothing to take into account.
     pub(super) const ALL: Self = Self { put: true, delete: true, lock: true, put_plainly: false };
 }
 
-/// A foreign key by which rows refer to rows that are to go.
+/// A foreign key by which rows refer to rows that are to be deleted.
 #[derive(Debug, Clone)]
 pub(super) struct Referrer {
-    /// The table that refers, quoted.
+    /// The referring table, quoted.
     pub(super) table: String,
     /// Its columns and ours, quoted.
     pub(super) columns: Vec<(String, String)>,
-    /// What it would do; empty: it would refuse.
+    /// The ON DELETE action; empty if it would refuse.
     pub(super) action: String,
 }
 
-/// Which rows are wanted.
+/// Selects rows.
 #[derive(Debug, Clone, Default)]
 pub(in crate::archive) struct Filter {
     /// Older than this.
@@ -181,26 +181,26 @@ pub(in crate::archive) struct Filter {
     pub(in crate::archive) only: Vec<(String, Vec<Value>)>,
 }
 
-/// Bounds of a page.
+/// Limits of a page.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::archive) struct Bounds {
     pub(in crate::archive) rows: usize,
-    /// Of all lines; one row is taken in any case.
+    /// Of all lines together; at least one row is returned in any case.
     pub(in crate::archive) bytes: usize,
-    /// From the last key to the first.
+    /// In descending key order.
     pub(in crate::archive) backwards: bool,
 }
 
-/// What was found.
+/// One page of rows.
 pub(in crate::archive) struct Page {
     pub(in crate::archive) rows: Vec<Row>,
-    /// Is there nothing after it?
+    /// Whether this is the last page.
     pub(in crate::archive) end: bool,
-    /// Was it broken off because the time was up?
+    /// Whether it was interrupted because the time was up.
     pub(in crate::archive) late: bool,
 }
 
-/// Columns that are asked for must be there.
+/// Checks that the configured columns exist.
 pub(super) fn check_columns(spec: &TableSpec, columns: &[Column]) -> Result<(), ToolError> {
     for name in spec.key.iter().chain([&spec.column]) {
         has_column(&spec.table, columns.iter().map(|column| column.name.as_str()), name)?;
@@ -260,10 +260,10 @@ pub(super) fn about(kind: Kind, source: String, spec: &TableSpec, columns: Vec<C
     }
 }
 
-/// A name as SQL takes it, whatever it holds.
+/// Quotes a name for SQL, whatever it contains.
 pub(super) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Bytes of the lines of a chunk; what is held in memory is a small multiple of it.
+/// Maximum size of a chunk, in bytes of its lines; memory use is a small multiple of it.
 pub(in crate::archive) const CHUNK_BYTES: usize = 16 << 20;

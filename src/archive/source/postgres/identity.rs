@@ -1,4 +1,4 @@
-//! Which database and which table are meant: one has many names, and one name can mean many.
+//! Identifies databases and tables: one may have several names, and one name may mean several.
 use super::super::table::Table;
 use super::Postgres;
 use crate::archive::trouble::failed;
@@ -6,7 +6,7 @@ use crate::domain::ToolError;
 use tokio_postgres::error::SqlState;
 
 impl Postgres {
-    /// The table with its names as the server has them, whatever the settings call it.
+    /// Returns the table with its names as the server has them, whatever the configuration calls it.
     pub(super) async fn named(&self, oid: u32, mut table: Table) -> Result<Table, ToolError> {
         let sql = "SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) \
              FROM unnest(ARRAY[$1::oid, coalesce(pg_catalog.pg_partition_root($1::oid)::oid, $1::oid)]) WITH ORDINALITY AS k(oid, at) \
@@ -22,7 +22,8 @@ impl Postgres {
         Ok(table)
     }
 
-    /// The number of the server's data, which its replicas share, and that of the database.
+    /// Returns the system identifier of the server's data, which its replicas share, and the OID of the
+    /// database.
     pub(in super::super) async fn identity(&self) -> Result<String, ToolError> {
         let sql = "SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()";
         let row = self.client().query_one(sql, &[]).await.map_err(|error| self.say(&error, sql))?;
@@ -39,7 +40,7 @@ impl Postgres {
         }
     }
 
-    /// Is it one database, though its address may be another? Who holds a lock in it says so.
+    /// Returns whether both are one database, even if the addresses differ: tested by an advisory lock.
     pub(in super::super) async fn is_same_database(&self, other: &Self) -> Result<bool, ToolError> {
         let chance = uuid::Uuid::now_v7().as_u64_pair().1.cast_signed();
         let (take, release) =

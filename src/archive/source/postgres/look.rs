@@ -1,4 +1,4 @@
-//! Looks at a table of a PostgreSQL server: is it fit to be archived?
+//! Inspects a table of a PostgreSQL server, and checks that it can be archived.
 use super::super::names::readings;
 use super::super::table::{
     Ability, Cast, Read, Referrer, Table, TableSpec, about, check_columns, no_key, no_table, null_key, quote,
@@ -10,11 +10,11 @@ use crate::archive::trouble::failed;
 use crate::domain::ToolError;
 use std::collections::HashMap;
 
-/// Types that are times.
-const TIMES: &[&str] = &["date", "timestamp without time zone", "timestamp with time zone"];
+/// Types of dates and times.
+const TIME_TYPES: &[&str] = &["date", "timestamp without time zone", "timestamp with time zone"];
 
 impl Postgres {
-    /// Its number, and its name as SQL takes it.
+    /// Returns the table's OID, and its quoted name.
     pub(super) async fn find_table(&self, spec: &TableSpec) -> Result<(u32, String), ToolError> {
         let sql = "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text FROM pg_catalog.pg_class c \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = pg_catalog.to_regclass($1::text)";
@@ -51,13 +51,13 @@ impl Postgres {
             )));
         }
         let (schema, table): (String, String) = (found.get(1), found.get(2));
-        // Children by inheritance have keys of their own; a unique index of a partitioned table holds for all
-        // of it.
+        // Tables that inherit from this one have their own keys; a unique index of a partitioned table covers
+        // all of it.
         let only = if kind == "p" { "" } else { "ONLY " };
         Ok((found.get(0), format!("{only}{}.{}", quote(&schema), quote(&table))))
     }
 
-    /// Its columns, what distinguishes its rows, and what refers to it.
+    /// Reads the table's columns, its unique key, and foreign keys that refer to it.
     pub(super) async fn look(&self, spec: &TableSpec, oid: u32, quoted: String) -> Result<Table, ToolError> {
         let sql = "SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull, \
              a.attgenerated::text, a.attnum FROM pg_catalog.pg_attribute a \
@@ -97,7 +97,8 @@ impl Postgres {
                JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.n \
                JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation \
                WHERE k.at <= i.indnkeyatts AND k.compared <> a.attcollation AND NOT c.collisdeterministic)";
-        // What an index distinguishes may be equal to the column, by a collation that is not deterministic.
+        // An index may distinguish values that are equal for the column, if its collation is not
+        // deterministic.
         let indexes = self.client().query(sql, &[&oid]).await.map_err(|error| self.say(&error, sql))?;
         if !indexes.iter().any(|index| index.get::<_, Vec<i16>>(0) == wanted) {
             return Err(no_key(spec));
@@ -119,7 +120,8 @@ impl Postgres {
         })
     }
 
-    /// A table that the server empties after a crash must not hold the only copy of a row.
+    /// Fails for an unlogged table: the server empties it after a crash, so it must not hold the only copy of
+    /// a row.
     pub(in super::super) async fn must_last(&self, table: &Table) -> Result<(), ToolError> {
         let sql = "SELECT c.oid::regclass::text FROM pg_catalog.pg_class c, (SELECT pg_catalog.to_regclass($1::text)::oid AS oid) AS t \
              WHERE c.relpersistence <> 'p' AND (c.oid = t.oid OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(t.oid))) LIMIT 1";
@@ -133,7 +135,7 @@ impl Postgres {
         )))
     }
 
-    /// The columns that the table has now, and whether statements on it do more than they say.
+    /// Returns the columns that the table has now, and whether it has triggers or rules.
     pub(super) async fn now(&self, table: &Table) -> Result<(Vec<String>, bool), ToolError> {
         let sql = "SELECT ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.oid \
                AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum), \
@@ -145,8 +147,8 @@ impl Postgres {
         Ok((row.get(0), row.get(1)))
     }
 
-    /// The age must be a time or a number: other types have an order of their own, in which what is young may
-    /// come first.
+    /// Checks that the age column is a time or a number: other types have an order of their own, in which new
+    /// values may come first.
     async fn check_age(&self, spec: &TableSpec, oid: u32) -> Result<(), ToolError> {
         let sql = "WITH RECURSIVE base(oid) AS (SELECT a.atttypid FROM pg_catalog.pg_attribute a \
                WHERE a.attrelid = $1 AND a.attname = $2::text \
@@ -156,7 +158,7 @@ impl Postgres {
         let found = self.client().query_one(sql, &[&oid, &spec.column]).await;
         let found = found.map_err(|error| self.say(&error, sql))?;
         let (kind, is_plain): (String, bool) = (found.get(0), found.get(1));
-        if TIMES.contains(&kind.as_str()) || (is_plain && NUMBERS.contains(&kind.as_str())) {
+        if TIME_TYPES.contains(&kind.as_str()) || (is_plain && NUMBERS.contains(&kind.as_str())) {
             return Ok(());
         }
         Err(failed(&format!(
@@ -168,8 +170,8 @@ impl Postgres {
         )))
     }
 
-    /// Columns whose values are the numbers of tables, types and their kind, by the number of the column: the type, and
-    /// whether the column is a list of such. What they are called depends on the search path and on what there is.
+    /// Returns columns of `reg*` types, by the column's number: the type, and whether the column is an array
+    /// of it. The names of such values depend on the search path and on the objects that exist.
     async fn local_types(
         &self,
         spec: &TableSpec,
@@ -205,7 +207,7 @@ impl Postgres {
         Ok(found)
     }
 
-    /// What the role may do, and whether a row that can't be put is noticed late.
+    /// Returns the role's privileges, and whether a row that can't be inserted is only noticed later.
     async fn ability(&self, oid: u32) -> Result<Ability, ToolError> {
         let sql = "WITH ours AS (SELECT $1::oid AS oid UNION SELECT relid::oid FROM pg_catalog.pg_partition_tree($1)) \
              SELECT (SELECT coalesce(bool_and(pg_catalog.has_column_privilege($1::oid, a.attnum, 'INSERT')), true) \
@@ -218,11 +220,11 @@ impl Postgres {
         Ok(Ability { put: row.get(0), delete: row.get(1), lock: row.get(2), put_plainly: row.get(3) })
     }
 
-    /// Foreign keys of the table to itself, and those of others that would delete or change rows of theirs. Others
-    /// refuse by themselves.
+    /// Returns foreign keys of the table to itself, and those of other tables that would delete or change
+    /// rows there. The remaining ones make the server refuse the deletion.
     async fn referrers(&self, oid: u32, quoted: &str) -> Result<(Vec<Referrer>, Vec<Referrer>), ToolError> {
-        // A key that refers to a partitioned table has a part for each partition: a partition of its own has
-        // only that part, and with the whole table, the whole key is enough.
+        // A foreign key to a partitioned table has a child constraint for each partition: when one partition
+        // is archived only that child applies, and for the whole table the parent constraint is enough.
         let sql = "WITH ours AS (SELECT $1::oid AS oid UNION SELECT relid::oid FROM pg_catalog.pg_partition_tree($1)) \
              SELECT n.nspname::text, c.relname::text, k.confdeltype::text, \
                (SELECT array_agg(a.attname::text ORDER BY p.at) FROM unnest(k.conkey) WITH ORDINALITY AS p(n, at) \
@@ -266,7 +268,7 @@ impl Postgres {
     }
 }
 
-/// A column's type as it is archived, and how its values are read and put.
+/// Returns a column's type as it is archived, and how its values are read and inserted.
 fn cast(kind: String, local: Option<&(String, bool)>) -> (String, Cast) {
     match local {
         Some((_, true)) => {
@@ -279,8 +281,8 @@ fn cast(kind: String, local: Option<&(String, bool)>) -> (String, Cast) {
             ("oid".into(), Cast { read: Read::As("pg_catalog.oid"), put })
         }
         None => {
-            // A cast would cut the blanks off the end of a `character`, also of one by a domain, and a type that somebody
-            // made may have a cast of its own: names of such types have a schema.
+            // A cast would strip trailing blanks of a `character`, even within a domain, and a user-defined
+            // type may have its own cast: names of such types include a schema.
             let is_character = kind.starts_with("character(") || kind == "bpchar" || kind == "character";
             let read = if is_character || kind.contains('.') { Read::Written } else { Read::Plain };
             (kind.clone(), Cast { read, put: kind })

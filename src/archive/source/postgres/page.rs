@@ -9,7 +9,7 @@ use std::error::Error;
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 
-/// The statement of a page, with its parameters as texts.
+/// Returns the statement that reads a page, with its parameters as texts.
 pub(super) fn statement(
     table: &Table,
     filter: &Filter,
@@ -25,7 +25,7 @@ pub(super) fn statement(
     let age = table.about.columns.iter().find(|column| column.name == table.about.column);
     for (at, sign) in [(filter.before, "<"), (filter.from, ">=")] {
         if let (Some(at), Some(age)) = (at, age) {
-            // An instant may be too large for the type of the column: compared as what holds any.
+            // The instant may be out of range for the column's type, so it is compared as a wider one.
             let wide = if ["smallint", "integer"].contains(&age.kind.as_str()) { "::bigint" } else { "" };
             tests.push(format!(
                 "t.{} {sign} {}{wide}",
@@ -56,13 +56,13 @@ pub(super) fn statement(
     (sql, values)
 }
 
-/// An instant as the column of the age takes it. Columns of whole numbers count from 1970.
+/// Formats an instant for comparison with the age column. Integer columns count from 1970.
 fn instant(at: Timestamp, age: &Column, table: &Table) -> String {
     if NUMBERS.iter().any(|name| age.kind.starts_with(name)) {
         return at.as_second().saturating_mul(table.about.unit.per_second()).to_string();
     }
     if at.to_zoned(TimeZone::UTC).year() < 1 {
-        // the server writes such years in another way; nothing that it has a number for is older
+        // The server formats such years differently; nothing that it can represent is older.
         return "-infinity".to_owned();
     }
     at.strftime("%Y-%m-%d %H:%M:%S+00").to_string()
@@ -75,7 +75,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// A parameter as the server reads a literal: of the type that the statement asks for.
+/// A parameter in text format, which the server parses as the type that the statement requires.
 #[derive(Debug)]
 pub(super) struct Sent(pub(super) Option<String>);
 

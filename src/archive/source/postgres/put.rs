@@ -1,4 +1,5 @@
-//! Rows are put into a table, as many as it takes. Those that it does not take are reported by key, and cost no other.
+//! Inserts as many rows as the table accepts. Rows that it refuses are reported by key, and do not prevent
+//! the others.
 use super::super::outcome::{Put, altered, displaced, kept_out, name};
 use super::super::table::{Table, quote};
 use super::{Postgres, ROW_PATIENCE, WRITES};
@@ -11,26 +12,26 @@ use std::sync::atomic::Ordering;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
-/// So many rows of a chunk are looked for one by one before they are deleted; then it is given up, since no more of them
-/// will do any good.
+/// The number of rows of a chunk that may fail one by one before a deletion is given up: the remaining ones
+/// would most likely fail too.
 pub(super) const MOST_FAILED: usize = 1_000;
-/// Of so many rows that were passed over it is looked for why.
-const MOST_ASKED: usize = 20;
+/// The number of skipped rows for which the reason is determined.
+const MAX_DIAGNOSED_ROWS: usize = 20;
 
-/// Rows that are put together.
+/// Rows that are inserted together.
 struct Part {
     places: Vec<usize>,
-    /// A row that is in the way of one of them is an error, instead of a reason to pass it over in silence.
+    /// A conflict is an error, instead of silently skipping the row.
     plainly: bool,
 }
 
-/// What came of a set of rows.
+/// The result of inserting a set of rows.
 enum Tried {
-    /// All are there as they were.
+    /// All are stored unchanged.
     Done,
-    /// None was put, because of these.
+    /// None was inserted, because of these.
     Without { refused: Vec<(usize, String)>, missing: Vec<usize> },
-    /// None was put, and it is not known because of which.
+    /// None was inserted, and the rows responsible are not known.
     Failed { why: String, is_taken: bool, waits: bool },
 }
 
@@ -43,7 +44,7 @@ impl Postgres {
         put
     }
 
-    /// What it would come to.
+    /// Tries to insert rows, and rolls it back.
     pub(in super::super) async fn try_put(&self, table: &Table, rows: &[Row]) -> Result<Put, ToolError> {
         if self.trying.load(Ordering::Relaxed) {
             return self.put_in(table, rows, usize::MAX).await;
@@ -67,7 +68,7 @@ impl Postgres {
         }
     }
 
-    /// Puts what can be put; it is given up after so many rows that can't.
+    /// Inserts the rows that can be inserted; gives up after `most` rows that can't.
     pub(super) async fn put_in(&self, table: &Table, rows: &[Row], most: usize) -> Result<Put, ToolError> {
         let mut put = Put::default();
         let mut wanted = Vec::new();
@@ -78,7 +79,7 @@ impl Postgres {
                 Some(_) => put.conflicts.push(at),
             }
         }
-        // Rows that refer to one that is not there may find it when others were put.
+        // Rows that refer to a missing one may succeed after others were inserted.
         let part = |places: Vec<usize>| Part { places, plainly: table.ability.put_plainly };
         let mut waiting = vec![part(wanted)];
         loop {
@@ -95,7 +96,7 @@ impl Postgres {
         Ok(put)
     }
 
-    /// Puts sets of rows. What goes wrong is looked for by halves. Gives the rows that refer to one that is not there.
+    /// Inserts sets of rows; failures are isolated by bisection. Returns rows that refer to a missing one.
     async fn put_parts(
         &self,
         table: &Table,
@@ -128,10 +129,11 @@ impl Postgres {
                         put.refused.extend(missing.into_iter().map(|at| (at, kept_out(table, &rows[at]))));
                         continue;
                     }
-                    // Another row may be in the way, or a trigger: a plain INSERT is answered with which.
+                    // Another row or a trigger may be the reason: a plain INSERT returns an error that says
+                    // which.
                     for at in missing {
                         asked += 1;
-                        match asked <= MOST_ASKED {
+                        match asked <= MAX_DIAGNOSED_ROWS {
                             true => parts.push(Part { places: vec![at], plainly: true }),
                             false => put.conflicts.push(at),
                         }
@@ -173,7 +175,7 @@ impl Postgres {
         Ok(tried)
     }
 
-    /// Puts rows, and has checked what would be checked later. Gives how many were put, or what the server says.
+    /// Inserts rows, and checks deferred constraints. Returns how many were inserted, or the server's error.
     async fn insert(
         &self,
         table: &Table,
@@ -215,7 +217,8 @@ impl Postgres {
         Ok(self.client().batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await.map(|()| count))
     }
 
-    /// Are the rows there as they were? So many were put, as the server says.
+    /// Checks that the rows are stored unchanged. `count` is the number of inserted rows reported by the
+    /// server.
     async fn compare(
         &self,
         table: &Table,
@@ -241,13 +244,14 @@ impl Postgres {
             return Ok(Tried::Done);
         }
         if count > seen {
-            // a row stands under another key than the one that was put, and nobody knows which
+            // A row is stored under another key than the one it was inserted with, and it is not known which.
             refused.extend(missing.drain(..).map(|at| (at, displaced(table, &rows[at]))));
         }
         Ok(Tried::Without { refused, missing })
     }
 
-    /// Is it because of what the rows hold? Otherwise it is an error of the whole.
+    /// Returns an outcome if the error is due to the content of the rows; otherwise it is an error of the
+    /// whole operation.
     fn is_of_rows(&self, table: &Table, error: &tokio_postgres::Error) -> Result<Tried, ToolError> {
         let is_of_rows = |code: &SqlState| {
             *code != SqlState::INSUFFICIENT_PRIVILEGE

@@ -1,4 +1,4 @@
-//! Rows are taken from a table: exactly those that were read, and only if they can come back.
+//! Deletes rows from a table: exactly those that were read, and only if they can be restored.
 use super::super::family::{self, Reference};
 use super::super::outcome::{How, Left, Put, Removed, Why, kept, other_columns, refers};
 use super::super::table::{Referrer, Table};
@@ -15,23 +15,23 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
-/// How often a chunk is tried when the server ends its transaction because of others.
-const TRIES: u32 = 4;
-/// How long the locks of others are waited for before their rows are looked for.
-const FIRST_PATIENCE: Duration = Duration::from_secs(2);
+/// How often a chunk is tried if the server aborts the transaction because of concurrent ones.
+const MAX_ATTEMPTS: u32 = 4;
+/// How long to wait for locks of others before looking for the rows that they have locked.
+const FIRST_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What went wrong in a transaction.
+/// An error in a transaction.
 pub(super) struct Trouble {
     error: ToolError,
     cause: Cause,
 }
 
-/// Because of what?
+/// What caused an error.
 #[derive(Clone, Copy, PartialEq)]
 enum Cause {
-    /// Of what others did at that time: a further try may work.
+    /// Concurrent transactions: a retry may succeed.
     Others,
-    /// Of a lock that others hold.
+    /// A lock held by others.
     Lock,
     Other,
 }
@@ -52,9 +52,9 @@ impl Postgres {
         let (mut tries, mut locked) = (0, false);
         loop {
             tries += 1;
-            // What others have locked is looked for only when it is in the way.
-            let patience = if locked { ROW_PATIENCE } else { FIRST_PATIENCE };
-            self.begin(WRITES, patience).await?;
+            // Rows locked by others are only looked for after a lock was in the way.
+            let max_wait = if locked { ROW_PATIENCE } else { FIRST_LOCK_TIMEOUT };
+            self.begin(WRITES, max_wait).await?;
             match self.remove_in(table, rows, how, locked).await {
                 Ok(Removed::Done) if how.lasts() => return self.run("COMMIT").await.map(|()| Removed::Done),
                 Ok(Removed::Done) => return self.run("ROLLBACK").await.map(|()| Removed::Done),
@@ -62,7 +62,7 @@ impl Postgres {
                     self.run("ROLLBACK").await?;
                     return self.left(table, rows, left).await;
                 }
-                Err(Trouble { cause: Cause::Others, .. }) if tries < TRIES => {
+                Err(Trouble { cause: Cause::Others, .. }) if tries < MAX_ATTEMPTS => {
                     self.run("ROLLBACK").await?;
                     tokio::time::sleep(Duration::from_millis(200) * tries).await;
                 }
@@ -78,7 +78,7 @@ impl Postgres {
         }
     }
 
-    /// Of what is said to have changed, what is still there as it was can't be deleted at all.
+    /// If a row that is reported as changed is still there unchanged, it can't be deleted at all.
     async fn left(&self, table: &Table, rows: &[Row], left: Vec<Left>) -> Result<Removed, ToolError> {
         let changed = left.iter().filter(|left| left.why == Why::Changed);
         let changed: Vec<Row> = changed.map(|left| rows[left.at].clone()).collect();
@@ -90,7 +90,7 @@ impl Postgres {
         }
     }
 
-    /// Deletes and looks at what was deleted, in one statement: what it gives was locked.
+    /// Deletes rows and compares what was deleted, in one statement: the returned rows were locked.
     async fn remove_in(
         &self,
         table: &Table,
@@ -122,7 +122,7 @@ impl Postgres {
         if !differ.is_empty() {
             return Ok(Removed::changed(&differ));
         }
-        self.is_done_by_now(table, rows).await?;
+        self.verify_deleted(table, rows).await?;
         if how.tries() && table.ability.put {
             self.run("SAVEPOINT way_back").await?;
             let put: Put = self.put_in(table, rows, MOST_FAILED).await?;
@@ -132,13 +132,13 @@ impl Postgres {
             }
             self.run("ROLLBACK TO SAVEPOINT way_back").await?;
         }
-        // What is checked at the end is checked now, where it can still be said of which table it is.
+        // Check deferred constraints now, while an error can still be attributed to a table.
         let sql = "SET CONSTRAINTS ALL IMMEDIATE";
         self.client().batch_execute(sql).await.map_err(|error| self.trouble(table, &error, sql))?;
         Ok(Removed::Done)
     }
 
-    /// Locks the rows. Gives those that others have locked, and those that are gone.
+    /// Locks the rows. Returns those that others have locked, and those that no longer exist.
     async fn lock_rows(&self, table: &Table, rows: &[Row]) -> Result<Vec<Left>, Trouble> {
         let sql = format!(
             "SELECT k.place FROM {} AS t JOIN {} ON {} FOR UPDATE OF t SKIP LOCKED",
@@ -158,9 +158,11 @@ impl Postgres {
         Ok(others.into_iter().zip(there).map(|(at, now)| Left { at, why: why(now) }).collect())
     }
 
-    /// Rows that others may have locked, for a role that may not lock any itself: each locker leaves its number.
+    /// Returns rows that others may have locked, for a role without the privilege to lock: the locker's
+    /// transaction id is in xmax.
     async fn locked_rows(&self, table: &Table, rows: &[Row]) -> Result<Vec<usize>, Trouble> {
-        // Numbers are of 32 bits, and mean the latest transaction that has them. One that came to nothing locks nothing.
+        // Transaction ids have 32 bits; the latest transaction with that id is meant. An aborted one holds no
+        // lock.
         let sql = format!(
             "SELECT k.place FROM {} AS t JOIN {} ON {} CROSS JOIN \
                (SELECT pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) - 1 AS last) AS b \
@@ -196,7 +198,8 @@ impl Postgres {
         }
     }
 
-    /// Places of rows that others of the table refer to, which are not among them, or which stay.
+    /// Returns positions of rows that are referred to by rows of the table that are not among them, or that
+    /// stay.
     pub(super) async fn referred_in(&self, table: &Table, rows: &[Row]) -> Result<Vec<usize>, ToolError> {
         let mut references: Vec<Reference> = Vec::new();
         if rows.is_empty() {
@@ -225,7 +228,7 @@ impl Postgres {
         Ok(family::referred(&places, &references))
     }
 
-    /// Deletes rows. Gives the places of those that are not what they were.
+    /// Deletes rows. Returns the positions of those that have changed or no longer exist.
     async fn delete(&self, table: &Table, rows: &[Row]) -> Result<Vec<usize>, Trouble> {
         let sql = format!(
             "DELETE FROM {} AS t USING {} WHERE {} RETURNING {}",
@@ -264,15 +267,15 @@ impl Postgres {
         Ok(differ)
     }
 
-    /// After a deletion, which keeps others from altering the table: are its columns those that were read, and are
-    /// the rows gone?
-    async fn is_done_by_now(&self, table: &Table, rows: &[Row]) -> Result<(), ToolError> {
+    /// Checks, after a deletion, which prevents others from altering the table, that the columns are those
+    /// that were read, and that the rows no longer exist.
+    async fn verify_deleted(&self, table: &Table, rows: &[Row]) -> Result<(), ToolError> {
         let (names, does_more) = self.now(table).await?;
         if names != table.all {
             return Err(other_columns(table));
         }
         if does_more {
-            // a trigger or a rule may have put a row in again
+            // A trigger or a rule may have inserted a row again.
             let there = self.find_in(table, rows).await?;
             if let Some((row, _)) = rows.iter().zip(&there).find(|(_, there)| there.is_some()) {
                 return Err(kept(table, row));
@@ -306,7 +309,7 @@ impl Postgres {
     }
 }
 
-/// How rows that refer find the rows that they refer to.
+/// The join condition between referring and referenced rows.
 fn join(referrer: &Referrer) -> String {
     let parts = referrer.columns.iter().map(|(from, to)| format!("c.{from} = t.{to}"));
     parts.collect::<Vec<_>>().join(" AND ")

@@ -1,17 +1,17 @@
-//! Rows and keys as texts: how statements ask for them, and how they come.
+//! Rows and keys as texts: expressions to select them, and conversion of results.
 use super::super::table::{Cast, Read, Table, quote};
 use crate::archive::row::{self, Cell, Column, Kind, Row, write_line};
 use crate::archive::trouble::explain;
 use crate::domain::ToolError;
 use tokio_postgres::types::ToSql;
 
-/// The columns as texts.
+/// Returns expressions that read the columns as texts.
 pub(super) fn columns(table: &Table) -> String {
     let columns = table.about.columns.iter().zip(&table.casts);
     columns.map(|(column, cast)| as_text("t", column, cast)).collect::<Vec<_>>().join(", ")
 }
 
-/// The key of rows that stand under this name, each part as a text.
+/// Returns expressions for the key of the rows with alias `under`, each part as a text.
 pub(super) fn own_key(table: &Table, under: &str) -> String {
     let part = |name: &String| {
         let at = table.about.columns.iter().position(|column| column.name == *name);
@@ -20,11 +20,11 @@ pub(super) fn own_key(table: &Table, under: &str) -> String {
     table.about.key.iter().filter_map(part).collect::<Vec<_>>().join(", ")
 }
 
-/// A column as a text.
+/// Returns an expression that reads a column as a text.
 fn as_text(under: &str, column: &Column, cast: &Cast) -> String {
     let name = format!("{under}.{}", quote(&column.name));
     match cast.read {
-        // A composite whose fields are all NULL is none, whatever `IS NULL` says.
+        // A composite whose fields are all NULL is not NULL itself, whatever `IS NULL` says.
         Read::Written => {
             format!("CASE WHEN pg_catalog.num_nulls({name}) = 0 THEN pg_catalog.concat({name}) END")
         }
@@ -33,7 +33,7 @@ fn as_text(under: &str, column: &Column, cast: &Cast) -> String {
     }
 }
 
-/// The keys that are given, as a table `k`.
+/// Returns a table expression `k` with the given keys.
 pub(super) fn keys_given(table: &Table) -> String {
     let count = table.keys.len();
     let lists: Vec<String> = (1..=count).map(|at| format!("${at}::text[]")).collect();
@@ -51,7 +51,7 @@ pub(super) fn keys_equal(table: &Table) -> String {
     parts.collect::<Vec<_>>().join(" AND ")
 }
 
-/// The rows' keys, as a list for each column.
+/// Returns the rows' keys, as one list per column.
 pub(super) fn key_lists(rows: &[Row]) -> Vec<Vec<String>> {
     let mut lists: Vec<Vec<String>> = Vec::new();
     for row in rows {
@@ -83,5 +83,5 @@ pub(super) fn row_of(table: &Table, found: &tokio_postgres::Row) -> Result<Row, 
     Ok(table.about.row_of(&cells, line))
 }
 
-/// Types that are numbers, as the server names them.
+/// Numeric types, as the server names them.
 pub(super) const NUMBERS: &[&str] = &["smallint", "integer", "bigint", "numeric", "real", "double precision"];

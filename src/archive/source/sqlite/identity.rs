@@ -1,5 +1,5 @@
-//! Which file is meant: one has many paths, and on two hosts one path means two files. So the file of the lock,
-//! which stays beside the database, holds an id that is made once.
+//! Identifies database files: one may have several paths, and on two hosts one path means two files. So the
+//! lock file, which stays beside the database, contains an id that is created once.
 use super::Sqlite;
 use crate::archive::trouble::failed;
 use crate::domain::ToolError;
@@ -8,14 +8,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 impl Sqlite {
-    /// What distinguishes this database from all others; `None` if it was never locked. Reading does not lock it.
+    /// Returns what distinguishes this database from all others; `None` if it was never locked. Reading does
+    /// not lock it.
     pub(in super::super) fn identity(&self) -> Option<String> {
         let read = || fs::read_to_string(self.lock_path().ok()?).ok();
         let known = self.identity.clone().or_else(read)?;
         Some(known.trim().to_owned()).filter(|known| !known.is_empty())
     }
 
-    /// Is it one file, under whatever paths?
+    /// Returns whether both are one file, under whatever paths.
     pub(in super::super) fn is_same_file(&self, other: &Self) -> Result<bool, ToolError> {
         let of = |path: &Path| match fs::metadata(path) {
             Ok(found) => Ok((found.dev(), found.ino())),
@@ -24,7 +25,7 @@ impl Sqlite {
         Ok(of(&self.path)? == of(&other.path)?)
     }
 
-    /// The file of the lock stands beside the database itself, whatever links lead to it.
+    /// Returns the path of the lock file, which is beside the database itself, whatever links lead to it.
     pub(super) fn lock_path(&self) -> Result<PathBuf, ToolError> {
         let path = fs::canonicalize(&self.path);
         let path = path.map_err(|error| failed(&format!("{}: {error}", self.path.display())))?;

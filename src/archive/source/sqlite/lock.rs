@@ -1,13 +1,13 @@
-//! The id in the file of the lock.
+//! The id in the lock file.
 use crate::archive::object::fresh_id;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// Most bytes of an id that are read.
+/// Maximum number of bytes read of an id.
 pub(super) const MOST_BYTES: u64 = 200;
 
-/// The id in the file of a lock that is held; made where there is none.
+/// Returns the id in a lock file that is held; creates one if there is none.
 pub(super) fn of_lock(file: &mut File, path: &Path) -> io::Result<String> {
     let mut text = String::new();
     Read::by_ref(file).take(MOST_BYTES).read_to_string(&mut text)?;

@@ -1,4 +1,4 @@
-//! Looks at a table of an SQLite file: its columns, what distinguishes its rows, and what refers to it.
+//! Inspects a table of an SQLite file: its columns, its unique key, and foreign keys that refer to it.
 use super::super::names::readings;
 use super::super::table::{
     Ability, Cast, Filter, Read, Referrer, Table, TableSpec, about, check_columns, has_column, no_key,
@@ -10,7 +10,7 @@ use crate::archive::trouble::failed;
 use rusqlite::{Connection, OptionalExtension};
 use std::path::Path;
 
-/// Looks at a table: is it fit to be archived?
+/// Inspects a table, and checks that it can be archived.
 pub(super) fn look(db: &Connection, path: &Path, spec: &TableSpec) -> Result<Table, Trouble> {
     let spec = &TableSpec { table: real_name(db, path, spec)?, ..spec.clone() };
     let mut columns = Vec::new();
@@ -75,20 +75,20 @@ pub(super) fn look(db: &Connection, path: &Path, spec: &TableSpec) -> Result<Tab
     })
 }
 
-/// Names of the columns that the table has now; generated ones are left out.
+/// Returns names of the columns that the table has now, without generated ones.
 pub(super) fn names(db: &Connection, table: &Table) -> rusqlite::Result<Vec<String>> {
     let mut info =
         db.prepare_cached("SELECT name FROM pragma_table_xinfo(?1) WHERE hidden = 0 ORDER BY cid")?;
     info.query_map([&table.root], |row| row.get(0))?.collect()
 }
 
-/// Do statements on the table do more than they say?
+/// Returns whether the table has triggers.
 pub(super) fn has_triggers(db: &Connection, table: &Table) -> rusqlite::Result<bool> {
     let ask = "SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE";
     db.prepare_cached(ask)?.exists([&table.root])
 }
 
-/// Columns that a filter asks for must be there; generated ones are.
+/// Checks that the columns of a filter exist; generated ones are allowed.
 pub(super) fn check_filter(db: &Connection, table: &Table, filter: &Filter) -> Result<(), Trouble> {
     if filter.only.is_empty() {
         return Ok(());
@@ -102,7 +102,7 @@ pub(super) fn check_filter(db: &Connection, table: &Table, filter: &Filter) -> R
     Ok(())
 }
 
-/// How the key's columns are compared: by the collation of the unique index that distinguishes rows.
+/// Returns expressions of the key columns, with the collation of the unique index that distinguishes rows.
 fn keys(db: &Connection, spec: &TableSpec, primary: &[(i64, String, bool)]) -> Result<Vec<String>, Trouble> {
     let same =
         |names: &[String]| names.len() == spec.key.len() && spec.key.iter().all(|key| names.contains(key));
@@ -129,7 +129,7 @@ fn keys(db: &Connection, spec: &TableSpec, primary: &[(i64, String, bool)]) -> R
                 .collect());
         }
     }
-    // The row id itself has no index of its own.
+    // The rowid itself has no index of its own.
     let names: Vec<String> = primary.iter().map(|(_, name, _)| name.clone()).collect();
     if primary.len() == 1 && primary[0].2 && same(&names) {
         return Ok(spec.key.iter().map(|key| quote(key)).collect());
@@ -137,15 +137,15 @@ fn keys(db: &Connection, spec: &TableSpec, primary: &[(i64, String, bool)]) -> R
     Err(no_key(spec).into())
 }
 
-/// How many rows of the table refer to rows that are not there.
+/// Counts the rows of the table that refer to rows that do not exist.
 pub(super) fn dangling(db: &Connection, table: &Table) -> Result<u64, Trouble> {
     let ask = "SELECT count(*) FROM pragma_foreign_key_check(?1)";
-    // A foreign key that fits no table can't be checked.
+    // A foreign key that does not match its parent table can't be checked.
     let count: i64 = db.query_row(ask, [&table.root], |row| row.get(0)).unwrap_or(0);
     Ok(count.unsigned_abs())
 }
 
-/// Foreign keys of the table to itself, and those of other tables to it.
+/// Returns foreign keys of the table to itself, and those of other tables to it.
 fn referrers(db: &Connection, table: &str) -> Result<(Vec<Referrer>, Vec<Referrer>), Trouble> {
     let (mut own, mut others) = (Vec::new(), Vec::new());
     let mut tables =
@@ -165,7 +165,7 @@ fn referrers(db: &Connection, table: &str) -> Result<(Vec<Referrer>, Vec<Referre
             let to = match to {
                 Some(to) => to,
                 None => {
-                    // the primary key is meant, column by column
+                    // The primary key is meant, column by column.
                     let place = row.get::<_, i64>(4)? + 1;
                     let ask = "SELECT name FROM pragma_table_info(?1) WHERE pk = ?2";
                     let found = db.query_row(ask, (table, place), |row| row.get(0)).optional()?;
@@ -189,12 +189,12 @@ fn referrers(db: &Connection, table: &str) -> Result<(Vec<Referrer>, Vec<Referre
     Ok((own, others))
 }
 
-/// There must be a table of that name. Gives the name as the database has it.
+/// Finds the table with that name. Returns the name as the database has it.
 fn real_name(db: &Connection, path: &Path, spec: &TableSpec) -> Result<String, Trouble> {
     let mut all = db.prepare("SELECT name, type FROM pragma_table_list WHERE schema = 'main'")?;
     let names: Vec<(String, String)> =
         all.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
-    // Of a dotted name only the schema of the file itself is here; what is attached elsewhere is another file.
+    // Only the schema `main` is in this file; an attached one would be another file.
     let wanted: Vec<String> = readings(&spec.table)
         .into_iter()
         .filter_map(|mut parts| match (parts.pop(), parts.pop()) {

@@ -1,4 +1,5 @@
-//! Rows are put into a table, as many as it takes. Those that it does not take are reported by key, and cost no other.
+//! Inserts as many rows as the table accepts. Rows that it refuses are reported by key, and do not prevent
+//! the others.
 use super::super::outcome::{Put, altered, name};
 use super::super::table::Table;
 use super::statement::{Trouble, allow_texts, bind, columns, is_late, one, select_by_key};
@@ -6,17 +7,18 @@ use crate::archive::row::{Kind, Row, read_line};
 use crate::archive::trouble::failed;
 use rusqlite::{Connection, ErrorCode, ffi};
 
-/// So many rows that end the whole transaction are passed over.
-const MOST_ENDS: usize = 100;
+/// Maximum number of skipped rows that abort the whole transaction.
+const MAX_ABORTING_ROWS: usize = 100;
 
-/// Puts rows; if it is not to last, only to see what comes of it.
+/// Inserts rows; if `lasts` is false, it is rolled back.
 pub(super) fn put(db: &Connection, table: &Table, rows: &[Row], lasts: bool) -> Result<Put, Trouble> {
-    // A row may end the transaction, by a trigger or a constraint that says ROLLBACK: then it is done again without it.
+    // A row may abort the transaction, by a trigger or a constraint with ROLLBACK: then it is repeated
+    // without that row.
     let mut without: Vec<(usize, String)> = Vec::new();
     loop {
         db.execute_batch("BEGIN IMMEDIATE")?;
         match put_in(db, table, rows, &without) {
-            // What stands there otherwise than it was goes with the transaction; the others are put again.
+            // Rows that were stored differently are removed by rolling back; the others are inserted again.
             Ok(put) if lasts && put.refused.len() > without.len() => {
                 db.execute_batch("ROLLBACK")?;
                 without = put.refused;
@@ -25,13 +27,13 @@ pub(super) fn put(db: &Connection, table: &Table, rows: &[Row], lasts: bool) -> 
                 db.execute_batch(if lasts { "COMMIT" } else { "ROLLBACK" })?;
                 return Ok(put);
             }
-            Err(Trouble::Ended(at, why)) if without.len() < MOST_ENDS => without.push((at, why)),
+            Err(Trouble::Ended(at, why)) if without.len() < MAX_ABORTING_ROWS => without.push((at, why)),
             Err(error) => return Err(error),
         }
     }
 }
 
-/// The same within a transaction, without these rows.
+/// Inserts rows within a transaction, without those in `without`.
 pub(super) fn put_in(
     db: &Connection,
     table: &Table,
@@ -40,7 +42,7 @@ pub(super) fn put_in(
 ) -> Result<Put, Trouble> {
     let about = &table.about;
     let places: Vec<String> = (1..=about.columns.len()).map(|at| format!("?{at}")).collect();
-    // The table itself may say that a new row replaces others: not the rows that we put.
+    // The table itself may specify REPLACE for conflicts: never for rows that we insert.
     let insert = format!(
         "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT DO NOTHING",
         table.quoted,
@@ -101,7 +103,8 @@ fn is_unique(error: &rusqlite::Error) -> bool {
     })
 }
 
-/// Is it because of what the row holds? Otherwise it is an error of the whole.
+/// Returns whether the error is due to the content of the row; otherwise it is an error of the whole
+/// operation.
 fn is_of_row(error: &rusqlite::Error) -> bool {
     let kinds = [
         ErrorCode::ConstraintViolation,
@@ -113,7 +116,7 @@ fn is_of_row(error: &rusqlite::Error) -> bool {
     !is_late(error) && error.sqlite_error_code().is_some_and(|code| kinds.contains(&code))
 }
 
-/// A row that ends the whole transaction.
+/// The error for a row that aborts the whole transaction.
 pub(super) fn ended(why: &str) -> crate::domain::ToolError {
     failed(&format!(
         "{why} (a trigger or a constraint of the table ends the whole transaction); nothing was done"

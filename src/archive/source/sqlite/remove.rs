@@ -1,4 +1,4 @@
-//! Rows are taken from a table: exactly those that were read, and only if they can come back.
+//! Deletes rows from a table: exactly those that were read, and only if they can be restored.
 use super::super::family::{self, Reference};
 use super::super::outcome::{How, Left, Removed, Why, kept, other_columns, refers};
 use super::super::table::{Referrer, Table};
@@ -23,7 +23,7 @@ pub(super) fn remove(db: &Connection, table: &Table, rows: &[Row], how: How) -> 
     if look::names(db, table)? != table.all {
         return Err(other_columns(table).into());
     }
-    let referred = who_is_referred_to(db, table, rows)?;
+    let referred = referred_under_lock(db, table, rows)?;
     if !referred.is_empty() {
         db.execute_batch("ROLLBACK")?;
         return Ok(Removed::left(&referred, &Why::Referred));
@@ -37,7 +37,7 @@ pub(super) fn remove(db: &Connection, table: &Table, rows: &[Row], how: How) -> 
         }
     }
     if look::has_triggers(db, table)? {
-        // one of them may have put a row in again
+        // A trigger may have inserted a row again.
         for row in rows {
             if one(&mut select, table, &row.key)?.is_some() {
                 return Err(kept(table, row).into());
@@ -48,7 +48,7 @@ pub(super) fn remove(db: &Connection, table: &Table, rows: &[Row], how: How) -> 
         db.execute_batch("SAVEPOINT way_back")?;
         let left = match put::put_in(db, table, rows, &[]) {
             Ok(put) => put.one_way(table, rows),
-            // with the transaction, the deletion is undone
+            // The deletion is rolled back with the transaction.
             Err(Trouble::Ended(at, why)) => vec![Left { at, why: Why::OneWay(why) }],
             Err(error) => return Err(error),
         };
@@ -61,7 +61,7 @@ pub(super) fn remove(db: &Connection, table: &Table, rows: &[Row], how: How) -> 
     Ok(Removed::Done)
 }
 
-/// Places of rows that others of the table refer to, which are not among them.
+/// Returns positions of rows that are referred to by other rows of the table that are not among these.
 pub(super) fn referred(db: &Connection, table: &Table, rows: &[Row]) -> Result<Vec<usize>, Trouble> {
     db.execute_batch("BEGIN")?;
     let places = references(db, table, rows, &[], &table.own)?;
@@ -69,13 +69,13 @@ pub(super) fn referred(db: &Connection, table: &Table, rows: &[Row]) -> Result<V
     Ok(places)
 }
 
-/// The same under lock. An error: rows of another table refer to them.
-fn who_is_referred_to(db: &Connection, table: &Table, rows: &[Row]) -> Result<Vec<usize>, Trouble> {
+/// As `referred`, within the writing transaction. An error if rows of another table refer to them.
+fn referred_under_lock(db: &Connection, table: &Table, rows: &[Row]) -> Result<Vec<usize>, Trouble> {
     references(db, table, rows, &table.referrers, &table.own)
 }
 
-/// Looks for rows that refer to these: of other tables there may be none; of their own, only some of them. All keys are
-/// asked for at once, since columns that refer often have no index.
+/// Looks for rows that refer to these: rows of other tables are an error; for rows of the same table, returns
+/// which of these must stay. All keys are queried at once, since referring columns often have no index.
 fn references(
     db: &Connection,
     table: &Table,
@@ -124,9 +124,9 @@ fn references(
     Ok(family::referred(&places, &found))
 }
 
-/// Rows `c` that refer to rows of the table whose keys `k` are asked for.
+/// Returns a join of rows `c` that refer to rows of the table with the keys `k`.
 fn joined(table: &Table, referrer: &Referrer) -> String {
-    // What stands first says how they are compared: as the column that is referred to.
+    // The first operand determines the collation: that of the referenced column.
     let join: Vec<String> = referrer.columns.iter().map(|(from, to)| format!("p.{to} = c.{from}")).collect();
     let keys: Vec<String> =
         table.keys.iter().enumerate().map(|(at, key)| format!("p.{key} = k.k{at}")).collect();

@@ -1,4 +1,4 @@
-//! Statements on a table, their parameters, and what goes wrong with them.
+//! Statements on a table, their parameters, and their errors.
 use crate::archive::row::{Cell, Kind, Row, write_line};
 use crate::archive::source::table::{Table, quote};
 use crate::domain::ToolError;
@@ -6,11 +6,11 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, Statement};
 
-/// What went wrong.
+/// An error of a statement.
 pub(super) enum Trouble {
     Sql(rusqlite::Error),
     Tool(ToolError),
-    /// The row at this place ended the whole transaction; and why.
+    /// The row at this position aborted the whole transaction, for this reason.
     Ended(usize, String),
 }
 
@@ -67,7 +67,7 @@ pub(super) fn bind(statement: &mut Statement<'_>, cells: &[Cell]) -> rusqlite::R
     bind_from(statement, 1, cells)
 }
 
-/// The same, from this parameter on.
+/// Binds parameters, beginning with this one.
 pub(super) fn bind_from(statement: &mut Statement<'_>, first: usize, cells: &[Cell]) -> rusqlite::Result<()> {
     for (at, cell) in cells.iter().enumerate() {
         let value = match cell {
@@ -83,13 +83,14 @@ pub(super) fn bind_from(statement: &mut Statement<'_>, first: usize, cells: &[Ce
     Ok(())
 }
 
-/// Until the end of this work: the table's triggers may hold texts in double quotes. To be called within a
-/// transaction that has read a row, so that our own names are known to be columns and stay that.
+/// Allows string literals in double quotes, as the table's triggers may contain, until the end of this
+/// operation. To be called within a transaction that has read a row, so that our own names are known to be
+/// columns and stay that.
 pub(super) fn allow_texts(db: &Connection) -> rusqlite::Result<()> {
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, true).map(|_| ())
 }
 
-/// The row with this key.
+/// Returns the row with this key.
 pub(super) fn one(select: &mut Statement<'_>, table: &Table, key: &[Cell]) -> rusqlite::Result<Option<Row>> {
     bind(select, key)?;
     let mut found = select.raw_query();
