@@ -3,12 +3,12 @@ use super::contract::{About, Call, CallContext, ToolOutput};
 use crate::archive;
 use crate::domain::{Effect, ToolError};
 
-/// What an instance is. A database that refuses something says so in its own words.
+/// Describes an instance. Its errors may contain messages of the database.
 pub(super) fn about() -> About {
     About { effect: Effect::Idempotent, reads_when: None, untrusted: true }
 }
 
-/// Archives what is old enough, as far as the time goes.
+/// Archives rows that are old enough, within the time bound.
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let settings = archive::settings(&call.tool, &call.settings, &call.args)?;
     let CallContext { progress, store, .. } = call.context;

@@ -1,10 +1,10 @@
-//! What tools there are: names, effects, sentences, schemas.
+//! The catalog of tools: names, effects, descriptions, schemas.
 use super::contract::{About, Call, ToolOutput};
 use super::{archive_rows, feed, files, http, notes, probe, report, s3, shell, sql, system_metrics};
 use crate::domain::{Effect, ToolError, ToolInfo, ToolKind, ToolOffer, ToolSettings, ToolSpec};
 use std::sync::Arc;
 
-/// What an instance with these settings is.
+/// Describes an instance with these settings.
 pub(super) fn about(settings: &ToolSettings) -> About {
     match settings {
         ToolSettings::SystemMetrics(_) => system_metrics::about(),
@@ -40,7 +40,7 @@ pub(super) async fn call(kind: ToolKind, call: Call) -> Result<ToolOutput, ToolE
     }
 }
 
-/// What it does, in one sentence.
+/// Returns what it does, in one sentence.
 const fn description(kind: ToolKind) -> &'static str {
     match kind {
         ToolKind::SystemMetrics => {
@@ -66,12 +66,12 @@ const fn description(kind: ToolKind) -> &'static str {
     }
 }
 
-/// All built-in tools.
+/// Returns all built-in tools.
 pub(super) fn built_ins() -> impl Iterator<Item = Entry> {
     ToolKind::ALL.iter().map(|kind| entry(kind.as_str(), None, *kind, ToolSettings::none(*kind)))
 }
 
-/// A configured instance.
+/// Returns a configured instance.
 pub(super) fn instance(name: &str, spec: &ToolSpec) -> Entry {
     entry(name, Some(spec.kind), spec.kind, spec.settings.clone())
 }
@@ -96,22 +96,22 @@ fn entry(name: &str, instance_of: Option<ToolKind>, kind: ToolKind, settings: To
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) info: ToolInfo,
-    /// Of which built-in tool.
+    /// The built-in tool that it is an instance of.
     pub(super) kind: ToolKind,
-    /// What the configuration says of this instance, without its `type`.
+    /// The configuration of this instance, without its `type`.
     pub(super) settings: Arc<ToolSettings>,
 }
 
 impl Entry {
-    /// The tool as it is offered to a conversation.
+    /// Returns the tool as it is offered to a conversation.
     pub(super) fn offer(&self) -> ToolOffer {
         let (outward, private) = (self.settings.outward(), self.settings.is_private());
         ToolOffer { outward, private, ..self.info.offer() }
     }
 
-    /// A probe whose caller says what is to be checked, or an archive whose caller says from where to where.
-    /// Fine for a person, who could run a command anyway, and for arguments from the configuration; not
-    /// for a model.
+    /// Returns whether the caller decides what this does: a probe whose caller chooses the checks, or an
+    /// archive whose caller chooses source and destination. Acceptable for a person, who could run a command
+    /// anyway, and for arguments from the configuration; not for a model.
     pub(super) fn runs_what_it_is_told(&self) -> bool {
         match &*self.settings {
             ToolSettings::Probe(settings) => settings.is_none(),

@@ -1,4 +1,5 @@
-//! The door: what holds for each call of each tool. Arguments fit the schema, and the call is bounded as `crate::bounded` says.
+//! The dispatcher: what applies to each call of each tool. Arguments match the schema, and the call is
+//! bounded as `crate::bounded` says.
 use super::catalog::Entry;
 use super::contract::ToolOutput;
 use crate::bounded;
@@ -7,7 +8,7 @@ use crate::secret;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-/// The arguments of a call, which fit the schema of the tool.
+/// Validates the arguments of a call against the schema of the tool.
 pub(super) fn arguments(entry: &Entry, args: &Value) -> Result<Value, ToolError> {
     let empty = Value::Object(Map::new());
     let given = if args.is_null() { &empty } else { args };
@@ -16,7 +17,7 @@ pub(super) fn arguments(entry: &Entry, args: &Value) -> Result<Value, ToolError>
     Ok(given.clone())
 }
 
-/// Runs a call within its bounds. No secret is in what it gives.
+/// Runs a call within its bounds. Secrets are redacted from its output.
 pub(super) async fn bounded(
     name: &str,
     effect: Effect,

@@ -1,7 +1,7 @@
-//! `files`: lists, reads, writes and appends under allowed folders. The system itself resolves each path
-//! beneath its root and follows no link (openat2(2), `RESOLVE_BENEATH`, `RESOLVE_NO_SYMLINKS`; where there
-//! is none, folder by folder), so that nothing that happens between a look and a use can lead out. What the daemon
-//! and its agents are made of is known by device and inode, and out of reach by whatever name.
+//! `files`: lists, reads, writes and appends under allowed folders. The operating system resolves each path
+//! beneath its root and follows no link (openat2(2), `RESOLVE_BENEATH`, `RESOLVE_NO_SYMLINKS`; without that
+//! call, folder by folder), so a race between check and use can't lead out. Files of the daemon and its
+//! agents are identified by device and inode, and are out of reach by any name.
 mod beneath;
 mod guarded;
 
@@ -24,10 +24,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
-/// Entries of a list.
+/// Maximum number of entries in a list.
 const MAX_ENTRIES: usize = 1000;
 
-/// What an instance is; without settings: what it might be at the worst.
+/// Describes an instance; without settings, the strongest effect that one could have.
 pub(super) fn about(settings: Option<&FilesSettings>) -> About {
     let writes = settings.is_none_or(|settings| settings.mode.writes());
     About {
@@ -41,8 +41,8 @@ pub(super) fn about(settings: Option<&FilesSettings>) -> About {
     }
 }
 
-/// The whole path of what is, or may come to be, at `path` beneath one of the roots; a relative one is beneath the
-/// first. It leads through no link now.
+/// Returns the absolute path of what exists, or may be created, at `path` beneath one of the roots; a
+/// relative path is beneath the first one. At this moment, it does not lead through a link.
 ///
 /// # Errors
 /// A sentence that says why not.
@@ -65,7 +65,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let ToolSettings::Files(Some(settings)) = &*call.settings else {
         return Err(settings::missing(ToolKind::Files.as_str()));
     };
-    // one after the other, so that nothing that is appended gets lost
+    // One at a time, so that no appended text is lost.
     let place = format!("files:{}", shown_roots(&settings.roots, ":"));
     let args: FilesArgs = call.arguments()?;
     let (writes, settings) = (args.op.writes(), settings.clone());
@@ -93,7 +93,7 @@ fn work(args: &FilesArgs, settings: &FilesSettings) -> Result<Value, ToolError> 
     }
 }
 
-/// A path beneath a root that is open.
+/// A path beneath an open root.
 struct Place {
     root: OwnedFd,
     folder: PathBuf,
@@ -144,13 +144,14 @@ impl Place {
         ))
     }
 
-    /// Opens the next name of the path in a folder, through no link.
+    /// Opens the next component of the path in a folder, without following a link.
     fn step(&self, at: &OwnedFd, name: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
-        // openat2(2) takes none of the others with O_PATH.
-        let others = if flags == PASSED { OFlags::empty() } else { OFlags::NONBLOCK | OFlags::NOCTTY };
+        // openat2(2) accepts no other flags with O_PATH.
+        let others =
+            if flags == TRAVERSED_FLAGS { OFlags::empty() } else { OFlags::NONBLOCK | OFlags::NOCTTY };
         let flags = flags | OFlags::CLOEXEC | others;
         open_beneath(at, Path::new(name), flags, Mode::empty()).map_err(|error| {
-            // Of a link to a folder is said that it is none.
+            // For a link to a folder, the error would be ENOTDIR.
             let is_link =
                 |about: rustix::fs::Stat| FileType::from_raw_mode(about.st_mode) == FileType::Symlink;
             let found = rustix::fs::statat(at, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW);
@@ -158,12 +159,13 @@ impl Place {
         })
     }
 
-    /// The folder that the path ends in, and the name there; no name: it is the root itself. Each folder is opened in
-    /// the one before it, so none can be exchanged for another, and none is guarded. `make`: what is missing is made.
+    /// Returns the folder that contains the last component of the path, and that component; `None` for the
+    /// root itself. Each folder is opened relative to the one before it, so that none can be exchanged for
+    /// another, and none is guarded. `make`: missing folders are created.
     fn parent(&self, make: bool) -> Result<(OwnedFd, Option<&OsStr>), ToolError> {
         let mut names: Vec<&OsStr> = self.inside.iter().collect();
         let last = names.pop();
-        let flags = if make { FOLDER } else { PASSED };
+        let flags = if make { FOLDER_FLAGS } else { TRAVERSED_FLAGS };
         let mut folder =
             self.step(&self.root, OsStr::new("."), flags).map_err(|error| self.refused(error))?;
         for name in names {
@@ -174,7 +176,7 @@ impl Place {
 
     fn folder_in(&self, at: &OwnedFd, name: &OsStr, make: bool) -> Result<OwnedFd, ToolError> {
         let refused = |error| self.refused(error);
-        let opened = match self.step(at, name, if make { FOLDER } else { PASSED }) {
+        let opened = match self.step(at, name, if make { FOLDER_FLAGS } else { TRAVERSED_FLAGS }) {
             Err(Errno::NOENT) if make => {
                 if self.wall.waits_for(at, name) {
                     return Err(self.guarded());
@@ -186,7 +188,7 @@ impl Place {
                     Err(Errno::EXIST) => {}
                     Err(error) => return Err(refused(error)),
                 }
-                self.step(at, name, FOLDER)
+                self.step(at, name, FOLDER_FLAGS)
             }
             other => other,
         };
@@ -194,7 +196,7 @@ impl Place {
         if self.wall.has(&opened) { Err(self.guarded()) } else { Ok(opened) }
     }
 
-    /// Opens what is there, if it is not guarded.
+    /// Opens what exists, if it is not guarded.
     fn open(&self, flags: OFlags) -> Result<File, ToolError> {
         let (folder, name) = self.parent(false)?;
         let opened = self.step(&folder, name.unwrap_or(OsStr::new(".")), flags);
@@ -212,20 +214,20 @@ impl Place {
     }
 }
 
-/// How a folder is opened that is listed, or changed.
-const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY);
-/// How one is opened that is only passed through, and need not be readable.
+/// How a folder is opened to be listed or changed.
+const FOLDER_FLAGS: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY);
+/// How a folder is opened that is only traversed, and need not be readable.
 #[cfg(target_os = "linux")]
-const PASSED: OFlags = OFlags::DIRECTORY.union(OFlags::PATH);
+const TRAVERSED_FLAGS: OFlags = OFlags::DIRECTORY.union(OFlags::PATH);
 #[cfg(not(target_os = "linux"))]
-const PASSED: OFlags = FOLDER;
+const TRAVERSED_FLAGS: OFlags = FOLDER_FLAGS;
 
-fn io(place: &Place) -> impl Fn(std::io::Error) -> ToolError + '_ {
+fn io_error(place: &Place) -> impl Fn(std::io::Error) -> ToolError + '_ {
     |error| ToolError::Failed(format!("`{}`: {error}", place.shown()))
 }
 
 fn list(place: &Place) -> Result<Value, ToolError> {
-    let folder = place.open(FOLDER)?;
+    let folder = place.open(FOLDER_FLAGS)?;
     let entries = rustix::fs::Dir::read_from(&folder).map_err(|error| place.refused(error))?;
     let mut found = Vec::new();
     let mut more = false;
@@ -257,9 +259,9 @@ fn list(place: &Place) -> Result<Value, ToolError> {
     Ok(json!({"path": place.shown(), "entries": found, "truncated": more}))
 }
 
-/// What was opened, if it is a regular file.
+/// Returns the metadata of an opened file, if it is a regular file.
 fn regular(place: &Place, file: &File) -> Result<std::fs::Metadata, ToolError> {
-    let about = file.metadata().map_err(io(place))?;
+    let about = file.metadata().map_err(io_error(place))?;
     match about.is_file() {
         true => Ok(about),
         false => Err(ToolError::Failed(format!("`{}` is not a regular file", place.shown()))),
@@ -270,7 +272,7 @@ fn read(place: &Place, most: usize) -> Result<Value, ToolError> {
     let file = place.open(OFlags::RDONLY)?;
     let about = regular(place, &file)?;
     let mut bytes = Vec::new();
-    file.take(most as u64).read_to_end(&mut bytes).map_err(io(place))?;
+    file.take(most as u64).read_to_end(&mut bytes).map_err(io_error(place))?;
     let truncated = about.len() > bytes.len() as u64;
     Ok(json!({
         "path": place.shown(), "text": String::from_utf8_lossy(&bytes), "bytes": about.len(), "truncated": truncated,
@@ -299,24 +301,24 @@ fn write(place: &Place, text: &str, append: bool, most: usize) -> Result<Value, 
             return Err(ToolError::Failed(format!("`{}` would grow past 16 MiB", place.shown())));
         }
         let mut file: &File = file;
-        file.read_to_end(&mut before).map_err(io(place))?;
+        file.read_to_end(&mut before).map_err(io_error(place))?;
     }
     before.extend_from_slice(text.as_bytes());
     let fresh = format!(".{}.{}.new", name.to_string_lossy(), uuid::Uuid::now_v7().simple());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    // A new file gets what the umask leaves of this; one that takes another's place is nobody else's until
-    // it is like that.
+    // A new file gets this mode, less the umask; a replacement is private until it has the attributes of the
+    // old file.
     let mode = Mode::from_raw_mode(if old.is_some() { 0o600 } else { 0o644 });
     let file = rustix::fs::openat(&folder, &*fresh, flags, mode).map_err(|error| place.refused(error))?;
     let mut file = File::from(file);
     let put = |file: &mut File| -> std::io::Result<()> {
         file.write_all(&before)?;
         if let Some((old, about)) = &old {
-            make_like(file, old, about)?;
+            copy_owner_and_mode(file, old, about)?;
         }
         file.sync_all()
     };
-    let written = put(&mut file).map_err(io(place)).and_then(|()| {
+    let written = put(&mut file).map_err(io_error(place)).and_then(|()| {
         rustix::fs::renameat(&folder, &*fresh, &folder, name).map_err(|error| place.refused(error))
     });
     if let Err(error) = written {
@@ -327,7 +329,8 @@ fn write(place: &Place, text: &str, append: bool, most: usize) -> Result<Value, 
     Ok(json!({"path": place.shown(), "bytes": before.len()}))
 }
 
-/// What is there already. It must be a file of its own, not a link and no second name of another one, and not guarded.
+/// Opens the existing file, if any. It must be a regular file with a single name, not a link, and not
+/// guarded.
 fn old(
     place: &Place,
     folder: &OwnedFd,
@@ -347,9 +350,9 @@ fn old(
     Ok(Some((file, about)))
 }
 
-/// Gives a file that takes the place of `old` its owner and attributes, as far as the system lets us, and its
-/// mode. Nobody may do more with it than before.
-fn make_like(file: &File, old: &File, about: &std::fs::Metadata) -> std::io::Result<()> {
+/// Gives a replacement the owner, attributes and mode of `old`, as far as the system permits. Nobody may have
+/// more access than before.
+fn copy_owner_and_mode(file: &File, old: &File, about: &std::fs::Metadata) -> std::io::Result<()> {
     use std::os::unix::fs::fchown;
     let now = file.metadata()?;
     if now.uid() != about.uid() {
@@ -357,17 +360,17 @@ fn make_like(file: &File, old: &File, about: &std::fs::Metadata) -> std::io::Res
     }
     let same_group = now.gid() == about.gid() || fchown(file, None, Some(about.gid())).is_ok();
     let same_list = copy_attributes(file, old).is_ok();
-    // What an agent wrote is not executable.
+    // Files written by an agent are not executable.
     let mut mode = about.mode() & 0o666;
     if !same_group || !same_list {
-        // Its group is another: that may do what everybody may.
+        // The group or the access list could not be kept: the group gets no more rights than others have.
         mode = (mode & 0o707) | (mode & ((mode & 0o007) << 3));
     }
-    // Not through rustix: its type of a mode is another one on each system.
+    // Not through rustix, whose type of modes differs between systems.
     file.set_permissions(std::fs::Permissions::from_mode(mode))
 }
 
-/// The attributes that people set, and the list of those who may use the file (acl(5)).
+/// Copies user attributes, and the access control list (acl(5)).
 fn copy_attributes(file: &File, old: &File) -> Result<(), Errno> {
     const LIST: &str = "system.posix_acl_access";
     let mut names = vec![0; 64 << 10];

@@ -1,7 +1,7 @@
-//! The tools: what there is, and the only door to it. [`Tools::call`] checks the arguments, bounds time
-//! and size, and keeps a panic from spreading; each tool is a file of its own that may rely on this.
+//! The tools, and the only entry point to them. [`Tools::call`] checks the arguments, bounds time and size,
+//! and contains panics; each tool is a file of its own that may rely on this.
 //!
-//! Whether an agent may call a tool, and what its result is good for, is decided elsewhere.
+//! Whether an agent may call a tool, and how its result may be used, is decided elsewhere.
 use crate::domain::{Effect, Fleet, ToolError, ToolInfo, ToolOffer, ToolSettings, nearest};
 use crate::mcp::Servers;
 use catalog::Entry;
@@ -30,15 +30,15 @@ mod shell;
 mod sql;
 mod system_metrics;
 
-/// What a conversation may use.
+/// The tools offered to a conversation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Offers {
     pub tools: Vec<ToolOffer>,
-    /// What is not as the configuration wants it, and left out.
+    /// Tools that were left out because they do not match the configuration.
     pub warnings: Vec<String>,
 }
 
-/// The tools of one configuration. The only door to them.
+/// The tools of one configuration. The only entry point to them.
 #[derive(Debug)]
 pub struct Tools {
     entries: BTreeMap<String, Entry>,
@@ -46,12 +46,12 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// The built-in tools, the instances that the fleet configures, and MCP servers of its own.
+    /// Creates the built-in tools, the instances that the fleet configures, and MCP servers of its own.
     pub fn new(fleet: &Fleet) -> Self {
         Self::with_servers(fleet, Servers::new(fleet, None, Arc::default()))
     }
 
-    /// The same with these MCP servers.
+    /// Creates the tools with these MCP servers.
     pub fn with_servers(fleet: &Fleet, servers: Servers) -> Self {
         let mut entries: BTreeMap<_, _> =
             catalog::built_ins().map(|entry| (entry.info.name.clone(), entry)).collect();
@@ -61,30 +61,30 @@ impl Tools {
         Self { entries, servers }
     }
 
-    /// The MCP servers.
+    /// Returns the MCP servers.
     pub fn servers(&self) -> &Servers {
         &self.servers
     }
 
-    /// All tools, sorted by name, without those of MCP servers: see [`Servers::list`].
+    /// Lists all tools, sorted by name, without those of MCP servers: see [`Servers::list`].
     pub fn list(&self) -> Vec<ToolInfo> {
         self.entries.values().map(|entry| entry.info.clone()).collect()
     }
 
-    /// What is known of one, if there is such; of those of MCP servers nothing is.
+    /// Describes a tool, if it exists; `None` for tools of MCP servers.
     pub fn info(&self, name: &str) -> Option<&ToolInfo> {
         self.entries.get(name).map(|entry| &entry.info)
     }
 
-    /// What the configuration says of one.
+    /// Returns the configuration of a tool.
     ///
     /// # Errors
-    /// There is none of that name; the text suggests the nearest.
+    /// There is no tool of that name; the text suggests the nearest.
     pub fn settings(&self, name: &str) -> Result<&ToolSettings, ToolError> {
         self.find(name).map(|entry| &*entry.settings)
     }
 
-    /// Calls one. Validates the arguments, bounds time and size of the result.
+    /// Calls a tool. Validates the arguments, bounds time and size of the result.
     pub async fn call(
         &self,
         name: &str,
@@ -108,9 +108,9 @@ impl Tools {
         dispatch::bounded(name, effect, bound, catalog::call(entry.kind, call)).await
     }
 
-    /// What a conversation may use, by the names of an agent's `tools`: built-in ones, instances,
-    /// `server/tool`, and `server/*` or another pattern for all of those that a server allows. Asks the servers,
-    /// all at a time, within `bound` after they have started.
+    /// Resolves the names of an agent's `tools` to the tools offered to a conversation: built-in ones,
+    /// instances, `server/tool`, and `server/*` or another pattern for all matching tools that a server
+    /// allows. Queries the servers concurrently, within `bound` after they have started.
     pub async fn offers(&self, names: &[String], bound: Duration) -> Result<Offers, ToolError> {
         let mut wanted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (server, tool) in names.iter().filter_map(|name| self.of_server(name)) {
@@ -144,7 +144,8 @@ impl Tools {
         Ok(offers)
     }
 
-    /// What a call may do, at the worst; `None`: there is no such tool. Of a tool of an MCP server, what the configuration says.
+    /// Returns the strongest effect that a call may have; `None` if there is no such tool. For a tool of an
+    /// MCP server, it is the configured effect.
     pub fn effect_of(&self, name: &str, args: &Value) -> Option<Effect> {
         if let Some((server, tool)) = self.of_server(name) {
             return self.servers.configured_effect(server, tool);
@@ -152,12 +153,12 @@ impl Tools {
         self.entries.get(name).map(|entry| entry.info.effect_of(args))
     }
 
-    /// Does this tool give data from outside? Of one that is not known that must be assumed.
+    /// Returns whether this tool's results contain data from outside; assumed of an unknown tool.
     pub fn is_untrusted(&self, name: &str) -> bool {
         self.entries.get(name).is_none_or(|entry| entry.info.untrusted)
     }
 
-    /// Server and tool, if this names a tool of a server.
+    /// Splits the name into server and tool, if it names a tool of a server.
     fn of_server<'a>(&self, name: &'a str) -> Option<(&'a str, &'a str)> {
         name.split_once('/')
             .filter(|(server, _)| self.servers.has(server) && !self.entries.contains_key(name))
@@ -179,7 +180,7 @@ impl Tools {
             let result = servers.call(&server, &tool, args, bound, trace.as_deref()).await?;
             Ok(ToolOutput::of(result))
         };
-        // The server's own bound is first, so that a server that hangs is noticed.
+        // The server's own timeout fires first, so that a server that hangs is noticed.
         let bound = bound + self.servers.time_to_start(of) + SERVER_GRACE;
         dispatch::bounded(&name, Effect::Effect, bound, call).await
     }
@@ -195,10 +196,10 @@ impl Tools {
     }
 }
 
-/// Extra time on top of the bound of an MCP server's call, so that the server's own timeout comes first.
+/// Extra time on top of the bound of an MCP server's call, so that the server's own timeout fires first.
 const SERVER_GRACE: Duration = Duration::from_secs(2);
 
-/// Bound of a call that names none.
+/// Timeout of a call that does not set one.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]

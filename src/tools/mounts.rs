@@ -1,23 +1,23 @@
-//! What is mounted, from the table of the kernel: it answers also when a file system does not.
+//! Mounted file systems, from the kernel's table: that works even if a file system does not respond.
 use std::path::PathBuf;
 
-/// A file system that is mounted somewhere.
+/// A mounted file system.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Mounted {
     pub(super) mount: PathBuf,
-    /// Its kind, such as `ext4`.
+    /// Its type, such as `ext4`.
     pub(super) fs: String,
-    /// What is mounted: a device, `server:/share`, or a mere word.
+    /// What is mounted: a device, `server:/share`, or just a word.
     pub(super) device: String,
 }
 
-/// All that stores something.
+/// Lists file systems that store something.
 #[cfg(target_os = "linux")]
 pub(super) fn list() -> std::io::Result<Vec<Mounted>> {
     Ok(read(&std::fs::read("/proc/self/mounts")?))
 }
 
-/// All that stores something.
+/// Lists file systems that store something.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn list() -> std::io::Result<Vec<Mounted>> {
     let none = sysinfo::DiskRefreshKind::nothing();
@@ -30,7 +30,7 @@ pub(super) fn list() -> std::io::Result<Vec<Mounted>> {
     Ok(disks.iter().map(mounted).collect())
 }
 
-/// The lines of such a table, without places of the system's own.
+/// Parses such a table, without mount points of the system itself.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has the table"))]
 fn read(table: &[u8]) -> Vec<Mounted> {
     let own = |mount: &[u8]| {
@@ -50,17 +50,18 @@ fn read(table: &[u8]) -> Vec<Mounted> {
     lines.collect()
 }
 
-/// The lines of such a table. Names of files are bytes: one that is no UTF-8 says nothing against the others.
+/// Splits such a table into lines. File names are bytes: one that is not UTF-8 must not invalidate the
+/// others.
 pub(super) fn lines(table: &[u8]) -> impl Iterator<Item = &[u8]> {
     table.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
 }
 
-/// The fields of a line.
+/// Splits a line into fields.
 pub(super) fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty())
 }
 
-/// A path as the kernel's tables write it: `\040` is a blank.
+/// Decodes a path as the kernel's tables write it: `\040` is a space.
 pub(super) fn unescaped(bytes: &[u8]) -> PathBuf {
     use std::os::unix::ffi::OsStringExt;
     let octal = |code: &[u8]| {

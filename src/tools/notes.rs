@@ -1,5 +1,6 @@
-//! `remember` and `recall`: notes that an agent keeps between its runs, by key. Those of runs that had read data from
-//! outside are kept apart and marked: they take no other's place, and who reads one has read data from outside.
+//! `remember` and `recall`: notes that an agent keeps between its runs, by key. Notes of runs that had read
+//! data from outside are stored separately and marked: they replace no others, and an agent that reads one
+//! has read data from outside.
 use super::contract::{Call, ToolOutput};
 use crate::domain::{
     AgentId, Entry, Fact, MemoryChange, MemoryStore, Note, RecallArgs, RememberArgs, ToolError,
@@ -7,11 +8,11 @@ use crate::domain::{
 use crate::store::{Store, StoreError};
 use serde_json::{Value, json};
 
-/// Most notes of one agent.
-const MOST: usize = 1000;
+/// Maximum number of notes of one agent.
+const MAX_NOTES: usize = 1000;
 
 pub(super) async fn remember(call: Call) -> Result<ToolOutput, ToolError> {
-    let (store, agent) = whose(&call)?;
+    let (store, agent) = store_and_agent(&call)?;
     let RememberArgs { key, text } = call.arguments()?;
     if key.trim().is_empty() || key.len() > RememberArgs::LONGEST_KEY_BYTES {
         let most = RememberArgs::LONGEST_KEY_BYTES;
@@ -27,8 +28,8 @@ pub(super) async fn remember(call: Call) -> Result<ToolOutput, ToolError> {
     let known = notes(&call, &store, &agent, None).await?;
     let untrusted = call.context.untrusted;
     let mut alike = known.iter().filter(|note| note.untrusted == untrusted);
-    if !text.is_empty() && alike.clone().count() >= MOST && alike.all(|note| note.key != key) {
-        return Err(ToolError::Failed(format!("there are {MOST} notes already: remove some first")));
+    if !text.is_empty() && alike.clone().count() >= MAX_NOTES && alike.all(|note| note.key != key) {
+        return Err(ToolError::Failed(format!("there are {MAX_NOTES} notes already: remove some first")));
     }
     let kept = !text.is_empty();
     let stays = untrusted && known.iter().any(|note| !note.untrusted && note.key == key);
@@ -47,7 +48,7 @@ pub(super) async fn remember(call: Call) -> Result<ToolOutput, ToolError> {
 }
 
 pub(super) async fn recall(call: Call) -> Result<ToolOutput, ToolError> {
-    let (store, agent) = whose(&call)?;
+    let (store, agent) = store_and_agent(&call)?;
     let RecallArgs { key } = call.arguments()?;
     let notes = notes(&call, &store, &agent, key).await?;
     let untrusted = notes.iter().any(|note| note.untrusted);
@@ -64,7 +65,7 @@ pub(super) async fn recall(call: Call) -> Result<ToolOutput, ToolError> {
     Ok(ToolOutput { untrusted, ..ToolOutput::of(json!({"wake": !notes.is_empty(), "notes": notes})) })
 }
 
-/// Notes of the agent, wherever they are. With `key`: that one.
+/// Reads the agent's notes, wherever they are stored; with `key`, only that one.
 async fn notes(
     call: &Call,
     store: &Store,
@@ -79,7 +80,7 @@ async fn notes(
     store.read(move |reader| reader.notes(&agent, key.as_deref())).await.map_err(failed)
 }
 
-fn whose(call: &Call) -> Result<(Store, AgentId), ToolError> {
+fn store_and_agent(call: &Call) -> Result<(Store, AgentId), ToolError> {
     match (&call.context.store, &call.context.agent) {
         (Some(store), Some(agent)) => Ok((store.clone(), agent.clone())),
         _ => Err(ToolError::Failed(format!(

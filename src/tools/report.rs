@@ -5,7 +5,7 @@ use crate::store::{Reader, Store, StoreError};
 use jiff::SignedDuration;
 use serde_json::json;
 
-/// So many problems that were not open a run may open once it has read data from outside.
+/// Maximum number of new problems that a run may report once it has read data from outside.
 pub(super) const MOST_OPENED: u64 = 5;
 
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
@@ -46,8 +46,8 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     Ok(ToolOutput { findings: vec![finding], ..ToolOutput::of(result) })
 }
 
-/// What a run may still report that has read data from outside: nothing about what a check has found, and not any number
-/// of problems.
+/// Checks what a run that has read data from outside may still report: nothing about problems found by a
+/// check, and only a limited number of problems.
 async fn may_report(
     store: &Store,
     agent: &AgentId,

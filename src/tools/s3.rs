@@ -1,5 +1,5 @@
-//! `s3`: lists, gets and puts objects of S3-compatible storage, beneath the bucket and the prefix that the
-//! configuration names. The client is a room of its own (`crate::s3`), for archives too.
+//! `s3`: lists, gets and puts objects of S3-compatible storage, within the configured bucket and prefix. The
+//! client is a room of its own (`crate::s3`), which archives use as well.
 use super::contract::{About as ToolAbout, Call, ToolOutput};
 use super::settings;
 use crate::domain::{Effect, ReadsWhen, S3Args, S3Op, S3Settings, ToolError, ToolKind, ToolSettings, size};
@@ -9,12 +9,12 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-/// Bytes of an object that a result can hold.
-const MAX_SHOWN: usize = 160 << 10;
-/// Bytes of keys in a list.
-const MAX_KEYS: usize = 128 << 10;
+/// Maximum number of bytes of an object in a result.
+const MAX_CONTENT_BYTES: usize = 160 << 10;
+/// Maximum number of bytes of keys in a list.
+const MAX_KEYS_BYTES: usize = 128 << 10;
 
-/// What an instance is; without settings: what it might be at the worst.
+/// Describes an instance; without settings, the strongest effect that one could have.
 pub(super) fn about(settings: Option<&S3Settings>) -> ToolAbout {
     let writes = settings.is_none_or(|settings| settings.mode.writes());
     ToolAbout {
@@ -24,7 +24,7 @@ pub(super) fn about(settings: Option<&S3Settings>) -> ToolAbout {
     }
 }
 
-/// Does what is asked.
+/// Performs the requested operation.
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let ToolSettings::S3(Some(settings)) = &*call.settings else {
         return Err(settings::missing(ToolKind::S3.as_str()));
@@ -38,7 +38,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     request.run(&bucket, &settings).await.map(ToolOutput::of).map_err(|error| explain(error, put))
 }
 
-/// What is asked, its arguments checked.
+/// A request with validated arguments.
 enum Request {
     List { prefix: String, after: Option<String>, most: usize },
     Get { key: String },
@@ -84,7 +84,7 @@ impl Request {
                 Ok(listed(bucket.list(&prefix, after.as_deref(), most).await?))
             }
             Self::Get { key } => {
-                let object = bucket.get_some(&key, size(settings.max_bytes).min(MAX_SHOWN)).await?;
+                let object = bucket.get_some(&key, size(settings.max_bytes).min(MAX_CONTENT_BYTES)).await?;
                 let mut result = described(&key, &object.about);
                 result["truncated"] = object.truncated.into();
                 match text_of(&object) {
@@ -101,7 +101,7 @@ impl Request {
     }
 }
 
-/// The content as text, if it is some; the end may have been cut within a character.
+/// Returns the content as text, if it is UTF-8; the end may have been cut within a character.
 fn text_of(object: &Object) -> Option<&str> {
     match std::str::from_utf8(&object.bytes) {
         Ok(text) => Some(text),
@@ -128,13 +128,13 @@ fn described(key: &str, about: &About) -> Value {
     result
 }
 
-/// As many as a result can hold.
+/// Returns as many objects as a result can hold.
 fn listed(listing: Listing) -> Value {
     let (mut keys, mut more) = (0, listing.more);
     let mut objects = Vec::new();
     for object in listing.objects {
         keys += object.key.len() + 100;
-        if keys > MAX_KEYS {
+        if keys > MAX_KEYS_BYTES {
             more = true;
             break;
         }
@@ -143,7 +143,7 @@ fn listed(listing: Listing) -> Value {
     json!({"objects": objects, "truncated": more})
 }
 
-/// `changes`: it was to change something, and may have.
+/// Converts an error. `changes`: the request was to change something, and may have done so.
 fn explain(error: S3Error, changes: bool) -> ToolError {
     use S3ErrorKind::{Key, Network, Server, Timeout};
     match error.kind {

@@ -1,14 +1,14 @@
-//! What tools do with their settings: secrets are found.
+//! Resolving the settings of tools: secrets are looked up.
 use crate::domain::{TextOrSecret, ToolError};
 use crate::secret;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long a secret may take.
+/// Timeout for resolving a secret.
 pub(super) const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Configured headers, their secrets found.
+/// Returns configured headers, with secrets resolved.
 pub(super) async fn headers(
     configured: &BTreeMap<String, TextOrSecret>,
     bound: Duration,
@@ -29,7 +29,7 @@ pub(super) async fn headers(
     Ok(all)
 }
 
-/// What is missing when a tool that does nothing without settings is called by its own name.
+/// The error for calling a tool that needs settings by its own name.
 pub(super) fn missing(kind: &str) -> ToolError {
     ToolError::Failed(format!(
         "tool `{kind}` does nothing without settings: define a table such as [tools.my_{kind}] with \

@@ -1,5 +1,5 @@
-//! `shell`: programs of an allow-list with typed parameters. No shell ever sees them: a parameter is one
-//! whole argument, whatever is in it.
+//! `shell`: programs of an allow-list with typed parameters. No shell is involved: a parameter is one whole
+//! argument, whatever it contains.
 use super::contract::{About, Call, ToolOutput};
 use super::{files, settings};
 use crate::child::{self, Confinement, Inherit, Program};
@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Longest value of a parameter, in bytes.
-const LONGEST: usize = 16 << 10;
+/// Maximum length of a parameter's value, in bytes.
+const MAX_PARAMETER_BYTES: usize = 16 << 10;
 
-/// What an instance is; without settings: what it might be at the worst.
+/// Describes an instance; without settings, the strongest effect that one could have.
 pub(super) fn about(settings: Option<&ShellSettings>) -> About {
     let read = settings.map(ShellSettings::reads).unwrap_or_default();
     let count = settings.map_or(0, |settings| settings.commands.len());
@@ -43,13 +43,13 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let argv = argv(&call.tool, &name, command, &params)?;
     let bound = settings.timeout.unsigned_abs().min(call.bound);
     let mut env = environment(&settings.env, bound).await?;
-    // so that it is found and ended if the daemon dies
+    // So that it is found and ended if the daemon dies.
     env.extend(call.context.run.map(|run| (child::RUN_ID.to_owned(), run.to_string())));
     let traceparent =
         call.context.traceparent.iter().filter(|_| !settings.env.contains_key(child::TRACEPARENT));
     env.extend(traceparent.map(|trace| (child::TRACEPARENT.to_owned(), trace.to_string())));
     let named: Vec<String> = command.args.iter().filter_map(ShellArg::as_text).map(str::to_owned).collect();
-    let sandbox = settings.sandbox.unless_off().map(|sandbox| within_reach(&sandbox, command));
+    let sandbox = settings.sandbox.unless_off().map(|sandbox| sandbox_of(&sandbox, command));
     let owner = ProgramOwner {
         table: format!("tools.{}", call.tool),
         agent: call.context.agent.clone(),
@@ -90,8 +90,8 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     Ok(ToolOutput::of(result))
 }
 
-/// The walls of a command: the folders that its paths are beneath can be read.
-fn within_reach(sandbox: &Sandbox, command: &ShellCommand) -> Sandbox {
+/// Returns the sandbox of a command, in which the folders allowed for its paths can be read.
+fn sandbox_of(sandbox: &Sandbox, command: &ShellCommand) -> Sandbox {
     let mut sandbox = sandbox.clone();
     sandbox.read.extend_from_slice(&command.under);
     sandbox
@@ -111,7 +111,7 @@ async fn environment(
     Ok(all)
 }
 
-/// Program and arguments, each parameter in its place.
+/// Builds program and arguments, with each parameter in its place.
 fn argv(
     tool: &str,
     name: &str,
@@ -144,7 +144,7 @@ fn argv(
     Ok(argv)
 }
 
-/// The value as one argument.
+/// Converts the value to one argument.
 fn fitted(value: &Value, kind: &ParameterKind) -> Result<String, String> {
     if let Some((least, most)) = match kind {
         ParameterKind::Whole => Some((0, i64::MAX)),
@@ -160,8 +160,8 @@ fn fitted(value: &Value, kind: &ParameterKind) -> Result<String, String> {
         };
     }
     let text = value.as_str().ok_or("must be a text")?;
-    if text.len() > LONGEST {
-        return Err(format!("is longer than {LONGEST} bytes"));
+    if text.len() > MAX_PARAMETER_BYTES {
+        return Err(format!("is longer than {MAX_PARAMETER_BYTES} bytes"));
     }
     if text.contains('\0') {
         return Err("has a NUL character".into());
@@ -177,8 +177,8 @@ fn fitted(value: &Value, kind: &ParameterKind) -> Result<String, String> {
     }
 }
 
-/// The path as one that a program can be given: whole, beneath one of the folders, and through no link at this
-/// moment. It need not be there, but its folder must.
+/// Returns the path as it can be passed to a program: absolute, beneath one of the folders, and at this
+/// moment not through a link. It need not exist, but its folder must.
 fn beneath(path: &str, folders: &[PathBuf]) -> Result<String, String> {
     files::find_beneath(path, folders)
         .map(|path| path.display().to_string())

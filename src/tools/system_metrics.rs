@@ -12,13 +12,13 @@ use sysinfo::{
     CpuRefreshKind, MemoryRefreshKind, Networks, ProcessRefreshKind, ProcessesToUpdate, RefreshKind, System,
 };
 
-/// How long a file system may take to report its space.
+/// Timeout for a file system to report its space.
 const DISK_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time over which the use of the processor is measured.
-const WINDOW: Duration = Duration::from_millis(200);
+/// Time over which CPU usage is measured.
+const CPU_SAMPLE_TIME: Duration = Duration::from_millis(200);
 
 /// File systems that store nothing.
-const PSEUDO: &[&str] = &[
+const PSEUDO_FILE_SYSTEMS: &[&str] = &[
     "autofs",
     "tmpfs",
     "iso9660",
@@ -50,12 +50,13 @@ const PSEUDO: &[&str] = &[
     "tracefs",
 ];
 
-/// What an instance is. Names of processes, mount points and interfaces are other people's words.
+/// Describes an instance. Names of processes, mount points and interfaces are chosen by others.
 pub(super) fn about() -> About {
     About { untrusted: true, ..About::local() }
 }
 
-/// Measures. What does not answer in time is left out, and named: a file system whose server is gone holds up nobody.
+/// Measures. File systems that do not respond in time are left out, and listed: one whose server is down does
+/// not block the rest.
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let mut asked = call.arguments::<MetricsArgs>()?;
     if let ToolSettings::SystemMetrics(fixed) = &*call.settings {
@@ -66,7 +67,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let failed = |error: String| ToolError::Failed(format!("can't measure: {error}"));
     let bound = DISK_TIMEOUT.min(call.bound / 2);
     let disks = async { if with_disks { Some(disks(bound).await) } else { None } };
-    // The kernel answers these itself, so that many calls may measure at the same time.
+    // The kernel answers these itself, so many calls may measure concurrently.
     let machine = tokio::task::spawn_blocking(move || measure(top));
     let (machine, disks) = tokio::join!(machine, disks);
     let machine = machine.map_err(|error| failed(panic_text(error)))?;
@@ -98,7 +99,7 @@ fn measure(top: usize) -> Result<Value, sysinfo::Error> {
         }
     };
     look(&mut system);
-    std::thread::sleep(WINDOW.max(sysinfo::MINIMUM_CPU_UPDATE_INTERVAL));
+    std::thread::sleep(CPU_SAMPLE_TIME.max(sysinfo::MINIMUM_CPU_UPDATE_INTERVAL));
     look(&mut system);
 
     let load = System::load_average()?;
@@ -145,15 +146,15 @@ fn busiest(system: &System, top: usize) -> Vec<Value> {
         .collect()
 }
 
-/// What was found out about the disks.
+/// Results for disks.
 #[derive(Default)]
-struct Disked {
+struct DiskReport {
     rows: Vec<Value>,
-    /// Those that gave no answer in time.
+    /// Disks that did not respond in time.
     silent: Vec<Value>,
 }
 
-async fn disks(bound: Duration) -> Result<Disked, String> {
+async fn disks(bound: Duration) -> Result<DiskReport, String> {
     // The list comes from the kernel alone.
     let listed = tokio::task::spawn_blocking(mounted).await.map_err(panic_text)?;
     Ok(measured(listed.map_err(|error| error.to_string())?, bound, Space::of).await)
@@ -163,25 +164,25 @@ fn mounted() -> std::io::Result<Vec<Mounted>> {
     let (mut seen, mut places) = (HashSet::new(), HashSet::new());
     let mut all = mounts::list()?;
     all.retain(|disk| {
-        // A device that is mounted at several places is listed at the first.
+        // A device that is mounted at several places is listed once, at the first one.
         let first = !disk.device.starts_with('/') || seen.insert(disk.device.clone());
-        first && !PSEUDO.contains(&disk.fs.as_str()) && places.insert(disk.mount.clone())
+        first && !PSEUDO_FILE_SYSTEMS.contains(&disk.fs.as_str()) && places.insert(disk.mount.clone())
     });
     Ok(all)
 }
 
-/// Asks each for its space, all at the same time.
+/// Queries the space of all, concurrently.
 async fn measured(
     all: Vec<Mounted>,
     bound: Duration,
     look: impl Fn(&Path) -> std::io::Result<Space> + Clone + Send + 'static,
-) -> Disked {
+) -> DiskReport {
     let asked = all.into_iter().map(|disk| {
         let (look, path) = (look.clone(), disk.mount.clone());
         let place = format!("disk:{}", disk.mount.display());
         async move { (blocking::within(bound, &place, move || look(&path)).await, disk) }
     });
-    let mut found = Disked::default();
+    let mut found = DiskReport::default();
     for (space, disk) in join_all(asked).await {
         let mount = disk.mount.to_string_lossy();
         match space {
@@ -198,7 +199,7 @@ async fn measured(
                 "used_percent": tenth(space.used_percent),
                 "inodes_used_percent": space.inodes_used_percent.map(tenth),
             })),
-            // It stores nothing, or nobody may look.
+            // It stores nothing, or can't be accessed.
             Some(_) => {}
         }
     }
@@ -210,16 +211,16 @@ async fn measured(
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Space {
     pub(super) total: u64,
-    /// Bytes that an ordinary user may still write.
+    /// Bytes that an unprivileged user may still write.
     pub(super) available: u64,
-    /// Of what an ordinary user may use.
+    /// Percentage of what an unprivileged user may use.
     pub(super) used_percent: f64,
-    /// `None`: it makes inodes as it needs them.
+    /// `None` if the file system creates inodes as needed.
     pub(super) inodes_used_percent: Option<f64>,
 }
 
 impl Space {
-    /// Blocks as long as the file system likes.
+    /// Queries a file system. Blocks as long as it takes to respond.
     pub(super) fn of(path: &Path) -> std::io::Result<Self> {
         let stat = rustix::fs::statvfs(path)?;
         let used = stat.f_blocks.saturating_sub(stat.f_bfree);
@@ -233,12 +234,12 @@ impl Space {
     }
 }
 
-/// `part` of `whole`; 0 of nothing.
+/// Returns `part` as a percentage of `whole`; 0 if `whole` is 0.
 pub(super) fn percent(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
 }
 
-/// Rounded to one decimal.
+/// Rounds to one decimal.
 pub(super) fn tenth(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
@@ -277,7 +278,7 @@ mod tests {
         }
         assert_eq!(*asked.lock().unwrap(), 1, "the others wait for the first");
         release.send(()).unwrap();
-        // it is back, and so it counts again
+        // It responds again, and is listed again.
         loop {
             let found = measured(vec![disk("hangs")], Duration::from_secs(60), |_: &Path| {
                 Ok(Space { total: 1, available: 1, used_percent: 0.0, inodes_used_percent: None })

@@ -1,7 +1,8 @@
-//! Dates as feeds write them: RFC 822 and its heirs, RFC 3339, asctime(3), and what people make of those.
+//! Dates as feeds write them: RFC 822 and its successors, RFC 3339, asctime(3), and common deviations.
 //!
-//! A text is read word by word, and each word must have a meaning: a time, a zone, a month, a number. So what is not
-//! understood is not a date, never another one. Without a zone a time is UTC. The day of the week decides nothing.
+//! A text is parsed word by word, and each word must have a meaning: a time, a zone, a month, a number. So a
+//! text that is not understood is no date, rather than a wrong one. A time without a zone is UTC. The day of
+//! the week is ignored.
 use crate::tools::feed::date::zone::Zone;
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
@@ -11,15 +12,15 @@ use std::sync::LazyLock;
 
 mod zone;
 
-/// Longest text that may be a date, in bytes.
-const LONGEST: usize = 96;
-/// 1900: a "0000-00-00" or a year 1 says nothing.
-const EARLIEST: i64 = -2_208_988_800;
+/// Maximum length of a date, in bytes.
+const MAX_DATE_BYTES: usize = 96;
+/// 1900: dates such as "0000-00-00" or the year 1 are meaningless.
+const EARLIEST_SECS: i64 = -2_208_988_800;
 
-/// The instant that a text means, if any.
+/// Parses the instant that a text stands for, if any.
 pub(super) fn read(text: &str) -> Option<Timestamp> {
     let text = text.trim();
-    if text.is_empty() || text.len() > LONGEST {
+    if text.is_empty() || text.len() > MAX_DATE_BYTES {
         return None;
     }
     let found = seconds_since_1970(text).or_else(|| {
@@ -27,10 +28,11 @@ pub(super) fn read(text: &str) -> Option<Timestamp> {
         parts.read(text)?;
         parts.instant()
     });
-    found.filter(|at| at.as_second() > EARLIEST)
+    found.filter(|at| at.as_second() > EARLIEST_SECS)
 }
 
-/// `1795514400`, or the same in milliseconds: from 2001 to 2033, where no other form has as many digits.
+/// Parses `1795514400`, or the same in milliseconds: from 2001 to 2033, where no other form has as many
+/// digits.
 fn seconds_since_1970(text: &str) -> Option<Timestamp> {
     if !text.starts_with('1') || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -42,17 +44,17 @@ fn seconds_since_1970(text: &str) -> Option<Timestamp> {
     }
 }
 
-/// What the words of a text have said so far. Nothing is said twice.
+/// The parts of a date found so far. Each may occur only once.
 #[derive(Default)]
 struct Parts {
     year: Option<i16>,
     month: Option<i8>,
     day: Option<i8>,
     time: Option<Time>,
-    /// `pm`, or `am`.
+    /// `true` for `pm`, `false` for `am`.
     afternoon: Option<bool>,
     zone: Option<Zone>,
-    /// Numbers that are a day or a year, in their order, with whether each has four digits.
+    /// Numbers that are a day or a year, in order, each with whether it has four digits.
     numbers: Vec<(i16, bool)>,
 }
 
@@ -70,14 +72,14 @@ pattern!(BY_NAME, r"^(\d{1,2})[-/]([A-Za-z]+)[-/](\d{4}|\d{2})$");
 pattern!(NUMBER, r"^(\d{1,2}|\d{4})(?:st|nd|rd|th)?\.?$");
 
 impl Parts {
-    /// Reads all words; `None`: one of them has no meaning here.
+    /// Parses all words; `None` if one of them has no meaning.
     fn read(&mut self, text: &str) -> Option<()> {
         let text = COMMENT.replace_all(text, " ").replace('\u{a0}', " ");
         let words: Vec<&str> =
             text.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty()).collect();
         let months = words.iter().filter(|word| month(word).is_some()).count();
         for (at, word) in words.iter().enumerate() {
-            // A day of the week, in any language; some are called as a month is.
+            // A day of the week, in any language; some are spelled like a month.
             let is_name = !word.contains(|c: char| c.is_ascii_digit());
             if at == 0 && is_name && (month(word).is_none() || months > 1) && words.len() > 1 {
                 continue;
@@ -122,7 +124,7 @@ impl Parts {
         }
     }
 
-    /// What follows the `T` of a date.
+    /// Parses what follows the `T` of a date.
     fn after_date(&mut self, rest: &str) -> Option<()> {
         if rest.is_empty() {
             return Some(());
@@ -157,14 +159,14 @@ impl Parts {
     }
 
     fn clock(&mut self, hour: i16, minute: i16, second: i16, nanos: i32) -> Option<()> {
-        // Some write the first hour of a day as 24. A leap second is the last one that there is.
+        // Some write the first hour of a day as 24. A leap second is mapped to second 59.
         let hour = if hour == 24 { 0 } else { hour };
         let small = |number: i16| i8::try_from(number).ok();
         let time = Time::new(small(hour)?, small(minute)?, small(second.min(60))?.min(59), nanos).ok()?;
         set(&mut self.time, time).filter(|()| second <= 60)
     }
 
-    /// What stands behind a time: the half of the day, a zone.
+    /// Parses what follows a time: am or pm, a zone.
     fn rest(&mut self, word: &str) -> Option<()> {
         let lower = word.to_ascii_lowercase();
         match lower.as_str() {
@@ -180,7 +182,7 @@ impl Parts {
             }
         }
         self.time?;
-        // "+01:00[Europe/Berlin]": the offset says it all
+        // "+01:00[Europe/Berlin]": the offset is sufficient.
         let word = word.split('[').find(|part| !part.is_empty())?;
         let zone = zone::read(word)?;
         match self.zone.replace(zone.clone()) {
@@ -197,7 +199,7 @@ impl Parts {
         set(&mut self.day, i8::try_from(day).ok()?)
     }
 
-    /// Which number is the day, and which the year.
+    /// Determines which number is the day, and which the year.
     fn sort_numbers(&mut self) -> Option<()> {
         let (day, year) = match self.numbers[..] {
             [] => return Some(()),
@@ -237,7 +239,8 @@ fn number(found: &Captures<'_>, group: usize) -> Option<i16> {
     found.get(group)?.as_str().parse().ok()
 }
 
-/// 1 to 12, by the English name or its short form; names of other languages only look alike.
+/// Returns 1 to 12 for the English name or its abbreviation; names in other languages could be mistaken for
+/// others.
 fn month(word: &str) -> Option<i8> {
     const ALL: [&str; 12] = [
         "january",

@@ -1,12 +1,12 @@
 //! The bytes of a feed as text, whatever encoding they are really in.
 //!
-//! What a server or a file declares is often wrong, so it decides only where the bytes leave a doubt.
+//! The encoding declared by a server or a file is often wrong, so it only decides if the bytes are ambiguous.
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 use std::borrow::Cow;
 
-/// The text. `header` is the value of `Content-Type`.
+/// Decodes the text. `header` is the value of `Content-Type`.
 pub(super) fn text<'b>(bytes: &'b [u8], header: &str) -> Cow<'b, str> {
-    // removes a byte order mark, and goes by it
+    // `decode` removes a byte order mark, and uses its encoding.
     encoding(bytes, header).decode(bytes).0
 }
 
@@ -18,11 +18,11 @@ fn encoding(bytes: &[u8], header: &str) -> &'static Encoding {
     let declared = declared(found(charset(header)), found(prolog(bytes)), bytes);
     let mut declared = declared.into_iter().flatten();
     if is_utf8(bytes) {
-        // Plain ASCII may still be something else in disguise: ISO-2022-JP is.
+        // Plain ASCII bytes may still be another encoding, such as ISO-2022-JP.
         let odd = declared.find(|encoding| !encoding.is_ascii_compatible());
         return odd.filter(|odd| bytes.is_ascii() && *odd != UTF_16LE && *odd != UTF_16BE).unwrap_or(UTF_8);
     }
-    // It is not UTF-8, nor UTF-16, which begins with other bytes, whoever says so.
+    // It is neither UTF-8, nor UTF-16, which begins with other bytes, whatever is declared.
     declared
         .find(|encoding| *encoding != UTF_8 && *encoding != UTF_16LE && *encoding != UTF_16BE)
         .unwrap_or(WINDOWS_1252)
@@ -30,8 +30,8 @@ fn encoding(bytes: &[u8], header: &str) -> &'static Encoding {
 
 type Declared = Option<&'static Encoding>;
 
-/// Whose word counts first, that of the server or that of the file. The server's (RFC 7303, 3), except where it says
-/// what servers say who don't know, or what the bytes can't be.
+/// Orders the declared encodings by precedence. The server's comes first (RFC 7303, 3), unless it is a common
+/// default of misconfigured servers, or the bytes are invalid in it.
 fn declared(header: Declared, prolog: Declared, bytes: &[u8]) -> [Declared; 2] {
     let fits = |encoding: &'static Encoding| !encoding.decode_without_bom_handling(bytes).1;
     match (header, prolog) {
@@ -43,7 +43,7 @@ fn declared(header: Declared, prolog: Declared, bytes: &[u8]) -> [Declared; 2] {
     }
 }
 
-/// UTF-16 that does not say so by a byte order mark: its first sign is `<` or `{`.
+/// Detects UTF-16 without a byte order mark: its first character is `<` or `{`.
 fn without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
     match bytes {
         [b'<' | b'{', 0, ..] => Some(UTF_16LE),
@@ -52,7 +52,8 @@ fn without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
     }
 }
 
-/// UTF-8, perhaps cut within a character, perhaps with a bad byte among thousands of good ones.
+/// Returns whether the bytes are UTF-8, possibly cut within a character, or with a few bad bytes among
+/// thousands of good ones.
 fn is_utf8(bytes: &[u8]) -> bool {
     let (mut rest, mut bad, mut good) = (bytes, 0_usize, 0_usize);
     loop {
@@ -80,12 +81,12 @@ fn beyond_ascii(text: &str) -> usize {
     text.bytes().filter(|byte| *byte >= 0xC0).count()
 }
 
-/// `utf-8` of `text/xml; charset="utf-8"`.
+/// Extracts `utf-8` from `text/xml; charset="utf-8"`.
 fn charset(header: &str) -> Option<String> {
     label_after(header, "charset=")
 }
 
-/// What `<?xml … encoding="…"?>` says.
+/// Extracts the encoding of `<?xml … encoding="…"?>`.
 fn prolog(bytes: &[u8]) -> Option<String> {
     let start: String = bytes.iter().take(200).map(|byte| char::from(*byte)).collect();
     let inside = start.split_once("<?xml")?.1.split_once("?>")?.0.replace([' ', '\t', '\n', '\r'], "");
@@ -174,7 +175,7 @@ mod tests {
         bytes[700] = 0xff;
         let found = text(&bytes, "");
         assert!(found.contains("größer") && found.contains('\u{fffd}'));
-        // cut within a character
+        // Cut within a character.
         assert!(text("<é".as_bytes().split_last().unwrap().1, "").starts_with('<'));
     }
 }

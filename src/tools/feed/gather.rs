@@ -1,4 +1,4 @@
-//! The items of several feeds as one list: without doubles, newest first. Pure.
+//! Merges the items of several feeds into one list: without duplicates, newest first. Pure.
 use super::item::{Feed, Item};
 use super::text;
 use jiff::Timestamp;
@@ -6,30 +6,30 @@ use reqwest::Url;
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
 
-/// A feed, and the address by which it was asked for.
+/// A feed, and the address that it was requested by.
 pub(super) struct Source<'a> {
     pub(super) url: &'a str,
     pub(super) feed: &'a Feed,
 }
 
-/// What of the items is wanted.
+/// Which items are wanted, and how they are shown.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
-    /// Items with a date before this are not. Those without a date are.
+    /// Items with an earlier date are left out. Those without a date are not.
     pub(super) since: Option<Timestamp>,
-    /// Of each source: the newest.
+    /// The newest of each source, at most this many.
     pub(super) per_source: usize,
-    /// Most characters of a summary.
+    /// Maximum number of characters of a summary.
     pub(super) summary: usize,
-    /// For dates in the future.
+    /// Dates in the future are treated as this.
     pub(super) now: Timestamp,
 }
 
-/// What a result shows of the feeds, newest first; what has no date comes last.
+/// The items of a result, newest first; items without a date come last.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     pub(super) items: Vec<Value>,
-    /// Others that tell the same as one of them, by its id: of other feeds, with other ids or links.
+    /// Duplicates of an item, by its id: from other feeds, with other ids or links.
     pub(super) doubles: HashMap<String, Vec<Value>>,
 }
 
@@ -39,7 +39,7 @@ struct Story {
     members: Vec<(usize, usize, bool)>,
 }
 
-/// All wanted items. What stands in several feeds is one: that of the first feed that has it.
+/// Collects all wanted items. A story in several feeds is one item: that of the first feed that has it.
 pub(super) fn all(sources: &[Source<'_>], wanted: &Wanted) -> Gathered {
     let stories = stories(sources, wanted);
     let mut found: Vec<(Option<Timestamp>, Value, Vec<Value>)> = Vec::new();
@@ -65,7 +65,8 @@ pub(super) fn all(sources: &[Source<'_>], wanted: &Wanted) -> Gathered {
 fn stories(sources: &[Source<'_>], wanted: &Wanted) -> Vec<Story> {
     let mut stories: Vec<Story> = Vec::new();
     let mut by_id: HashMap<&str, usize> = HashMap::new();
-    // whose link it is: a feed may have several items behind one link, two feeds tell one story
+    // Which source and story has the link: several items of one feed may share a link, but two feeds with the
+    // same link report one story.
     let mut by_link: HashMap<String, (usize, usize)> = HashMap::new();
     for (number, source) in sources.iter().enumerate() {
         let items = &source.feed.items;
@@ -84,7 +85,7 @@ fn stories(sources: &[Source<'_>], wanted: &Wanted) -> Vec<Story> {
             }
             let members = &mut stories[story].members;
             if members.iter().any(|(of, at, _)| *of == number && items[*at].id == item.id) {
-                continue; // it stands here twice
+                continue; // a duplicate within the feed
             }
             let is_wanted = taken < wanted.per_source && !is_old(item, wanted.since);
             if is_wanted && members.iter().all(|(.., wanted)| !wanted) {
@@ -100,7 +101,7 @@ fn stories(sources: &[Source<'_>], wanted: &Wanted) -> Vec<Story> {
     stories
 }
 
-/// The link of each item, if it is that of no other and not that of the feed.
+/// Returns the link of each item, unless another item or the feed itself has the same link.
 fn own_links(feed: &Feed) -> Vec<Option<String>> {
     let links = feed.items.iter().map(|item| item.link.as_deref().map(same_link));
     let links: Vec<Option<String>> = links.collect();
@@ -117,13 +118,13 @@ fn own_links(feed: &Feed) -> Vec<Option<String>> {
     links.iter().map(own).collect()
 }
 
-/// For the order only: what claims to be of the future is of now.
+/// For sorting only: dates in the future count as now.
 fn date(item: &Item, now: Timestamp) -> Option<Timestamp> {
     item.published.or(item.updated).map(|at| at.min(now))
 }
 
 fn newest_first(a: Option<Timestamp>, b: Option<Timestamp>) -> std::cmp::Ordering {
-    // `None` is less than any instant
+    // `None` is less than any instant.
     b.cmp(&a)
 }
 
@@ -136,7 +137,7 @@ pub(super) fn is_home(home: &str, link: &str) -> bool {
     same_link(home) == same_link(link)
 }
 
-/// What makes two links the same: not the scheme, not the marks by which visitors are counted.
+/// Normalizes a link for comparison: without the scheme and tracking parameters.
 pub(super) fn same_link(link: &str) -> String {
     let rest = link.split_once("://").map_or(link, |(_, rest)| rest);
     let rest = rest.strip_prefix("www.").unwrap_or(rest);
@@ -171,7 +172,7 @@ fn shown(source: &Source<'_>, item: &Item, summary: usize) -> Value {
     Value::Object(out)
 }
 
-/// An address as others may see it. Some hold a key, and results go to models and into records.
+/// Returns an address that can be shown. Some contain a key, and results go to models and into records.
 pub(super) fn without_secrets(url: &str) -> String {
     let Some((path, query)) = url.split_once('?') else { return url.to_owned() };
     let hides = |part: &&str| {
@@ -185,7 +186,7 @@ pub(super) fn without_secrets(url: &str) -> String {
     format!("{path}?{}", shown.collect::<Vec<_>>().join("&"))
 }
 
-/// What people call a source: its title, else its host.
+/// Returns the display name of a source: its title, else its host.
 pub(super) fn name_of(source: &Source<'_>) -> String {
     if let Some(title) = &source.feed.title {
         return text::shorter(title, 80).into_owned();
@@ -247,7 +248,7 @@ mod tests {
             ids[3].starts_with("https://a.example/feed#") && ids[4].starts_with("https://a.example/feed#")
         );
         assert_eq!(ids[5..], ["https://a.example/6", "https://a.example/7", "https://a.example/8"]);
-        // an edit changes none, neither does what else is there
+        // An edit does not change ids, nor do other items.
         let edited: Vec<Item> = items
             .iter()
             .take(3)
@@ -260,7 +261,7 @@ mod tests {
             })
             .collect();
         assert_eq!(column(&gathered(&[(A, feed(edited))], |_| {}), "id"), ids[..3]);
-        // another feed's 17 is another one
+        // The same id in another feed is a different item.
         let other = gathered(
             &[
                 (A, feed(vec![items[1].clone()])),
@@ -297,7 +298,7 @@ mod tests {
         ]);
         let found = gathered(&[(A, first), ("https://b.example/feed", second)], |_| {});
         assert_eq!(column(&found, "title"), ["first", "other"]);
-        // in one feed, ids decide: all items of a status page lead to the page
+        // Within one feed, ids decide: all items of a status page link to that page.
         let status = feed(vec![
             item("s1", "https://s.example/status", "down", 2),
             item("s2", "https://s.example/status", "up", 3),

@@ -1,38 +1,40 @@
-//! Which item is which: an id for each, that stays when the item is edited, when its feed changes its own ids,
-//! and whatever else comes and goes beside it. Pure.
+//! Identity of items: each gets an id that is stable when the item is edited, when its feed changes its own
+//! ids, and whatever other items are added or removed. Pure.
 //!
-//! Theory of operation. What a feed says of an item may be missing (`guid`), shared by several (one page as the link
-//! of all), or different each time. So none of it alone decides. The items of the last answer, and those that left
-//! lately, are kept with their ids (`Feed`); an item of a new answer is the one of them with which it has the most in
-//! common, each of them for one item only (`TRAITS`, strongest first). What is none of them is born: it gets the best
-//! id that nobody else has. Where it is in doubt whether two are one, they are two: reported twice is better than lost.
+//! Theory of operation. What a feed says about an item may be missing (`guid`), shared by several (one page
+//! as the link of all), or different each time. So no property alone decides. The items of the last answer,
+//! and those that recently disappeared, are stored with their ids (`Feed`); an item of a new answer is
+//! matched with the known item with which it has the most in common, each of them with one item only
+//! (`TRAITS`, strongest first). An item without a match is new: it gets the best id that is not taken. If it
+//! is in doubt whether two items are the same, they are different: reported twice is better than lost.
 use super::gather::{is_home, same_link, without_secrets};
 use super::item::{Feed, Item};
 use crate::domain::distance;
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 
-/// Longest id, in bytes.
-const LONGEST_ID: usize = 512;
-/// Most items that are remembered after they left.
-const MOST_GONE: usize = 1000;
-/// Characters of a summary by which an item is recognised.
-const BEGINNING: usize = 80;
-/// Of items with the same trait, so many are looked at.
-const ALIKE: usize = 8;
+/// Maximum length of an id, in bytes.
+const MAX_ID_BYTES: usize = 512;
+/// Maximum number of items remembered after they disappeared.
+const MAX_REMEMBERED_ITEMS: usize = 1000;
+/// Number of characters of a summary that are compared.
+const COMPARED_SUMMARY_CHARS: usize = 80;
+/// Maximum number of known items with the same trait that are compared.
+const MAX_COMPARED_ITEMS: usize = 8;
 
-/// What two items have in common: `g`uid, `l`ink, `t`itle, `d`ate, beginning of the `s`ummary. Strongest first.
+/// What two items have in common: `g`uid, `l`ink, `t`itle, `d`ate, beginning of the `s`ummary. Strongest
+/// first.
 const TRAITS: [&str; 17] =
     ["gltd", "glt", "gtd", "gld", "gl", "gt", "gd", "gs", "ltd", "lt", "ld", "ls", "l", "td", "t", "ds", "s"];
 
-/// Gives each item its id. `before` is what was kept of the last answer.
+/// Gives each item its id. `before` is what was stored of the last answer.
 pub(super) fn assign(feed: &mut Feed, before: Option<Feed>, url: &str) {
     feed.items.iter_mut().for_each(|item| item.id.clear());
     let mut known = before.unwrap_or_default();
     if known.items.iter().any(|item| item.id.is_empty()) {
-        // kept before items had ids: they had these
+        // Stored before items had ids: these would have been theirs.
         known.items.iter_mut().for_each(|item| item.id.clear());
-        give_birth(&mut known, &[], url);
+        assign_new_ids(&mut known, &[], url);
     }
     let mut ids = HashSet::new();
     let known: Vec<Item> =
@@ -40,33 +42,33 @@ pub(super) fn assign(feed: &mut Feed, before: Option<Feed>, url: &str) {
     let shared = Shared::of(&[&known, &feed.items], feed);
     let mut taken = vec![false; known.len()];
     for kind in TRAITS {
-        recognise(&mut feed.items, &known, &mut taken, kind, &shared);
+        match_known(&mut feed.items, &known, &mut taken, kind, &shared);
     }
     copy_to_doubles(&mut feed.items);
-    give_birth(feed, &known, url);
+    assign_new_ids(feed, &known, url);
     let here: HashSet<&str> = feed.items.iter().map(|item| item.id.as_str()).collect();
-    let left = known.into_iter().filter(|item| !here.contains(item.id.as_str())).take(MOST_GONE);
+    let left = known.into_iter().filter(|item| !here.contains(item.id.as_str())).take(MAX_REMEMBERED_ITEMS);
     feed.gone = left.map(slim).collect();
 }
 
-/// An item as it is remembered.
+/// Reduces an item to what is remembered.
 pub(super) fn slim(item: Item) -> Item {
     let summary = beginning(&item.summary).to_owned();
     Item { summary, authors: Vec::new(), tags: Vec::new(), ..item }
 }
 
 fn beginning(summary: &str) -> &str {
-    summary.char_indices().nth(BEGINNING).map_or(summary, |(end, _)| &summary[..end])
+    summary.char_indices().nth(COMPARED_SUMMARY_CHARS).map_or(summary, |(end, _)| &summary[..end])
 }
 
-/// Traits that several different items have, so that they are not a sign of being the same.
+/// Traits that several different items have, so that they do not identify one.
 struct Shared {
     guids: HashSet<String>,
     links: HashSet<String>,
 }
 
 impl Shared {
-    /// What neighbouring items have in common does not distinguish them.
+    /// Finds traits that several items of one list share, which do not distinguish them.
     fn of(lists: &[&[Item]], feed: &Feed) -> Self {
         let (mut guids, mut links) = (HashSet::new(), HashSet::new());
         for list in lists {
@@ -101,8 +103,8 @@ impl Shared {
     }
 }
 
-/// Gives the ids of known items to those that have this in common with them.
-fn recognise(items: &mut [Item], known: &[Item], taken: &mut [bool], kind: &str, shared: &Shared) {
+/// Gives the ids of known items to those that have these traits in common with them.
+fn match_known(items: &mut [Item], known: &[Item], taken: &mut [bool], kind: &str, shared: &Shared) {
     if items.iter().all(|item| !item.id.is_empty()) {
         return;
     }
@@ -110,7 +112,7 @@ fn recognise(items: &mut [Item], known: &[Item], taken: &mut [bool], kind: &str,
     for (at, item) in known.iter().enumerate().filter(|(at, _)| !taken[*at]) {
         if let Some(text) = trait_of(item, kind) {
             let all = alike.entry(text).or_default();
-            if all.len() < ALIKE {
+            if all.len() < MAX_COMPARED_ITEMS {
                 all.push(at);
             }
         }
@@ -128,7 +130,7 @@ fn recognise(items: &mut [Item], known: &[Item], taken: &mut [bool], kind: &str,
     }
 }
 
-/// An item that stands in an answer twice is one.
+/// Gives an item that occurs twice in an answer the same id.
 fn copy_to_doubles(items: &mut [Item]) {
     let whole = |item: &Item| ["gltd", "glt", "ltd", "lt"].iter().find_map(|kind| trait_of(item, kind));
     let known: HashMap<String, String> = items
@@ -143,14 +145,14 @@ fn copy_to_doubles(items: &mut [Item]) {
     }
 }
 
-/// What an item says of these traits; `None`: it does not have one that the others are worth nothing without.
+/// Returns the values of these traits; `None` if one is missing that is required for a match.
 fn trait_of(item: &Item, kind: &str) -> Option<String> {
     let mut text = String::new();
     for part in kind.chars() {
         text.push('\n');
         match part {
             'g' => text.push_str(item.guid.as_deref()?),
-            // to have none is something in common as well, where there is a guid
+            // Having no link is a trait as well, if there is a guid.
             'l' if kind.contains('g') => {
                 text.push_str(&item.link.as_deref().map(same_link).unwrap_or_default())
             }
@@ -165,7 +167,7 @@ fn trait_of(item: &Item, kind: &str) -> Option<String> {
     Some(text)
 }
 
-/// Is an item the known one with which it has these traits in common?
+/// Returns whether an item is the known one with which it has these traits in common.
 fn is_same(known: &Item, item: &Item, kind: &str, shared: &Shared) -> bool {
     let other_date = matches!((known.published, item.published), (Some(a), Some(b)) if a != b);
     let other_guid = matches!((&known.guid, &item.guid), (Some(a), Some(b)) if a != b);
@@ -174,18 +176,18 @@ fn is_same(known: &Item, item: &Item, kind: &str, shared: &Shared) -> bool {
     let same_text = !item.summary.is_empty() && beginning(&known.summary) == beginning(&item.summary);
     match kind {
         "gltd" | "gtd" => true,
-        // one guid for all: only with more than that
+        // All items have the same guid: a match requires more than that.
         "glt" => !(shared.has_guid(item) && other_date),
         "gt" => !shared.has_guid(item) || same_date,
         "gld" | "gl" | "gd" | "gs" => !shared.has_guid(item),
-        // the feed has made a new guid for it, or has just begun to make some
+        // The feed has assigned a new guid to it, or has just started to assign guids.
         "ltd" => !other_guid || !shared.has_link(item) || same_text,
         "lt" if other_guid => !other_date && !shared.has_link(item),
         "lt" => !(other_date && shared.has_link(item)),
-        // edited
+        // Edited.
         "ld" | "ls" => !other_guid && !shared.has_link(item),
         "l" => !other_guid && !shared.has_link(item) && !other_date && is_edit(&known.title, &item.title),
-        // without anything that names it
+        // Without any identifier.
         "td" => !other_link && (!other_guid || same_date),
         "t" => !other_link && !other_date && (!other_guid || same_text),
         "ds" | "s" => !other_link && !other_guid && (kind == "ds" || known.title == item.title),
@@ -193,7 +195,7 @@ fn is_same(known: &Item, item: &Item, kind: &str, shared: &Shared) -> bool {
     }
 }
 
-/// Is one title the other one with a mistake less, or with some words more?
+/// Returns whether one title is the other one with a typo corrected, or with a few words added.
 fn is_edit(a: &str, b: &str) -> bool {
     let words = |text: &str| -> Vec<String> {
         text.split(|c: char| !c.is_alphanumeric())
@@ -223,9 +225,9 @@ fn is_edit(a: &str, b: &str) -> bool {
     !few.is_empty() && left.peek().is_none() && more.len() <= 3 && !more.iter().any(|word| has_number(word))
 }
 
-/// Gives an id to each item that has none: the best that nobody else has.
-fn give_birth(feed: &mut Feed, known: &[Item], url: &str) {
-    let shared = Shared::at_birth(feed, known);
+/// Gives an id to each item that has none: the best one that is not taken.
+fn assign_new_ids(feed: &mut Feed, known: &[Item], url: &str) {
+    let shared = Shared::for_new_ids(feed, known);
     let mut ids: HashMap<String, usize> = HashMap::new();
     for (at, item) in feed.items.iter().enumerate().filter(|(_, item)| !item.id.is_empty()) {
         ids.insert(item.id.clone(), at);
@@ -237,7 +239,7 @@ fn give_birth(feed: &mut Feed, known: &[Item], url: &str) {
             continue;
         }
         let is_free = |id: &String| match ids.get(id) {
-            // the same item once more
+            // The same item occurs twice.
             Some(other) => is_double(&feed.items[*other], item),
             None => !old.contains(id.as_str()),
         };
@@ -249,15 +251,15 @@ fn give_birth(feed: &mut Feed, known: &[Item], url: &str) {
     }
 }
 
-/// Do two items of one answer say the same?
+/// Returns whether two items of one answer are the same.
 fn is_double(a: &Item, b: &Item) -> bool {
     let same_link = a.link.as_deref().map(same_link) == b.link.as_deref().map(same_link);
-    // with nothing but one page for all, what happened again is another item
+    // If all items share one page, a different date means a different item.
     let other_date = matches!((a.published, b.published), (Some(a), Some(b)) if a != b);
     same_link && a.guid == b.guid && is_edit(&a.title, &b.title) && (a.guid.is_some() || !other_date)
 }
 
-/// Ids for an item, best first; without end.
+/// Returns ids for an item, best first; an endless sequence.
 fn candidates<'a>(
     item: &'a Item,
     home: Option<&str>,
@@ -276,7 +278,7 @@ fn candidates<'a>(
     let text = if item.title.is_empty() { item.summary.as_str() } else { "" };
     let parts = [item.link.as_deref().unwrap_or_default(), &item.title, text, &date].join("\n");
     let with_guid = format!("{parts}\n{}", item.guid.as_deref().unwrap_or_default());
-    let bounded = move |id: String| if id.len() > LONGEST_ID { hashed(url, &id) } else { id };
+    let bounded = move |id: String| if id.len() > MAX_ID_BYTES { hashed(url, &id) } else { id };
     let numbered = (2..).map({
         let with_guid = with_guid.clone();
         move |number: u32| hashed(url, &format!("{with_guid}\n{number}"))
@@ -290,8 +292,8 @@ fn candidates<'a>(
 }
 
 impl Shared {
-    /// What is no id for a new item: guids with several links, links with several titles.
-    fn at_birth(feed: &Feed, known: &[Item]) -> Self {
+    /// Finds what can't identify a new item: guids with several links, links with several titles.
+    fn for_new_ids(feed: &Feed, known: &[Item]) -> Self {
         let mut behind: HashMap<&str, HashSet<Option<&str>>> = HashMap::new();
         let mut titles: HashMap<&str, HashSet<&str>> = HashMap::new();
         for item in feed.items.iter().chain(known) {
@@ -315,8 +317,8 @@ fn hashed(url: &str, text: &str) -> String {
     format!("{}#{short}", without_secrets(url))
 }
 
-/// Is it an id for the whole world, such as `tag:…`, `urn:…` or an address? Others, such as `17`, are
-/// numbers that only their feed knows.
+/// Returns whether a guid is globally unique, such as `tag:…`, `urn:…` or an address. Others, such as `17`,
+/// are only unique within their feed.
 fn is_global(guid: &str) -> bool {
     let Some((scheme, rest)) = guid.split_once(':') else { return false };
     let word = scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');

@@ -1,4 +1,4 @@
-//! What a feed holds, in the same words whatever its format; and which format it is.
+//! The content of a feed, in one form whatever its format.
 use super::date;
 use super::text::{Markup, plain};
 use crate::domain::FeedArgs;
@@ -6,37 +6,37 @@ use jiff::Timestamp;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
-/// Most characters of what is kept of an item. A caller may ask for less.
-const MOST_SUMMARY: usize = FeedArgs::LARGEST_MAX_SUMMARY as usize;
+/// Maximum number of characters stored of a summary. A caller may request less.
+const MAX_SUMMARY_CHARS: usize = FeedArgs::LARGEST_MAX_SUMMARY as usize;
 pub(super) const MOST_TITLE: usize = 300;
-/// Of an address or an id, in bytes.
+/// Maximum length of an address or an id, in bytes.
 pub(super) const MOST_LINK: usize = 2048;
-/// Of authors and of tags: how many, and how long each.
-const MOST_NAMES: (usize, usize) = (8, 80);
+/// Maximum number of authors and of tags, and maximum characters of each.
+const MAX_NAMES: (usize, usize) = (8, 80);
 
-/// A feed that was read.
+/// A parsed feed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Feed {
     pub(super) title: Option<String>,
-    /// The page that it belongs to.
+    /// The web page that it belongs to.
     pub(super) home: Option<String>,
-    /// In its own order.
+    /// In the feed's order.
     pub(super) items: Vec<Item>,
-    /// Items that left it, the last ones first, as far as they are remembered.
+    /// Items that recently disappeared from it, the latest first, as far as they are remembered.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub(super) gone: Vec<Item>,
-    /// Why its rest could not be read.
+    /// Why the rest of it could not be parsed.
     #[serde(skip)]
     pub(super) broken: Option<String>,
 }
 
-/// An item, its texts plain and bounded.
+/// An item, with plain texts of limited length.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Item {
-    /// By which it is known outside, once it was given one: see `identity`.
+    /// Its stable id, once assigned: see `identity`.
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub(super) id: String,
-    /// As the feed says: its `guid` or `id`.
+    /// The feed's own `guid` or `id`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) guid: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -53,16 +53,16 @@ pub(super) struct Item {
     pub(super) authors: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub(super) tags: Vec<String>,
-    /// What it has in the place of a date, if that is none.
+    /// The text of its date, if that can't be parsed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) odd_date: Option<String>,
 }
 
-/// An item while it is read.
+/// An item while it is parsed.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     item: Item,
-    /// An address that may stand in for a link: of a sound, of a page that a `guid` names.
+    /// An address that can replace a missing link: of an enclosure, or of a page that a `guid` names.
     pub(super) stand_in: Option<String>,
     texts: Vec<(u8, String, Markup)>,
 }
@@ -74,7 +74,7 @@ impl Draft {
         }
     }
 
-    /// A text of the item; of all, the one of the lowest rank that says anything becomes its summary.
+    /// Adds a text of the item; the one of the lowest rank that is not empty becomes its summary.
     pub(super) fn text(&mut self, rank: u8, text: String, markup: Markup) {
         self.texts.push((rank, text, markup));
     }
@@ -116,10 +116,10 @@ impl Draft {
         name(&mut self.item.tags, text);
     }
 
-    /// The item; `None` if nothing is said of it.
+    /// Completes the item; `None` if it is empty.
     pub(super) fn done(mut self, base: &Url) -> Option<Item> {
         self.texts.sort_by_key(|(rank, ..)| *rank);
-        let mut texts = self.texts.iter().map(|(_, text, markup)| plain(text, *markup, MOST_SUMMARY));
+        let mut texts = self.texts.iter().map(|(_, text, markup)| plain(text, *markup, MAX_SUMMARY_CHARS));
         self.item.summary = texts.find(|text| !text.is_empty()).unwrap_or_default();
         if self.item.link.is_none() {
             self.item.link = self.stand_in.as_deref().and_then(|text| address(text, base));
@@ -135,13 +135,13 @@ impl Draft {
 }
 
 fn name(all: &mut Vec<String>, text: &str) {
-    let text = plain(text, Markup::Perhaps, MOST_NAMES.1);
-    if all.len() < MOST_NAMES.0 && !text.is_empty() && !all.contains(&text) {
+    let text = plain(text, Markup::Perhaps, MAX_NAMES.1);
+    if all.len() < MAX_NAMES.0 && !text.is_empty() && !all.contains(&text) {
         all.push(text);
     }
 }
 
-/// A web address, made whole; of other addresses nothing is made.
+/// Resolves a web address; `None` for other kinds of address.
 pub(super) fn address(text: &str, base: &Url) -> Option<String> {
     let text = text.trim();
     if text.is_empty() || text.len() > MOST_LINK {

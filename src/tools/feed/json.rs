@@ -1,4 +1,4 @@
-//! JSON Feed (versions 1 and 1.1), and lists that look like it.
+//! JSON Feed (versions 1 and 1.1), and lists that resemble it.
 use super::item::{Draft, Feed, Item, address};
 use super::text::Markup;
 use crate::domain::{Slips, mended_json};
@@ -7,8 +7,8 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Most items of one feed that are looked at.
-const MOST_ITEMS: usize = 10_000;
+/// Maximum number of items of one feed that are parsed.
+const MAX_ITEMS: usize = 10_000;
 
 #[derive(Default)]
 struct Document {
@@ -21,12 +21,12 @@ struct Document {
 #[derive(Default)]
 struct Items {
     kept: Vec<Item>,
-    /// There are more than are looked at.
+    /// There are more items than are parsed.
     more: bool,
 }
 
-/// Reads a document, or the items of one. Each item is made plain as soon as it is read: the entries as they
-/// stand would take many times the room of their text.
+/// Deserializes a document, or its items. Each entry is converted to a plain item immediately: raw entries
+/// would take many times the memory of their text.
 #[derive(Clone, Copy)]
 struct Reading<'a>(&'a Url);
 struct ReadingItems<'a>(&'a Url);
@@ -59,7 +59,7 @@ struct Entry {
     tags: Names,
 }
 
-/// A text, or a number that stands for one. Anything else is as if it were not there.
+/// A text, or a number in place of one. Any other value is treated as missing.
 #[derive(Default, Serialize)]
 struct Loose(Option<String>);
 
@@ -68,7 +68,7 @@ struct Loose(Option<String>);
 struct Names(Vec<String>);
 
 pub(super) fn read(text: &str, base: &Url) -> Result<Feed, String> {
-    // what follows the document, such as a comment of a cache, is not looked at
+    // Whatever follows the document, such as a comment of a cache, is ignored.
     let read = |text: &str| Reading(base).deserialize(&mut serde_json::Deserializer::from_str(text));
     let document = read(text).or_else(|error| read(&mended_json(text, Slips::Encoding)).map_err(|_| error));
     let document = document.map_err(|error| format!("the answer is not a JSON Feed: {error}"))?;
@@ -80,7 +80,7 @@ pub(super) fn read(text: &str, base: &Url) -> Result<Feed, String> {
         ));
     };
     let home = document.home_page_url.0.and_then(|url| address(&url, base));
-    let broken = items.more.then(|| format!("it has more than {MOST_ITEMS} items"));
+    let broken = items.more.then(|| format!("it has more than {MAX_ITEMS} items"));
     Ok(Feed { title: document.title.0, home, items: items.kept, gone: Vec::new(), broken })
 }
 
@@ -132,7 +132,7 @@ impl<'de> Visitor<'de> for ReadingItems<'_> {
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Self::Value, A::Error> {
         let mut items = Items::default();
-        while items.kept.len() < MOST_ITEMS {
+        while items.kept.len() < MAX_ITEMS {
             let Some(entry) = all.next_element()? else { return Ok(Some(items)) };
             items.kept.extend(item(entry, self.0));
         }

@@ -1,4 +1,4 @@
-//! Logins of single sources, by HTTP's basic authentication (RFC 7617).
+//! Logins of individual sources, by HTTP basic authentication (RFC 7617).
 use super::settings;
 use crate::domain::{FeedLogin, ToolError};
 use crate::secret;
@@ -14,7 +14,7 @@ pub(super) struct Login {
     pub(super) header: HeaderValue,
 }
 
-/// Those of the settings, by the address of their source.
+/// Resolves the configured logins, by the address of their source.
 pub(super) async fn all(
     configured: &BTreeMap<String, FeedLogin>,
     bound: Duration,

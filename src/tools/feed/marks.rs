@@ -1,20 +1,21 @@
-//! Marks of XML as the reader of feeds needs them: attributes, entities, places, and what else a text may be.
+//! Parts of XML that feeds need: attributes, entities, positions, and other documents served in place of a
+//! feed.
 use super::item::address;
 use super::text::{self, LOOKED_AT, Markup, named, shorter};
 use quick_xml::events::BytesStart;
 use reqwest::Url;
 
-/// Attributes of one element that are looked at.
-const MOST_ATTRIBUTES: usize = 64;
+/// Maximum number of attributes of one element that are parsed.
+const MAX_ATTRIBUTES: usize = 64;
 
-/// Attributes with their values, entities resolved.
+/// Returns attributes with their values, entities resolved.
 pub(super) fn attributes(start: &BytesStart<'_>) -> Vec<(String, String)> {
     let mut all = start.html_attributes();
-    let all = all.with_checks(false).take(MOST_ATTRIBUTES).flatten();
-    all.map(|one| (one.key.0.to_owned(), without_references(&one.value))).collect()
+    let all = all.with_checks(false).take(MAX_ATTRIBUTES).flatten();
+    all.map(|one| (one.key.0.to_owned(), resolve_entities(&one.value))).collect()
 }
 
-fn without_references(value: &str) -> String {
+fn resolve_entities(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     let mut rest = value;
     while let Some(at) = rest.find('&') {
@@ -36,12 +37,12 @@ fn without_references(value: &str) -> String {
     out
 }
 
-/// The value of one of them.
+/// Returns the value of an attribute.
 pub(super) fn value<'a>(attributes: &'a [(String, String)], name: &str) -> Option<&'a str> {
     attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
-/// What an entity stands for, its name without `&` and `;`. Those that a document defines have no meaning here.
+/// Resolves an entity, given its name without `&` and `;`. Entities defined by a document are not supported.
 pub(super) fn resolved(name: &str) -> Option<String> {
     match name {
         "amp" => return Some("&".into()),
@@ -59,18 +60,18 @@ pub(super) fn resolved(name: &str) -> Option<String> {
     number.ok().and_then(char::from_u32).map(|found| text::meant(found).into())
 }
 
-/// How a text of Atom is written; RSS does not say.
+/// Returns how a text of Atom is encoded; RSS does not declare it.
 pub(super) fn text_type(attributes: &[(String, String)], is_atom: bool) -> Markup {
     match value(attributes, "type") {
         Some("html" | "xhtml" | "text/html" | "application/xhtml+xml") => Markup::Html,
         _ if !is_atom => Markup::Perhaps,
         Some("text" | "text/plain") => Markup::Plain,
-        // not said: of a summary that has marks, most are HTML all the same
+        // Not declared: a summary that contains markup is usually HTML nevertheless.
         _ => Markup::Perhaps,
     }
 }
 
-/// How a title of Atom is written: plain, where it does not say (RFC 4287, 3.1.1).
+/// Returns how a title of Atom is encoded: plain by default (RFC 4287, 3.1.1).
 pub(super) fn title_type(attributes: &[(String, String)], is_atom: bool) -> Markup {
     match value(attributes, "type") {
         None | Some("") if is_atom => Markup::Plain,
@@ -78,13 +79,13 @@ pub(super) fn title_type(attributes: &[(String, String)], is_atom: bool) -> Mark
     }
 }
 
-/// Where a `link` of Atom leads, if to a page.
+/// Returns where a `link` of Atom leads, if to a page.
 pub(super) fn page_link(attributes: &[(String, String)]) -> Option<&str> {
     let rel = value(attributes, "rel").unwrap_or("alternate");
     value(attributes, "href").filter(|_| rel == "alternate" || rel.is_empty())
 }
 
-/// A reason with its line.
+/// Formats a reason with its line and column.
 pub(super) fn located(text: &str, at: u64, why: &str) -> String {
     let at = usize::try_from(at).unwrap_or(usize::MAX).min(text.len());
     let before = &text.as_bytes()[..at];
@@ -93,7 +94,7 @@ pub(super) fn located(text: &str, at: u64, why: &str) -> String {
     format!("{} (line {line}, column {column})", shorter(why, 200))
 }
 
-/// A web page in the place of a feed, with the feeds that it names.
+/// The error for a web page in place of a feed, with the feeds that it links to.
 pub(super) fn a_page(text: &str, base: &Url) -> String {
     let head = &text[..text.floor_char_boundary(LOOKED_AT)];
     let mut found: Vec<String> = Vec::new();

@@ -1,13 +1,14 @@
 //! `feed`: the items of several RSS, Atom and JSON feeds as one list, newest first.
 //!
-//! Theory of operation. Sources are asked a few at a time, each within the guard of `net` and with the
-//! validators of its last answer (`source`); what they give is read whatever its format (`item`,
-//! `xml` with `marks`, `json`), gets ids that stay (`identity`), and is put together (`gather`). A source that fails is reported beside the items of
-//! the others; only if all fail, the call does. As a gate with `novel_by`, items that its agent has seen are
-//! left out *before* the list is cut to its bounds: so what is cut now comes the next time.
+//! Theory of operation. Sources are fetched a few at a time, each within the guard of `net` and with the
+//! validators of its last answer (`source`); the answers are parsed whatever their format (`item`, `xml` with
+//! `marks`, `json`), items get stable ids (`identity`), and are merged (`gather`). A source that fails is
+//! reported beside the items of the others; the call fails only if all sources do. In a gate with `novel_by`,
+//! items that its agent has seen are left out *before* the list is cut to its limits: so what is cut now is
+//! returned the next time.
 //!
-//! Addresses are a person's choice. A model gets an instance whose `urls` are fixed; addresses that come
-//! out of a template lead to public hosts only.
+//! Addresses are chosen by a person. A model gets an instance whose `urls` are fixed; addresses from a
+//! template may lead to public hosts only.
 use super::contract::{About, Call, ToolOutput};
 use super::settings;
 use crate::domain::{
@@ -37,12 +38,12 @@ mod source;
 mod text;
 mod xml;
 
-/// Sources that are asked at a time.
-const AT_A_TIME: usize = 8;
-/// Left of a result beside its items and sources.
-const SPARE: usize = 4 << 10;
+/// Number of sources that are fetched concurrently.
+const CONCURRENT_SOURCES: usize = 8;
+/// Bytes of a result reserved beside its items and sources.
+const RESERVED_BYTES: usize = 4 << 10;
 
-/// What an instance is.
+/// Describes an instance.
 pub(super) fn about() -> About {
     About { effect: Effect::Read, reads_when: None, untrusted: true }
 }
@@ -54,7 +55,7 @@ struct Plan {
     wanted: Wanted,
 }
 
-/// Fetches and reads.
+/// Fetches and parses the sources.
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let plan = plan(&call).await?;
     let until = Instant::now() + call.bound.mul_f64(0.85);
@@ -71,8 +72,8 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
             (url, given)
         }
     }));
-    let asked: Vec<Asked> = asked.buffered(AT_A_TIME).collect().await;
-    // A source that is waited for was reported before.
+    let asked: Vec<Asked> = asked.buffered(CONCURRENT_SOURCES).collect().await;
+    // A source that is skipped until its Retry-After has passed was reported before.
     if asked.iter().all(|(_, given)| matches!(given, Err(failure) if !failure.waits)) {
         return Err(ToolError::Failed(report::all_failed(&asked)));
     }
@@ -84,7 +85,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     news::leave_out_seen(&call, &mut items, &doubles).await;
     let mut out = report::account(&asked);
     let beside = serde_json::to_vec(&out).map_or(0, |text| text.len());
-    let left_out = cut(&mut items, plan.max_items, MAX_TOOL_RESULT.saturating_sub(beside + SPARE));
+    let left_out = cut(&mut items, plan.max_items, MAX_TOOL_RESULT.saturating_sub(beside + RESERVED_BYTES));
     if left_out > 0 {
         out.insert("left_out".into(), left_out.into());
     }
@@ -135,7 +136,7 @@ async fn plan(call: &Call) -> Result<Plan, ToolError> {
     })
 }
 
-/// The addresses, each with whether a person wrote it as it stands.
+/// Returns the addresses, each with whether a person wrote it literally.
 fn addresses(call: &Call, asked: &FeedArgs, fixed: &FeedArgs) -> Result<Vec<(String, bool)>, ToolError> {
     let mut known = std::collections::HashSet::new();
     let mut once =
@@ -156,7 +157,7 @@ fn addresses(call: &Call, asked: &FeedArgs, fixed: &FeedArgs) -> Result<Vec<(Str
     Ok(once(urls.map(|url| (url.trim().to_owned(), is_written(url))).collect()))
 }
 
-/// A duration before now, or a time.
+/// Parses a duration before now, or a time.
 fn instant(since: &Since, now: Timestamp) -> Result<Timestamp, String> {
     let wrong = |since: String| {
         format!(
@@ -179,7 +180,7 @@ fn instant(since: &Since, now: Timestamp) -> Result<Timestamp, String> {
     }
 }
 
-/// Cuts the list to its bounds, and says how many that costs.
+/// Cuts the list to its limits, and returns how many items were left out.
 fn cut(items: &mut Vec<Value>, most: usize, mut room: usize) -> usize {
     let fits = items.iter().take(most).take_while(|item| {
         let size = serde_json::to_vec(item).map_or(usize::MAX, |text| text.len() + 1);

@@ -1,14 +1,14 @@
-//! Which items an agent has seen before.
+//! Filters items that an agent has seen before.
 use super::Call;
 use crate::domain::{Entry, Fact, MemoryChange, novelty};
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// From so many seen items of an agent on, those that are still there are noted again.
-const MANY_SEEN: u64 = 10_000;
+/// If an agent has seen more items than this, those that are still in a feed are recorded again.
+const REFRESH_ABOVE_COUNT: u64 = 10_000;
 
-/// For a gate with `novel_by`: what its agent has seen does not come again, also not as the same story of another
-/// feed. What can't be looked up stays: whoever called looks again.
+/// For a gate with `novel_by`: leaves out what its agent has seen, also as the same story of another feed. If
+/// the lookup fails, all items stay: the caller checks again.
 pub(super) async fn leave_out_seen(
     call: &Call,
     items: &mut Vec<Value>,
@@ -30,17 +30,17 @@ pub(super) async fn leave_out_seen(
     let Ok((seen, known)) = known else { return };
     let (seen, seen_of_doubles) = seen.split_at(keys.len());
     let mut seen_of_doubles = seen_of_doubles.iter();
-    // Who asks for more than which item it is, wants to be told of a revision of one of them.
+    // With other fields than the item's identity, revisions of an item are reported.
     let names_it = by.iter().all(|field| matches!(field.as_str(), "id" | "link"));
-    let (mut told, mut note) = (Vec::new(), Vec::new());
+    let (mut seen_before, mut note) = (Vec::new(), Vec::new());
     for ((key, others), seen) in keys.into_iter().zip(of_doubles).zip(seen) {
         let others: Vec<(String, bool)> =
             others.into_iter().map(|key| (key, seen_of_doubles.next().copied().unwrap_or(false))).collect();
-        let is_told = *seen || (names_it && others.iter().any(|(_, seen)| *seen));
-        told.push(is_told);
-        if is_told {
-            // The oldest are forgotten some day. What is still in a feed must not be among them.
-            let again = known.is_some_and(|(count, _)| count > MANY_SEEN);
+        let is_seen = *seen || (names_it && others.iter().any(|(_, seen)| *seen));
+        seen_before.push(is_seen);
+        if is_seen {
+            // The oldest records are evicted eventually. What is still in a feed must not be among them.
+            let again = known.is_some_and(|(count, _)| count > REFRESH_ABOVE_COUNT);
             let all = [(key, *seen)].into_iter().chain(others);
             note.extend(all.filter(|(_, seen)| again || !seen).map(|(key, _)| key));
         }
@@ -49,6 +49,6 @@ pub(super) async fn leave_out_seen(
         let fact = Fact::Remembered(Box::new(MemoryChange::Seen { agent: agent.clone(), items: note }));
         let _ = store.commit(vec![Entry { at: crate::clock::wall(), fact }]).await;
     }
-    let mut told = told.into_iter();
-    items.retain(|_| !told.next().unwrap_or(false));
+    let mut seen_before = seen_before.into_iter();
+    items.retain(|_| !seen_before.next().unwrap_or(false));
 }

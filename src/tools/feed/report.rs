@@ -1,4 +1,4 @@
-//! What is said of the sources beside their items.
+//! Reports about the sources, beside their items.
 use super::gather::{self, Source};
 use super::item::Feed;
 use super::source::{Asked, Given};
@@ -7,12 +7,12 @@ use crate::domain::{Finding, FoundBy, Level};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
-/// A source that can't be read for so long is an incident.
-const DEAD_AFTER: SignedDuration = SignedDuration::from_hours(24);
-/// Most warnings of a call.
-const MOST_WARNINGS: usize = 20;
+/// A source that can't be read for this long is an incident.
+const INCIDENT_AFTER: SignedDuration = SignedDuration::from_hours(24);
+/// Maximum number of warnings of a call.
+const MAX_WARNINGS: usize = 20;
 
-/// What became of each source.
+/// Reports the outcome of each source.
 pub(super) fn account(asked: &[Asked]) -> Map<String, Value> {
     let mut out = Map::new();
     let mut sources = Vec::new();
@@ -68,14 +68,14 @@ pub(super) fn all_failed(asked: &[Asked]) -> String {
     }
 }
 
-/// Items whose dates could not be understood: how many, and what one of them says.
+/// Returns the number of items whose dates could not be parsed, and one of those dates.
 fn odd_dates(feed: &Feed) -> Option<(usize, &str)> {
     let mut odd = feed.items.iter().filter_map(|item| item.odd_date.as_deref());
     let first = odd.next()?;
     Some((odd.count() + 1, first))
 }
 
-/// For the record of the run or the slot.
+/// Returns warnings for the record of the run or the slot.
 pub(super) fn warnings(asked: &[Asked]) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for (url, given) in asked {
@@ -92,15 +92,15 @@ pub(super) fn warnings(asked: &[Asked]) -> Vec<String> {
             }
         }
     }
-    if all.len() > MOST_WARNINGS {
-        let more = all.len() - (MOST_WARNINGS - 1);
-        all.truncate(MOST_WARNINGS - 1);
+    if all.len() > MAX_WARNINGS {
+        let more = all.len() - (MAX_WARNINGS - 1);
+        all.truncate(MAX_WARNINGS - 1);
         all.push(format!("and {more} more"));
     }
     all
 }
 
-/// One for each source: those that stay dead become incidents.
+/// Returns a finding for each source: those that keep failing become incidents.
 pub(super) fn findings(asked: &[Asked]) -> Vec<Finding> {
     let finding = |(url, given): &Asked| {
         let url = shown(url);
@@ -110,7 +110,7 @@ pub(super) fn findings(asked: &[Asked]) -> Vec<Finding> {
                 (Level::Warn, format!("{url} can't be read: {}", text::shorter(&failure.error, 300)))
             }
         };
-        Finding { key: format!("feed:{url}"), level, title, hold_for: DEAD_AFTER, by: FoundBy::Check }
+        Finding { key: format!("feed:{url}"), level, title, hold_for: INCIDENT_AFTER, by: FoundBy::Check }
     };
     asked.iter().map(finding).collect()
 }

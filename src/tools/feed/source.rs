@@ -1,8 +1,8 @@
-//! One source: asked within the guard, with what was kept of the last answer, and read.
+//! One source: fetched within the guard, conditionally on the stored state, and parsed.
 //!
-//! What is kept is the validators together with the items that they stand for. So an answer "not modified"
-//! gives the same items as a whole one would, and what an earlier run failed to tell is still there. It is
-//! kept in the state database: a restart costs nobody a feed.
+//! The stored state is the validators together with the items that they stand for. So an answer "not
+//! modified" yields the same items as a full one, and items that an earlier run failed to report are still
+//! there. It is stored in the state database: after a restart, no feed has to be fetched again.
 use super::super::contract::Call;
 use super::item::{Feed, Item};
 use super::{format, gather, identity, text};
@@ -19,51 +19,51 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
-/// Changes when what is kept is read differently.
-const FORM: &str = "feed 1";
-/// Most that is kept of one source, in bytes of JSON. One that has more is fetched whole each time.
-const MOST_KEPT: usize = 2 << 20;
-/// The longest that a source is left alone because it wants that.
-const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(24);
-/// How often it is noted that a source is still in use.
-const IN_USE: SignedDuration = SignedDuration::from_hours(24);
+/// Changes when stored state is interpreted differently.
+const FORMAT: &str = "feed 1";
+/// Maximum state stored for one source, in bytes of JSON. A larger feed is fetched in full each time.
+const MAX_STATE_BYTES: usize = 2 << 20;
+/// Maximum time for which a Retry-After of a source is honored.
+const MAX_RETRY_AFTER: SignedDuration = SignedDuration::from_hours(24);
+/// Interval at which it is recorded that a source is still in use.
+const IN_USE_INTERVAL: SignedDuration = SignedDuration::from_hours(24);
 
 const ACCEPTED: &str = "application/atom+xml, application/rss+xml, application/feed+json, application/rdf+xml, \
                         application/xml;q=0.9, text/xml;q=0.9, application/json;q=0.8, */*;q=0.5";
 
-/// Which source, and how it may be asked.
+/// A source to fetch, and how.
 #[derive(Clone, Debug)]
 pub(super) struct Wish {
     pub(super) url: String,
-    /// A person wrote this address: it may have any port, and be private if it is written as a number.
+    /// A person wrote this address: it may have any port, and be private if it is written as an IP address.
     pub(super) by_name: bool,
-    /// Hosts that may be private.
+    /// Hosts that may have private addresses.
     pub(super) private: Vec<PrivateHost>,
-    /// A secret is among the headers.
+    /// The headers contain a secret.
     pub(super) has_secret: bool,
-    /// For this host only, among them its login.
+    /// For this host only; includes the login.
     pub(super) headers: HeaderMap,
-    /// The user of its login: another one may be given something else.
+    /// The user of its login: the answer may differ between users.
     pub(super) user: Option<String>,
-    /// Of the answer, in bytes.
+    /// Maximum size of the answer, in bytes.
     pub(super) bytes: usize,
     pub(super) time: Duration,
 }
 
-/// What a source gave.
+/// What a source returned.
 pub(super) struct Given {
     pub(super) feed: Feed,
-    /// It has not changed since it was last asked.
+    /// It has not changed since it was last fetched.
     pub(super) unchanged: bool,
-    /// Where it has moved to for good.
+    /// The new address after a permanent redirect.
     pub(super) moved_to: Option<String>,
 }
 
-/// Why a source gave nothing.
+/// Why a source returned nothing.
 pub(super) struct Failure {
     /// A sentence that says what is wrong, and what to do about it.
     pub(super) error: String,
-    /// It was not asked: an earlier answer named a time to wait (`Retry-After`), and was reported as a failure then.
+    /// It was not fetched: an earlier answer had a `Retry-After`, and was reported as a failure then.
     pub(super) waits: bool,
 }
 
@@ -73,28 +73,28 @@ impl From<String> for Failure {
     }
 }
 
-/// What is kept of a source.
+/// The state stored for a source.
 #[derive(Default, Serialize, Deserialize)]
-struct Memory {
+struct StoredState {
     #[serde(flatten)]
     feed: Feed,
-    /// Before this it is not asked, as it wants.
+    /// Not fetched before this, because of its Retry-After.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     not_before: Option<Timestamp>,
 }
 
-/// Asks a source.
+/// Fetches a source.
 ///
 /// # Errors
-/// Why it gave nothing.
+/// Why it returned nothing.
 pub(super) async fn get(call: &Call, wish: Wish) -> Result<Given, Failure> {
     let key = key(&wish, call);
     let kept = kept(call, &key).await;
-    let memory: Option<Memory> = kept.as_ref().and_then(|kept| serde_json::from_str(&kept.items).ok());
+    let memory: Option<StoredState> = kept.as_ref().and_then(|kept| serde_json::from_str(&kept.items).ok());
     let now = crate::clock::wall();
     if let Some(until) = memory.as_ref().and_then(|memory| memory.not_before)
         && until > now
-        && until.duration_since(now) <= LONGEST_WAIT
+        && until.duration_since(now) <= MAX_RETRY_AFTER
     {
         let until = until.round(jiff::Unit::Second).unwrap_or(until);
         let error = format!("not asked: it answered earlier that it is not to be asked before {until}");
@@ -113,29 +113,29 @@ pub(super) async fn get(call: &Call, wish: Wish) -> Result<Given, Failure> {
             }
             _ => {}
         }
-        // not modified since something else, or since nothing: it is asked for the whole
+        // Not modified relative to something else, or to nothing: the full answer is requested.
         fetched = fetch(&wish, None).await?;
     }
     if !fetched.status.is_success() {
-        if let Some(until) = wants_to_wait(&fetched, now) {
+        if let Some(until) = backoff_until(&fetched, now) {
             wait(call, key, kept, memory.unwrap_or_default(), until).await;
         }
         return Err(refused(&fetched).into());
     }
     let moved_to = moved_to(&fetched);
-    let mut feed = whole(&wish, &mut fetched).await?;
+    let mut feed = parse_answer(&wish, &mut fetched).await?;
     let before = memory.map(|memory| memory.feed);
     identity::assign(&mut feed, before, &wish.url);
     keep(call, key, kept, &fetched, &feed).await;
     Ok(Given { feed, unchanged: false, moved_to })
 }
 
-/// Reads a whole answer.
-async fn whole(wish: &Wish, fetched: &mut Fetched) -> Result<Feed, String> {
+/// Parses a full answer.
+async fn parse_answer(wish: &Wish, fetched: &mut Fetched) -> Result<Feed, String> {
     let truncated = fetched.truncated;
     let header = text_of(&fetched.headers, &CONTENT_TYPE).unwrap_or_default();
     let (body, base) = (std::mem::take(&mut fetched.body), fetched.url.clone());
-    // Hostile texts must not hold up anything else, nor bring down more than themselves.
+    // Malicious content must not block other tasks, and a panic must be contained.
     let read = tokio::task::spawn_blocking(move || format::read(&body, &header, &base)).await;
     let read = read.map_err(|_| "the feed can't be read: internal error of the reader".to_owned())?;
     let long = || format!("it is longer than {} KiB, and only so much is read", wish.bytes >> 10);
@@ -154,10 +154,10 @@ fn moved_to(fetched: &Fetched) -> Option<String> {
     Some(text::shorter(&gather::without_secrets(moved.as_str()), 300).into_owned())
 }
 
-/// Until when a source wants to be left alone (RFC 9110, 10.2.3), within reason.
-fn wants_to_wait(fetched: &Fetched, now: Timestamp) -> Option<Timestamp> {
+/// Returns until when a source asks not to be contacted (RFC 9110, 10.2.3), up to a maximum.
+fn backoff_until(fetched: &Fetched, now: Timestamp) -> Option<Timestamp> {
     let wait = SignedDuration::try_from(net::retry_after(&fetched.headers, now)?).ok()?;
-    wait.is_positive().then(|| now + wait.min(LONGEST_WAIT))
+    wait.is_positive().then(|| now + wait.min(MAX_RETRY_AFTER))
 }
 
 async fn fetch(wish: &Wish, kept: Option<&KeptFeed>) -> Result<Fetched, String> {
@@ -182,10 +182,10 @@ async fn fetch(wish: &Wish, kept: Option<&KeptFeed>) -> Result<Fetched, String> 
     net::send(request, &allow(wish), bounds).await.map_err(|error| explain(error, wish))
 }
 
-/// What may be asked for this source: everything that is public on the usual ports; the host that a person wrote
-/// down, on the port that was written; and hosts that may be private, as the table names them. Whose name it is says where
-/// it leads, so a name alone does not make it private, while an address that is written out does. A redirect to another is
-/// judged as if nobody had written it.
+/// Returns what may be contacted for this source: public hosts on the usual ports; the host that a person
+/// wrote down, on the port that was written; and private hosts listed in the table. The owner of a name
+/// decides where it resolves to, so a name alone may not lead to a private address, while a literal IP
+/// address may. A redirect to another host is judged as if nobody had written it.
 fn allow(wish: &Wish) -> Allow {
     let own = Url::parse(&wish.url).ok().filter(|_| wish.by_name).and_then(|url| {
         let host = url.host_str()?;
@@ -209,7 +209,7 @@ fn explain(error: GuardError, wish: &Wish) -> String {
     }
 }
 
-/// Why an answer is not a feed, by its status.
+/// Explains by its status why an answer is not a feed.
 fn refused(fetched: &Fetched) -> String {
     let status = fetched.status.as_u16();
     let wait = text_of(&fetched.headers, &RETRY_AFTER).filter(|wait| wait.len() < 40);
@@ -237,7 +237,8 @@ fn text_of(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
-/// The same address with other headers or another user may give something else.
+/// Returns the key of the stored state. The same address with other headers or another user may return
+/// something else.
 fn key(wish: &Wish, call: &Call) -> String {
     let headers = match &*call.settings {
         ToolSettings::Feed(settings) if !settings.headers.is_empty() => {
@@ -245,7 +246,7 @@ fn key(wish: &Wish, call: &Call) -> String {
         }
         _ => String::new(),
     };
-    let mut text = format!("{FORM}\n{}\n{headers}", wish.url);
+    let mut text = format!("{FORMAT}\n{}\n{headers}", wish.url);
     if let Some(user) = &wish.user {
         text = format!("{text}\n{user}");
     }
@@ -260,23 +261,23 @@ async fn kept(call: &Call, key: &str) -> Option<KeptFeed> {
 
 async fn still_in_use(call: &Call, key: String, kept: KeptFeed) {
     let now = crate::clock::wall();
-    if now.duration_since(kept.at) > IN_USE {
+    if now.duration_since(kept.at) > IN_USE_INTERVAL {
         write(call, key, KeptFeed { at: now, ..kept }).await;
     }
 }
 
-/// Keeps validators and items for the next time: items also without validators, for their ids.
+/// Stores validators and items for the next fetch: items also without validators, for their ids.
 async fn keep(call: &Call, key: String, before: Option<KeptFeed>, fetched: &Fetched, feed: &Feed) {
     let is_whole = feed.broken.is_none();
     let short = |name| text_of(&fetched.headers, &name).filter(|text| is_whole && text.len() <= 1024);
     let (mut etag, mut last_modified) = (short(ETAG), short(LAST_MODIFIED));
     let as_text = |feed: &Feed| {
-        let memory = Memory { feed: feed.clone(), not_before: None };
-        serde_json::to_string(&memory).ok().filter(|text| text.len() <= MOST_KEPT)
+        let memory = StoredState { feed: feed.clone(), not_before: None };
+        serde_json::to_string(&memory).ok().filter(|text| text.len() <= MAX_STATE_BYTES)
     };
     let mut items = as_text(feed);
     if items.is_none() || (etag.is_none() && last_modified.is_none()) {
-        // It will be fetched whole: what is needed is by what its items are recognised.
+        // It will be fetched in full: only what identifies its items is needed.
         (etag, last_modified) = (None, None);
         let slim: Vec<Item> = feed.items.iter().cloned().map(identity::slim).collect();
         let mut slim = Feed { title: None, items: slim, ..feed.clone() };
@@ -294,9 +295,9 @@ async fn keep(call: &Call, key: String, before: Option<KeptFeed>, fetched: &Fetc
     }
 }
 
-/// Notes that a source wants to be left alone.
-async fn wait(call: &Call, key: String, kept: Option<KeptFeed>, memory: Memory, until: Timestamp) {
-    let Ok(items) = serde_json::to_string(&Memory { not_before: Some(until), ..memory }) else { return };
+/// Stores until when a source asks not to be contacted.
+async fn wait(call: &Call, key: String, kept: Option<KeptFeed>, memory: StoredState, until: Timestamp) {
+    let Ok(items) = serde_json::to_string(&StoredState { not_before: Some(until), ..memory }) else { return };
     let none = || KeptFeed {
         came_from: String::new(),
         etag: None,
@@ -307,7 +308,7 @@ async fn wait(call: &Call, key: String, kept: Option<KeptFeed>, memory: Memory, 
     write(call, key, KeptFeed { items, at: crate::clock::wall(), ..kept.unwrap_or_else(none) }).await;
 }
 
-/// What can't be kept is fetched again: no reason to fail.
+/// A failure to store is ignored: the feed is fetched again.
 async fn write(call: &Call, source: String, kept: KeptFeed) {
     if let Some(store) = &call.context.store {
         let fact = Fact::FeedKept { source, kept: Box::new(kept) };
@@ -315,5 +316,5 @@ async fn write(call: &Call, source: String, kept: KeptFeed) {
     }
 }
 
-/// What became of a source: its address, and what it gave.
+/// A source's address, and the outcome of fetching it.
 pub(super) type Asked = (String, Result<Given, Failure>);

@@ -1,4 +1,4 @@
-//! What a feed says, as plain text: markup and entities away, blanks in order, never longer than asked.
+//! Plain text from feeds: markup and entities removed, whitespace normalized, length limited.
 use crate::domain::misleads;
 use html5ever::tendril::StrTendril;
 use html5ever::tokenizer::states::RawKind;
@@ -8,20 +8,20 @@ use html5ever::tokenizer::{
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 
-/// Of one text, so much is looked at, in bytes.
+/// Maximum number of bytes of one text that are processed.
 pub(super) const LOOKED_AT: usize = 64 << 10;
 
-/// How a text is written.
+/// How a text is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Markup {
-    /// As it is.
+    /// Literal text.
     Plain,
     Html,
-    /// In HTML if it looks like it: a title of RSS may be either.
+    /// HTML if it looks like it: a title of RSS may be either.
     Perhaps,
 }
 
-/// The text, on one line, at most so many characters; a cut one ends with `…`.
+/// Returns the text on one line, with at most `most` characters; a truncated one ends with `…`.
 pub(super) fn plain(text: &str, markup: Markup, most: usize) -> String {
     let text = head(text);
     let text = match markup {
@@ -33,7 +33,7 @@ pub(super) fn plain(text: &str, markup: Markup, most: usize) -> String {
     on_one_line(&text, most)
 }
 
-/// The part that is looked at. It does not end within a mark.
+/// Returns the part that is processed. It does not end within a tag.
 fn head(text: &str) -> &str {
     if text.len() <= LOOKED_AT {
         return text;
@@ -45,7 +45,7 @@ fn head(text: &str) -> &str {
     }
 }
 
-/// Words with one blank between them, without what can't be seen.
+/// Joins words with single spaces, and drops invisible characters.
 fn on_one_line(text: &str, most: usize) -> String {
     let mut out = String::with_capacity(text.len().min(most * 4));
     let (mut count, mut blank) = (0, false);
@@ -71,8 +71,8 @@ fn on_one_line(text: &str, most: usize) -> String {
     out
 }
 
-/// What is meant by a character: of those between 128 and 159, which nobody can see, the one that has its number in
-/// windows-1252.
+/// Replaces a control character between 128 and 159 by the character with that code in windows-1252, which is
+/// what was meant.
 pub(super) fn meant(c: char) -> char {
     let Ok(byte @ 0x80..=0x9f) = u8::try_from(c) else { return c };
     let bytes = [byte];
@@ -80,7 +80,7 @@ pub(super) fn meant(c: char) -> char {
     text.chars().next().unwrap_or(c)
 }
 
-/// Makes room for the sign that something is missing.
+/// Truncates to make room for the ellipsis, and appends it.
 fn cut(out: &mut String, most: usize) {
     if most == 0 {
         return;
@@ -92,7 +92,7 @@ fn cut(out: &mut String, most: usize) {
     out.push('…');
 }
 
-/// A plain text, bounded again.
+/// Shortens a plain text.
 pub(super) fn shorter(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most || text.chars().nth(most).is_none() {
         return text.into();
@@ -102,18 +102,19 @@ pub(super) fn shorter(text: &str, most: usize) -> Cow<'_, str> {
     out.into()
 }
 
-/// Direction marks and the like: they make a text look like another one.
+/// Returns whether a character is invisible, such as a direction mark: those make a text look like another
+/// one.
 fn is_invisible(c: char) -> bool {
     c == '\u{ad}' || misleads(c)
 }
 
-/// Elements whose mark in a title means that it is HTML.
+/// Elements whose tag in a title means that it is HTML.
 const TAGS: &[&str] = &[
     "a", "abbr", "b", "br", "cite", "code", "del", "div", "em", "font", "h1", "h2", "h3", "i", "img", "ins",
     "kbd", "mark", "p", "q", "s", "small", "span", "strong", "sub", "sup", "tt", "u",
 ];
 
-/// Has it a mark of a known element? `Vec<String>` and `a < b` have none.
+/// Returns whether the text has a tag of a known element. `Vec<String>` and `a < b` have none.
 fn has_tags(text: &str) -> bool {
     text.match_indices('<').any(|(at, _)| {
         let rest = &text[at + 1..];
@@ -124,7 +125,7 @@ fn has_tags(text: &str) -> bool {
     })
 }
 
-/// Only entities are resolved.
+/// Resolves entities only.
 fn entities(text: &str) -> Cow<'_, str> {
     if !text.contains('&') {
         return text.into();
@@ -132,7 +133,7 @@ fn entities(text: &str) -> Cow<'_, str> {
     without_tags(&text.replace('<', "&lt;")).into()
 }
 
-/// What `&name;` stands for in HTML.
+/// Returns what `&name;` stands for in HTML.
 pub(super) fn named(name: &str) -> Option<String> {
     if name.len() > 32 || !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return None;
@@ -141,7 +142,8 @@ pub(super) fn named(name: &str) -> Option<String> {
     (!found.ends_with(';')).then_some(found)
 }
 
-/// The text of a piece of HTML. Linear in its length, without a tree: nothing in it can be too deep.
+/// Returns the text of a piece of HTML. Linear in its length, without a tree, so nesting depth does not
+/// matter.
 fn without_tags(html: &str) -> String {
     let sink = Words::default();
     let input = BufferQueue::default();
@@ -152,7 +154,7 @@ fn without_tags(html: &str) -> String {
     tokens.sink.text.into_inner()
 }
 
-/// Takes the words out of a stream of tokens.
+/// Collects the text of a stream of tokens.
 #[derive(Default)]
 struct Words {
     text: RefCell<String>,

@@ -1,10 +1,10 @@
 //! RSS 0.9x, 1.0 and 2.0, and Atom.
 //!
-//! Theory of operation. One pass over the marks of the text, with a stack of open elements. Within an
-//! item, an element that is known is captured: its text, and markup that somebody forgot to escape. An end
-//! closes the nearest open element of its name and all within it; one that closes nothing is passed over.
-//! Entities that a document defines are never resolved, so none can grow. Where the text can't be
-//! read further, what was whole before that place counts, and the place is named.
+//! Theory of operation. One pass over the tokens of the text, with a stack of open elements. Within an item,
+//! a known element is captured: its text, and markup that was not escaped. An end tag closes the nearest open
+//! element of its name and all within it; one that closes nothing is ignored. Entities defined by a document
+//! are never resolved, so they can't expand. If the text can't be parsed further, what was complete before
+//! that position counts, and the position is reported.
 use super::item::{Draft, Feed, MOST_LINK, address};
 use super::marks::{a_page, attributes, located, page_link, resolved, text_type, title_type, value};
 use super::text::{LOOKED_AT, Markup};
@@ -14,15 +14,15 @@ use reqwest::Url;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// Deepest nesting that is followed.
-const DEEPEST: usize = 256;
-/// Prefixes of names that are kept.
-const MOST_PREFIXES: usize = 64;
+/// Maximum nesting depth.
+const MAX_DEPTH: usize = 256;
+/// Maximum number of namespace prefixes that are stored.
+const MAX_PREFIXES: usize = 64;
 
-/// Whose word an element is.
+/// XML namespace of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Space {
-    /// The feed's own, whichever of the formats it is.
+enum Namespace {
+    /// The feed's own, in any of the formats.
     Own,
     Atom,
     Dublin,
@@ -49,20 +49,20 @@ enum Field {
 
 struct Capture {
     field: Field,
-    /// Elements that are open while it goes on.
+    /// Number of open elements when it began.
     depth: usize,
     text: String,
     markup: Markup,
-    /// Its markup is that of the document itself: text within is not markup.
+    /// Its markup is part of the XML document itself, so text within it is not markup.
     inline: bool,
 }
 
 /// An open element.
 struct Open {
-    /// With its prefix, to find its end.
+    /// With its prefix, to match the end tag.
     name: String,
     local: String,
-    /// It has a base of its own.
+    /// It has an `xml:base`.
     has_base: bool,
 }
 
@@ -70,14 +70,14 @@ struct Walk {
     feed: Feed,
     open: Vec<Open>,
     bases: Vec<Rc<Url>>,
-    prefixes: HashMap<String, Space>,
+    prefixes: HashMap<String, Namespace>,
     /// The root was `feed` or `entry`.
     is_atom: bool,
     item: Option<(usize, Draft)>,
     capture: Option<Capture>,
 }
 
-/// Reads a document.
+/// Parses a document.
 pub(super) fn read(text: &str, base: &Url) -> Result<Feed, String> {
     let mut reader = Reader::from_str(text);
     let config = reader.config_mut();
@@ -106,15 +106,15 @@ pub(super) fn read(text: &str, base: &Url) -> Result<Feed, String> {
                 walk.root(root, text, base)?;
             }
         } else if begins && walk.open.is_empty() {
-            // a second document behind the first
+            // A second document follows the first.
             break None;
         }
         match event {
             Event::Start(start) => {
-                if walk.open.len() == DEEPEST {
+                if walk.open.len() == MAX_DEPTH {
                     break Some((
                         reader.buffer_position(),
-                        format!("elements are nested more than {DEEPEST} deep"),
+                        format!("elements are nested more than {MAX_DEPTH} deep"),
                     ));
                 }
                 walk.start(&start);
@@ -143,7 +143,7 @@ pub(super) fn read(text: &str, base: &Url) -> Result<Feed, String> {
 }
 
 impl Walk {
-    /// Is it a feed at all?
+    /// Checks that the document is a feed.
     fn root(&mut self, root: &BytesStart<'_>, text: &str, base: &Url) -> Result<(), String> {
         let attributes = attributes(root);
         self.declare(&attributes);
@@ -157,7 +157,7 @@ impl Walk {
             }
             _ => {
                 let name = super::text::shorter(name, 60);
-                // a page may begin with anything
+                // A page may begin with any element.
                 let is_page =
                     text.get(..4096.min(text.len())).unwrap_or(text).to_ascii_lowercase().contains("<html");
                 return Err(if is_page {
@@ -170,30 +170,30 @@ impl Walk {
         Ok(())
     }
 
-    /// Takes up the prefixes that an element declares.
+    /// Stores the namespace prefixes that an element declares.
     fn declare(&mut self, attributes: &[(String, String)]) {
         for (name, value) in attributes {
             let Some(prefix) = name.strip_prefix("xmlns:") else { continue };
-            if self.prefixes.len() < MOST_PREFIXES {
-                self.prefixes.insert(prefix.to_owned(), space_of(value));
+            if self.prefixes.len() < MAX_PREFIXES {
+                self.prefixes.insert(prefix.to_owned(), namespace_of(value));
             }
         }
     }
 
-    /// Whose word a name is, and the name without its prefix.
-    fn resolve<'n>(&self, name: &'n str) -> (Space, &'n str) {
-        let Some((prefix, local)) = name.split_once(':') else { return (Space::Own, name) };
+    /// Returns the namespace of a name, and the name without its prefix.
+    fn resolve<'n>(&self, name: &'n str) -> (Namespace, &'n str) {
+        let Some((prefix, local)) = name.split_once(':') else { return (Namespace::Own, name) };
         let space = self.prefixes.get(prefix).copied().unwrap_or(match prefix {
-            // not declared, but everybody knows what is meant
-            "atom" => Space::Atom,
-            "content" => Space::Content,
-            "dc" => Space::Dublin,
-            "media" => Space::Media,
-            "rdf" => Space::Rdf,
-            _ => Space::Other,
+            // Not declared, but the conventional prefix.
+            "atom" => Namespace::Atom,
+            "content" => Namespace::Content,
+            "dc" => Namespace::Dublin,
+            "media" => Namespace::Media,
+            "rdf" => Namespace::Rdf,
+            _ => Namespace::Other,
         });
         match (space, self.is_atom) {
-            (Space::Atom, true) => (Space::Own, local),
+            (Namespace::Atom, true) => (Namespace::Own, local),
             _ => (space, local),
         }
     }
@@ -206,11 +206,11 @@ impl Walk {
         let name = start.name().0;
         let again = self.item.as_ref().is_some_and(|(depth, _)| self.open[depth - 1].name == name);
         if again {
-            // the end of the one before is missing
+            // The end tag of the previous one is missing.
             self.end(name);
         }
         if let Some(capture) = &mut self.capture {
-            // markup within a text
+            // Markup within a text.
             let local = name.rsplit(':').next().unwrap_or(name);
             push(&mut capture.text, &format!("<{local}>"));
             capture.markup = Markup::Html;
@@ -221,14 +221,14 @@ impl Walk {
         self.declare(&attributes);
         let (space, local) = self.resolve(name);
         let base = value(&attributes, "xml:base").and_then(|base| self.base().join(base).ok());
-        // Every address costs as much as its base: one that no address could have is none.
+        // Every address is as long as its base: one that is too long for an address is ignored.
         let base = base.filter(|base| base.as_str().len() <= MOST_LINK);
         let has_base = base.is_some();
         self.bases.extend(base.map(Rc::new));
         let is_item = self.item.is_none()
             && matches!(
                 (space, local, self.is_atom),
-                (Space::Own, "item", false) | (Space::Own, "entry", true)
+                (Namespace::Own, "item", false) | (Namespace::Own, "entry", true)
             );
         let local = local.to_owned();
         let captured = if is_item { None } else { self.known(space, &local, &attributes) };
@@ -236,7 +236,7 @@ impl Walk {
         if is_item {
             let mut draft = Draft::default();
             if let Some(about) = value(&attributes, "rdf:about") {
-                // the address that RSS 1.0 names an item by
+                // The address that identifies an item in RSS 1.0.
                 draft.stand_in = Some(about.to_owned());
                 draft.guid(about);
             }
@@ -249,49 +249,49 @@ impl Walk {
         }
     }
 
-    /// What is to be captured of an element, if anything; what its attributes say is taken at once.
+    /// Returns what is to be captured of an element, if anything; its attributes are processed immediately.
     fn known(
         &mut self,
-        space: Space,
+        space: Namespace,
         local: &str,
         attributes: &[(String, String)],
     ) -> Option<(Field, Markup)> {
         let depth = self.open.len();
         let parent = self.open.last().map_or("", |open| open.local.as_str());
         if let Some((item, _)) = &self.item {
-            // what belongs to the item although it is not its child
+            // Belongs to the item although it is not its direct child.
             let is_within =
-                (parent == "author" && local == "name") || (parent == "group" && space == Space::Media);
+                (parent == "author" && local == "name") || (parent == "group" && space == Namespace::Media);
             return (depth == *item || is_within).then(|| self.of_item(space, local, attributes)).flatten();
         }
         if !matches!(parent, "channel" | "feed") {
             return None;
         }
         match (space, local) {
-            (Space::Own, "title") => Some((Field::FeedTitle, title_type(attributes, self.is_atom))),
-            (Space::Own, "link") if self.is_atom => {
+            (Namespace::Own, "title") => Some((Field::FeedTitle, title_type(attributes, self.is_atom))),
+            (Namespace::Own, "link") if self.is_atom => {
                 if let Some(href) = page_link(attributes).filter(|_| self.feed.home.is_none()) {
                     self.feed.home = address(href, &self.base());
                 }
                 None
             }
-            (Space::Own, "link") => Some((Field::FeedHome, Markup::Plain)),
+            (Namespace::Own, "link") => Some((Field::FeedHome, Markup::Plain)),
             _ => None,
         }
     }
 
     fn of_item(
         &mut self,
-        space: Space,
+        space: Namespace,
         local: &str,
         attributes: &[(String, String)],
     ) -> Option<(Field, Markup)> {
-        use Space::{Atom, Content, Dublin, Media, Own};
+        use Namespace::{Atom, Content, Dublin, Media, Own};
         let markup = text_type(attributes, self.is_atom);
         let text = |rank| Field::Text { rank };
         Some(match (space, local) {
             (Own, "title") => (Field::Title, title_type(attributes, self.is_atom)),
-            // of RSS; that of Atom has an attribute instead
+            // Of RSS; Atom uses an attribute instead.
             (Own, "link") if !self.is_atom && value(attributes, "href").is_none() => {
                 (Field::Link, Markup::Plain)
             }
@@ -325,17 +325,17 @@ impl Walk {
         })
     }
 
-    fn said_by_attributes(&mut self, space: Space, local: &str, attributes: &[(String, String)]) {
+    fn said_by_attributes(&mut self, space: Namespace, local: &str, attributes: &[(String, String)]) {
         let base = self.base();
         let Some((_, draft)) = &mut self.item else { return };
         match (space, local) {
-            (Space::Own | Space::Atom, "link") => atom_link(draft, attributes, &base),
-            (Space::Own, "category") => {
+            (Namespace::Own | Namespace::Atom, "link") => atom_link(draft, attributes, &base),
+            (Namespace::Own, "category") => {
                 if let Some(term) = value(attributes, "label").or_else(|| value(attributes, "term")) {
                     draft.tag(term);
                 }
             }
-            (Space::Own, "enclosure") => {
+            (Namespace::Own, "enclosure") => {
                 if let (None, Some(url)) = (&draft.stand_in, value(attributes, "url")) {
                     draft.stand_in = Some(url.to_owned());
                 }
@@ -374,7 +374,7 @@ impl Walk {
         }
     }
 
-    /// A captured element has ended.
+    /// Stores the text of a captured element at its end.
     fn captured(&mut self) {
         let Some(capture) = self.capture.take() else { return };
         let base = self.base();
@@ -418,7 +418,7 @@ impl Walk {
         }
     }
 
-    /// `&amp;`, `&#8364;`, `&eacute;`. One that is not known stays as it is.
+    /// Appends `&amp;`, `&#8364;`, `&eacute;`. An unknown entity is kept literally.
     fn reference(&mut self, name: &str) {
         if self.capture.is_none() {
             return;
@@ -428,7 +428,7 @@ impl Walk {
     }
 }
 
-/// Adds to a captured text, which has a bound.
+/// Appends to a captured text, up to the maximum length.
 fn push(text: &mut String, more: &str) {
     let room = LOOKED_AT.saturating_sub(text.len());
     text.push_str(&more[..more.floor_char_boundary(room)]);
@@ -444,16 +444,16 @@ fn atom_link(draft: &mut Draft, attributes: &[(String, String)], base: &Url) {
     }
 }
 
-fn space_of(uri: &str) -> Space {
+fn namespace_of(uri: &str) -> Namespace {
     match uri.trim() {
-        "http://www.w3.org/2005/Atom" | "http://purl.org/atom/ns#" => Space::Atom,
-        "http://purl.org/dc/elements/1.1/" | "http://purl.org/dc/terms/" => Space::Dublin,
-        "http://purl.org/rss/1.0/modules/content/" => Space::Content,
-        "http://www.w3.org/1999/02/22-rdf-syntax-ns#" => Space::Rdf,
-        "http://search.yahoo.com/mrss/" | "http://search.yahoo.com/mrss" => Space::Media,
+        "http://www.w3.org/2005/Atom" | "http://purl.org/atom/ns#" => Namespace::Atom,
+        "http://purl.org/dc/elements/1.1/" | "http://purl.org/dc/terms/" => Namespace::Dublin,
+        "http://purl.org/rss/1.0/modules/content/" => Namespace::Content,
+        "http://www.w3.org/1999/02/22-rdf-syntax-ns#" => Namespace::Rdf,
+        "http://search.yahoo.com/mrss/" | "http://search.yahoo.com/mrss" => Namespace::Media,
         "http://purl.org/rss/1.0/"
         | "http://my.netscape.com/rdf/simple/0.9/"
-        | "http://backend.userland.com/rss2" => Space::Own,
-        _ => Space::Other,
+        | "http://backend.userland.com/rss2" => Namespace::Own,
+        _ => Namespace::Other,
     }
 }

@@ -5,32 +5,32 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path};
 
-/// Opens `path`, which has no `..`, beneath `root`: by openat2(2) where there is one, else step by step.
+/// Opens `path`, which has no `..`, beneath `root`: by openat2(2) if available, else step by step.
 ///
 /// # Errors
 /// `LOOP` if a link is in the path, `XDEV` if it leads out, or what open(2) says.
 pub(super) fn open_beneath(root: &OwnedFd, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
-    match at_once(root, path, flags, mode) {
-        // older containers refuse calls that they don't know with `PERM`
+    match by_openat2(root, path, flags, mode) {
+        // Older container runtimes refuse unknown system calls with EPERM.
         Err(Errno::NOSYS | Errno::PERM) => by_steps(root.as_fd(), path, flags, mode),
         answer => answer,
     }
 }
 
 #[cfg(target_os = "linux")]
-fn at_once(root: &OwnedFd, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
+fn by_openat2(root: &OwnedFd, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
     use rustix::fs::ResolveFlags;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     rustix::fs::openat2(root, path, flags | OFlags::NOFOLLOW, mode, resolve)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn at_once(_: &OwnedFd, _: &Path, _: OFlags, _: Mode) -> Result<OwnedFd> {
+fn by_openat2(_: &OwnedFd, _: &Path, _: OFlags, _: Mode) -> Result<OwnedFd> {
     Err(Errno::NOSYS)
 }
 
-/// A folder at a time, each opened in the one before it and none of them through a link: what somebody
-/// renames or links meanwhile can't lead elsewhere, since no step looks at the path so far again.
+/// Opens one folder at a time, each relative to the one before it and without following links. Concurrent
+/// renames and links can't lead elsewhere, since no step resolves the path so far again.
 fn by_steps(root: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
     let mut names = Vec::new();
     for part in path.components() {
@@ -54,7 +54,7 @@ fn by_steps(root: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode) -> Res
 
 fn step(at: BorrowedFd<'_>, name: &OsStr, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
     rustix::fs::openat(at, name, flags | OFlags::NOFOLLOW, mode).map_err(|error| {
-        // "Not a folder" is said of a link, too, and some systems have words of their own for one.
+        // ENOTDIR is also returned for a link, and some systems have their own error for one.
         let is_link = rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW)
             .is_ok_and(|about| FileType::from_raw_mode(about.st_mode) == FileType::Symlink);
         if is_link { Errno::LOOP } else { error }

@@ -1,5 +1,5 @@
-//! What is out of reach whatever the roots say: known by device and inode, so that no other name, link or mount leads
-//! there; and names that run, or open doors, in any folder.
+//! Files that are out of reach whatever the roots are: identified by device and inode, so that no other name,
+//! link or mount leads to them; and names that are executed, or grant access, in any folder.
 use crate::domain::FilesSettings;
 use rustix::fs::{Mode, OFlags};
 use std::collections::HashSet;
@@ -9,8 +9,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Names that are never written, in lower case: they would run, or decide what runs, whatever the roots say.
-const NEVER: &[&str] = &[
+/// Names that are never written, in lower case: they would be executed, or control what is, whatever the
+/// roots are.
+const NEVER_WRITTEN: &[&str] = &[
     ".ssh",
     ".gnupg",
     ".git",
@@ -76,15 +77,15 @@ const NEVER: &[&str] = &[
     "bgagent.db-shm",
 ];
 
-/// Folders of a home that are never written unless a root is in them.
-const OF_HOMES: &[&str] = &[".config", ".local", ".mozilla", ".python_history"];
+/// Folders of a home directory that are never written unless a root is in them.
+const HOME_FOLDERS: &[&str] = &[".config", ".local", ".mozilla", ".python_history"];
 
-/// Is this never written, by one of the names of the root or of the path beneath it?
+/// Returns whether this is never written, because of a name in the root or in the path beneath it.
 pub(super) fn runs_by_name(root: &Path, inside: &Path) -> bool {
     let has = |path: &Path, names: &[&str]| {
         path.iter().any(|name| names.contains(&name.to_string_lossy().to_lowercase().as_str()))
     };
-    has(root, NEVER) || has(inside, NEVER) || has(inside, OF_HOMES)
+    has(root, NEVER_WRITTEN) || has(inside, NEVER_WRITTEN) || has(inside, HOME_FOLDERS)
 }
 
 /// Device and inode.
@@ -94,26 +95,26 @@ type Id = (u64, u64);
 pub(super) struct Wall {
     writes: bool,
     ids: HashSet<Id>,
-    /// What is not there yet, by the folder where its path ends and the next name of it.
+    /// Guarded paths that do not exist yet, by their deepest existing folder and the next component.
     missing: HashSet<(Id, OsString)>,
-    /// Folders beneath which nothing is reached, even if a root is there.
+    /// Folders beneath which nothing is accessible, even if a root is there.
     around: HashSet<Id>,
 }
 
 impl Wall {
-    /// Nothing is guarded.
+    /// Guards nothing.
     pub(super) fn none() -> Self {
         Self { writes: false, ids: HashSet::new(), missing: HashSet::new(), around: HashSet::new() }
     }
 
-    /// What is there now of what is guarded from reading, or from reading and writing.
+    /// Resolves what is guarded from reading, or from reading and writing, as it exists now.
     pub(super) fn of(settings: &FilesSettings, writes: bool) -> Self {
         let mut wall = Self { writes, ..Self::none() };
         for path in settings.guarded.hidden.iter().chain([&settings.config]) {
             let Some(about) = wall.add(path) else { continue };
             if about.is_dir() {
                 wall.around.insert((about.dev(), about.ino()));
-                // A second name of a file in there leads to it, too.
+                // A hard link to a file in there leads to it, too.
                 let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
                 let entries = entries.filter_map(|entry| entry.metadata().ok());
                 wall.ids.extend(entries.map(|about| (about.dev(), about.ino())));
@@ -130,7 +131,7 @@ impl Wall {
             self.ids.insert((about.dev(), about.ino()));
             return Some(about);
         }
-        // The link that leads nowhere, and the place that it leads to, are both guarded by their names.
+        // A dangling link and its target are both guarded by their names.
         let mut at: PathBuf = path.to_owned();
         while let (Some(parent), Some(name)) = (at.parent(), at.file_name()) {
             if let Ok(about) = std::fs::metadata(parent) {
@@ -146,23 +147,23 @@ impl Wall {
         self.writes
     }
 
-    /// Is this guarded? What can't be known is.
+    /// Returns whether this is guarded; also if that can't be determined.
     pub(super) fn has(&self, opened: &OwnedFd) -> bool {
         id(opened).is_none_or(|id| self.ids.contains(&id))
     }
 
-    /// Would something of this name in this folder be guarded?
+    /// Returns whether something of this name in this folder would be guarded.
     pub(super) fn waits_for(&self, folder: &OwnedFd, name: &OsStr) -> bool {
         id(folder).is_none_or(|id| self.missing.contains(&(id, name.to_owned())))
     }
 
-    /// Is this folder within one beneath which nothing is reached?
+    /// Returns whether this folder is within one beneath which nothing is accessible.
     pub(super) fn is_around(&self, folder: &OwnedFd) -> bool {
-        const DEEPEST: usize = 128;
+        const MAX_DEPTH: usize = 128;
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let Ok(mut at) = folder.try_clone() else { return true };
         let mut before = None;
-        for _ in 0..DEEPEST {
+        for _ in 0..MAX_DEPTH {
             let Some(id) = id(&at) else { return true };
             if self.around.contains(&id) {
                 return true;
@@ -172,7 +173,7 @@ impl Wall {
                 return false;
             }
             before = Some(id);
-            // A parent that can't be opened by us is none of ours.
+            // A parent that can't be opened is not one of ours.
             let Ok(parent) = rustix::fs::openat(&at, "..", flags, Mode::empty()) else { return false };
             at = parent;
         }

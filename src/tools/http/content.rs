@@ -1,5 +1,5 @@
-//! An answer as a caller gets it: pages as Markdown, JSON as JSON, text as text, and never more than a
-//! result may hold.
+//! An answer as a caller gets it: pages as Markdown, JSON as JSON, text as text, limited to the size of a
+//! result.
 use super::page;
 use crate::domain::{AnswerForm, LengthUnit, MAX_TOOL_RESULT, Slips, read_json};
 use crate::net::Fetched;
@@ -7,16 +7,16 @@ use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::{Map, Value};
 
-/// Left for the fields beside the text.
-const ROOM: usize = MAX_TOOL_RESULT - (16 << 10);
+/// Maximum size of the text; the rest is for the other fields.
+const MAX_TEXT_BYTES: usize = MAX_TOOL_RESULT - (16 << 10);
 
-/// The result of the tool, whatever the answer is: what was wanted, else its text with a note.
+/// Returns the result of the tool, whatever the answer is: in the requested form, else its text with a note.
 pub(super) async fn in_any_case(fetched: Fetched, wanted: Option<AnswerForm>) -> Value {
     let trouble = fetched.trouble.as_ref().map(|error| format!("what came next failed: {error}"));
     let (mut out, why) = match result(fetched.clone(), wanted).await {
         Ok(value) => (value, None),
         Err(why) => {
-            // Nothing of this can fail.
+            // The raw form can't fail.
             let plain = result(fetched, Some(AnswerForm::Raw)).await.unwrap_or_default();
             (plain, Some(format!("the request was carried out, but {why}; this is its text")))
         }
@@ -29,7 +29,8 @@ pub(super) async fn in_any_case(fetched: Fetched, wanted: Option<AnswerForm>) ->
     out
 }
 
-/// The result of the tool, or why the answer is not what was wanted. `None`: what fits what the answer says of itself.
+/// Returns the result of the tool, or why the answer does not have the requested form. `None`: the form that
+/// its content type suggests.
 pub(super) async fn result(fetched: Fetched, wanted: Option<AnswerForm>) -> Result<Value, String> {
     let kind = media_type(&fetched.headers);
     let mut out = Map::new();
@@ -69,7 +70,7 @@ pub(super) async fn result(fetched: Fetched, wanted: Option<AnswerForm>) -> Resu
     Ok(Value::Object(out))
 }
 
-/// The answer as JSON, if it is to be given so. One that is too large for a result is given as text.
+/// Returns the answer as JSON, if it is to be given so. One that is too large for a result is given as text.
 fn json_of(fetched: &Fetched, kind: &str, wanted: Option<AnswerForm>) -> Result<Option<Value>, String> {
     let claims = kind == "application/json" || kind.ends_with("+json");
     if !(wanted == Some(AnswerForm::Json) || (wanted.is_none() && claims)) {
@@ -77,9 +78,9 @@ fn json_of(fetched: &Fetched, kind: &str, wanted: Option<AnswerForm>) -> Result<
     }
     let text = decoded(&fetched.body, &fetched.headers, false);
     match read_json::<Value>(text.as_bytes(), Slips::Encoding) {
-        Ok(value) if value.to_string().len() <= ROOM => Ok(Some(value)),
+        Ok(value) if value.to_string().len() <= MAX_TEXT_BYTES => Ok(Some(value)),
         _ if wanted.is_none() => Ok(None),
-        Ok(_) => Err(format!("the JSON is longer than {} KiB", ROOM >> 10)),
+        Ok(_) => Err(format!("the JSON is longer than {} KiB", MAX_TEXT_BYTES >> 10)),
         Err(_) if fetched.truncated => {
             Err(format!("the JSON is longer than the {} KiB that are read", fetched.body.len() >> 10))
         }
@@ -89,9 +90,9 @@ fn json_of(fetched: &Fetched, kind: &str, wanted: Option<AnswerForm>) -> Result<
     }
 }
 
-/// Puts as much of a text as a result can hold. True: it is cut.
+/// Inserts as much of a text as a result can hold. Returns whether it was truncated.
 fn put_text(out: &mut Map<String, Value>, text: &str) -> bool {
-    let mut room = ROOM;
+    let mut room = MAX_TEXT_BYTES;
     let mut end = text.len();
     for (at, c) in text.char_indices() {
         let cost = match c {
@@ -109,15 +110,15 @@ fn put_text(out: &mut Map<String, Value>, text: &str) -> bool {
     end < text.len()
 }
 
-/// `text/html` of `text/html; charset=utf-8`.
+/// Extracts `text/html` from `text/html; charset=utf-8`.
 fn media_type(headers: &HeaderMap) -> String {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = value.split(';').next().unwrap_or_default().trim();
     LengthUnit::Bytes.beginning(kind, 200).to_ascii_lowercase()
 }
 
-/// The text in its encoding: by its first bytes, by the header, by what a page says of itself; else UTF-8,
-/// and what is not that is most likely Windows-1252.
+/// Decodes the text. The encoding is determined by a byte order mark, by the header, or by the page itself;
+/// else it is UTF-8, or if the bytes are not, Windows-1252.
 pub(in crate::tools) fn decoded(body: &[u8], headers: &HeaderMap, page: bool) -> String {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let of_header = charset(value).and_then(|label| Encoding::for_label(label.as_bytes()));
@@ -131,7 +132,7 @@ pub(in crate::tools) fn decoded(body: &[u8], headers: &HeaderMap, page: bool) ->
     encoding.decode(body).0.into_owned()
 }
 
-/// UTF-8, perhaps cut within a character.
+/// Returns whether the bytes are UTF-8, possibly cut within a character.
 fn is_utf8(body: &[u8]) -> bool {
     std::str::from_utf8(body).map_or_else(|error| error.error_len().is_none(), |_| true)
 }

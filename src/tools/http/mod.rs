@@ -1,6 +1,6 @@
-//! `http`: one request to an allowed host, its answer as a model can use it. An answer that says "no" is
-//! a result, not an error. So is every answer to a request that changes something: whoever saw only an error
-//! would make it again.
+//! `http`: one request to an allowed host, with the answer in a form that a model can use. An answer with an
+//! error status is a result, not an error. So is every answer to a request that changes something: a caller
+//! that saw only an error would repeat it.
 //!
 //! Where a request may go is guarded by `net`; whether an agent may make it is decided elsewhere.
 use super::contract::{About, Call, ToolOutput};
@@ -22,7 +22,7 @@ fn allow(settings: &HttpSettings) -> Allow {
         .https_only(settings.https_only)
 }
 
-/// What an instance with these settings is.
+/// Describes an instance with these settings.
 pub(super) fn about(settings: &HttpSettings) -> About {
     let changes = settings.can_change();
     let reads_when = changes.then(|| ReadsWhen {
@@ -43,7 +43,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
         return Err(ToolError::Failed(no_hosts(&call.tool, &url)));
     }
     let allow = allow(settings);
-    // First, so that no secret is fetched for a request that will not be made.
+    // Checked first, so that no secret is fetched for a request that will not be made.
     net::check(&url, &allow).map_err(|error| explain(&call, settings, error))?;
     let method = method.unwrap_or(settings.default_method());
     let kind = match &body {
@@ -71,7 +71,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
         request.headers.insert(ACCEPT, any);
     }
     request.own_headers = configured(&call, settings, method).await?;
-    // A little is left for putting the answer together.
+    // Some of the time is reserved for preparing the result.
     let bounds = Bounds {
         time: call.bound.mul_f64(0.9),
         bytes: usize::try_from(settings.max_bytes).unwrap_or(usize::MAX),
@@ -100,7 +100,7 @@ fn no_hosts(tool: &str, url: &str) -> String {
     )
 }
 
-/// An error of the guard, with what would be right.
+/// Converts an error of the guard, with advice.
 fn explain(call: &Call, settings: &HttpSettings, error: GuardError) -> ToolError {
     let tool = &call.tool;
     match error {
@@ -125,13 +125,13 @@ fn explain(call: &Call, settings: &HttpSettings, error: GuardError) -> ToolError
     }
 }
 
-/// How `allow_private` names a host with an address.
+/// Returns how `allow_private` names a host with an address.
 pub(super) fn naming(host: &str, address: std::net::IpAddr) -> String {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     if bare.parse() == Ok(address) { host.to_owned() } else { format!("{host}={address}") }
 }
 
-/// The headers that the caller chose; the schema lets only harmless ones pass.
+/// Returns the headers that the caller chose; the schema allows only harmless ones.
 fn own_choice(headers: &ChosenHeaders) -> Result<HeaderMap, ToolError> {
     let mut all = HeaderMap::new();
     for (name, value) in &headers.0 {
@@ -154,8 +154,8 @@ fn bytes(body: HttpBody) -> Vec<u8> {
     }
 }
 
-/// The headers of the settings, their secrets found, and the key of the call for methods that change
-/// something.
+/// Returns the configured headers with their secrets resolved, and the idempotency key of the call for
+/// methods that change something.
 async fn configured(
     call: &Call,
     settings: &HttpSettings,

@@ -1,7 +1,7 @@
-//! A page as readable text. Pages come from anybody: their size, depth, number of elements and weight are
-//! bounded, since the time of all that is done with them grows with their product and the writer's stack
-//! with their depth. The steps that nobody can interrupt are short because of that; between them the clock
-//! is looked at, so that a thread that nobody waits for ends soon.
+//! A page as readable text. Pages are untrusted: their size, depth, number of elements and weight are
+//! limited, since the time of all processing grows with their product and the serializer's stack with their
+//! depth. That keeps the steps that can't be interrupted short; between them the clock is checked, so that a
+//! thread whose caller is gone ends soon.
 use dom_query::Document;
 use dom_smoothie::{Config, Readability, TextMode};
 use html5ever::ParseOpts;
@@ -10,50 +10,50 @@ use html5ever::tree_builder::TreeBuilderOpts;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
-/// So much of a page is looked at.
-const LONGEST: usize = 2 << 20;
+/// Maximum number of bytes of a page that are processed.
+const MAX_PAGE_BYTES: usize = 2 << 20;
 
-/// Deeper pages are given as plain text.
-const DEEPEST: usize = 200;
+/// Maximum depth; deeper pages are returned as plain text.
+const MAX_DEPTH: usize = 200;
 
-/// Heavier pages are given as plain text: the depths of all nodes and lines, added up. As much as 30,000
-/// elements with a text each, 25 deep.
-const HEAVIEST: usize = 1_500_000;
+/// Maximum weight; heavier pages are returned as plain text. The weight is the sum of the depths of all nodes
+/// and lines. This is as much as 30,000 elements with a text each, 25 deep.
+const MAX_WEIGHT: usize = 1_500_000;
 
-/// A page that takes longer to parse is given as plain text; one that was parsed and is written by then is
-/// not searched for its article.
-const PARSING: Duration = Duration::from_secs(2);
+/// Timeout for parsing; a page that takes longer is returned as plain text. If parsing and writing take twice
+/// as long, the article is not extracted.
+const PARSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// So much is parsed between two looks at the clock.
-const PIECE: usize = 4 << 10;
+/// Number of bytes parsed between two checks of the clock.
+const PARSED_CHUNK_BYTES: usize = 4 << 10;
 
-/// Pages with more elements are given whole.
+/// Maximum number of elements in which an article is searched; larger pages are returned whole.
 const MOST_ELEMENTS: usize = 30_000;
 
-/// So many pages are worked on at a time: a page that takes long must not take all threads.
-static PLACES: Semaphore = Semaphore::const_new(2);
+/// Limits the pages processed concurrently: slow pages must not take all threads.
+static PERMITS: Semaphore = Semaphore::const_new(2);
 
-/// What a page says.
+/// The content of a page.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Page {
     pub(super) title: Option<String>,
-    /// Markdown: the article, where there is one, else the whole page.
+    /// Markdown: the article, if there is one, else the whole page.
     pub(super) text: String,
     pub(super) truncated: bool,
 }
 
-/// Reads a page. `url` is where it comes from, for its links.
+/// Parses a page. `url` is its address, for resolving links.
 pub(super) async fn readable(html: String, url: String) -> Result<Page, String> {
-    let place = PLACES.acquire().await.map_err(|error| error.to_string())?;
+    let permit = PERMITS.acquire().await.map_err(|error| error.to_string())?;
     let working = tokio::task::spawn_blocking(move || {
-        let _place = place;
-        read(&html, &url, PARSING)
+        let _permit = permit;
+        read(&html, &url, PARSE_TIMEOUT)
     });
     working.await.map_err(|error| format!("the page can't be read: {}", crate::blocking::panic_text(error)))
 }
 
 fn read(html: &str, url: &str, parsing: Duration) -> Page {
-    let cut = &html[..html.floor_char_boundary(LONGEST)];
+    let cut = &html[..html.floor_char_boundary(MAX_PAGE_BYTES)];
     let truncated = cut.len() < html.len();
     let plain = || Page { title: None, text: without_tags(cut), truncated };
     let config = Config {
@@ -79,17 +79,17 @@ fn read(html: &str, url: &str, parsing: Duration) -> Page {
     Page { title, text, truncated }
 }
 
-/// What nobody reads.
+/// Elements without readable content.
 const SKIPPED: [&str; 8] = ["script", "style", "meta", "head", "noscript", "template", "svg", "iframe"];
 
-/// Is the page neither too deep nor too heavy? Walks it without recursion.
+/// Returns whether the page is neither too deep nor too heavy. Walks it without recursion.
 fn is_light(document: &Document) -> bool {
     let (mut node, mut depth, mut weight) = (document.root(), 0_usize, 0_usize);
     loop {
-        // Each line is written with what stands before the lines of all that it is in.
+        // Each line is written with the prefixes of all the elements that it is in.
         let lines = if node.is_text() { node.text().matches('\n').count() } else { 0 };
         weight += depth * (1 + lines);
-        if depth > DEEPEST || weight > HEAVIEST {
+        if depth > MAX_DEPTH || weight > MAX_WEIGHT {
             return false;
         }
         if let Some(child) = node.first_child() {
@@ -113,7 +113,7 @@ fn is_light(document: &Document) -> bool {
     }
 }
 
-/// Parses in pieces, so that a page that takes too long can be given up.
+/// Parses in pieces, so that parsing can be aborted if it takes too long.
 fn parse(html: &str, bound: Duration) -> Option<Document> {
     let tree_builder = TreeBuilderOpts { scripting_enabled: false, ..TreeBuilderOpts::default() };
     let options = ParseOpts { tree_builder, ..ParseOpts::default() };
@@ -121,7 +121,7 @@ fn parse(html: &str, bound: Duration) -> Option<Document> {
     let began = Instant::now();
     let mut rest = html;
     while !rest.is_empty() {
-        let (piece, more) = rest.split_at(rest.floor_char_boundary(PIECE));
+        let (piece, more) = rest.split_at(rest.floor_char_boundary(PARSED_CHUNK_BYTES));
         parser.process(piece.into());
         rest = more;
         if began.elapsed() > bound {
@@ -131,7 +131,7 @@ fn parse(html: &str, bound: Duration) -> Option<Document> {
     Some(parser.finish())
 }
 
-/// The text between the tags, for pages that are better not parsed.
+/// Returns the text between the tags, for pages that can't be parsed safely.
 fn without_tags(html: &str) -> String {
     let mut out = String::new();
     let mut rest = html;
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn an_article_is_taken_out_of_its_page() {
-        let page = read(&article(12), "https://example.org/a/b", PARSING);
+        let page = read(&article(12), "https://example.org/a/b", PARSE_TIMEOUT);
         assert!(page.title.as_deref().is_some_and(|title| title.contains("page & more")), "{page:?}");
         assert!(page.text.contains("paragraph with enough words"), "{page:?}");
         assert!(page.text.contains("(https://example.org/more)"), "{page:?}");
@@ -187,14 +187,14 @@ mod tests {
     #[test]
     fn other_pages_are_given_whole() {
         let html = "<title>List</title><style>a{}</style><ul><li><a href='/1'>One</a><li>Two</ul><p>End";
-        let page = read(html, "https://example.org/", PARSING);
+        let page = read(html, "https://example.org/", PARSE_TIMEOUT);
         assert_eq!(page.title.as_deref(), Some("List"));
         for part in ["One", "Two", "End"] {
             assert!(page.text.contains(part), "{page:?}");
         }
         assert!(!page.text.contains("a{}"), "{page:?}");
-        assert_eq!(read("", "https://example.org/", PARSING).text, "");
-        assert_eq!(read("just text", "https://example.org/", PARSING).text, "just text");
+        assert_eq!(read("", "https://example.org/", PARSE_TIMEOUT).text, "");
+        assert_eq!(read("just text", "https://example.org/", PARSE_TIMEOUT).text, "just text");
     }
 
     #[test]

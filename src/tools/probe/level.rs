@@ -1,4 +1,4 @@
-//! Thresholds, and where a value stands among them. More is always worse.
+//! Thresholds, and the level of a value by them. Higher is always worse.
 use crate::domain::Level;
 
 /// The thresholds of one check.
@@ -10,7 +10,7 @@ pub(super) struct Thresholds {
 }
 
 impl Thresholds {
-    /// As given, with defaults for those that are not. A default that contradicts what was given is
+    /// Creates thresholds, with defaults for missing ones. A default that contradicts a given threshold is
     /// left out: `warn = 95` alone means that there is no `crit` at 90.
     pub(super) fn new(
         warn: Option<f64>,
@@ -41,7 +41,7 @@ impl Thresholds {
         }
     }
 
-    /// Where a value stands.
+    /// Returns the level of a value.
     pub(super) fn level(&self, value: f64) -> Level {
         if self.crit.is_some_and(|crit| value >= crit) {
             Level::Crit
@@ -54,7 +54,7 @@ impl Thresholds {
         }
     }
 
-    /// The threshold that a value of this level is past, and its name.
+    /// Returns the threshold that a value of this level exceeds, and its name.
     pub(super) fn crossed(&self, level: Level) -> Option<(&'static str, f64)> {
         match level {
             Level::Ok => None,

@@ -72,7 +72,7 @@ pub(super) async fn memory(thresholds: &Thresholds) -> Measured {
 
 pub(super) async fn load(thresholds: &Thresholds) -> Measured {
     let look = || {
-        // The load counts all cores, also those that we may not use.
+        // The load covers all cores, including those that this process may not use.
         let system = System::new_with_specifics(RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing()))?;
         Ok((System::load_average()?.one, system.cpus().len().max(1)))
     };
@@ -93,7 +93,7 @@ pub(super) async fn load(thresholds: &Thresholds) -> Measured {
 
 pub(super) async fn process(name: &str, min: u64, thresholds: &Thresholds) -> Measured {
     let wanted = name.to_owned();
-    // Reading what a process was started with may wait for that process.
+    // Reading a process's command line may block on that process.
     let count = match blocking::one_at_a_time("processes", move || count(&wanted)).await {
         Ok(Ok(count)) => count,
         Ok(Err(error)) => return Measured::failed(format!("processes can't be counted: {error}")),
@@ -130,8 +130,8 @@ fn is_named(process: &Process, wanted: &str) -> bool {
     is_called(process.name(), process.cmd(), exe, wanted)
 }
 
-/// By the name that the kernel knows, the program file, the first argument, or the script that an interpreter runs; with
-/// a blank or a slash, by any part of the command line that ends where words end.
+/// Compares the kernel's name, the program file, the first argument, and the script that an interpreter runs;
+/// if `wanted` has a space or a slash, also any part of the command line that ends at a word boundary.
 fn is_called(name: &OsStr, cmd: &[OsString], exe: Option<&Path>, wanted: &str) -> bool {
     let file_name = |path: &OsStr| Path::new(path).file_name().is_some_and(|name| name == wanted);
     if name == wanted
@@ -145,12 +145,12 @@ fn is_called(name: &OsStr, cmd: &[OsString], exe: Option<&Path>, wanted: &str) -
         let line = cmd.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
         return has_words(&line, wanted);
     }
-    // Linux keeps 15 bytes of a name. Where nothing else is readable, they have to do.
+    // Linux keeps 15 bytes of a name. If nothing else is readable, they are compared.
     let unknown = cmd.is_empty() && exe.is_none();
     unknown && wanted.len() > 15 && name.as_encoded_bytes() == &wanted.as_bytes()[..15]
 }
 
-/// Is this a part of a line, from the beginning of a word, or of a path, to the end of one?
+/// Returns whether this is part of a line, beginning and ending at boundaries of words or path components.
 fn has_words(line: &str, wanted: &str) -> bool {
     let edge = |c: Option<char>| c.is_none_or(|c| c == ' ' || c == '/');
     line.match_indices(wanted).any(|(at, _)| {
@@ -159,7 +159,7 @@ fn has_words(line: &str, wanted: &str) -> bool {
     })
 }
 
-/// What an interpreter runs: a file, or a module of Python.
+/// Returns what an interpreter runs: a file, or a module of Python.
 fn script(cmd: &[OsString]) -> Option<&str> {
     const INTERPRETERS: &[&str] = &[
         "sh", "bash", "dash", "ash", "zsh", "ksh", "fish", "busybox", "python", "perl", "ruby", "node",
@@ -175,7 +175,7 @@ fn script(cmd: &[OsString]) -> Option<&str> {
     while let Some(word) = words.next() {
         match word {
             "-m" | "-jar" => return words.next(),
-            // a program on the command line, not in a file
+            // Code on the command line, not in a file.
             "-c" => return None,
             _ if word.starts_with('-') || (first == "env" && word.contains('=')) => {}
             _ => return Some(word),

@@ -1,9 +1,9 @@
-//! What a check saw, and how its number is shown.
+//! The result of a check, and the formatting of its number.
 use super::level::Thresholds;
 use crate::domain::Level;
 use crate::tools::system_metrics::tenth;
 
-/// What one check saw.
+/// The result of one check.
 #[derive(Debug)]
 pub(super) struct Measured {
     pub(super) level: Level,
@@ -13,12 +13,12 @@ pub(super) struct Measured {
 }
 
 impl Measured {
-    /// It could not be measured, and that is the finding.
+    /// A failed measurement, which is a critical finding.
     pub(super) fn failed(title: impl Into<String>) -> Self {
         Self { level: Level::Crit, value: None, unit: None, title: title.into() }
     }
 
-    /// A value that its thresholds judge. The title gets the threshold that counts.
+    /// A value judged by its thresholds. The title includes the threshold that applies.
     pub(super) fn judged(thresholds: &Thresholds, value: f64, unit: &'static str, title: String) -> Self {
         let level = thresholds.level(value);
         let title = match thresholds.crossed(level) {
@@ -29,10 +29,10 @@ impl Measured {
     }
 }
 
-/// A number for a title: one decimal at most.
+/// Formats a number for a title: at most one decimal, or two below 10.
 pub(super) fn plain(value: f64) -> String {
     if value.abs() < 10.0 && value.fract() != 0.0 {
-        // Loads are told apart by their second decimal.
+        // Loads differ in their second decimal.
         return format!("{value:.2}").trim_end_matches('0').trim_end_matches('.').to_owned();
     }
     tenth(value).to_string()

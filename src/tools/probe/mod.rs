@@ -1,5 +1,5 @@
-//! `probe`: a list of checks, each compared with its thresholds. What is wrong with the world is a
-//! finding, never an error of the tool: only arguments that make no sense are one.
+//! `probe`: a list of checks, each compared with its thresholds. A problem that a check finds is a finding,
+//! never an error of the tool: only invalid arguments are an error.
 //!
 //! When a finding becomes an incident, and who is notified, is decided elsewhere.
 use super::contract::{About, Call, ToolOutput};
@@ -26,21 +26,21 @@ mod program;
 mod reach;
 mod spec;
 
-/// What an instance is. Its commands and addresses are outside.
+/// Describes an instance. Its commands and addresses return data from outside.
 pub(super) fn about() -> About {
     About { untrusted: true, ..About::local() }
 }
 
-/// Most checks that run at a time.
-const PARALLEL: usize = 16;
+/// Maximum number of checks that run concurrently.
+const MAX_CONCURRENT_CHECKS: usize = 16;
 
-/// A check that can't get at least this much time, and asks for more, is not begun.
-const LEAST: Duration = Duration::from_secs(1);
+/// A check with a longer timeout is not started with less than this much time left.
+const MIN_CHECK_TIME: Duration = Duration::from_secs(1);
 
 /// Runs all checks.
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let checks = match &*call.settings {
-        // whoever calls it has not said what is wrong
+        // A mistake in the configuration is not the caller's.
         ToolSettings::Probe(Some(settings)) => spec::complete(&settings.checks).map_err(|error| {
             ToolError::Failed(format!("tool `{0}`, as configured in [tools.{0}]: {error}", call.tool))
         }),
@@ -56,20 +56,20 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     run_all(checks?, call.bound, Arc::new(owner)).await
 }
 
-/// Runs checks. `bound` is that of the whole call: what can't be checked in it is said to be so.
+/// Runs checks. `bound` is that of the whole call: checks that don't fit in it are reported as such.
 async fn run_all(
     checks: Vec<Check>,
     bound: Duration,
     owner: Arc<ProgramOwner>,
 ) -> Result<ToolOutput, ToolError> {
-    // A little is left for putting the answer together.
+    // Some of the time is reserved for preparing the result.
     let deadline = Instant::now() + bound.saturating_sub((bound / 10).min(Duration::from_secs(2)));
-    let places = Arc::new(Semaphore::new(PARALLEL));
+    let permits = Arc::new(Semaphore::new(MAX_CONCURRENT_CHECKS));
     let running: Vec<_> = checks
         .into_iter()
         .map(|check| {
             let check = Arc::new(check);
-            let task = tokio::spawn(run(check.clone(), places.clone(), deadline, owner.clone()));
+            let task = tokio::spawn(run(check.clone(), permits.clone(), deadline, owner.clone()));
             (check, AbortOnDropHandle::new(task))
         })
         .collect();
@@ -111,10 +111,10 @@ async fn run_all(
     Ok(ToolOutput { findings, warnings, ..ToolOutput::of(result) })
 }
 
-/// Runs one check in its turn, within its bound and that of the whole call.
+/// Runs one check when a permit is free, within its timeout and that of the whole call.
 async fn run(
     check: Arc<Check>,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     deadline: Instant,
     owner: Arc<ProgramOwner>,
 ) -> (Measured, Duration) {
@@ -122,12 +122,12 @@ async fn run(
         let title = format!("{} was not checked: the time of the whole probe was up", check.subject);
         (Measured { level: Level::Hold, value: None, unit: None, title }, Duration::ZERO)
     };
-    let Ok(Ok(_place)) = tokio::time::timeout_at(deadline.into(), places.acquire()).await else {
+    let Ok(Ok(_permit)) = tokio::time::timeout_at(deadline.into(), permits.acquire()).await else {
         return not_begun();
     };
     let started = Instant::now();
     let bound = check.timeout.min(deadline.saturating_duration_since(started));
-    if bound < check.timeout && bound < LEAST {
+    if bound < check.timeout && bound < MIN_CHECK_TIME {
         return not_begun();
     }
     let measured = tokio::time::timeout(bound, measure(&check, bound, &owner)).await.unwrap_or_else(|_| {
@@ -157,7 +157,7 @@ async fn measure(check: &Check, bound: Duration, owner: &ProgramOwner) -> Measur
     }
 }
 
-/// Load is small and gets two decimals, all else gets one.
+/// Rounds load, which is small, to two decimals, and other values to one.
 fn round(value: f64, kind: ProbeType) -> f64 {
     if kind == ProbeType::Load { (value * 100.0).round() / 100.0 } else { tenth(value) }
 }

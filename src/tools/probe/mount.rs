@@ -1,18 +1,18 @@
-//! Whether what must be mounted at a path is.
+//! Checks that the expected file system is mounted at a path.
 //!
-//! A path at which nothing is mounted any more is a folder of the file system around it, and that one has room. So what
-//! was mounted there is remembered while the daemon lives, and what stands in `/etc/fstab` is looked up.
+//! After an unmount, the path is a folder of the surrounding file system, which has free space. So what was
+//! mounted there is remembered while the daemon runs, and `/etc/fstab` is consulted.
 use crate::tools::mounts::{fields, lines, unescaped};
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-/// Paths that were looked at, each with the mount point that it was on.
-static SEEN: LazyLock<Mutex<HashMap<PathBuf, PathBuf>>> = LazyLock::new(Mutex::default);
+/// Checked paths, each with the mount point that it was on.
+static SEEN_MOUNT_POINTS: LazyLock<Mutex<HashMap<PathBuf, PathBuf>>> = LazyLock::new(Mutex::default);
 
-/// Says which mount point is missing, if one is. `wanted`: whether something must be mounted at the path itself;
-/// `None`: as it was before. May block as long as the file system likes.
+/// Returns a message about the missing mount point, if one is missing. `wanted`: whether something must be
+/// mounted at the path itself; `None`: as before. May block as long as the file system does.
 pub(super) fn missing(path: &Path, wanted: Option<bool>) -> Option<String> {
     if wanted == Some(false) {
         return None;
@@ -24,7 +24,7 @@ pub(super) fn missing(path: &Path, wanted: Option<bool>) -> Option<String> {
     }
     let of_table = std::fs::read("/etc/fstab").ok();
     let planned = of_table.and_then(|table| planned(&table, &real));
-    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut seen = SEEN_MOUNT_POINTS.lock().unwrap_or_else(PoisonError::into_inner);
     let before = seen.get(path).cloned();
     let gone = [before, planned].into_iter().flatten().find(|other| is_within(other, &here));
     match gone {
@@ -36,16 +36,16 @@ pub(super) fn missing(path: &Path, wanted: Option<bool>) -> Option<String> {
     }
 }
 
-/// Is this mount point one below that other one?
+/// Returns whether this mount point is below that other one.
 fn is_within(point: &Path, around: &Path) -> bool {
     point != around && point.starts_with(around)
 }
 
-/// The mount point of a path without links.
+/// Returns the mount point of a path without links.
 fn mount_point(real: &Path) -> Option<PathBuf> {
     match std::fs::read("/proc/self/mountinfo") {
         Ok(table) => mounted(&table, real),
-        // another system: where the device changes
+        // Another operating system: where the device changes.
         Err(_) => {
             let device = real.metadata().ok()?.dev();
             let same = |path: &&Path| path.metadata().is_ok_and(|found| found.dev() == device);
@@ -54,13 +54,14 @@ fn mount_point(real: &Path) -> Option<PathBuf> {
     }
 }
 
-/// The innermost mount point of `mountinfo` that a path is on.
+/// Returns the innermost mount point in `mountinfo` that contains the path.
 fn mounted(table: &[u8], real: &Path) -> Option<PathBuf> {
     let points = lines(table).filter_map(|line| Some(unescaped(fields(line).nth(4)?)));
     points.filter(|point| real.starts_with(point)).max_by_key(|point| point.components().count())
 }
 
-/// The innermost mount point of `/etc/fstab` that a path is on, of those that are mounted at the start.
+/// Returns the innermost mount point in `/etc/fstab` that contains the path, of those that are mounted at
+/// boot.
 fn planned(table: &[u8], real: &Path) -> Option<PathBuf> {
     let points = lines(table).filter_map(|line| {
         let mut fields = fields(line);
@@ -115,16 +116,16 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         assert_eq!(missing(&path, None), None);
         assert!(missing(&path, Some(true)).is_some_and(|says| says.contains("nothing is mounted there")));
-        // as if it had been one
+        // As if it had been one.
         let real = path.canonicalize().unwrap();
-        SEEN.lock().unwrap().insert(path.clone(), real.clone());
+        SEEN_MOUNT_POINTS.lock().unwrap().insert(path.clone(), real.clone());
         for _ in 0..2 {
             assert_eq!(missing(&path, None), Some(format!("{} is not mounted", real.display())));
         }
         assert_eq!(missing(&path, Some(false)), None);
-        // a mount point itself, and what is around one, is fine
+        // A mount point itself, and an outer mount point, is fine.
         assert_eq!(missing(Path::new("/"), Some(true)), None);
-        SEEN.lock().unwrap().insert(path.clone(), "/".into());
+        SEEN_MOUNT_POINTS.lock().unwrap().insert(path.clone(), "/".into());
         assert_eq!(missing(&path, None), None);
     }
 }

@@ -4,8 +4,8 @@ use crate::child::{self, ChildError, Confinement, Finished, Inherit, Program};
 use crate::domain::{Level, ProgramOwner, Sandbox};
 use std::time::Duration;
 
-/// Enough for a title.
-const MAX_OUTPUT: usize = 16 << 10;
+/// Sufficient for a title.
+const MAX_OUTPUT_BYTES: usize = 16 << 10;
 
 pub(super) async fn command(
     argv: &[String],
@@ -24,7 +24,7 @@ pub(super) async fn command(
         stdin: None,
         confinement,
         control: None,
-        max_output: MAX_OUTPUT,
+        max_output: MAX_OUTPUT_BYTES,
     };
     let name = argv.first().map_or("", String::as_str);
     let finished = match child::run(program, bound).await {
@@ -70,7 +70,7 @@ pub(super) async fn systemd(unit: &str, user: bool, bound: Duration) -> Measured
     let shown = systemctl(user, &["show", "--property", PROPERTIES, "--", unit], bound).await;
     let properties =
         shown.map(|shown| String::from_utf8_lossy(&shown.stdout).into_owned()).unwrap_or_default();
-    match rests(&state, &properties) {
+    match healthy_while_inactive(&state, &properties) {
         Some(how) => well(format!("{unit} {how}")),
         None if properties.lines().any(|line| line == "LoadState=not-found") => {
             Measured::failed(format!("{unit} is {state}: there is no such unit"))
@@ -81,8 +81,8 @@ pub(super) async fn systemd(unit: &str, user: bool, bound: Duration) -> Measured
 
 const PROPERTIES: &str = "LoadState,ActiveState,SubState,Type,Result,TriggeredBy";
 
-/// How a unit that is not active is well all the same: one that does its work and ends.
-fn rests(state: &str, properties: &str) -> Option<&'static str> {
+/// Returns why an inactive unit is healthy: if it does its work and exits.
+fn healthy_while_inactive(state: &str, properties: &str) -> Option<&'static str> {
     let value = |name: &str| {
         let line = properties.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         line.unwrap_or_default().trim()
@@ -111,7 +111,7 @@ async fn systemctl(user: bool, args: &[&str], bound: Duration) -> Result<Finishe
         stdin: None,
         confinement: None,
         control: None,
-        max_output: MAX_OUTPUT,
+        max_output: MAX_OUTPUT_BYTES,
     };
     child::run(program, bound).await
 }
@@ -140,7 +140,7 @@ mod tests {
             ("inactive", "LoadState=not-found\nResult=success\nType=oneshot\n".into(), None),
             ("inactive", String::new(), None),
         ] {
-            assert_eq!(rests(state, &properties), how, "{state} {properties}");
+            assert_eq!(healthy_while_inactive(state, &properties), how, "{state} {properties}");
         }
     }
 }

@@ -13,8 +13,8 @@ use reqwest::{Method, Response, Url};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
-/// So much of an answer is read.
-const MAX_BODY: usize = 1 << 20;
+/// Maximum number of bytes read of an answer.
+const MAX_BODY_BYTES: usize = 1 << 20;
 
 pub(super) async fn http(web: &WebCheck, bound: Duration, thresholds: &Thresholds) -> Measured {
     let url = match address(&web.url) {
@@ -22,7 +22,7 @@ pub(super) async fn http(web: &WebCheck, bound: Duration, thresholds: &Threshold
         Err(why) => return Measured::failed(why),
     };
     let name = shown(&url);
-    // Whoever asks for a redirect wants to see it. A secret is for this address only.
+    // A check that expects a redirect must see it. A secret is for this address only.
     let wants_redirect = web.status.iter().flatten().any(|status| (300..400).contains(status));
     let has_secret = web.headers.values().any(TextOrSecret::is_secret);
     let stays = wants_redirect || has_secret;
@@ -54,9 +54,9 @@ pub(super) async fn http(web: &WebCheck, bound: Duration, thresholds: &Threshold
         return Measured::failed(format!("{name} answered {got}, not {wanted}"));
     }
     let mut body = Vec::new();
-    while body.len() < MAX_BODY {
+    while body.len() < MAX_BODY_BYTES {
         match answer.chunk().await {
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(MAX_BODY - body.len())]),
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(MAX_BODY_BYTES - body.len())]),
             Ok(None) => break,
             Err(error) => return Measured::failed(format!("{name}: {}", net::describe(&error))),
         }
@@ -74,11 +74,12 @@ pub(super) async fn http(web: &WebCheck, bound: Duration, thresholds: &Threshold
     }
 }
 
-/// Asks, and follows redirects if that is wanted. Where they lead, others say: one that stays on its host is followed as it
-/// is, and any other is judged as the `http` tool judges those that it follows, and gets no headers.
+/// Sends the request, and follows redirects if wanted. The target of a redirect is untrusted: on the same
+/// host it is followed as it is; any other is subject to the same guard as in the `http` tool, and gets no
+/// headers.
 ///
 /// # Errors
-/// What follows the name of the check in a sentence.
+/// The rest of a sentence that begins with the name of the check.
 async fn ask(url: &Url, method: HttpMethod, headers: HeaderMap, follows: bool) -> Result<Response, String> {
     let client = net::client(url, Redirects::Refuse).map_err(|error| format!(" can't be asked: {error}"))?;
     let failed = |error: reqwest::Error| format!(": {}", net::describe(&error));
@@ -130,14 +131,14 @@ async fn headers(web: &WebCheck, bound: Duration) -> Result<HeaderMap, String> {
     Ok(all)
 }
 
-/// What is wrong with the text of an answer, as it is read in its encoding or as it is.
+/// Checks the text of an answer, decoded or as raw bytes, and returns what is wrong with it.
 fn wrong_text(web: &WebCheck, headers: &HeaderMap, body: &[u8]) -> Option<String> {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let is_page = kind.is_empty() || kind.contains("html") || kind.contains("xml");
     let text = decoded(body, headers, is_page);
     let has = |wanted: &str| text.contains(wanted) || has(body, wanted.as_bytes());
     let short = |text: &str| text.chars().filter(|c| !c.is_control()).take(60).collect::<String>();
-    let within = if body.len() >= MAX_BODY { " in its first 1 MiB" } else { "" };
+    let within = if body.len() >= MAX_BODY_BYTES { " in its first 1 MiB" } else { "" };
     let not_empty = |text: &'_ Option<String>| text.clone().filter(|text| !text.is_empty());
     match (&web.contains, not_empty(&web.not_contains)) {
         (Some(wanted), _) if !has(wanted) => Some(format!("without \"{}\"{within}", short(wanted))),
@@ -146,7 +147,7 @@ fn wrong_text(web: &WebCheck, headers: &HeaderMap, body: &[u8]) -> Option<String
     }
 }
 
-/// A certificate that ends soon is a warning, whatever else is well.
+/// Adds the certificate's expiry to the result; if it is soon, that is a warning, unless the result is worse.
 pub(super) fn with_certificate(
     name: &str,
     measured: Measured,

@@ -1,5 +1,5 @@
-//! The checks of a probe, ready to run: each with a name of its own and with the defaults of what is not said. The same
-//! defaults hold for a configured probe and for one that is called by hand.
+//! The checks of a probe, ready to run: with unique names, and with defaults filled in. The same defaults
+//! apply to a configured probe and to one that is called by hand.
 use super::level::Thresholds;
 use crate::domain::{DiskMetric, HttpMethod, ProbeCheck, ProbeTarget, WebCheck};
 use jiff::SignedDuration;
@@ -17,15 +17,15 @@ pub(super) struct Check {
     pub(super) subject: String,
     pub(super) target: ProbeTarget,
     pub(super) thresholds: Thresholds,
-    /// How long it must be bad before that is an incident.
+    /// How long it must be bad before that becomes an incident.
     pub(super) hold_for: SignedDuration,
     pub(super) timeout: Duration,
 }
 
-/// The checks with all that is not said of them, each with a name of its own.
+/// Completes the checks with defaults and unique names.
 ///
 /// # Errors
-/// A sentence that names the check that can't be made, and why.
+/// A sentence that names the invalid check, and why it is invalid.
 pub(super) fn complete(written: &[ProbeCheck]) -> Result<Vec<Check>, String> {
     let mut taken = HashSet::new();
     let mut checks = Vec::with_capacity(written.len());
@@ -61,7 +61,7 @@ impl Check {
     }
 }
 
-/// What a title is about.
+/// Returns what a title is about.
 fn subject(target: &ProbeTarget) -> Result<String, String> {
     Ok(match target {
         ProbeTarget::Disk { path, .. } => path.display().to_string(),
@@ -75,7 +75,7 @@ fn subject(target: &ProbeTarget) -> Result<String, String> {
     })
 }
 
-/// The name of a check that has none of its own.
+/// Returns the name of a check that has none of its own.
 fn default_name(target: &ProbeTarget, subject: &str) -> String {
     let kind = target.kind();
     match target {
@@ -86,12 +86,12 @@ fn default_name(target: &ProbeTarget, subject: &str) -> String {
     }
 }
 
-/// An address without what may be secret in it: user, password, query.
+/// Formats an address without parts that may be secret: user, password, query.
 pub(super) fn shown(url: &Url) -> String {
     format!("{}{}", crate::net::origin(url), url.path())
 }
 
-/// A host as it is connected to: an IPv6 address without its brackets.
+/// Returns a host as used for connecting: an IPv6 address without its brackets.
 pub(super) fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
@@ -100,7 +100,7 @@ pub(super) fn host_and_port(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// `check.sh` of `["./check.sh", "--fast"]` as it is typed, and the first word of a shell's script.
+/// Returns `check.sh` for `["./check.sh", "--fast"]` as it is typed, and the first word of a shell's script.
 fn first_word(argv: &[String]) -> &str {
     match argv {
         [shell, flag, script] if shell == "/bin/sh" && flag == "-c" => {
@@ -111,7 +111,7 @@ fn first_word(argv: &[String]) -> &str {
     }
 }
 
-/// Whether a request can be made of what is written.
+/// Checks that a request can be made from the settings.
 fn can_be_asked(web: &WebCheck) -> Result<(), String> {
     let url = address(&web.url)?;
     if let Some(name) = web.headers.keys().find(|name| name.parse::<HeaderName>().is_err()) {
@@ -129,7 +129,7 @@ fn can_be_asked(web: &WebCheck) -> Result<(), String> {
     Ok(())
 }
 
-/// The address of a check.
+/// Parses the address of a check.
 pub(super) fn address(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("`url` is not an address: {error}"))?;
     if matches!(url.scheme(), "http" | "https") {

@@ -511,12 +511,12 @@ async fn a_probe_ends_within_the_bound_of_its_call() {
         });
     })
     .await;
-    let many: Vec<_> = (0..PARALLEL + 4).map(|_| http(hangs, json!({}))).collect();
+    let many: Vec<_> = (0..MAX_CONCURRENT_CHECKS + 4).map(|_| http(hangs, json!({}))).collect();
     let started = Instant::now();
     let output = probe_within(Duration::from_secs(3), json!(many)).await.unwrap();
     assert!(started.elapsed() < crate::testing::SOON);
     let count = |level: Level| output.findings.iter().filter(|finding| finding.level == level).count();
-    assert_eq!((count(Level::Crit), count(Level::Hold)), (PARALLEL, 4), "{:?}", output.findings);
+    assert_eq!((count(Level::Crit), count(Level::Hold)), (MAX_CONCURRENT_CHECKS, 4), "{:?}", output.findings);
     is(output.findings.last().unwrap(), Level::Hold, "was not checked");
     assert_eq!(output.result["status"], "crit");
     assert_eq!(output.warnings.len(), 4, "the record of the run says so: {:?}", output.warnings);

@@ -1,5 +1,5 @@
-//! Values of PostgreSQL as JSON. They come in the server's binary form; what JSON has no exact form for
-//! becomes a text that the server reads back as the same value.
+//! Values of PostgreSQL as JSON. They arrive in the server's binary format; a value that JSON can't represent
+//! exactly becomes a text that the server parses as the same value.
 use super::statement::{bytes_json, float_json};
 use serde_json::{Map, Value};
 use std::error::Error;
@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use tokio_postgres::types::{FromSql, Kind, Type};
 
-/// A value that came.
+/// A received value.
 pub(super) struct Came(pub(super) Value);
 
 impl<'a> FromSql<'a> for Came {
@@ -24,7 +24,7 @@ impl<'a> FromSql<'a> for Came {
     }
 }
 
-/// What is left of the bytes of a value.
+/// The remaining bytes of a value.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
         self.array().map(i64::from_be_bytes)
     }
 
-    /// A value with its length before it; `None`: null.
+    /// Reads a value with its length prefix; `None` for null.
     fn part(&mut self) -> Result<Option<Reader<'a>>, String> {
         match usize::try_from(self.i32()?) {
             Ok(length) => self.take(length).map(|bytes| Some(Reader(bytes))),
@@ -63,10 +63,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// So many dimensions an array of PostgreSQL has at the most.
-const MOST_DIMENSIONS: i32 = 6;
+/// Maximum number of dimensions of an array in PostgreSQL.
+const MAX_DIMENSIONS: i32 = 6;
 
-/// Types of one part that [`simple`] has a form for.
+/// Non-composite types that [`simple`] can decode.
 const SIMPLE: &[&str] = &[
     "bool",
     "int2",
@@ -106,7 +106,8 @@ const SIMPLE: &[&str] = &[
     "void",
 ];
 
-/// Is there a form for values of this type? Others are asked for as the texts that the server writes.
+/// Returns whether values of this type can be decoded. Others are requested as the server's text
+/// representation.
 pub(super) fn knows(ty: &Type) -> bool {
     match ty.kind() {
         Kind::Array(inner) | Kind::Domain(inner) | Kind::Range(inner) | Kind::Multirange(inner) => {
@@ -203,7 +204,7 @@ fn simple(ty: &Type, from: &mut Reader<'_>) -> Result<Value, String> {
             format!("{:X}/{:X}", place >> 32, place & 0xffff_ffff).into()
         }
         "void" => Value::Null,
-        // Only where the server could not be asked for its text: see `knows`.
+        // Only if the server could not be asked for its text: see `knows`.
         _ => match std::str::from_utf8(from.0) {
             Ok(text) if !text.contains(|c: char| c.is_control()) => text.into(),
             _ => bytes_json(std::mem::take(&mut from.0)),
@@ -211,7 +212,7 @@ fn simple(ty: &Type, from: &mut Reader<'_>) -> Result<Value, String> {
     })
 }
 
-/// JSON as JSON, unless it has a number that would lose digits: then as its text.
+/// Parses JSON, unless it has a number that would lose digits: then it is returned as text.
 fn json(text: &str) -> Value {
     let keeps_digits = |number: &str| {
         let digits = number.split(['e', 'E']).next().unwrap_or(number);
@@ -242,7 +243,7 @@ fn json(text: &str) -> Value {
 
 fn array(inner: &Type, from: &mut Reader<'_>) -> Result<Value, String> {
     let count = from.i32()?;
-    if count > MOST_DIMENSIONS {
+    if count > MAX_DIMENSIONS {
         return Err("the array has too many dimensions".into());
     }
     from.take(8)?;
@@ -254,7 +255,7 @@ fn array(inner: &Type, from: &mut Reader<'_>) -> Result<Value, String> {
     if sizes.is_empty() {
         return Ok(Value::Array(Vec::new()));
     }
-    // Each has at least its length before it: a text with a larger count is not an array.
+    // Each element has at least its length prefix: bytes with a larger count are invalid.
     let all = sizes.iter().try_fold(1, |all: usize, size| all.checked_mul(usize::try_from(*size).ok()?));
     match all {
         Some(0) => return Ok(Value::Array(Vec::new())),
@@ -274,7 +275,7 @@ fn nested(inner: &Type, sizes: &[i32], from: &mut Reader<'_>) -> Result<Value, S
     (0..*size).map(|_| nested(inner, deeper, from)).collect::<Result<Vec<_>, _>>().map(Value::Array)
 }
 
-/// `[1,5)`, as the server writes it.
+/// Formats a range as the server does: `[1,5)`.
 fn range(inner: &Type, from: &mut Reader<'_>) -> Result<String, String> {
     const EMPTY: u8 = 1;
     const LOWER_INCLUSIVE: u8 = 2;
@@ -304,7 +305,7 @@ fn range(inner: &Type, from: &mut Reader<'_>) -> Result<String, String> {
     Ok(format!("{open}{low},{high}{close}"))
 }
 
-/// Groups of four decimal digits, the first worth 10000 to the power of `weight`.
+/// Formats groups of four decimal digits, the first multiplied by 10000 to the power of `weight`.
 fn numeric(from: &mut Reader<'_>) -> Result<String, String> {
     let count = from.i16()?;
     let weight = i32::from(from.i16()?);
@@ -340,7 +341,7 @@ fn numeric(from: &mut Reader<'_>) -> Result<String, String> {
 
 const DAY_US: i64 = 86_400_000_000;
 
-/// Days since 2000-01-01, and what follows the date. Works for all years that the server knows.
+/// Formats days since 2000-01-01, followed by `rest`. Works for all years that the server supports.
 fn date(days: i64, rest: &str) -> String {
     // Howard Hinnant's civil_from_days, with years that begin in March.
     let days = days + 10_957 + 719_468;
@@ -382,7 +383,7 @@ fn zone(east: i32) -> String {
     if secs % 60 == 0 { text } else { format!("{text}:{:02}", secs % 60) }
 }
 
-/// ISO 8601, with a sign at each part as PostgreSQL reads it.
+/// Formats ISO 8601, with a sign at each part as PostgreSQL parses it.
 fn interval(micros: i64, days: i32, months: i32) -> String {
     let mut text = String::from("P");
     for (number, unit) in [(months / 12, 'Y'), (months % 12, 'M'), (days, 'D')] {

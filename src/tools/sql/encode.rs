@@ -1,5 +1,5 @@
-//! JSON values as parameters of PostgreSQL. The server knows the type of each parameter from the
-//! statement, so each value is sent as text, and the server reads it as it reads a literal.
+//! JSON values as parameters of PostgreSQL. The server infers the type of each parameter from the statement,
+//! so each value is sent as text, which the server parses like a literal.
 use super::statement::bytes_of;
 use crate::domain::hex;
 use serde_json::Value;
@@ -34,13 +34,13 @@ impl ToSql for Bound {
     }
 }
 
-/// A value as the server reads it; `None`: null.
+/// Formats a value as the server parses it; `None` for null.
 fn text(value: &Value, ty: &Type) -> Result<Option<String>, String> {
     if value.is_null() {
         return Ok(None);
     }
     if matches!(*ty, Type::JSON | Type::JSONB) {
-        // A text that is an object or a list was meant as one.
+        // A text that contains an object or a list is passed as JSON.
         let is_json = |text: &str| {
             text.trim_start().starts_with(['{', '['])
                 && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
@@ -62,7 +62,7 @@ fn text(value: &Value, ty: &Type) -> Result<Option<String>, String> {
     }))
 }
 
-/// `{"a","b",NULL}`: see "Array Input and Output Syntax" of PostgreSQL.
+/// Formats `{"a","b",NULL}`: see "Array Input and Output Syntax" of PostgreSQL.
 fn array(items: &[Value], inner: &Type) -> Result<String, String> {
     let mut parts = Vec::with_capacity(items.len());
     for item in items {

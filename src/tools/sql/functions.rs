@@ -1,14 +1,14 @@
-//! SQLite's own `instr`, `replace` and `trim` take minutes for two long texts, in one step that nothing
-//! can end. These give the same in time that grows with the length of the text only.
+//! SQLite's own `instr`, `replace` and `trim` take minutes for two long texts, in one step that can't be
+//! interrupted. These replacements return the same in time linear in the length of the text.
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, Error, Result};
 use std::borrow::Cow;
 
-/// Longest text that `replace` makes.
-const MAX_TEXT: usize = 2 << 20;
-/// Most characters in the set that `trim` takes away.
-const MAX_SET: usize = 50;
+/// Maximum size of a result of `replace`, in bytes.
+const MAX_TEXT_BYTES: usize = 2 << 20;
+/// Maximum number of characters in the set that `trim` removes.
+const MAX_TRIM_CHARS: usize = 50;
 
 pub(super) fn replace_slow_ones(connection: &Connection) -> Result<()> {
     let flags =
@@ -20,7 +20,7 @@ pub(super) fn replace_slow_ones(connection: &Connection) -> Result<()> {
     connection.create_scalar_function("rtrim", 2, flags, |context| trim(context, false, true))
 }
 
-/// A value as text, as SQLite turns it into one; `None`: null.
+/// Converts a value to text as SQLite does; `None` for null.
 fn text(value: ValueRef<'_>) -> Option<Cow<'_, str>> {
     match value {
         ValueRef::Null => None,
@@ -46,7 +46,7 @@ fn instr(context: &Context<'_>) -> Result<Option<i64>> {
     Ok(Some(place.map_or(0, |at| i64::try_from(at + 1).unwrap_or(i64::MAX))))
 }
 
-/// Where some bytes begin in others.
+/// Returns the position of some bytes in others.
 fn bytes_place(bytes: &[u8], part: &[u8]) -> Result<Option<usize>> {
     if part.is_empty() {
         return Ok(Some(0));
@@ -69,7 +69,7 @@ fn replace(context: &Context<'_>) -> Result<Value> {
     }
     let found = whole.matches(part.as_ref()).count();
     let longer = found.saturating_mul(new.len()).saturating_add(whole.len());
-    if longer.saturating_sub(found * part.len()) > MAX_TEXT {
+    if longer.saturating_sub(found * part.len()) > MAX_TEXT_BYTES {
         return Err(failed("string or blob too big"));
     }
     Ok(Value::Text(whole.replace(part.as_ref(), &new)))
@@ -79,8 +79,8 @@ fn trim(context: &Context<'_>, start: bool, end: bool) -> Result<Option<String>>
     let (Some(whole), Some(set)) = (text(context.get_raw(0)), text(context.get_raw(1))) else {
         return Ok(None);
     };
-    let set: Vec<char> = set.chars().take(MAX_SET + 1).collect();
-    if set.len() > MAX_SET {
+    let set: Vec<char> = set.chars().take(MAX_TRIM_CHARS + 1).collect();
+    if set.len() > MAX_TRIM_CHARS {
         return Err(failed("trim takes away at most 50 characters"));
     }
     let mut left: &str = &whole;

@@ -1,13 +1,13 @@
-//! What SQLite may do for a call, and how much of it. An allow-list: the authorizer is asked for each
-//! thing that a statement would do while it is compiled, and what is not known to be harmless is denied.
-//! The file is opened read-only besides, and limits bound the rest.
+//! What SQLite may do for a call, and how much of it. An allow-list: while a statement is compiled, the
+//! authorizer is asked for each action, and whatever is not known to be harmless is denied. In addition, the
+//! file is opened read-only, and limits bound the rest.
 //!
-//! Theory of operation: a progress handler ends a statement when its time is up, when nobody waits for it,
-//! or when the process grew too much meanwhile. What it puts aside to sort or to compare is memory, never a file, so that
-//! this holds for it as well. SQLite calls it where its program jumps, so a program
-//! without a jump runs to its end: what such a one may cost is bounded by the longest value, which is the
-//! shorter the more values the program makes ([`fit`]). Functions whose one step could take minutes are
-//! replaced (see `functions`).
+//! Theory of operation: a progress handler ends a statement when its time is up, when its caller was dropped,
+//! or when the process has grown too much meanwhile. Temporary data for sorting and comparing is kept in
+//! memory, never in a file, so that this applies to it as well. SQLite calls the handler where its program
+//! jumps, so a program without a jump runs to its end: its cost is bounded by the maximum length of values,
+//! which is the smaller the more values the program creates ([`fit`]). Functions of which a single step could
+//! take minutes are replaced (see `functions`).
 use crate::domain::SqlSettings;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
@@ -20,23 +20,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Longest value, in bytes.
-const MAX_VALUE: usize = 2 << 20;
-/// All values that a statement can make at a time.
-const MAX_VALUES: usize = 12 << 20;
-/// Longest value of a statement that is as large as one can be.
-const MIN_VALUE: usize = 4 << 10;
-/// Longest program of a statement, in instructions.
-const MAX_PROGRAM: i32 = 10_000;
-/// Steps between two looks.
-const STEPS: i32 = 8;
-/// By how much the process may grow while a statement runs that gathers values of many rows into one, in
-/// bytes. Not all of those keep to the longest value while they gather.
-const MAX_GROWTH: u64 = 36 << 20;
-/// The same for others: what they sort and compare, and something else may have grown.
+/// Maximum length of a value, in bytes.
+const MAX_VALUE_BYTES: usize = 2 << 20;
+/// Maximum of all values that a statement can hold at a time, in bytes.
+const MAX_TOTAL_VALUE_BYTES: usize = 12 << 20;
+/// Maximum length of a value in the largest possible statement, in bytes.
+const MIN_VALUE_BYTES: usize = 4 << 10;
+/// Maximum length of a statement's program, in instructions.
+const MAX_INSTRUCTIONS: i32 = 10_000;
+/// Number of instructions between two calls of the progress handler.
+const INSTRUCTIONS_PER_CHECK: i32 = 8;
+/// By how much the process may grow while a statement runs that aggregates values of many rows into one, in
+/// bytes. Some aggregates exceed the maximum length of a value while they run.
+const MAX_AGGREGATE_GROWTH_BYTES: u64 = 36 << 20;
+/// The same for other statements, which sort and compare; other parts of the process may have grown as well.
 pub(super) const MAX_GROWTH_OF_OTHERS: u64 = 256 << 20;
-/// Time between two looks at the memory.
-const LOOK: Duration = Duration::from_millis(1);
+/// Interval between two checks of the memory.
+const MEMORY_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Why a statement was denied or ended: the first reason counts.
 #[derive(Clone, Default)]
@@ -52,20 +52,20 @@ impl Reason {
     }
 }
 
-/// Puts all guards on a connection that was just opened.
+/// Sets all guards on a connection that was just opened.
 pub(super) fn protect(
     connection: &mut Connection,
     settings: &SqlSettings,
     deadline: Instant,
-    left: Arc<AtomicBool>,
+    abandoned: Arc<AtomicBool>,
 ) -> Result<Reason> {
     for (limit, most) in [
-        (Limit::SQLITE_LIMIT_LENGTH, MAX_VALUE as i32),
+        (Limit::SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES as i32),
         (Limit::SQLITE_LIMIT_SQL_LENGTH, 100_000),
         (Limit::SQLITE_LIMIT_COLUMN, 500),
         (Limit::SQLITE_LIMIT_EXPR_DEPTH, 200),
         (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 50),
-        (Limit::SQLITE_LIMIT_VDBE_OP, MAX_PROGRAM),
+        (Limit::SQLITE_LIMIT_VDBE_OP, MAX_INSTRUCTIONS),
         (Limit::SQLITE_LIMIT_FUNCTION_ARG, 100),
         (Limit::SQLITE_LIMIT_ATTACHED, 0),
         (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 64),
@@ -98,20 +98,21 @@ pub(super) fn protect(
             Authorization::Deny
         }
     }))?;
-    let mut watch = Watch::new(deadline, left, gathers, reason.clone());
-    connection.progress_handler(STEPS, Some(move || watch.must_end()))?;
+    let mut watch = Watch::new(deadline, abandoned, gathers, reason.clone());
+    connection.progress_handler(INSTRUCTIONS_PER_CHECK, Some(move || watch.must_end()))?;
     Ok(reason)
 }
 
-/// What alone may be touched, as SQLite compares names; `None`: everything.
+/// Returns the only tables that may be touched, as SQLite compares names; `None`: all tables.
 pub(super) fn tables(settings: &SqlSettings) -> Option<BTreeSet<String>> {
     let tables = settings.tables.as_ref()?;
     Some(tables.iter().map(|table| table.to_lowercase()).collect())
 }
 
-/// Bounds the values of a statement by how many its program can hold. Gives the bound.
+/// Limits the length of values depending on how many of them the statement's program can hold. Returns the
+/// limit.
 pub(super) fn fit(connection: &Connection, statement: &str) -> Result<usize> {
-    /// Instructions that leave a value of any length behind.
+    /// Instructions that produce a value of any length.
     const MAKERS: &[&str] = &[
         "Function",
         "PureFunc",
@@ -134,7 +135,7 @@ pub(super) fn fit(connection: &Connection, statement: &str) -> Result<usize> {
     while let Some(row) = rows.next()? {
         count += usize::from(MAKERS.contains(&row.get_ref(1)?.as_str().unwrap_or_default()));
     }
-    let most = (MAX_VALUES / count.max(1)).clamp(MIN_VALUE, MAX_VALUE);
+    let most = (MAX_TOTAL_VALUE_BYTES / count.max(1)).clamp(MIN_VALUE_BYTES, MAX_VALUE_BYTES);
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::try_from(most).unwrap_or(i32::MAX))?;
     Ok(most)
 }
@@ -144,7 +145,7 @@ struct Rules {
     writes: bool,
     ddl: bool,
     tables: Option<BTreeSet<String>>,
-    /// Set when a statement gathers values of many rows into one.
+    /// Set when a statement aggregates values of many rows into one.
     gathers: Arc<AtomicBool>,
 }
 
@@ -173,7 +174,7 @@ impl Rules {
             return Err("this database is read-only here".into());
         }
         if table.to_lowercase().starts_with("sqlite_") {
-            // SQLite keeps its definitions there itself; by hand they can't be changed (DEFENSIVE).
+            // SQLite itself stores definitions there; they can't be changed directly (DEFENSIVE).
             return if self.ddl { Ok(()) } else { Err(NO_DDL.into()) };
         }
         self.table(table)
@@ -203,8 +204,9 @@ impl Rules {
         if harmless && self.ddl { Ok(()) } else { Err(NO_DDL.into()) }
     }
 
-    /// Views and triggers don't lead around the list: what they touch must be in it as well. The name that
-    /// SQLite says for whom it asks could be that of a common table expression.
+    /// Checks that a table is in the list. Views and triggers don't bypass it: the tables that they touch
+    /// must be in it as well. The name that SQLite passes as the origin of an access could be that of a
+    /// common table expression.
     fn table(&self, name: &str) -> Result<(), String> {
         let name = name.to_lowercase();
         let Some(tables) = &self.tables else {
@@ -228,7 +230,7 @@ impl Rules {
     }
 
     fn function(&self, name: &str) -> Result<(), String> {
-        // Those of ALTER TABLE; SQLite lets nobody but itself call them.
+        // Internal functions of ALTER TABLE; SQLite does not allow anything else to call them.
         const OF_ALTER: &[&str] =
             &["sqlite_rename_", "sqlite_drop_column", "sqlite_add_constraint", "sqlite_fail"];
         let of_alter = || self.ddl && OF_ALTER.iter().any(|start| name.starts_with(start));
@@ -265,7 +267,7 @@ impl Rules {
 
 const NO_DDL: &str = "tables can't be created, changed or dropped here";
 
-/// Functions that compute and do nothing else.
+/// Pure functions.
 const FUNCTIONS: &[&str] = &[
     "->",
     "->>",
@@ -412,14 +414,14 @@ const FUNCTIONS: &[&str] = &[
     "upper",
 ];
 
-/// Statements that run now, over all connections: each may make the process grow.
+/// Number of running statements, over all connections: each may make the process grow.
 static RUNNING: AtomicU64 = AtomicU64::new(0);
 
-/// Looks whether a statement must end.
+/// Checks whether a statement must end.
 struct Watch {
     deadline: Instant,
-    /// Nobody waits any more.
-    left: Arc<AtomicBool>,
+    /// The caller was dropped.
+    abandoned: Arc<AtomicBool>,
     gathers: Arc<AtomicBool>,
     reason: Reason,
     memory: Option<File>,
@@ -428,15 +430,15 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(deadline: Instant, left: Arc<AtomicBool>, gathers: Arc<AtomicBool>, reason: Reason) -> Self {
+    fn new(deadline: Instant, abandoned: Arc<AtomicBool>, gathers: Arc<AtomicBool>, reason: Reason) -> Self {
         RUNNING.fetch_add(1, Ordering::Relaxed);
         let memory = File::open("/proc/self/statm").ok();
         let before = memory.as_ref().and_then(resident).unwrap_or(0);
-        Self { deadline, left, gathers, reason, memory, before, looked: Instant::now() }
+        Self { deadline, abandoned, gathers, reason, memory, before, looked: Instant::now() }
     }
 
     fn must_end(&mut self) -> bool {
-        if self.left.load(Ordering::Relaxed) {
+        if self.abandoned.load(Ordering::Relaxed) {
             return true;
         }
         let now = Instant::now();
@@ -444,12 +446,12 @@ impl Watch {
             self.reason.set(|| "it took too long: make it smaller, or use an index".into());
             return true;
         }
-        if now.duration_since(self.looked) < LOOK {
+        if now.duration_since(self.looked) < MEMORY_CHECK_INTERVAL {
             return false;
         }
         self.looked = now;
         let gathers = self.gathers.load(Ordering::Relaxed);
-        let most = if gathers { MAX_GROWTH } else { MAX_GROWTH_OF_OTHERS };
+        let most = if gathers { MAX_AGGREGATE_GROWTH_BYTES } else { MAX_GROWTH_OF_OTHERS };
         let most = most * RUNNING.load(Ordering::Relaxed).max(1);
         let grown = self.memory.as_ref().and_then(resident).unwrap_or(0).saturating_sub(self.before);
         if grown > most {
@@ -467,7 +469,7 @@ impl Drop for Watch {
     }
 }
 
-/// Memory of this process in bytes: the second number of proc_pid_statm(5), in pages.
+/// Returns the memory of this process in bytes: the second number of proc_pid_statm(5), in pages.
 fn resident(statm: &File) -> Option<u64> {
     let mut text = [0; 128];
     let count = statm.read_at(&mut text, 0).ok()?;

@@ -1,5 +1,5 @@
-//! `sql`: one statement with bound parameters on an SQLite or PostgreSQL database. What is read only is
-//! made so by the database itself: see `guard` for SQLite and `postgres`.
+//! `sql`: one statement with bound parameters on an SQLite or PostgreSQL database. Read-only access is
+//! enforced by the database itself: see `guard` for SQLite and `postgres`.
 //!
 //! A connection lives as long as its call. Parameters are bound, never spliced into the text.
 use super::contract::{About, Call, ToolOutput};
@@ -20,7 +20,7 @@ mod sqlite;
 mod statement;
 mod trouble;
 
-/// What an instance is; without settings: what it might be at the worst.
+/// Describes an instance; without settings, the strongest effect that one could have.
 pub(super) fn about(settings: Option<&SqlSettings>) -> About {
     let writes = settings.is_none_or(|settings| settings.mode.writes());
     About { effect: if writes { Effect::Effect } else { Effect::Read }, reads_when: None, untrusted: true }

@@ -1,8 +1,8 @@
-//! The little that is read of a PostgreSQL statement's text: its first word, and where `:name` stands for a
-//! value. The server speaks `$1` only. Texts, comments, casts and slices are left as they are.
+//! Minimal parsing of a PostgreSQL statement: its first word, and where `:name` is a placeholder. The server
+//! supports only `$1`. Literals, comments, casts and slices are left as they are.
 use serde_json::{Map, Value};
 
-/// Puts `$n` where `:name` stands. The values come in the order of their numbers.
+/// Replaces `:name` by `$n`. The values are returned in the order of their numbers.
 pub(super) fn numbered(text: &str, values: &Map<String, Value>) -> Result<(String, Vec<Value>), String> {
     let mut out = String::with_capacity(text.len());
     let mut used: Vec<&str> = Vec::new();
@@ -41,7 +41,7 @@ pub(super) fn numbered(text: &str, values: &Map<String, Value>) -> Result<(Strin
             }
             _ => {}
         }
-        // A name is copied as a whole, so that the `e` of `name'` begins no text with escapes.
+        // A word is copied as a whole, so that the `e` of `name'` does not begin a literal with escapes.
         let length = word(rest).len().max(first.len_utf8());
         let prefixes_text = matches!(word(rest), "e" | "E") && rest[1..].starts_with('\'');
         let length = if prefixes_text { escaped_text(rest) } else { length };
@@ -54,7 +54,8 @@ pub(super) fn numbered(text: &str, values: &Map<String, Value>) -> Result<(Strin
     Ok((out, used.into_iter().map(|name| values[name].clone()).collect()))
 }
 
-/// A statement without what ends it, and without what follows that: texts, comments and names may hold any `;`.
+/// Returns a statement without its terminator and whatever follows it: literals, comments and names may
+/// contain any `;`.
 pub(super) fn without_end(text: &str) -> &str {
     let mut at = 0;
     while let Some(first) = text[at..].chars().next() {
@@ -71,7 +72,7 @@ pub(super) fn without_end(text: &str) -> &str {
     text
 }
 
-/// The first word of a statement, in small letters.
+/// Returns the first word of a statement, in lower case.
 pub(super) fn first_word(text: &str) -> String {
     let mut rest = text;
     loop {
@@ -88,7 +89,7 @@ fn word(text: &str) -> &str {
     &text[..end]
 }
 
-/// Length of the text or comment that begins here, if one does.
+/// Returns the length of the literal or comment that begins here, if one does.
 fn skipped(rest: &str) -> Option<usize> {
     match rest.as_bytes()[0] {
         quote @ (b'\'' | b'"') => {
@@ -109,7 +110,7 @@ fn skipped(rest: &str) -> Option<usize> {
     }
 }
 
-/// Length of the comment that begins here, if one does. Those in `/*` can hold others.
+/// Returns the length of the comment that begins here, if one does. Block comments can be nested.
 fn comment(rest: &str) -> Option<usize> {
     if rest.starts_with("--") {
         return Some(rest.find('\n').unwrap_or(rest.len()));
@@ -134,7 +135,7 @@ fn comment(rest: &str) -> Option<usize> {
     Some(rest.len())
 }
 
-/// Length of `e'…'`, where a backslash takes away the meaning of a quote.
+/// Returns the length of `e'…'`, where a backslash escapes a quote.
 fn escaped_text(rest: &str) -> usize {
     let bytes = rest.as_bytes();
     let mut at = 2;

@@ -1,8 +1,8 @@
-//! A statement on a PostgreSQL server: a connection of its own, a transaction of its own, one statement by
-//! the extended protocol. For an instance that only reads, the transaction is read-only and cannot be made
-//! another, it is never committed, and a role that is above such rules is refused. What functions do that are
-//! no change of the database (a role may end its own other sessions) is for the role's grants: an agent
-//! should have a role of its own.
+//! A statement on a PostgreSQL server: with its own connection and its own transaction, one statement by the
+//! extended protocol. For a read-only instance, the transaction is read-only, can't be made writable, and is
+//! never committed; a role that can bypass that is refused. Side effects of functions other than changes of
+//! the database (a role may terminate its own other sessions) must be controlled by grants: an agent should
+//! have its own role.
 use super::decode::{self, Came};
 use super::encode::Bound;
 use super::names;
@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio_postgres::error::Severity;
 use tokio_postgres::{Client, Statement as Prepared};
 
-/// Statements that look.
+/// Statements that read.
 const READS: &[&str] = &["select", "with", "values", "table", "explain", "show"];
 /// Statements that change rows.
 const CHANGES: &[&str] = &["insert", "update", "delete", "merge"];
@@ -40,7 +40,7 @@ pub(super) async fn run(
     };
     let address = Address::of(url, settings.password.as_ref(), bound).await?;
     let place = address.place.clone();
-    // Until COMMIT is sent, whatever happens leaves everything as it was.
+    // Until COMMIT is sent, any failure leaves everything unchanged.
     let committing = AtomicBool::new(false);
     let work = async {
         let mut link = Link::open(address).await?;
@@ -49,8 +49,8 @@ pub(super) async fn run(
             committing.store(true, Ordering::Relaxed);
             outcome = commit(&link.client).await.and(outcome);
         } else if outcome.as_ref().is_ok_and(|result| result["truncated"] == false) {
-            // A pooler closes a connection whose transaction was left open. Of a result that was broken off, the rest
-            // would be waited for.
+            // A pooler closes a connection whose transaction was left open. After an incomplete result,
+            // ROLLBACK would wait for the rest of it.
             let _ = link.client.batch_execute("ROLLBACK").await;
         }
         link.is_done();
@@ -66,7 +66,7 @@ pub(super) async fn run(
         Err(_) if committing.into_inner() => Err(unsure("the database did not answer in time")),
         Err(_) => Err(failed("the database did not answer in time; the statement was cancelled")),
     };
-    // Which database it is about.
+    // Names the database.
     result.map_err(|error| match error {
         ToolError::Failed(why) if !why.starts_with(&place) => failed(&format!("{place}: {why}")),
         ToolError::Unsure(why) => ToolError::Unsure(format!("{place}: {why}")),
@@ -90,7 +90,7 @@ fn allowed(word: &str, settings: &SqlSettings, configured: bool) -> Result<(), T
     Err(failed("only SELECT, INSERT, UPDATE, DELETE and MERGE run here"))
 }
 
-/// Runs the statement in a transaction of its own.
+/// Runs the statement in its own transaction.
 async fn transaction(
     client: &Client,
     settings: &SqlSettings,
@@ -102,14 +102,14 @@ async fn transaction(
     let said = |error: tokio_postgres::Error| explain(&error, text);
     let begin = if settings.mode.writes() { "BEGIN READ WRITE" } else { "BEGIN READ ONLY" };
     let ms = bound.as_millis().clamp(1, 86_400_000);
-    // Settings end with the transaction: a pooler gives the connection to others after it.
+    // Settings end with the transaction: a pooler lends the connection to others after it.
     let begin = format!(
         "{begin}; SET LOCAL statement_timeout = {ms}; SET LOCAL idle_in_transaction_session_timeout = {ms}"
     );
     client.batch_execute(&begin).await.map_err(said)?;
     if !settings.mode.writes() {
-        // The first query of a transaction also settles that it stays read-only.
-        refuse_mighty(client).await?;
+        // After the first query, the transaction can no longer be made writable.
+        refuse_superuser(client).await?;
     }
     let prepared = prepare(client, word, text).await.map_err(said)?;
     let wanted = prepared.params().len();
@@ -143,8 +143,8 @@ async fn transaction(
     Ok(rows.into_result(changed))
 }
 
-/// Prepares the statement. Values of a type that has no form of ours come as the server writes them: then the
-/// statement stands within another one, which makes them texts.
+/// Prepares the statement. Values of types that can't be decoded are requested as the server's text
+/// representation: then the statement is wrapped in another one with casts to text.
 async fn prepare(client: &Client, word: &str, text: &str) -> Result<Prepared, tokio_postgres::Error> {
     let prepared = client.prepare(text).await?;
     let columns = prepared.columns();
@@ -166,7 +166,7 @@ async fn prepare(client: &Client, word: &str, text: &str) -> Result<Prepared, to
         "select" | "with" | "values" | "table" => format!("SELECT {texts} FROM (\n{text}\n) AS q({short})"),
         _ => format!("WITH q({short}) AS (\n{text}\n) SELECT {texts} FROM q"),
     };
-    // What can't stand within another statement is asked as it is.
+    // A statement that can't be wrapped is run as it is.
     client.batch_execute("SAVEPOINT whole").await?;
     match client.prepare(&whole).await {
         Ok(wrapped) if wrapped.params() == prepared.params() => Ok(wrapped),
@@ -174,8 +174,8 @@ async fn prepare(client: &Client, word: &str, text: &str) -> Result<Prepared, to
     }
 }
 
-/// Makes the change last. Only an answer of the server that it did not do so is a plain failure: a
-/// connection that is lost says nothing.
+/// Commits the transaction. It is a plain failure only if the server answers that it did not commit: after a
+/// lost connection, the outcome is unknown.
 async fn commit(client: &Client) -> Result<(), ToolError> {
     client.batch_execute("COMMIT").await.map_err(|error| {
         let refused = error.as_db_error().is_some_and(|said| said.parsed_severity() == Some(Severity::Error));
@@ -190,13 +190,14 @@ fn unsure(why: &str) -> ToolError {
     ToolError::Unsure(format!("{why}; it was just committing, and nobody knows whether the change was made"))
 }
 
-/// A superuser reads and writes files and runs programs in a read-only transaction too.
-async fn refuse_mighty(client: &Client) -> Result<(), ToolError> {
+/// Refuses a superuser, who can access files and run programs even in a read-only transaction.
+async fn refuse_superuser(client: &Client) -> Result<(), ToolError> {
     const ASK: &str = "SELECT rolname FROM pg_catalog.pg_roles WHERE pg_catalog.pg_has_role(current_user, oid, 'MEMBER') \
          AND (rolsuper OR rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files'))";
     let found = client.simple_query(ASK).await.map_err(|error| explain(&error, ASK))?;
-    let mighty = found.iter().any(|message| matches!(message, tokio_postgres::SimpleQueryMessage::Row(_)));
-    if mighty {
+    let is_privileged =
+        found.iter().any(|message| matches!(message, tokio_postgres::SimpleQueryMessage::Row(_)));
+    if is_privileged {
         return Err(failed(
             "the role of `url` is a superuser or may use the server's files and programs, which no read-only \
              transaction prevents: CREATE ROLE reader LOGIN; GRANT SELECT ON … TO reader, and use that role",

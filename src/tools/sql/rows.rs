@@ -1,11 +1,11 @@
-//! Collects the rows of a result within its bounds.
+//! Collects the rows of a result within its limits.
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
 
-/// Most bytes of all rows, as JSON.
-const MAX_BYTES: usize = 200 << 10;
+/// Maximum size of all rows as JSON, in bytes.
+const MAX_ROWS_BYTES: usize = 200 << 10;
 
-/// Rows as they come.
+/// The rows received so far.
 pub(super) struct Rows {
     columns: Vec<String>,
     rows: Vec<Value>,
@@ -16,11 +16,11 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Columns of the same name get a number, so that none hides another.
+    /// Creates an empty result. Duplicate column names get a number, so that none hides another.
     pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>, max_rows: usize) -> Self {
         let mut columns: Vec<String> = Vec::new();
         let mut taken = HashSet::new();
-        // The number that the next of this name gets, so that none is tried twice.
+        // The next number for each name, so that none is tried twice.
         let mut numbers: HashMap<&str, usize> = HashMap::new();
         for name in names {
             let mut unique = name.to_owned();
@@ -35,12 +35,12 @@ impl Rows {
         Self { columns, rows: Vec::new(), bytes: 0, max_rows, truncated: false, note: None }
     }
 
-    /// Is there no room for a further row? If so, the caller may stop.
+    /// Returns whether no further row fits, so that the caller may stop.
     pub(super) fn is_full(&self) -> bool {
         self.truncated
     }
 
-    /// Takes a row, or notes that there is no room for it.
+    /// Appends a row, or records that it does not fit.
     pub(super) fn push(&mut self, values: impl Iterator<Item = Value>) {
         if self.truncated || self.rows.len() >= self.max_rows {
             self.truncated = true;
@@ -55,9 +55,9 @@ impl Rows {
         }
     }
 
-    /// Is there room for a row of so many bytes? If not, the result ends before it.
+    /// Returns whether a row of this size fits. If not, the result ends before it.
     pub(super) fn has_room(&mut self, bytes: usize) -> bool {
-        if self.truncated || self.bytes.saturating_add(bytes) <= MAX_BYTES {
+        if self.truncated || self.bytes.saturating_add(bytes) <= MAX_ROWS_BYTES {
             return !self.truncated;
         }
         self.truncated = true;
@@ -65,13 +65,13 @@ impl Rows {
             self.note = Some(format!(
                 "the first row alone has {} KiB, and {} KiB are the most: ask for fewer columns or for a part of the long values",
                 bytes.div_ceil(1024),
-                MAX_BYTES >> 10
+                MAX_ROWS_BYTES >> 10
             ));
         }
         false
     }
 
-    /// The result. `changed`: rows that were changed, where that is known.
+    /// Returns the result. `changed`: number of changed rows, if known.
     pub(super) fn into_result(self, changed: Option<u64>) -> Value {
         let mut result = json!({
             "columns": self.columns,

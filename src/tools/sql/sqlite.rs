@@ -1,4 +1,4 @@
-//! A statement on a file of SQLite, on a thread that ends at its deadline.
+//! A statement on an SQLite file, on a thread that ends at its deadline.
 use super::rows::Rows;
 use super::statement::{Statement, bytes_json, bytes_of, float_json};
 use super::{guard, names};
@@ -14,17 +14,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
-/// Ends the thread when the caller leaves: by the progress handler, and by an interrupt for the few loops
+/// Ends the thread when the caller is dropped: by the progress handler, and by an interrupt for the few loops
 /// that run in one step.
 #[derive(Default)]
-struct Leave {
-    left: Arc<AtomicBool>,
+struct CancelOnDrop {
+    abandoned: Arc<AtomicBool>,
     handle: Arc<Mutex<Option<InterruptHandle>>>,
 }
 
-impl Drop for Leave {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        self.left.store(true, Ordering::Relaxed);
+        self.abandoned.store(true, Ordering::Relaxed);
         if let Some(handle) = &*self.handle.lock().unwrap_or_else(PoisonError::into_inner) {
             handle.interrupt();
         }
@@ -37,20 +37,21 @@ pub(super) async fn run(
     statement: Statement,
     bound: Duration,
 ) -> Result<Value, ToolError> {
-    let leave = Leave::default();
+    let leave = CancelOnDrop::default();
     let place = path.display().to_string();
-    let (left, handle) = (leave.left.clone(), leave.handle.clone());
+    let (abandoned, handle) = (leave.abandoned.clone(), leave.handle.clone());
     let deadline = Instant::now() + bound;
     let changing = Arc::new(AtomicBool::new(false));
     let begun = changing.clone();
     let work = tokio::task::spawn_blocking(move || {
-        let open = Open::new(&path, &settings, deadline, left).map_err(|error| opening(&path, &error))?;
+        let open =
+            Open::new(&path, &settings, deadline, abandoned).map_err(|error| opening(&path, &error))?;
         *handle.lock().unwrap_or_else(PoisonError::into_inner) = Some(open.connection.get_interrupt_handle());
         open.run(&settings, &statement, &begun)
     });
-    // The thread ends itself at the deadline; a little later it is not waited for.
+    // The thread ends itself at the deadline; shortly afterwards it is no longer awaited.
     let result = outcome(work, &changing, bound + Duration::from_millis(200)).await;
-    // Which database it is about.
+    // Names the database.
     result.map_err(|error| match error {
         ToolError::Failed(why) if !why.starts_with(&place) => failed(&format!("{place}: {why}")),
         ToolError::Unsure(why) => ToolError::Unsure(format!("{place}: {why}")),
@@ -58,14 +59,14 @@ pub(super) async fn run(
     })
 }
 
-/// What the thread gives. A change that was begun is undone, unless the thread stands where it is just being
-/// made to last: that is not known of a thread that says nothing.
+/// Returns the thread's result. An interrupted change is rolled back, unless the thread was just committing
+/// it: for a thread that does not answer, that is unknown.
 pub(super) async fn outcome(
     work: JoinHandle<Result<Value, ToolError>>,
     changing: &AtomicBool,
-    patience: Duration,
+    max_wait: Duration,
 ) -> Result<Value, ToolError> {
-    let why = match tokio::time::timeout(patience, work).await {
+    let why = match tokio::time::timeout(max_wait, work).await {
         Ok(Ok(result)) => return result,
         Ok(Err(error)) => panic_text(error),
         Err(_) => "the statement took too long: make it smaller, or use an index".into(),
@@ -87,7 +88,7 @@ impl Open {
         path: &Path,
         settings: &SqlSettings,
         deadline: Instant,
-        left: Arc<AtomicBool>,
+        abandoned: Arc<AtomicBool>,
     ) -> rusqlite::Result<Self> {
         let how = if settings.mode.writes() {
             OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -95,13 +96,13 @@ impl Open {
             OpenFlags::SQLITE_OPEN_READ_ONLY
         };
         let mut connection = Connection::open_with_flags(path, how | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        let reason = guard::protect(&mut connection, settings, deadline, left)?;
-        let patience = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(5));
-        connection.busy_timeout(patience)?;
+        let reason = guard::protect(&mut connection, settings, deadline, abandoned)?;
+        let max_wait = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(5));
+        connection.busy_timeout(max_wait)?;
         Ok(Self { connection, reason })
     }
 
-    /// Runs the statement. `changing` becomes true before one begins that changes something.
+    /// Runs the statement. `changing` is set before a statement begins that changes something.
     fn run(
         &self,
         settings: &SqlSettings,
@@ -118,7 +119,7 @@ impl Open {
             Ok(None) => return Err(ToolError::Arguments("`sql` holds no statement".into())),
             Err(error) => return Err(said(error)),
         };
-        // What follows is not run, whatever it is.
+        // A second statement is refused, whatever it is.
         if !matches!(batch.next(), Ok(None)) {
             return Err(ToolError::Arguments("one statement per call: more than one was given".into()));
         }
@@ -142,7 +143,7 @@ impl Open {
                 Ok(ValueRef::Text(bytes) | ValueRef::Blob(bytes)) => bytes.len(),
                 _ => 0,
             };
-            // A long row is not turned into JSON only to be left out.
+            // A long row is not converted to JSON only to be left out.
             if rows.has_room((0..names.len()).map(length).sum()) {
                 rows.push((0..names.len()).map(|at| row.get_ref(at).map_or(Value::Null, json_of)));
             }
@@ -152,7 +153,7 @@ impl Open {
         Ok(rows.into_result(Some(changed)))
     }
 
-    /// What went wrong, with what to do about it.
+    /// Converts an error, with advice.
     fn explain(&self, error: rusqlite::Error, settings: &SqlSettings) -> ToolError {
         if let Some(why) = self.reason.take() {
             return failed(&why);
@@ -187,24 +188,24 @@ impl Open {
         failed(&text)
     }
 
-    /// The tables that may be asked, as far as they fit into an error.
+    /// Returns the tables that may be queried, as many as fit into an error.
     fn tables(&self, settings: &SqlSettings) -> Vec<String> {
-        const MOST: usize = 30;
+        const MAX_TABLES: usize = 30;
         if let Some(tables) = guard::tables(settings) {
-            return tables.into_iter().take(MOST).collect();
+            return tables.into_iter().take(MAX_TABLES).collect();
         }
         let all =
             "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'";
         let names = || {
             let mut statement = self.connection.prepare(all)?;
             let names = statement.query_map([], |row| row.get::<_, String>(0))?;
-            names.take(MOST).collect::<rusqlite::Result<Vec<_>>>()
+            names.take(MAX_TABLES).collect::<rusqlite::Result<Vec<_>>>()
         };
         names().unwrap_or_default()
     }
 }
 
-/// What no authorizer is asked for: statements that find nothing to do, such as an empty REINDEX.
+/// Refuses statements for which the authorizer is not called, such as an empty REINDEX.
 fn allowed(word: &str, settings: &SqlSettings) -> Result<(), ToolError> {
     let reads = ["select", "with", "values", "explain", "pragma"].contains(&word);
     let changes = ["insert", "replace", "update", "delete"].contains(&word);
@@ -233,7 +234,7 @@ fn failed(text: &str) -> ToolError {
     ToolError::Failed(text.to_owned())
 }
 
-/// Binds each parameter; a value too many or too few is an error.
+/// Binds the parameters; it is an error if the number of values differs.
 fn bind(statement: &mut rusqlite::Statement<'_>, params: &SqlParams) -> Result<(), ToolError> {
     let refuse = |why: String| ToolError::Arguments(format!("`params`: {why}"));
     let count = statement.parameter_count();

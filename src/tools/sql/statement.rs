@@ -1,11 +1,11 @@
-//! What is to run, on what, and how bytes and numbers stand in JSON.
+//! The statement to run, its parameters, and the representation of bytes and numbers in JSON.
 use crate::domain::{SqlArgs, SqlParams, SqlSettings, ToolError};
 use serde_json::{Value, json};
 
-/// Longest statement, in bytes.
-const MAX_SQL: usize = 100_000;
+/// Maximum length of a statement, in bytes.
+const MAX_SQL_BYTES: usize = 100_000;
 
-/// What is to run.
+/// A statement to run.
 pub(super) struct Statement {
     pub(super) text: String,
     pub(super) params: SqlParams,
@@ -23,7 +23,7 @@ impl Statement {
                 None => return refuse("there is no such `statement`"),
             },
         };
-        if text.len() > MAX_SQL {
+        if text.len() > MAX_SQL_BYTES {
             return refuse("the statement is longer than 100000 bytes: bind long values as `params`");
         }
         if text.contains('\0') {
@@ -33,7 +33,7 @@ impl Statement {
     }
 }
 
-/// `{"base64": "…"}`: how bytes stand in JSON, both ways.
+/// Decodes `{"base64": "…"}`, the representation of bytes in JSON in both directions.
 pub(super) fn bytes_of(value: &Value) -> Option<Result<Vec<u8>, String>> {
     use base64::Engine;
     let map = value.as_object().filter(|map| map.len() == 1)?;
@@ -42,13 +42,13 @@ pub(super) fn bytes_of(value: &Value) -> Option<Result<Vec<u8>, String>> {
     Some(decoded.map_err(|error| format!("its base64 can't be read: {error}")))
 }
 
-/// See [`bytes_of`].
+/// Encodes bytes: see [`bytes_of`].
 pub(super) fn bytes_json(bytes: &[u8]) -> Value {
     use base64::Engine;
     json!({"base64": base64::engine::general_purpose::STANDARD.encode(bytes)})
 }
 
-/// A number that JSON can't hold is a text.
+/// Converts a number; one that JSON can't represent becomes a text.
 pub(super) fn float_json(number: f64) -> Value {
     if number.is_nan() {
         return "NaN".into();

@@ -1,8 +1,8 @@
-//! What PostgreSQL says went wrong, as a tool answers it.
+//! Errors of PostgreSQL, as a tool reports them.
 use crate::domain::ToolError;
 use crate::postgres;
 
-/// What went wrong, with what to do about it. The text of the statement shows where.
+/// Formats an error, with advice. The text of the statement shows the position.
 pub(super) fn explain(error: &tokio_postgres::Error, text: &str) -> ToolError {
     failed(&postgres::explain(error, text))
 }

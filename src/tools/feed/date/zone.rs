@@ -1,12 +1,13 @@
-//! Time zones as dates of feeds name them.
+//! Names of time zones in dates of feeds.
 use jiff::tz::{Offset, TimeZone};
 use regex_lite::Regex;
 use std::sync::LazyLock;
 
-/// Abbreviations with the minutes that they are ahead of UTC. Those of RFC 822 mean what it says; of the others, such
-/// as are in use for one zone, or for one far more than for all others. The single letters of RFC 822 are not here:
-/// it had their signs wrong, so nobody knows what is meant by one (RFC 2822, 4.3).
-const NAMED: &[(&str, i32)] = &[
+/// Abbreviations with their offset from UTC in minutes. Those of RFC 822 have the meaning defined there;
+/// others are included if they are used for one zone only, or for one far more than for all others. The
+/// single letters of RFC 822 are not included: their signs were wrong there, so their meaning is ambiguous
+/// (RFC 2822, 4.3).
+const ABBREVIATIONS: &[(&str, i32)] = &[
     ("Z", 0),
     ("UT", 0),
     ("UTC", 0),
@@ -71,13 +72,13 @@ const NAMED: &[(&str, i32)] = &[
     ("NZDT", 780),
 ];
 
-/// An offset, an abbreviation, both ("GMT+1"), or a name of the time zone database.
+/// Parses an offset, an abbreviation, both ("GMT+1"), or a name from the time zone database.
 pub(super) fn read(word: &str) -> Option<Zone> {
     static OFFSET: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"^(?:GMT|UTC|UT)?([+-]|−)(\d{1,2})(?::?(\d{2}))?$").expect("a pattern"));
     let word = word.trim_matches(['[', ']']);
     let upper = word.to_ascii_uppercase();
-    let minutes = if let Some((_, minutes)) = NAMED.iter().find(|(name, _)| *name == upper) {
+    let minutes = if let Some((_, minutes)) = ABBREVIATIONS.iter().find(|(name, _)| *name == upper) {
         *minutes
     } else if let Some(found) = OFFSET.captures(&upper) {
         let hours: i32 = found[2].parse().ok()?;

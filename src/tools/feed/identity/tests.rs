@@ -184,5 +184,5 @@ fn what_left_is_remembered_within_bounds() {
     assign(&mut feed, None, URL);
     let mut next = Feed { items: items(10, 5000), ..Feed::default() };
     assign(&mut next, Some(feed), URL);
-    assert_eq!((next.items.len(), next.gone.len()), (10, MOST_GONE));
+    assert_eq!((next.items.len(), next.gone.len()), (10, MAX_REMEMBERED_ITEMS));
 }
