@@ -8,15 +8,15 @@ use crate::domain::*;
 use jiff::SignedDuration;
 use std::sync::Arc;
 
-/// All agents, sorted by name. Equal parts are shared, so that many agents stay small.
+/// Returns all agents, sorted by name. Equal parts are shared, so that many agents need little memory.
 pub(super) fn agents<'a>(top: &Section<'a>, fleet: &Fleet) -> Vec<Arc<AgentSpec>> {
     let defaults = top.get("defaults").and_then(|item| item.table());
     let keys: Vec<keys::Key> =
         keys::AGENT.iter().copied().filter(|key| !keys::OWN.contains(&key.name)).collect();
     let guarded = top.get("defaults").and_then(|item| item.section(&keys));
     let Some(table) = top.get("agents").and_then(|item| item.table()) else { return Vec::new() };
-    let mut maker =
-        Maker { fleet, schedules: Schedules::of(fleet), limits: Vec::new(), no_checks: Arc::from([]) };
+    let mut builder =
+        AgentBuilder { fleet, schedules: Schedules::of(fleet), limits: Vec::new(), no_checks: Arc::from([]) };
     let mut all = Vec::with_capacity(table.len());
     for (name, value) in table {
         let text = name.get_ref().as_ref();
@@ -37,7 +37,7 @@ pub(super) fn agents<'a>(top: &Section<'a>, fleet: &Fleet) -> Vec<Arc<AgentSpec>
             section.span = name.span();
             section.defaults = defaults;
             section.misspelled.extend(guarded.iter().flat_map(|defaults| &defaults.misspelled));
-            all.extend(maker.agent(&section, id).map(Arc::new));
+            all.extend(builder.agent(&section, id).map(Arc::new));
         }
         if top.file.errors() > before {
             top.file.is_broken_now("agents", text);
@@ -53,14 +53,14 @@ pub(super) fn agents<'a>(top: &Section<'a>, fleet: &Fleet) -> Vec<Arc<AgentSpec>
     all
 }
 
-struct Maker<'f> {
+struct AgentBuilder<'f> {
     fleet: &'f Fleet,
     schedules: Schedules<'f>,
     limits: Vec<Arc<Limits>>,
     no_checks: Arc<[Check]>,
 }
 
-impl Maker<'_> {
+impl AgentBuilder<'_> {
     fn agent(&mut self, section: &Section<'_>, id: AgentId) -> Option<AgentSpec> {
         let (line, _) = section.file.place(section.span.start);
         let schedule = self.schedules.schedule(section);
@@ -116,7 +116,7 @@ impl Maker<'_> {
             when_cut_off: section.word("when_cut_off").filter(|word| *word != WhenCutOff::Stop),
             history,
             control: section.word("control").filter(|control| *control != Control::None),
-            // the last: all that is wrong with the agent is told at once
+            // Last, so that all errors of the agent are reported at once.
             body: body?,
             config_hash: ConfigHash(0),
             line: 0,
@@ -205,7 +205,7 @@ impl Maker<'_> {
         })))
     }
 
-    /// That all is well, and so not worth a record, is known of a probe and of nothing else.
+    /// `history = "changes"` is only for a probe: of other bodies it is not known whether all is well.
     fn history(&self, section: &Section<'_>, body: &Option<Body>) -> History {
         let Some(item) = section.own("history") else { return History::All };
         if item.word() != Some(History::Changes) {
@@ -235,7 +235,8 @@ impl Maker<'_> {
         History::Changes
     }
 
-    /// A proof of what an agent program has done runs what that has written: where it worked, and within its walls.
+    /// Returns the proofs. A proof of what an agent program has done executes files that the program wrote:
+    /// it runs in the same folder and within the same sandbox.
     fn success_when(&self, section: &Section<'_>, body: &Option<Body>) -> Arc<[Check]> {
         let own = sandbox::setting(section);
         let runner = match body {
@@ -244,7 +245,8 @@ impl Maker<'_> {
         };
         let (walls, folder) = match runner {
             Some(runner) => {
-                // what the agent says of programs that a person wrote is no word on what a model has written
+                // `sandbox = false` is meant for programs that a person wrote, not for what a model has
+                // written.
                 let own = if own == SandboxSetting::Off { SandboxSetting::Unset } else { own };
                 let walls = own.or(&runner.sandbox).or(&SandboxSetting::On(Arc::default()));
                 (walls, Some(WORK))
@@ -321,12 +323,12 @@ impl Maker<'_> {
     }
 }
 
-/// Is something wrong with any agent? Then it is not known what tools there are.
+/// Returns whether any agent has an error. Then it is not known which tools are used.
 fn any_broken(top: &Section<'_>, table: &toml::de::DeTable<'_>) -> bool {
     table.keys().any(|name| top.file.is_broken("agents", name.get_ref()))
 }
 
-/// Why a risk is accepted; an empty text is no reason.
+/// Returns why a risk is accepted; an empty text is refused.
 fn accept_risk(section: &Section<'_>) -> Option<Box<str>> {
     let item = section.own("accept_risk")?;
     let why = item.text()?.trim();

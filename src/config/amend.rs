@@ -1,28 +1,28 @@
-//! Puts one agent's table into the text of a configuration, in the place of the one that is there, and leaves every other byte as
-//! it is: comments, order, blank lines.
+//! Replaces one agent's table in the text of a configuration, or adds it, and preserves every other byte:
+//! comments, order, blank lines.
 //!
-//! Where a table stands is found in the tokens of the text. That nothing else has changed is then seen by what both texts mean: a
-//! text that means something else besides is no amendment, however it came about.
+//! The position of a table is found in the tokens of the text. That nothing else has changed is verified by
+//! comparing the parsed texts: an amendment that changes anything else is refused.
 use std::ops::Range;
 use toml::{Table, Value};
 use toml_parser::Source;
 use toml_parser::lexer::TokenKind;
 
-/// A configuration with another table of one agent.
+/// A configuration with a changed table of one agent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Amended {
     pub agent: String,
-    /// The whole text as it would be.
+    /// The whole text after the change.
     pub text: String,
-    /// The agent's table as it is; `None`: there is no such agent.
+    /// The agent's current table; `None` if there is no such agent.
     pub before: Option<String>,
-    /// The agent's table as it would be.
+    /// The agent's table after the change.
     pub after: String,
-    /// Where that stands in the text.
+    /// Byte range of that table in the text.
     pub place: Range<usize>,
 }
 
-/// Why a text is not put into a configuration.
+/// Why a table is not put into a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAmended {
     /// The text is not TOML.
@@ -30,29 +30,29 @@ pub enum NotAmended {
     NotToml {
         /// Line of the text, from 1.
         line: usize,
-        /// What the parser says.
+        /// The parser's message.
         what: String,
     },
     /// The text is not one table of one agent.
     #[error("it is not one table `[agents.NAME]`: {0}")]
     NotOneAgent(String),
-    /// The agent is there, but not as a table of its own.
+    /// The agent exists, but not as a table of its own.
     #[error("agent `{0}` does not stand in a table `[agents.{0}]` of its own, so it can't be changed here")]
     NotInATable(String),
-    /// The configuration would mean something else in another place as well.
+    /// The change would affect something else in the configuration.
     #[error("agent `{0}` can't be put into this file without changing something else in it")]
     TouchesOthers(String),
 }
 
-/// The text of a configuration with this table of an agent, and the same text as it stands now.
+/// Puts this table of an agent into the text of a configuration, and returns it with the current table.
 ///
 /// # Errors
-/// The table is not TOML, or not one of one agent; the configuration does not take it.
+/// The table is not TOML, or not that of a single agent; or it can't be put into the configuration.
 pub fn amend(text: &str, table: &str) -> Result<Amended, NotAmended> {
     let table = table.trim_matches(['\n', '\r', ' ', '\t']).replace("\r\n", "\n") + "\n";
     let (agent, meant) = one_agent(&table)?;
-    let before = place_of(text, &agent);
-    // what stands above a table that is there is not the table's: it stays, and nothing comes to it
+    let before = table_ranges(text, &agent);
+    // Comments above an existing table are not part of it: they stay, and none are added.
     let above = if before.is_empty() { 0 } else { heads(&table).first().map_or(0, |head| head.start) };
     let table = table[above..].to_owned();
     let is_there = parsed(text).as_ref().and_then(|all| agent_in(all, &agent)).is_some();
@@ -94,13 +94,13 @@ pub fn amend(text: &str, table: &str) -> Result<Amended, NotAmended> {
     })
 }
 
-/// An agent's table as it stands in a configuration; `None`: it has none of its own.
+/// Returns an agent's table as written in a configuration; `None` if it has none of its own.
 pub fn table_of(text: &str, agent: &str) -> Option<String> {
-    let places = place_of(text, agent);
+    let places = table_ranges(text, agent);
     (!places.is_empty()).then(|| places.into_iter().map(|place| &text[place]).collect())
 }
 
-/// The one agent of a text, and what its table means.
+/// Returns the only agent of a text, and its parsed table.
 fn one_agent(table: &str) -> Result<(String, Value), NotAmended> {
     let other = |what: String| NotAmended::NotOneAgent(what);
     let all: Table = table.parse().map_err(|error: toml::de::Error| {
@@ -131,7 +131,7 @@ fn one_agent(table: &str) -> Result<(String, Value), NotAmended> {
     Ok((name.clone(), value.clone()))
 }
 
-/// A key as it is written: bare where that can be.
+/// Formats a key: bare if possible.
 fn quoted_key(name: &str) -> String {
     let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if !name.is_empty() && name.chars().all(is_bare) {
@@ -141,9 +141,9 @@ fn quoted_key(name: &str) -> String {
     }
 }
 
-/// The head of a table: `[a.b]` or `[[a.b]]`.
+/// The header of a table: `[a.b]` or `[[a.b]]`.
 struct TableHead {
-    /// Where its line begins.
+    /// Start of its line.
     start: usize,
     path: Vec<String>,
 }
@@ -152,7 +152,7 @@ fn is_of(head: &TableHead, agent: &str) -> bool {
     matches!(&head.path[..], [first, second, ..] if first == "agents" && second == agent)
 }
 
-/// All heads of tables. A bracket within a value is none.
+/// Returns all table headers. A bracket within a value is not one.
 fn heads(text: &str) -> Vec<TableHead> {
     let (mut depth, mut begins, mut line) = (0_usize, true, 0);
     let mut found = Vec::new();
@@ -177,7 +177,7 @@ fn heads(text: &str) -> Vec<TableHead> {
     found
 }
 
-/// The keys of a head, from its line.
+/// Returns the keys of a header, from its line.
 fn path_of(line: &str) -> Option<Vec<String>> {
     let alone: Table = line.parse().ok()?;
     let mut path = Vec::new();
@@ -193,9 +193,9 @@ fn path_of(line: &str) -> Option<Vec<String>> {
     Some(path)
 }
 
-/// Where an agent's tables stand: from the first head to the last line that says something, for each group of them that
-/// stand beside each other. Comments behind the last line stay whose they are.
-fn place_of(text: &str, agent: &str) -> Vec<Range<usize>> {
+/// Returns the ranges of an agent's tables, one for each group of adjacent tables: from the first header to
+/// the last line with content. Comments after that line are left alone.
+fn table_ranges(text: &str, agent: &str) -> Vec<Range<usize>> {
     let heads = heads(text);
     let mut places = Vec::new();
     let mut at = 0;
@@ -209,13 +209,13 @@ fn place_of(text: &str, agent: &str) -> Vec<Range<usize>> {
             at += 1;
         }
         let end = heads.get(at).map_or(text.len(), |head| head.start);
-        places.push(start..last_word(text, start..end));
+        places.push(start..last_content_end(text, start..end));
     }
     places
 }
 
-/// The end of the last line within this range that is more than a comment.
-fn last_word(text: &str, range: Range<usize>) -> usize {
+/// Returns the end of the last line within this range that is not just a comment.
+fn last_content_end(text: &str, range: Range<usize>) -> usize {
     let mut end = range.start;
     for token in Source::new(&text[range.clone()]).lex() {
         if !matches!(
@@ -236,7 +236,7 @@ fn agent_in<'a>(all: &'a Table, agent: &str) -> Option<&'a Value> {
     all.get("agents")?.as_table()?.get(agent)
 }
 
-/// Does the new text mean what the old one does, but for this agent, which means this?
+/// Returns whether the new text differs from the old one only in this agent, whose table is as intended.
 fn changes_only(agent: &str, old: &str, new: &str, meant: &Value) -> bool {
     let (Some(mut old), Some(mut new)) = (parsed(old), parsed(new)) else { return false };
     let is_meant = agent_in(&new, agent) == Some(meant);
@@ -337,7 +337,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the table says: either it is refused, or nothing but the agent is another.
+        /// For any table: either it is refused, or nothing but the agent changes.
         #[test]
         fn nothing_else_is_ever_changed(
             table in r#"(\[agents\.[ab]\]\n)?((x|"y"|z\.w) ?= ?(1|"\]|"a"|'''q|\[1,\n2\]|\{\}|#)\n?){0,3}(\[[a-z.]{1,10}\]\n)?"#,

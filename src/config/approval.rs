@@ -1,4 +1,4 @@
-//! `approval` of an agent: what happens to calls that need a person, and whom they are put to.
+//! `approval` of an agent: what happens to calls that need a person, and who is asked.
 use super::keys;
 use super::walk::{Item, Section};
 use crate::config::values::refers;
@@ -25,7 +25,7 @@ pub(super) fn approval(section: &Section<'_>, fleet: &Fleet) -> (Approval, Optio
     (Approval::Wait, Some(Arc::new(ApprovalRoute { via, wait })))
 }
 
-/// A target whose people can answer.
+/// Returns a target whose recipients can answer.
 fn target(item: Item<'_>, fleet: &Fleet) -> Option<String> {
     let name = item.text()?;
     if !refers(item, name, "notify target", fleet.notify.keys().map(String::as_str)) {
@@ -58,7 +58,7 @@ fn target(item: Item<'_>, fleet: &Fleet) -> Option<String> {
     }
 }
 
-/// Each account is listened to once: two listeners would take the answers away from each other.
+/// Refuses two targets of one account: two listeners would take answers away from each other.
 pub(super) fn no_two_of_one_account(
     section: &Section<'_>,
     table: &DeTable<'_>,
@@ -100,7 +100,7 @@ fn is_one_account(one: &ServiceSpec, other: &ServiceSpec) -> bool {
     one.kind == other.kind && ["url", what].iter().all(|key| one.keys.get(key) == other.keys.get(key))
 }
 
-/// What two targets can't share, and what to do.
+/// Returns what two targets can't share, and advice.
 fn what_is_shared(kind: NotifyType) -> (&'static str, &'static str) {
     match kind {
         NotifyType::Telegram => {

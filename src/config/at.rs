@@ -1,4 +1,4 @@
-//! `at`: the one instant at which an agent is due. Whatever of a time would not be honoured is
+//! `at`: the single instant at which an agent is due. Any part of a time that would not be honored is
 //! refused.
 use super::walk::{Item, Section};
 use jiff::civil::DateTime;
@@ -6,16 +6,16 @@ use jiff::fmt::temporal::DateTimeParser;
 use jiff::tz::{AmbiguousOffset, Disambiguation, Offset, TimeZone};
 use jiff::{Timestamp, Zoned};
 
-/// With a zone in brackets; a time that the clock skips or repeats needs its offset, too.
-const ZONED: DateTimeParser = DateTimeParser::new();
+/// Parser of times with a zone in brackets; one that the clock skips or repeats needs its offset, too.
+const ZONED_PARSER: DateTimeParser = DateTimeParser::new();
 
-/// A local time in the agent's zone, or one with its offset, or with its zone in brackets.
+/// Parses a local time in the agent's zone, or one with its offset, or with its zone in brackets.
 pub(super) fn at(section: &Section<'_>, item: Item<'_>, zone: &TimeZone) -> Option<Timestamp> {
     let text = match item.value.get_ref() {
         toml::de::DeValue::Datetime(at) => at.to_string(),
         _ => item.text()?.to_owned(),
     };
-    // it would be taken for the second before
+    // It would be parsed as the second before.
     if text.contains(":60") {
         return item.refuse(format!("`{text}` is a leap second, which clocks here don't have"));
     }
@@ -33,16 +33,16 @@ pub(super) fn at(section: &Section<'_>, item: Item<'_>, zone: &TimeZone) -> Opti
     Some(at)
 }
 
-/// With its zone in brackets.
+/// Parses a time with its zone in brackets.
 fn zoned(item: Item<'_>, text: &str) -> Option<Option<Timestamp>> {
     let refuse = |hint: &str| item.refuse_with(format!("`{text}` is not a time"), hint.to_owned());
     if text.contains('=') || text.matches('[').count() > 1 {
         return refuse("brackets hold the name of a zone and nothing else");
     }
-    let parser = ZONED.disambiguation(Disambiguation::Reject);
+    let parser = ZONED_PARSER.disambiguation(Disambiguation::Reject);
     match parser.parse_zoned(text) {
         Ok(at) => Some(Some(at.timestamp())),
-        // which of the reasons it is, is asked again without what may be it
+        // Parsed again without the strictness, to find out whether that is the reason.
         Err(_) if text.parse::<Zoned>().is_ok() => {
             let zone = text.parse::<Zoned>().map_or(TimeZone::UTC, |at| at.time_zone().clone());
             let (local, _) = text.split_once('[').unwrap_or((text, ""));
@@ -74,7 +74,7 @@ fn local(item: Item<'_>, text: &str, zone: &TimeZone) -> Option<Timestamp> {
     }
 }
 
-/// The clock is changed at this local time: it skips it, or shows it twice.
+/// Refuses a local time at which the clock changes: it is skipped, or occurs twice.
 fn changed<T>(item: Item<'_>, local: &str, zone: &TimeZone) -> Option<T> {
     let name = zone.iana_name().unwrap_or("this zone");
     let at = local.parse::<DateTime>().ok()?;
@@ -101,7 +101,7 @@ fn with_offset(at: DateTime, offset: Offset) -> String {
     format!("\"{at}{}\"", offset_text(offset))
 }
 
-/// `+01:00`
+/// Formats an offset such as `+01:00`.
 fn offset_text(offset: Offset) -> String {
     let secs = offset.seconds();
     let sign = if secs < 0 { '-' } else { '+' };

@@ -1,4 +1,4 @@
-//! `[calendars.…]`: iCalendar files, read when the configuration is.
+//! `[calendars.…]`: iCalendar files, read together with the configuration.
 use super::walk::Section;
 use crate::domain::{CalendarSpec, Events, hex};
 use jiff::Timestamp;
@@ -11,12 +11,12 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Largest file.
-const MOST_BYTES: u64 = 4 << 20;
-/// Years before and after this one whose events are taken.
-const YEARS: (i16, i16) = (5, 20);
+/// Maximum size of a file.
+const MAX_CALENDAR_BYTES: u64 = 4 << 20;
+/// Number of years before and after the current one from which events are taken.
+const EVENT_YEARS: (i16, i16) = (5, 20);
 
-/// The calendar of a table.
+/// Reads the calendar of a table.
 pub(super) fn calendar(section: &Section<'_>) -> Option<CalendarSpec> {
     let Some(item) = section.get("ics") else {
         let hint = "name an iCalendar file: ics = \"holidays.ics\"".to_owned();
@@ -38,7 +38,7 @@ pub(super) fn calendar(section: &Section<'_>) -> Option<CalendarSpec> {
     }
 }
 
-/// The names of `except` and `only`, as far as there are such calendars.
+/// Returns the names in `except` or `only` that refer to existing calendars.
 pub(super) fn names<'a>(section: &Section<'a>, key: &'a str, known: &[&str]) -> Vec<&'a str> {
     let Some(list) = section.get(key) else { return Vec::new() };
     let mut names = Vec::new();
@@ -52,7 +52,7 @@ pub(super) fn names<'a>(section: &Section<'a>, key: &'a str, known: &[&str]) -> 
 }
 
 fn read(path: &Path) -> io::Result<String> {
-    // opening a pipe would wait for a writer
+    // Opening a pipe would block until there is a writer.
     let flags = (OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let about = file.metadata()?;
@@ -64,8 +64,8 @@ fn read(path: &Path) -> io::Result<String> {
         return refuse("it is not a regular file");
     }
     let mut bytes = Vec::new();
-    file.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MOST_BYTES {
+    file.take(MAX_CALENDAR_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_CALENDAR_BYTES {
         return refuse("it is larger than 4 MiB");
     }
     String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))
@@ -73,7 +73,7 @@ fn read(path: &Path) -> io::Result<String> {
 
 fn years(now: Timestamp) -> (Date, Date) {
     let year = now.to_zoned(TimeZone::UTC).year();
-    let (before, after) = YEARS;
+    let (before, after) = EVENT_YEARS;
     let day = |year: i16, month, day| Date::new(year, month, day).unwrap_or(Date::MAX);
     (day(year - before, 1, 1), day(year.saturating_add(after), 12, 31))
 }

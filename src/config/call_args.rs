@@ -1,15 +1,14 @@
-//! Arguments of a configured call of a built-in tool: a mistake in them is known before anything
-//! runs. The schema of the tool decides when a call is made; what is taken from it here are the names, the words and
-//! the numbers, which don't depend on what a run brings. A text with a place to fill (`{event.…}`,
-//! `{gate}`) may become anything.
+//! Validates arguments of a configured call of a built-in tool, so that mistakes are found before anything
+//! runs. The tool's schema is enforced when a call is made; here, only names, words and numbers are checked,
+//! which don't depend on the run. A text with a placeholder (`{event.…}`, `{gate}`) may become anything.
 use super::walk::Item;
 use crate::domain::{Property, ToolKind, ToolSettings, nearest};
 
-/// Notes what is wrong with the arguments of a call of `tool`, which is of this kind.
+/// Reports errors in the arguments of a call of `tool`, which is of this kind.
 pub(super) fn judge(kind: ToolKind, settings: Option<&ToolSettings>, tool: Item<'_>, args: Option<Item<'_>>) {
     use ToolSettings::{Files, S3, Shell, Sql};
     if matches!(settings, Some(Sql(None) | S3(None) | Files(None) | Shell(None))) {
-        return; // its table has an error: whoever calls it is not blamed for that
+        return; // Its table has an error, which is not reported again at each call.
     }
     let schema = settings.map_or_else(|| ToolSettings::none(kind).arguments(), ToolSettings::arguments);
     let known = schema.properties();

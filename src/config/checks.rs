@@ -1,4 +1,4 @@
-//! Tool calls, gates and proofs: what they refer to, and whether their arguments fit.
+//! Tool calls, gates and proofs: what they refer to, and whether their arguments are valid.
 use super::keys;
 use super::walk::{Item, Section};
 use super::{call_args, sandbox, tools};
@@ -7,8 +7,8 @@ use crate::domain::*;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// A gate, or one check of `success_when`. `of_agent`: the walls that hold where it names none. `folder`: its own, where it
-/// names none; `None`: that of the configuration.
+/// Parses a gate, or one check of `success_when`. `of_agent`: the sandbox that applies if it sets none.
+/// `folder`: its working directory if it sets none; `None`: that of the configuration.
 pub(super) fn check(
     item: Item<'_>,
     fleet: &Fleet,
@@ -48,7 +48,7 @@ pub(super) fn check(
     Some(Check { body, expect, novel_by })
 }
 
-/// The schema of an answer: what nobody would check is refused.
+/// Parses the schema of an answer; keywords that would not be enforced are refused.
 pub(super) fn output_schema(item: Item<'_>) -> Value {
     let schema = item.json();
     if let Err(error) = check_schema(&schema) {
@@ -59,10 +59,10 @@ pub(super) fn output_schema(item: Item<'_>) -> Value {
     schema
 }
 
-/// What there is to expect of a command.
+/// The fields of a command's result.
 const OF_COMMANDS: &[&str] = &["exit_code", "exit", "stdout", "stderr"];
 
-/// `{ exit_code = 0, rows = { gte = 1 } }`: each field equals a value, or compares with one.
+/// Parses `{ exit_code = 0, rows = { gte = 1 } }`: each field equals a value, or is compared with one.
 pub(super) fn expect(item: Item<'_>, of_command: bool) -> Option<Vec<Expect>> {
     let mut all = Vec::new();
     for (field, value) in item.table()? {
@@ -97,7 +97,7 @@ pub(super) fn expect(item: Item<'_>, of_command: bool) -> Option<Vec<Expect>> {
     Some(all)
 }
 
-/// Notes an error if there is no tool of this name.
+/// Reports an error if there is no tool of this name.
 pub(super) fn knows_tool(item: Item<'_>, fleet: &Fleet) -> bool {
     let Some(name) = item.text() else { return false };
     if let Some((server, tool)) = name.split_once('/') {
@@ -137,7 +137,7 @@ pub(super) fn knows_tool(item: Item<'_>, fleet: &Fleet) -> bool {
     false
 }
 
-/// Notes an error if there is no tool of this name, or if a model could do anything with it.
+/// Reports an error if there is no tool of this name, or if a model could do anything with it.
 pub(super) fn may_be_a_models(item: Item<'_>, fleet: &Fleet) {
     if !knows_tool(item, fleet) {
         return;
@@ -155,7 +155,7 @@ pub(super) fn may_be_a_models(item: Item<'_>, fleet: &Fleet) {
             "define [tools.my_checks] with type = \"probe\" and its checks = [ … ], and name that".into(),
         );
     }
-    // a table of that type has its addresses
+    // A table of that type fixes its addresses.
     if name == "feed" && !fleet.tools.contains_key(name) {
         item.refuse_with::<()>(
             "with `feed` a model would choose addresses itself".into(),
@@ -165,19 +165,19 @@ pub(super) fn may_be_a_models(item: Item<'_>, fleet: &Fleet) {
     }
 }
 
-/// `approve` or `sinks`: which of the agent's tools they mean. A name that means none of them is an error,
-/// since what it was to guard would go unguarded; in `[defaults]`, which hold for many agents, it is one if it means
-/// no tool of any of them ([`default_guards`]).
+/// Parses `approve` or `sinks`: which of the agent's tools they mean. A name that matches none of them is an
+/// error, since what it was to guard would be unguarded; in `[defaults]`, which apply to many agents, it is
+/// an error if it matches no tool of any agent ([`default_guards`]).
 ///
-/// `approve` also takes a type, and means all tools of it. `sinks` does not: it allows, and so it is exact. It takes
-/// addresses as well.
+/// `approve` also accepts a type, which means all tools of it. `sinks` does not: it permits, and so must be
+/// exact. It accepts addresses as well.
 pub(super) fn guards(section: &Section<'_>, key: &str, tools: &[String], fleet: &Fleet) -> Vec<String> {
     let mut all = section.texts(key).unwrap_or_default();
     if key == "approve" {
         let typed: Vec<String> = all.iter().flat_map(|name| of_type(name, tools, fleet)).collect();
         all.extend(typed);
     }
-    // what is wrong with `tools` says nothing about who guards them
+    // If `tools` has an error, its guards can't be judged.
     let known = section
         .table
         .get_key_value("tools")
@@ -190,7 +190,7 @@ pub(super) fn guards(section: &Section<'_>, key: &str, tools: &[String], fleet: 
     all
 }
 
-/// The guards of `[defaults]`, once all agents are known.
+/// Checks the guards of `[defaults]`, once all agents are known.
 pub(super) fn default_guards(defaults: &Section<'_>, agents: &[Arc<AgentSpec>], fleet: &Fleet) {
     let tools: Vec<String> = agents
         .iter()
@@ -213,7 +213,7 @@ fn of_type(kind: &str, tools: &[String], fleet: &Fleet) -> Vec<String> {
     tools.iter().filter(is).cloned().collect()
 }
 
-/// Notes an error if a name means none of these tools.
+/// Reports an error if a name matches none of these tools.
 fn guard(item: Item<'_>, key: &str, tools: &[String], fleet: &Fleet, whose: &str) {
     let Some(name) = item.text() else { return };
     if key == "sinks" && is_address(name) {
@@ -236,7 +236,7 @@ fn guard(item: Item<'_>, key: &str, tools: &[String], fleet: &Fleet, whose: &str
     item.refuse_with::<()>(format!("`{key}` names `{name}`, which is not among {whose}"), hint);
 }
 
-/// Notes an error if this entry of `sinks` is no address, or if no tool sends requests to one.
+/// Reports an error if this entry of `sinks` is not an address, or if no tool sends requests to one.
 fn address_sink(item: Item<'_>, address: &str, tools: &[String], fleet: &Fleet, whose: &str) {
     if let Err(why) = AddressPattern::parse(address) {
         let hint = "a whole address, or one with a `*` at its end: \"https://api.example.org/*\"".to_owned();
@@ -247,7 +247,7 @@ fn address_sink(item: Item<'_>, address: &str, tools: &[String], fleet: &Fleet, 
     }
 }
 
-/// Is it laid down what this probe looks at? `None`: it is no probe.
+/// Returns whether the configuration fixes what this probe checks; `None` if it is not a probe.
 fn fixes_its_checks(name: &str, fleet: &Fleet) -> Option<bool> {
     match fleet.tools.get(name) {
         Some(spec) => (spec.kind == ToolKind::Probe).then(|| spec.settings != ToolSettings::Probe(None)),
@@ -259,7 +259,7 @@ fn tool_names() -> String {
     ToolKind::WORDS.join(", ")
 }
 
-/// A tool and its arguments; those of tools that this version has are looked into.
+/// Parses a tool and its arguments; those of built-in tools are validated.
 pub(super) fn tool_call(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -> Option<ToolCallSpec> {
     if !knows_tool(item, fleet) {
         return None;
@@ -301,12 +301,12 @@ pub(super) fn tool_call(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -
     Some(ToolCallSpec { tool, args })
 }
 
-/// Arguments as they stand in the configuration, with places to fill.
+/// Serializes arguments as configured, with placeholders.
 fn json(args: &impl serde::Serialize) -> Value {
     serde_json::to_value(args).expect("names of its fields are texts")
 }
 
-/// An archive that no table describes: its settings are the arguments.
+/// Parses an archive without a table: its settings are the arguments.
 fn archive_args(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -> Option<Value> {
     let Some(args) = args else {
         return item.refuse_with(

@@ -1,39 +1,39 @@
-//! Takes out of a configuration what nobody is to see before any of it is shown: secrets that stand
-//! where a reference to one belongs, and what looks like a secret. The latter is found in the text
-//! alone, so that it also works for a file that is no TOML.
+//! Masks the secrets of a configuration before any of it is shown: literal secrets in place of a reference,
+//! and whatever looks like a secret. The latter is found in the text alone, so that it also works for a file
+//! that is not TOML.
 //!
-//! A mistake beside a secret shows the secret's line, and errors are kept in the event log. So this
-//! is done once, for the whole file, whoever shows it.
+//! An error next to a secret shows the secret's line, and errors are kept in the event log. So this is done
+//! once, for the whole file, for all readers.
 use super::diagnostic::Diagnostic;
 use regex_lite::Regex;
 use std::ops::Range;
 use std::sync::LazyLock;
 
-/// What is shown of a secret in a message.
+/// Replacement of a secret in a message.
 const HIDDEN: &str = "***";
 
-/// Of a webhook: what is longer may be a secret.
-const LONGEST_NAME: usize = 32;
+/// Maximum length of a webhook's name; a longer value may be a secret.
+const MAX_WEBHOOK_NAME_BYTES: usize = 32;
 
-/// Shorter ones are words that messages have of themselves.
-const LEAST_IN_MESSAGES: usize = 6;
+/// Secrets shorter than this are not replaced in messages, since they may be ordinary words.
+const MIN_SECRET_BYTES: usize = 6;
 
-/// A name that a secret has, what stands between it and its value, and the value: a string of one or
-/// several lines (also one that has no end), or what stands there without quotes.
-static NAMED: LazyLock<Regex> = LazyLock::new(|| {
+/// A name that suggests a secret, its separator, and the value: a string of one or several lines (also an
+/// unterminated one), or an unquoted value.
+static NAMED_SECRET: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r#"(?i)(?:api[_-]?key|access[_-]?key|private[_-]?key|passw(?:or)?d|passphrase|\bpass|secret|token|authorization|cookie|bearer|webhook)[\w-]*(?:["']?\s*[=:]\s*\[?\s*|[ \t]+)("""(?:[^"]|"[^"]|""[^"])*"{0,3}|'''(?:[^']|'[^']|''[^'])*'{0,3}|"(?:[^"\\\n]|\\.)*"?|'[^'\n]*'?)"#,
     )
 });
-static BARE: LazyLock<Regex> = LazyLock::new(|| {
+static UNQUOTED_SECRET: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r#"(?i)(?:api[_-]?key|access[_-]?key|private[_-]?key|passw(?:or)?d|passphrase|secret|token|authorization|cookie|bearer)[\w-]*["']?[ \t]*[=:][ \t]*(?:(?:bearer|basic|token)[ \t]+)?([^\s,\]\[{}"'&\d][^\s,\]\[{}"'&]*|\d[\d_.]*[^\s,\]\[{}"'&\d_.][^\s,\]\[{}"'&]*)"#,
     )
 });
-/// The password of an address.
-static IN_ADDRESS: LazyLock<Regex> = LazyLock::new(|| regex(r#"://[^\s/"'@:]*:([^\s"'@/]+)@"#));
-/// Tokens that are known by their form.
-static FORMS: LazyLock<Regex> = LazyLock::new(|| {
+/// The password in a URL.
+static URL_PASSWORD: LazyLock<Regex> = LazyLock::new(|| regex(r#"://[^\s/"'@:]*:([^\s"'@/]+)@"#));
+/// Tokens that are recognized by their format.
+static TOKEN_FORMATS: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"((?:\bsk-|\bsk_live_|\brk_live_|\bgh[pousr]_|\bgithub_pat_|\bglpat-|\bxox[abeoprs]-|\bAKIA|\bAIza|\bhf_|\bgsk_|\bxai-|\bya29\.|\beyJ)[\w.-]{6,}|hooks\.slack\.com/services/[\w/]+)",
     )
@@ -43,8 +43,8 @@ fn regex(text: &str) -> Regex {
     Regex::new(text).expect("the pattern is right")
 }
 
-/// The text without its secrets, each byte in its place, and the messages of `diagnostics` without
-/// them. `secrets` are values that were refused. Empty where there is nothing to show.
+/// Returns the text with its secrets masked, each byte at its position, and removes them from the messages of
+/// `diagnostics`. `secrets` are values that were refused. Empty if there is nothing to show.
 pub(super) fn conceal(text: &str, mut secrets: Vec<Range<usize>>, diagnostics: &mut [Diagnostic]) -> String {
     if diagnostics.is_empty() {
         return String::new();
@@ -55,7 +55,7 @@ pub(super) fn conceal(text: &str, mut secrets: Vec<Range<usize>>, diagnostics: &
     for span in secrets {
         let Some(secret) = text.get(span) else { continue };
         let secret = secret.trim_matches(['"', '\'', '\n']);
-        if secret.len() >= LEAST_IN_MESSAGES {
+        if secret.len() >= MIN_SECRET_BYTES {
             for one in diagnostics.iter_mut() {
                 hide(&mut one.message, secret);
                 one.hint.iter_mut().for_each(|hint| hide(hint, secret));
@@ -65,13 +65,13 @@ pub(super) fn conceal(text: &str, mut secrets: Vec<Range<usize>>, diagnostics: &
     shown
 }
 
-/// Where something stands that looks like a secret.
+/// Returns the ranges that look like a secret.
 pub(super) fn secrets_in(text: &str) -> Vec<Range<usize>> {
-    let named = NAMED
+    let named = NAMED_SECRET
         .captures_iter(text)
         .filter(|found| !found.get(0).is_some_and(|all| names_a_webhook(all.as_str())));
     let mut secrets: Vec<_> = named.filter_map(|found| found.get(1)).map(|found| found.range()).collect();
-    for pattern in [&BARE, &IN_ADDRESS, &FORMS] {
+    for pattern in [&UNQUOTED_SECRET, &URL_PASSWORD, &TOKEN_FORMATS] {
         secrets
             .extend(pattern.captures_iter(text).filter_map(|found| found.get(1)).map(|found| found.range()));
     }
@@ -79,17 +79,17 @@ pub(super) fn secrets_in(text: &str) -> Vec<Range<usize>> {
     secrets
 }
 
-/// Where in a text the first thing begins that looks like a secret, in bytes.
+/// Returns the byte position of the first thing in a text that looks like a secret.
 pub fn secret_at(text: &str) -> Option<usize> {
     secrets_in(text).into_iter().find(|span| !span.is_empty()).map(|span| span.start)
 }
 
-/// The text without what looks like a secret, each byte in its place.
+/// Returns the text with everything masked that looks like a secret, each byte at its position.
 pub fn concealed(text: &str) -> String {
     without(text, &secrets_in(text))
 }
 
-/// `secrets` by their beginnings.
+/// Masks `secrets`, which are sorted by their start.
 fn without(text: &str, secrets: &[Range<usize>]) -> String {
     let mut shown = String::with_capacity(text.len());
     for span in secrets {
@@ -104,13 +104,13 @@ fn without(text: &str, secrets: &[Range<usize>]) -> String {
     shown
 }
 
-/// Is it `webhook = "deploy"`, or `webhooks = "127.0.0.1:9470"`? Addresses of webhooks of others are secrets; the name of one of
-/// ours is none, nor where they are taken.
+/// Returns whether this is `webhook = "deploy"`, or `webhooks = "127.0.0.1:9470"`. Addresses of other
+/// services' webhooks are secrets; the name of one of our webhooks, or where they are received, is not.
 fn names_a_webhook(assignment: &str) -> bool {
     let Some((name, value)) = assignment.split_once('=') else { return false };
     let value = value.trim().trim_matches(['"', '\'']);
     let is_plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:[]".contains(&byte));
-    matches!(name.trim(), "webhook" | "webhooks") && value.len() <= LONGEST_NAME && is_plain
+    matches!(name.trim(), "webhook" | "webhooks") && value.len() <= MAX_WEBHOOK_NAME_BYTES && is_plain
 }
 
 fn hide(text: &mut String, secret: &str) {
@@ -119,7 +119,7 @@ fn hide(text: &mut String, secret: &str) {
     }
 }
 
-/// A character of as many bytes, that says nothing. Quotes and ends of lines stay.
+/// Returns a meaningless character of the same number of bytes. Quotes and line ends are kept.
 fn masked(c: char) -> char {
     match (c, c.len_utf8()) {
         ('"' | '\'' | '\n' | '\r', _) => c,

@@ -1,39 +1,38 @@
-//! What a configuration is read with: nothing of the environment is looked up elsewhere.
+//! The environment of a configuration: everything from outside that reading it depends on.
 use jiff::{Timestamp, tz::TimeZone};
 use std::path::{Path, PathBuf};
 
-/// What a configuration is read with: nothing of the environment is looked up elsewhere.
+/// The environment of a configuration: everything from outside that reading it depends on.
 pub struct Context<'a> {
-    /// For "in the past" and "next due" questions.
+    /// The current time, for "in the past" and "next due".
     pub now: Timestamp,
-    /// Zone where neither `[daemon]` nor the agent names one.
+    /// The zone if neither `[daemon]` nor the agent sets one.
     pub timezone: TimeZone,
-    /// What `~` stands for.
+    /// The folder that `~` stands for.
     pub home: PathBuf,
     /// Looks up a variable for `${VAR}` in paths.
     pub env: &'a (dyn Fn(&str) -> Option<String> + Sync),
-    /// The state folder, where it is known: no tool reaches it.
+    /// The state folder, if it is known: tools may not access it.
     pub state_dir: Option<PathBuf>,
-    /// The path without links.
+    /// Resolves the links in a path.
     pub real: &'a (dyn Fn(&Path) -> std::io::Result<PathBuf> + Sync),
-    /// What is at a path.
+    /// Inspects what is at a path.
     pub look: &'a (dyn Fn(&Path) -> std::io::Result<Found> + Sync),
 }
 
 /// What was found at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
-    /// What it is.
     pub kind: Entry,
-    /// Others than its owner may do something with it.
+    /// Whether others than its owner have any access to it.
     pub others: bool,
 }
 
-/// What is at a path.
+/// The kind of file at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry {
     Folder,
-    /// A file that somebody may execute.
+    /// A file that is executable by somebody.
     Program,
     File,
 }
@@ -51,7 +50,7 @@ pub(super) fn look(path: &Path) -> std::io::Result<Found> {
 }
 
 impl Context<'static> {
-    /// The real system.
+    /// Creates the context of the real system.
     pub fn system(now: Timestamp) -> Self {
         let home = directories::BaseDirs::new()
             .map_or_else(|| PathBuf::from("/"), |dirs| dirs.home_dir().to_owned());
@@ -60,15 +59,15 @@ impl Context<'static> {
         Self { now, timezone: system_zone(), home, env, state_dir: None, real, look: &look }
     }
 
-    /// The same, with the state folder of the daemon that the file is for.
+    /// Sets the state folder of the daemon that the file is for.
     #[must_use]
     pub fn of_state(self, state_dir: &Path) -> Self {
         Self { state_dir: Some(state_dir.to_owned()), ..self }
     }
 }
 
-/// The machine's time zone as it is now, by the rules that are installed now: jiff keeps for some minutes what it
-/// once read.
+/// Returns the machine's current time zone, by the currently installed rules: jiff caches both for some
+/// minutes.
 pub fn system_zone() -> TimeZone {
     jiff::tz::db().reset();
     jiff::tz::reset_system_time_zone_cache();

@@ -1,4 +1,4 @@
-//! `deliver` of an agent: who gets its results, when, and in which words.
+//! `deliver` of an agent: who receives its results, when, and with which text.
 use super::walk::{Item, Section};
 use super::{checks, keys};
 use crate::config::values::refers;
@@ -7,21 +7,21 @@ use crate::domain::*;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// What is known of the runs whose results are sent.
+/// What is known about the runs whose results are sent.
 pub(super) struct Runs<'a> {
     pub(super) fleet: &'a Fleet,
-    /// `None`: there is an error in it.
+    /// `None` if it has an error.
     pub(super) body: Option<&'a Body>,
     pub(super) has_gate: bool,
 }
 
-/// What the result of a run looks like, as far as the configuration says so.
+/// The form of a run's result, as far as the configuration determines it.
 enum Shape<'a> {
-    /// JSON that fits this.
+    /// JSON that matches this schema.
     Schema(&'a Value),
-    /// The words of a model.
+    /// A model's text.
     Text,
-    /// What a tool or a program gives.
+    /// Output of a tool or a program.
     Unknown,
 }
 
@@ -34,7 +34,7 @@ impl Runs<'_> {
         }
     }
 
-    /// What to do about a field of an answer that is a text.
+    /// Returns advice for a field of an answer that is a text.
     fn hint_of_text(&self, whole: &str) -> String {
         match self.body {
             Some(Body::Runner(_)) => whole.to_owned(),
@@ -93,7 +93,7 @@ fn when(item: Item<'_>, runs: &Runs<'_>) -> Option<Vec<Expect>> {
     Some(all)
 }
 
-/// Notes what is wrong with a place.
+/// Reports an invalid placeholder.
 fn judge(item: Item<'_>, place: &str, runs: &Runs<'_>) {
     let (first, rest) = place.split_once('.').map_or((place, None), |(first, rest)| (first, Some(rest)));
     let (message, hint) = match (first, rest) {
@@ -133,7 +133,7 @@ fn judge(item: Item<'_>, place: &str, runs: &Runs<'_>) {
     item.file.error(Some(item.span()), format!("unknown placeholder `{{{place}}}`: {message}"), hint);
 }
 
-/// The field that may be meant, or all that there are.
+/// Suggests the field that may be meant, or lists all.
 fn meant(schema: &Value, field: &str) -> Option<String> {
     let first = field.split('.').next().unwrap_or_default();
     let names: Vec<&str> = schema.get("properties")?.as_object()?.keys().map(String::as_str).collect();
@@ -143,11 +143,12 @@ fn meant(schema: &Value, field: &str) -> Option<String> {
     })
 }
 
-/// May what fits this schema have a value at this path? Where the schema leaves that open, it may.
+/// Returns whether a value that matches this schema may have this path. If the schema leaves that open, it
+/// may.
 fn has_field(root: &Value, schema: &Value, path: &str) -> bool {
     const OPEN: &[&str] = &["anyOf", "oneOf", "allOf", "if", "not", "patternProperties", "$dynamicRef"];
     let schema = match schema.get("$ref").and_then(Value::as_str) {
-        // one step only: a reference to a reference is left open
+        // One step only: a reference to a reference counts as open.
         Some(to) => match to.strip_prefix('#').and_then(|to| root.pointer(to)) {
             Some(there) if there.get("$ref").is_none() => there,
             _ => return true,

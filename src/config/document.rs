@@ -1,4 +1,4 @@
-//! The document at hand: where its lines are, what its paths mean, and all problems that are noted in it.
+//! The document being read: positions of its lines, resolution of its paths, and all problems found in it.
 use super::context::Context;
 use super::diagnostic::Diagnostic;
 use super::spans::any_span;
@@ -10,23 +10,23 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::DeValue;
 
-/// The file at hand, and what is wrong with it.
+/// The file being read, and the problems found in it.
 pub(super) struct File<'c> {
     pub(super) path: PathBuf,
     pub(super) folder: PathBuf,
     pub(super) context: &'c Context<'c>,
     text: &'c str,
-    /// Where each line begins.
+    /// Byte position of each line's start.
     lines: Vec<usize>,
     found: RefCell<Vec<Diagnostic>>,
-    /// Where there are errors.
+    /// Ranges of errors.
     errors: RefCell<Vec<Range<usize>>>,
-    /// Tables with an error in them, by kind and name: what refers to them is not to blame. The name
-    /// `*` is all of a kind.
+    /// Tables with an error in them, by kind and name: references to them are not reported. The name `*`
+    /// stands for all of a kind.
     broken: RefCell<BTreeSet<(String, String)>>,
-    /// Secrets that stand in the file although they must not.
+    /// Literal secrets in the file.
     secrets: RefCell<Vec<Range<usize>>>,
-    /// Where secrets are found, without doubles.
+    /// References to secrets, without duplicates.
     references: RefCell<Vec<SecretRef>>,
 }
 
@@ -48,12 +48,12 @@ impl<'c> File<'c> {
         }
     }
 
-    /// All that was noted, and where secrets stand in the open.
+    /// Returns all problems, and the ranges of literal secrets.
     pub(super) fn into_findings(self) -> (Vec<Diagnostic>, Vec<Range<usize>>) {
         (self.found.into_inner(), self.secrets.into_inner())
     }
 
-    /// A secret is found there.
+    /// Records a reference to a secret.
     pub(super) fn refers_to(&self, secret: &SecretRef) {
         let mut all = self.references.borrow_mut();
         if !all.contains(secret) {
@@ -61,22 +61,22 @@ impl<'c> File<'c> {
         }
     }
 
-    /// Where secrets are found, in the order of the file.
+    /// Returns the references to secrets, in the order of the file.
     pub(super) fn references(&self) -> Vec<SecretRef> {
         self.references.borrow().clone()
     }
 
-    /// Nobody is to see what stands there.
+    /// Marks a range to be masked whenever the file is shown.
     pub(super) fn hide(&self, span: Range<usize>) {
         self.secrets.borrow_mut().push(span);
     }
 
-    /// How many errors there are so far.
+    /// Returns the number of errors so far.
     pub(super) fn errors(&self) -> usize {
         self.errors.borrow().len()
     }
 
-    /// Is there an error within this key or its value?
+    /// Returns whether there is an error within this key or its value.
     pub(super) fn is_wrong(&self, key: Range<usize>, value: &Spanned<DeValue<'_>>) -> bool {
         let errors = self.errors.borrow();
         let meets = |span: &Range<usize>| {
@@ -87,12 +87,12 @@ impl<'c> File<'c> {
         !errors.is_empty() && (meets(&key) || any_span(value, &meets))
     }
 
-    /// Remembers that there is an error in a table, so that references to it are not called wrong.
+    /// Records that there is an error in a table, so that references to it are not reported.
     pub(super) fn is_broken_now(&self, kind: &str, name: &str) {
         self.broken.borrow_mut().insert((kind.to_owned(), name.to_owned()));
     }
 
-    /// Is there an error in the table of this kind and name?
+    /// Returns whether there is an error in the table of this kind and name.
     pub(super) fn is_broken(&self, kind: &str, name: &str) -> bool {
         let broken = self.broken.borrow();
         !broken.is_empty()
@@ -107,7 +107,7 @@ impl<'c> File<'c> {
         self.note(false, Some(span), message, hint);
     }
 
-    /// A warning about the file as a whole.
+    /// Reports a warning about the file as a whole.
     pub(super) fn warn_whole(&self, message: String, hint: Option<String>) {
         self.note(false, None, message, hint);
     }
@@ -120,7 +120,7 @@ impl<'c> File<'c> {
         self.found.borrow_mut().push(Diagnostic { is_error, message, span, line, column, key: None, hint });
     }
 
-    /// Line and column of a byte, both from 1.
+    /// Returns the line and column of a byte position, both from 1.
     pub(super) fn place(&self, at: usize) -> (u32, u32) {
         let line = self.lines.partition_point(|start| *start <= at).max(1);
         let start = self.lines[line - 1];
@@ -129,7 +129,7 @@ impl<'c> File<'c> {
         (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
     }
 
-    /// A path of the file: relative to its folder, `~` and `${VAR}` expanded.
+    /// Resolves a path in the file: relative to its folder, `~` and `${VAR}` expanded.
     pub(super) fn expand(&self, text: &str, span: Range<usize>) -> PathBuf {
         let mut out = String::new();
         let mut rest = text;

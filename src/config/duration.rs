@@ -1,12 +1,12 @@
-//! Sizes as people write them, and the longest duration of a configuration.
+//! Sizes as people write them, and the maximum duration in a configuration.
 pub use crate::domain::parse_duration;
 use jiff::SignedDuration;
 
-/// The longest duration of a configuration: a hundred years. With it, no time of a calendar leaves the
-/// range that times have.
+/// The maximum duration in a configuration: a hundred years. Within it, no computed time exceeds the
+/// supported range.
 pub(super) const LONGEST: SignedDuration = SignedDuration::from_hours(100 * 366 * 24);
 
-/// Reads a size: whole bytes, or a text like `512KiB`, `1MiB`, `2GB`.
+/// Parses a size: whole bytes, or a text like `512KiB`, `1MiB`, `2GB`.
 pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u64); 9] = [
         ("", 1),

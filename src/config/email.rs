@@ -1,18 +1,18 @@
-//! `[notify.…]` tables of type "email": who writes to whom, and through which server.
+//! `[notify.…]` tables of type "email": sender, recipients and server.
 use super::walk::{Item, Section};
 use crate::domain::{EmailSpec, SmtpTls};
 
-/// Longest address (RFC 5321, 4.5.3.1.3, with RFC 3696's erratum 1690).
-const LONGEST: usize = 254;
+/// Maximum length of an address (RFC 5321, 4.5.3.1.3, with RFC 3696's erratum 1690).
+const MAX_ADDRESS_BYTES: usize = 254;
 
-/// What is said of a mail. `to`, `from` and `smtp` have been asked for already.
+/// Parses the settings of mail. `to`, `from` and `smtp` have been required already.
 pub(super) fn email(
     section: &Section<'_>,
     to: Option<Item<'_>>,
     from: Option<Item<'_>>,
     smtp: Option<Item<'_>>,
 ) -> Option<EmailSpec> {
-    let to = to.and_then(receivers);
+    let to = to.and_then(recipients);
     let from = from.and_then(address);
     let server = smtp.and_then(server);
     let login = login(section);
@@ -38,7 +38,7 @@ pub(super) fn email(
     Some(EmailSpec { to: to?, from: from?, host, port: port.unwrap_or(usual), tls, login })
 }
 
-fn receivers(item: Item<'_>) -> Option<Vec<String>> {
+fn recipients(item: Item<'_>) -> Option<Vec<String>> {
     if item.value.get_ref().as_array().is_none() {
         return address(item).map(|one| vec![one]);
     }
@@ -51,7 +51,7 @@ fn receivers(item: Item<'_>) -> Option<Vec<String>> {
     found.into_iter().collect()
 }
 
-/// An address that can't be mistaken for anything else wherever it is put.
+/// Parses an address that can't be mistaken for anything else wherever it is used.
 fn address(item: Item<'_>) -> Option<String> {
     let text = item.text()?;
     let hint = || "such as \"ops@example.org\", without a name and without brackets".to_owned();
@@ -59,7 +59,7 @@ fn address(item: Item<'_>) -> Option<String> {
     let whole = text.rsplit_once('@').is_some_and(|(name, host)| {
         !name.is_empty() && !name.contains('@') && !host.is_empty() && !host.starts_with(['.', '-'])
     });
-    if !whole || text.len() > LONGEST || text.contains(odd) {
+    if !whole || text.len() > MAX_ADDRESS_BYTES || text.contains(odd) {
         return item.refuse_with(format!("{text:?} is not an address of a mailbox"), hint());
     }
     Some(text.to_owned())

@@ -1,13 +1,13 @@
-//! What programs are given in their environment, and servers in their headers: names and values that
-//! can't be had there are found before anything runs.
+//! Environment variables of programs, and headers for servers: invalid names and values are found before
+//! anything runs.
 use super::walk::{Item, Section};
 use crate::config::values::ZONES;
 use crate::domain::{TextOrSecret, nearest};
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 
-/// Headers that the connection itself needs, or that would change whom a request reaches.
-const OF_EACH_REQUEST: &[&str] = &[
+/// Headers that are set for the connection itself, or that would change which server a request reaches.
+const RESERVED_HEADERS: &[&str] = &[
     "host",
     "connection",
     "content-length",
@@ -23,8 +23,8 @@ const OF_EACH_REQUEST: &[&str] = &[
     "idempotency-key",
 ];
 
-/// Headers that exist to carry a secret.
-const OF_SECRETS: &[&str] = &[
+/// Headers whose purpose is to carry a secret.
+const SECRET_HEADERS: &[&str] = &[
     "authorization",
     "cookie",
     "api-key",
@@ -38,16 +38,16 @@ const OF_SECRETS: &[&str] = &[
     "x-vault-token",
 ];
 
-/// Ends of names of variables that exist to carry a secret.
-const SECRET_ENDS: &[&str] =
+/// Suffixes of variables whose purpose is to carry a secret.
+const SECRET_SUFFIXES: &[&str] =
     &["_API_KEY", "_ACCESS_KEY", "_AUTH_TOKEN", "_ACCESS_TOKEN", "_SECRET", "_SECRET_KEY", "_PASSWORD"];
 
 /// What to write instead of a secret.
-const WHERE_SECRETS_ARE: &str = "say where it is: { env = \"NAME\" }, { file = \"PATH\" }, { credential = \"NAME\" } or { command = \
+const SECRET_HINT: &str = "say where it is: { env = \"NAME\" }, { file = \"PATH\" }, { credential = \"NAME\" } or { command = \
                                  [\"pass\", \"show\", \"x\"] }";
 
 impl Section<'_> {
-    /// `env`: the environment of a program.
+    /// Parses `env`: the environment of a program.
     pub(super) fn env(&self) -> BTreeMap<String, TextOrSecret> {
         self.pairs("env", |item, name, value| {
             if name.is_empty() || name.contains(['=', '\0']) {
@@ -64,16 +64,19 @@ impl Section<'_> {
                     zone_hint(text),
                 );
             }
-            if SECRET_ENDS.iter().any(|end| name.ends_with(end)) && !text.is_empty() && !text.contains('{') {
+            if SECRET_SUFFIXES.iter().any(|end| name.ends_with(end))
+                && !text.is_empty()
+                && !text.contains('{')
+            {
                 item.file.hide(item.span());
                 let message = format!("the variable `{name}` looks like a secret, and stands in this file");
-                item.file.warn(item.span(), message, Some(WHERE_SECRETS_ARE.into()));
+                item.file.warn(item.span(), message, Some(SECRET_HINT.into()));
             }
             Ok(())
         })
     }
 
-    /// `headers` of requests.
+    /// Parses `headers` of requests.
     pub(super) fn headers(&self) -> BTreeMap<String, TextOrSecret> {
         self.pairs("headers", |item, name, value| {
             let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -82,7 +85,7 @@ impl Section<'_> {
                 return Err((message, "letters, digits and `-`".to_owned()));
             }
             let known = name.to_ascii_lowercase();
-            if OF_EACH_REQUEST.contains(&known.as_str()) {
+            if RESERVED_HEADERS.contains(&known.as_str()) {
                 let message = format!("the header `{name}` is made for each request and can't be set");
                 return Err((message, "leave it out".to_owned()));
             }
@@ -90,19 +93,19 @@ impl Section<'_> {
             if text.bytes().any(|byte| byte < 0x20 && byte != b'\t' || byte == 0x7f) {
                 item.refuse::<()>(format!("the value of the header `{name}` has control characters"));
             }
-            if OF_SECRETS.contains(&known.as_str()) && !text.is_empty() {
+            if SECRET_HEADERS.contains(&known.as_str()) && !text.is_empty() {
                 item.file.hide(item.span());
                 item.refuse_with::<()>(
                     format!("the header `{name}` is a secret and must not stand in this file"),
-                    format!("{WHERE_SECRETS_ARE}; the whole value, such as \"Bearer …\""),
+                    format!("{SECRET_HINT}; the whole value, such as \"Bearer …\""),
                 );
             }
             Ok(())
         })
     }
 
-    /// A table of texts or secrets, each of which is looked at. What is wrong with a name is noted
-    /// where that stands.
+    /// Parses a table of texts or secrets, and checks each of them. An error in a name is reported at the
+    /// name.
     fn pairs(
         &self,
         key: &'static str,
@@ -121,8 +124,8 @@ impl Section<'_> {
     }
 }
 
-/// What the C library takes for a zone: a name, a rule of POSIX (`CET-1CEST,M3.5.0,M10.5.0/3`), or a
-/// file.
+/// Returns whether the C library accepts this as a zone: a name, a POSIX rule (`CET-1CEST,M3.5.0,M10.5.0/3`),
+/// or a file.
 pub(super) fn is_zone(text: &str) -> bool {
     let name = text.strip_prefix(':').unwrap_or(text);
     name.is_empty()
@@ -131,7 +134,7 @@ pub(super) fn is_zone(text: &str) -> bool {
         || (text == name && name.contains(|c: char| c.is_ascii_digit()) && TimeZone::posix(name).is_ok())
 }
 
-/// What to write instead of a zone that there is not.
+/// Suggests what to write instead of an unknown zone.
 pub(super) fn zone_hint(text: &str) -> String {
     let names: Vec<String> = jiff::tz::db().available().map(|name| name.as_str().to_owned()).collect();
     match nearest(text, names.iter().map(String::as_str)) {

@@ -2,11 +2,11 @@
 use super::walk::{Item, Section};
 use crate::domain::{FileTrigger, human_duration, is_glob};
 
-/// What a pattern can be.
-const FORM: &str =
+/// How to write a pattern.
+const PATTERN_HINT: &str =
     "write a folder and a name, as in \"inbox/*.csv\"; `*` is any text and `?` any character of the name";
 
-/// Which files the table of an `on` names.
+/// Parses which files the table of an `on` names.
 pub(super) fn trigger(section: &Section<'_>, file: Item<'_>) -> Option<FileTrigger> {
     section.goes_alone("file", &["file", "settle"], super::keys::ON);
     let settle = match section.get("settle") {
@@ -15,11 +15,11 @@ pub(super) fn trigger(section: &Section<'_>, file: Item<'_>) -> Option<FileTrigg
     };
     let pattern = file.text()?;
     if pattern.trim().is_empty() || pattern.ends_with('/') || pattern.contains('\0') {
-        return file.refuse_with(format!("`{pattern}` names no file"), FORM.into());
+        return file.refuse_with(format!("`{pattern}` names no file"), PATTERN_HINT.into());
     }
     let path = file.file.expand(pattern, file.span());
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-        return file.refuse_with(format!("`{pattern}` names no file"), FORM.into());
+        return file.refuse_with(format!("`{pattern}` names no file"), PATTERN_HINT.into());
     };
     if folder.to_str().is_none_or(is_glob) {
         let hint = "name each folder: an agent for each, or one folder that all files come to".to_owned();

@@ -1,4 +1,5 @@
-//! What the tools of type "files" never touch: the state, the configuration, and what the configuration runs.
+//! Files that tools of type "files" never touch: the state, the configuration, and what the configuration
+//! runs.
 use super::document::File;
 use super::programs;
 use super::walk::{Item, Section};
@@ -8,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Judges a root of a `files` tool: one that holds what everything else stands on is an error.
+/// Checks a root of a `files` tool: one that contains files that everything else depends on is an error.
 pub(super) fn root(item: &Item<'_>, root: &Path) {
     let file = item.file;
     let real_root = real(file, root);
@@ -33,7 +34,7 @@ pub(super) fn root(item: &Item<'_>, root: &Path) {
         places.push(("the state folder", state, "all that is known of runs and approvals is there"));
     }
     for (what, place, why) in places {
-        // A machine without homes has them at `/`: nothing else can be meant by a root there.
+        // On a machine without home folders they are `/`: a root there can't mean anything else.
         let contains = root.components().eq(place.components())
             || place.starts_with(root)
             || real(file, place).starts_with(&real_root);
@@ -60,7 +61,7 @@ pub(super) fn root(item: &Item<'_>, root: &Path) {
     }
 }
 
-/// Without links, as far as it is there.
+/// Resolves the links of a path, as far as it exists.
 pub(super) fn real(file: &File<'_>, path: &Path) -> PathBuf {
     let mut missing = Vec::new();
     let mut at = path;
@@ -78,7 +79,7 @@ pub(super) fn real(file: &File<'_>, path: &Path) -> PathBuf {
     }
 }
 
-/// Tells each `files` tool what it must not touch, and warns of roots in which it can't write.
+/// Sets in each `files` tool what it must not touch, and warns of roots in which it can't write.
 pub(super) fn guard<'a>(file: &'a File<'a>, top: &Section<'a>, fleet: &mut Fleet) {
     let writes = |spec: &ToolSpec| matches!(&spec.settings, ToolSettings::Files(Some(_)));
     if !fleet.tools.values().any(writes) {
@@ -90,13 +91,18 @@ pub(super) fn guard<'a>(file: &'a File<'a>, top: &Section<'a>, fleet: &mut Fleet
         let ToolSettings::Files(Some(settings)) = &mut spec.settings else { continue };
         settings.guarded = guarded.clone();
         if settings.mode.writes() {
-            unwritable(file, top, name, &found);
+            warn_unwritable(file, top, name, &found);
         }
     }
 }
 
-/// Warns of a root that is what an agent works in or runs.
-fn unwritable<'a>(file: &'a File<'a>, top: &Section<'a>, tool: &'a str, found: &BTreeMap<PathBuf, String>) {
+/// Warns of a root that an agent works in or runs.
+fn warn_unwritable<'a>(
+    file: &'a File<'a>,
+    top: &Section<'a>,
+    tool: &'a str,
+    found: &BTreeMap<PathBuf, String>,
+) {
     let table = top.get("tools").and_then(|item| item.value.get_ref().as_table());
     let Some(table) = table.and_then(|table| table.get(tool)).and_then(|value| value.get_ref().as_table())
     else {
@@ -128,7 +134,7 @@ fn hidden(file: &File<'_>, fleet: &Fleet) -> Vec<PathBuf> {
     all.into_iter().collect()
 }
 
-/// Finds what the configuration runs, and where; each with what it is.
+/// Collects the programs that the configuration runs, and their folders, each with a description.
 struct Finder<'a> {
     file: &'a File<'a>,
     fixed: BTreeMap<PathBuf, String>,
@@ -187,7 +193,7 @@ impl Finder<'_> {
     }
 
     fn command(&mut self, command: &CommandSpec, whose: &str) {
-        // the folder of a run is in the state folder, which is guarded as a whole
+        // The folder of a run is in the state folder, which is guarded as a whole.
         let cwd = Some(command.cwd.as_path()).filter(|cwd| *cwd != Path::new(WORK));
         self.program(&command.argv, cwd, Some(&command.env), whose);
     }
@@ -217,7 +223,7 @@ impl Finder<'_> {
         }
     }
 
-    /// Commands among the checks of a call of `probe`.
+    /// Adds commands among the checks of a call of `probe`.
     fn checks(&mut self, args: &Value, whose: &str) {
         for check in args["checks"].as_array().into_iter().flatten() {
             let argv: Option<Vec<String>> = check["command"]
@@ -266,7 +272,7 @@ impl Finder<'_> {
     }
 }
 
-/// Folders of a PATH that are the same wherever a program runs.
+/// Returns the absolute folders of a PATH, which are the same wherever a program runs.
 fn search_path(path: Option<&str>) -> Vec<PathBuf> {
     std::env::split_paths(path.unwrap_or_default()).filter(|folder| folder.is_absolute()).collect()
 }

@@ -1,5 +1,6 @@
-//! All keys of `agents.toml` but those of `[tools.…]` tables, which stand with each tool: they feed the check for unknown
-//! keys, the suggestions and the JSON Schema. What a key means is decided in `resolve`.
+//! All keys of `agents.toml` except those of `[tools.…]` tables, which are defined with each tool: they are
+//! the source of the check for unknown keys, of suggestions and of the JSON Schema. The meaning of a key is
+//! decided in `resolve`.
 mod agent;
 mod daemon;
 mod kind;
@@ -18,7 +19,7 @@ pub(super) use kind::{Key, Kind, key};
 pub(super) use named::{CALENDAR, HOOK, MCP, MODEL, NOTIFY, PRICE, RUNNER};
 pub(super) use sandbox::{SANDBOX, SANDBOX_LIMITS};
 
-/// What other programs call a key of ours, or how people think of it.
+/// Names that other programs or people use for a key of ours.
 pub(super) const SYNONYMS: &[(&str, &[&str])] = &[
     ("every", &["interval"]),
     ("period", &["interval"]),

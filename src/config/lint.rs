@@ -1,4 +1,4 @@
-//! Contradictions that a configuration can hold although each of its keys is fine (section 2).
+//! Contradictions in a configuration whose keys are each valid (section 2).
 use super::document::File;
 use super::reach;
 use super::walk::Section;
@@ -15,7 +15,7 @@ mod place;
 mod risk;
 mod servers;
 
-/// Notes what contradicts itself.
+/// Reports contradictions.
 pub(super) fn fleet<'a>(file: &'a File<'a>, top: &Section<'a>, fleet: &Fleet) {
     let table = top.get("agents").and_then(|item| item.value.get_ref().as_table());
     if table.is_none_or(|table| table.is_empty()) && file.errors() == 0 {
@@ -37,7 +37,7 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, top: &Section<'a>, fleet: &Fleet) {
         clock::lint(&at, zone, &mut linted);
         outside::lint(&at);
     }
-    chains(file, table, fleet);
+    cycles(file, table, fleet);
 }
 
 fn lint(at: &Place<'_>, fleet: &Fleet) {
@@ -93,16 +93,16 @@ fn lint(at: &Place<'_>, fleet: &Fleet) {
             Some("MCP servers are shared by all agents: give them theirs in `env` of [mcp.NAME]".into()),
         );
     }
-    places(at);
-    untold(at, fleet);
-    news(at, fleet);
+    unfilled_placeholders(at);
+    history_changes(at, fleet);
+    feed_gate(at, fleet);
     always_open(at, fleet);
     money::of_agent(at, fleet);
     servers::of_agent(at, fleet);
     risk::of_agent(at, fleet);
 }
 
-/// Does anything of it call a tool: its runner, its gate or a proof?
+/// Returns whether any part of it calls a tool: its runner, its gate or a proof.
 fn calls_tools(agent: &AgentSpec) -> bool {
     let mut checks = agent.gate.as_deref().into_iter().chain(agent.success_when.iter());
     let is_handed = matches!(&agent.body, Body::Runner(query) if !query.handed.tools.is_empty());
@@ -111,7 +111,7 @@ fn calls_tools(agent: &AgentSpec) -> bool {
         || checks.any(|check| matches!(check.body, CheckBody::Tool(_)))
 }
 
-/// Keys of the agent itself that mean nothing beside its schedule and its runner.
+/// Warns of keys of the agent itself that have no effect with its schedule and its runner.
 fn without_effect(at: &Place<'_>, fleet: &Fleet) {
     const OF_QUERIES: &[&str] = &[
         "system_instruction",
@@ -186,13 +186,13 @@ fn without_effect(at: &Place<'_>, fleet: &Fleet) {
     }
 }
 
-/// Places in a query or in arguments that nothing fills, or that are nearly the name of one.
-fn places(at: &Place<'_>) {
+/// Warns of placeholders in a query or in arguments that are never filled, or are misspelled.
+fn unfilled_placeholders(at: &Place<'_>) {
     let (key, text) = match &at.agent.body {
         Body::Query(query) => ("query", query.query.clone()),
         Body::Tool(call) => ("args", call.args.to_string()),
         Body::Runner(query) => ("query", query.query.clone()),
-        Body::Command(command) => return places_of_command(at, command),
+        Body::Command(command) => return placeholders_of_command(at, command),
     };
     let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     let names = text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name);
@@ -231,8 +231,9 @@ fn places(at: &Place<'_>) {
     }
 }
 
-/// Places in a command: its program gets what others are filled with in its environment, where no shell reads it.
-fn places_of_command(at: &Place<'_>, command: &CommandSpec) {
+/// Warns about placeholders in a command, which are not filled: a program gets the values in its environment, where no shell
+/// interprets them.
+fn placeholders_of_command(at: &Place<'_>, command: &CommandSpec) {
     let holders = [("event", "BGAGENT_EVENT"), ("after", "BGAGENT_EVENT"), ("param", "BGAGENT_PARAM_NAME")];
     let texts = command.argv.iter().chain(&command.stdin);
     for text in texts {
@@ -241,7 +242,7 @@ fn places_of_command(at: &Place<'_>, command: &CommandSpec) {
             let hint = "the output of a gate goes to the `query` of a model and to the `args` of a tool";
             at.file.warn(
                 at.of(key),
-                "`{gate}` is not filled in here: it is given as it is".into(),
+                "`{gate}` is not filled in here: the program gets it literally".into(),
                 Some(hint.into()),
             );
         }
@@ -256,13 +257,13 @@ fn places_of_command(at: &Place<'_>, command: &CommandSpec) {
                 "event" if name == "path" => "BGAGENT_EVENT_PATH".to_owned(),
                 _ => variable.to_owned(),
             };
-            let what = format!("`{{{first}.{name}}}` is not filled in here: it is given as it is");
-            at.file.warn(at.of(key), what, Some(format!("its program has that in the variable {variable}")));
+            let what = format!("`{{{first}.{name}}}` is not filled in here: the program gets it literally");
+            at.file.warn(at.of(key), what, Some(format!("the value is in the variable {variable}")));
         }
     }
 }
 
-/// Why nothing stands for `{param.…}`, if nothing does, and what to do about it. `rest` begins with the dot.
+/// Returns why `{param.…}` is not filled, if it is not, and advice. `rest` begins with the dot.
 fn unknown_param(agent: &AgentSpec, rest: &str) -> Option<(String, String)> {
     let name = rest.trim_start_matches('.');
     let Some(params) = &agent.params else {
@@ -274,7 +275,7 @@ fn unknown_param(agent: &AgentSpec, rest: &str) -> Option<(String, String)> {
     })
 }
 
-/// Why nothing stands for `{after…}`, if nothing does, and what to do about it. `rest` begins with the dot.
+/// Returns why `{after…}` is not filled, if it is not, and advice. `rest` begins with the dot.
 fn unfilled(schedule: &Schedule, rest: &str) -> Option<(String, String)> {
     let Schedule::Join(join) = schedule else {
         let hint = "it needs on = { after = [\"…\"] }".to_owned();
@@ -292,8 +293,8 @@ fn unfilled(schedule: &Schedule, rest: &str) -> Option<(String, String)> {
     })
 }
 
-/// What `history = "changes"` leaves out, or can't.
-fn untold(at: &Place<'_>, fleet: &Fleet) {
+/// Warns of what `history = "changes"` omits, or has no effect on.
+fn history_changes(at: &Place<'_>, fleet: &Fleet) {
     let agent = at.agent;
     let has_slots = agent.schedule.has_slots();
     if agent.history == History::Changes && !has_slots && at.knows(SCHEDULE) {
@@ -321,17 +322,17 @@ fn untold(at: &Place<'_>, fleet: &Fleet) {
     }
 }
 
-/// Tools whose result says whether there is anything to do.
-const SAY: &[ToolKind] = &[ToolKind::Probe, ToolKind::Feed, ToolKind::Sql, ToolKind::Recall];
+/// Tools whose result indicates whether there is anything to do.
+const CONDITIONAL_TOOLS: &[ToolKind] = &[ToolKind::Probe, ToolKind::Feed, ToolKind::Sql, ToolKind::Recall];
 
-/// A gate by a tool that always gives something.
+/// Warns of a gate by a tool whose result is never empty.
 fn always_open(at: &Place<'_>, fleet: &Fleet) {
     if !at.knows(&["gate"]) {
         return;
     }
     let Some(gate) = at.agent.gate.as_deref().filter(|gate| gate.expect.is_empty()) else { return };
     let CheckBody::Tool(call) = &gate.body else { return };
-    let says = fleet.kind_of(&call.tool).is_none_or(|kind| SAY.contains(&kind));
+    let says = fleet.kind_of(&call.tool).is_none_or(|kind| CONDITIONAL_TOOLS.contains(&kind));
     if !says && gate.novel_by.is_empty() {
         at.file.warn(
             at.of("gate"),
@@ -341,8 +342,8 @@ fn always_open(at: &Place<'_>, fleet: &Fleet) {
     }
 }
 
-/// A gate by `feed` that lets the same items through each time, or keeps to itself what it found.
-fn news(at: &Place<'_>, fleet: &Fleet) {
+/// Warns of a gate by `feed` that admits the same items each time, or whose result is not used.
+fn feed_gate(at: &Place<'_>, fleet: &Fleet) {
     let (Some(gate), Body::Query(query)) = (at.agent.gate.as_deref(), &at.agent.body) else { return };
     let CheckBody::Tool(call) = &gate.body else { return };
     if fleet.kind_of(&call.tool) != Some(ToolKind::Feed) || !at.knows(&["gate", "query"]) {
@@ -364,9 +365,9 @@ fn news(at: &Place<'_>, fleet: &Fleet) {
     }
 }
 
-/// Agents that start each other in a circle.
-fn chains(file: &File<'_>, table: &DeTable<'_>, fleet: &Fleet) {
-    // who waits for the runs of any agent waits for those of each other that does
+/// Refuses agents that start each other in a cycle.
+fn cycles(file: &File<'_>, table: &DeTable<'_>, fleet: &Fleet) {
+    // Agents that wait for the runs of any agent wait for each other.
     let of_any = fleet.agents.iter().filter(|agent| {
         let runs = [EventType::TaskStarted, EventType::TaskCompleted];
         matches!(&agent.schedule, Schedule::On(EventTrigger { event, agent: None, .. }) if runs.contains(event))
@@ -400,14 +401,14 @@ fn chains(file: &File<'_>, table: &DeTable<'_>, fleet: &Fleet) {
         }
         next.insert(&agent.id, of.iter().collect());
     }
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     for start in next.keys() {
-        if let Some(circle) = circle_from(start, &next)
-            && told.insert(circle.iter().copied().collect::<BTreeSet<_>>())
+        if let Some(cycle) = find_cycle(start, &next)
+            && reported.insert(cycle.iter().copied().collect::<BTreeSet<_>>())
         {
-            let names: Vec<&str> = circle.iter().map(|id| id.as_str()).collect();
+            let names: Vec<&str> = cycle.iter().map(|id| id.as_str()).collect();
             file.error(
-                Some(place(table, circle[0], "on")),
+                Some(place(table, cycle[0], "on")),
                 format!("these agents start each other in a circle: {}", names.join(" ← ")),
                 None,
             );
@@ -415,8 +416,9 @@ fn chains(file: &File<'_>, table: &DeTable<'_>, fleet: &Fleet) {
     }
 }
 
-/// A way from an agent by those that it waits for, back to one that was met before: that one first.
-fn circle_from<'a>(
+/// Follows the agents that an agent waits for until one is reached again, and returns the cycle beginning
+/// with that one.
+fn find_cycle<'a>(
     start: &'a AgentId,
     next: &BTreeMap<&'a AgentId, Vec<&'a AgentId>>,
 ) -> Option<Vec<&'a AgentId>> {

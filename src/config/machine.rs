@@ -1,5 +1,5 @@
-//! What a configuration needs of the machine: programs, folders, databases, key files, variables. They may be
-//! there when the time comes, or where the daemon runs, so what is missing is a warning.
+//! What a configuration requires of the machine: programs, folders, databases, key files, variables. They may
+//! exist later, or where the daemon runs, so a missing one is only a warning.
 use super::context::{Context, Entry, Found};
 use super::document::File;
 use crate::domain::{SecretRef, TextOrSecret};
@@ -8,21 +8,21 @@ use std::io::{ErrorKind, Result};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// A program, with where it is written about.
+/// A required program, and where it is configured.
 pub(super) struct Wanted<'a> {
     /// The program and its arguments.
     pub(super) argv: &'a [String],
-    /// The folder that it runs in; none: that of the daemon, which nobody knows here.
+    /// The folder that it runs in; `None`: that of the daemon, which is not known here.
     pub(super) cwd: Option<&'a Path>,
     /// The variables that it is given.
     pub(super) env: Option<&'a BTreeMap<String, TextOrSecret>>,
-    /// Where the folder is named.
+    /// Where the folder is configured.
     pub(super) folder: Range<usize>,
-    /// Where the program is named.
+    /// Where the program is configured.
     pub(super) program: Range<usize>,
 }
 
-/// Notes a folder or a program that is not there.
+/// Warns of a missing folder or program.
 pub(super) fn program(file: &File<'_>, wanted: &Wanted<'_>) {
     let look = file.context.look;
     if let Some(cwd) = wanted.cwd {
@@ -58,7 +58,7 @@ pub(super) fn program(file: &File<'_>, wanted: &Wanted<'_>) {
     }
 }
 
-/// Notes a folder that an agent program is to work in and that is not there.
+/// Warns of a missing folder that an agent program is to work in.
 pub(super) fn workspace(file: &File<'_>, span: Range<usize>, path: &Path, key: &str) {
     let shown = path.display();
     let what = match kind((file.context.look)(path)) {
@@ -71,7 +71,7 @@ pub(super) fn workspace(file: &File<'_>, span: Range<usize>, path: &Path, key: &
     file.warn(span, what, Some(format!("make it, or name another in `{key}`")));
 }
 
-/// Notes a folder that files are to arrive in and that is not there.
+/// Warns of a missing folder that files are to arrive in.
 pub(super) fn inbox(file: &File<'_>, span: Range<usize>, path: &Path) {
     let shown = path.display();
     match kind((file.context.look)(path)) {
@@ -91,8 +91,8 @@ fn kind(found: Result<Found>) -> Result<Entry> {
     found.map(|found| found.kind)
 }
 
-/// A list whose first text is several words: how it is meant.
-fn as_list(program: &str) -> Option<String> {
+/// Returns advice for a list whose first text is several words.
+fn list_hint(program: &str) -> Option<String> {
     let words: Vec<String> = program.split_whitespace().map(|word| format!("{word:?}")).collect();
     let list = || format!("a list runs directly, each text of it is one argument: [{}]", words.join(", "));
     (words.len() > 1).then(list)
@@ -108,7 +108,7 @@ fn by_path(file: &File<'_>, wanted: &Wanted<'_>, program: &str) {
     };
     match kind((file.context.look)(&path)) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let several = as_list(program);
+            let several = list_hint(program);
             let hint = match (&several, program.starts_with('/')) {
                 (Some(several), _) => several.as_str(),
                 (None, true) => "is the path right?",
@@ -126,10 +126,10 @@ fn by_path(file: &File<'_>, wanted: &Wanted<'_>, program: &str) {
     }
 }
 
-/// A program that the folders of `PATH` have, or should.
+/// Warns of a program that is missing in the folders of `PATH`.
 fn by_name(file: &File<'_>, wanted: &Wanted<'_>, program: &str) {
     let warn = |message: String, hint: String| file.warn(wanted.program.clone(), message, Some(hint));
-    if let Some(several) = as_list(program) {
+    if let Some(several) = list_hint(program) {
         return warn(format!("there is probably no program named `{program}`"), several);
     }
     let own = match wanted.env.and_then(|env| env.get("PATH")) {
@@ -143,7 +143,7 @@ fn by_name(file: &File<'_>, wanted: &Wanted<'_>, program: &str) {
     };
     let mut unfit = None;
     for folder in std::env::split_paths(&path) {
-        // what is relative in it begins in a folder that is not always known
+        // A relative entry of PATH depends on a folder that is not always known.
         let Some(folder) = wanted.cwd.map(|cwd| cwd.join(&folder)).or(folder.is_absolute().then_some(folder))
         else {
             return;
@@ -153,7 +153,7 @@ fn by_name(file: &File<'_>, wanted: &Wanted<'_>, program: &str) {
             Ok(Entry::Program) => return,
             Ok(Entry::File) => unfit = unfit.or(Some(candidate)),
             Ok(Entry::Folder) => {}
-            // it may be there
+            // It may exist.
             Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return,
             Err(_) => {}
         }
@@ -172,7 +172,7 @@ fn by_name(file: &File<'_>, wanted: &Wanted<'_>, program: &str) {
     warn(format!("there is no program `{program}` in PATH ({path})"), hint.into());
 }
 
-/// Notes what a secret is to be read from and can't be.
+/// Warns of a missing source of a secret.
 pub(super) fn secret(file: &File<'_>, span: Range<usize>, secret: &SecretRef) {
     let Context { env, .. } = file.context;
     match secret {
@@ -194,7 +194,7 @@ pub(super) fn secret(file: &File<'_>, span: Range<usize>, secret: &SecretRef) {
             let wanted = Wanted { argv, cwd: None, env: None, folder: span.clone(), program: span };
             program(file, &wanted);
         }
-        // it is there only while the service runs
+        // It exists only while the service runs.
         SecretRef::Credential(_) => {}
     }
 }
@@ -218,7 +218,7 @@ fn key_file(file: &File<'_>, span: Range<usize>, path: &Path) {
     }
 }
 
-/// Notes a folder that must be there and is not.
+/// Warns of a missing folder that must exist.
 pub(super) fn folder(file: &File<'_>, span: Range<usize>, path: &Path) {
     let shown = path.display();
     let warn = |message: String, hint: &str| file.warn(span.clone(), message, Some(hint.to_owned()));
@@ -231,7 +231,7 @@ pub(super) fn folder(file: &File<'_>, span: Range<usize>, path: &Path) {
     }
 }
 
-/// Notes a database file that is not there: none is made.
+/// Warns of a missing database file: none is created.
 pub(super) fn database(file: &File<'_>, span: Range<usize>, path: &Path) {
     let shown = path.display();
     let warn = |message: String, hint: &str| file.warn(span.clone(), message, Some(hint.to_owned()));

@@ -4,12 +4,12 @@ use crate::config::values::refers;
 use crate::domain::{Fleet, McpTrigger, human_duration};
 use jiff::SignedDuration;
 
-/// The longest name of a type of events, in bytes.
-const LONGEST_NAME: usize = 200;
-/// The longest arguments, in bytes of JSON.
-const LONGEST_ARGS: usize = 16 << 10;
+/// Maximum length of the name of an event type, in bytes.
+const MAX_EVENT_NAME_BYTES: usize = 200;
+/// Maximum size of the arguments, in bytes of JSON.
+const MAX_ARGS_BYTES: usize = 16 << 10;
 
-/// Which events the table of an `on` names.
+/// Parses which events the table of an `on` names.
 pub(super) fn trigger(section: &Section<'_>, server: Item<'_>, fleet: &Fleet) -> Option<McpTrigger> {
     section.goes_alone("mcp", &["mcp", "event", "args", "every"], super::keys::ON);
     let event = match section.get("event") {
@@ -34,7 +34,8 @@ pub(super) fn trigger(section: &Section<'_>, server: Item<'_>, fleet: &Fleet) ->
 
 fn event<'a>(item: Item<'a>) -> Option<&'a str> {
     let name = item.text()?;
-    let is_name = !name.is_empty() && name.len() <= LONGEST_NAME && !name.chars().any(char::is_control);
+    let is_name =
+        !name.is_empty() && name.len() <= MAX_EVENT_NAME_BYTES && !name.chars().any(char::is_control);
     if is_name {
         return Some(name);
     }
@@ -60,8 +61,8 @@ fn every(item: Item<'_>) -> Option<SignedDuration> {
 fn args(item: Item<'_>) -> Option<serde_json::Map<String, serde_json::Value>> {
     item.table()?;
     let serde_json::Value::Object(args) = item.json() else { return None };
-    if serde_json::Value::Object(args.clone()).to_string().len() > LONGEST_ARGS {
-        return item.refuse(format!("`args` have more than {} KiB", LONGEST_ARGS >> 10));
+    if serde_json::Value::Object(args.clone()).to_string().len() > MAX_ARGS_BYTES {
+        return item.refuse(format!("`args` have more than {} KiB", MAX_ARGS_BYTES >> 10));
     }
     Some(args)
 }

@@ -1,7 +1,7 @@
-//! `agents.toml`: read, validated, resolved. All errors are found in one go, each with its place.
+//! `agents.toml`: read, validated, resolved. All errors are reported at once, each with its position.
 //!
-//! What a valid configuration means is left to `engine`; this floor only makes sure that there is no
-//! such thing as an invalid [`crate::domain::Fleet`].
+//! What a valid configuration means is left to `engine`; this room only ensures that an invalid
+//! [`crate::domain::Fleet`] can't exist.
 mod agents;
 mod amend;
 mod approval;
@@ -74,13 +74,13 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
-/// No configuration is larger; what is, is another file.
-const MOST_BYTES: u64 = 8 << 20;
+/// Maximum size of a configuration; a larger file is something else.
+const MAX_CONFIG_BYTES: u64 = 8 << 20;
 
 /// The commented starter file that `bgagent init` writes; the same as `agents.example.toml`.
 pub const STARTER: &str = include_str!("../../agents.example.toml");
 
-/// Reads, validates and resolves a file that nobody else can have written. All errors are found in one go.
+/// Reads, validates and resolves a file that nobody else can have written. All errors are reported at once.
 pub fn load(path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let reject = |message: String, hint: &str| {
@@ -114,9 +114,9 @@ pub fn load(path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>>
         }
     })?;
     let mut bytes = Vec::new();
-    file.by_ref().take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > MOST_BYTES {
-        let most = MOST_BYTES >> 20;
+    file.by_ref().take(MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_CONFIG_BYTES {
+        let most = MAX_CONFIG_BYTES >> 20;
         return Err(reject(
             format!("{} has more than {most} MiB: that is no configuration", path.display()),
             "name another file with --config",
@@ -133,7 +133,7 @@ pub fn load(path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>>
     parse(text, &path, context)
 }
 
-/// The same for a text; `path` names it in messages and is the base of relative paths.
+/// Validates and resolves a text; `path` names it in messages and is the base of relative paths.
 pub fn parse(text: String, path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>> {
     let (fleet, mut diagnostics, secrets) = {
         let (root, errors) = toml::de::DeTable::parse_recoverable(&text);
@@ -145,7 +145,7 @@ pub fn parse(text: String, path: &Path, context: &Context<'_>) -> Result<Loaded,
                 file.error(span, error.message().to_owned(), None);
                 continue;
             }
-            // the keys of a table that is there twice are no further mistakes
+            // The keys of a duplicate table are not further errors.
             let at = span.as_ref().map_or(0, |span| span.start);
             if doubled.as_ref().is_some_and(|table| table.contains(&at)) {
                 continue;
@@ -154,17 +154,17 @@ pub fn parse(text: String, path: &Path, context: &Context<'_>) -> Result<Loaded,
             doubled = double.table.clone().or(doubled);
             file.error(Some(double.span), double.message, Some(double.hint));
         }
-        // what follows a syntax error is not to be trusted
+        // After a syntax error, the rest of the document is unreliable.
         let fleet = errors.is_empty().then(|| resolve::fleet(&file, root.get_ref()));
         let (mut diagnostics, secrets) = file.into_findings();
         diagnostics.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
-        // of what one mistake in the syntax brings, the first is the mistake
+        // Of the consequences of one syntax error, only the first is the actual error.
         if fleet.is_none() {
             diagnostics.dedup_by_key(|diagnostic| diagnostic.line);
         }
-        // what is wrong in [defaults] is found once for each agent
-        let mut told = std::collections::HashSet::new();
-        diagnostics.retain(|one| told.insert((one.line, one.column, one.message.clone())));
+        // An error in [defaults] is found once for each agent.
+        let mut seen = std::collections::HashSet::new();
+        diagnostics.retain(|one| seen.insert((one.line, one.column, one.message.clone())));
         for one in diagnostics.iter_mut().filter(|_| fleet.is_some()) {
             one.key = one.span.as_ref().and_then(|span| spans::key_at(root.get_ref(), span.start));
         }

@@ -1,5 +1,5 @@
-//! `[models.…]`: who answers, and what is said in each request. What the words become in a provider's own form is
-//! left to `llm`.
+//! `[models.…]`: the providers, and the parameters of each request. Their representation in a provider's
+//! format is left to `llm`.
 use super::keys;
 use super::walk::{Item, Section};
 use crate::config::prices::listed_price;
@@ -7,10 +7,10 @@ use crate::config::values::{in_the_clear, refers, url};
 use crate::domain::{Effort, FallbackOn, Fleet, ModelSpec, Price, Provider, RequestSettings, TextOrSecret};
 use serde_json::{Map, Value};
 
-/// Longest answer of a model, where nothing is set.
-const OUTPUT_TOKENS: u64 = 2048;
-/// The same for one that thinks before it answers: its thoughts count.
-const THINKING_OUTPUT_TOKENS: u64 = 16_384;
+/// Default maximum length of a model's answer.
+const DEFAULT_OUTPUT_TOKENS: u64 = 2048;
+/// The default for a reasoning model, whose thoughts count as output.
+const DEFAULT_REASONING_OUTPUT_TOKENS: u64 = 16_384;
 
 pub(super) fn model(section: &Section<'_>) -> Option<ModelSpec> {
     let provider = section.word::<Provider>("provider");
@@ -39,7 +39,11 @@ pub(super) fn model(section: &Section<'_>) -> Option<ModelSpec> {
     let name = name?;
     let price = section.get("price").and_then(|item| price(&item, provider?, &name, &settings));
     let most = section.whole("max_output_tokens", 1);
-    let by_default = if thinks(&name, &settings) { THINKING_OUTPUT_TOKENS } else { OUTPUT_TOKENS };
+    let by_default = if is_reasoning_model(&name, &settings) {
+        DEFAULT_REASONING_OUTPUT_TOKENS
+    } else {
+        DEFAULT_OUTPUT_TOKENS
+    };
     Some(ModelSpec {
         provider: provider?,
         base_url: section.get("base_url").and_then(url),
@@ -84,7 +88,7 @@ fn settings(section: &Section<'_>, provider: Provider) -> RequestSettings {
     }
 }
 
-/// Own parameters of requests. Those that would break what is promised of a request are refused.
+/// Parses additional parameters of requests. Those that would violate guarantees about requests are refused.
 fn params(item: &Item<'_>) -> Option<Map<String, Value>> {
     item.table()?;
     let Value::Object(params) = item.json() else { return None };
@@ -126,8 +130,8 @@ fn fallback_on(section: &Section<'_>) -> Vec<FallbackOn> {
     items.iter().filter_map(Item::word).collect()
 }
 
-/// Does this model think before it answers, as far as its name or its settings tell?
-fn thinks(model: &str, settings: &RequestSettings) -> bool {
+/// Returns whether this is a reasoning model, judging by its name or its settings.
+fn is_reasoning_model(model: &str, settings: &RequestSettings) -> bool {
     const BEGINNINGS: [&str; 5] = ["o1", "o3", "o4", "gpt-5", "gpt-oss"];
     const PARTS: [&str; 19] = [
         "think",
@@ -175,7 +179,7 @@ pub(super) fn fallbacks(top: &Section<'_>, fleet: &Fleet) {
     }
 }
 
-/// `"auto"`, or what it costs.
+/// Parses `"auto"`, or a price.
 fn price(item: &Item<'_>, provider: Provider, model: &str, settings: &RequestSettings) -> Option<Price> {
     if item.value.get_ref().is_str() {
         let text = item.text()?;
@@ -200,7 +204,7 @@ fn price(item: &Item<'_>, provider: Provider, model: &str, settings: &RequestSet
     }
     let table = item.section(keys::PRICE)?;
     let input = table.number("input").unwrap_or(0.0);
-    // what Anthropic asks for a cache that lives for five minutes
+    // Anthropic's price of a cache entry that lives for five minutes.
     let written = if settings.cache { 1.25 * input } else { input };
     Some(Price {
         input,

@@ -1,9 +1,9 @@
-//! Labels: what a node has, and what an agent wants of the node that runs it.
+//! Labels: those of a node, and those that an agent requires of the node that runs it.
 use super::walk::{Item, Section};
 use crate::domain::*;
 use std::sync::Arc;
 
-/// The labels of a table.
+/// Parses the labels of a table.
 pub(super) fn labels(section: &Section<'_>, key: &'static str) -> Labels {
     let mut labels = Labels::new();
     let Some(item) = section.get(key) else { return labels };
@@ -26,7 +26,7 @@ pub(super) fn labels(section: &Section<'_>, key: &'static str) -> Labels {
     labels
 }
 
-/// What an agent wants of the node that runs it.
+/// Parses the labels that an agent requires of the node that runs it.
 pub(super) fn wanted(section: &Section<'_>) -> Option<Arc<NodeWanted>> {
     let item = section.own("where")?;
     let wanted = NodeWanted::of(labels(section, "where"));
@@ -37,7 +37,7 @@ pub(super) fn wanted(section: &Section<'_>) -> Option<Arc<NodeWanted>> {
     wanted.map(Arc::new)
 }
 
-/// Notes an error if what an agent runs can't run away from the leader, or if there is no node for it.
+/// Reports an error if an agent can't run away from the leader, or if no node has the labels.
 pub(super) fn may_run_there(section: &Section<'_>, agent: &AgentSpec, fleet: &Fleet) {
     let Some(item) = section.own("where") else { return };
     let Some(wanted) = &agent.on_nodes else { return };

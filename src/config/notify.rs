@@ -7,11 +7,11 @@ use crate::domain::template::places;
 use crate::domain::*;
 use std::collections::BTreeMap;
 
-/// Messages that a receiver gets in a minute, where nothing else is said.
-const MESSAGES_PER_MINUTE: u32 = 10;
+/// Default maximum number of messages to a target per minute.
+const DEFAULT_MESSAGES_PER_MINUTE: u32 = 10;
 
-/// The places of a webhook's `body`.
-const PLACES: &[&str] = &[
+/// The placeholders of a webhook's `body`.
+const PLACEHOLDERS: &[&str] = &[
     "title",
     "subject",
     "text",
@@ -70,11 +70,11 @@ pub(super) fn notify(section: &Section<'_>) -> Option<NotifyTarget> {
         kind => NotifyTargetKind::Service(service(section, ServicePreset::of(kind)?, &needs)?),
     };
     let per_minute = section.whole("per_minute", 1).map(|most| u32::try_from(most).unwrap_or(u32::MAX));
-    let usual = (!matches!(kind, NotifyTargetKind::File(_))).then_some(MESSAGES_PER_MINUTE);
+    let usual = (!matches!(kind, NotifyTargetKind::File(_))).then_some(DEFAULT_MESSAGES_PER_MINUTE);
     Some(NotifyTarget { kind, per_minute: per_minute.or(usual), quiet: quiet(section) })
 }
 
-/// Warns of keys that another type has.
+/// Warns of keys of another type.
 fn without_effect(section: &Section<'_>, own: &str) {
     const OF_TYPES: &[(NotifyType, &[&str])] = &[
         (NotifyType::Webhook, &["url", "headers", "secret", "body"]),
@@ -89,12 +89,12 @@ fn without_effect(section: &Section<'_>, own: &str) {
     let of_others = OF_TYPES.iter().flat_map(|(kind, keys)| keys.iter().map(|key| (*kind, *key)));
     let all: Vec<(NotifyType, &str)> = of_others.chain(of_services).collect();
     let takes = |key: &str| all.iter().any(|(kind, name)| kind.as_str() == own && *name == key);
-    let mut told: Vec<&str> = Vec::new();
+    let mut seen: Vec<&str> = Vec::new();
     for (_, key) in &all {
-        if takes(key) || told.contains(key) {
+        if takes(key) || seen.contains(key) {
             continue;
         }
-        told.push(key);
+        seen.push(key);
         let Some(item) = section.own(key) else { continue };
         let kinds: Vec<String> =
             all.iter().filter(|(_, name)| name == key).map(|(kind, _)| format!("\"{kind}\"")).collect();
@@ -109,7 +109,7 @@ fn webhook(section: &Section<'_>, item: Option<Item<'_>>) -> Option<NotifyTarget
     if let Some(item) = item.filter(|_| address.is_some()) {
         in_the_clear(item, headers.values().any(TextOrSecret::is_secret));
     }
-    // whatever is wrong with one of them, the others are looked at as well
+    // Continue after an error, so that all errors are found.
     let secret = section.get("secret").map(|item| item.secret());
     let body = section.get("body").map(body);
     Some(NotifyTargetKind::Webhook(WebhookSpec {
@@ -120,7 +120,7 @@ fn webhook(section: &Section<'_>, item: Option<Item<'_>>) -> Option<NotifyTarget
     }))
 }
 
-/// An address; one that stands there must be one.
+/// Parses an address; a literal one is validated.
 fn address(item: Item<'_>) -> Option<TextOrSecret> {
     let address = item.text_or_secret()?;
     if let TextOrSecret::Text(_) = address {
@@ -129,22 +129,22 @@ fn address(item: Item<'_>) -> Option<TextOrSecret> {
     Some(address)
 }
 
-/// JSON, or any other text, with places.
+/// Parses JSON, or any other text, with placeholders.
 fn body(item: Item<'_>) -> Option<String> {
     let text = item.text()?;
     let looks_like_json = text.trim_start().starts_with(['{', '[']) && text.trim_end().ends_with(['}', ']']);
     match serde_json::from_str::<serde_json::Value>(text) {
-        // a text that is one place alone begins with a brace as well
+        // A text that is just one placeholder begins with a brace as well.
         Err(error) if looks_like_json && text.contains('"') => {
             let hint = "placeholders must be inside quotes: '{\"summary\": \"{title}\", \"severity\": \"{severity}\"}'";
             return item.refuse_with(format!("`body` is not valid JSON: {error}"), hint.into());
         }
         _ => {}
     }
-    for place in places(text).filter(|place| !PLACES.contains(place)) {
-        let hint = match nearest(place, PLACES.iter().copied()) {
+    for place in places(text).filter(|place| !PLACEHOLDERS.contains(place)) {
+        let hint = match nearest(place, PLACEHOLDERS.iter().copied()) {
             Some(near) => format!("did you mean `{{{near}}}`?"),
-            None => format!("there are {}", PLACES.join(", ")),
+            None => format!("there are {}", PLACEHOLDERS.join(", ")),
         };
         item.refuse_with::<()>(format!("unknown placeholder `{{{place}}}`: nothing fills it"), hint);
     }
@@ -180,7 +180,7 @@ fn value(key: &str, item: Item<'_>) -> Option<EnvValue> {
     match key {
         "url" => address(item),
         "token" => item.secret().map(TextOrSecret::Secret),
-        // groups have negative numbers
+        // Groups have negative numbers.
         "chat" if item.value.get_ref().is_integer() => Some(TextOrSecret::Text(item.json().to_string())),
         _ => {
             let value = item.text_or_secret()?;

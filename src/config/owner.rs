@@ -1,17 +1,17 @@
-//! Who may have written a configuration. It runs commands, so whoever can write it, or put another file in its place,
-//! can do what the daemon can: the file, its folder and all folders above must belong to whoever reads it or to root, and
-//! be writable by nobody else.
+//! Checks who may have written a configuration. It runs commands, so anyone who can write it, or replace it
+//! by another file, can do what the daemon can: the file, its folder and all folders above must belong to the
+//! user who reads it or to root, and must not be writable by anybody else.
 use super::way::Way;
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Why a file is not read: others can write it, or what leads to it.
+/// Why a file is not read: others can write it, or a folder or link on its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NotOurs {
-    /// Which path, whose it is, and its mode.
+    /// Which path, its owner, and its mode.
     pub(super) what: String,
-    /// The command that repairs it.
+    /// The command that fixes it.
     pub(super) hint: String,
 }
 
@@ -21,15 +21,15 @@ pub(super) enum NotOpened {
     NotOurs(NotOurs),
 }
 
-/// Opens a file that nobody else can have written. Folders are judged first and the file by what was opened: once the
-/// folders are known to be ours, nobody can put another one in its place.
+/// Opens a file that nobody else can have written. Folders are checked first, and the file by its open
+/// descriptor: once the folders are known to be ours, nobody can replace the file.
 pub(super) fn open(path: &Path) -> Result<File, NotOpened> {
-    let whoever = Whoever::runs_this();
+    let reader = ConfigReader::runs_this();
     let way = Way::to(path);
     let own_folder = way.end.parent();
     let judged = |path: &Path, part: Part, found: &Metadata| {
-        whoever.fault(path, part, found.uid(), found.gid(), found.mode()).map_or(Ok(()), |fault| {
-            // what cannot be written by anybody cannot be written by others
+        reader.fault(path, part, found.uid(), found.gid(), found.mode()).map_or(Ok(()), |fault| {
+            // What nobody can write, others can't write either.
             if is_read_only(path) && !fault.is_owner { Ok(()) } else { Err(NotOpened::NotOurs(fault.why)) }
         })
     };
@@ -41,7 +41,7 @@ pub(super) fn open(path: &Path) -> Result<File, NotOpened> {
     for link in way.links.iter().filter(is_there) {
         judged(link, Part::Link, &link.symlink_metadata().map_err(NotOpened::Io)?)?;
     }
-    // to open a FIFO would wait for whoever is at its other end
+    // Opening a FIFO would block until its other end is opened.
     let odd = |found: &Metadata| !found.is_file() && !found.is_dir();
     if std::fs::metadata(path).is_ok_and(|found| odd(&found)) {
         return Err(NotOpened::Io(std::io::Error::other("it is not a file")));
@@ -51,49 +51,49 @@ pub(super) fn open(path: &Path) -> Result<File, NotOpened> {
     Ok(file)
 }
 
-/// Is it on a file system, or a mount of one, that is not written to?
+/// Returns whether it is on a file system, or a mount of one, that is read-only.
 fn is_read_only(path: &Path) -> bool {
     rustix::fs::statvfs(path).is_ok_and(|about| about.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
-/// What is judged.
+/// The part of a path that is checked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     File,
-    /// The folder that it is in.
+    /// The folder that contains the file.
     Folder,
-    /// A folder above that, or one with a link on the way. It may be open to all where that lets nobody touch what is
-    /// another's (`/tmp`, "sticky").
+    /// A folder above that, or one that contains a link on the path. It may be writable by all if the sticky
+    /// bit protects the files of others (`/tmp`).
     Above,
-    /// A link on the way. Its mode says nothing.
+    /// A link on the path. Its mode is irrelevant.
     Link,
 }
 
-/// What is wrong.
+/// What is wrong with a path.
 struct Fault {
     why: NotOurs,
-    /// It is not ours; otherwise others can write it.
+    /// Whether it belongs to somebody else; otherwise others can write it.
     is_owner: bool,
 }
 
-/// Who reads, and who is as good.
-struct Whoever {
+/// The user who reads the configuration, and the users who are trusted as well.
+struct ConfigReader {
     user: u32,
-    /// Stands for root where this process knows no root: in a user namespace that has only its own user, as a user's
-    /// service has with `PrivateUsers=` (user_namespaces(7), "overflow").
-    instead_of_root: Option<u32>,
+    /// Stands for root if this process can't see root: in a user namespace that maps only its own user, as in
+    /// a user service with `PrivateUsers=` (user_namespaces(7), "overflow").
+    overflow_user: Option<u32>,
     passwd: String,
     group: String,
 }
 
-impl Whoever {
+impl ConfigReader {
     fn runs_this() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let number = |path: &str| read(path).trim().parse().unwrap_or(65534);
         let knows_root = knows_root(&read("/proc/self/uid_map"));
         Self {
             user: rustix::process::geteuid().as_raw(),
-            instead_of_root: (!knows_root).then(|| number("/proc/sys/kernel/overflowuid")),
+            overflow_user: (!knows_root).then(|| number("/proc/sys/kernel/overflowuid")),
             passwd: read("/etc/passwd"),
             group: read("/etc/group"),
         }
@@ -101,7 +101,7 @@ impl Whoever {
 
     fn fault(&self, path: &Path, part: Part, owner: u32, group: u32, mode: u32) -> Option<Fault> {
         let shown = path.display();
-        if owner != self.user && owner != 0 && Some(owner) != self.instead_of_root {
+        if owner != self.user && owner != 0 && Some(owner) != self.overflow_user {
             let (owner, me) = (self.named(owner), self.named(self.user));
             let what = format!(
                 "{shown} belongs to {owner}, mode {:04o}: a configuration, its folder and all above must belong to {me}, \
@@ -140,14 +140,14 @@ impl Whoever {
         Some(Fault { why: NotOurs { what, hint }, is_owner: false })
     }
 
-    /// A user's number, with the name if it has one here.
+    /// Formats a user id, with the user's name if it has one here.
     fn named(&self, user: u32) -> String {
         let name = entries(&self.passwd).find(|fields| fields.get(2) == Some(&&*user.to_string()));
         name.map_or_else(|| format!("user {user}"), |fields| format!("user {user} ({})", fields[0]))
     }
 
-    /// Is nobody but us and root in this group? Many systems give each user a group of their own, and let it write. A
-    /// group or a user that these files do not know may have anybody in it.
+    /// Returns whether only we and root are in this group. Many systems give each user a private group with
+    /// write access. A group or a user unknown to these files may stand for anybody.
     fn has_only_us(&self, group: u32) -> bool {
         let number = group.to_string();
         let is_us = |user: &[&str]| user.get(2).is_some_and(|id| *id == "0" || *id == self.user.to_string());
@@ -164,13 +164,13 @@ impl Whoever {
     }
 }
 
-/// Lines of passwd(5) and group(5).
+/// Parses lines of passwd(5) and group(5).
 fn entries(text: &str) -> impl Iterator<Item = Vec<&str>> {
     text.lines().map(|line| line.split(':').collect::<Vec<_>>()).filter(|fields| fields.len() > 2)
 }
 
-/// Is root a user of this process' namespace? Its map is a line for each range: inside, outside, length
-/// (user_namespaces(7)). Where there are none of either, yes.
+/// Returns whether root is mapped in this process's namespace. Its map has a line for each range: inside,
+/// outside, length (user_namespaces(7)). If there is no map, it is.
 fn knows_root(map: &str) -> bool {
     let ranges = map.lines().filter_map(|line| line.split_whitespace().next());
     map.trim().is_empty() || ranges.into_iter().any(|first| first == "0")
@@ -183,10 +183,10 @@ mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    fn me() -> Whoever {
-        Whoever {
+    fn me() -> ConfigReader {
+        ConfigReader {
             user: 1000,
-            instead_of_root: None,
+            overflow_user: None,
             passwd: "root:x:0:0::/root:/bin/sh\nanna:x:1000:1000::/home/anna:/bin/sh\nbert:x:1001:1001::/:/bin/sh\n"
                 .into(),
             group: "root:x:0:\nanna:x:1000:\nstaff:x:50:anna,bert\nalone:x:60:anna,root\nbert:x:1001:\nodd:x:70:gone\n"
@@ -210,7 +210,7 @@ mod tests {
                 0o100666,
                 "/x can be written by everybody (it belongs to user 1000 (anna), mode 0666)",
             ),
-            // a group of one's own, of somebody else, of several, and one that nobody knows
+            // A private group, another user's, a shared one, and an unknown one.
             (File, 1000, 1000, 0o100664, ""),
             (File, 1000, 60, 0o100664, ""),
             (File, 1000, 0, 0o100664, ""),
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn root_is_known_by_its_stand_in_where_it_is_not_known() {
-        let service = Whoever { instead_of_root: Some(65534), ..me() };
+        let service = ConfigReader { overflow_user: Some(65534), ..me() };
         assert!(service.fault(Path::new("/"), Part::Above, 65534, 65534, 0o040755).is_none());
         assert!(service.fault(Path::new("/"), Part::Above, 65534, 65534, 0o040777).is_some());
         assert!(me().fault(Path::new("/"), Part::Above, 65534, 65534, 0o040755).is_some());

@@ -1,4 +1,4 @@
-//! `params`: the parameters that the runs of an agent have.
+//! `params`: the parameters of an agent's runs.
 use super::keys;
 use super::walk::{Item, Section};
 use crate::domain::template::as_text;
@@ -7,10 +7,10 @@ use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Stands for the slot of a run where a default is wanted.
+/// The default that stands for the slot of a run.
 const SLOT: &str = "slot";
 
-/// The parameters of an agent; `None`: it has none.
+/// Parses the parameters of an agent; `None` if it has none.
 pub(super) fn params(
     section: &Section<'_>,
     schedule: Option<&Schedule>,
@@ -60,7 +60,7 @@ pub(super) fn params(
     Some(Arc::new(ParamsSpec { all, zone }))
 }
 
-/// A word, the type of one that must be given; or a table, with a default.
+/// Parses a word, the type of a required parameter; or a table, with a default.
 fn param(item: Item<'_>, zone: &TimeZone) -> Option<ParamSpec> {
     if item.value.get_ref().is_str() {
         return Some(ParamSpec { kind: item.word()?, default: None });

@@ -1,22 +1,22 @@
-//! Where everything lies (section 1).
+//! Default locations of all files (section 1).
 use std::path::{Path, PathBuf};
 
-/// The longest path of a socket, in bytes: what every supported system allows.
-const LONGEST_SOCKET: usize = 100;
+/// Maximum length of a socket's path, in bytes: what every supported system allows.
+const MAX_SOCKET_PATH_BYTES: usize = 100;
 
-/// Where everything lies.
+/// Locations of all files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
     pub config: PathBuf,
     pub state_dir: PathBuf,
-    /// Socket to listen on, or to connect to when the state folder does not tell.
+    /// The socket to listen on, or to connect to if the state folder does not name one.
     pub socket: PathBuf,
-    /// True if a flag or variable named the socket: then clients do not look into `daemon.json`.
+    /// Whether a flag or variable named the socket: then clients do not look into `daemon.json`.
     pub socket_given: bool,
 }
 
 impl Paths {
-    /// From flags (which the CLI fills from variables too), else defaults.
+    /// Resolves the locations from flags (which the CLI fills from variables too), else from defaults.
     pub fn resolve(
         config: Option<PathBuf>,
         state_dir: Option<PathBuf>,
@@ -39,25 +39,27 @@ impl Paths {
         let socket_given = socket.is_some();
         let socket = match socket {
             Some(path) => absolute(&path)?,
-            // another state folder is another daemon, with a socket of its own
+            // Another state folder means another daemon, with its own socket.
             None if given_state => state_dir.join("bgagent.sock"),
             None => runtime_socket().unwrap_or_else(|| state_dir.join("bgagent.sock")),
         };
         let length = socket.as_os_str().len();
-        if length > LONGEST_SOCKET {
+        if length > MAX_SOCKET_PATH_BYTES {
             return Err(format!(
-                "the socket path has {length} bytes, the system allows about {LONGEST_SOCKET}: {}; name a shorter one with --socket",
+                "the socket path has {length} bytes, the system allows about {MAX_SOCKET_PATH_BYTES}: {}; name a shorter one with --socket",
                 socket.display()
             ));
         }
         Ok(Self { config, state_dir, socket, socket_given })
     }
 
-    /// Is this file in the configuration folder of the user, or below it? What they put there they want.
+    /// Returns whether this file is in the user's configuration folder, or below it. Files there are trusted
+    /// as the user's own.
     pub fn is_home(config: &Path) -> bool {
         let Some(folders) = directories::ProjectDirs::from("", "", "bgagent") else { return false };
         let Some(folder) = config.parent() else { return false };
-        // by where it leads, so that `..` is no way out; a link in the folder was put there by its owner
+        // Compared without links, so that `..` can't lead out; a link in the folder was put there by its
+        // owner.
         let real = |path: &Path| std::fs::canonicalize(path).ok();
         real(folder).zip(real(folders.config_dir())).is_some_and(|(folder, home)| folder.starts_with(home))
     }
@@ -82,7 +84,7 @@ impl Paths {
         self.state_dir.join("config-path")
     }
 
-    /// The configuration that the last daemon of this state folder ran with, if there was one.
+    /// Returns the configuration that the last daemon of this state folder ran with, if there was one.
     pub fn last_config(&self) -> Option<PathBuf> {
         use std::os::unix::ffi::OsStringExt;
         let note = self.config_note();
@@ -95,10 +97,10 @@ impl Paths {
         path.is_absolute().then_some(path)
     }
 
-    /// Notes with which configuration a daemon of this state folder runs.
+    /// Records which configuration a daemon of this state folder runs with.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The file can't be written.
     pub fn note_config(&self) -> std::io::Result<()> {
         use std::os::unix::ffi::OsStrExt;
         if self.last_config().as_deref() == Some(self.config.as_path()) {
@@ -119,8 +121,8 @@ fn absolute(path: &Path) -> Result<PathBuf, String> {
     std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Computed from the user id, not from an environment that differs between a login shell, cron, ssh
-/// and tmux.
+/// Computes the default socket from the user id, not from an environment that differs between a login shell,
+/// cron, ssh and tmux.
 fn runtime_socket() -> Option<PathBuf> {
     use std::os::unix::fs::MetadataExt;
     let user = rustix::process::getuid().as_raw();

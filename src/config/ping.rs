@@ -1,4 +1,4 @@
-//! `ping` of the daemon and of agents: the address of another monitor.
+//! `ping` of the daemon and of agents: the address of an external monitor.
 use super::keys::Key;
 use super::walk::Item;
 use crate::config::values::url;

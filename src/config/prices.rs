@@ -1,4 +1,4 @@
-//! What models cost, as far as this release knows: `prices.toml`, with a source and a date for each.
+//! Prices of models, as known to this release: `prices.toml`, with a source and a date for each.
 use crate::domain::{Price, Provider};
 use serde::Deserialize;
 use std::sync::LazyLock;
@@ -14,7 +14,7 @@ struct Table {
     model: Vec<ListedModel>,
 }
 
-/// A model of the table. Its file says what each field means.
+/// A model in the table. The file documents the fields.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ListedModel {
@@ -39,8 +39,8 @@ struct ListedModel {
     date: String,
 }
 
-/// The price of a model by the table. `None`: it is not listed; models of `openai-compatible` never are, since anyone can serve
-/// them.
+/// Returns the listed price of a model. `None` if it is not listed; models of `openai-compatible` never are,
+/// since anyone can serve them.
 pub(super) fn listed_price(provider: Provider, model: &str) -> Option<Price> {
     if provider == Provider::Ollama {
         return Some(Price { input: 0.0, cached_input: 0.0, cache_write: 0.0, output: 0.0 });
@@ -54,7 +54,8 @@ pub(super) fn listed_price(provider: Provider, model: &str) -> Option<Price> {
 }
 
 impl ListedModel {
-    /// Of a model whose long requests cost more, what those cost: a limit never holds too little.
+    /// Returns the price. If long requests cost more, it is the higher price, so that a limit never holds too
+    /// little.
     fn price(&self) -> Price {
         let is_tiered = self.above.is_some();
         let worst =
@@ -63,7 +64,7 @@ impl ListedModel {
         Price {
             input,
             cached_input: match (self.cached_input, is_tiered) {
-                // what no source says is charged as if nothing had been cached
+                // Without a documented price, cached input is charged as if it were not cached.
                 (Some(_), true) => self.cached_input_above.unwrap_or(input),
                 (cached, _) => cached.unwrap_or(input),
             },

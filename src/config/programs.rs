@@ -1,53 +1,53 @@
-//! Programs that run other programs, or text: where in their arguments what they run stands.
+//! Programs that run other programs or code: where it occurs in their arguments.
 //!
-//! What a program does with its arguments is known of a table of usual ones only. Where a line can be read in two
-//! ways, the reading counts that runs more.
+//! How a program interprets its arguments is only known for a table of common ones. If a command line is
+//! ambiguous, the interpretation that runs more counts.
 use std::path::Path;
 
-/// What may stand in an argument.
+/// What an argument may contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holds {
-    /// What the configuration says, and nothing else.
+    /// Only what the configuration says.
     Text,
-    /// Something that is filled in, and that does not begin with `-`.
+    /// A filled-in value that does not begin with `-`.
     Value,
-    /// Something that is filled in, options too.
+    /// A filled-in value, which may be an option.
     Anything,
 }
 
-/// An argument, the program itself being the first.
+/// An argument, the first one being the program itself.
 pub(super) type Argument<'a> = (&'a str, Holds);
 
-/// How a program reads its arguments.
+/// How a program interprets its arguments.
 enum Kind {
-    /// What it is given is code wherever it stands: dot commands, assignments, commands of an editor, a line for a shell.
+    /// Every argument is code: dot commands, assignments, editor commands, a shell command line.
     Code,
     /// It runs the text of an option, or a file.
     Interpreter(&'static Language),
-    /// It runs a program, after so many arguments of its own. These of its options take no value.
+    /// It runs a program, after this number of arguments of its own. These of its options take no value.
     Launcher(usize, &'static [&'static str]),
     /// It runs what follows one of these arguments.
     After(&'static [&'static str]),
 }
 
-/// An interpreter's options. Letters stand for short ones: `-c`, `-lc`.
+/// An interpreter's options. Letters are short options: `-c`, `-lc`.
 struct Language {
     names: &'static [&'static str],
-    /// With code, which is run instead of a file.
+    /// Options with code, which is run instead of a file.
     code: &'static str,
     /// The same in long form.
     long_code: &'static [&'static str],
-    /// With a value of another kind.
+    /// Options with another value.
     values: &'static str,
     /// The same in long form.
     long_values: &'static [&'static str],
-    /// What follows one of these in its cluster is no option: `-i.bak`, `-MData::Dumper`.
+    /// What follows one of these in its cluster is not an option: `-i.bak`, `-MData::Dumper`.
     rest: &'static str,
-    /// A value may stand in the argument of its option: `-F:`.
+    /// Whether a value may be attached to its option: `-F:`.
     attaches: bool,
-    /// After code, no more options are read.
+    /// Whether code ends the options.
     code_is_last: bool,
-    /// Options are read behind plain arguments too.
+    /// Whether options are also recognized after plain arguments.
     permutes: bool,
 }
 
@@ -64,7 +64,7 @@ const SHELL: Language = Language {
 };
 const PYTHON: Language = Language {
     names: &["python", "pypy"],
-    // A module that is named is run as well.
+    // A named module is run as well.
     code: "cm",
     long_code: &[],
     values: "WX",
@@ -160,7 +160,7 @@ const SED: Language = Language {
 };
 const LANGUAGES: &[&Language] = &[&SHELL, &PYTHON, &PERL, &RUBY, &NODE, &PHP, &AWK, &SED];
 
-/// Programs to which everything is code.
+/// Programs to which every argument is code.
 const CODE: &[&str] = &[
     "make",
     "gmake",
@@ -211,7 +211,7 @@ const CODE: &[&str] = &[
     "osascript",
 ];
 
-/// Launchers, with how many arguments of their own stand before the program, and options without a value.
+/// Launchers, with the number of their own arguments before the program, and options without a value.
 const LAUNCHERS: &[(&str, usize, &[&str])] = &[
     ("env", 0, &["-i", "-0", "-v", "--ignore-environment", "--null", "--debug"]),
     ("sudo", 0, &["-n", "-E", "-H", "-S", "-b", "-k", "-i", "-s", "--non-interactive", "--login"]),
@@ -292,7 +292,7 @@ const LAUNCHERS: &[(&str, usize, &[&str])] = &[
     ("git", 0, &["--no-pager", "--bare", "-P"]),
 ];
 
-/// Programs that run what stands behind some of their arguments.
+/// Programs that run what follows some of their arguments.
 const AFTER: &[(&str, &[&str])] = &[
     ("find", &["-exec", "-execdir", "-ok", "-okdir"]),
     ("fd", &["-x", "-X", "--exec", "--exec-batch"]),
@@ -314,8 +314,8 @@ const AFTER: &[(&str, &[&str])] = &[
     ("rg", &["--pre", "--hostname-bin"]),
 ];
 
-/// The first argument that holds something filled in which would be run: a program, or a part of one. `known` are
-/// names that the program goes by, beside the one that it is called by.
+/// Returns the first argument that contains a filled-in value which would be run, as a program or part of
+/// one. `known` is another name of the program, beside the one that it is called by.
 pub(super) fn run_by(words: &[Argument<'_>], known: Option<&str>) -> Option<usize> {
     let (program, holds) = words.first()?;
     if *holds != Holds::Text {
@@ -325,7 +325,7 @@ pub(super) fn run_by(words: &[Argument<'_>], known: Option<&str>) -> Option<usiz
     names.into_iter().flatten().find_map(|name| judged(name, words))
 }
 
-/// A program that is many: which of them it is says the name that it is called by.
+/// Returns whether this is a multi-call program, which acts by the name that it is called by.
 fn is_many_programs(name: &str) -> bool {
     matches!(stem(name), "busybox" | "toybox" | "coreutils" | "rustup" | "snap" | "pyenv" | "asdf" | "mise")
 }
@@ -344,13 +344,13 @@ fn after(options: &[&str], words: &[Argument<'_>]) -> Option<usize> {
     (1..words.len()).find_map(|at| match words[at] {
         (text, Holds::Text) if is_option(text) => run_by(&words[at + 1..], None).map(|inner| at + 1 + inner),
         (_, Holds::Text) => None,
-        // Any of its options may come out of an event.
+        // A filled-in value could be any of its options.
         (_, Holds::Anything) => (!words[1..at].iter().any(|word| word.0 == "--")).then_some(at),
         (text, Holds::Value) => is_option(text).then_some(at),
     })
 }
 
-/// `--rsh`, `--rsh=…`
+/// Matches `--rsh` and `--rsh=…`.
 fn named(text: &str, option: &str) -> bool {
     text.strip_prefix(option).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
 }
@@ -359,7 +359,7 @@ fn first_filled(words: &[Argument<'_>]) -> Option<usize> {
     words.iter().position(|(_, holds)| *holds != Holds::Text)
 }
 
-/// Without its folders and what says its version: `python3.12` is python.
+/// Strips folders and a version: `python3.12` is python.
 fn stem(name: &str) -> &str {
     let name = name.rsplit('/').next().unwrap_or(name);
     let name = name.strip_suffix(".exe").unwrap_or(name);
@@ -383,7 +383,7 @@ fn kind(name: &str) -> Option<Kind> {
     AFTER.iter().find(|(program, _)| *program == stem).map(|(_, options)| Kind::After(options))
 }
 
-/// Does it run files or text that its arguments name?
+/// Returns whether the program runs files or code named by its arguments.
 pub(super) fn runs_others(name: &str) -> bool {
     matches!(kind(name), Some(Kind::Interpreter(_) | Kind::Launcher(..) | Kind::Code))
 }
@@ -400,7 +400,7 @@ fn interpreted(language: &Language, words: &[Argument<'_>]) -> Option<usize> {
                 return Some(at);
             }
         } else if options_end || !is_option(text) {
-            // The file, or the text, that it runs: what follows are arguments of that.
+            // The file or code that it runs: further arguments are passed to that.
             if !has_code && !language.permutes {
                 return None;
             }
@@ -423,10 +423,10 @@ fn interpreted(language: &Language, words: &[Argument<'_>]) -> Option<usize> {
     None
 }
 
-/// What an option is.
+/// How an option is interpreted.
 struct OptionRead {
     has_code: bool,
-    /// So many of the arguments that follow are its values.
+    /// The number of following arguments that are its values.
     values: usize,
 }
 
@@ -462,7 +462,7 @@ fn option(language: &Language, text: &str) -> OptionRead {
 }
 
 fn launched(name: &str, own: usize, flags: &[&str], words: &[Argument<'_>]) -> Option<usize> {
-    // Whatever is known of a program that is named among the arguments holds for what follows it.
+    // A known program among the arguments is judged together with the arguments that follow it.
     for at in 1..words.len() {
         let (text, holds) = words[at];
         if holds == Holds::Text
@@ -474,7 +474,7 @@ fn launched(name: &str, own: usize, flags: &[&str], words: &[Argument<'_>]) -> O
         }
     }
     let is_remote = stem(name) == "ssh";
-    // Of a program with many commands, only some run others.
+    // Of a program with subcommands, only some run other programs.
     const RUN: &[&str] =
         &["run", "exec", "x", "dlx", "create", "tool", "compose", "eval", "stat", "record", "trace"];
     const OF_MANY: &[&str] =
@@ -484,7 +484,7 @@ fn launched(name: &str, own: usize, flags: &[&str], words: &[Argument<'_>]) -> O
     let (mut plain, mut needed) = (0, own + 1);
     for (at, (text, holds)) in words.iter().enumerate().skip(1) {
         if *holds != Holds::Text {
-            // What ssh is told is a line for a shell, to its end.
+            // The rest of an ssh command line is passed to a shell.
             if is_remote || plain < needed {
                 return Some(at);
             }
@@ -499,7 +499,7 @@ fn launched(name: &str, own: usize, flags: &[&str], words: &[Argument<'_>]) -> O
     None
 }
 
-/// `NAME=value`, as env(1) takes it.
+/// Returns whether this is `NAME=value`, as env(1) accepts it.
 fn is_assignment(text: &str) -> bool {
     text.split_once('=').is_some_and(|(name, _)| {
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
@@ -509,11 +509,11 @@ fn is_assignment(text: &str) -> bool {
 /// A word among the arguments of a program that may name a file.
 pub(super) struct Named<'a> {
     pub(super) word: &'a str,
-    /// It is run, by where it stands or by how it is named. Else it is if it is a program.
+    /// Whether it is run, judging by its position or its name. Otherwise it is if it is executable.
     pub(super) is_script: bool,
 }
 
-/// Words that may name files that are run: those behind an interpreter or a launcher, those that are named like
+/// Returns words that may name files that are run: those after an interpreter or a launcher, those named like
 /// scripts, and paths.
 pub(super) fn scripts<'a>(program: &str, args: &'a [String]) -> Vec<Named<'a>> {
     const ENDINGS: &[&str] = &[

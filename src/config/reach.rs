@@ -1,4 +1,5 @@
-//! What the roots of a sandbox must not hold: the state folder, the configuration, and what another agent writes.
+//! Checks that the roots of a sandbox do not contain the state folder, the configuration, or what another
+//! agent writes.
 use super::document::File;
 use super::guarded::real;
 use super::walk::{Item, Section};
@@ -11,7 +12,7 @@ use toml::de::DeTable;
 /// The key of a folder that an agent program works in, and may change.
 const WORKSPACE: &str = "dir";
 
-/// Judges a path of a sandbox by itself; the walls judge again what it leads to when a program starts.
+/// Checks a path of a sandbox; what it leads to is checked again when a program starts.
 pub(super) fn judge(item: &Item<'_>, path: &Path) {
     let file = item.file;
     let (real_path, real_config) = (real(file, path), real(file, &file.path));
@@ -44,7 +45,8 @@ pub(super) fn judge(item: &Item<'_>, path: &Path) {
     }
 }
 
-/// Notes what a program can read that another agent writes: what one of them was made to write would be what the other acts upon.
+/// Reports paths that a program can read and another agent writes: an agent that was manipulated could
+/// otherwise influence the other.
 pub(super) fn others<'a>(file: &'a File<'a>, top: &Section<'a>, fleet: &Fleet) {
     let programs = fleet.programs();
     let walled = || programs.iter().filter_map(|program| Some((program, program.sandbox.as_deref()?)));
@@ -83,12 +85,12 @@ pub(super) fn others<'a>(file: &'a File<'a>, top: &Section<'a>, fleet: &Fleet) {
     }
 }
 
-/// Can it write there itself?
+/// Returns whether its own sandbox allows writing there.
 fn writes(file: &File<'_>, sandbox: &Sandbox, path: &Path) -> bool {
     sandbox.write.iter().any(|own| path.starts_with(real(file, own)))
 }
 
-/// Where its roots are written, as near as that is known.
+/// Returns where its roots are configured, as precisely as possible.
 fn place<'a>(top: &Section<'a>, program: &NamedProgram<'_>) -> Range<usize> {
     let table = |kind: &'a str| top.get(kind).and_then(|item| item.value.get_ref().as_table());
     let tables = table(program.kind);
@@ -100,7 +102,7 @@ fn place<'a>(top: &Section<'a>, program: &NamedProgram<'_>) -> Range<usize> {
     found.or_else(shared).or_else(name).unwrap_or_else(|| top.span.clone())
 }
 
-/// The place of the last of these keys that is there, one within the other.
+/// Returns the range of the deepest of these nested keys that exists.
 fn deepest<'k>(table: &DeTable<'_>, keys: impl Iterator<Item = &'k str>) -> Option<Range<usize>> {
     let (mut table, mut found) = (Some(table), None);
     for key in keys {

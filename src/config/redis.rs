@@ -1,4 +1,4 @@
-//! `[events.redis]` and `[memory.redis]`: servers of Redis, and what they are for.
+//! `[events.redis]` and `[memory.redis]`: Redis servers, and their use.
 use super::keys;
 use super::values::is_this_machine;
 use super::walk::{Item, Section};
@@ -7,14 +7,14 @@ use crate::domain::{
 };
 use std::path::PathBuf;
 
-/// What is said of an address that can't be read.
-const FORMS: &str =
+/// Advice for an invalid address.
+const URL_HINT: &str =
     "write redis://host:6379/0, with TLS rediss://host:6379/0, or unix:///path/to/redis.sock?db=0";
-/// What is said of a name or a password in an address.
-const LOGIN: &str =
+/// Advice for a name or a password in an address.
+const LOGIN_HINT: &str =
     "write the address without them, and username = \"…\" and password = { env = \"REDIS_PASSWORD\" }";
 
-/// The stream that events are copied to, if one is configured without errors.
+/// Parses the stream that events are copied to, if one is configured without errors.
 pub(super) fn events(top: &Section<'_>) -> Option<RedisSpec> {
     let events = top.get("events")?.section(keys::EVENTS_TO)?;
     let section = events.get("redis")?.section(keys::EVENTS_REDIS)?;
@@ -29,7 +29,7 @@ pub(super) fn events(top: &Section<'_>) -> Option<RedisSpec> {
     Some(RedisSpec { server: server?, stream: stream?, maxlen, format, from: from? })
 }
 
-/// Where agents with `store = "redis"` remember, if that is configured without errors.
+/// Parses where agents with `store = "redis"` keep their memory, if that is configured without errors.
 pub(super) fn memory(top: &Section<'_>) -> Option<RedisMemorySpec> {
     let memory = top.get("memory")?.section(keys::MEMORY_IN)?;
     let section = memory.get("redis")?.section(keys::MEMORY_REDIS)?;
@@ -41,11 +41,11 @@ pub(super) fn memory(top: &Section<'_>) -> Option<RedisMemorySpec> {
     Some(RedisMemorySpec { server: server?, prefix: prefix? })
 }
 
-/// The server, and as whom the daemon logs in there.
+/// Parses the server, and the daemon's login.
 fn server(section: &Section<'_>, of: RedisSection) -> Option<RedisServer> {
     let address = match section.get("url") {
         Some(url) => address(url),
-        None => section.missing(&["url"], format!("{} needs `url`", of.header()), Some(FORMS.into())),
+        None => section.missing(&["url"], format!("{} needs `url`", of.header()), Some(URL_HINT.into())),
     };
     let username = section.get("username").and_then(|item| item.text_or_secret());
     let password = section.get("password").and_then(|item| item.secret());
@@ -72,10 +72,10 @@ fn server(section: &Section<'_>, of: RedisSection) -> Option<RedisServer> {
     Some(RedisServer { section: of, address, database, username, password })
 }
 
-/// Where the server listens, and the number of the database there.
+/// Parses the server's address, and the number of the database.
 fn address(item: Item<'_>) -> Option<(RedisAddress, u32)> {
     let text = item.text()?;
-    let refuse = |why: &str| item.refuse_with(format!("`url` {why}"), FORMS.into());
+    let refuse = |why: &str| item.refuse_with(format!("`url` {why}"), URL_HINT.into());
     if let Some(rest) = text.strip_prefix("unix://") {
         return socket(item, rest);
     }
@@ -86,7 +86,8 @@ fn address(item: Item<'_>) -> Option<(RedisAddress, u32)> {
     };
     if text.contains('@') {
         item.file.hide(item.span());
-        return item.refuse_with("a name and a password must not stand in an address".into(), LOGIN.into());
+        return item
+            .refuse_with("a name and a password must not stand in an address".into(), LOGIN_HINT.into());
     }
     let Ok(url) = url::Url::parse(text) else { return refuse("is not an address") };
     if url.query().is_some() || url.fragment().is_some() {
@@ -114,16 +115,16 @@ fn socket(item: Item<'_>, rest: &str) -> Option<(RedisAddress, u32)> {
         Some(number) if path.starts_with('/') && !path.contains('\0') => {
             Some((RedisAddress::Socket(PathBuf::from(path)), number))
         }
-        _ => item.refuse_with("`url` names no socket".into(), FORMS.into()),
+        _ => item.refuse_with("`url` names no socket".into(), URL_HINT.into()),
     }
 }
 
-/// The number of a database; nothing is 0.
+/// Parses the number of a database; empty means 0.
 fn database(text: &str) -> Option<u32> {
     if text.is_empty() { Some(0) } else { text.parse().ok() }
 }
 
-/// What keys are called, or begin with: any bytes would do for Redis, these are what a person can type and see.
+/// Parses a key or a prefix of keys: Redis would accept any bytes, but these can be typed and displayed.
 fn key_name(item: Item<'_>, example: &str, longest: usize) -> Option<String> {
     let (text, name) = (item.text()?, item.name);
     let odd = |c: char| c.is_control() || c.is_whitespace();

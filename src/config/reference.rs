@@ -1,5 +1,5 @@
-//! The reference of `agents.toml` for people, from the table of keys: what the manual page
-//! `agents.toml(5)` and `docs/CONFIGURATION.md` say.
+//! The reference of `agents.toml` for people, generated from the table of keys: the content of the manual
+//! page `agents.toml(5)` and of `docs/CONFIGURATION.md`.
 use super::keys::{self, Key, Kind};
 use super::tools;
 use std::fmt::Write as _;
@@ -7,25 +7,25 @@ use std::fmt::Write as _;
 /// A table of `agents.toml`, with its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
-    /// As it is written: `[agents.NAME]`.
+    /// The header as it is written: `[agents.NAME]`.
     pub title: String,
-    /// What it is for.
+    /// What the table is for.
     pub about: &'static str,
     pub entries: Vec<Entry>,
 }
 
-/// A key, and what it takes.
+/// A key, and what it accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name; of a key in a table of its own with that table's: `retry.max`.
+    /// Its name; for a key in a nested table, prefixed by the table's: `retry.max`.
     pub name: String,
-    /// What a value looks like.
+    /// The form of its value.
     pub value: String,
     /// What it does, and its default.
     pub about: String,
 }
 
-/// What holds for values of all keys.
+/// Forms of values that many keys share.
 pub const VALUES: &[(&str, &str)] = &[
     ("duration", "a whole number of seconds, or a text: \"90s\", \"5m\", \"1h30m\", \"7d\""),
     ("size", "a whole number of bytes, or a text: \"64KiB\", \"2GiB\""),
@@ -45,7 +45,7 @@ const AGENT: &str = "When an agent is due, what runs, within which limits. The e
      there is one, BGAGENT_QUERY (of `bgagent run --query`), BGAGENT_EVENT (what started it, as JSON), \
      BGAGENT_EVENT_PATH (of a file that has arrived) and BGAGENT_LAST_RESULT (of its last success).";
 
-/// All tables.
+/// Returns all tables.
 pub fn reference() -> Vec<Section> {
     let section =
         |title: &str, about, keys| Section { title: title.into(), about, entries: entries("", keys) };
@@ -121,7 +121,7 @@ fn entries(prefix: &str, keys: &[Key]) -> Vec<Entry> {
         let name = format!("{prefix}{}", key.name);
         all.push(Entry { name: name.clone(), value: value(key.kind), about: key.doc() });
         match key.kind {
-            // these have a section of their own
+            // These have a section of their own.
             Kind::Table(keys) | Kind::Tables(keys)
                 if [keys::CHECK, tools::probe::CHECK].iter().any(|own| std::ptr::eq(keys, *own)) => {}
             Kind::Table(keys) | Kind::WordOr(_, keys) | Kind::FlagOr(keys) => {
@@ -165,7 +165,7 @@ fn value(kind: Kind) -> String {
     }
 }
 
-/// `docs/CONFIGURATION.md`.
+/// Generates `docs/CONFIGURATION.md`.
 pub fn markdown() -> String {
     let mut text = String::from(
         "# `agents.toml`, key by key\n\nGenerated from the program's own table of keys; `man agents.toml` says the same, \

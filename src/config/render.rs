@@ -1,11 +1,11 @@
-//! Diagnostics with their source lines, as a compiler shows them.
+//! Diagnostics with their source lines, in the style of a compiler.
 use super::diagnostic::Diagnostic;
 use crate::domain::misleads;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use std::borrow::Cow;
 use std::path::Path;
 
-/// Renders diagnostics; `text` is what they are about, `path` its name.
+/// Renders diagnostics; `text` is the configuration, `path` its name.
 pub fn render(diagnostics: &[Diagnostic], text: &str, path: &Path, color: bool) -> String {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let name = harmless(&path.display().to_string()).into_owned();
@@ -20,13 +20,13 @@ pub fn render(diagnostics: &[Diagnostic], text: &str, path: &Path, color: bool) 
         if let Some(span) = &diagnostic.span {
             let start = text.floor_char_boundary(span.start.min(text.len()));
             let end = text.ceil_char_boundary(span.end.clamp(start, text.len()));
-            // a table is shown by its head
+            // A table is shown by its header.
             let end = text[start..end].find('\n').map_or(end, |line| start + line);
             let snippet =
                 Snippet::source(text).path(name.clone()).annotation(AnnotationKind::Primary.span(start..end));
             group = group.element(snippet);
         }
-        // without a place there is no gutter that the hint could hang on
+        // Without a position there is no snippet that the hint could be attached to.
         let beside = diagnostic.hint.as_ref().filter(|_| diagnostic.span.is_some());
         if let Some(hint) = beside {
             group = group.element(Level::HELP.message(harmless(hint).into_owned()));
@@ -44,10 +44,10 @@ pub fn render(diagnostics: &[Diagnostic], text: &str, path: &Path, color: bool) 
     out
 }
 
-/// A text of the same length, in bytes, in which nothing acts on a terminal or makes other text look different: whoever checks a
-/// file of somebody else looks at it for the first time here.
+/// Returns a text of the same length in bytes in which nothing controls a terminal or disguises other text:
+/// this may be the first time that anyone sees an untrusted file.
 fn harmless(text: &str) -> Cow<'_, str> {
-    // those below 32 that are shown are shown as pictures by the library
+    // The library replaces the other control characters below 32 by pictures.
     let acts = |c: char| (c.is_control() && !matches!(c, '\n' | '\t' | '\r')) || misleads(c);
     if !text.contains(acts) {
         return Cow::Borrowed(text);

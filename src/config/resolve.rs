@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use toml::de::DeTable;
 
-/// The fleet that a document describes. Where something is wrong, it is noted in `file` and a default
-/// stands in, so that all errors are found.
+/// Returns the fleet that a document describes. Errors are recorded in `file`, with a default in place of the
+/// invalid value, so that all errors are found.
 pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
     let top = Section::of(file, root, 0..0, keys::TOP);
     for kind in ["models", "runners", "mcp", "tools", "notify", "webhooks", "calendars", "agents"] {
@@ -64,7 +64,7 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
     fleet
 }
 
-/// The named tables of one kind: `[models.main]`, ….
+/// Parses the named tables of one kind: `[models.main]`, ….
 fn named<'a, T>(
     top: &Section<'a>,
     kind: &'a str,
@@ -123,7 +123,7 @@ fn daemon(top: &Section<'_>) -> DaemonSpec {
     spec
 }
 
-/// What the daemon is among those that share its records.
+/// Parses the daemon's identity among those that share its records.
 fn node(section: &Section<'_>) -> NodeSpec {
     let named = section.get("node").and_then(|item| {
         let text = item.text()?;
@@ -166,7 +166,7 @@ fn mcp(section: &Section<'_>) -> Option<McpSpec> {
     })
 }
 
-/// `effects` of a server: a word for each tool that is named.
+/// Parses `effects` of a server: a word for each named tool.
 fn effects(section: &Section<'_>) -> BTreeMap<String, McpEffect> {
     let Some(table) = section.get("effects").and_then(|item| item.table()) else { return BTreeMap::new() };
     let words = table.iter().filter_map(|(tool, value)| {
@@ -176,8 +176,8 @@ fn effects(section: &Section<'_>) -> BTreeMap<String, McpEffect> {
     words.collect()
 }
 
-/// Instances of built-in tools. Where something is wrong with the settings, that is noted and the
-/// instance still has its name, so that those who refer to it are not blamed.
+/// Parses instances of built-in tools. If the settings have an error, the instance still exists by name, so
+/// that references to it are not reported.
 fn instances(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
     let mut all = BTreeMap::new();
     let Some(table) = top.get("tools").and_then(|item| item.table()) else { return all };
@@ -211,7 +211,7 @@ fn instances(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
     all
 }
 
-/// Warns of keys in the table of a tool that takes none.
+/// Warns of keys in the table of a tool that has no settings.
 fn has_no_settings(item: Item<'_>, kind: ToolKind) {
     for (key, _) in item.table().into_iter().flatten().filter(|(key, _)| key.get_ref() != "type") {
         let message = format!("`{}` has no effect: a tool of type \"{kind}\" has no settings", key.get_ref());

@@ -1,4 +1,4 @@
-//! `[runners.…]`, and what an agent asks of one: agent programs, the models that answer them, where they work.
+//! `[runners.…]`, and agents with a `runner`: agent programs, the models that answer them, their workspaces.
 use super::keys;
 use super::machine::{self, Wanted};
 use super::walk::{Item, Section};
@@ -8,7 +8,7 @@ use crate::domain::*;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// All tables.
+/// Parses all tables.
 pub(super) fn runners(
     top: &Section<'_>,
     models: &BTreeMap<String, ModelSpec>,
@@ -32,7 +32,7 @@ pub(super) fn runners(
 fn runner(section: &Section<'_>, name: &str, models: &BTreeMap<String, ModelSpec>) -> Option<RunnerSpec> {
     let preset = match section.get("preset") {
         Some(item) => Some(item.word::<RunnerPreset>()?),
-        // a table that has the name of a program is of that program
+        // A table with the name of a known program uses its preset.
         None => RunnerPreset::parse(name),
     };
     let known = preset.map(Preset::of);
@@ -118,7 +118,7 @@ fn command(section: &Section<'_>, known: Option<&Preset>) -> Option<Vec<String>>
     Some(argv)
 }
 
-/// Whose credentials are used.
+/// Checks whose credentials are used.
 fn auth(section: &Section<'_>) {
     let Some(item) = section.get("auth") else { return };
     if item.word() == Some(RunnerAuth::Own) {
@@ -129,7 +129,7 @@ fn auth(section: &Section<'_>) {
     }
 }
 
-/// The model that answers, whose provider must be of a form that the program speaks.
+/// Parses the model that answers; the program must support its provider's wire format.
 fn meter(
     section: &Section<'_>,
     known: Option<&Preset>,
@@ -174,7 +174,7 @@ fn version(item: Item<'_>) -> Option<RunnerVersion> {
     Some(RunnerVersion { expected: expected.to_owned(), exact })
 }
 
-/// The query of an agent whose program is named by `runner`.
+/// Parses the query of an agent with a `runner`.
 pub(super) fn query(section: &Section<'_>, query: Item<'_>, named: Item<'_>, fleet: &Fleet) -> Option<Body> {
     let before = section.file.errors();
     let name = named.text()?;
@@ -217,7 +217,8 @@ pub(super) fn query(section: &Section<'_>, query: Item<'_>, named: Item<'_>, fle
     })))
 }
 
-/// The daemon's own tools that the program is handed. Those of `[defaults]` are for agents with a model.
+/// Parses the daemon's own tools that the program is handed. Those of `[defaults]` are for agents with a
+/// model.
 fn handed(
     section: &Section<'_>,
     name: &str,
@@ -301,7 +302,7 @@ fn permissions(item: Item<'_>, runner: Option<&RunnerSpec>) -> Option<Permission
     Some(permissions)
 }
 
-/// One kind, or commands by a pattern.
+/// Parses a kind, or commands by a pattern.
 fn rule(item: &Item<'_>) -> Option<PermissionRule> {
     let text = item.text()?;
     let Some((kind, _)) = text.split_once(':') else { return item.word::<PermissionKind>().map(Into::into) };
@@ -361,8 +362,8 @@ fn workspace(item: Item<'_>) -> Option<Workspace> {
     }
 }
 
-/// The settings of a repository can make git run programs as whoever uses it there: what an agent program can write must not
-/// be one.
+/// Refuses a folder in a repository: its settings can make git run programs as the user who runs git there,
+/// so an agent program must not be able to write them.
 fn not_a_repository(item: &Item<'_>, folder: &Path) {
     let look = item.file.context.look;
     let is_one = |folder: &&Path| holds_repository(|name| look(&folder.join(name)).is_ok());

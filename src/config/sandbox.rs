@@ -1,4 +1,4 @@
-//! The key `sandbox`: `true`, `false`, or a table of what is there within.
+//! The key `sandbox`: `true`, `false`, or a table of what is accessible inside.
 use super::keys::{SANDBOX, SANDBOX_LIMITS};
 use super::reach;
 use super::walk::{Item, Section};
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use toml::de::DeValue;
 
-/// The key `sandbox` of this table, or of `[defaults]`.
+/// Parses the key `sandbox` of this table, or of `[defaults]`.
 pub(super) fn setting(section: &Section<'_>) -> SandboxSetting {
     section.get("sandbox").and_then(of).unwrap_or_default()
 }
@@ -51,14 +51,14 @@ fn limits(section: &Section<'_>) -> SandboxLimits {
     SandboxLimits {
         processes: least("processes", 1),
         memory: section.size_of_at_least("memory", 1 << 20, "1MiB"),
-        // fewer than a program needs to start is none that starts
+        // With fewer, no program can start.
         open_files: least("open_files", 8),
         file_size: section.size("file_size"),
         cpu: section.positive("cpu"),
     }
 }
 
-/// Absolute paths, `~` and `${VAR}` replaced.
+/// Parses absolute paths, with `~` and `${VAR}` expanded.
 fn paths(section: &Section<'_>, name: &'static str) -> Option<Vec<PathBuf>> {
     let list = section.get(name)?;
     let mut all = Vec::new();

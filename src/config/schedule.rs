@@ -10,13 +10,13 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Most schedules of one agent.
-const MOST_SCHEDULES: usize = 32;
+/// Maximum number of schedules of one agent.
+const MAX_SCHEDULES: usize = 32;
 
-/// What tells active times apart: zone, hours, `except`, `only`.
+/// Identifies active times: zone, hours, `except`, `only`.
 type TimesKey = (String, Option<(Time, Time)>, Vec<String>, Vec<String>);
 
-/// Makes schedules. Equal parts are shared, so that many agents stay small.
+/// Creates schedules. Equal parts are shared, so that many agents need little memory.
 pub(super) struct Schedules<'f> {
     fleet: &'f Fleet,
     crons: HashMap<(String, String), Arc<CronSchedule>>,
@@ -25,12 +25,12 @@ pub(super) struct Schedules<'f> {
 }
 
 impl<'f> Schedules<'f> {
-    /// For the agents of a fleet whose other tables are known.
+    /// Creates it for the agents of a fleet whose other tables are known.
     pub(super) fn of(fleet: &'f Fleet) -> Self {
         Self { fleet, crons: HashMap::new(), periods: HashMap::new(), times: HashMap::new() }
     }
 
-    /// The schedule of an agent.
+    /// Parses the schedule of an agent.
     pub(super) fn schedule(&mut self, section: &Section<'_>) -> Option<Schedule> {
         let given: Vec<Item<'_>> = ["interval", "after", "cron", "at", "on", "when"]
             .into_iter()
@@ -54,7 +54,7 @@ impl<'f> Schedules<'f> {
         }
     }
 
-    /// A schedule is looked at whether its zone is known or not.
+    /// Returns the agent's zone; UTC if that is invalid, so that its schedule is checked nevertheless.
     pub(super) fn zone(&self, section: &Section<'_>) -> TimeZone {
         let own = section.get("timezone");
         own.map_or_else(|| Some(self.fleet.daemon.timezone.clone()), zone).unwrap_or(TimeZone::UTC)
@@ -62,8 +62,8 @@ impl<'f> Schedules<'f> {
 
     fn several(&mut self, list: Item<'_>, zone_of_agent: &TimeZone) -> Option<Schedule> {
         let items = list.items()?;
-        if items.is_empty() || items.len() > MOST_SCHEDULES {
-            return list.refuse(format!("`when` lists between 1 and {MOST_SCHEDULES} schedules"));
+        if items.is_empty() || items.len() > MAX_SCHEDULES {
+            return list.refuse(format!("`when` lists between 1 and {MAX_SCHEDULES} schedules"));
         }
         let mut parts = Vec::new();
         for item in items {
@@ -85,7 +85,7 @@ impl<'f> Schedules<'f> {
                 _ => at(&section, one, &zone).map(Schedule::At),
             };
             let Some(part) = part else { continue };
-            if is_often(&part) {
+            if is_too_frequent(&part) {
                 let hint = "alone, a schedule can be as often as you like".to_owned();
                 one.refuse_with::<()>(
                     "a schedule of `when` names moments that are at least a minute apart".into(),
@@ -135,12 +135,12 @@ impl<'f> Schedules<'f> {
         }
     }
 
-    /// At which times the agent starts by itself; `None`: at any.
+    /// Returns the times at which the agent starts by itself; `None`: at any time.
     pub(super) fn active_times(&mut self, section: &Section<'_>) -> Option<Arc<ActiveTimes>> {
         let known: Vec<&str> = self.fleet.calendars.keys().map(String::as_str).collect();
         let except = calendars::names(section, "except", &known);
         let only = calendars::names(section, "only", &known);
-        // the whole day is what there is without `active`, but for [defaults]
+        // Without `active`, the whole day is active; it is written to override [defaults].
         let hours = section.get("active").and_then(hours).filter(|hours| hours.from != hours.until);
         if except.is_empty() && only.is_empty() && hours.is_none() {
             return None;
@@ -169,7 +169,7 @@ impl<'f> Schedules<'f> {
     }
 
     fn periods(&mut self, name: &str, zone: &TimeZone) -> Option<Arc<NamedPeriods>> {
-        // one that is broken has been refused
+        // An invalid calendar has been reported.
         let calendar = self.fleet.calendars.get(name)?;
         let key = (name.to_owned(), zone.iana_name().unwrap_or("").to_owned());
         let made = self.periods.entry(key).or_insert_with(|| {
@@ -180,8 +180,9 @@ impl<'f> Schedules<'f> {
     }
 }
 
-/// Are its moments less than a minute apart? Then several together would be dear to count.
-fn is_often(part: &Schedule) -> bool {
+/// Returns whether its times are less than a minute apart: several such schedules together would be expensive
+/// to count.
+fn is_too_frequent(part: &Schedule) -> bool {
     let Schedule::Cron(cron) = part else {
         return part.interval().is_some_and(|period| period < SignedDuration::from_mins(1));
     };
@@ -191,9 +192,9 @@ fn is_often(part: &Schedule) -> bool {
     moments.windows(2).any(|pair| pair[1].duration_since(pair[0]) < SignedDuration::from_mins(1))
 }
 
-/// `07:00-22:00`; `24:00` is the end of the day.
+/// Parses `07:00-22:00`; `24:00` is the end of the day.
 fn hours(item: Item<'_>) -> Option<Hours> {
-    const FORM: &str = "write it as \"07:00-22:00\", or over midnight as \"22:00-06:00\"";
+    const HOURS_HINT: &str = "write it as \"07:00-22:00\", or over midnight as \"22:00-06:00\"";
     let text = item.text()?;
     let time = |text: &str| match text.trim() {
         "24:00" => Some(Time::midnight()),
@@ -201,7 +202,7 @@ fn hours(item: Item<'_>) -> Option<Hours> {
     };
     let Some((from, until)) = text.split_once('-').and_then(|(from, until)| time(from).zip(time(until)))
     else {
-        return item.refuse_with(format!("`{text}` names no hours of the day"), FORM.into());
+        return item.refuse_with(format!("`{text}` names no hours of the day"), HOURS_HINT.into());
     };
     let is_whole_day = text.trim().ends_with("24:00");
     if from == until && !is_whole_day {
@@ -253,7 +254,7 @@ fn on(item: Item<'_>, fleet: &Fleet) -> Option<Schedule> {
     Some(Schedule::On(EventTrigger { event: event?, agent, untrusted }))
 }
 
-/// What waits for several agents. That there are such agents is looked at when all are known.
+/// Parses a join of several agents. Whether those exist is checked when all are known.
 fn join(section: &Section<'_>, after: Item<'_>) -> Option<Join> {
     section.goes_alone("after", &["after", "status", "within"], keys::ON);
     let mut names: Vec<AgentId> = Vec::new();

@@ -4,7 +4,7 @@ use super::tools;
 use crate::domain::ToolKind;
 use serde_json::{Map, Value, json};
 
-/// JSON Schema (2020-12) of `agents.toml`, for editors.
+/// Generates the JSON Schema (2020-12) of `agents.toml`, for editors.
 pub fn schema() -> Value {
     let mut root = object(keys::TOP);
     let named = |keys: &[Key]| json!({"type": "object", "additionalProperties": object(keys)});

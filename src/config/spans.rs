@@ -1,9 +1,9 @@
-//! Where things of a document stand, and what stands at a place of it.
+//! Positions in a document, and what is at a position.
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// The key that a byte of the document belongs to, with dots.
+/// Returns the key that a byte of the document belongs to, with dots.
 pub(super) fn key_at(root: &DeTable<'_>, at: usize) -> Option<String> {
     let holds = |span: Range<usize>| span.start <= at && at < span.end.max(span.start + 1);
     for (key, value) in root {
@@ -22,7 +22,7 @@ pub(super) fn key_at(root: &DeTable<'_>, at: usize) -> Option<String> {
     None
 }
 
-/// Does a value, or anything in it, stand where `meets` looks?
+/// Returns whether `meets` holds for the range of a value, or of anything in it.
 pub(super) fn any_span(value: &Spanned<DeValue<'_>>, meets: &impl Fn(&Range<usize>) -> bool) -> bool {
     meets(&value.span())
         || match value.get_ref() {
@@ -34,16 +34,16 @@ pub(super) fn any_span(value: &Spanned<DeValue<'_>>, meets: &impl Fn(&Range<usiz
         }
 }
 
-/// A key or a table that is there twice.
+/// A duplicate key or table.
 pub(super) struct Double {
     pub(super) span: Range<usize>,
     pub(super) message: String,
     pub(super) hint: String,
-    /// All of the second table.
+    /// The range of the whole second table.
     pub(super) table: Option<Range<usize>>,
 }
 
-/// What is there twice: the parser tells only where the second one is.
+/// Finds the first occurrence of a duplicate, since the parser reports only the second one.
 pub(super) fn double(text: &str, span: Range<usize>) -> Double {
     let at = text.floor_char_boundary(span.start.min(text.len()));
     let end = text.ceil_char_boundary(span.end.clamp(at, text.len()));
@@ -80,7 +80,7 @@ pub(super) fn double(text: &str, span: Range<usize>) -> Double {
     }
 }
 
-/// The name of a table from its head, without blanks: `agents.x` of `[ agents.x ] # mine`.
+/// Returns the name in a table's header, without spaces: `agents.x` for `[ agents.x ] # mine`.
 fn head(line: &str) -> Option<String> {
     let line = line.trim_start().strip_prefix('[').filter(|rest| !rest.starts_with('['))?;
     let (name, _) = line.rsplit_once(']')?;

@@ -1,18 +1,18 @@
-//! `[store]`: the server that keeps the records, where it is not a file of this machine.
+//! `[store]`: the server that keeps the records, if they are not in a file of this machine.
 use super::keys;
 use super::values::is_this_machine;
 use super::walk::{Item, Section};
 use crate::domain::{Durability, SecretRef, StoreSpec};
 
-/// What is said of an address that can't be read.
-const FORM: &str = "write postgres://user@host:5432/database?sslmode=verify-full";
+/// Advice for an invalid address.
+const URL_HINT: &str = "write postgres://user@host:5432/database?sslmode=verify-full";
 
-/// The store, if one is configured without errors.
+/// Parses the store, if one is configured without errors.
 pub(super) fn store(top: &Section<'_>) -> Option<StoreSpec> {
     let section = top.get("store")?.section(keys::STORE)?;
     let url = match section.get("url") {
         Some(url) => address(url),
-        None => section.missing(&["url"], "[store] needs `url`".into(), Some(FORM.into())),
+        None => section.missing(&["url"], "[store] needs `url`".into(), Some(URL_HINT.into())),
     };
     let password = section.get("password").and_then(|item| item.secret());
     let schema = section.get("schema").map_or_else(|| Some(StoreSpec::SCHEMA.to_owned()), schema);
@@ -28,21 +28,22 @@ pub(super) fn store(top: &Section<'_>) -> Option<StoreSpec> {
     Some(StoreSpec { url, password, schema: schema?, durability })
 }
 
-/// A store that is named on a command line; the password stands elsewhere. What is wrong with it, and what to do about that.
+/// Parses a store given on a command line; its password is given separately. An error has a message and
+/// advice.
 pub fn store_at(
     url: &str,
     schema: Option<&str>,
     password: Option<SecretRef>,
 ) -> Result<StoreSpec, (String, Option<String>)> {
-    let form = |why: &str| (why.to_owned(), Some(FORM.to_owned()));
+    let form = |why: &str| (why.to_owned(), Some(URL_HINT.to_owned()));
     check_address(url).map_err(|wrong| match wrong {
-        Wrong::Password => (
+        AddressError::Password => (
             "a password must not stand in an address".to_owned(),
             Some("write the address without it, and --password-file FILE".to_owned()),
         ),
-        Wrong::Setting(name) => (not_a_setting(&name), Some(WHERE.to_owned())),
-        Wrong::Scheme => form("the address must begin with postgres:// or be sqlite:"),
-        Wrong::Database => form("the address names no database"),
+        AddressError::Setting(name) => (not_a_setting(&name), Some(PARAMETERS_HINT.to_owned())),
+        AddressError::Scheme => form("the address must begin with postgres:// or be sqlite:"),
+        AddressError::Database => form("the address names no database"),
     })?;
     let schema = schema.unwrap_or(StoreSpec::SCHEMA);
     check_schema(schema).map_err(|why| (why, None))?;
@@ -50,8 +51,8 @@ pub fn store_at(
     Ok(StoreSpec { url, password, schema, durability: Durability::Single })
 }
 
-/// Settings that may follow the `?` of an address. Where it leads, and as whom, stands before: a setting that says it again would
-/// not be seen by what shows, trusts and checks an address.
+/// Parameters allowed in an address. Host, user and database come before the `?`: a parameter that overrides
+/// them would not be seen by the code that shows, trusts and checks addresses.
 const SETTINGS: &[&str] = &[
     "sslmode",
     "sslrootcert",
@@ -72,43 +73,44 @@ const SETTINGS: &[&str] = &[
     "options",
 ];
 
-/// What is wrong with an address.
-enum Wrong {
+/// An error in an address.
+enum AddressError {
     Setting(String),
     Scheme,
     Password,
     Database,
 }
 
-/// An address as a URL. What else libpq takes is refused: nobody could say for sure where its password ends.
-fn check_address(text: &str) -> Result<(), Wrong> {
+/// Checks that an address is a URL. Other forms that libpq accepts are refused, since it would be ambiguous
+/// where their password ends.
+fn check_address(text: &str) -> Result<(), AddressError> {
     let rest = text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://"));
-    let rest = rest.ok_or(Wrong::Scheme)?;
+    let rest = rest.ok_or(AddressError::Scheme)?;
     let (place, settings) = rest.split_once('?').unwrap_or((rest, ""));
     let user = place.split_once('@').map_or("", |(user, _)| user);
     let names = || settings.split('&').map(|one| one.split_once('=').map_or(one, |(name, _)| name));
     let decoded = |name: &str| percent_encoding::percent_decode_str(name).decode_utf8_lossy().to_lowercase();
     let is_secret = |name: &str| decoded(name).contains("pass");
     if user.contains(':') || rest.matches('@').count() > 1 || names().any(is_secret) {
-        return Err(Wrong::Password);
+        return Err(AddressError::Password);
     }
     if let Some(odd) = names().find(|name| !name.is_empty() && !SETTINGS.contains(name)) {
-        return Err(Wrong::Setting(odd.to_owned()));
+        return Err(AddressError::Setting(odd.to_owned()));
     }
-    match place_of(rest).split_once('/') {
+    match host_and_database(rest).split_once('/') {
         Some((_, database)) if !database.is_empty() && !database.contains('/') => Ok(()),
-        _ => Err(Wrong::Database),
+        _ => Err(AddressError::Database),
     }
 }
 
-/// Host and database of what follows the scheme.
-fn place_of(rest: &str) -> &str {
+/// Returns host and database of what follows the scheme.
+fn host_and_database(rest: &str) -> &str {
     let place = rest.split_once('?').map_or(rest, |(place, _)| place);
     place.rsplit_once('@').map_or(place, |(_, place)| place)
 }
 
-/// What is said of a setting that an address can't have.
-const WHERE: &str = "user, host, port and database stand before the `?`; after it, write sslmode, sslrootcert, sslcert, sslkey or \
+/// Advice for an unsupported parameter of an address.
+const PARAMETERS_HINT: &str = "user, host, port and database stand before the `?`; after it, write sslmode, sslrootcert, sslcert, sslkey or \
      options";
 
 fn not_a_setting(name: &str) -> String {
@@ -119,10 +121,12 @@ fn address(item: Item<'_>) -> Option<String> {
     let text = item.text()?;
     match check_address(text) {
         Ok(()) => Some(text.to_owned()),
-        Err(Wrong::Setting(name)) => item.refuse_with(not_a_setting(&name), WHERE.into()),
-        Err(Wrong::Scheme) => item.refuse_with("`url` must begin with postgres://".into(), FORM.into()),
-        Err(Wrong::Database) => item.refuse_with("`url` names no database".into(), FORM.into()),
-        Err(Wrong::Password) => {
+        Err(AddressError::Setting(name)) => item.refuse_with(not_a_setting(&name), PARAMETERS_HINT.into()),
+        Err(AddressError::Scheme) => {
+            item.refuse_with("`url` must begin with postgres://".into(), URL_HINT.into())
+        }
+        Err(AddressError::Database) => item.refuse_with("`url` names no database".into(), URL_HINT.into()),
+        Err(AddressError::Password) => {
             item.file.hide(item.span());
             item.refuse_with(
                 "a password must not stand in an address".into(),
@@ -154,15 +158,15 @@ fn schema(item: Item<'_>) -> Option<String> {
     }
 }
 
-/// Does the address leave it to others whether the connection is encrypted, and is the server another machine?
+/// Returns whether the server is another machine, and it is not enforced that the connection is encrypted.
 fn is_in_the_clear(url: &str) -> bool {
     let settings = url.split_once('?').map_or("", |(_, settings)| settings);
     let is_checked = settings
         .split('&')
         .any(|one| matches!(one, "sslmode=verify-full" | "sslmode=verify-ca" | "sslrootcert=system"));
-    let place = place_of(url.split_once("://").map_or(url, |(_, rest)| rest));
+    let place = host_and_database(url.split_once("://").map_or(url, |(_, rest)| rest));
     let host = place.split_once('/').map_or(place, |(host, _)| host);
-    // an empty host, or a path, is a socket of this machine
+    // An empty host, or a path, is a socket of this machine.
     let is_socket = host.is_empty() || host.starts_with("%2F") || host.starts_with("%2f");
     !is_checked && !is_socket && !host.split(',').all(|one| is_this_machine(&format!("postgres://{one}")))
 }

@@ -1,18 +1,18 @@
-//! `[telemetry]`: what is told of the fleet to programs that watch it.
+//! `[telemetry]`: what is exported about the fleet to monitoring programs.
 use super::keys;
 use super::values::{in_the_clear, is_this_machine, url};
 use super::walk::{Item, Section};
 use crate::domain::{TelemetrySpec, TextOrSecret};
 use std::net::SocketAddr;
 
-/// What is said of an address that can't be listened on.
-const FORM: &str =
+/// Advice for an address that can't be listened on.
+const LISTEN_HINT: &str =
     "write an address of this machine and a port, such as \"127.0.0.1:9464\" or \"[::1]:9464\"";
 
-/// What is said of an address that nothing can be sent to.
-const COLLECTOR: &str = "write the address without /v1/traces, such as \"http://127.0.0.1:4318\"";
+/// Advice for an address that traces can't be sent to.
+const COLLECTOR_HINT: &str = "write the address without /v1/traces, such as \"http://127.0.0.1:4318\"";
 
-/// What is told, if anything is, and as far as it has no errors.
+/// Parses what is exported, if anything is, as far as it has no errors.
 pub(super) fn telemetry(top: &Section<'_>) -> Option<TelemetrySpec> {
     let section = top.get("telemetry")?.section(keys::TELEMETRY)?;
     let prometheus = section.get("prometheus").and_then(listens_at);
@@ -39,11 +39,11 @@ pub(super) fn telemetry(top: &Section<'_>) -> Option<TelemetrySpec> {
     (spec != TelemetrySpec::default()).then_some(spec)
 }
 
-/// Where metrics are read.
+/// Parses the address where metrics are served.
 fn listens_at(item: Item<'_>) -> Option<String> {
     let text = item.text()?;
     let Ok(address) = text.parse::<SocketAddr>() else {
-        return item.refuse_with("`prometheus` is not an address with a port".into(), FORM.into());
+        return item.refuse_with("`prometheus` is not an address with a port".into(), LISTEN_HINT.into());
     };
     if !address.ip().is_loopback() {
         item.file.warn(
@@ -56,7 +56,8 @@ fn listens_at(item: Item<'_>) -> Option<String> {
     Some(address.to_string())
 }
 
-/// Where traces go. A name and a password in it would stand in the file.
+/// Parses the address that traces are sent to. It may not contain a name and a password, which would be
+/// stored in the file.
 fn collector(item: Item<'_>) -> Option<String> {
     let url = url(item)?;
     if url.contains('@') {
@@ -66,7 +67,8 @@ fn collector(item: Item<'_>) -> Option<String> {
         return item.refuse_with("a name and a password must not stand in an address".into(), hint.into());
     }
     if url.contains(['?', '#']) || url::Url::parse(&url).is_err() {
-        return item.refuse_with("`otlp` is not the base address of a collector".into(), COLLECTOR.into());
+        return item
+            .refuse_with("`otlp` is not the base address of a collector".into(), COLLECTOR_HINT.into());
     }
     if url.starts_with("http://") && !is_this_machine(&url) {
         item.file.warn(

@@ -1,5 +1,5 @@
-//! Which configurations a person has said yes to. One in the configuration folder is its user's own; of one that lies
-//! elsewhere, such as in a repository, is kept what its text was and what it might do when somebody looked at it.
+//! Configurations that a person has approved. Those in the configuration folder belong to the user; for those
+//! elsewhere, such as in a repository, the approved text and its rights are recorded.
 use super::diagnostic::Diagnostic;
 use super::loaded::{Loaded, Rejected, RejectedFor};
 use crate::domain::{Rights, hex};
@@ -12,38 +12,37 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Rights that one refusal names.
-const NAMED: usize = 50;
+/// Maximum number of rights listed in one refusal.
+const MAX_LISTED_RIGHTS: usize = 50;
 
-/// How it came to be that a configuration is taken up.
+/// Why a configuration is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// By itself: a service starts, a variable names the file, the file has changed.
+    /// Automatically: a service starts, a variable names the file, the file has changed.
     No,
-    /// Somebody named the file on the command line: what it says now is what they want.
+    /// A person named the file on the command line, which approves its current content.
     Named,
-    /// Somebody said `--trust`: whatever it says, now and later.
+    /// A person passed `--trust`, which approves any content, now and later.
     Trust,
 }
 
-/// What a person has said yes to.
+/// What a person has approved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trusted {
     /// SHA-256 of the text, in hex.
     pub sha256: String,
-    /// When they did.
     pub at: Timestamp,
-    /// What it might do.
+    /// What it may do.
     pub rights: Rights,
 }
 
 impl Trusted {
-    /// This configuration, from now on.
+    /// Approves this configuration as of now.
     pub fn of(loaded: &Loaded, now: Timestamp) -> Self {
         Self { sha256: sha256(&loaded.text), at: now, rights: Rights::of(&loaded.fleet) }
     }
 
-    /// Is this the very text?
+    /// Returns whether this is exactly the approved text.
     pub fn is_of(&self, loaded: &Loaded) -> bool {
         self.sha256 == sha256(&loaded.text)
     }
@@ -53,7 +52,7 @@ fn sha256(text: &str) -> String {
     hex(&Sha256::digest(text.as_bytes()))
 }
 
-/// What of a configuration goes beyond what a person has said yes to.
+/// Returns the rights of a configuration beyond those that a person has approved.
 pub fn beyond_trust(loaded: &Loaded, trusted: Option<&Trusted>) -> Vec<String> {
     match trusted {
         Some(trusted) if trusted.is_of(loaded) => Vec::new(),
@@ -64,21 +63,21 @@ pub fn beyond_trust(loaded: &Loaded, trusted: Option<&Trusted>) -> Vec<String> {
     }
 }
 
-/// All that people have said yes to, by the file that a path leads to. It lies in the state folder.
+/// All approvals, by the canonical path of the file. It is stored in the state folder.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct TrustBook {
     files: BTreeMap<PathBuf, Trusted>,
 }
 
 impl TrustBook {
-    /// As it stands in this file; empty where there is none.
+    /// Reads the approvals from this file; empty if there is none.
     ///
     /// # Errors
     /// It can't be read, or is damaged: then nothing is trusted.
     pub fn read(path: &Path) -> io::Result<Self> {
         let is_other = std::fs::metadata(path).is_ok_and(|found| !found.is_file());
         if is_other {
-            // to open a FIFO would wait for whoever is at its other end
+            // Opening a FIFO would block until its other end is opened.
             return Err(io::Error::other("it is not a file; move it away"));
         }
         match std::fs::read(path) {
@@ -88,15 +87,15 @@ impl TrustBook {
         }
     }
 
-    /// What is trusted of this configuration.
+    /// Returns what is approved of this configuration.
     pub fn get(&self, config: &Path) -> Option<&Trusted> {
         self.files.get(&key(config))
     }
 
-    /// Trusts a configuration, and writes it down, whole or not at all. One that is damaged is written anew.
+    /// Approves a configuration and writes the file atomically. A damaged file is replaced.
     ///
     /// # Errors
-    /// The state folder can't be made or written.
+    /// The state folder can't be created or written.
     pub fn trust(path: &Path, config: &Path, trusted: Trusted) -> io::Result<()> {
         let mut book = Self::read(path).or_else(|error| match error.kind() {
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Ok(Self::default()),
@@ -124,25 +123,31 @@ impl TrustBook {
     }
 }
 
-/// The same for each path that leads to a file.
+/// Returns the canonical path, the same for each path that leads to a file.
 fn key(config: &Path) -> PathBuf {
     std::fs::canonicalize(config).unwrap_or_else(|_| config.to_owned())
 }
 
-/// Refuses a configuration that goes beyond what is trusted; each thing that it would do is an error.
+/// Refuses a configuration that goes beyond what is trusted; each additional right is an error.
 pub fn not_trusted(loaded: Loaded, beyond: &[String]) -> Box<Rejected> {
     let Loaded { fleet, text, shown, .. } = loaded;
     let hint = format!("to look at it, and approve it: bgagent trust {}", shell_word(&fleet.path));
     let of = |message: String| Diagnostic::of_file(message, Some(hint.clone()));
-    let mut diagnostics: Vec<Diagnostic> =
-        beyond.iter().take(NAMED).map(|line| of(format!("nobody has trusted this yet: {line}"))).collect();
-    if beyond.len() > NAMED {
-        diagnostics.push(of(format!("nobody has trusted this yet: {} things more", beyond.len() - NAMED)));
+    let mut diagnostics: Vec<Diagnostic> = beyond
+        .iter()
+        .take(MAX_LISTED_RIGHTS)
+        .map(|line| of(format!("nobody has trusted this yet: {line}")))
+        .collect();
+    if beyond.len() > MAX_LISTED_RIGHTS {
+        diagnostics.push(of(format!(
+            "nobody has trusted this yet: {} things more",
+            beyond.len() - MAX_LISTED_RIGHTS
+        )));
     }
     Box::new(Rejected { path: fleet.path, text, shown, diagnostics, why: RejectedFor::Trust })
 }
 
-/// A path as a shell takes it.
+/// Quotes a path for a shell.
 pub fn shell_word(path: &Path) -> String {
     crate::domain::shell_word(&path.display().to_string())
 }

@@ -1,4 +1,4 @@
-//! Values that stand in several tables: names that refer to something, zones, addresses, folders.
+//! Values that occur in several tables: references by name, zones, addresses, folders.
 use super::machine::{self, Wanted};
 use super::walk::{Item, Section};
 use crate::domain::{EnvValue, HostPattern, TextOrSecret, nearest};
@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What is said of a zone that there is not.
+/// Advice for an unknown zone.
 pub(super) const ZONES: &str = "use an IANA name such as \"Europe/Berlin\", \"America/New_York\" or \"UTC\"";
 
 pub(super) fn zone(item: Item<'_>) -> Option<TimeZone> {
@@ -27,7 +27,7 @@ pub(super) fn url(item: Item<'_>) -> Option<String> {
     }
 }
 
-/// Notes an error if a name refers to nothing.
+/// Reports an error if a name refers to nothing.
 pub(super) fn refers<'n>(
     item: Item<'_>,
     name: &str,
@@ -54,14 +54,14 @@ pub(super) fn refers<'n>(
     false
 }
 
-/// The folder of a command.
+/// Returns the working directory of a command.
 pub(super) fn cwd(section: &Section<'_>) -> PathBuf {
     let item = section.get("cwd");
     let given = item.and_then(|item| Some(item.file.expand(item.text()?, item.span())));
     given.unwrap_or_else(|| section.file.folder.clone())
 }
 
-/// Looks for the program of a table's `command`, which there were no errors in.
+/// Checks that the program of a table's `command` exists, if the table had no errors.
 pub(super) fn look_for(
     section: &Section<'_>,
     argv: &[String],
@@ -74,10 +74,10 @@ pub(super) fn look_for(
     machine::program(section.file, &Wanted { argv, cwd, env: Some(env), folder, program });
 }
 
-/// Less than this of an output is not worth keeping: its head and its tail are a line each.
+/// Minimum size of a kept output: less would not hold a line of its start and its end.
 pub(super) const LEAST_OUTPUT: u64 = 1 << 10;
 
-/// A key that must be there.
+/// Returns a required key.
 pub(super) fn needs<'a>(section: &Section<'a>, kind: &str, key: &'a str, example: &str) -> Option<Item<'a>> {
     let found = section.get(key);
     if found.is_none() {
@@ -90,7 +90,7 @@ pub(super) fn needs<'a>(section: &Section<'a>, kind: &str, key: &'a str, example
     found
 }
 
-/// A size from one byte to a number of MiB.
+/// Parses a size from one byte to a number of MiB.
 pub(super) fn size_up_to(section: &Section<'_>, key: &'static str, most: u64) -> Option<u64> {
     let (bytes, item) = (section.size(key)?, section.get(key)?);
     if bytes == 0 || bytes > most {
@@ -99,32 +99,34 @@ pub(super) fn size_up_to(section: &Section<'_>, key: &'static str, most: u64) ->
     Some(bytes)
 }
 
-/// How a connection may be encrypted, in the words of libpq.
+/// Modes of encryption, as named by libpq.
 const SSL_MODES: &[&str] = &["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
-/// `sqlite:` with an absolute path, or an address of PostgreSQL without a password.
+/// Parses `sqlite:` with a path, which becomes absolute, or an address of PostgreSQL without a password.
 pub(super) fn database(item: Item<'_>) -> Option<TextOrSecret> {
-    pub(super) const FORMS: &str =
+    pub(super) const DATABASE_HINT: &str =
         "write sqlite:relative.db, sqlite:///absolute.db or postgres://user@host/db";
     let url = match item.text_or_secret()? {
         TextOrSecret::Text(url) => url,
         secret => return Some(secret),
     };
     if let Some(path) = url.strip_prefix("sqlite:") {
-        // as in other programs: three slashes and an absolute path, or no slashes and any path
+        // As in other programs: three slashes and an absolute path, or no slashes and any path.
         let path = match path.strip_prefix("//") {
             Some(rest) if rest.starts_with('/') => rest,
-            Some(_) => return item.refuse_with(format!("`{url}` names a host, not a file"), FORMS.into()),
+            Some(_) => {
+                return item.refuse_with(format!("`{url}` names a host, not a file"), DATABASE_HINT.into());
+            }
             None => path,
         };
         if path.is_empty() || path == ":memory:" || path.contains(['?', '#', '\0']) {
-            return item.refuse_with(format!("`{url}` names no database file"), FORMS.into());
+            return item.refuse_with(format!("`{url}` names no database file"), DATABASE_HINT.into());
         }
         let path = item.file.expand(path, item.span());
         return Some(TextOrSecret::Text(format!("sqlite:{}", path.display())));
     }
     let Some(rest) = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://")) else {
-        return item.refuse_with("`url` names no database that is known".into(), FORMS.into());
+        return item.refuse_with("`url` names no database that is known".into(), DATABASE_HINT.into());
     };
     let user = rest.split(['/', '?']).next().unwrap_or_default().rsplit_once('@').map(|(user, _)| user);
     if user.is_some_and(|user| user.contains(':')) || rest.contains("password=") {
@@ -141,7 +143,7 @@ pub(super) fn database(item: Item<'_>) -> Option<TextOrSecret> {
                 format!("use one of {}", SSL_MODES.join(", ")),
             );
         }
-        // percent-encoded, it begins with %2F
+        // Percent-encoded, it begins with %2F.
         if ["sslrootcert", "sslcert", "sslkey"].contains(&name)
             && !["/", "%2F", "%2f"].iter().any(|start| value.starts_with(start))
             && (name, value) != ("sslrootcert", "system")
@@ -155,7 +157,7 @@ pub(super) fn database(item: Item<'_>) -> Option<TextOrSecret> {
     Some(TextOrSecret::Text(url))
 }
 
-/// Warns of a secret that goes to an address over plain HTTP, unless that stays on this machine.
+/// Warns of a secret that is sent to an address over plain HTTP, unless that is on this machine.
 pub(super) fn in_the_clear(address: Item<'_>, has_secret: bool) {
     let Some(text) = address.value.get_ref().as_str().filter(|_| has_secret) else { return };
     if text.to_ascii_lowercase().starts_with("http://") && !is_this_machine(text) {
@@ -167,7 +169,7 @@ pub(super) fn in_the_clear(address: Item<'_>, has_secret: bool) {
     }
 }
 
-/// Is the host of this address `localhost`, or written as a loopback address?
+/// Returns whether the host of this address is `localhost` or a loopback address.
 pub(super) fn is_this_machine(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

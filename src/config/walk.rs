@@ -1,4 +1,4 @@
-//! Walks the document: every value with its place, every problem noted, nothing thrown.
+//! Walks the document: every value with its position, every problem recorded, nothing thrown.
 use super::document::File;
 use super::duration;
 use super::keys::{Key, Kind, SYNONYMS, key};
@@ -9,7 +9,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// A value with its place and its name.
+/// A value with its position and its name.
 #[derive(Clone, Copy)]
 pub(super) struct Item<'a> {
     pub(super) file: &'a File<'a>,
@@ -17,7 +17,7 @@ pub(super) struct Item<'a> {
     pub(super) name: &'a str,
 }
 
-/// The keys that may be meant by one that is not known: what else it is called, or the nearest.
+/// Suggests keys for an unknown one: a synonym, or the nearest.
 fn meant(text: &str, keys: &[Key]) -> Vec<&'static str> {
     let names = || keys.iter().map(|key| key.name);
     let word = text.replace('-', "_").to_lowercase();
@@ -32,14 +32,14 @@ pub(super) struct Section<'a> {
     pub(super) file: &'a File<'a>,
     pub(super) table: &'a DeTable<'a>,
     pub(super) span: Range<usize>,
-    /// Looked into when a key is not here.
+    /// Used for keys that are missing here.
     pub(super) defaults: Option<&'a DeTable<'a>>,
-    /// Keys that are probably here, under a name that is not quite theirs: that was told.
+    /// Keys that are probably here under a misspelled name, which has been reported.
     pub(super) misspelled: Vec<&'static str>,
 }
 
 impl<'a> Section<'a> {
-    /// The section of a table; unknown keys are errors with a suggestion.
+    /// Wraps a table; unknown keys are errors with a suggestion.
     pub(super) fn of(file: &'a File<'a>, table: &'a DeTable<'a>, span: Range<usize>, keys: &[Key]) -> Self {
         let mut misspelled = Vec::new();
         for (name, value) in table {
@@ -64,8 +64,7 @@ impl<'a> Section<'a> {
         Self { file, table, span, defaults: None, misspelled }
     }
 
-    /// Notes that keys are missing, of which one is needed; not where one is there under a name that
-    /// is not quite its own.
+    /// Reports that one of these keys is required, unless one of them is here under a misspelled name.
     pub(super) fn missing<T>(&self, keys: &[&str], message: String, hint: Option<String>) -> Option<T> {
         if !self.misspelled.iter().any(|near| keys.contains(near)) {
             self.file.error(Some(self.span.clone()), message, hint);
@@ -73,7 +72,7 @@ impl<'a> Section<'a> {
         None
     }
 
-    /// Refuses all other keys of this table beside one that says what the table is about.
+    /// Refuses all other keys of this table beside one that determines its meaning.
     pub(super) fn goes_alone(&self, with: &str, own: &[&str], all: &'static [Key]) {
         let others = all.iter().map(|key| key.name).filter(|key| !own.contains(key));
         for key in others.filter_map(|key| self.get(key)) {
@@ -139,7 +138,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A size of at least `least` bytes.
+    /// Parses a size of at least `least` bytes.
     pub(super) fn size_of_at_least(&self, name: &'a str, least: u64, in_words: &str) -> Option<u64> {
         let size = self.size(name)?;
         if size < least {
@@ -148,7 +147,7 @@ impl<'a> Section<'a> {
         Some(size)
     }
 
-    /// A word of a closed set.
+    /// Parses a word of a closed set.
     pub(super) fn word<W: Word>(&self, name: &'a str) -> Option<W> {
         self.get(name)?.word()
     }
@@ -233,18 +232,18 @@ impl<'a> Item<'a> {
         Some(span)
     }
 
-    /// A word of a closed set.
+    /// Parses a word of a closed set.
     pub(super) fn word<W: Word>(&self) -> Option<W> {
         self.word_among(W::ALL)
     }
 
-    /// One of these words.
+    /// Parses one of these words.
     pub(super) fn word_among<W: Word>(&self, words: &[W]) -> Option<W> {
         let text = self.one_of(words.iter().map(|word| word.as_str()))?;
         words.iter().copied().find(|word| word.as_str() == text)
     }
 
-    /// One of these texts.
+    /// Parses one of these texts.
     pub(super) fn one_of<'w>(&self, words: impl Iterator<Item = &'w str> + Clone) -> Option<&'a str> {
         let text = self.text()?;
         if words.clone().any(|word| word == text) {
@@ -275,7 +274,7 @@ impl<'a> Item<'a> {
         self.items()?.iter().map(|item| item.text().map(str::to_owned)).collect()
     }
 
-    /// A list runs directly; a text runs by the shell.
+    /// Parses a command: a list runs directly, a text is run by the shell.
     pub(super) fn command(&self) -> Option<Vec<String>> {
         let argv = match self.value.get_ref() {
             DeValue::String(text) => vec!["/bin/sh".into(), "-c".into(), text.to_string()],
@@ -294,7 +293,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// `~` and `${VAR}` of a program's path. A name without them is found by PATH or in `cwd`.
+    /// Expands `~` and `${VAR}` in a program's path. A bare name is looked up in PATH or in `cwd`.
     fn with_expanded_program(&self, mut argv: Vec<String>) -> Vec<String> {
         let is_ours = |program: &&mut String| {
             program.starts_with("~/")
@@ -307,7 +306,8 @@ impl<'a> Item<'a> {
         argv
     }
 
-    /// A reference to a secret, which should be where that leads. A literal is an error that explains itself.
+    /// Parses a reference to a secret, and warns if nothing is there. A literal secret is an error with an
+    /// explanation.
     pub(super) fn secret(&self) -> Option<SecretRef> {
         let before = self.file.errors();
         let secret = self.secret_ref()?;
@@ -376,7 +376,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// As JSON, for what another floor looks into.
+    /// Converts the value to JSON, for layers that interpret it.
     pub(super) fn json(&self) -> serde_json::Value {
         json(self.value.get_ref())
     }
@@ -399,7 +399,7 @@ fn json(value: &DeValue<'_>) -> serde_json::Value {
     }
 }
 
-/// Can a shell have a variable of this name?
+/// Returns whether a shell can have a variable of this name.
 fn is_variable(name: &str) -> bool {
     !name.starts_with(|c: char| c.is_ascii_digit())
         && !name.is_empty()

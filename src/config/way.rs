@@ -1,24 +1,24 @@
-//! The way to a file: each folder and each link that its path leads through.
+//! The resolution of a file's path: each folder and each link that it leads through.
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
-/// More links than that are a circle, as for path_resolution(7).
-const MOST_LINKS: usize = 40;
+/// Maximum number of links; more are considered a loop, as in path_resolution(7).
+const MAX_LINKS: usize = 40;
 
-/// The way to a file. What is not there is taken for no link.
+/// The resolution of a file's path. A missing component is not considered a link.
 #[derive(Debug, Default)]
 pub struct Way {
-    /// Folders that are no links, from `/` on.
+    /// Folders that are not links, beginning with `/`.
     pub folders: BTreeSet<PathBuf>,
-    /// Links on the way.
+    /// Links on the path.
     pub links: BTreeSet<PathBuf>,
-    /// Where it ends: the file itself.
+    /// The resolved file.
     pub end: PathBuf,
 }
 
 impl Way {
-    /// Follows an absolute path.
+    /// Resolves an absolute path.
     pub fn to(path: &Path) -> Self {
         let mut way = Self::default();
         let mut at = PathBuf::new();
@@ -29,7 +29,7 @@ impl Way {
                 Some(Component::Normal(name)) => {
                     way.folders.insert(at.clone());
                     match std::fs::read_link(at.join(name)) {
-                        Ok(target) if followed < MOST_LINKS => {
+                        Ok(target) if followed < MAX_LINKS => {
                             followed += 1;
                             way.links.insert(at.join(name));
                             ahead.extend(parts(&target));
@@ -48,15 +48,15 @@ impl Way {
         way
     }
 
-    /// Where it can come to lead elsewhere, or to something else: the links on it and its end, each as a name in a
-    /// folder that is no link.
+    /// Returns the directory entries that determine where the path leads: the links on it and its end, each
+    /// as a name in a folder that is not a link.
     pub fn places(&self) -> BTreeSet<(PathBuf, OsString)> {
         let all = self.links.iter().chain([&self.end]);
         all.filter_map(|path| Some((path.parent()?.to_owned(), path.file_name()?.to_owned()))).collect()
     }
 }
 
-/// The parts of a path, the first one last.
+/// Splits a path into its components, in reverse order.
 fn parts(path: &Path) -> Vec<PathBuf> {
     path.components().rev().map(|part| PathBuf::from(part.as_os_str())).collect()
 }
@@ -83,7 +83,7 @@ mod tests {
         fs::write(root.join("v1/a.toml"), "").unwrap();
         assert_eq!(found(&root.join("v1/a.toml")), ["v1/a.toml"]);
         assert_eq!(found(&root.join("v1/missing")), ["v1/missing"]);
-        // as a Kubernetes volume has it: the file by way of a folder that is replaced as a whole
+        // As in a Kubernetes volume: the file is reached through a folder that is replaced as a whole.
         symlink("../v1", root.join("conf/..data")).unwrap();
         symlink("..data/a.toml", root.join("conf/a.toml")).unwrap();
         assert_eq!(found(&root.join("conf/a.toml")), ["conf/..data", "conf/a.toml", "v1/a.toml"]);

@@ -5,7 +5,7 @@ use crate::domain::{Fleet, HookScheme, HookSpec, Schedule};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// One table.
+/// Parses one table.
 pub(super) fn hook(section: &Section<'_>) -> Option<HookSpec> {
     let scheme = section.word("scheme").unwrap_or(HookScheme::Standard);
     let Some(secret) = section.get("secret") else {
@@ -15,7 +15,7 @@ pub(super) fn hook(section: &Section<'_>) -> Option<HookSpec> {
     Some(HookSpec { scheme, secret: secret.secret()? })
 }
 
-/// Where webhooks are delivered.
+/// Parses the address where webhooks are received.
 pub(super) fn address(item: Item<'_>) -> Option<SocketAddr> {
     let text = item.text()?;
     match text.parse::<SocketAddr>() {
@@ -33,14 +33,14 @@ pub(super) fn address(item: Item<'_>) -> Option<SocketAddr> {
     }
 }
 
-/// The webhook that the table of an `on` names.
+/// Parses the webhook that the table of an `on` names.
 pub(super) fn trigger(section: &Section<'_>, item: Item<'_>, fleet: &Fleet) -> Option<Arc<str>> {
     section.goes_alone("webhook", &["webhook"], super::keys::ON);
     let name = item.text()?;
     refers(item, name, "webhook", fleet.hooks.keys().map(String::as_str)).then(|| Arc::from(name))
 }
 
-/// Notes webhooks that can't be delivered, or that start nobody.
+/// Reports webhooks that can't be delivered, or that no agent waits for.
 pub(super) fn used(top: &Section<'_>, fleet: &Fleet) {
     let table = top.get("webhooks").and_then(|item| item.table());
     for (name, value) in table.into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! Keys of an agent, and of the tables within it.
+//! Keys of an agent, and of nested tables.
 use super::kind::{Key, Kind, key};
 use super::sandbox::SANDBOX;
 use crate::domain::{
@@ -150,7 +150,7 @@ pub(in crate::config) const DELIVER: &[Key] = &[
     ),
 ];
 
-/// The events that `on` takes.
+/// The events that `on` accepts.
 pub(in crate::config) const EVENTS: &[&str] = &{
     let mut words = [""; EventType::TRIGGERS.len()];
     let mut at = 0;
@@ -228,7 +228,7 @@ pub(in crate::config) const WHEN: &[Key] = &[
     key("timezone", Kind::Text, "IANA name of the zone of this `cron` or `at`; default: the agent's"),
 ];
 
-/// A parameter that has more than a type.
+/// A parameter with more than a type.
 pub(in crate::config) const PARAM: &[Key] = &[
     key("type", Kind::Word(ParamType::WORDS), "what kind of value it is"),
     key(
@@ -239,7 +239,7 @@ pub(in crate::config) const PARAM: &[Key] = &[
     ),
 ];
 
-/// The schedule, the runner, and what is said of one agent: what `[defaults]` can't hold.
+/// The schedule, the runner, and keys about a single agent: those that `[defaults]` can't have.
 pub(in crate::config) const OWN: &[&str] = &[
     "interval",
     "after",

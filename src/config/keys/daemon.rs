@@ -1,4 +1,4 @@
-//! Keys of the daemon and of what the whole fleet has: budget, records, events, monitoring.
+//! Keys of the daemon and of the whole fleet: budget, records, events, monitoring.
 use super::kind::{Key, Kind, key};
 use crate::domain::{Durability, RedisSpec, ReloadMode, StreamFormat};
 

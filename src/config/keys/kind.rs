@@ -1,6 +1,6 @@
-//! What a key is: its name, what its value looks like, and what it does.
+//! Definition of a key: its name, the form of its value, and its documentation.
 
-/// What a value looks like.
+/// The form of a value.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::config) enum Kind {
     Text,
@@ -15,7 +15,7 @@ pub(in crate::config) enum Kind {
     WholeOr(&'static [&'static str]),
     /// One of these words.
     Word(&'static [&'static str]),
-    /// One of these words, or another text where another key says so.
+    /// One of these words, or another text if another key allows it.
     WordOrText(&'static [&'static str]),
     /// A reference to a secret.
     Secret,
@@ -45,7 +45,7 @@ pub(in crate::config) enum Kind {
     Tables(&'static [Key]),
     /// Tables with these keys, by name.
     Named(&'static [Key]),
-    /// Anything: its shape depends on another key.
+    /// Anything: its form depends on another key.
     Any,
 }
 
@@ -55,18 +55,18 @@ pub(in crate::config) struct Key {
     pub(in crate::config) name: &'static str,
     pub(in crate::config) kind: Kind,
     doc: &'static str,
-    /// What stands for each `{}` of `doc`: defaults and bounds, from where they hold.
+    /// Values for each `{}` in `doc`: defaults and bounds, taken from the code that applies them.
     amounts: &'static [u64],
 }
 
 impl Key {
-    /// What it does, and its default.
+    /// Returns its documentation, with the default.
     pub(in crate::config) fn doc(&self) -> String {
         let number = |text: String, amount: &u64| text.replacen("{}", &amount.to_string(), 1);
         self.amounts.iter().fold(self.doc.to_owned(), number)
     }
 
-    /// With these for the places of its text.
+    /// Sets the values of the placeholders in its documentation.
     pub(in crate::config) const fn with(self, amounts: &'static [u64]) -> Self {
         Self { amounts, ..self }
     }

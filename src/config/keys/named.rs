@@ -1,4 +1,4 @@
-//! Keys of tables that agents name: models, runners, servers, targets, webhooks, calendars.
+//! Keys of tables that agents refer to: models, runners, servers, targets, webhooks, calendars.
 use super::kind::{Key, Kind, key};
 use super::sandbox::SANDBOX;
 use crate::domain::{

@@ -1,7 +1,7 @@
 //! Keys of a `sandbox` table.
 use super::kind::{Key, Kind, key};
 
-/// What stands in a `sandbox` table.
+/// Keys of a `sandbox` table.
 pub(in crate::config) const SANDBOX: &[Key] = &[
     key(
         "read",

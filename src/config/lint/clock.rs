@@ -1,5 +1,5 @@
-//! Schedules that don't mean what they seem: times that have passed, days of which either fits, and
-//! local times that a change of the clock skips or repeats.
+//! Schedules that don't mean what they seem to: times in the past, day fields of which either matches, and
+//! local times that a clock change skips or repeats.
 use super::super::environment::{is_zone, zone_hint};
 use super::super::walk::Section;
 use super::place::Place;
@@ -8,10 +8,10 @@ use jiff::civil::DateTime;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 
-/// How far ahead changes of the clock are looked for.
-const AHEAD: SignedDuration = SignedDuration::from_hours(24 * 366);
+/// How far ahead clock changes are searched.
+const CLOCK_CHANGE_HORIZON: SignedDuration = SignedDuration::from_hours(24 * 366);
 
-/// Is the zone of agents that name none what it is meant to be? Says so where the machine's is not.
+/// Returns whether the zone of agents that set none is valid. Warns if TZ is not a valid zone.
 pub(super) fn zone_is_known(top: &Section<'_>) -> bool {
     let daemon = top.table.get_key_value("daemon");
     let own = daemon.and_then(|(_, value)| value.get_ref().as_table()?.get("timezone"));
@@ -30,8 +30,8 @@ pub(super) fn zone_is_known(top: &Section<'_>) -> bool {
 
 type Linted = BTreeMap<String, Option<(String, String)>>;
 
-/// Notes what is odd about a `cron` or an `at`. `zone`: the fleet's is known. `linted` keeps what was
-/// found for an expression and its zone.
+/// Warns of an unusual `cron` or `at`. `zone`: the fleet's is valid. `linted` caches results by expression
+/// and zone.
 pub(super) fn lint(at: &Place<'_>, zone: bool, linted: &mut Linted) {
     let now = at.file.context.now;
     let zoned = at.knows(&["timezone"]) && (zone || at.has("timezone"));
@@ -69,7 +69,7 @@ fn of_cron(at: &Place<'_>, key: &'static str, cron: &CronSchedule, zoned: bool, 
     }
 }
 
-/// Says so where hours and calendars leave out all that the schedule names.
+/// Warns if hours and calendars exclude all times of the schedule.
 fn never_active(at: &Place<'_>, zoned: bool) {
     let agent = at.agent;
     let Some(times) = agent.active_times.as_deref().filter(|_| zoned) else { return };
@@ -100,9 +100,9 @@ fn never_active(at: &Place<'_>, zoned: bool) {
     }
 }
 
-/// What a change of the clock does to the schedule within the next year, and what follows.
+/// Describes the effect of a clock change on the schedule within the next year, with advice.
 fn clock_change(cron: &CronSchedule, now: Timestamp) -> Option<(String, String)> {
-    let change = cron.clock_change(now, now.checked_add(AHEAD).ok()?)?;
+    let change = cron.clock_change(now, now.checked_add(CLOCK_CHANGE_HORIZON).ok()?)?;
     let first = *change.times.first()?;
     let verb = match (change.skipped, change.times.len() > 1 || change.more) {
         (true, true) => "do not exist",
@@ -132,7 +132,7 @@ fn clock_change(cron: &CronSchedule, now: Timestamp) -> Option<(String, String)>
     Some((message, hint))
 }
 
-/// `02:00, 02:20 and 02:40`.
+/// Formats `02:00, 02:20 and 02:40`.
 fn times(change: &ClockChange) -> String {
     let all: Vec<String> = change.times.iter().map(|time| shown(*time)).collect();
     match &all[..] {

@@ -1,4 +1,4 @@
-//! SQLite databases that are not there. Nothing is said where a gate stands before all that use one: it may be what
+//! Warnings about missing SQLite databases. There is none if all users of one have a gate: it may be what
 //! waits for the database.
 use crate::config::document::File;
 use crate::config::machine;
@@ -12,7 +12,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::DeValue;
 
-/// Notes databases that are not there.
+/// Warns of missing databases.
 pub(super) fn lint<'a>(file: &File<'_>, top: &Section<'a>, fleet: &Fleet) {
     let table = |kind: &'a str, name: &str| top.get(kind)?.value.get_ref().as_table()?.get(name);
     for (name, tool) in &fleet.tools {
@@ -38,7 +38,7 @@ pub(super) fn lint<'a>(file: &File<'_>, top: &Section<'a>, fleet: &Fleet) {
     }
 }
 
-/// The databases of an archive.
+/// Checks the databases of an archive.
 fn look(file: &File<'_>, archive: &ArchiveSettings, written: Option<&Spanned<DeValue<'_>>>) {
     look_at(file, &archive.from.database.url, written, &["from", "url"]);
     if let ArchiveTarget::Table { database, .. } = &archive.to {
@@ -48,7 +48,7 @@ fn look(file: &File<'_>, archive: &ArchiveSettings, written: Option<&Spanned<DeV
 
 fn look_at(file: &File<'_>, url: &TextOrSecret, written: Option<&Spanned<DeValue<'_>>>, keys: &[&str]) {
     let TextOrSecret::Text(url) = url else { return };
-    // what is only referred to is looked at where it is defined
+    // A database of another tool is checked where it is defined.
     let Some(span) = written.and_then(|written| span_of(written, keys)) else { return };
     if let Some(path) = url.strip_prefix("sqlite:") {
         machine::database(file, span, Path::new(path));
@@ -63,7 +63,7 @@ fn span_of(written: &Spanned<DeValue<'_>>, keys: &[&str]) -> Option<Range<usize>
     Some(value.span())
 }
 
-/// Does the agent call this tool, by itself or by its model?
+/// Returns whether the agent calls this tool, directly or through its model.
 fn uses(agent: &AgentSpec, tool: &str) -> bool {
     let by_body = match &agent.body {
         Body::Tool(call) => call.tool == tool,
@@ -72,7 +72,7 @@ fn uses(agent: &AgentSpec, tool: &str) -> bool {
     by_body || asks_in_gate(agent, tool) || agent.success_when.iter().any(|check| calls(&check.body, tool))
 }
 
-/// Is there a gate before the use of this tool, which does without it?
+/// Returns whether the agent has a gate that does not use this tool itself.
 fn is_guarded(agent: &AgentSpec, tool: &str) -> bool {
     agent.gate.is_some() && !asks_in_gate(agent, tool)
 }

@@ -1,4 +1,4 @@
-//! Limits in dollars and tokens that can't be held, or that nothing fits.
+//! Limits in dollars and tokens that can't be enforced, or that no request fits.
 use super::place::{Place, SCHEDULE};
 use crate::config::document::File;
 use crate::config::walk::Section;
@@ -6,15 +6,15 @@ use crate::domain::*;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 
-/// The models without a price that may answer an agent: its own, and those that are asked instead.
+/// Returns the models without a price that may answer an agent: its own, and its fallbacks.
 fn unpriced<'a>(file: &'a File<'_>, body: &'a Body, fleet: &'a Fleet) -> impl Iterator<Item = &'a str> {
     let model = fleet.model_of(body);
-    // what an agent program asks for is asked of that one model
+    // An agent program's requests go to that model only.
     let falls_back = model.filter(|_| matches!(body, Body::Query(_)));
     let fallback = falls_back.and_then(|name| fleet.models.get(name)).map(|model| model.fallback.as_slice());
     let all = model.into_iter().chain(fallback.unwrap_or_default().iter().map(String::as_str));
     all.filter(|name| {
-        // what is wrong with a model may be its price
+        // An error in a model may be in its price.
         fleet.models.get(*name).is_some_and(|model| model.price.is_none()) && !file.is_broken("models", name)
     })
 }
@@ -26,7 +26,7 @@ fn give_a_price(model: &str) -> String {
     )
 }
 
-/// A dollar limit of the fleet holds for all models that its agents use.
+/// Checks a dollar limit of the fleet, which applies to all models that its agents use.
 pub(super) fn of_fleet(file: &File<'_>, top: &Section<'_>, fleet: &Fleet) {
     let key = match (fleet.budget.usd_per_day, fleet.budget.usd_per_month) {
         (Some(_), _) => "usd_per_day",
@@ -35,9 +35,9 @@ pub(super) fn of_fleet(file: &File<'_>, top: &Section<'_>, fleet: &Fleet) {
     };
     let table = top.get("budget").and_then(|item| item.value.get_ref().as_table());
     let span = table.and_then(|table| table.get(key)).map(toml::Spanned::span);
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     for agent in &fleet.agents {
-        for model in unpriced(file, &agent.body, fleet).filter(|model| told.insert(model.to_string())) {
+        for model in unpriced(file, &agent.body, fleet).filter(|model| reported.insert(model.to_string())) {
             file.error(
                 span.clone(),
                 format!(
@@ -72,7 +72,7 @@ pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
         return;
     }
     let Some(per_run) = limits.max_usd_per_run else { return };
-    // a limit of its own holds it, however often it is due
+    // The agent's own limit bounds it, however often it is due.
     let worst =
         (per_run * slots_a_day(at.agent, at.file.context.now)).min(limits.usd_per_day.unwrap_or(f64::MAX));
     let of = [(worst, fleet.budget.usd_per_day, "day"), (worst * 30.0, fleet.budget.usd_per_month, "month")];
@@ -89,10 +89,10 @@ pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
     }
 }
 
-/// A limit that no request fits: what the answer may have is held before it is asked for.
+/// Warns of a limit that no request fits: the cost of the longest answer is held before a request.
 fn too_small(at: &Place<'_>, of: &str, fleet: &Fleet) {
     let Some(model) = fleet.models.get(of) else { return };
-    // what nobody has set is made to fit
+    // A default is reduced to fit.
     let tokens = if model.max_output_by_default { LEAST_OUTPUT_TOKENS } else { model.max_output_tokens };
     let answer = Tokens { output: tokens, ..Tokens::default() };
     let usd = model.price.map_or(0.0, |price| cost(&price, &answer));
@@ -111,7 +111,7 @@ fn too_small(at: &Place<'_>, of: &str, fleet: &Fleet) {
     }
 }
 
-/// Slots of a day, at the most; 0 where nobody can say.
+/// Returns the maximum number of slots per day; 0 if that can't be determined.
 fn slots_a_day(agent: &AgentSpec, now: Timestamp) -> f64 {
     agent.schedule.parts().iter().map(|part| slots_of_part(part, now)).sum()
 }

@@ -1,11 +1,11 @@
-//! What agents need of the machine: the folders of their programs and of files that start them, and the programs
-//! themselves.
+//! What agents require of the machine: folders of their programs and of files that start them, and the
+//! programs themselves.
 use super::place::{Place, SCHEDULE};
 use crate::config::machine::{self, Wanted};
 use crate::domain::{Body, CheckBody, CommandSpec, Overlap, Schedule, WORK, Workspace};
 use std::path::Path;
 
-/// Notes programs and folders that are not there, and files that would be left out.
+/// Warns of missing programs and folders, and of files that would be ignored.
 pub(super) fn lint(at: &Place<'_>) {
     if let Schedule::File(trigger) = &at.agent.schedule
         && at.knows(SCHEDULE)
@@ -45,10 +45,10 @@ pub(super) fn lint(at: &Place<'_>) {
     }
 }
 
-/// Looks for the folder of a command, told at the key `folder`, and for its program.
+/// Checks the folder of a command, reported at the key `folder`, and its program.
 fn look(at: &Place<'_>, folder: &str, key: &str, command: &CommandSpec) {
     let CommandSpec { argv, cwd, env, .. } = command;
-    // the folder of a run is there when it runs
+    // The folder of a run exists only while it runs.
     let cwd = Some(cwd.as_path()).filter(|cwd| *cwd != Path::new(WORK));
     let (folder, program) = (at.of(folder), at.of(key));
     machine::program(at.file, &Wanted { argv, cwd, env: Some(env), folder, program });

@@ -1,4 +1,4 @@
-//! Where the keys of an agent stand, and whether they are known.
+//! Positions of the keys of an agent, and whether they are known.
 use crate::config::document::File;
 use crate::config::keys;
 use crate::domain::{AgentId, AgentSpec, nearest};
@@ -16,12 +16,12 @@ pub(super) struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// Where a key of the agent stands, or the agent itself.
+    /// Returns the range of a key of the agent, or of the agent itself.
     pub(super) fn of(&self, key: &str) -> Range<usize> {
         place(self.table, &self.agent.id, key)
     }
 
-    /// Does the agent itself have the key?
+    /// Returns whether the agent itself has the key.
     pub(super) fn has(&self, key: &str) -> bool {
         self.own().is_some_and(|own| own.get(key).is_some())
     }
@@ -30,8 +30,8 @@ impl<'a> Place<'a> {
         self.table.get(self.agent.id.as_str()).and_then(|value| value.get_ref().as_table())
     }
 
-    /// Is it known what these keys are? Not where there is an error in one of them, or where one is
-    /// there under a name that is not quite its own: a default stands in, and nothing follows from it.
+    /// Returns whether the values of these keys are known. They are not if one of them has an error or is
+    /// misspelled: then a default is used, from which nothing can be concluded.
     pub(super) fn knows(&self, keys: &[&str]) -> bool {
         if self.file.errors() == 0 {
             return true;
@@ -45,7 +45,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Is the key there under a name that is not quite its own?
+/// Returns whether the key is there under a misspelled name.
 fn is_misspelled_in(table: &DeTable<'_>, wanted: &str) -> bool {
     let is_known = |name: &str| keys::AGENT.iter().any(|key| key.name == name);
     let unknown = table.keys().map(|name| name.get_ref().as_ref()).filter(|name| !is_known(name));

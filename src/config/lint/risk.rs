@@ -1,18 +1,18 @@
-//! Agents that join what strangers write, what is private, and a way out: who writes to one could have the other sent to
-//! them ("Agents Rule of Two", Meta, 2025). What a run has read closes the way out while it goes; that an agent is built
-//! like that is said before it runs.
+//! Agents that combine untrusted input, private data, and a way to send data out: an attacker who controls
+//! the input could have the data sent to them ("Agents Rule of Two", Meta, 2025). At run time, what a run has
+//! read closes the way out; that an agent is built like that is reported before it runs.
 use super::place::{Place, SCHEDULE};
 use crate::domain::*;
 
-/// What an agent does of the three, by the names in its table.
+/// Which of the three an agent has, by the names in its table.
 #[derive(Default)]
-struct Joined {
+struct RiskFactors {
     untrusted: Vec<String>,
     private: Vec<String>,
     outward: Vec<String>,
 }
 
-/// Notes an agent that does all three, unless it says why that is all right.
+/// Reports an agent that has all three, unless it says why that is acceptable.
 pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
     let Some(uses) = at.agent.body.tool_use() else { return };
     if !at.knows(SCHEDULE)
@@ -28,25 +28,26 @@ pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
             Some("name the tools and addresses that it needs, or say why not in `accept_risk`".into()),
         );
     }
-    let joined = joined(at.agent, uses, fleet);
-    let joins = ![&joined.untrusted, &joined.private, &joined.outward].iter().any(|some| some.is_empty());
-    if joins && !accepted {
+    let factors = factors(at.agent, uses, fleet);
+    let has_all =
+        ![&factors.untrusted, &factors.private, &factors.outward].iter().any(|some| some.is_empty());
+    if has_all && !accepted {
         let message = format!(
             "agent `{}` reads what strangers write ({}) and what is private ({}), and can send out what it likes ({}): \
              who writes to it could have the private part sent to them",
             at.agent.id,
-            joined.untrusted.join(", "),
-            joined.private.join(", "),
-            joined.outward.join(", ")
+            factors.untrusted.join(", "),
+            factors.private.join(", "),
+            factors.outward.join(", ")
         );
-        let guarded: Vec<String> = joined.outward.iter().map(|name| format!("\"{name}\"")).collect();
+        let guarded: Vec<String> = factors.outward.iter().map(|name| format!("\"{name}\"")).collect();
         let hint = format!(
             "take one of the three away (two agents can share the work), let a person decide: approve = [{}], or say why it \
              is all right: accept_risk = \"…\"",
             guarded.join(", ")
         );
         at.file.error(Some(at.of("tools")), message, Some(hint));
-    } else if accepted && !joins && at.has("accept_risk") && !uses.sinks.iter().any(|sink| sink == "*") {
+    } else if accepted && !has_all && at.has("accept_risk") && !uses.sinks.iter().any(|sink| sink == "*") {
         at.file.warn(
             at.of("accept_risk"),
             "`accept_risk` has no effect here: this agent does not join untrusted input, private data and a way out".into(),
@@ -55,56 +56,57 @@ pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
     }
 }
 
-fn joined(agent: &AgentSpec, uses: ToolUse<'_>, fleet: &Fleet) -> Joined {
-    let mut joined = Joined::default();
+fn factors(agent: &AgentSpec, uses: ToolUse<'_>, fleet: &Fleet) -> RiskFactors {
+    let mut factors = RiskFactors::default();
     for tool in uses.tools {
         let guarded = uses.approve.iter().any(|pattern| glob(pattern, tool));
-        joined.add(tool, guarded, fleet);
+        factors.add(tool, guarded, fleet);
     }
     let asked = match &agent.body {
         Body::Query(query) => {
             if shares_its_session(agent, query, fleet) {
-                joined.private.push("session_id".into());
+                factors.private.push("session_id".into());
             }
             &query.query
         }
         Body::Runner(query) => {
             if !uses.tools.is_empty() {
-                joined.add_program(query, fleet);
+                factors.add_program(query, fleet);
             }
             &query.query
         }
-        Body::Tool(_) | Body::Command(_) => return joined,
+        Body::Tool(_) | Body::Command(_) => return factors,
     };
     if let (Some(gate), true) = (agent.gate.as_deref(), asked.contains("{gate}")) {
-        joined.untrusted.push("gate".into());
+        factors.untrusted.push("gate".into());
         let settings = match &gate.body {
             CheckBody::Tool(call) => settings_of(&call.tool, fleet),
             CheckBody::Command(_) => None,
         };
         if settings.is_some_and(|settings| settings.is_private()) {
-            joined.private.push("gate".into());
+            factors.private.push("gate".into());
         }
     }
     if let (Schedule::Join(_), true) =
         (&agent.schedule, ["{event", "{after"].iter().any(|place| asked.contains(place)))
     {
-        joined.untrusted.push("event".into());
-        joined.private.push("event".into());
+        factors.untrusted.push("event".into());
+        factors.private.push("event".into());
     }
     if agent.schedule.is_from_outside() && asked.contains("{event") {
-        joined.untrusted.push("event".into());
+        factors.untrusted.push("event".into());
     }
     if let (Schedule::On(on), true) = (&agent.schedule, asked.contains("{event")) {
-        joined.untrusted.push("event".into());
+        factors.untrusted.push("event".into());
         if on.event == EventType::TaskCompleted {
-            joined.private.push("event".into());
+            factors.private.push("event".into());
         }
     }
-    joined
+    factors
 }
 
-/// What an agent remembers of itself it has read itself: that adds nothing. What others have said does, where they see what is private.
+/// Returns whether the agent shares its session with an agent that reads private data. What it remembers of
+/// its own runs it has read itself, which adds nothing.
 fn shares_its_session(agent: &AgentSpec, query: &QuerySpec, fleet: &Fleet) -> bool {
     let others = fleet.agents.iter().filter(|other| other.id != agent.id);
     let sees_private = |other: &AgentSpec| {
@@ -119,9 +121,9 @@ fn shares_its_session(agent: &AgentSpec, query: &QuerySpec, fleet: &Fleet) -> bo
         && others.into_iter().any(|other| other.session() == agent.session() && sees_private(other))
 }
 
-impl Joined {
-    /// What an agent program does by itself: nobody sees what it reads, and what its walls leave open is a way out for what the
-    /// tools give it.
+impl RiskFactors {
+    /// Adds what an agent program does by itself: its input is not observed, and whatever its sandbox permits
+    /// is a way out for data that the tools return.
     fn add_program(&mut self, query: &RunnerQuery, fleet: &Fleet) {
         let table = format!("runners.{}", query.runner);
         self.untrusted.push(format!("what {} reads", query.runner));
@@ -135,7 +137,8 @@ impl Joined {
                 self.private.push(format!("sandbox = false of {table}"));
                 self.outward.push(format!("sandbox = false of {table}"));
             }
-            // hosts that a person has named are no way out that the model chose, but they are one for what a tool gives
+            // Hosts that a person has named are not a way out that the model chose, but they are one for data
+            // from a tool.
             Some(sandbox) if !sandbox.net.is_empty() && is_given_private => {
                 self.outward.push(format!("net in the sandbox of {table}"));
             }
@@ -146,28 +149,28 @@ impl Joined {
     fn add(&mut self, tool: &str, guarded: bool, fleet: &Fleet) {
         let mut put = |to: fn(&mut Self) -> &mut Vec<String>| to(self).push(tool.to_owned());
         let Some(settings) = settings_of(tool, fleet) else {
-            put(|joined| &mut joined.untrusted);
+            put(|factors| &mut factors.untrusted);
             let server = tool.split_once('/').and_then(|(server, _)| fleet.mcp.get(server));
             if server.is_some_and(McpSpec::is_over_network) && !guarded {
-                put(|joined| &mut joined.outward);
+                put(|factors| &mut factors.outward);
             }
             return;
         };
         if !matches!(settings, ToolSettings::Remember | ToolSettings::Recall | ToolSettings::Report) {
-            put(|joined| &mut joined.untrusted);
+            put(|factors| &mut factors.untrusted);
         }
         if settings.is_private() && settings != ToolSettings::Recall {
-            put(|joined| &mut joined.private);
+            put(|factors| &mut factors.private);
         }
-        // Keys of objects go to the bucket that the configuration names, which is one's own.
+        // Objects go to the configured bucket, which is the user's own.
         let is_elsewhere = !settings.outward().is_nothing() && !matches!(settings, ToolSettings::S3(_));
         if is_elsewhere && !guarded {
-            put(|joined| &mut joined.outward);
+            put(|factors| &mut factors.outward);
         }
     }
 }
 
-/// The settings of a tool by its name; `None`: it is one of a server.
+/// Returns the settings of a tool by its name; `None` for a tool of an MCP server.
 fn settings_of(tool: &str, fleet: &Fleet) -> Option<ToolSettings> {
     let known = fleet.tools.get(tool).map(|spec| spec.settings.clone());
     known.or_else(|| ToolKind::parse(tool).map(ToolSettings::none))

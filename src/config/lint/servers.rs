@@ -1,8 +1,8 @@
-//! Tools of MCP servers that an agent names and can't get, as far as the file alone tells.
+//! Tools of MCP servers that an agent names and can't get, as far as the file alone shows.
 use super::place::Place;
 use crate::domain::{Fleet, McpSpec, glob, nearest};
 
-/// Wherever `allow` or `deny` of a server leaves an agent without a tool that it names, each of its runs fails.
+/// Warns if `allow` or `deny` of a server excludes a tool that an agent names: each of its runs would fail.
 pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
     let Some(uses) = at.agent.body.tool_use() else { return };
     for name in uses.tools {
@@ -30,13 +30,13 @@ fn out_of_reach(server: &str, tool: &str, spec: &McpSpec) -> Option<(String, Opt
         return Some((format!("{} forbids all", key("deny")), None));
     }
     let allow = spec.allow.as_ref()?;
-    // A pattern among them may stand for any name.
+    // A pattern may match any name.
     let reaches = |entry: &String| {
         !denied(entry)
             && match (is_pattern(tool), is_pattern(entry)) {
                 (true, true) => true,
                 (true, false) => glob(tool, entry),
-                // as the server may write it
+                // The name as the server may spell it.
                 (false, _) => names(entry, tool) || same_to_us(entry, tool),
             }
     };
@@ -51,7 +51,7 @@ fn out_of_reach(server: &str, tool: &str, spec: &McpSpec) -> Option<(String, Opt
     Some((format!("{} does not name it", key("allow")), Some(hint)))
 }
 
-/// Servers may use signs in names that stand as `_` in ours.
+/// Compares names; characters of a server's name that we don't support become `_` in ours.
 fn same_to_us(theirs: &str, ours: &str) -> bool {
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') { c } else { '_' };
     theirs.chars().map(plain).eq(ours.chars())

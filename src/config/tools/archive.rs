@@ -1,5 +1,5 @@
-//! Settings of tools of type "archive_rows": what they name is looked up here, so that the tool gets addresses
-//! and folders, and mistakes are found before anything runs.
+//! Settings of tools of type "archive_rows": references to other tools are resolved here, so that the tool
+//! gets addresses and folders, and mistakes are found before anything runs.
 use crate::config::keys::{Key, Kind, key};
 use crate::config::values::{database, needs};
 use crate::config::walk::{Item, Section};
@@ -44,8 +44,8 @@ const TO_KEYS: &[Key] = &[
     key("table", Kind::Text, "the table there, with the same columns"),
 ];
 
-const FROM: &str = "from = { sql = \"app_db\", table = \"orders\", key = [\"id\"], column = \"created_at\", older_than = \"90d\" }";
-const TO: &str = "to = { folder = \"archive/orders\" }";
+const FROM_EXAMPLE: &str = "from = { sql = \"app_db\", table = \"orders\", key = [\"id\"], column = \"created_at\", older_than = \"90d\" }";
+const TO_EXAMPLE: &str = "to = { folder = \"archive/orders\" }";
 
 pub(in crate::config) fn settings(section: &Section<'_>, tools: &Tools) -> Option<ArchiveSettings> {
     let up_to = |key: &'static str, most: u64| {
@@ -59,13 +59,13 @@ pub(in crate::config) fn settings(section: &Section<'_>, tools: &Tools) -> Optio
     let level = up_to("level", ArchiveSettings::LARGEST_LEVEL);
     let (max_rows, max_time) = (section.whole("max_rows", 1), section.positive("max_time"));
     let delete = section.flag("delete").unwrap_or(ArchiveSettings::DELETE);
-    let from = needs(section, "archive_rows", "from", FROM)?.section(FROM_KEYS);
-    let to = needs(section, "archive_rows", "to", TO)?;
+    let from = needs(section, "archive_rows", "from", FROM_EXAMPLE)?.section(FROM_KEYS);
+    let to = needs(section, "archive_rows", "to", TO_EXAMPLE)?;
     let from = from.and_then(|from| source(&from, tools, delete));
     let to = to.section(TO_KEYS).and_then(|place| destination(to, &place, tools));
     let (from, to) = (from?, to?);
     if let ArchiveTarget::Table { database, table } = &to {
-        go_together(section, &from, database, table);
+        check_destination_table(section, &from, database, table);
     }
     Some(ArchiveSettings {
         from,
@@ -78,8 +78,8 @@ pub(in crate::config) fn settings(section: &Section<'_>, tools: &Tools) -> Optio
     })
 }
 
-/// Notes a table that these rows can't go to.
-fn go_together(section: &Section<'_>, from: &ArchiveSource, there: &Database, table: &str) {
+/// Reports a table that these rows can't go to.
+fn check_destination_table(section: &Section<'_>, from: &ArchiveSource, there: &Database, table: &str) {
     let is_sqlite = |url: &TextOrSecret| match url {
         TextOrSecret::Text(url) => Some(url.starts_with("sqlite:")),
         TextOrSecret::Secret(_) => None,
@@ -108,7 +108,7 @@ fn source(section: &Section<'_>, tools: &Tools, deletes: bool) -> Option<Archive
     let database = address(section, tools, deletes, "from")?;
     let text = |key: &'static str| {
         let Some(item) = section.get(key) else {
-            missing(section, key, "from", FROM);
+            missing(section, key, "from", FROM_EXAMPLE);
             return None;
         };
         let text = item.text()?;
@@ -118,7 +118,7 @@ fn source(section: &Section<'_>, tools: &Tools, deletes: bool) -> Option<Archive
     let (table, column, key) = (text("table"), text("column"), key_columns(section));
     let older_than = match section.get("older_than") {
         None => {
-            missing(section, "older_than", "from", FROM);
+            missing(section, "older_than", "from", FROM_EXAMPLE);
             None
         }
         Some(_) => section.positive("older_than"),
@@ -141,7 +141,7 @@ fn source(section: &Section<'_>, tools: &Tools, deletes: bool) -> Option<Archive
 
 fn key_columns(section: &Section<'_>) -> Option<Vec<String>> {
     let Some(item) = section.get("key") else {
-        missing(section, "key", "from", FROM);
+        missing(section, "key", "from", FROM_EXAMPLE);
         return None;
     };
     let columns = item.texts()?;
@@ -165,7 +165,7 @@ fn name(item: Item<'_>, text: &str) -> Option<()> {
     Some(())
 }
 
-/// Values are bound, so nothing here is SQL.
+/// Parses `only`. Its values are bound, so nothing here is SQL.
 fn only(item: Item<'_>) -> Option<BTreeMap<String, OneOrMany>> {
     let item = Item { name: "only", ..item };
     item.table()?;
@@ -182,14 +182,14 @@ fn only(item: Item<'_>) -> Option<BTreeMap<String, OneOrMany>> {
     columns
 }
 
-/// Where a database is: by the name of a tool, or by its address.
+/// Parses the address of a database: by the name of a tool, or directly.
 fn address(section: &Section<'_>, tools: &Tools, writes: bool, of: &str) -> Option<Database> {
     match (section.get("sql"), section.get("url")) {
         (Some(item), Some(_)) => {
             item.refuse(format!("`{of}` has both `sql` and `url`: one of them says where the database is"))
         }
         (None, None) => {
-            missing(section, "sql` or `url", of, if of == "from" { FROM } else { TO });
+            missing(section, "sql` or `url", of, if of == "from" { FROM_EXAMPLE } else { TO_EXAMPLE });
             None
         }
         (None, Some(item)) => {
@@ -209,7 +209,7 @@ fn address(section: &Section<'_>, tools: &Tools, writes: bool, of: &str) -> Opti
     }
 }
 
-/// The settings of a tool of this type.
+/// Returns the settings of a tool of this type.
 fn named<'t>(item: Item<'_>, kind: ToolKind, tools: &'t Tools) -> Option<&'t ToolSettings> {
     let name = item.text()?;
     match tools.get(name) {
@@ -235,7 +235,7 @@ fn destination(item: Item<'_>, section: &Section<'_>, tools: &Tools) -> Option<A
     let [kind] = kinds[..] else {
         return item.refuse_with(
             "`to` needs exactly one of `folder`, `s3`, `sql` and `url`".into(),
-            format!("as in {TO}, to = {{ s3 = \"backups\", prefix = \"orders\" }}, or to = {{ sql = \"warehouse\", table = \"orders_old\" }}"),
+            format!("as in {TO_EXAMPLE}, to = {{ s3 = \"backups\", prefix = \"orders\" }}, or to = {{ sql = \"warehouse\", table = \"orders_old\" }}"),
         );
     };
     let fits: &[&str] = match kind {
@@ -253,7 +253,7 @@ fn destination(item: Item<'_>, section: &Section<'_>, tools: &Tools) -> Option<A
             let folder = section.get("folder")?;
             let text = folder.text()?;
             if text.trim().is_empty() {
-                return folder.refuse_with("`folder` is empty".into(), TO.into());
+                return folder.refuse_with("`folder` is empty".into(), TO_EXAMPLE.into());
             }
             ArchiveTarget::Folder { folder: folder.file.expand(text, folder.span()).display().to_string() }
         }

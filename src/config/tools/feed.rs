@@ -1,5 +1,5 @@
 //! Settings of `[tools.…]` tables of type "feed", and arguments of calls of `feed`: which addresses, and
-//! what of their items.
+//! which of their items.
 use super::http::{ALLOW_PRIVATE, private_hosts};
 use crate::config::duration::parse_duration;
 use crate::config::keys::{Key, Kind, key};
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use std::collections::BTreeMap;
 
-/// What `feed` takes as arguments, too.
+/// Keys that are also arguments of `feed`.
 const ARGS: &[Key] = &[
     key("urls", Kind::Texts, "addresses of RSS, Atom or JSON feeds"),
     key("max_items", Kind::Whole, "of a result: the newest; default {}").with(&[FeedArgs::MAX_ITEMS]),
@@ -19,7 +19,7 @@ const ARGS: &[Key] = &[
     key("max_summary", Kind::Whole, "characters of a summary; default {}, at most {}, 0 for none")
         .with(&[FeedArgs::MAX_SUMMARY, FeedArgs::LARGEST_MAX_SUMMARY]),
 ];
-/// One source with a login.
+/// Keys of a source with a login.
 const SOURCE: &[Key] = &[
     key("url", Kind::Text, "its address"),
     key("username", Kind::TextOrSecret, "the user"),
@@ -43,7 +43,7 @@ pub(in crate::config) const KEYS: &[Key] = &[
 
 const EXAMPLE: &str = "urls = [\"https://example.org/feed.xml\"]";
 
-/// A table.
+/// Parses a table.
 pub(in crate::config) fn settings(section: &Section<'_>) -> Option<FeedSettings> {
     let sources = section.get("sources");
     let mut addresses = match section.get("urls") {
@@ -70,7 +70,7 @@ pub(in crate::config) fn settings(section: &Section<'_>) -> Option<FeedSettings>
     })
 }
 
-/// The arguments of a call of `tool`. `settings`: those of its table, if it has one.
+/// Parses the arguments of a call of `tool`. `settings`: those of its table, if it has one.
 pub(in crate::config) fn args(
     tool: Item<'_>,
     args: Option<Item<'_>>,
@@ -121,7 +121,7 @@ fn bounds(section: &Section<'_>) -> FeedArgs {
     }
 }
 
-/// Seconds before now, or a time.
+/// Parses seconds before now, or a time.
 fn since(item: Item<'_>) -> Option<Since> {
     if let toml::de::DeValue::Datetime(at) = item.value.get_ref() {
         return Some(Since::Text(at.to_string()));
@@ -148,7 +148,7 @@ fn too_many(what: &str, count: usize) -> String {
     format!("{what} {count} addresses, and {} are the most", FeedArgs::MOST_URLS)
 }
 
-/// The addresses. `fixed`: no place in them is ever filled.
+/// Parses the addresses. `fixed`: they may not contain placeholders.
 fn urls<'a>(list: Item<'a>, fixed: bool) -> Option<Vec<&'a str>> {
     let items = list.items()?;
     if items.is_empty() {
@@ -176,7 +176,7 @@ fn address<'a>(item: Item<'a>, fixed: bool, all: &mut Vec<&'a str>) -> Option<&'
     Some(text)
 }
 
-/// Sources with a login: their addresses come to the others.
+/// Parses sources with a login; their addresses are appended to the others.
 fn logins<'a>(list: Item<'a>, addresses: &mut Vec<&'a str>) -> Option<BTreeMap<String, FeedLogin>> {
     let items = list.items()?;
     if items.len() + addresses.len() > FeedArgs::MOST_URLS {
@@ -203,7 +203,7 @@ fn logins<'a>(list: Item<'a>, addresses: &mut Vec<&'a str>) -> Option<BTreeMap<S
     Some(all)
 }
 
-/// Is it an address that can be asked? Else what is wrong, and what to write.
+/// Checks that this is a valid address. An error has a message and advice.
 fn judge(text: &str, fixed: bool) -> Result<(), (String, String)> {
     let refuse = |what: &str, hint: String| Err((format!("`{text}` {what}"), hint));
     if text.contains('{') && text.contains('}') {

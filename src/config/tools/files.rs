@@ -41,7 +41,7 @@ pub(in crate::config) fn settings(section: &Section<'_>) -> Option<FilesSettings
         mode,
         max_bytes: max_bytes.min(FilesSettings::LARGEST_MAX_BYTES),
         config: section.file.path.to_owned(),
-        // All that is run is known when all of the file was read.
+        // All programs that are run are known only when the whole file was read.
         guarded: Default::default(),
     })
 }

@@ -55,7 +55,7 @@ fn patterns(list: Item<'_>) -> Vec<HostPattern> {
     parsed(list, HostPattern::parse)
 }
 
-/// `allow_private`
+/// Parses `allow_private`.
 pub(in crate::config) fn private_hosts(section: &Section<'_>) -> Vec<PrivateHost> {
     section.get("allow_private").map(|list| parsed(list, PrivateHost::parse)).unwrap_or_default()
 }

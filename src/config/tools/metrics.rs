@@ -11,12 +11,12 @@ const ARGS: &[Key] = &[
     key("disks", Kind::Flag, "whether disks are listed; default true"),
 ];
 
-/// The arguments of a call.
+/// Parses the arguments of a call.
 pub(in crate::config) fn args(item: Item<'_>) -> Option<MetricsArgs> {
     settings(&item.section(ARGS)?)
 }
 
-/// A table, or the arguments of a call.
+/// Parses a table, or the arguments of a call.
 pub(in crate::config) fn settings(section: &Section<'_>) -> Option<MetricsArgs> {
     let top = match section.get("top") {
         Some(item) => match item.whole(0)? {

@@ -1,7 +1,7 @@
-//! Settings of the built-in tools that take some: for each kind its keys, and what a `[tools.…]` table says, checked. Secrets
-//! stay references.
+//! Settings of the built-in tools that have any: the keys of each kind, and the validated content of a
+//! `[tools.…]` table. Secrets stay references.
 //!
-//! What the settings mean when a tool is called is the tool's own affair.
+//! What the settings mean in a call is left to the tool.
 use super::keys::Key;
 use super::walk::Section;
 use crate::domain::{ToolKind, ToolSettings, ToolSpec};
@@ -17,11 +17,11 @@ mod s3;
 mod shell;
 mod sql;
 
-/// Built-in tools that do nothing without settings: they are used by a `[tools.…]` table only.
+/// Built-in tools that do nothing without settings: they are used only through a `[tools.…]` table.
 pub(super) const NEED_SETTINGS: &[ToolKind] =
     &[ToolKind::Http, ToolKind::Sql, ToolKind::Files, ToolKind::S3, ToolKind::Shell];
 
-/// What a `[tools.…]` table may hold, by its `type`. Types that are not listed have no settings.
+/// The keys of a `[tools.…]` table, by its `type`. Types that are not listed have no settings.
 pub(super) const SETTINGS: &[(ToolKind, &[Key])] = &[
     (ToolKind::Http, http::KEYS),
     (ToolKind::Feed, feed::KEYS),
@@ -34,12 +34,12 @@ pub(super) const SETTINGS: &[(ToolKind, &[Key])] = &[
     (ToolKind::SystemMetrics, metrics::KEYS),
 ];
 
-/// The keys of a `[tools.…]` table of this type; `None`: it has no settings.
+/// Returns the keys of a `[tools.…]` table of this type; `None` if it has no settings.
 pub(super) fn keys(kind: ToolKind) -> Option<&'static [Key]> {
     SETTINGS.iter().find(|(known, _)| *known == kind).map(|(_, keys)| *keys)
 }
 
-/// The settings of a tool of this type; `None` if something that it can't do without is missing.
+/// Resolves the settings of a tool of this type; `None` if a required one is missing.
 pub(super) fn resolve(
     kind: ToolKind,
     section: &Section<'_>,

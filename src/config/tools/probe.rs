@@ -51,21 +51,21 @@ pub(in crate::config) const CHECK: &[Key] = &[
     key("sandbox", Kind::FlagOr(SANDBOX), "command: a sandbox around it; default false"),
 ];
 
-/// What each check takes.
-const OF_ALL: &[&str] = &["type", "name", "for", "timeout"];
-/// What a check takes whose value is a number.
-const BOUNDS: &[&str] = &["warn", "crit", "clear"];
+/// Keys of every check.
+const COMMON_KEYS: &[&str] = &["type", "name", "for", "timeout"];
+/// Keys of a check whose value is a number.
+const THRESHOLD_KEYS: &[&str] = &["warn", "crit", "clear"];
 
-/// A table; `None` inside: it does not say what is checked.
+/// Parses a table; `None` if it does not fix what is checked.
 pub(in crate::config) fn settings(section: &Section<'_>) -> Option<ProbeSettings> {
     match section.get("checks") {
         Some(list) => Some(checks(list).unwrap_or_default()),
-        // who calls it is not blamed for the key that is wrong here
+        // If the key is misspelled here, calls without `checks` are not reported.
         None => section.misspelled.contains(&"checks").then(ProbeSettings::default),
     }
 }
 
-/// The arguments of a call.
+/// Parses the arguments of a call.
 pub(in crate::config) fn args(item: Item<'_>) -> Option<ProbeSettings> {
     let section = item.section(ARGS)?;
     let Some(list) = section.get("checks") else {
@@ -100,8 +100,9 @@ fn check(item: Item<'_>) -> Option<ProbeCheck> {
     let kind: ProbeType = kind.word()?;
     for name in section.table.keys() {
         let text = name.get_ref().as_ref();
-        let bounds = if kind.has_value() { BOUNDS } else { &[] };
-        let is_known = [OF_ALL, bounds].concat().contains(&text) || kind.keys().any(|(key, _)| key == text);
+        let bounds = if kind.has_value() { THRESHOLD_KEYS } else { &[] };
+        let is_known =
+            [COMMON_KEYS, bounds].concat().contains(&text) || kind.keys().any(|(key, _)| key == text);
         if !is_known && CHECK.iter().any(|key| key.name == text) {
             let message = format!("`{text}` is not for a check of type \"{kind}\"");
             item.file.error(Some(name.span()), message, None);
@@ -156,7 +157,7 @@ fn target(item: Item<'_>, section: &Section<'_>, kind: ProbeType) -> Option<Prob
         ProbeType::Command => {
             let command = needs("command")?;
             let argv = command.command()?;
-            if runs_what_it_is_told(command, &argv) {
+            if runs_placeholder(command, &argv) {
                 return command.refuse_with(
                     "what an event or a gate says would be run as a program here".into(),
                     "hand it over as an argument: command = [\"./check.sh\", \"{event.payload.title}\"]"
@@ -170,8 +171,9 @@ fn target(item: Item<'_>, section: &Section<'_>, kind: ProbeType) -> Option<Prob
     })
 }
 
-/// Is a place of a template run: as the program itself, or as a part of what an interpreter or a launcher runs?
-fn runs_what_it_is_told(item: Item<'_>, argv: &[String]) -> bool {
+/// Returns whether a placeholder would be run: as the program itself, or as part of what an interpreter or a
+/// launcher runs.
+fn runs_placeholder(item: Item<'_>, argv: &[String]) -> bool {
     let holds = |text: &str| {
         let has_place = text.contains("{event") || text.contains("{gate");
         if has_place { Holds::Anything } else { Holds::Text }
@@ -181,7 +183,7 @@ fn runs_what_it_is_told(item: Item<'_>, argv: &[String]) -> bool {
     programs::run_by(&words, real.as_deref().and_then(Path::to_str)).is_some()
 }
 
-/// How an address is asked, and what its answer must be.
+/// Parses how an address is requested, and what its answer must be.
 fn web(section: &Section<'_>, address: String) -> Option<WebCheck> {
     let is_plain = !address.to_ascii_lowercase().starts_with("https://");
     let method = section.word::<HttpMethod>("method");
@@ -224,7 +226,7 @@ fn web(section: &Section<'_>, address: String) -> Option<WebCheck> {
     })
 }
 
-/// A status, or a list of such.
+/// Parses a status, or a list of statuses.
 fn statuses(item: Item<'_>) -> Option<Vec<u16>> {
     let one = |item: Item<'_>| {
         let code = u16::try_from(item.whole(100)?).ok().filter(|code| *code <= 599);
@@ -236,7 +238,7 @@ fn statuses(item: Item<'_>) -> Option<Vec<u16>> {
     }
 }
 
-/// `warn`, `crit` and `clear`.
+/// Parses `warn`, `crit` and `clear`.
 fn thresholds(section: &Section<'_>) -> [Option<f64>; 3] {
     let [warn, crit, clear] = ["warn", "crit", "clear"].map(|name| section.number(name));
     if let (Some(warn), Some(crit), Some(item)) = (warn, crit, section.get("crit"))

@@ -1,4 +1,4 @@
-//! Settings of `[tools.…]` tables of type "s3": where the bucket is, who asks, and how far calls reach.
+//! Settings of `[tools.…]` tables of type "s3": bucket, credentials, and limits of calls.
 use crate::config::keys::{Key, Kind, key};
 use crate::config::values::{needs, size_up_to, url};
 use crate::config::walk::{Item, Section};
@@ -50,7 +50,7 @@ pub(in crate::config) fn settings(section: &Section<'_>) -> Option<S3Settings> {
     })
 }
 
-/// The name of a bucket or a region.
+/// Parses the name of a bucket or a region.
 fn name(item: Item<'_>, hint: &str) -> Option<String> {
     let simple = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let text = item.text()?;
@@ -78,7 +78,7 @@ fn endpoint(item: Item<'_>) -> Option<String> {
 
 fn prefix(item: Item<'_>) -> Option<String> {
     let text = item.text()?;
-    // People write folders with a slash at the end.
+    // Folders are often written with a trailing slash.
     let folder = text.strip_suffix('/').unwrap_or(text);
     match check_object_key(folder) {
         Ok(()) => Some(folder.to_owned()),
@@ -90,7 +90,7 @@ fn prefix(item: Item<'_>) -> Option<String> {
     }
 }
 
-/// Notes what is missing of credentials.
+/// Reports incomplete credentials.
 fn credentials(section: &Section<'_>, writes: bool) {
     let [id, key, token] =
         ["access_key_id", "secret_access_key", "session_token"].map(|key| section.get(key).is_some());

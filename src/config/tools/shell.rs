@@ -1,4 +1,4 @@
-//! Settings of `[tools.…]` tables of type "shell": which commands, and what may stand in them.
+//! Settings of `[tools.…]` tables of type "shell": which commands, and their parameters.
 use crate::config::keys::{Key, Kind, SANDBOX, key};
 use crate::config::machine::{self, Wanted};
 use crate::config::programs::{self, Argument, Holds};
@@ -82,7 +82,7 @@ fn command(item: Item<'_>, section: &Section<'_>) -> Option<ShellCommand> {
     Some(ShellCommand { exec: path, args, under, read, description })
 }
 
-/// The folders of its paths. A command that takes a path must have some.
+/// Parses the folders for path parameters. A command with a path parameter must have some.
 fn under(item: Item<'_>, section: &Section<'_>, args: &[ShellArg]) -> Option<Vec<PathBuf>> {
     let path = args.iter().find_map(|arg| match arg {
         ShellArg::Parameter { name, kind: ParameterKind::Path } => Some(name),
@@ -120,7 +120,7 @@ fn under(item: Item<'_>, section: &Section<'_>, args: &[ShellArg]) -> Option<Vec
     }
 }
 
-/// The arguments of the program at `path`.
+/// Parses the arguments of the program at `path`.
 fn args(list: &[Item<'_>], path: &str) -> Option<Vec<ShellArg>> {
     let mut words: Vec<Argument<'_>> = vec![(path, Holds::Text)];
     let mut all = Vec::new();
@@ -137,7 +137,7 @@ fn args(list: &[Item<'_>], path: &str) -> Option<Vec<ShellArg>> {
                 );
             }
             Ok(parsed) => {
-                // A word of a list is written out, so it may be an option.
+                // The words of an enumeration are written in the configuration, so they may be options.
                 let holds = match &parsed {
                     ShellArg::Text(_) => Holds::Text,
                     ShellArg::Parameter { .. } => Holds::Value,

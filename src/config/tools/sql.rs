@@ -1,4 +1,4 @@
-//! Settings of `[tools.…]` tables of type "sql": which database, and what may be done there.
+//! Settings of `[tools.…]` tables of type "sql": which database, and what is allowed there.
 use crate::config::keys::{Key, Kind, key};
 use crate::config::values::{database, needs};
 use crate::config::walk::Section;
@@ -36,15 +36,15 @@ pub(in crate::config) fn settings(section: &Section<'_>) -> Option<SqlSettings> 
     let item = needs(section, "sql", "url", "url = \"sqlite:app.db\" or \"postgres://user@host/db\"");
     let url = item.and_then(database);
     if let Some(TextOrSecret::Text(url)) = &url {
-        belong(section, url.starts_with("sqlite:"));
+        check_database_kind(section, url.starts_with("sqlite:"));
     }
     let tables = section.texts("tables");
     let max_rows = max_rows.unwrap_or(SqlSettings::MAX_ROWS);
     Some(SqlSettings { url: url?, password, mode, max_rows, timeout, statements, tables, ddl })
 }
 
-/// Notes keys that are for another kind of database.
-fn belong(section: &Section<'_>, is_sqlite: bool) {
+/// Reports keys that are for another kind of database.
+fn check_database_kind(section: &Section<'_>, is_sqlite: bool) {
     for (key, of_sqlite, kind) in [("password", false, "postgres"), ("tables", true, "sqlite")] {
         if let Some(item) = section.get(key).filter(|_| is_sqlite != of_sqlite) {
             item.refuse_with::<()>(
