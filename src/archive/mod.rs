@@ -8,8 +8,8 @@
 //! 1. *write*: the rows are written to `ID.jsonl.zst`, atomically. The object does not count yet.
 //! 2. *verify*: the object is read back; size, checksum and number of rows must match what was written.
 //! 3. *intend*: `pending/ID.json` records that these rows are about to be deleted.
-//! 4. *delete*: one transaction compares each row, whole, under lock with what was written, and deletes exactly
-//!    those rows. If one differs, none is deleted: the chunk is taken back and written anew without it.
+//! 4. *delete*: one transaction locks the rows, compares each with what was written, and deletes exactly those.
+//!    If one differs, none is deleted: the object is discarded, and the chunk is rewritten without that row.
 //! 5. *seal*: writing `ID.json`, the manifest, makes the object count with all its rows; the intent is removed.
 //!
 //! So at any instant a row is in exactly one place: all rows of a sealed object are archived; of an object

@@ -282,7 +282,7 @@ pub(super) fn id_of<'a>(name: &'a str, end: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    //! What is packed is unpacked; what was damaged is noticed.
+    //! Packed rows are unpacked unchanged, and damage is detected.
     use super::*;
 
     fn about() -> About {

@@ -21,17 +21,17 @@ pub(super) const UNCLAIMED: &str = "unclaimed/";
 /// What is about to happen to the rows of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Doing {
+enum IntentKind {
     /// They are being deleted from the database.
     Archive,
-    /// They are being put back into it.
+    /// They are being restored into it.
     Restore,
 }
 
 /// An intent: as long as it exists, the database decides which rows of its object are archived.
 #[derive(Debug, Serialize, Deserialize)]
 struct Intent {
-    doing: Doing,
+    doing: IntentKind,
     manifest: Manifest,
 }
 
@@ -124,15 +124,15 @@ impl Objects {
 
     /// Durably records that the rows of the object are about to be deleted.
     pub(super) async fn intend(&self, manifest: &Manifest) -> Result<(), ToolError> {
-        self.write_intent(Doing::Archive, manifest).await
+        self.write_intent(IntentKind::Archive, manifest).await
     }
 
     /// Durably records that rows of the object are about to be restored.
     pub(super) async fn intend_restore(&self, manifest: &Manifest) -> Result<(), ToolError> {
-        self.write_intent(Doing::Restore, manifest).await
+        self.write_intent(IntentKind::Restore, manifest).await
     }
 
-    async fn write_intent(&self, doing: Doing, manifest: &Manifest) -> Result<(), ToolError> {
+    async fn write_intent(&self, doing: IntentKind, manifest: &Manifest) -> Result<(), ToolError> {
         let intent = Intent { doing, manifest: manifest.clone() };
         let text = serde_json::to_vec_pretty(&intent).expect("texts are JSON");
         self.shelf.put(&format!("{PENDING}{}", manifest_name(id(manifest))), text).await
@@ -206,7 +206,7 @@ impl Objects {
     ) -> Result<(), ToolError> {
         let manifest = &intent.manifest;
         let sealed = self.shelf.get(&manifest_name(id(manifest))).await?.is_some();
-        if intent.doing == Doing::Archive && sealed {
+        if intent.doing == IntentKind::Archive && sealed {
             mended.finished += 1;
             return self.remove_intent(manifest).await;
         }
@@ -224,7 +224,7 @@ impl Objects {
         let is_same = |(row, now): (&Row, &Option<Row>)| now.as_ref().is_some_and(|now| now.line == row.line);
         // Deletion is all or nothing: a row that is still there unchanged proves that nothing was deleted.
         // Without such a row, a different row may have taken its key after the deletion.
-        let undeleted = intent.doing == Doing::Archive && rows.iter().zip(&there).any(is_same);
+        let undeleted = intent.doing == IntentKind::Archive && rows.iter().zip(&there).any(is_same);
         let mut changed = 0;
         let mut archived = Vec::new();
         for (row, there) in rows.into_iter().zip(there) {

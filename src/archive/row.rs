@@ -232,7 +232,7 @@ pub(super) fn instant(cell: &Cell, unit: TimeUnit) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    //! Values come back as they were.
+    //! Values are preserved exactly.
     use super::*;
 
     fn column(name: &str, kind: &str) -> Column {

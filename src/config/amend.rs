@@ -253,7 +253,7 @@ fn changes_only(agent: &str, old: &str, new: &str, meant: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    //! Texts and what becomes of them.
+    //! Tests of amended texts.
     use super::*;
     use proptest::prelude::*;
 

@@ -178,7 +178,7 @@ fn knows_root(map: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    //! Who may have written what, and files in real folders.
+    //! Tests of owners and modes, and of files in real folders.
     use super::*;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};

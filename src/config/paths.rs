@@ -64,22 +64,22 @@ impl Paths {
         real(folder).zip(real(folders.config_dir())).is_some_and(|(folder, home)| folder.starts_with(home))
     }
 
-    /// `<state>/trusted.json`.
+    /// Returns `<state>/trusted.json`.
     pub fn trust_book(&self) -> PathBuf {
         self.state_dir.join("trusted.json")
     }
 
-    /// `<state>/bgagent.db`.
+    /// Returns `<state>/bgagent.db`.
     pub fn database(&self) -> PathBuf {
         self.state_dir.join("bgagent.db")
     }
 
-    /// `<state>/lock`.
+    /// Returns `<state>/lock`.
     pub fn lock(&self) -> PathBuf {
         self.state_dir.join("lock")
     }
 
-    /// `<state>/config-path`.
+    /// Returns `<state>/config-path`.
     pub fn config_note(&self) -> PathBuf {
         self.state_dir.join("config-path")
     }
@@ -111,7 +111,7 @@ impl Paths {
         std::fs::rename(&fresh, self.config_note())
     }
 
-    /// `<state>/daemon.json`.
+    /// Returns `<state>/daemon.json`.
     pub fn daemon_json(&self) -> PathBuf {
         self.state_dir.join("daemon.json")
     }

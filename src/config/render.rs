@@ -67,7 +67,7 @@ fn harmless(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    //! Tests of what reaches a terminal.
+    //! Tests of terminal output.
     use super::*;
 
     #[test]

@@ -154,7 +154,7 @@ pub fn shell_word(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    //! What is taken up, and how it is kept.
+    //! Tests of what is trusted, and how that is stored.
     use super::*;
     use crate::config::{Context, parse};
 

@@ -47,7 +47,7 @@ pub(super) fn about(settings: Option<&FilesSettings>) -> About {
 /// # Errors
 /// A sentence that says why not.
 pub(super) fn find_beneath(path: &str, roots: &[PathBuf]) -> Result<PathBuf, String> {
-    let place = Place::find(path, roots, Wall::none()).map_err(|error| error.to_string())?;
+    let place = TargetPath::find(path, roots, Wall::none()).map_err(|error| error.to_string())?;
     let whole = place.folder.join(&place.inside);
     let (folder, Some(name)) = place.parent(false).map_err(|error| error.to_string())? else {
         return Ok(whole);
@@ -83,7 +83,7 @@ fn work(args: &FilesArgs, settings: &FilesSettings) -> Result<Value, ToolError> 
     if op.writes() && !settings.mode.writes() {
         return Err(ToolError::Arguments(format!("`{op}` is not allowed: the tool is read-only")));
     }
-    let place = Place::find(path, &settings.roots, Wall::of(settings, op.writes()))?;
+    let place = TargetPath::find(path, &settings.roots, Wall::of(settings, op.writes()))?;
     let text = text.as_deref().unwrap_or_default();
     match op {
         FilesOp::List => list(&place),
@@ -94,14 +94,14 @@ fn work(args: &FilesArgs, settings: &FilesSettings) -> Result<Value, ToolError> 
 }
 
 /// A path beneath an open root.
-struct Place {
+struct TargetPath {
     root: OwnedFd,
     folder: PathBuf,
     inside: PathBuf,
     wall: Wall,
 }
 
-impl Place {
+impl TargetPath {
     fn find(path: &str, roots: &[PathBuf], wall: Wall) -> Result<Self, ToolError> {
         if path.contains('\0') || path.len() > 4000 {
             return Err(ToolError::Arguments("`path` has a NUL character, or is too long".into()));
@@ -222,11 +222,11 @@ const TRAVERSED_FLAGS: OFlags = OFlags::DIRECTORY.union(OFlags::PATH);
 #[cfg(not(target_os = "linux"))]
 const TRAVERSED_FLAGS: OFlags = FOLDER_FLAGS;
 
-fn io_error(place: &Place) -> impl Fn(std::io::Error) -> ToolError + '_ {
+fn io_error(place: &TargetPath) -> impl Fn(std::io::Error) -> ToolError + '_ {
     |error| ToolError::Failed(format!("`{}`: {error}", place.shown()))
 }
 
-fn list(place: &Place) -> Result<Value, ToolError> {
+fn list(place: &TargetPath) -> Result<Value, ToolError> {
     let folder = place.open(FOLDER_FLAGS)?;
     let entries = rustix::fs::Dir::read_from(&folder).map_err(|error| place.refused(error))?;
     let mut found = Vec::new();
@@ -260,7 +260,7 @@ fn list(place: &Place) -> Result<Value, ToolError> {
 }
 
 /// Returns the metadata of an opened file, if it is a regular file.
-fn regular(place: &Place, file: &File) -> Result<std::fs::Metadata, ToolError> {
+fn regular(place: &TargetPath, file: &File) -> Result<std::fs::Metadata, ToolError> {
     let about = file.metadata().map_err(io_error(place))?;
     match about.is_file() {
         true => Ok(about),
@@ -268,7 +268,7 @@ fn regular(place: &Place, file: &File) -> Result<std::fs::Metadata, ToolError> {
     }
 }
 
-fn read(place: &Place, most: usize) -> Result<Value, ToolError> {
+fn read(place: &TargetPath, most: usize) -> Result<Value, ToolError> {
     let file = place.open(OFlags::RDONLY)?;
     let about = regular(place, &file)?;
     let mut bytes = Vec::new();
@@ -279,7 +279,7 @@ fn read(place: &Place, most: usize) -> Result<Value, ToolError> {
     }))
 }
 
-fn write(place: &Place, text: &str, append: bool, most: usize) -> Result<Value, ToolError> {
+fn write(place: &TargetPath, text: &str, append: bool, most: usize) -> Result<Value, ToolError> {
     if text.len() > most {
         return Err(ToolError::Arguments(format!(
             "`text` has {} bytes, and {most} are the most",
@@ -332,7 +332,7 @@ fn write(place: &Place, text: &str, append: bool, most: usize) -> Result<Value, 
 /// Opens the existing file, if any. It must be a regular file with a single name, not a link, and not
 /// guarded.
 fn old(
-    place: &Place,
+    place: &TargetPath,
     folder: &OwnedFd,
     name: &OsStr,
 ) -> Result<Option<(File, std::fs::Metadata)>, ToolError> {

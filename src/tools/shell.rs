@@ -187,7 +187,7 @@ fn beneath(path: &str, folders: &[PathBuf]) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    //! Tests of what becomes an argument, and of real programs.
+    //! Tests of arguments, and of real programs.
     use super::*;
     use crate::domain::SandboxSetting;
     use std::sync::Arc;

@@ -166,7 +166,7 @@ fn sync(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    //! Tests of what is read.
+    //! Tests of which files are read.
     use super::*;
 
     #[test]

@@ -27,7 +27,7 @@ pub(super) fn referred(places: &HashMap<String, usize>, references: &[Reference]
 
 #[cfg(test)]
 mod tests {
-    //! Small families.
+    //! Tests of references within a table.
     use super::*;
 
     #[track_caller]

@@ -71,7 +71,7 @@ fn quoted(text: &str, close: char) -> Option<(Part, &str)> {
 
 #[cfg(test)]
 mod tests {
-    //! A table of names.
+    //! Tests of names.
     use super::*;
 
     #[test]

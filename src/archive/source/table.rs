@@ -26,7 +26,7 @@ pub(in crate::archive) struct Table {
     /// How each column is read and inserted, in order, as derived from the database itself: the content of
     /// objects and manifests never becomes part of a statement.
     pub(super) casts: Vec<Cast>,
-    /// The name of the table that its rows are part of, as the database has it: one table has one such name.
+    /// Canonical name of the table, or of the partitioned table that it is part of.
     pub(in crate::archive) root: String,
     /// Foreign keys by which deleting a row would change other tables, unless it is prevented.
     pub(super) referrers: Vec<Referrer>,

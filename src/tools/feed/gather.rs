@@ -197,7 +197,7 @@ pub(super) fn name_of(source: &Source<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    //! Tests of doubles and order, and of ids at first sight.
+    //! Tests of duplicates and order, and of the ids of new items.
     use super::super::identity;
     use super::*;
 

@@ -63,7 +63,7 @@ fn step(at: BorrowedFd<'_>, name: &OsStr, flags: OFlags, mode: Mode) -> Result<O
 
 #[cfg(test)]
 mod tests {
-    //! Both ways must say the same of every path.
+    //! Both implementations must agree on every path.
     use super::*;
     use std::fs::{self, File};
     use std::io::Read;

@@ -195,7 +195,7 @@ async fn on_a_thread<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    //! Tests of what a process is called.
+    //! Tests of how processes are matched.
     use super::*;
 
     #[test]

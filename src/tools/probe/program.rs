@@ -118,7 +118,7 @@ async fn systemctl(user: bool, args: &[&str], bound: Duration) -> Result<Finishe
 
 #[cfg(test)]
 mod tests {
-    //! Tests of units that rest.
+    //! Tests of inactive units.
     use super::*;
 
     #[test]

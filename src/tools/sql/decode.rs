@@ -424,7 +424,7 @@ fn address(from: &mut Reader<'_>) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    //! Forms that a server on this machine need not be asked for.
+    //! Formats that can be tested without a server.
     use super::*;
 
     #[test]

@@ -79,7 +79,7 @@ fn array(items: &[Value], inner: &Type) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    //! A table of values.
+    //! Tests of values.
     use super::*;
     use serde_json::json;
 

@@ -151,7 +151,7 @@ fn escaped_text(rest: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    //! Tables of texts.
+    //! Tests of statements.
     use super::*;
     use serde_json::json;
 
