@@ -28,7 +28,7 @@ impl Journal {
     pub(super) async fn pending(&self) -> Result<Option<String>, ToolError> {
         let Some(store) = &self.store else { return Ok(None) };
         let source = self.source.clone();
-        let all = store.read(move |reader| reader.archives_pending(&source)).await.map_err(said)?;
+        let all = store.read(move |reader| reader.archives_pending(&source)).await.map_err(store_error)?;
         if let Some((other, _)) = all.iter().find(|(place, _)| *place != self.place) {
             return Err(failed(&format!(
                 "an archive of {} to {other} was broken off: let it run again first, so that it can finish or undo \
@@ -43,7 +43,7 @@ impl Journal {
     pub(super) async fn is_pending(&self) -> Result<bool, ToolError> {
         let Some(store) = &self.store else { return Ok(false) };
         let source = self.source.clone();
-        let all = store.read(move |reader| reader.archives_pending(&source)).await.map_err(said)?;
+        let all = store.read(move |reader| reader.archives_pending(&source)).await.map_err(store_error)?;
         Ok(all.iter().any(|(place, _)| *place == self.place))
     }
 
@@ -51,7 +51,7 @@ impl Journal {
     pub(super) async fn is_known(&self) -> Result<bool, ToolError> {
         let Some(store) = &self.store else { return Ok(false) };
         let place = self.place.clone();
-        store.read(move |reader| reader.archives_at(&place)).await.map_err(said)
+        store.read(move |reader| reader.archives_at(&place)).await.map_err(store_error)
     }
 
     /// Records what is about to happen.
@@ -68,10 +68,10 @@ impl Journal {
         let Some(store) = &self.store else { return Ok(()) };
         let step = ArchiveStep { source: self.source.clone(), place: self.place.clone(), doing };
         let entry = Entry { at: crate::clock::wall(), fact: Fact::Archived(Box::new(step)) };
-        store.commit(vec![entry]).await.map(drop).map_err(said)
+        store.commit(vec![entry]).await.map(drop).map_err(store_error)
     }
 }
 
-fn said(error: StoreError) -> ToolError {
+fn store_error(error: StoreError) -> ToolError {
     failed(&format!("the archive's journal: {error}"))
 }

@@ -37,8 +37,8 @@ impl Objects {
         let ours = format!("{CLAIM_PREFIX}{}", fresh_id());
         self.shelf.put(&format!("{PENDING}{ours}"), text.clone()).await?;
         let claimed = self.claim_alone(&owner, &ours, text).await;
-        let gone = self.shelf.delete(&format!("{PENDING}{ours}")).await;
-        claimed.and(gone)
+        let released = self.shelf.delete(&format!("{PENDING}{ours}")).await;
+        claimed.and(released)
     }
 
     /// Fails if the archive is missing. Called where rows are known to have been archived: it must not be

@@ -46,7 +46,7 @@ fn zoned(item: Item<'_>, text: &str) -> Option<Option<Timestamp>> {
         Err(_) if text.parse::<Zoned>().is_ok() => {
             let zone = text.parse::<Zoned>().map_or(TimeZone::UTC, |at| at.time_zone().clone());
             let (local, _) = text.split_once('[').unwrap_or((text, ""));
-            changed(item, local, &zone)
+            clock_change_error(item, local, &zone)
         }
         Err(error) => refuse(&format!("{error}")),
     }
@@ -63,7 +63,7 @@ fn local(item: Item<'_>, text: &str, zone: &TimeZone) -> Option<Timestamp> {
     };
     let found = zone.to_ambiguous_timestamp(local);
     if found.is_ambiguous() {
-        return changed(item, text, zone);
+        return clock_change_error(item, text, zone);
     }
     match found.compatible() {
         Ok(at) => Some(at),
@@ -75,7 +75,7 @@ fn local(item: Item<'_>, text: &str, zone: &TimeZone) -> Option<Timestamp> {
 }
 
 /// Refuses a local time at which the clock changes: it is skipped, or occurs twice.
-fn changed<T>(item: Item<'_>, local: &str, zone: &TimeZone) -> Option<T> {
+fn clock_change_error<T>(item: Item<'_>, local: &str, zone: &TimeZone) -> Option<T> {
     let name = zone.iana_name().unwrap_or("this zone");
     let at = local.parse::<DateTime>().ok()?;
     let with = |offset: Offset| format!("\"{local}{}\"", offset_text(offset));

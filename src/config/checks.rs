@@ -214,10 +214,10 @@ fn of_type(kind: &str, tools: &[String], fleet: &Fleet) -> Vec<String> {
 }
 
 /// Reports an error if a name matches none of these tools.
-fn guard(item: Item<'_>, key: &str, tools: &[String], fleet: &Fleet, whose: &str) {
+fn guard(item: Item<'_>, key: &str, tools: &[String], fleet: &Fleet, scope: &str) {
     let Some(name) = item.text() else { return };
     if key == "sinks" && is_address(name) {
-        return address_sink(item, name, tools, fleet, whose);
+        return address_sink(item, name, tools, fleet, scope);
     }
     let typed = of_type(name, tools, fleet);
     let means = |tool: &String| {
@@ -233,17 +233,17 @@ fn guard(item: Item<'_>, key: &str, tools: &[String], fleet: &Fleet, whose: &str
         (None, None) if tools.is_empty() => "this agent has no `tools`".to_owned(),
         (None, None) => format!("there are {}", tools.join(", ")),
     };
-    item.refuse_with::<()>(format!("`{key}` names `{name}`, which is not among {whose}"), hint);
+    item.refuse_with::<()>(format!("`{key}` names `{name}`, which is not among {scope}"), hint);
 }
 
 /// Reports an error if this entry of `sinks` is not an address, or if no tool sends requests to one.
-fn address_sink(item: Item<'_>, address: &str, tools: &[String], fleet: &Fleet, whose: &str) {
+fn address_sink(item: Item<'_>, address: &str, tools: &[String], fleet: &Fleet, scope: &str) {
     if let Err(why) = AddressPattern::parse(address) {
         let hint = "a whole address, or one with a `*` at its end: \"https://api.example.org/*\"".to_owned();
         item.refuse_with::<()>(format!("`sinks` names `{address}`: {why}"), hint);
     } else if tools.iter().all(|tool| fleet.kind_of(tool) != Some(ToolKind::Http)) {
         let hint = "addresses are for tools of type \"http\"; name any other tool itself".to_owned();
-        item.refuse_with::<()>(format!("`sinks` names an address, and none of {whose} sends requests"), hint);
+        item.refuse_with::<()>(format!("`sinks` names an address, and none of {scope} sends requests"), hint);
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) fn deliver(section: &Section<'_>, runs: &Runs<'_>) -> Option<Arc<Deli
         let item = section.get(name);
         let text = item.and_then(|item| item.text());
         if let (Some(item), Some(text)) = (item, text) {
-            places(text).for_each(|place| judge(item, place, runs));
+            places(text).for_each(|place| check_placeholder(item, place, runs));
         }
         text.unwrap_or(usual).to_owned()
     };
@@ -81,7 +81,7 @@ fn when(item: Item<'_>, runs: &Runs<'_>) -> Option<Vec<Expect>> {
         match runs.shape() {
             Shape::Schema(schema) if !has_field(schema, schema, field) => {
                 let message = format!("`when` looks at `{field}`, which `output_schema` does not have");
-                item.file.error(Some(span), message, meant(schema, field));
+                item.file.error(Some(span), message, suggestion(schema, field));
             }
             Shape::Text if field != "result" => {
                 let message = format!("`when` looks at `{field}`, and the answer of this agent is a text");
@@ -94,7 +94,7 @@ fn when(item: Item<'_>, runs: &Runs<'_>) -> Option<Vec<Expect>> {
 }
 
 /// Reports an invalid placeholder.
-fn judge(item: Item<'_>, place: &str, runs: &Runs<'_>) {
+fn check_placeholder(item: Item<'_>, place: &str, runs: &Runs<'_>) {
     let (first, rest) = place.split_once('.').map_or((place, None), |(first, rest)| (first, Some(rest)));
     let (message, hint) = match (first, rest) {
         ("gate", _) if !runs.has_gate => {
@@ -113,7 +113,7 @@ fn judge(item: Item<'_>, place: &str, runs: &Runs<'_>) {
         }
         ("result", Some(field)) => match runs.shape() {
             Shape::Schema(schema) if !has_field(schema, schema, field) => {
-                (format!("`output_schema` has no `{field}`"), meant(schema, field))
+                (format!("`output_schema` has no `{field}`"), suggestion(schema, field))
             }
             Shape::Text => {
                 let message = format!("`{{{place}}}` will be empty: the answer of this agent is a text");
@@ -134,7 +134,7 @@ fn judge(item: Item<'_>, place: &str, runs: &Runs<'_>) {
 }
 
 /// Suggests the field that may be meant, or lists all.
-fn meant(schema: &Value, field: &str) -> Option<String> {
+fn suggestion(schema: &Value, field: &str) -> Option<String> {
     let first = field.split('.').next().unwrap_or_default();
     let names: Vec<&str> = schema.get("properties")?.as_object()?.keys().map(String::as_str).collect();
     Some(match nearest(first, names.iter().copied()) {

@@ -150,16 +150,16 @@ impl Finder<'_> {
             self.add(folder, "programs are looked for there (PATH)");
         }
         for agent in &fleet.agents {
-            let whose = format!("agent `{}`", agent.id);
+            let owner = format!("agent `{}`", agent.id);
             match &agent.body {
-                Body::Command(command) => self.command(command, &whose),
-                Body::Tool(call) => self.checks(&call.args, &whose),
+                Body::Command(command) => self.command(command, &owner),
+                Body::Tool(call) => self.checks(&call.args, &owner),
                 Body::Query(_) | Body::Runner(_) => {}
             }
             for check in agent.gate.as_deref().into_iter().chain(agent.success_when.iter()) {
                 match &check.body {
-                    CheckBody::Command(command) => self.command(command, &whose),
-                    CheckBody::Tool(call) => self.checks(&call.args, &whose),
+                    CheckBody::Command(command) => self.command(command, &owner),
+                    CheckBody::Tool(call) => self.checks(&call.args, &owner),
                 }
             }
         }
@@ -192,13 +192,13 @@ impl Finder<'_> {
         self.fixed.entry(path).or_insert_with(|| what.to_owned());
     }
 
-    fn command(&mut self, command: &CommandSpec, whose: &str) {
+    fn command(&mut self, command: &CommandSpec, owner: &str) {
         // The folder of a run is in the state folder, which is guarded as a whole.
         let cwd = Some(command.cwd.as_path()).filter(|cwd| *cwd != Path::new(WORK));
-        self.program(&command.argv, cwd, Some(&command.env), whose);
+        self.program(&command.argv, cwd, Some(&command.env), owner);
     }
 
-    fn tool(&mut self, settings: &ToolSettings, whose: &str) {
+    fn tool(&mut self, settings: &ToolSettings, owner: &str) {
         match settings {
             ToolSettings::Shell(Some(shell)) => {
                 for command in shell.commands.values() {
@@ -209,13 +209,13 @@ impl Finder<'_> {
                     let argv: Vec<String> = std::iter::once(command.exec.clone())
                         .chain(command.args.iter().filter_map(text))
                         .collect();
-                    self.program(&argv, Some(&shell.cwd), Some(&shell.env), whose);
+                    self.program(&argv, Some(&shell.cwd), Some(&shell.env), owner);
                 }
             }
             ToolSettings::Probe(Some(probe)) => {
                 for check in &probe.checks {
                     if let ProbeTarget::Command { argv, .. } = &check.target {
-                        self.program(argv, None, None, whose);
+                        self.program(argv, None, None, owner);
                     }
                 }
             }
@@ -224,13 +224,13 @@ impl Finder<'_> {
     }
 
     /// Adds commands among the checks of a call of `probe`.
-    fn checks(&mut self, args: &Value, whose: &str) {
+    fn checks(&mut self, args: &Value, owner: &str) {
         for check in args["checks"].as_array().into_iter().flatten() {
             let argv: Option<Vec<String>> = check["command"]
                 .as_array()
                 .map(|argv| argv.iter().filter_map(Value::as_str).map(str::to_owned).collect());
             if let Some(argv) = argv {
-                self.program(&argv, None, None, whose);
+                self.program(&argv, None, None, owner);
             }
         }
     }
@@ -240,14 +240,14 @@ impl Finder<'_> {
         argv: &[String],
         cwd: Option<&Path>,
         env: Option<&BTreeMap<String, TextOrSecret>>,
-        whose: &str,
+        owner: &str,
     ) {
         if let Some(cwd) = cwd {
-            self.add(cwd.to_owned(), &format!("{whose} works there"));
+            self.add(cwd.to_owned(), &format!("{owner} works there"));
         }
         if let Some(TextOrSecret::Text(path)) = env.and_then(|env| env.get("PATH")) {
             for folder in search_path(Some(path)) {
-                self.add(folder, &format!("programs of {whose} are looked for there (PATH)"));
+                self.add(folder, &format!("programs of {owner} are looked for there (PATH)"));
             }
         }
         let [program, args @ ..] = argv else { return };
@@ -255,7 +255,7 @@ impl Finder<'_> {
             Some(cwd) => Some(cwd.join(word)),
             None => Path::new(word).is_absolute().then(|| PathBuf::from(word)),
         };
-        let runs = format!("{whose} runs it");
+        let runs = format!("{owner} runs it");
         if program.contains('/')
             && let Some(path) = at(program)
         {

@@ -90,10 +90,10 @@ impl ConfigReader {
     fn runs_this() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let number = |path: &str| read(path).trim().parse().unwrap_or(65534);
-        let knows_root = knows_root(&read("/proc/self/uid_map"));
+        let maps_root = maps_root(&read("/proc/self/uid_map"));
         Self {
             user: rustix::process::geteuid().as_raw(),
-            overflow_user: (!knows_root).then(|| number("/proc/sys/kernel/overflowuid")),
+            overflow_user: (!maps_root).then(|| number("/proc/sys/kernel/overflowuid")),
             passwd: read("/etc/passwd"),
             group: read("/etc/group"),
         }
@@ -120,7 +120,7 @@ impl ConfigReader {
             return Some(Fault { why: NotOurs { what, hint }, is_owner: true });
         }
         let by_all = mode & 0o002 != 0;
-        let by_group = mode & 0o020 != 0 && !self.has_only_us(group);
+        let by_group = mode & 0o020 != 0 && !self.is_private_group(group);
         let is_sticky = part == Part::Above && mode & 0o1000 != 0;
         if part == Part::Link || is_sticky || !(by_all || by_group) {
             return None;
@@ -148,7 +148,7 @@ impl ConfigReader {
 
     /// Returns whether only we and root are in this group. Many systems give each user a private group with
     /// write access. A group or a user unknown to these files may stand for anybody.
-    fn has_only_us(&self, group: u32) -> bool {
+    fn is_private_group(&self, group: u32) -> bool {
         let number = group.to_string();
         let is_us = |user: &[&str]| user.get(2).is_some_and(|id| *id == "0" || *id == self.user.to_string());
         let named = |name: &str| entries(&self.passwd).find(|user| user[0] == name);
@@ -171,7 +171,7 @@ fn entries(text: &str) -> impl Iterator<Item = Vec<&str>> {
 
 /// Returns whether root is mapped in this process's namespace. Its map has a line for each range: inside,
 /// outside, length (user_namespaces(7)). If there is no map, it is.
-fn knows_root(map: &str) -> bool {
+fn maps_root(map: &str) -> bool {
     let ranges = map.lines().filter_map(|line| line.split_whitespace().next());
     map.trim().is_empty() || ranges.into_iter().any(|first| first == "0")
 }
@@ -249,10 +249,8 @@ mod tests {
         assert!(service.fault(Path::new("/"), Part::Above, 65534, 65534, 0o040755).is_none());
         assert!(service.fault(Path::new("/"), Part::Above, 65534, 65534, 0o040777).is_some());
         assert!(me().fault(Path::new("/"), Part::Above, 65534, 65534, 0o040755).is_some());
-        assert!(knows_root("         0          0 4294967295\n") && knows_root(""));
-        assert!(
-            knows_root("0 1000 1\n1 100000 65536\n") && !knows_root("      1000       1000          1\n")
-        );
+        assert!(maps_root("         0          0 4294967295\n") && maps_root(""));
+        assert!(maps_root("0 1000 1\n1 100000 65536\n") && !maps_root("      1000       1000          1\n"));
     }
 
     #[test]

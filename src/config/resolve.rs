@@ -202,7 +202,7 @@ fn instances(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
                 settings.unwrap_or_else(|| ToolSettings::none(kind))
             }
             None => {
-                has_no_settings(item, kind);
+                warn_ignored_keys(item, kind);
                 ToolSettings::none(kind)
             }
         };
@@ -212,7 +212,7 @@ fn instances(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
 }
 
 /// Warns of keys in the table of a tool that has no settings.
-fn has_no_settings(item: Item<'_>, kind: ToolKind) {
+fn warn_ignored_keys(item: Item<'_>, kind: ToolKind) {
     for (key, _) in item.table().into_iter().flatten().filter(|(key, _)| key.get_ref() != "type") {
         let message = format!("`{}` has no effect: a tool of type \"{kind}\" has no settings", key.get_ref());
         item.file.warn(key.span(), message, None);

@@ -340,7 +340,7 @@ fn workspace(item: Item<'_>) -> Option<Workspace> {
             }
             let path = path(folder)?;
             reach::judge(&folder, &path);
-            not_a_repository(&folder, &path);
+            refuse_repository(&folder, &path);
             Some(Workspace::Folder(path))
         }
         (None, Some(repo)) => {
@@ -364,7 +364,7 @@ fn workspace(item: Item<'_>) -> Option<Workspace> {
 
 /// Refuses a folder in a repository: its settings can make git run programs as the user who runs git there,
 /// so an agent program must not be able to write them.
-fn not_a_repository(item: &Item<'_>, folder: &Path) {
+fn refuse_repository(item: &Item<'_>, folder: &Path) {
     let look = item.file.context.look;
     let is_one = |folder: &&Path| holds_repository(|name| look(&folder.join(name)).is_ok());
     let Some(repository) = folder.ancestors().find(is_one) else { return };

@@ -15,7 +15,7 @@ const COLLECTOR_HINT: &str = "write the address without /v1/traces, such as \"ht
 /// Parses what is exported, if anything is, as far as it has no errors.
 pub(super) fn telemetry(top: &Section<'_>) -> Option<TelemetrySpec> {
     let section = top.get("telemetry")?.section(keys::TELEMETRY)?;
-    let prometheus = section.get("prometheus").and_then(listens_at);
+    let prometheus = section.get("prometheus").and_then(listen_address);
     let otlp = section.get("otlp").and_then(collector);
     let content = section.flag("content").unwrap_or_default();
     if let Some(item) = section.own("content").filter(|_| content && section.own("otlp").is_none()) {
@@ -40,7 +40,7 @@ pub(super) fn telemetry(top: &Section<'_>) -> Option<TelemetrySpec> {
 }
 
 /// Parses the address where metrics are served.
-fn listens_at(item: Item<'_>) -> Option<String> {
+fn listen_address(item: Item<'_>) -> Option<String> {
     let text = item.text()?;
     let Ok(address) = text.parse::<SocketAddr>() else {
         return item.refuse_with("`prometheus` is not an address with a port".into(), LISTEN_HINT.into());

@@ -75,12 +75,12 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let Some(disks) = disks else { return Ok(ToolOutput::of(result)) };
     let disks = disks.map_err(failed)?;
     result["disks"] = disks.rows.into();
-    let warnings = disks.silent.iter().map(|disk| {
+    let warnings = disks.unresponsive.iter().map(|disk| {
         format!("{} does not answer: it is left out", disk["mount"].as_str().unwrap_or_default())
     });
     let warnings = warnings.collect();
-    if !disks.silent.is_empty() {
-        result["not_answering"] = disks.silent.into();
+    if !disks.unresponsive.is_empty() {
+        result["not_answering"] = disks.unresponsive.into();
     }
     Ok(ToolOutput { warnings, ..ToolOutput::of(result) })
 }
@@ -151,7 +151,7 @@ fn busiest(system: &System, top: usize) -> Vec<Value> {
 struct DiskReport {
     rows: Vec<Value>,
     /// Disks that did not respond in time.
-    silent: Vec<Value>,
+    unresponsive: Vec<Value>,
 }
 
 async fn disks(bound: Duration) -> Result<DiskReport, String> {
@@ -186,7 +186,7 @@ async fn measured(
     for (space, disk) in join_all(asked).await {
         let mount = disk.mount.to_string_lossy();
         match space {
-            None => found.silent.push(json!({
+            None => found.unresponsive.push(json!({
                 "mount": mount,
                 "fs": disk.fs,
                 "error": format!("no answer within {:.0} s", bound.as_secs_f64().max(1.0)),
@@ -273,8 +273,8 @@ mod tests {
             let found = measured(all, Duration::from_millis(200), look.clone()).await;
             let mounts: Vec<_> = found.rows.iter().map(|row| row["mount"].as_str().unwrap()).collect();
             assert_eq!(mounts, ["/test-of-disks/also", "/test-of-disks/good"]);
-            assert_eq!(found.silent.len(), 1);
-            assert_eq!(found.silent[0]["mount"], "/test-of-disks/hangs");
+            assert_eq!(found.unresponsive.len(), 1);
+            assert_eq!(found.unresponsive[0]["mount"], "/test-of-disks/hangs");
         }
         assert_eq!(*asked.lock().unwrap(), 1, "the others wait for the first");
         release.send(()).unwrap();
@@ -283,7 +283,7 @@ mod tests {
             let found = measured(vec![disk("hangs")], Duration::from_secs(60), |_: &Path| {
                 Ok(Space { total: 1, available: 1, used_percent: 0.0, inodes_used_percent: None })
             });
-            if found.await.silent.is_empty() {
+            if found.await.unresponsive.is_empty() {
                 break;
             }
         }

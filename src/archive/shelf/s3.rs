@@ -17,7 +17,7 @@ pub(in crate::archive) struct S3 {
 
 impl S3 {
     pub(super) async fn open(settings: &S3Settings, prefix: &str) -> Result<Self, ToolError> {
-        let bucket = Bucket::open(settings).await.map_err(said)?;
+        let bucket = Bucket::open(settings).await.map_err(tool_error)?;
         let folders = [settings.prefix.as_deref().unwrap_or_default(), prefix];
         let folders: Vec<&str> = folders.into_iter().filter(|folder| !folder.is_empty()).collect();
         let place = format!("s3://{}/{}", settings.bucket, folders.join("/"));
@@ -39,20 +39,20 @@ impl S3 {
 
     pub(super) async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), ToolError> {
         let kind = if name.ends_with(".json") { "application/json" } else { "application/zstd" };
-        self.bucket.put(&self.key(name), bytes, kind).await.map(drop).map_err(said)
+        self.bucket.put(&self.key(name), bytes, kind).await.map(drop).map_err(tool_error)
     }
 
     pub(super) async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, ToolError> {
         match self.bucket.get(&self.key(name), MAX_OBJECT_BYTES).await {
             Ok(object) => Ok(Some(object.bytes)),
             Err(error) if error.kind == S3ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(said(error)),
+            Err(error) => Err(tool_error(error)),
         }
     }
 
     pub(super) async fn list(&self, below: &str) -> Result<Vec<String>, ToolError> {
         let begin = self.key(below);
-        let listing = self.bucket.list(&begin, None, usize::MAX).await.map_err(said)?;
+        let listing = self.bucket.list(&begin, None, usize::MAX).await.map_err(tool_error)?;
         let names = listing.objects.into_iter().filter_map(|object| {
             let name = object.key.strip_prefix(&begin)?;
             (!name.is_empty() && !name.contains('/')).then(|| name.to_owned())
@@ -61,10 +61,10 @@ impl S3 {
     }
 
     pub(super) async fn delete(&self, name: &str) -> Result<(), ToolError> {
-        self.bucket.delete(&self.key(name)).await.map_err(said)
+        self.bucket.delete(&self.key(name)).await.map_err(tool_error)
     }
 }
 
-fn said(error: S3Error) -> ToolError {
+fn tool_error(error: S3Error) -> ToolError {
     failed(&error.message)
 }

@@ -80,7 +80,7 @@ impl Sqlite {
         let db = tokio::task::spawn_blocking(open)
             .await
             .map_err(|error| ToolError::Failed(panic_text(error)))?
-            .map_err(|error| said(&error, &path))?;
+            .map_err(|error| tool_error(&error, &path))?;
         Ok(Self { inner: Arc::new(Mutex::new(Inner { db, lock: None })), path, identity: None, interrupted })
     }
 
@@ -109,7 +109,7 @@ impl Sqlite {
     ) -> Result<T, ToolError> {
         self.work(work).await.map_err(|trouble| match trouble {
             Trouble::Tool(error) => error,
-            Trouble::Sql(error) => said(&error, &self.path),
+            Trouble::Sql(error) => tool_error(&error, &self.path),
             Trouble::Ended(_, why) => put::ended(&why),
         })
     }
@@ -160,7 +160,7 @@ impl Sqlite {
             Err(Trouble::Sql(error)) if is_late(&error) => {
                 Ok(Page { rows: Vec::new(), end: false, late: true })
             }
-            Err(Trouble::Sql(error)) => Err(said(&error, &self.path)),
+            Err(Trouble::Sql(error)) => Err(tool_error(&error, &self.path)),
             Err(Trouble::Tool(error)) => Err(error),
             Err(Trouble::Ended(_, why)) => Err(put::ended(&why)),
         }
@@ -196,7 +196,7 @@ impl Sqlite {
     }
 }
 
-fn said(error: &rusqlite::Error, path: &Path) -> ToolError {
+fn tool_error(error: &rusqlite::Error, path: &Path) -> ToolError {
     let text = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             "the database is in use by another program: try again later".into()

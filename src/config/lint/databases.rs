@@ -20,8 +20,8 @@ pub(super) fn lint<'a>(file: &File<'_>, top: &Section<'a>, fleet: &Fleet) {
         if users.peek().is_none() || users.any(|agent| !is_guarded(agent, name)) {
             let written = table("tools", name);
             match &tool.settings {
-                ToolSettings::Sql(Some(settings)) => look_at(file, &settings.url, written, &["url"]),
-                ToolSettings::ArchiveRows(Some(settings)) => look(file, settings, written),
+                ToolSettings::Sql(Some(settings)) => check_url(file, &settings.url, written, &["url"]),
+                ToolSettings::ArchiveRows(Some(settings)) => check_archive(file, settings, written),
                 _ => {}
             }
         }
@@ -32,21 +32,21 @@ pub(super) fn lint<'a>(file: &File<'_>, top: &Section<'a>, fleet: &Fleet) {
         {
             let own = table("agents", agent.id.as_str()).and_then(|own| own.get_ref().as_table());
             if let Ok(settings) = ArchiveSettings::deserialize(&call.args) {
-                look(file, &settings, own.and_then(|own| own.get("args")));
+                check_archive(file, &settings, own.and_then(|own| own.get("args")));
             }
         }
     }
 }
 
 /// Checks the databases of an archive.
-fn look(file: &File<'_>, archive: &ArchiveSettings, written: Option<&Spanned<DeValue<'_>>>) {
-    look_at(file, &archive.from.database.url, written, &["from", "url"]);
+fn check_archive(file: &File<'_>, archive: &ArchiveSettings, written: Option<&Spanned<DeValue<'_>>>) {
+    check_url(file, &archive.from.database.url, written, &["from", "url"]);
     if let ArchiveTarget::Table { database, .. } = &archive.to {
-        look_at(file, &database.url, written, &["to", "url"]);
+        check_url(file, &database.url, written, &["to", "url"]);
     }
 }
 
-fn look_at(file: &File<'_>, url: &TextOrSecret, written: Option<&Spanned<DeValue<'_>>>, keys: &[&str]) {
+fn check_url(file: &File<'_>, url: &TextOrSecret, written: Option<&Spanned<DeValue<'_>>>, keys: &[&str]) {
     let TextOrSecret::Text(url) = url else { return };
     // A database of another tool is checked where it is defined.
     let Some(span) = written.and_then(|written| span_of(written, keys)) else { return };
@@ -69,15 +69,15 @@ fn uses(agent: &AgentSpec, tool: &str) -> bool {
         Body::Tool(call) => call.tool == tool,
         body => body.tool_use().is_some_and(|uses| uses.tools.iter().any(|name| name == tool)),
     };
-    by_body || asks_in_gate(agent, tool) || agent.success_when.iter().any(|check| calls(&check.body, tool))
+    by_body || gate_calls(agent, tool) || agent.success_when.iter().any(|check| calls(&check.body, tool))
 }
 
 /// Returns whether the agent has a gate that does not use this tool itself.
 fn is_guarded(agent: &AgentSpec, tool: &str) -> bool {
-    agent.gate.is_some() && !asks_in_gate(agent, tool)
+    agent.gate.is_some() && !gate_calls(agent, tool)
 }
 
-fn asks_in_gate(agent: &AgentSpec, tool: &str) -> bool {
+fn gate_calls(agent: &AgentSpec, tool: &str) -> bool {
     agent.gate.as_deref().is_some_and(|gate| calls(&gate.body, tool))
 }
 

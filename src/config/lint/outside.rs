@@ -23,7 +23,7 @@ pub(super) fn lint(at: &Place<'_>) {
     if let Body::Command(command) = &at.agent.body
         && at.knows(&["command", "cwd"])
     {
-        look(at, if at.has("cwd") { "cwd" } else { "command" }, "command", command);
+        check_command(at, if at.has("cwd") { "cwd" } else { "command" }, "command", command);
     }
     if let Body::Runner(query) = &at.agent.body
         && at.knows(&["workspace"])
@@ -40,13 +40,13 @@ pub(super) fn lint(at: &Place<'_>) {
     let gate = at.agent.gate.as_deref().map(|check| ("gate", check));
     for (key, check) in gate.into_iter().chain(proofs).filter(|(key, _)| at.knows(&[key])) {
         if let CheckBody::Command(command) = &check.body {
-            look(at, key, key, command);
+            check_command(at, key, key, command);
         }
     }
 }
 
 /// Checks the folder of a command, reported at the key `folder`, and its program.
-fn look(at: &Place<'_>, folder: &str, key: &str, command: &CommandSpec) {
+fn check_command(at: &Place<'_>, folder: &str, key: &str, command: &CommandSpec) {
     let CommandSpec { argv, cwd, env, .. } = command;
     // The folder of a run exists only while it runs.
     let cwd = Some(cwd.as_path()).filter(|cwd| *cwd != Path::new(WORK));

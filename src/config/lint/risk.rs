@@ -64,7 +64,7 @@ fn factors(agent: &AgentSpec, uses: ToolUse<'_>, fleet: &Fleet) -> RiskFactors {
     }
     let asked = match &agent.body {
         Body::Query(query) => {
-            if shares_its_session(agent, query, fleet) {
+            if shares_session_with_private(agent, query, fleet) {
                 factors.private.push("session_id".into());
             }
             &query.query
@@ -107,7 +107,7 @@ fn factors(agent: &AgentSpec, uses: ToolUse<'_>, fleet: &Fleet) -> RiskFactors {
 
 /// Returns whether the agent shares its session with an agent that reads private data. What it remembers of
 /// its own runs it has read itself, which adds nothing.
-fn shares_its_session(agent: &AgentSpec, query: &QuerySpec, fleet: &Fleet) -> bool {
+fn shares_session_with_private(agent: &AgentSpec, query: &QuerySpec, fleet: &Fleet) -> bool {
     let others = fleet.agents.iter().filter(|other| other.id != agent.id);
     let sees_private = |other: &AgentSpec| {
         let Body::Query(query) = &other.body else { return false };

@@ -8,7 +8,7 @@ pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
     for name in uses.tools {
         let Some((server, tool)) = name.split_once('/') else { continue };
         let Some(spec) = fleet.mcp.get(server) else { continue };
-        if let Some((why, hint)) = out_of_reach(server, tool, spec) {
+        if let Some((why, hint)) = why_unavailable(server, tool, spec) {
             at.file.warn(
                 at.of("tools"),
                 format!("`{name}` gives this agent no tool: {why}; each of its runs would fail"),
@@ -18,7 +18,7 @@ pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
     }
 }
 
-fn out_of_reach(server: &str, tool: &str, spec: &McpSpec) -> Option<(String, Option<String>)> {
+fn why_unavailable(server: &str, tool: &str, spec: &McpSpec) -> Option<(String, Option<String>)> {
     let names = |pattern: &String, name: &str| pattern == name || glob(pattern, name);
     let key = |key: &str| format!("`{key}` of [mcp.{server}]");
     let denied = |name: &str| spec.deny.iter().any(|pattern| names(pattern, name));
@@ -37,7 +37,7 @@ fn out_of_reach(server: &str, tool: &str, spec: &McpSpec) -> Option<(String, Opt
                 (true, true) => true,
                 (true, false) => glob(tool, entry),
                 // The name as the server may spell it.
-                (false, _) => names(entry, tool) || same_to_us(entry, tool),
+                (false, _) => names(entry, tool) || is_same_normalized(entry, tool),
             }
     };
     if allow.iter().any(reaches) {
@@ -52,7 +52,7 @@ fn out_of_reach(server: &str, tool: &str, spec: &McpSpec) -> Option<(String, Opt
 }
 
 /// Compares names; characters of a server's name that we don't support become `_` in ours.
-fn same_to_us(theirs: &str, ours: &str) -> bool {
+fn is_same_normalized(theirs: &str, ours: &str) -> bool {
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') { c } else { '_' };
     theirs.chars().map(plain).eq(ours.chars())
 }

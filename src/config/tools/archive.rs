@@ -99,7 +99,7 @@ fn check_destination_table(section: &Section<'_>, from: &ArchiveSource, there: &
     }
 }
 
-fn missing(section: &Section<'_>, key: &str, of: &str, example: &str) {
+fn report_missing(section: &Section<'_>, key: &str, of: &str, example: &str) {
     let keys: Vec<&str> = key.split("` or `").collect();
     section.missing::<()>(&keys, format!("`{of}` needs `{key}`"), Some(format!("as in {example}")));
 }
@@ -108,7 +108,7 @@ fn source(section: &Section<'_>, tools: &Tools, deletes: bool) -> Option<Archive
     let database = address(section, tools, deletes, "from")?;
     let text = |key: &'static str| {
         let Some(item) = section.get(key) else {
-            missing(section, key, "from", FROM_EXAMPLE);
+            report_missing(section, key, "from", FROM_EXAMPLE);
             return None;
         };
         let text = item.text()?;
@@ -118,7 +118,7 @@ fn source(section: &Section<'_>, tools: &Tools, deletes: bool) -> Option<Archive
     let (table, column, key) = (text("table"), text("column"), key_columns(section));
     let older_than = match section.get("older_than") {
         None => {
-            missing(section, "older_than", "from", FROM_EXAMPLE);
+            report_missing(section, "older_than", "from", FROM_EXAMPLE);
             None
         }
         Some(_) => section.positive("older_than"),
@@ -141,7 +141,7 @@ fn source(section: &Section<'_>, tools: &Tools, deletes: bool) -> Option<Archive
 
 fn key_columns(section: &Section<'_>) -> Option<Vec<String>> {
     let Some(item) = section.get("key") else {
-        missing(section, "key", "from", FROM_EXAMPLE);
+        report_missing(section, "key", "from", FROM_EXAMPLE);
         return None;
     };
     let columns = item.texts()?;
@@ -189,7 +189,7 @@ fn address(section: &Section<'_>, tools: &Tools, writes: bool, of: &str) -> Opti
             item.refuse(format!("`{of}` has both `sql` and `url`: one of them says where the database is"))
         }
         (None, None) => {
-            missing(section, "sql` or `url", of, if of == "from" { FROM_EXAMPLE } else { TO_EXAMPLE });
+            report_missing(section, "sql` or `url", of, if of == "from" { FROM_EXAMPLE } else { TO_EXAMPLE });
             None
         }
         (None, Some(item)) => {
@@ -272,7 +272,12 @@ fn destination(item: Item<'_>, section: &Section<'_>, tools: &Tools) -> Option<A
         _ => {
             let database = address(section, tools, true, "to")?;
             let Some(table) = section.get("table") else {
-                missing(section, "table", "to", "to = { sql = \"warehouse\", table = \"orders_old\" }");
+                report_missing(
+                    section,
+                    "table",
+                    "to",
+                    "to = { sql = \"warehouse\", table = \"orders_old\" }",
+                );
                 return None;
             };
             let text = table.text()?;

@@ -166,7 +166,7 @@ fn urls<'a>(list: Item<'a>, fixed: bool) -> Option<Vec<&'a str>> {
 
 fn address<'a>(item: Item<'a>, fixed: bool, all: &mut Vec<&'a str>) -> Option<&'a str> {
     let text = item.text()?;
-    if let Err((message, hint)) = judge(text, fixed) {
+    if let Err((message, hint)) = check_url(text, fixed) {
         item.refuse_with::<()>(message, hint);
     }
     if all.contains(&text) {
@@ -204,7 +204,7 @@ fn logins<'a>(list: Item<'a>, addresses: &mut Vec<&'a str>) -> Option<BTreeMap<S
 }
 
 /// Checks that this is a valid address. An error has a message and advice.
-fn judge(text: &str, fixed: bool) -> Result<(), (String, String)> {
+fn check_url(text: &str, fixed: bool) -> Result<(), (String, String)> {
     let refuse = |what: &str, hint: String| Err((format!("`{text}` {what}"), hint));
     if text.contains('{') && text.contains('}') {
         return if fixed {

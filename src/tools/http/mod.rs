@@ -40,7 +40,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     };
     let HttpArgs { url, method, headers, form, body } = call.arguments()?;
     if settings.hosts.is_empty() && settings.allow_private.is_empty() {
-        return Err(ToolError::Failed(no_hosts(&call.tool, &url)));
+        return Err(ToolError::Failed(no_hosts_error(&call.tool, &url)));
     }
     let allow = allow(settings);
     // Checked first, so that no secret is fetched for a request that will not be made.
@@ -53,7 +53,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let mut request = Request {
         method: net::method(method),
         url,
-        headers: own_choice(&headers)?,
+        headers: chosen_headers(&headers)?,
         own_headers: HeaderMap::new(),
         has_secret: settings.has_secret(),
         body: body.map(bytes),
@@ -70,7 +70,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
             HeaderValue::from_static("text/markdown, text/html;q=0.9, application/json;q=0.9, */*;q=0.5");
         request.headers.insert(ACCEPT, any);
     }
-    request.own_headers = configured(&call, settings, method).await?;
+    request.own_headers = configured_headers(&call, settings, method).await?;
     // Some of the time is reserved for preparing the result.
     let bounds = Bounds {
         time: call.bound.mul_f64(0.9),
@@ -91,7 +91,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     Ok(ToolOutput::of(result))
 }
 
-fn no_hosts(tool: &str, url: &str) -> String {
+fn no_hosts_error(tool: &str, url: &str) -> String {
     let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
     let host = host.filter(|host| HostPattern::parse(host).is_ok()).unwrap_or_else(|| "example.org".into());
     format!(
@@ -132,7 +132,7 @@ pub(super) fn naming(host: &str, address: std::net::IpAddr) -> String {
 }
 
 /// Returns the headers that the caller chose; the schema allows only harmless ones.
-fn own_choice(headers: &ChosenHeaders) -> Result<HeaderMap, ToolError> {
+fn chosen_headers(headers: &ChosenHeaders) -> Result<HeaderMap, ToolError> {
     let mut all = HeaderMap::new();
     for (name, value) in &headers.0 {
         match (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
@@ -156,7 +156,7 @@ fn bytes(body: HttpBody) -> Vec<u8> {
 
 /// Returns the configured headers with their secrets resolved, and the idempotency key of the call for
 /// methods that change something.
-async fn configured(
+async fn configured_headers(
     call: &Call,
     settings: &HttpSettings,
     method: HttpMethod,

@@ -37,15 +37,15 @@ pub(super) async fn run(
     statement: Statement,
     bound: Duration,
 ) -> Result<Value, ToolError> {
-    let leave = CancelOnDrop::default();
+    let cancel_on_drop = CancelOnDrop::default();
     let place = path.display().to_string();
-    let (abandoned, handle) = (leave.abandoned.clone(), leave.handle.clone());
+    let (abandoned, handle) = (cancel_on_drop.abandoned.clone(), cancel_on_drop.handle.clone());
     let deadline = Instant::now() + bound;
     let changing = Arc::new(AtomicBool::new(false));
     let begun = changing.clone();
     let work = tokio::task::spawn_blocking(move || {
         let open =
-            Open::new(&path, &settings, deadline, abandoned).map_err(|error| opening(&path, &error))?;
+            Open::new(&path, &settings, deadline, abandoned).map_err(|error| open_error(&path, &error))?;
         *handle.lock().unwrap_or_else(PoisonError::into_inner) = Some(open.connection.get_interrupt_handle());
         open.run(&settings, &statement, &begun)
     });
@@ -223,7 +223,7 @@ fn allowed(word: &str, settings: &SqlSettings) -> Result<(), ToolError> {
     Err(failed(why))
 }
 
-fn opening(path: &Path, error: &rusqlite::Error) -> ToolError {
+fn open_error(path: &Path, error: &rusqlite::Error) -> ToolError {
     failed(&format!(
         "{} can't be opened: {error}; check its owner and mode, and those of its folder",
         path.display()
