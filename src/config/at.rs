@@ -1,4 +1,4 @@
-//! `at`: the single instant at which an agent is due. Any part of a time that would not be honored is
+//! `at`: the single instant at which an agent is due. Any part of a time that would not be honoured is
 //! refused.
 use super::walk::{Item, Section};
 use jiff::civil::DateTime;

@@ -2,7 +2,7 @@
 //!
 //! The stored state is the validators together with the items that they stand for. So an answer "not
 //! modified" yields the same items as a full one, and items that an earlier run failed to report are still
-//! there. It is stored in the state database: after a restart, no feed has to be fetched again.
+//! there. It is stored in the state database, so a restart does not cause full fetches.
 use super::super::contract::Call;
 use super::item::{Feed, Item};
 use super::{format, gather, identity, text};
@@ -23,7 +23,7 @@ use std::time::Duration;
 const FORMAT: &str = "feed 1";
 /// Maximum state stored for one source, in bytes of JSON. A larger feed is fetched in full each time.
 const MAX_STATE_BYTES: usize = 2 << 20;
-/// Maximum time for which a Retry-After of a source is honored.
+/// Maximum time for which a Retry-After of a source is honoured.
 const MAX_RETRY_AFTER: SignedDuration = SignedDuration::from_hours(24);
 /// Interval at which it is recorded that a source is still in use.
 const IN_USE_INTERVAL: SignedDuration = SignedDuration::from_hours(24);
