@@ -77,7 +77,7 @@ pub(super) fn look_for(
 /// Minimum size of a kept output: less would not hold a line of its start and its end.
 pub(super) const LEAST_OUTPUT: u64 = 1 << 10;
 
-/// Returns a required key.
+/// Returns a required key; reports an error if it is missing.
 pub(super) fn needs<'a>(section: &Section<'a>, kind: &str, key: &'a str, example: &str) -> Option<Item<'a>> {
     let found = section.get(key);
     if found.is_none() {
