@@ -1,4 +1,4 @@
-//! What every command needs: where things lie, what the screen is like, and the two outputs.
+//! The context of every command: paths, the terminal, and the two output streams.
 use super::args::{ColorWhen, Global};
 use super::exit::Failure;
 use super::render::{self, Screen};
@@ -14,21 +14,21 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What every command needs: where things lie, what the screen is like, and the two outputs.
+/// The context of every command: paths, the terminal, and the two output streams.
 pub(super) struct App {
     pub(super) global: Global,
     pub(super) paths: Option<Paths>,
     pub(super) json: bool,
-    /// Of standard output.
+    /// The terminal of standard output.
     pub(super) screen: Screen,
-    /// Whether standard error takes colours.
+    /// Whether standard error supports colours.
     pub(super) stderr_color: bool,
-    /// Columns of standard error, if it is a terminal.
+    /// Width of standard error in columns, if it is a terminal.
     stderr_width: Option<usize>,
     pub(super) out: io::BufWriter<io::Stdout>,
-    /// No daemon runs: its records answered.
+    /// No daemon runs; the answer came from its records.
     pub(super) is_at_rest: bool,
-    /// Nor does one elsewhere that has these records.
+    /// Nor does a daemon elsewhere that uses these records.
     nothing_runs: bool,
 }
 
@@ -62,10 +62,10 @@ impl App {
         }
     }
 
-    /// Where records are kept, by the configuration.
+    /// Returns where records are stored, according to the configuration.
     ///
     /// # Errors
-    /// It can't be read, or is gone and there is no file: then nobody knows whether they are on a server.
+    /// The configuration can't be read; or it is missing and there is no database file, so the records may be on a server.
     pub(super) fn records(&mut self) -> Result<Where, Failure> {
         let (now, named) = (self.screen.now, self.global.config.is_some());
         let paths = self.paths()?;
@@ -104,7 +104,7 @@ impl App {
         Ok(Connection::open(&self.address()?, Timeouts::default())?)
     }
 
-    /// Whoever answers questions that change nothing. That it is not the daemon is said on standard error.
+    /// Returns a respondent for read-only requests. If it is not the daemon, a note on standard error says so.
     pub(super) fn reading(&mut self) -> Result<Respondent, Failure> {
         let (address, paths) = (self.address()?, self.paths()?.clone());
         let named = self.global.config.is_some();
@@ -117,7 +117,7 @@ impl App {
         Ok(found)
     }
 
-    /// A run as it is told: the records of a daemon that was killed still say that it is running.
+    /// Corrects the status of a run: after the daemon was killed, its records still say that the run is in flight.
     pub(super) fn as_it_is(&self, run: &mut RunView) {
         if self.nothing_runs && run.status == RunStatus::Running {
             run.status = RunStatus::Interrupted;
@@ -127,35 +127,35 @@ impl App {
         }
     }
 
-    /// The configuration that is meant: one that is named, else that of the running daemon, else the one in its usual place.
+    /// Returns the path of the configuration in use: the one named, else that of the running daemon, else the default.
     pub(super) fn config_in_use(&mut self) -> Result<PathBuf, Failure> {
         let named = self.global.config.is_some();
         Ok(config_in_use(self.paths()?, named))
     }
 
-    /// Standard output, as it is.
+    /// Writes text to standard output, unchanged.
     pub(super) fn print(&mut self, text: &str) -> Result<(), Failure> {
         self.out.write_all(text.as_bytes()).map_err(written)
     }
 
-    /// Standard output, and out of the buffer at once.
+    /// Flushes standard output.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
         self.out.flush().map_err(written)
     }
 
-    /// One line of JSON on standard output.
+    /// Prints a value as one line of JSON on standard output.
     pub(super) fn print_json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string(value).map_err(|error| written(error.into()))?;
         self.print_json_text(&text)
     }
 
-    /// The same for what is JSON already.
+    /// Prints one line of text that is already JSON.
     pub(super) fn print_json_text(&mut self, text: &str) -> Result<(), Failure> {
         self.print(&render::plain_json(text))?;
         self.print("\n")
     }
 
-    /// Prints a view: as JSON, or as `text` makes it readable.
+    /// Prints a view: as JSON, or as text by `text`.
     pub(super) fn answer<T: Serialize>(
         &mut self,
         view: &T,
@@ -164,15 +164,15 @@ impl App {
         if self.json {
             return self.print_json(view);
         }
-        // what is told has happened until now, and not until this program began
+        // ages are relative to the time of the answer, not to the start of this program
         self.screen.now = crate::clock::wall().max(self.screen.now);
         let text = text(view, &self.screen);
         self.print(&text)?;
-        // on a terminal, notes that follow appear after what they are about
+        // on a terminal, notes on standard error must appear after the output that they refer to
         if self.screen.width.is_some() { self.flush() } else { Ok(()) }
     }
 
-    /// Asks a person, who answers with `y`; anything else, and no answer, is a no. `None`: nobody can be asked.
+    /// Asks a yes/no question; anything but `y` counts as no. `None`: there is no terminal to ask on.
     pub(super) fn confirm(&mut self, question: &str) -> Result<Option<bool>, Failure> {
         if self.json || !io::stdin().is_terminal() {
             return Ok(None);
@@ -186,7 +186,7 @@ impl App {
         Ok(Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")))
     }
 
-    /// A line on standard error: a note, a warning, progress. Whether it is read is of no concern.
+    /// Prints a line on standard error: a note, a warning, progress. Write errors are ignored.
     pub(super) fn note(&self, text: &str) {
         let _ = match self.stderr_width {
             Some(width) if !self.json => writeln!(io::stderr(), "{}", render::fold(text, width)),
@@ -206,11 +206,12 @@ impl App {
     }
 }
 
-/// Where things lie, with the configuration that the records are of: one that is named, else that of the daemon that wrote them.
-/// With another one, agents would be told of that have nothing to do with the records.
+/// Returns the paths with the configuration that the records belong to: one that is named, else that of the daemon that wrote
+/// them.
+/// Another configuration would describe agents that are unrelated to the records.
 ///
 /// # Errors
-/// It is gone.
+/// That configuration no longer exists.
 pub(super) fn of_records(paths: &Paths, is_named: bool) -> Result<Paths, Failure> {
     let known = paths.last_config().filter(|known| !is_named && *known != paths.config);
     let Some(known) = known else { return Ok(paths.clone()) };
@@ -227,19 +228,19 @@ pub(super) fn of_records(paths: &Paths, is_named: bool) -> Result<Paths, Failure
     })
 }
 
-/// See [`App::config_in_use`].
+/// Returns the path of the configuration in use; see [`App::config_in_use`].
 pub(super) fn config_in_use(paths: &Paths, is_named: bool) -> PathBuf {
-    /// How long a daemon is waited for that may know which file is meant.
-    const PATIENCE: Duration = Duration::from_secs(2);
+    /// Timeout of the question to a daemon which configuration it runs.
+    const DAEMON_TIMEOUT: Duration = Duration::from_secs(2);
     let of_daemon = || {
-        let mut connection = Connection::open(&address_of(paths), Timeouts::all(PATIENCE)).ok()?;
+        let mut connection = Connection::open(&address_of(paths), Timeouts::all(DAEMON_TIMEOUT)).ok()?;
         Some(PathBuf::from(connection.call::<GetDaemonStatus>(&NoParams {}).ok()?.config_path))
     };
     let of_daemon = if is_named { None } else { of_daemon() };
     of_daemon.unwrap_or_else(|| paths.config.clone())
 }
 
-/// That not the daemon answers, but its records.
+/// Returns the note that the answer comes from the records instead of the daemon.
 pub(super) fn records_answer(records: &Records, screen: &Screen) -> String {
     if let Some(leader) = &records.leader {
         return format!("no daemon runs here, {leader} leads; what follows is from its records");

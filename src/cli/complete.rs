@@ -1,5 +1,5 @@
-//! Names for shell completion: asked of the daemon, which must answer at once; else names of
-//! agents are read from the configuration. Never starts anything, never complains.
+//! Names for shell completion: from the daemon, which must answer quickly; else names of
+//! agents are read from the configuration. Never starts a daemon, never prints errors.
 use super::args::Global;
 use crate::client::{Connection, Timeouts};
 use crate::config::{Context, Paths};
@@ -11,10 +11,10 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A shell that waits longer than this for names feels broken.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// Timeout of the daemon's answer: completion that takes longer feels broken.
+const DAEMON_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// The script that makes a shell ask this program for completions.
+/// Returns the script that makes a shell ask this program for completions.
 pub(super) fn script(shell: &str) -> Option<Vec<u8>> {
     let mut script = Vec::new();
     Shells::builtins()
@@ -24,7 +24,7 @@ pub(super) fn script(shell: &str) -> Option<Vec<u8>> {
     Some(script)
 }
 
-/// Names of agents.
+/// Returns the names of agents.
 pub(super) fn agents(current: &OsStr) -> Vec<CompletionCandidate> {
     let Some(paths) = paths() else { return Vec::new() };
     let found = match ask::<ListAgents>(&paths, &ListParams::default()) {
@@ -40,36 +40,36 @@ pub(super) fn agents(current: &OsStr) -> Vec<CompletionCandidate> {
     candidates(found, current)
 }
 
-/// Ids of recent runs.
+/// Returns the ids of recent runs.
 pub(super) fn runs(current: &OsStr) -> Vec<CompletionCandidate> {
     recent_runs(current, false)
 }
 
-/// Ids of runs that have not ended.
+/// Returns the ids of runs that have not ended.
 pub(super) fn open_runs(current: &OsStr) -> Vec<CompletionCandidate> {
     recent_runs(current, true)
 }
 
-/// Names of agents, ids of recent runs.
+/// Returns the names of agents and the ids of recent runs.
 pub(super) fn agents_and_runs(current: &OsStr) -> Vec<CompletionCandidate> {
     let mut found = agents(current);
     found.extend(runs(current));
     found
 }
 
-/// Types of events, after the last comma.
+/// Completes event types, after the last comma.
 pub(super) fn event_types(current: &OsStr) -> Vec<CompletionCandidate> {
     let names = EventType::ALL.iter().map(|kind| (kind.as_str().to_owned(), String::new())).collect();
     candidates(names, current)
 }
 
-/// Names of tools.
+/// Returns the names of tools.
 pub(super) fn tools(current: &OsStr) -> Vec<CompletionCandidate> {
     let found = paths().and_then(|paths| ask::<ListTools>(&paths, &NoParams {})).unwrap_or_default();
     candidates(found.into_iter().map(|tool| (tool.name, tool.description)).collect(), current)
 }
 
-/// Names of notification targets.
+/// Returns the names of notification targets.
 pub(super) fn notify_targets(current: &OsStr) -> Vec<CompletionCandidate> {
     let fleet = paths()
         .and_then(|paths| crate::config::load(&paths.config, &Context::system(crate::clock::wall())).ok());
@@ -101,7 +101,8 @@ fn candidates(found: Vec<(String, String)>, current: &OsStr) -> Vec<CompletionCa
 }
 
 fn ask<M: Method>(paths: &Paths, params: &M::Params) -> Option<M::Reply> {
-    let mut connection = Connection::open(&super::app::address_of(paths), Timeouts::all(PATIENCE)).ok()?;
+    let mut connection =
+        Connection::open(&super::app::address_of(paths), Timeouts::all(DAEMON_TIMEOUT)).ok()?;
     connection.call::<M>(params).ok()
 }
 
@@ -113,7 +114,7 @@ fn configured(paths: &Paths) -> Vec<(String, String)> {
     agents.map(|agent| (agent.id.to_string(), agent.schedule.describe())).collect()
 }
 
-/// Where things lie, by the words that stand on the line already, else by variables.
+/// Resolves the paths from the flags on the command line, else from variables.
 fn paths() -> Option<Paths> {
     let words: Vec<String> = std::env::args().collect();
     let global = global_of(&words, |name| std::env::var_os(name).map(PathBuf::from));

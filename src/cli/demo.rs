@@ -1,12 +1,12 @@
-//! A small database with old and new rows, for the example of an archive.
+//! A small database with old and new rows, for the archive example.
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 
-/// Its name, beside the configuration; `agents.example.toml` refers to it.
+/// File name of the database, beside the configuration; `agents.example.toml` refers to it.
 pub(super) const NAME: &str = "demo.db";
 
-/// Orders of the last 400 days, five a day.
-const MAKE: &str = "BEGIN;
+/// Creates orders of the last 400 days, five a day.
+const SETUP_SQL: &str = "BEGIN;
 CREATE TABLE orders(
   id         INTEGER PRIMARY KEY,
   created_at TEXT NOT NULL,
@@ -26,13 +26,13 @@ SELECT i, datetime('now', '-' || ((2000 - i) / 5) || ' days'),
 FROM n;
 COMMIT;";
 
-/// Makes it. False: something of that name is there, and stays as it is.
+/// Creates the database. Returns false if a file of that name exists; that is left unchanged.
 pub(super) fn make(path: &Path) -> Result<bool, rusqlite::Error> {
     if path.exists() {
         return Ok(false);
     }
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Connection::open_with_flags(path, flags)?.execute_batch(MAKE)?;
+    Connection::open_with_flags(path, flags)?.execute_batch(SETUP_SQL)?;
     Ok(true)
 }

@@ -1,4 +1,4 @@
-//! How a command ends: every way to fail, with its exit code (section 9), its sentence and its
+//! How a command ends: every kind of failure, with its exit code (section 9), its message and its
 //! hint.
 use super::render::plain_lines;
 use crate::client::{ClientError, Holder};
@@ -11,24 +11,24 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The daemon can't be reached.
+/// Exit code: the daemon can't be reached.
 pub const UNREACHABLE: u8 = 3;
 
-/// How a command that did its work ends.
+/// The outcome of a command that was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Done, or already so.
+    /// Done, or there was nothing to do.
     Done,
-    /// The request worked and its result is negative; it was said.
+    /// The request succeeded with a negative result, which was printed.
     Negative,
-    /// Some of several targets failed; it was said.
+    /// Some of several targets failed; that was printed.
     SomeFailed,
-    /// `health` only: the daemon is not running or its database can't be read; it was said.
+    /// `health` only: the daemon is not running or its database can't be read; that was printed.
     Dead,
 }
 
 impl Outcome {
-    /// Its exit code.
+    /// Returns the exit code.
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -39,10 +39,10 @@ impl Outcome {
     }
 }
 
-/// Every way in which a command can fail.
+/// The ways in which a command can fail.
 #[derive(Debug)]
 pub enum Failure {
-    /// It was called in a wrong way.
+    /// Wrong usage.
     Usage {
         /// What is wrong.
         what: String,
@@ -54,32 +54,31 @@ pub enum Failure {
         path: PathBuf,
         /// Every error, rendered. Empty: the file can't even be read.
         errors: Vec<String>,
-        /// The same for programs.
+        /// The same errors as data.
         diagnostics: Vec<Diagnostic>,
     },
-    /// The daemon can't be asked.
+    /// A call to the daemon failed.
     Client(ClientError),
     /// A file, a folder or a program failed.
     Io {
-        /// What was tried.
+        /// The operation that failed, as a verb.
         doing: &'static str,
         path: PathBuf,
-        /// What came of it.
         cause: io::Error,
     },
-    /// Something is there already, or is not there.
+    /// Something exists already, or is missing.
     Conflict {
         what: String,
         /// What to do about it.
         hint: String,
     },
-    /// It took longer than a person wanted to wait.
+    /// The timeout that a person gave has passed.
     TimedOut {
         what: String,
         /// What to do about it.
         hint: String,
     },
-    /// What was asked for could be tried, and did not work.
+    /// The request was carried out, and its result is negative.
     Negative {
         what: String,
         /// What to do about it.
@@ -87,14 +86,14 @@ pub enum Failure {
     },
     /// A configuration that others can write.
     NotOurs {
-        /// Which path, whose it is, and its mode.
+        /// The path, its owner, and its mode.
         what: String,
         /// The command that repairs it.
         hint: String,
     },
-    /// Something is wrong with the state folder, as the daemon would say it.
+    /// Something is wrong with the state folder, as the daemon would report it.
     State(Refusal),
-    /// The reader of our output is gone: not a word.
+    /// The reader of our output has closed it: nothing is printed.
     BrokenPipe,
 }
 
@@ -110,28 +109,28 @@ impl From<RpcError> for Failure {
     }
 }
 
-/// `process 4711`
+/// Formats the holder's process: `process 4711`.
 fn process(holder: Holder) -> String {
     holder.pid.map_or("process unknown".into(), |pid| format!("process {pid}"))
 }
 
 impl Failure {
-    /// A wrong use.
+    /// Returns a usage error.
     pub fn usage(what: impl Into<String>) -> Self {
         Self::Usage { what: what.into(), hint: None }
     }
 
-    /// A wrong use, with what to do instead.
+    /// Returns a usage error with a hint.
     pub fn usage_hint(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Usage { what: what.into(), hint: Some(hint.into()) }
     }
 
-    /// `doing` failed on `path`.
+    /// Returns the failure of an operation on `path`.
     pub fn io(doing: &'static str, path: &Path, cause: io::Error) -> Self {
         Self::Io { doing, path: path.to_owned(), cause }
     }
 
-    /// An invalid configuration.
+    /// Returns the failure for an invalid configuration.
     pub fn rejected(rejected: &Rejected, color: bool) -> Self {
         let (path, diagnostics) = (rejected.path.clone(), rejected.diagnostics.clone());
         if let (RejectedFor::Owner, [one]) = (rejected.why, &diagnostics[..]) {
@@ -145,7 +144,7 @@ impl Failure {
         Self::Config { path, errors, diagnostics }
     }
 
-    /// Its exit code.
+    /// Returns the exit code.
     pub fn code(&self) -> u8 {
         match self {
             Self::Usage { .. } => 2,
@@ -167,7 +166,7 @@ impl Failure {
         }
     }
 
-    /// What went wrong: one sentence without an end.
+    /// Returns the message: one sentence without a full stop.
     pub fn what(&self) -> String {
         match self {
             Self::Usage { what, .. }
@@ -198,7 +197,7 @@ impl Failure {
             Self::Client(error @ ClientError::Unreachable { holder: Some(holder), listener, socket, .. })
                 if listener.as_ref().is_none_or(|listener| listener.socket == *socket) =>
             {
-                // it writes down where it listens once it does
+                // `daemon.json` is written once it listens
                 let was_there = listener.as_ref().is_some_and(|listener| Some(listener.pid) == holder.pid);
                 let what = match (socket.exists(), was_there) {
                     (true, _) => "nobody answers at its socket",
@@ -225,7 +224,7 @@ impl Failure {
         }
     }
 
-    /// What to do about it.
+    /// Returns the hint.
     pub fn hint(&self, paths: Option<&Paths>) -> Option<String> {
         match self {
             Self::Usage { hint, .. } => hint.clone(),
@@ -291,7 +290,7 @@ impl Failure {
         }
     }
 
-    /// Every single error of a configuration.
+    /// Returns all errors of a configuration.
     fn errors(&self) -> &[String] {
         match self {
             Self::Config { errors, .. } => errors,
@@ -300,7 +299,7 @@ impl Failure {
         }
     }
 
-    /// As a person reads it: `bgagent: <what>`, the errors of a configuration, `hint: …`.
+    /// Formats the failure for people: the errors of a configuration, `bgagent: <what>`, `hint: …`.
     pub fn to_text(&self, paths: Option<&Paths>) -> String {
         let mut text = String::new();
         for error in self.errors() {
@@ -313,7 +312,7 @@ impl Failure {
         text
     }
 
-    /// As a program reads it: one line of JSON.
+    /// Formats the failure for programs: one line of JSON.
     pub fn to_json(&self, paths: Option<&Paths>) -> Value {
         let mut error = json!({"code": self.code(), "message": self.what(), "hint": self.hint(paths)});
         match self {
@@ -332,10 +331,10 @@ impl Failure {
     }
 }
 
-/// The exit code of what the daemon refused.
+/// Returns the exit code for a request that the daemon refused.
 pub fn refused(error: &RpcError) -> u8 {
     if error.data.as_ref().is_some_and(|data| data.pending) {
-        return 7; // it is not refused: it waits, and nobody waits for it any more
+        return 7; // not refused: still pending, but no caller waits for it
     }
     match error.kind() {
         Some(Code::NoSuchAgent | Code::NoSuchRun) => 4,

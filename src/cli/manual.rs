@@ -1,11 +1,11 @@
-//! The manual pages, made from the command line's own description.
+//! The manual pages, generated from the definition of the command line.
 use super::args::Cli;
 use crate::config::{VALUES, reference};
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
 
-/// All pages, by file name: `bgagent.1`, then `bgagent-<command>.1`, and `agents.toml.5`.
+/// Returns all pages, by file name: `bgagent.1`, then `bgagent-<command>.1`, and `agents.toml.5`.
 pub(super) fn pages() -> Vec<(String, Vec<u8>)> {
     let mut root = Cli::command().disable_help_subcommand(true);
     root.build();
@@ -36,7 +36,7 @@ fn page(command: Command) -> Vec<u8> {
     page.replace(".SH EXTRA\n", ".SH NOTES\n").into_bytes()
 }
 
-/// The page of the configuration.
+/// Returns the page of the configuration file.
 fn configuration() -> Vec<u8> {
     const WHAT: &str = "The configuration of bgagent(1): which agents there are, when each is due, what runs, within which \
                         limits, how success is proved and who is notified.";

@@ -1,5 +1,5 @@
-//! What a person types and sees. `args` is the command line, `commands` has one file per command,
-//! `render` makes views readable, `exit` is how it all ends.
+//! The command line interface. `args` defines the arguments, `commands` has one file per command,
+//! `render` formats views as text, `exit` defines outcomes, failures and exit codes.
 mod app;
 pub mod args;
 mod commands;
@@ -22,14 +22,15 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Parses, runs, and turns every failure into one sentence, a hint and an exit code. `origin` is what `--version` names.
+/// Parses the command line, runs the command, and reports a failure as one sentence, a hint and an exit code. `origin` is what
+/// `--version` prints.
 pub fn main(args: impl Iterator<Item = OsString>, origin: &Origin) -> ExitCode {
     clap_complete::CompleteEnv::with_factory(Cli::command).bin("bgagent").complete();
     let args: Vec<OsString> = args.collect();
     if let Some(tried) = crate::doctor::try_if_asked(args.get(1).map(OsString::as_os_str)) {
         return ExitCode::from(u8::from(tried.is_err()));
     }
-    // clap keeps it as long as the process
+    // clap requires `'static`
     let command = Cli::command().version(&*origin.version().leak());
     let parsed = command.try_get_matches_from(&args).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
@@ -51,7 +52,7 @@ pub fn main(args: impl Iterator<Item = OsString>, origin: &Origin) -> ExitCode {
     };
     let result = result.and_then(|outcome| app.flush().map(|()| outcome));
     match result {
-        // it answered, and yet a script has to know that nothing runs
+        // the command succeeded, but a script must be able to tell that no daemon runs
         Ok(Outcome::Done | Outcome::Negative) if app.is_at_rest => {
             app.note("hint: `bgagent daemon` starts it, or `systemctl --user start bgagent`");
             ExitCode::from(exit::UNREACHABLE)
@@ -65,17 +66,17 @@ pub fn main(args: impl Iterator<Item = OsString>, origin: &Origin) -> ExitCode {
     }
 }
 
-/// The man pages, by file name; checked in under `man/`.
+/// Returns the man pages, by file name; checked in under `man/`.
 pub fn man_pages() -> Vec<(String, Vec<u8>)> {
     manual::pages()
 }
 
-/// The completion script of a shell (`bash`, `zsh`, `fish`, …); checked in under `completions/`.
+/// Returns the completion script of a shell (`bash`, `zsh`, `fish`, …); checked in under `completions/`.
 pub fn completion_script(shell: &str) -> Option<Vec<u8>> {
     complete::script(shell)
 }
 
-/// The systemd unit of packages; checked in as `packaging/systemd/bgagent.service`.
+/// Returns the systemd unit of packages; checked in as `packaging/systemd/bgagent.service`.
 pub fn packaged_unit() -> String {
     service::packaged_unit()
 }
@@ -135,7 +136,7 @@ fn dispatch(app: &mut App, command: Command) -> Result<Outcome, Failure> {
     }
 }
 
-/// What clap says of a command line that it does not take; help and version are no mistakes.
+/// Reports a command line that clap rejects. Help and version also arrive as clap errors, but are not failures.
 fn misused(error: &clap::Error, args: &[OsString]) -> ExitCode {
     if error.use_stderr() && args.iter().any(|arg| arg == "--json") {
         let text = error.render().to_string();

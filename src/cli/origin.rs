@@ -1,26 +1,27 @@
-//! What `--version` says. `main.rs` finds out what it was built from, so that a new commit leaves this library as
-//! it was compiled; how that reads is here.
+//! The text of `--version`. `main.rs` determines what it was built from, so that a new commit does not recompile this
+//! library; the formatting is here.
 use jiff::{Timestamp, tz::TimeZone};
 
-/// What a program was built from, as far as that is known.
+/// What a program was built from, as far as known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// The commit's hash, whole.
+    /// The full hash of the commit.
     pub commit: Option<&'static str>,
-    /// The commit's day, or that of the build where its sources have no commit: `2026-11-30`.
+    /// The date of the commit, or that of the build if the sources have no commit: `2026-11-30`.
     pub date: Option<String>,
-    /// The sources were not those of the commit.
+    /// The sources had uncommitted changes.
     pub is_modified: bool,
 }
 
 impl Origin {
-    /// The day (in UTC) of the build, as `SOURCE_DATE_EPOCH` fixes it: seconds since 1970. None if that is no such number.
+    /// Returns the date (UTC) of the build that `SOURCE_DATE_EPOCH` sets, in seconds since 1970. None if it is not such a
+    /// number.
     pub fn day_of(epoch: &str) -> Option<String> {
         let at = Timestamp::from_second(epoch.trim().parse().ok()?).ok()?;
         Some(at.to_zoned(TimeZone::UTC).date().to_string())
     }
 
-    /// `0.1.0 (1a2b3c4 2026-11-30)`, with less where less is known.
+    /// Formats the version, `0.1.0 (1a2b3c4 2026-11-30)`, with less if less is known.
     pub(super) fn version(&self) -> String {
         let commit = self.commit.map(|hash| hash.get(..7).unwrap_or(hash));
         let known: Vec<&str> = commit.into_iter().chain(self.date.as_deref()).collect();

@@ -1,4 +1,4 @@
-//! Whom questions are asked that change nothing: the daemon, or, while none runs, its records.
+//! The respondent of read-only requests: the daemon, or, while none runs, its records.
 use super::exit::Failure;
 use crate::client::{Address, ClientError, Connection, Timeouts};
 use crate::config::Paths;
@@ -6,18 +6,18 @@ use crate::daemon::Records;
 use crate::protocol::Method;
 use std::io::Write as _;
 
-/// Whoever answers.
+/// A respondent of read-only requests.
 pub(super) enum Respondent {
     Daemon(Box<Connection>),
-    /// Its records: it does not run.
+    /// The records of a daemon that does not run.
     Records(Box<Records>),
 }
 
 impl Respondent {
-    /// The daemon; where none runs, its records.
+    /// Connects to the daemon; if none runs, opens its records.
     ///
     /// # Errors
-    /// The daemon can't be reached, and there are no records that can be read, or a daemon has them.
+    /// The daemon can't be reached, and its records can't be read or are in use by a daemon.
     pub(super) fn find(
         address: &Address,
         of_records: impl FnOnce() -> Result<Paths, Failure>,
@@ -32,15 +32,15 @@ impl Respondent {
         }
     }
 
-    /// Asks.
+    /// Calls a method.
     ///
     /// # Errors
-    /// The connection, or the answer says no.
+    /// The connection failed, or the answer is an error.
     pub(super) fn call<M: Method>(&mut self, params: &M::Params) -> Result<M::Reply, ClientError> {
         match self {
             Self::Daemon(connection) => {
                 let answer = connection.call::<M>(params);
-                // beside the answer: it is the same, whoever gives it
+                // printed apart from the answer, which is the same from either respondent
                 if let Some(note) = connection.take_note() {
                     let _ = writeln!(std::io::stderr(), "{note}");
                 }

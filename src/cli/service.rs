@@ -1,4 +1,4 @@
-//! The service file: pure text, so that it can be looked at before it is trusted. Installing it is
+//! The service file: pure text, so that it can be reviewed before it is trusted. Installing it is
 //! left to `commands/service`.
 use crate::config::Paths;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,12 @@ pub(super) const UNIT: &str = "bgagent.service";
 /// Label of the agent on macOS.
 pub(super) const LABEL: &str = "io.bgagent.daemon";
 
-/// What differs from one installation to another.
+/// The values that differ between installations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Installation {
-    /// The program, absolute.
+    /// Absolute path of the program.
     pub(super) program: PathBuf,
-    /// `PATH` of the shell that installs it: commands of agents are looked up there.
+    /// `PATH` of the shell that installs it, by which commands of agents are found.
     pub(super) path: String,
     /// `--config`, if it was given; absolute.
     pub(super) config: Option<PathBuf>,
@@ -40,20 +40,20 @@ impl Installation {
 
 /// The systemd user unit (systemd.service(5), systemd.exec(5)).
 ///
-/// `PrivateUsers=yes` stands before all others of its kind: without it they are silently void in a
+/// `PrivateUsers=yes` comes before all other directives of its kind: without it they silently have no effect in a
 /// user manager. `MemoryDenyWriteExecute` is absent since it kills node, `ProtectControlGroups`
 /// since runs get groups of their own. Namespaces of users and networks are for sandboxes with `net`, and so is
-/// `capset`: in such a namespace there are capabilities to be dropped.
+/// `capset`: such a namespace has capabilities that are to be dropped.
 ///
-/// It is tried again for ever: `StartLimitIntervalSec=0` takes the bound away, and `RestartSteps=` with
-/// `RestartMaxDelaySec=` let the pauses grow (since systemd 254; older ones pass over both). With
-/// `KillMode=mixed` a stop asks the daemon alone, which ends its runs within their grace, and what a
-/// daemon that was killed has left is killed at once instead of being waited for.
+/// It is restarted without limit: `StartLimitIntervalSec=0` disables rate limiting, and `RestartSteps=` with
+/// `RestartMaxDelaySec=` make the delays grow (since systemd 254; older releases ignore both). With
+/// `KillMode=mixed` a stop signals only the daemon, which ends its runs within their grace period; processes left by
+/// a killed daemon are killed at once.
 pub(super) fn systemd_unit(installation: &Installation) -> String {
     let start = installation.arguments().iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
     let mut writable = "ReadWritePaths=%h\n".to_owned();
     if let Some(dir) = &installation.state_dir {
-        // `-`: a folder that is not there yet is no error
+        // `-`: a missing folder is not an error
         writable.push_str(&format!("ReadWritePaths={}\n", path_quoted(&format!("-{}", dir.display()))));
     }
     let delegated = delegated("%n");
@@ -115,7 +115,7 @@ WantedBy=default.target
     )
 }
 
-/// The unit that packages of distributions bring: that of an installation, with what every machine has.
+/// Returns the unit of distribution packages: that of an installation, with paths that every machine has.
 pub(super) fn packaged_unit() -> String {
     systemd_unit(&Installation {
         program: "/usr/bin/bgagent".into(),
@@ -126,13 +126,15 @@ pub(super) fn packaged_unit() -> String {
     })
 }
 
-/// Says to the daemon that the control group of its unit is its own to divide: systemd marks such groups since version 251 only in a
-/// way that a service of a user can read.
+/// Tells the daemon that the control group of its unit is delegated to it: since version 251, systemd marks such groups only in
+/// a
+/// way that a user service can read.
 pub(super) fn delegated(unit: &str) -> String {
     format!("Environment={}={unit}", crate::doctor::DELEGATED)
 }
 
-/// What of the unit confines the daemon, as properties of systemd-run(1), which knows no specifiers.
+/// Returns the directives of the unit that confine the daemon, as properties for systemd-run(1), which does not expand
+/// specifiers.
 pub(super) fn confinement() -> Vec<String> {
     const NOT: [&str; 10] = [
         "Type=",
@@ -165,7 +167,7 @@ pub(super) fn confinement() -> Vec<String> {
 
 /// The launchd agent (launchd.plist(5)).
 pub(super) fn launchd_plist(installation: &Installation) -> String {
-    // What systemd's journal is elsewhere.
+    // replaces systemd's journal
     let log = directories::BaseDirs::new().map_or_else(String::new, |dirs| {
         let file = dirs.home_dir().join("Library/Logs/bgagent.log");
         format!("  <key>StandardErrorPath</key>\n  <string>{}</string>\n", xml(&file.display().to_string()))
@@ -206,7 +208,7 @@ pub(super) fn launchd_plist(installation: &Installation) -> String {
     )
 }
 
-/// Where the service file belongs.
+/// Returns the path of the service file.
 pub(super) fn unit_path() -> Option<PathBuf> {
     let dirs = directories::BaseDirs::new()?;
     Some(if cfg!(target_os = "macos") {
@@ -216,19 +218,20 @@ pub(super) fn unit_path() -> Option<PathBuf> {
     })
 }
 
-/// Where units for all users are, those that stand before others first (systemd.unit(5)).
-const FOR_ALL: [&str; 3] = ["/etc/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user"];
+/// Folders of units for all users, in order of precedence (systemd.unit(5)).
+const SYSTEM_UNIT_FOLDERS: [&str; 3] =
+    ["/etc/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user"];
 
-/// The service file of a package, if one is installed.
+/// Returns the service file of a package, if one is installed.
 pub(super) fn packaged() -> Option<PathBuf> {
-    if cfg!(target_os = "macos") { None } else { first_in(FOR_ALL.iter().map(Path::new)) }
+    if cfg!(target_os = "macos") { None } else { first_in(SYSTEM_UNIT_FOLDERS.iter().map(Path::new)) }
 }
 
 fn first_in<'a>(mut folders: impl Iterator<Item = &'a Path>) -> Option<PathBuf> {
     folders.find_map(|folder| Some(folder.join(UNIT)).filter(|path| path.is_file()))
 }
 
-/// What to do when no daemon answers.
+/// Returns what to do if no daemon answers.
 pub(super) fn how_to_start(paths: Option<&Paths>) -> String {
     let installed = unit_path().is_some_and(|path| path.exists()) || packaged().is_some();
     match paths {
@@ -245,13 +248,13 @@ pub(super) fn how_to_start(paths: Option<&Paths>) -> String {
     }
 }
 
-/// `path`, absolute, without asking the file system for links.
+/// Returns `path` as an absolute path, without resolving symbolic links.
 pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// A word of a command line in a unit (systemd.service(5), "Command lines"): in quotes, with
-/// specifiers and variables taken literally.
+/// Quotes a word of a command line in a unit (systemd.service(5), "Command lines"); specifiers and variables are
+/// taken literally.
 fn quoted(word: &str) -> String {
     let mut text = String::from("\"");
     for c in word.chars() {
@@ -266,7 +269,7 @@ fn quoted(word: &str) -> String {
     text
 }
 
-/// A path of a list in a unit: quoted if it has to be.
+/// Quotes a path of a list in a unit, if necessary.
 fn path_quoted(path: &str) -> String {
     if path.chars().all(|c| c.is_alphanumeric() || "/._-+~@:".contains(c)) {
         path.to_owned()

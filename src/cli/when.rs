@@ -1,4 +1,4 @@
-//! Times and durations as a person types them.
+//! Times and durations as people type them.
 use super::exit::Failure;
 use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;
@@ -16,11 +16,11 @@ pub(super) enum Side {
 const FORMS: &str =
     "write RFC 3339 (2026-12-24T18:00:00+01:00), local time (2026-12-24T18:00), HH:MM, or a span (10m)";
 
-/// A point in time: RFC 3339, a local date and time, a local date, `HH:MM`, Unix seconds (9 digits or
+/// Parses a point in time: RFC 3339, a local date and time, a local date, `HH:MM`, Unix seconds (9 digits or
 /// more), or a word.
 pub(super) fn instant(text: &str, side: Side, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Failure> {
     let text = text.trim();
-    // first, since as a timestamp it would be read without its zone
+    // must come first: parsed as a timestamp, its zone would be ignored
     if text.contains('[') {
         let at = text.parse::<Zoned>();
         return at
@@ -70,7 +70,7 @@ pub(super) fn instant(text: &str, side: Side, now: Timestamp, zone: &TimeZone) -
     text.parse::<DateTime>().map_err(|_| wrong()).and_then(local)
 }
 
-/// A point in the past: as [`instant`], or how long ago (`10m`, `10m ago`, and as tables have it: `3 min ago`).
+/// Parses a point in the past: as [`instant`], or how long ago (`10m`, `10m ago`, or as in tables: `3 min ago`).
 pub(super) fn past(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Failure> {
     instant(text, Side::Behind, now, zone).or_else(|failure| match span(text) {
         Some(ago) => now.checked_sub(ago).map_err(|_| Failure::usage(format!("`{text}` is too long ago"))),
@@ -78,7 +78,7 @@ pub(super) fn past(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timest
     })
 }
 
-/// A point in the future: as [`instant`], or in how long (`10m`, `in 3 min`).
+/// Parses a point in the future: as [`instant`], or in how long (`10m`, `in 3 min`).
 pub(super) fn coming(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Failure> {
     instant(text, Side::Ahead, now, zone).or_else(|failure| match span(text) {
         Some(span) => now.checked_add(span).map_err(|_| Failure::usage(format!("`{text}` is too long"))),
@@ -86,7 +86,7 @@ pub(super) fn coming(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Time
     })
 }
 
-/// A duration as the configuration has it, or as it is shown: with spaces, `min`, `in` and `ago`.
+/// Parses a duration in the form of the configuration, or as displayed: with spaces, `min`, `in` and `ago`.
 fn span(text: &str) -> Option<SignedDuration> {
     let text = text.trim();
     let text = text.strip_prefix("in ").unwrap_or(text).trim_end_matches("ago");
@@ -94,11 +94,11 @@ fn span(text: &str) -> Option<SignedDuration> {
     crate::config::parse_duration(&tight.replace("min", "m")).ok()
 }
 
-/// The end of what a time covers: a whole day, a whole minute if it has no seconds, a whole second if those have
-/// no fraction.
+/// Returns the end of the period that a time denotes: a whole day, a whole minute if it has no seconds, a whole second if
+/// those have no fraction.
 pub(super) fn end_of(text: &str, at: Timestamp, zone: &TimeZone) -> Timestamp {
     let text = text.trim();
-    // a day is over at its end
+    // a date denotes the whole day
     let is_day = text.parse::<jiff::civil::Date>().is_ok_and(|day| day.to_string() == text);
     if is_day || ["today", "yesterday"].contains(&text) {
         let next = at.to_zoned(zone.clone()).date().tomorrow().and_then(|next| next.to_zoned(zone.clone()));
@@ -114,7 +114,7 @@ pub(super) fn end_of(text: &str, at: Timestamp, zone: &TimeZone) -> Timestamp {
     at.checked_add(span - SignedDuration::from_micros(1)).unwrap_or(at)
 }
 
-/// A duration that is not negative.
+/// Parses a duration that is not negative.
 pub(super) fn duration(text: &str) -> Result<SignedDuration, Failure> {
     match crate::config::parse_duration(text) {
         Ok(span) if !span.is_negative() => Ok(span),
@@ -126,7 +126,7 @@ pub(super) fn duration(text: &str) -> Result<SignedDuration, Failure> {
     }
 }
 
-/// `HH:MM` or `HH:MM:SS`.
+/// Parses `HH:MM` or `HH:MM:SS`.
 fn clock(text: &str) -> Option<Time> {
     let numbers: Vec<i8> = text
         .split(':')
@@ -198,7 +198,7 @@ mod tests {
     fn a_time_covers_what_it_leaves_out() {
         let zone = TimeZone::get("Europe/Berlin").unwrap();
         let at: Timestamp = "2026-11-24T09:30:00Z".parse().unwrap();
-        // of days, the ends are those of whoever asks
+        // the ends of days are those of the caller's time zone
         for text in ["2026-11-24", "today", " yesterday "] {
             assert_eq!(end_of(text, at, &zone).to_string(), "2026-11-24T22:59:59.999999Z", "{text}");
         }

@@ -1,5 +1,6 @@
-//! `bgagent accept`: shows what a proposal would change and give, asks, writes it into the configuration, and has the daemon take
-//! that up.
+//! `bgagent accept`: shows what a proposal would change and which rights it would grant, asks, writes it into the
+//! configuration, and
+//! has the daemon reload that.
 use super::prelude::*;
 use super::proposals::{DECIDE, FoundProposal, failure, only_people};
 use crate::cli::args::AcceptArgs;
@@ -32,7 +33,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &AcceptArgs) -> Result<Outcome, F
     app.flush()?;
     replace(&path, &found.current.text, &found.judged.amended.text).map_err(not_written)?;
     app.note(&format!("{} is written", path.display()));
-    trust_on(app, &trusted, &found)?;
+    renew_trust(app, &trusted, &found)?;
     if let Err(error) = book.remove(&args.id) {
         app.note(&format!("warning: {}", failure(error).what()));
     }
@@ -50,8 +51,8 @@ fn confirmed(app: &mut App, id: &str) -> Result<bool, Failure> {
     })
 }
 
-/// Who had the file trusted as it was has seen what it may do now.
-fn trust_on(app: &App, book: &std::path::Path, found: &FoundProposal) -> Result<(), Failure> {
+/// Renews the trust in the file if it was trusted before: the person has just seen the rights that it has now.
+fn renew_trust(app: &App, book: &std::path::Path, found: &FoundProposal) -> Result<(), Failure> {
     let path = &found.current.fleet.path;
     let was_trusted = |loaded: &Loaded| {
         TrustBook::read(book)

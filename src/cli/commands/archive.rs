@@ -1,4 +1,4 @@
-//! `bgagent archive list | verify | restore`: what was archived, and the way back.
+//! `bgagent archive list | verify | restore`: lists, verifies and restores archived rows.
 use super::prelude::*;
 use crate::cli::args::{ArchiveCommand, RestoreArgs};
 use crate::cli::render::bytes;
@@ -8,8 +8,8 @@ use crate::protocol::{ArchiveAction, ArchiveParams, AskArchive, ToolResultView};
 use serde_json::Value;
 use std::time::Duration;
 
-/// The daemon bounds it.
-const TIME: Duration = Duration::from_secs(25 * 3600);
+/// Timeout of the answer; the daemon enforces its own limit.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(25 * 3600);
 
 pub(in crate::cli) fn run(app: &mut App, command: &ArchiveCommand) -> Result<Outcome, Failure> {
     match command {
@@ -19,15 +19,15 @@ pub(in crate::cli) fn run(app: &mut App, command: &ArchiveCommand) -> Result<Out
             for problem in given.result["problems"].as_array().into_iter().flatten() {
                 app.note(&format!("wrong: {}", text(problem)));
             }
-            tell_pending(app, &given.result);
+            print_pending(app, &given.result);
             let is_whole = given.result["problems"].as_array().is_none_or(Vec::is_empty);
             Ok(if is_whole { Outcome::Done } else { Outcome::Negative })
         }
         ArchiveCommand::Verify { archive } => {
             let given = ask(app, params(archive, ArchiveAction::Verify))?;
             app.answer(&given.result, |found, _| verified(found))?;
-            tell_notes(app, &given.result);
-            tell_pending(app, &given.result);
+            print_notes(app, &given.result);
+            print_pending(app, &given.result);
             Ok(if given.result["ok"] == true { Outcome::Done } else { Outcome::Negative })
         }
         ArchiveCommand::Restore(args) => restore(app, args),
@@ -47,7 +47,7 @@ fn params(archive: &str, action: ArchiveAction) -> ArchiveParams {
 
 fn ask(app: &mut App, params: ArchiveParams) -> Result<ToolResultView, Failure> {
     let mut connection = app.connect()?;
-    connection.set_answer_timeout(TIME);
+    connection.set_answer_timeout(ANSWER_TIMEOUT);
     Ok(connection.call::<AskArchive>(&params)?)
 }
 
@@ -63,7 +63,7 @@ fn restore(app: &mut App, args: &RestoreArgs) -> Result<Outcome, Failure> {
     };
     let given = ask(app, params)?;
     app.answer(&given.result, |done, _| restored(done))?;
-    tell_notes(app, &given.result);
+    print_notes(app, &given.result);
     let count = |key: &str| given.result[key].as_u64().unwrap_or(0);
     let stays = count("conflicts") + count("refused");
     let is_whole = given.result["damaged"].as_array().is_none_or(Vec::is_empty);
@@ -71,17 +71,17 @@ fn restore(app: &mut App, args: &RestoreArgs) -> Result<Outcome, Failure> {
     if !found && is_whole {
         app.note("nothing that was asked for is archived: `bgagent archive list NAME` shows keys and times");
     }
-    // what stays archived against the wish of the caller is no success
+    // rows that stay archived although the caller asked for them are not a success
     Ok(if found && stays == 0 && is_whole { Outcome::Done } else { Outcome::Negative })
 }
 
-fn tell_notes(app: &mut App, found: &Value) {
+fn print_notes(app: &mut App, found: &Value) {
     for note in found["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         app.note(&plain(note));
     }
 }
 
-fn tell_pending(app: &mut App, found: &Value) {
+fn print_pending(app: &mut App, found: &Value) {
     if found["pending"].as_u64().is_some_and(|count| count > 0) {
         app.note("a step was broken off: the next run of the archive finishes or undoes it");
     }
@@ -96,7 +96,7 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// The day of an instant is enough here.
+/// Returns the date part of a timestamp.
 fn day(value: &Value) -> String {
     value.as_str().map_or_else(|| "–".into(), |text| plain(text.split('T').next().unwrap_or(text)))
 }

@@ -1,4 +1,4 @@
-//! `bgagent backfill`: has past slots of an agent run, or shows which would.
+//! `bgagent backfill`: runs past slots of an agent, or lists which would run.
 use super::prelude::*;
 use super::run::params_of;
 use crate::cli::args::BackfillArgs;

@@ -12,7 +12,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &CancelArgs) -> Result<Outcome, F
     match connection.call::<CancelRun>(&params) {
         Ok(run) => app.answer(&run, |run, screen| words(run, args.now, screen))?,
         Err(ClientError::Refused(error)) if error.kind() == Some(Code::WrongState) => {
-            // what it asks for may be so already
+            // the run may already be in the requested state
             let run = connection
                 .call::<GetRun>(&GetRunParams {
                     run_id: args.run.clone(),

@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How long a daemon is waited for that may know which file is meant.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How many due times are shown.
-const TIMES: usize = 3;
+/// Timeout of the question to a daemon which configuration it runs.
+const DAEMON_TIMEOUT: Duration = Duration::from_secs(2);
+/// Number of due times shown per agent.
+const SHOWN_TIMES_COUNT: usize = 3;
 
 pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Failure> {
     let path = match &args.file {
@@ -37,7 +37,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
             return Err(Failure::rejected(&rejected, app.stderr_color));
         }
     };
-    // a file can be checked where there is no place for a state, and then nothing is said of it
+    // a file can be checked where there is no state folder; trust in servers is then not reported
     let server = loaded.fleet.store.clone();
     let uses_servers = !loaded.fleet.users_of_servers().is_empty();
     let trusted = app
@@ -109,7 +109,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
     Ok(Outcome::Done)
 }
 
-/// Where else events go.
+/// Returns where events are exported to.
 fn events_to(fleet: &Fleet) -> Value {
     let redis = fleet.redis.as_deref().map(|spec| {
         json!({
@@ -120,7 +120,7 @@ fn events_to(fleet: &Fleet) -> Value {
     json!({ "redis": redis })
 }
 
-/// Where records are kept; null: in the state folder.
+/// Returns where records are stored; null: in the state folder.
 fn store_of(fleet: &Fleet) -> Value {
     let store = fleet.store.as_deref();
     store.map_or(
@@ -129,7 +129,7 @@ fn store_of(fleet: &Fleet) -> Value {
     )
 }
 
-/// A warning for each MCP server that agents use and nobody has trusted yet.
+/// Returns a warning for each MCP server that agents use and that no person has trusted yet.
 fn untrusted(fleet: &Fleet, trusted: &BTreeSet<String>) -> Vec<Diagnostic> {
     let users = fleet.users_of_servers().into_iter().filter(|(server, _)| !trusted.contains(*server));
     let warning = |(server, agents): (&str, Vec<&AgentId>)| {
@@ -146,7 +146,8 @@ fn untrusted(fleet: &Fleet, trusted: &BTreeSet<String>) -> Vec<Diagnostic> {
     users.map(warning).collect()
 }
 
-/// A warning for each limit that a control group holds and that can't be held: by the daemon that runs, else by one that is started
+/// Returns a warning for each limit that needs a control group and can't be enforced: by the running daemon, else by one
+/// started
 /// from here.
 fn unheld_limits(app: &mut App, fleet: &Fleet) -> Vec<Diagnostic> {
     let programs =
@@ -156,7 +157,7 @@ fn unheld_limits(app: &mut App, fleet: &Fleet) -> Vec<Diagnostic> {
         return Vec::new();
     }
     let asked = app.address().ok().and_then(|address| {
-        let view = Connection::open(&address, Timeouts::all(PATIENCE))
+        let view = Connection::open(&address, Timeouts::all(DAEMON_TIMEOUT))
             .and_then(|mut connection| connection.call::<GetDaemonStatus>(&NoParams {}));
         view.ok().map(|view| view.control_groups)
     });
@@ -178,7 +179,7 @@ fn unheld_limits(app: &mut App, fleet: &Fleet) -> Vec<Diagnostic> {
     limited.filter_map(warning).collect()
 }
 
-/// What a program is told of a file that is not valid: a document of the same form.
+/// Returns the JSON report of an invalid file, in the same form as that of a valid one.
 fn refused(rejected: &Rejected) -> Value {
     let of_kind = |is_error: bool| -> Vec<Value> {
         let all = rejected.diagnostics.iter().filter(|one| one.is_error == is_error);
@@ -199,7 +200,7 @@ fn table(loaded: &Loaded, screen: &Screen) -> String {
     for agent in &loaded.fleet.agents {
         let times = next_times(agent, screen.now);
         let next = if agent.enabled {
-            // in its own zone, which its schedule names
+            // in the time zone of its schedule
             let own = match &agent.schedule {
                 Schedule::Cron(cron) => Screen { zone: cron.zone().clone(), ..screen.clone() },
                 _ => screen.clone(),
@@ -234,7 +235,7 @@ fn when(at: Timestamp, screen: &Screen) -> String {
     }
 }
 
-/// The next slots of an agent that is started now.
+/// Returns the next slots of an agent, as if it were started now.
 fn next_times(agent: &AgentSpec, now: Timestamp) -> Vec<Timestamp> {
     let calendar = Calendar { schedule: &agent.schedule, anchor: now, first_run: agent.first_run };
     let before = now - SignedDuration::from_micros(1);
@@ -243,5 +244,5 @@ fn next_times(agent: &AgentSpec, now: Timestamp) -> Vec<Timestamp> {
         None => Some(slot),
     };
     let next = |at: Timestamp| calendar.next_after(at).and_then(active);
-    std::iter::successors(next(before), |at| next(*at)).take(TIMES).collect()
+    std::iter::successors(next(before), |at| next(*at)).take(SHOWN_TIMES_COUNT).collect()
 }

@@ -1,4 +1,4 @@
-//! `bgagent completions`: the script that makes a shell ask this program.
+//! `bgagent completions`: prints the completion script of a shell.
 use super::prelude::*;
 use crate::cli::args::CompletionsArgs;
 use crate::cli::complete;

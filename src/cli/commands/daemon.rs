@@ -1,4 +1,4 @@
-//! `bgagent daemon`: hands over to the daemon.
+//! `bgagent daemon`: runs the daemon in this process.
 use crate::cli::args::{DaemonArgs, Global};
 use crate::cli::service::LABEL;
 use crate::config::{Asked, Paths};
@@ -11,18 +11,18 @@ pub(in crate::cli) fn run(global: &Global, args: &DaemonArgs, paths: Paths) -> E
     crate::daemon::run(DaemonOptions { paths, log_json: args.log_json, asked })
 }
 
-/// How this process came to be.
+/// How this process was started.
 #[derive(Debug, Default)]
 struct Started {
     on_terminal: bool,
-    /// `SYSTEMD_EXEC_PID` (since systemd 248): the process that the service manager has started.
+    /// `SYSTEMD_EXEC_PID` (since systemd 248): the process that the service manager started.
     by_systemd: Option<u32>,
-    /// This one, and the one that has started it.
+    /// The pids of this process and of its parent.
     ours: Vec<u32>,
-    /// `NOTIFY_SOCKET` and `INVOCATION_ID` are both set: those of older releases. Either alone is handed down to what a
-    /// service starts, such as the shells of a terminal program.
+    /// `NOTIFY_SOCKET` and `INVOCATION_ID` are both set, for releases before 248. A single one may be inherited from a
+    /// service, for example by the shells of a terminal program.
     has_unit: bool,
-    /// `XPC_SERVICE_NAME` is that of our launchd agent.
+    /// `XPC_SERVICE_NAME` is the label of our launchd agent.
     by_launchd: bool,
 }
 
@@ -47,7 +47,7 @@ impl Started {
     }
 }
 
-/// Does anybody want this configuration?
+/// Determines whether a person asked for this configuration.
 fn asked(global: &Global, started: &Started) -> Asked {
     match (global.trust, global.config_is_named && !started.as_service()) {
         (true, _) => Asked::Trust,
@@ -77,7 +77,7 @@ mod tests {
             Asked::No,
             "by a shell"
         );
-        // a shell of a terminal program that is a service itself
+        // a shell of a terminal program that is itself a service
         let inherits = Started { by_systemd: Some(3), ours: ours(), has_unit: true, ..Started::default() };
         assert_eq!(of(inherits), Asked::Named);
         assert_eq!(of(Started { has_unit: true, ..Started::default() }), Asked::No);

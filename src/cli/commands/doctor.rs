@@ -1,5 +1,5 @@
-//! `bgagent doctor`: what of the sandbox holds on this machine, tried for real; whether the configuration is valid, what agents wait
-//! for from outside can come, and notification targets take what they are sent.
+//! `bgagent doctor`: tests by real escape attempts which parts of the sandbox work on this machine, and checks the configuration, the
+//! external sources of agents, and whether notification targets accept messages.
 mod sources;
 
 use super::prelude::*;
@@ -61,7 +61,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &DoctorArgs) -> Result<Outcome, F
     Ok(if through == 0 && problems == 0 { Outcome::Done } else { Outcome::Negative })
 }
 
-/// What is to be had of control groups.
+/// Describes the support for control groups.
 fn group_lines(groups: &GroupSupport) -> Vec<String> {
     if let Some(why) = &groups.none_because {
         let none = "a daemon that is started here gives programs no control groups, and limits no memory and no processes";
@@ -90,12 +90,12 @@ fn table(tried: &[Tried], screen: &Screen) -> String {
     table.render(screen)
 }
 
-/// What was tried and did not work.
+/// Returns the failure of an attempt that did not work.
 fn negative(what: String, hint: &str) -> Failure {
     Failure::Negative { what, hint: hint.to_owned() }
 }
 
-/// The same within the service's own unit.
+/// Runs the same checks within a unit that is confined like the service's.
 fn as_service(app: &mut App) -> Result<Outcome, Failure> {
     let own = std::env::current_exe().map_err(|cause| Failure::io("find", "bgagent".as_ref(), cause))?;
     let mut command = Command::new("systemd-run");

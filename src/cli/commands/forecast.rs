@@ -1,4 +1,5 @@
-//! `bgagent forecast`: what the fleet will cost, from its history, its calendar and its limits; and which limit would be hit.
+//! `bgagent forecast`: estimates what the fleet will cost, from its history, its calendar and its limits; and which limit would
+//! be hit.
 mod gather;
 
 use super::prelude::*;
@@ -13,15 +14,15 @@ use gather::{ForecastInputs, gather};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-/// Longest period.
-const MOST: SignedDuration = SignedDuration::from_hours(24 * 366);
-/// Shortest one.
-const LEAST: SignedDuration = SignedDuration::from_hours(1);
-/// A chance below that is not worth a line.
-const REMOTE: f64 = 0.005;
+/// Longest period of a forecast.
+const MAX_PERIOD: SignedDuration = SignedDuration::from_hours(24 * 366);
+/// Shortest period of a forecast.
+const MIN_PERIOD: SignedDuration = SignedDuration::from_hours(1);
+/// Chances below this are not shown.
+const MIN_SHOWN_CHANCE: f64 = 0.005;
 
 pub(in crate::cli) fn run(app: &mut App, args: &ForecastArgs) -> Result<Outcome, Failure> {
-    let period = within("--for", &args.period, LEAST)?;
+    let period = within("--for", &args.period, MIN_PERIOD)?;
     let history = within("--history", &args.history, SignedDuration::from_hours(24))?;
     let from = app.screen.now;
     let until = from.saturating_add(period).unwrap_or(Timestamp::MAX);
@@ -32,7 +33,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &ForecastArgs) -> Result<Outcome,
         None => all,
         Some(chosen) => {
             let agents: Vec<_> = chosen.iter().map(|at| gathered.agents[*at].clone()).collect();
-            // limits of the fleet are hit by all that it does
+            // limits of the fleet are hit by the spending of all agents
             let of_chosen = |one: &LimitOutlook| one.limit.agent.is_none_or(|agent| chosen.contains(&agent));
             let limits = all.limits.into_iter().filter(of_chosen).collect();
             FleetForecast { limits, ..forecast(&agents, &[], (from, until), &gathered.zone) }
@@ -56,10 +57,10 @@ pub(in crate::cli) fn run(app: &mut App, args: &ForecastArgs) -> Result<Outcome,
     Ok(Outcome::Done)
 }
 
-/// A span of a flag that is neither too short nor too long.
+/// Parses the duration of a flag, and checks that it is within bounds.
 fn within(flag: &str, text: &str, least: SignedDuration) -> Result<SignedDuration, Failure> {
     let span = when::duration(text)?;
-    if span < least || span > MOST {
+    if span < least || span > MAX_PERIOD {
         let hours = least.as_hours();
         return Err(Failure::usage_hint(
             format!("{flag} {text}: it must be {hours} h to 366 d"),
@@ -69,7 +70,7 @@ fn within(flag: &str, text: &str, least: SignedDuration) -> Result<SignedDuratio
     Ok(span)
 }
 
-/// The places of the agents that are meant; `None`: all.
+/// Returns the indices of the selected agents; `None`: all.
 fn choose(gathered: &ForecastInputs, wanted: &[String]) -> Result<Option<Vec<usize>>, Failure> {
     if wanted.is_empty() {
         return Ok(None);
@@ -86,13 +87,13 @@ fn choose(gathered: &ForecastInputs, wanted: &[String]) -> Result<Option<Vec<usi
     Ok(Some((0..gathered.agents.len()).filter(is_meant).collect()))
 }
 
-/// What is shown.
+/// The data that is shown.
 struct View {
     shown: FleetForecast,
     gathered: ForecastInputs,
     from: Timestamp,
     until: Timestamp,
-    /// Only some agents are shown.
+    /// Only some agents are selected.
     is_part: bool,
 }
 
@@ -174,13 +175,13 @@ impl View {
         table.render(screen)
     }
 
-    /// `[budget] usd_per_day`, `news usd_per_day`.
+    /// Returns the name of a limit: `[budget] usd_per_day`, `news usd_per_day`.
     fn name_of(&self, limit: &SpendingLimit) -> String {
         let whose = limit.agent.map_or("[budget]", |agent| &self.gathered.agents[agent].agent);
         format!("{whose} {}", limit.key)
     }
 
-    /// What the figures don't say.
+    /// Returns notes on what the figures leave out.
     fn notes(&self, is_terminal: bool) -> Vec<String> {
         let mut notes = Vec::new();
         let names = |wanted: &dyn Fn(&&AgentForecast) -> bool| -> Vec<String> {
@@ -230,7 +231,7 @@ impl View {
     }
 
     fn to_json(&self) -> Value {
-        // without the noise of sums of binary fractions
+        // rounds off errors of binary fractions
         let amount = |of: f64| (of * 1e9).round() / 1e9;
         let range = |range: &SpendRange| json!({"p50": amount(range.p50), "p95": amount(range.p95), "worst": range.worst.map(amount)});
         let agents: Vec<Value> = self
@@ -264,7 +265,7 @@ impl View {
     }
 }
 
-/// Three cells.
+/// Returns the three dollar cells of a row.
 fn dollars(range: Option<SpendRange>) -> Vec<Cell> {
     let Some(range) = range else { return vec!["-".into(), "-".into(), "-".into()] };
     vec![
@@ -279,13 +280,13 @@ fn tokens(range: &SpendRange) -> Vec<Cell> {
     vec![one(range.p50), one(range.p95), range.worst.map_or_else(|| "no limit".into(), one)]
 }
 
-/// Whether and when a limit is hit, in words.
+/// Describes whether and when a limit is hit.
 fn hit(one: &LimitOutlook) -> (String, Tone) {
     let percent = (one.chance * 100.0).round();
     match (one.likely_on, one.possible_on) {
         (Some(day), _) => (format!("likely, by {day} ({percent} %)"), Tone::Bad),
         (None, Some(day)) => (format!("maybe, from {day} on ({percent} %)"), Tone::Warn),
-        (None, None) if one.chance >= REMOTE => (format!("hardly ({percent} %)"), Tone::Plain),
+        (None, None) if one.chance >= MIN_SHOWN_CHANCE => (format!("hardly ({percent} %)"), Tone::Plain),
         (None, None) => ("not".into(), Tone::Good),
     }
 }

@@ -1,5 +1,5 @@
-//! `bgagent health`: is all well? Reads the database, so that it also works, and has something to
-//! say, when the daemon does not. One that runs is asked, too: what it can't write is not there.
+//! `bgagent health`: reports whether all is well. Reads the database, so that it also works while the daemon
+//! does not run. A running daemon is queried as well, for what it can't write there.
 use super::prelude::*;
 use crate::cli::args::HealthArgs;
 use crate::cli::render::{refused_deliveries, unheld_limit, untrusted_server, unwatched};
@@ -16,8 +16,8 @@ use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// How long the daemon's answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Timeout of the daemon's answer.
+const DAEMON_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, Failure> {
     let max_late = when::duration(&args.max_late)?;
@@ -38,12 +38,12 @@ pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, F
     }
     let standby = standby_of(&paths);
     if standby.is_some() {
-        // it answers nobody; what is wrong with the one that leads is asked for where that one is
+        // a standby answers no clients; problems of the leader are reported on the leader's node
     } else if let Some(dead) = why_dead(&paths) {
         report.status = Status::Dead;
         report.problems.push(Problem { agent_id: None, what: dead });
     } else {
-        let asked = troubles(&app.address()?, PATIENCE);
+        let asked = troubles(&app.address()?, DAEMON_TIMEOUT);
         report.problems.extend(asked.problems);
         report.warnings.extend(asked.warnings);
     }
@@ -52,7 +52,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, F
         _ => Err(unknown),
     });
     match records.map(|records| crate::store::read_health(&records, app.screen.now, max_late)) {
-        // the daemon has said what it thinks of its configuration
+        // the daemon has already reported the problem of its configuration
         Err(_) if report.status != Status::Dead => {}
         Err(unknown) => report.problems.push(Problem { agent_id: None, what: unknown.what() }),
         Ok(Ok(health)) => {
@@ -85,7 +85,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, F
     if report.status == Status::Healthy && !report.problems.is_empty() {
         report.status = Status::Unwell;
     }
-    // whoever watches the exit code sees nothing wrong with a fleet that is not there
+    // a monitor that only looks at the exit code would not notice that the fleet is empty
     let none = report.agents == 0 && is_empty(&paths.config, app.screen.now);
     report.note = none.then(|| format!("no agent is configured in {}", paths.config.display()));
     app.answer(&report, text)?;
@@ -109,19 +109,19 @@ struct Report {
     status: Status,
     agents: usize,
     problems: Vec<Problem>,
-    /// What the last run of an agent warned of: it did its work, and something about it wants to be looked at. And deliveries to
-    /// webhooks that are refused one after the other.
+    /// Warnings of the last runs of agents, which completed but deserve a look; and webhooks whose deliveries are refused
+    /// repeatedly.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<Problem>,
-    /// The daemon that leads, while the one here stands by.
+    /// The daemon that leads, while the one here is a standby.
     #[serde(skip_serializing_if = "Option::is_none")]
     leader: Option<String>,
-    /// Worth knowing, and no problem.
+    /// Additional information that is not a problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
 }
 
-/// Is it a valid file without agents?
+/// Returns whether the configuration is valid and has no agents.
 fn is_empty(config: &std::path::Path, now: Timestamp) -> bool {
     let loaded = crate::config::load(config, &crate::config::Context::system(now));
     loaded.is_ok_and(|loaded| loaded.fleet.agents.is_empty())
@@ -129,13 +129,13 @@ fn is_empty(config: &std::path::Path, now: Timestamp) -> bool {
 
 #[derive(Debug, Serialize)]
 struct Problem {
-    /// None: it is the daemon's.
+    /// None: the problem is the daemon's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     agent_id: Option<String>,
     what: String,
 }
 
-/// Why nothing can be said: the state folder is there, and closed to us.
+/// Returns why nothing can be checked: the state folder exists, but is not accessible.
 fn unreadable(paths: &Paths) -> Option<String> {
     match std::fs::metadata(paths.daemon_json()) {
         Err(error) if error.kind() != ErrorKind::NotFound => Some(format!(
@@ -146,18 +146,18 @@ fn unreadable(paths: &Paths) -> Option<String> {
     }
 }
 
-/// The daemon that leads, if the one here lives and stands by.
+/// Returns the daemon that leads, if the one here is alive and a standby.
 fn standby_of(paths: &Paths) -> Option<String> {
     let listener = read_listener(&paths.daemon_json())?;
     holder(&paths.state_dir).filter(|holder| holder.pid == Some(listener.pid))?;
     listener.standby_of
 }
 
-/// Why the daemon is not running. A process number alone proves nothing, since numbers are used
-/// again: somebody must take connections as well.
+/// Returns why the daemon is not running. A pid alone proves nothing, since pids are reused: its
+/// socket must accept connections as well.
 fn why_dead(paths: &Paths) -> Option<String> {
     if holder(&paths.state_dir).is_some() {
-        return None; // it lives: what is wrong with it is asked for
+        return None; // alive: its problems are queried from it
     }
     let Some(listener) = read_listener(&paths.daemon_json()) else {
         return Some(format!("the daemon is not running: nothing in {}", paths.daemon_json().display()));
@@ -169,23 +169,24 @@ fn why_dead(paths: &Paths) -> Option<String> {
         Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {
             Some(format!("the daemon is not running: nobody listens at {}", listener.socket.display()))
         }
-        // anything else is a matter of rights: its process lives
+        // any other error is one of permissions: its process is alive
         _ => None,
     }
 }
 
-/// What a daemon says of itself.
+/// Problems and warnings that a daemon reports about itself.
 #[derive(Debug, Default)]
 struct Troubles {
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
 }
 
-/// What is wrong with a daemon that runs: it can't write, it has refused the newest configuration, nothing comes from outside
-/// for an agent that waits for it, or it does not answer.
-fn troubles(address: &Address, patience: Duration) -> Troubles {
+/// Queries a running daemon for its problems: it can't write, it has refused the newest configuration, the external source of
+/// an
+/// agent can't deliver, or it does not answer.
+fn troubles(address: &Address, timeout: Duration) -> Troubles {
     let own = |what| Problem { agent_id: None, what };
-    let asked = Connection::open(address, Timeouts::all(patience))
+    let asked = Connection::open(address, Timeouts::all(timeout))
         .and_then(|mut connection| connection.call::<GetDaemonStatus>(&NoParams {}));
     match asked {
         Ok(view) => {
@@ -221,7 +222,7 @@ fn troubles(address: &Address, patience: Duration) -> Troubles {
                 agent_id: Some(one.agent_id.to_string()),
                 what: format!("nothing can start it: {}", one.problem),
             }));
-            // strangers can have that happen: no reason to call anybody
+            // strangers can cause refused deliveries, so these are only warnings
             let proposed = (view.proposals > 0).then(|| own(proposals_wait(view.proposals)));
             let late = view.unwatched.as_deref().map(|why| own(unwatched(why)));
             let warnings = refused
@@ -237,7 +238,7 @@ fn troubles(address: &Address, patience: Duration) -> Troubles {
     }
 }
 
-/// What the database says is wrong.
+/// Returns the problems found in the database.
 fn recorded(health: &HealthReport, now: Timestamp, max_late: SignedDuration) -> Vec<Problem> {
     let of_agents = health.agents.iter().flat_map(|row| {
         let of = |what| Problem { agent_id: Some(row.agent.to_string()), what };
@@ -247,7 +248,8 @@ fn recorded(health: &HealthReport, now: Timestamp, max_late: SignedDuration) -> 
         agent_id: Some(incident.agent.to_string()),
         what: open_for(incident, now),
     });
-    let untold = health.untold.iter().map(|untold| Problem { agent_id: None, what: not_told(untold, now) });
+    let untold =
+        health.untold.iter().map(|untold| Problem { agent_id: None, what: undelivered_text(untold, now) });
     of_agents.chain(incidents).chain(untold).collect()
 }
 
@@ -267,12 +269,12 @@ fn warnings(health: &HealthReport) -> Vec<Problem> {
 }
 
 fn open_for(incident: &OpenIncident, now: Timestamp) -> String {
-    // a fraction of a second is of no interest here
+    // fractions of a second are dropped
     let span = human_duration(SignedDuration::from_secs(now.duration_since(incident.since).as_secs()));
     format!("{} incident {} for {span}: {}", incident.severity, incident.key, incident.title)
 }
 
-fn not_told(untold: &Untold, now: Timestamp) -> String {
+fn undelivered_text(untold: &Untold, now: Timestamp) -> String {
     let Untold { target, count, oldest, given_up } = untold;
     let (messages, age) = (counted(*count, "message"), human_duration(now.duration_since(*oldest)));
     if *given_up {

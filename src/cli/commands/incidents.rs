@@ -25,7 +25,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &IncidentsArgs) -> Result<Outcome
     Ok(Outcome::Done)
 }
 
-/// The worst first, and of equals the newest; those that somebody acknowledged, and those that ended, come last.
+/// Lists incidents, most severe first, newest first among equals; acknowledged and resolved ones come last.
 fn list(incidents: &[IncidentView], screen: &Screen) -> String {
     let mut all: Vec<&IncidentView> = incidents.iter().collect();
     all.sort_by_key(|one| {
@@ -49,7 +49,8 @@ fn list(incidents: &[IncidentView], screen: &Screen) -> String {
     text
 }
 
-/// `✗ shop-watch db   critical for 3 min, seen 5 times: 127.0.0.1:28413 can't be reached`, and what was found out about it.
+/// Formats an incident: `✗ shop-watch db   critical for 3 min, seen 5 times: 127.0.0.1:28413 can't be reached`, and its
+/// diagnosis.
 fn block(incident: &IncidentView, screen: &Screen) -> String {
     let (mark, tone) = match (incident.resolved_at, incident.severity) {
         (Some(_), _) => ("✓", Tone::Good),

@@ -23,7 +23,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &InitArgs) -> Result<Outcome, Fai
     }
     let written = options.open(&path).and_then(|mut file| file.write_all(crate::config::STARTER.as_bytes()));
     match written {
-        // whoever has a configuration may still want the database that goes with the example
+        // a person who has a configuration may still want the example's database
         Err(error) if error.kind() == ErrorKind::AlreadyExists && args.demo => {
             let demo = make_demo(app, &path)?;
             app.answer(&json!({"path": null, "demo": demo}), |_, _| format!("{}\n", demo.display()))?;
@@ -46,7 +46,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &InitArgs) -> Result<Outcome, Fai
                 let demo = demo.as_ref().map(|demo| format!("{}\n", demo.display())).unwrap_or_default();
                 format!("{}\n{demo}", path.display())
             })?;
-            // what was said where the file lies has to be said again
+            // options that locate the file must be repeated
             let bgagent = match &app.global.config {
                 Some(path) => format!("bgagent --config {}", crate::config::shell_word(path)),
                 None => "bgagent".to_owned(),
@@ -64,7 +64,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &InitArgs) -> Result<Outcome, Fai
     }
 }
 
-/// Makes the database of the example beside the configuration.
+/// Creates the example's database beside the configuration.
 fn make_demo(app: &mut App, config: &Path) -> Result<PathBuf, Failure> {
     let demo = config.with_file_name(demo::NAME);
     let made = demo::make(&demo)

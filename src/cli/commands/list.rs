@@ -1,4 +1,4 @@
-//! `bgagent list`, and what a bare `bgagent` does.
+//! `bgagent list`, which is also the default command of `bgagent`.
 use super::prelude::*;
 use crate::cli::args::{ListArgs, ListOrder};
 use crate::cli::render;
@@ -44,7 +44,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &ListArgs) -> Result<Outcome, Fai
     Ok(Outcome::Done)
 }
 
-/// For people, the fleet in a line below it.
+/// Appends a summary line of the fleet, on a terminal only.
 fn with_summary(mut text: String, agents: &[AgentView], screen: &Screen) -> String {
     if screen.width.is_some() {
         text.push_str(&render::summary(agents, screen));

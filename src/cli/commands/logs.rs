@@ -9,19 +9,19 @@ use crate::domain::{RunId, RunStatus};
 use crate::protocol::{Code, GetRunOutput, OutputParams, OutputView};
 use std::time::Duration;
 
-/// How often it is asked for more.
-const PERIOD: Duration = Duration::from_millis(250);
+/// Polling interval with `--follow`.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 pub(in crate::cli) fn run(app: &mut App, args: &LogsArgs) -> Result<Outcome, Failure> {
     app.screen.raw = args.raw;
-    // whoever follows waits for what comes, and that only a daemon has
+    // only a daemon produces new output to follow
     let mut connection = match args.follow {
         true => Respondent::Daemon(Box::new(app.connect()?)),
         false => app.reading()?,
     };
     let (mut view, mut params) = first(&mut connection, &args.target)?;
     if app.json && !args.follow {
-        // one document: all pages in one
+        // one JSON document with all pages
         while let Some(more) = page(&mut connection, &mut params, &view)? {
             view.chunks.extend(more.chunks);
             view.position = more.position;
@@ -35,9 +35,9 @@ pub(in crate::cli) fn run(app: &mut App, args: &LogsArgs) -> Result<Outcome, Fai
         wrote |= !view.chunks.is_empty();
         show(app, &view)?;
         let more = match page(&mut connection, &mut params, &view) {
-            // reading changes nothing, so it simply goes on where it was
+            // reading has no side effects, so it resumes from the last position
             Err(error) if args.follow && error.is_passing() => {
-                connection = again(app)?;
+                connection = reconnect(app)?;
                 view.chunks.clear();
                 continue;
             }
@@ -47,11 +47,11 @@ pub(in crate::cli) fn run(app: &mut App, args: &LogsArgs) -> Result<Outcome, Fai
             Some(more) => view = more,
             None if args.follow && view.status.is_some_and(|status| !status.is_final()) => {
                 app.flush()?;
-                std::thread::sleep(PERIOD);
+                std::thread::sleep(POLL_INTERVAL);
                 match ask(&mut connection, &mut params, &view) {
                     Ok(status) => view = status,
                     Err(error) if error.is_passing() => {
-                        connection = again(app)?;
+                        connection = reconnect(app)?;
                         view.chunks.clear();
                     }
                     Err(error) => return Err(error.into()),
@@ -70,7 +70,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &LogsArgs) -> Result<Outcome, Fai
     Ok(Outcome::Done)
 }
 
-/// Why there is no output, and where to look instead.
+/// Explains why there is no output, and where to look instead.
 fn nothing(view: &OutputView, target: &str) -> String {
     match (view.run_id, view.status) {
         (None, _) => format!("no run of {} is on record", plain(target)),
@@ -90,8 +90,8 @@ fn nothing(view: &OutputView, target: &str) -> String {
     }
 }
 
-/// A new connection, as soon as there is a daemon.
-fn again(app: &mut App) -> Result<Respondent, Failure> {
+/// Reconnects as soon as a daemon is available.
+fn reconnect(app: &mut App) -> Result<Respondent, Failure> {
     app.flush()?;
     app.note(&words(&Note::Gone { last: None }));
     let Backoff { first: mut delay, max } = Backoff::default();
@@ -117,7 +117,7 @@ fn show(app: &mut App, view: &OutputView) -> Result<(), Failure> {
     app.print(&text)
 }
 
-/// The first page. A text that is no agent's name may be the end of a run's id.
+/// Fetches the first page. A target that is not the name of an agent may be the end of a run's id.
 fn first(connection: &mut Respondent, target: &str) -> Result<(OutputView, OutputParams), Failure> {
     let of_agent = OutputParams { agent_id: Some(target.to_owned()), ..OutputParams::default() };
     let of_run = OutputParams { run_id: Some(target.to_owned()), ..OutputParams::default() };
@@ -126,7 +126,7 @@ fn first(connection: &mut Respondent, target: &str) -> Result<(OutputView, Outpu
     }
     match connection.call::<GetRunOutput>(&of_agent) {
         Ok(view) => {
-            // the newest run of the agent may be another one by the time of the next page
+            // by the time of the next page, the newest run of the agent may be a different one
             let params = match view.run_id {
                 Some(run) => OutputParams { run_id: Some(run.to_string()), ..OutputParams::default() },
                 None => of_agent,
@@ -136,7 +136,7 @@ fn first(connection: &mut Respondent, target: &str) -> Result<(OutputView, Outpu
         Err(ClientError::Refused(error)) if error.kind() == Some(Code::NoSuchAgent) && may_be_run(target) => {
             match connection.call::<GetRunOutput>(&of_run) {
                 Ok(view) => Ok((view, of_run)),
-                // of the two answers the one about agents has the better suggestions
+                // of the two errors, the one about agents has the better suggestions
                 Err(ClientError::Refused(other)) if other.kind() == Some(Code::NoSuchRun) => {
                     Err(error.into())
                 }
@@ -151,7 +151,7 @@ fn may_be_run(text: &str) -> bool {
     (4..=36).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit() || c == '-')
 }
 
-/// The next page, if there is one already. The status may still move in an empty one.
+/// Fetches the next page, if there is one yet. An empty page may still bring a new status.
 fn page(
     connection: &mut Respondent,
     params: &mut OutputParams,

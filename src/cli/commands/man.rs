@@ -7,7 +7,7 @@ use crate::domain::nearest;
 pub(in crate::cli) fn run(app: &mut App, args: &ManArgs) -> Result<Outcome, Failure> {
     let pages = manual::pages();
     let Some(wanted) = &args.wanted else { return print(app, &pages[0].1) };
-    // `list`, `mcp-list`, `bgagent-list`, `agents.toml`, each also with its section
+    // accepts `list`, `mcp-list`, `bgagent-list`, `agents.toml`, each also with its section
     let is_wanted = |file: &str| {
         let name = file.rsplit_once('.').map_or(file, |(name, _)| name);
         let short = name.strip_prefix("bgagent-").unwrap_or(name);
@@ -16,7 +16,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &ManArgs) -> Result<Outcome, Fail
     if let Some((_, page)) = pages.iter().find(|(file, _)| is_wanted(file)) {
         return print(app, page);
     }
-    // neither a page nor a path: most likely a misspelled page
+    // neither a page nor a path: most likely a misspelled page name
     let is_path = wanted.as_os_str().as_encoded_bytes().contains(&b'/');
     if !is_path && !wanted.is_dir() {
         let name = wanted.to_string_lossy();

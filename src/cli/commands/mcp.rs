@@ -1,4 +1,4 @@
-//! `bgagent mcp list | test | trust`: MCP servers and their tools; and `serve`, which is one.
+//! `bgagent mcp list | test | trust`: MCP servers and their tools; and `bgagent mcp serve`, an MCP server itself.
 pub(super) use serve::is_of_agent;
 
 mod serve;
@@ -14,15 +14,15 @@ use crate::protocol::{
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Starting a server may take long; the daemon bounds it.
-const SERVER_TIME: Duration = Duration::from_secs(120);
+/// Timeout of the answer. Starting a server may take long; the daemon enforces its own limit.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
 pub(in crate::cli) fn run(app: &mut App, command: &McpCommand) -> Result<Outcome, Failure> {
     if let McpCommand::Serve { may } = command {
         return serve::run(app, may);
     }
     let mut connection = app.connect()?;
-    connection.set_answer_timeout(SERVER_TIME);
+    connection.set_answer_timeout(ANSWER_TIMEOUT);
     let (server, test) = match command {
         McpCommand::Trust { server, yes } => return trust(app, &mut connection, server, *yes),
         McpCommand::Serve { .. } => unreachable!("it needs no daemon"),
@@ -39,7 +39,7 @@ pub(in crate::cli) fn run(app: &mut App, command: &McpCommand) -> Result<Outcome
     Ok(if broken { Outcome::Negative } else { Outcome::Done })
 }
 
-/// Shows what is new or changed of a server's tools, and trusts that and nothing else if a person says so.
+/// Shows what is new or changed in a server's tools, and trusts exactly that if a person agrees.
 fn trust(app: &mut App, connection: &mut Connection, server: &str, yes: bool) -> Result<Outcome, Failure> {
     let listed = connection.call::<ListMcp>(&ListMcpParams { server: Some(server.to_owned()) })?;
     let Some(view) = listed.into_iter().next() else {
@@ -94,7 +94,7 @@ fn trust(app: &mut App, connection: &mut Connection, server: &str, yes: bool) ->
     Ok(Outcome::Done)
 }
 
-/// What tools say of themselves, as data: nothing in it is hidden, and nothing of it moves the cursor.
+/// Formats what tools say of themselves, as escaped data: nothing is hidden, and no control sequence is passed on.
 fn shown(view: &McpView, new: &[&McpToolView], events: &[&McpEventView], screen: &Screen) -> String {
     let mut text = String::new();
     for event in events {
@@ -122,7 +122,7 @@ fn shown(view: &McpView, new: &[&McpToolView], events: &[&McpEventView], screen:
     text
 }
 
-/// All that a server says of something, or what of it is not what was trusted.
+/// Formats the full description of a new item, or the differences to the one that was trusted.
 fn said(
     name: &str,
     description: &str,
@@ -144,7 +144,7 @@ fn events_of(view: &McpView) -> impl Iterator<Item = &McpEventView> {
     view.events.iter().flatten()
 }
 
-/// Does nothing but a person's word keep it from starting agents?
+/// Returns whether the event type would start agents but for a person's trust.
 fn is_untrusted(event: &McpEventView) -> bool {
     event.awaited && event.pin != "same"
 }
@@ -229,12 +229,12 @@ fn table(servers: &[McpView], screen: &Screen) -> String {
     text
 }
 
-/// Does nothing but a person's word keep agents from using it?
+/// Returns whether agents could use the tool but for a person's trust.
 fn is_off(tool: &McpToolView) -> bool {
     tool.allowed && tool.pin != "same"
 }
 
-/// Why tools are not for agents, those with the same reason in one line.
+/// Returns why tools are not available to agents, one line per reason.
 fn reasons(view: &McpView) -> String {
     let mut all: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for tool in view.tools.iter().filter(|tool| !is_off(tool)) {
@@ -247,7 +247,7 @@ fn reasons(view: &McpView) -> String {
         .collect()
 }
 
-/// What of a tool is not what was trusted: the old lines, then the new ones.
+/// Formats how a tool differs from what was trusted: the old lines, then the new ones.
 fn differences(tool: &str, changed: &[DifferenceView], screen: &Screen) -> String {
     let mut text = String::new();
     for one in changed {

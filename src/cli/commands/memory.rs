@@ -28,13 +28,13 @@ pub(in crate::cli) fn run(app: &mut App, args: &MemoryArgs) -> Result<Outcome, F
     Ok(Outcome::Done)
 }
 
-/// Nothing brings back what is forgotten: it is counted, and asked about, before.
+/// Clears the memory. That can't be undone, so the person is told how much would be lost, and asked.
 fn clear(app: &mut App, args: &MemoryArgs, params: &AgentParams) -> Result<Outcome, Failure> {
     let mut connection = app.connect()?;
     let kept = Remembered::of(&connection.call::<GetMemory>(params)?);
     let agent = plain(&args.agent);
     if !kept.is_nothing() && !args.yes {
-        // a script that says `clear` means it
+        // without a terminal, a script that says `clear` means it
         let answer = app.confirm(&format!("{agent} would forget {}. Go on?", kept.words()))?;
         if answer == Some(false) {
             return Err(Failure::Negative {
@@ -51,16 +51,16 @@ fn clear(app: &mut App, args: &MemoryArgs, params: &AgentParams) -> Result<Outco
     Ok(Outcome::Done)
 }
 
-/// What an agent remembers, in numbers.
+/// How much an agent remembers.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Remembered {
-    /// Written down by itself.
+    /// Notes that it wrote itself.
     notes: u64,
-    /// Of its session.
+    /// Messages of its session.
     messages: u64,
-    /// Its last result is told to its next run.
+    /// Its last result is passed to its next run.
     last_result: bool,
-    /// Told already, and told no more.
+    /// Items that its gate has reported, and does not report again.
     items: u64,
 }
 
@@ -83,7 +83,7 @@ impl Remembered {
         *self == Self::default()
     }
 
-    /// `2 notes, its last result and 12 items of its gate`
+    /// Describes the counts: `2 notes, its last result and 12 items of its gate`.
     fn words(&self) -> String {
         let mut parts = Vec::new();
         parts.extend((self.notes > 0).then(|| counted(self.notes, "note")));

@@ -1,5 +1,6 @@
-//! One file per command, named like it. Each takes its arguments and the [`App`](super::App),
-//! asks, prints, and says how it ended.
+//! One file per command, named after it. Each takes its arguments and the [`App`](super::App), calls the daemon, prints the
+//! answer,
+//! and returns the outcome.
 pub(super) mod accept;
 pub(super) mod approvals;
 pub(super) mod archive;
@@ -50,7 +51,7 @@ pub(super) mod ui;
 pub(super) mod usage;
 pub(super) mod why;
 
-/// What every command needs.
+/// Imports that every command needs.
 mod prelude {
     pub(super) use crate::cli::App;
     pub(super) use crate::cli::exit::{Failure, Outcome};

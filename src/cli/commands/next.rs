@@ -1,4 +1,4 @@
-//! `bgagent next`: coming slots of the fleet, in order.
+//! `bgagent next`: upcoming slots of the fleet, in order.
 use super::prelude::*;
 use crate::cli::args::NextArgs;
 use crate::cli::when;
@@ -6,16 +6,16 @@ use crate::domain::{Desired, glob};
 use crate::protocol::{AgentView, ListAgents, ListParams, NextParams, NextSlots, SlotView};
 use jiff::SignedDuration;
 
-/// Most slots of an answer (`next_slots`).
-const MOST: u64 = 10_000;
+/// Maximum number of slots per answer (`next_slots`).
+const MAX_SLOTS: u64 = 10_000;
 
-/// How far is looked where nothing else is said.
-const DAY: SignedDuration = SignedDuration::from_hours(24);
-/// How far is looked for the next slots where there are none within that: longer than from one leap day to
-/// another across a century.
-const FAR: SignedDuration = SignedDuration::from_hours(24 * 366 * 9);
-/// Slots beyond the day that are shown of an agent.
-const BEYOND: u64 = 3;
+/// Default period.
+const DEFAULT_PERIOD: SignedDuration = SignedDuration::from_hours(24);
+/// Extended period if there are no slots within the default: longer than the gap between leap days across a
+/// century.
+const EXTENDED_PERIOD: SignedDuration = SignedDuration::from_hours(24 * 366 * 9);
+/// Number of slots shown per agent in the extended period.
+const EXTENDED_SLOTS_PER_AGENT: u64 = 3;
 
 pub(in crate::cli) fn run(app: &mut App, args: &NextArgs) -> Result<Outcome, Failure> {
     let given = args.look.as_deref().map(when::duration).transpose()?;
@@ -24,17 +24,17 @@ pub(in crate::cli) fn run(app: &mut App, args: &NextArgs) -> Result<Outcome, Fai
         let for_secs = Some(look.unsigned_abs().as_secs());
         connection.call::<NextSlots>(&NextParams { agents: agents.to_vec(), for_secs, limit: Some(limit) })
     };
-    let mut slots = ask(&args.agents, given.unwrap_or(DAY), args.limit)?;
+    let mut slots = ask(&args.agents, given.unwrap_or(DEFAULT_PERIOD), args.limit)?;
     if given.is_none() {
-        // whoever asks for an agent wants to know its next slots, however far they are
+        // a person who names an agent wants its next slots, however far ahead they are
         let has_none = |name: &&String| {
             let is_of = |slot: &SlotView| glob(name, slot.agent_id.as_str());
             !slots.iter().any(is_of)
         };
         let missing: Vec<String> = args.agents.iter().filter(has_none).cloned().collect();
         if !missing.is_empty() || (args.agents.is_empty() && slots.is_empty()) {
-            let most = BEYOND.saturating_mul(missing.len().max(1) as u64).min(args.limit);
-            let beyond = ask(&missing, FAR, most)?;
+            let most = EXTENDED_SLOTS_PER_AGENT.saturating_mul(missing.len().max(1) as u64).min(args.limit);
+            let beyond = ask(&missing, EXTENDED_PERIOD, most)?;
             slots.truncate(usize::try_from(args.limit).unwrap_or(usize::MAX).saturating_sub(beyond.len()));
             slots.extend(beyond);
         }
@@ -46,7 +46,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &NextArgs) -> Result<Outcome, Fai
             for agent in agents.iter().filter(|agent| agent.state == Desired::Stopped) {
                 app.note(&format!("{0} is stopped: bgagent start {0}", agent.agent_id));
             }
-            // an event, other agents or files start it, and nobody knows when
+            // started by an event, other agents or files, so the time is unknown
             let has_no_slots = |agent: &&AgentView| agent.schedule.starts_with("on ");
             for agent in agents.iter().filter(has_no_slots) {
                 app.note(&format!("{} has no slots: it starts {}", agent.agent_id, plain(&agent.schedule)));
@@ -59,11 +59,11 @@ pub(in crate::cli) fn run(app: &mut App, args: &NextArgs) -> Result<Outcome, Fai
         return Ok(Outcome::Done);
     }
     app.answer(&slots, |slots, screen| table(slots, screen))?;
-    if !app.json && slots.len() as u64 >= args.limit.min(MOST) {
+    if !app.json && slots.len() as u64 >= args.limit.min(MAX_SLOTS) {
         app.flush()?;
         app.note(&match args.limit {
-            limit if limit > MOST => {
-                format!("-- at most {MOST} are shown: a shorter --for, or agents by name, show the rest")
+            limit if limit > MAX_SLOTS => {
+                format!("-- at most {MAX_SLOTS} are shown: a shorter --for, or agents by name, show the rest")
             }
             limit => format!("-- the first {limit}, there may be more: --limit"),
         });

@@ -4,13 +4,13 @@ use crate::cli::args::NotifyCommand;
 use crate::protocol::{TestNotification, TestNotificationParams};
 use std::time::Duration;
 
-/// A receiver may take long; the daemon bounds it.
-const SEND_TIME: Duration = Duration::from_secs(60);
+/// Timeout of the answer. A receiver may take long; the daemon enforces its own limit.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(in crate::cli) fn run(app: &mut App, command: &NotifyCommand) -> Result<Outcome, Failure> {
     let NotifyCommand::Test { target, kind } = command;
     let mut connection = app.connect()?;
-    connection.set_answer_timeout(SEND_TIME);
+    connection.set_answer_timeout(ANSWER_TIMEOUT);
     let params = TestNotificationParams { target: target.clone(), kind: Some(*kind) };
     let sent = connection.call::<TestNotification>(&params)?;
     app.answer(&sent, |sent, screen| {

@@ -1,4 +1,4 @@
-//! `bgagent proposals`: agents that assistants have proposed, and that wait for a person; or one of them, whole.
+//! `bgagent proposals`: lists agents that assistants have proposed and that wait for a person; or shows one in full.
 use super::prelude::*;
 use crate::cli::args::ProposalsArgs;
 use crate::cli::render::plain_lines;
@@ -9,7 +9,7 @@ use crate::proposal::{
 use crate::protocol::{Code, RpcError};
 use serde_json::{Value, json};
 
-/// Longest text in a cell of the list.
+/// Maximum length of a text in a cell of the list.
 const GIST: usize = 80;
 
 pub(in crate::cli) fn run(app: &mut App, args: &ProposalsArgs) -> Result<Outcome, Failure> {
@@ -62,7 +62,7 @@ fn list(waiting: &[Proposal], screen: &Screen) -> String {
     table.render(screen)
 }
 
-/// `claude-code 2.1.0`, by its own account.
+/// Returns the proposer as it identifies itself: `claude-code 2.1.0`.
 fn by(proposer: &Proposer) -> String {
     match plain(format!("{} {}", proposer.name, proposer.version).trim()) {
         text if text.is_empty() => "unknown".into(),
@@ -70,7 +70,7 @@ fn by(proposer: &Proposer) -> String {
     }
 }
 
-/// What is wrong with a proposal, or its place.
+/// Converts an error of the proposals' folder into a failure.
 pub(super) fn failure(error: BookError) -> Failure {
     match error {
         BookError::Io { path, cause } => Failure::Io { doing: "use", path, cause },
@@ -86,10 +86,10 @@ pub(super) fn failure(error: BookError) -> Failure {
     }
 }
 
-/// What only people do with them.
+/// The action on proposals that is reserved for people.
 pub(super) const DECIDE: &str = "decide about proposals";
 
-/// A program of an agent may not do this: `decide about …`.
+/// Refuses an action that a program run by an agent may not take: `decide about …`.
 pub(super) fn only_people(app: &mut App, what: &str) -> Result<(), Failure> {
     if !super::mcp::is_of_agent(app.paths()?) {
         return Ok(());
@@ -99,20 +99,19 @@ pub(super) fn only_people(app: &mut App, what: &str) -> Result<(), Failure> {
     Err(error.into())
 }
 
-/// A proposal, and what it would do now.
+/// A proposal, judged against the current configuration.
 pub(super) struct FoundProposal {
     pub(super) proposal: Proposal,
-    /// The configuration as it is.
     pub(super) current: Loaded,
     pub(super) judged: JudgedProposal,
 }
 
 impl FoundProposal {
-    /// Looks at it, against the configuration as it is now.
+    /// Reads a proposal and judges it against the current configuration.
     ///
-    /// # Errors
-    /// There is none of this id; it is for another configuration; that, or the agent's table, is not what it was made for; it does not
-    /// fit any more.
+    /// There is no proposal of this id; it is for another configuration; the configuration or the agent's table has changed
+    /// since; or
+    /// it no longer fits.
     pub(super) fn look(app: &mut App, book: &ProposalBook, id: &str) -> Result<Self, Failure> {
         let proposal = book.get(id, app.screen.now).map_err(failure)?;
         let path = match app.global.config.clone() {
@@ -153,7 +152,7 @@ impl FoundProposal {
         Ok(Self { proposal, current, judged })
     }
 
-    /// For a person: who wants what, what it would change, and what it would give.
+    /// Formats the proposal for a person: who proposes what, what it would change, and which rights it would grant.
     pub(super) fn shown(&self, screen: &Screen) -> String {
         let what = &self.proposal.what;
         let change = if what.instead_of.is_some() { "changes" } else { "adds" };
@@ -193,7 +192,7 @@ impl FoundProposal {
         text
     }
 
-    /// The same for a program.
+    /// Returns the proposal as JSON.
     pub(super) fn to_json(&self) -> Value {
         let mut view = json!(self.proposal);
         view["expires_at"] = json!(self.proposal.expires_at());

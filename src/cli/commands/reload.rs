@@ -1,5 +1,5 @@
-//! `bgagent reload`: takes up the configuration file. An invalid one comes back as an error with
-//! all that is wrong.
+//! `bgagent reload`: reloads the configuration file. An invalid file is reported as an error with
+//! all of its diagnostics.
 use super::prelude::*;
 use crate::protocol::{NoParams, ReloadConfig, ReloadView};
 

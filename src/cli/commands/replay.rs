@@ -1,4 +1,4 @@
-//! `bgagent replay`: plays a recorded run again against its recorded tool results.
+//! `bgagent replay`: replays a recorded run with its recorded tool results.
 use super::prelude::*;
 use crate::cli::args::ReplayArgs;
 use crate::protocol::{GetRun, GetRunParams, RunParams};

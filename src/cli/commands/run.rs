@@ -1,4 +1,4 @@
-//! `bgagent run`: starts a run by hand; with `--wait` follows it to its end.
+//! `bgagent run`: starts a run manually; with `--wait` follows it to its end.
 use super::prelude::*;
 use crate::cli::args::RunArgs;
 use crate::cli::render::{cut_result, event_words, outcome_line, result_text};
@@ -23,11 +23,11 @@ pub(in crate::cli) fn run(app: &mut App, args: &RunArgs) -> Result<Outcome, Fail
         model: None,
         request_id: None,
     };
-    // a rehearsal is for its outcome
+    // a rehearsal is started for its outcome, so it is always followed
     start(app, &params, args.wait || args.rehearse, args.timeout.as_deref())
 }
 
-/// `NAME=VALUE`, several times. What a value can be is for the daemon to say.
+/// Parses repeated `NAME=VALUE` arguments. The daemon validates the values.
 pub(super) fn params_of(given: &[String]) -> Result<ParamValues, Failure> {
     let mut values = ParamValues::new();
     for one in given {
@@ -44,7 +44,7 @@ pub(super) fn params_of(given: &[String]) -> Result<ParamValues, Failure> {
     Ok(values)
 }
 
-/// Starts a run, and follows it if that is wanted.
+/// Starts a run, and optionally follows it.
 pub(super) fn start(
     app: &mut App,
     params: &RunParams,
@@ -58,7 +58,7 @@ pub(super) fn start(
         app.note(&format!("{}: {}", started.agent_id, plain(note)));
     }
     if follow {
-        tell_of_interrupt(&started);
+        announce_interrupt(&started);
     }
     if !(app.json && follow) {
         app.answer(&started, |started, _| format!("{}\n", started.run_id))?;
@@ -72,7 +72,7 @@ pub(super) fn start(
             app.answer(&*run, |run, screen| {
                 let result = run.result.as_deref().map(result_text).filter(|text| !text.is_empty());
                 let mut text = outcome_line(run, screen);
-                // what a rehearsal is for
+                // the calls that a rehearsal did not make
                 let would_have = run.warnings.iter().filter(|_| is_rehearsal(run));
                 text.extend(would_have.map(|line| format!("{}\n", plain(line))));
                 text + &result.map(|line| format!("{line}\n")).unwrap_or_default()
@@ -112,8 +112,8 @@ fn is_rehearsal(run: &RunView) -> bool {
     run.mode.as_deref() == Some("rehearsal")
 }
 
-/// An interrupt ends the command and not the run, and that is said.
-fn tell_of_interrupt(started: &RunStarted) {
+/// Notes on an interrupt that the run goes on: an interrupt ends only this command.
+fn announce_interrupt(started: &RunStarted) {
     let run = started.run_id.short();
     let (ready, is_ready) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -127,24 +127,24 @@ fn tell_of_interrupt(started: &RunStarted) {
             std::process::exit(130);
         });
     });
-    // an error: it can't be listened for, and the interrupt does what it always does
+    // on an error the interrupt can't be handled, and has its default effect
     let _ = is_ready.recv();
 }
 
 enum End {
     Ended {
         run: Box<RunView>,
-        /// A program of it wrote something.
+        /// One of its programs wrote output.
         wrote: bool,
-        /// Its result is not all of its output.
+        /// Why the result is not the complete output.
         cut: Option<String>,
     },
     GateClosed(String),
     Late,
 }
 
-/// Follows the agent's events, and not only those of the run: a run whose gate is closed is
-/// forgotten, and what is told of that is told of the agent.
+/// Follows all events of the agent, not only those of the run: a run whose gate is closed is deleted, and the
+/// event about that belongs to the agent.
 fn wait(app: &mut App, started: &RunStarted, deadline: Option<Instant>) -> Result<End, Failure> {
     let params = StreamParams {
         agents: vec![started.agent_id.to_string()],
@@ -158,7 +158,7 @@ fn wait(app: &mut App, started: &RunStarted, deadline: Option<Instant>) -> Resul
         match follow.next(deadline)? {
             Followed::Event(stored) => {
                 let Some(event) = stored.decode().ok().and_then(|logged| logged.event()) else {
-                    // a newer daemon says things that this release does not know: it may be the end all the same
+                    // an event of a newer daemon that this release does not know may still be the end
                     if let Some(end) = look(app, started)? {
                         return Ok(end);
                     }
@@ -180,7 +180,7 @@ fn wait(app: &mut App, started: &RunStarted, deadline: Option<Instant>) -> Resul
             Followed::Note(note) => progress.say(&super::tail::words(&note)),
             Followed::Deadline => return Ok(End::Late),
             Followed::Live | Followed::Gap { .. } => {
-                // what was told before we listened may be the end
+                // the run may have ended before the subscription started
                 if let Some(end) = look(app, started)? {
                     return Ok(end);
                 }
@@ -232,13 +232,13 @@ fn look(app: &mut App, started: &RunStarted) -> Result<Option<End>, Failure> {
         Err(ClientError::Refused(error)) if error.kind() == Some(Code::NoSuchRun) => {
             Ok(Some(End::GateClosed("the gate is closed".into())))
         }
-        // it may have gone away again; following notices
+        // the daemon may have gone away again; the subscription will notice
         Err(error) if error.is_passing() => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-/// A line on standard error that moves; on anything but a terminal it is not there.
+/// A progress line on standard error; hidden unless that is a terminal.
 struct Progress {
     bar: ProgressBar,
 }

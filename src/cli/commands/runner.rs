@@ -1,4 +1,4 @@
-//! `bgagent runner test`: does the program of a runner work within its walls, and what can it not promise?
+//! `bgagent runner test`: tests whether a runner's program works within its sandbox, and which limits can't be enforced.
 use super::prelude::*;
 use crate::cli::args::RunnerCommand;
 use crate::config::Context;
@@ -89,7 +89,7 @@ fn text(spec: &RunnerSpec, trial: &Trial, limits: &[&str]) -> String {
     lines.iter().map(|line| format!("{}\n", crate::cli::render::plain(line))).collect()
 }
 
-/// What it can reach, besides the system's programs and its own folders.
+/// Lists what the program can reach, besides the system's programs and its own folders.
 fn reaches(spec: &RunnerSpec) -> Vec<String> {
     let Some(sandbox) = spec.sandbox.unless_off() else {
         return vec!["everything that you can: its sandbox is off".to_owned()];

@@ -1,11 +1,11 @@
-//! `bgagent runs`: history.
+//! `bgagent runs`: past and current runs.
 use super::prelude::*;
 use crate::cli::args::RunsArgs;
 use crate::cli::render::run_list;
 use crate::protocol::{AgentParams, GetAgentStatus, ListRuns, ListRunsParams};
 
-/// Most runs of an answer (`list_runs`).
-const MOST: u64 = 10_000;
+/// Maximum number of runs per answer (`list_runs`).
+const MAX_RUNS: u64 = 10_000;
 
 pub(in crate::cli) fn run(app: &mut App, args: &RunsArgs) -> Result<Outcome, Failure> {
     let params = ListRunsParams {
@@ -22,9 +22,9 @@ pub(in crate::cli) fn run(app: &mut App, args: &RunsArgs) -> Result<Outcome, Fai
         return Ok(Outcome::Done);
     }
     app.answer(&runs, |runs, screen| run_list(runs, screen))?;
-    if args.limit > MOST && runs.len() as u64 >= MOST && !app.json {
+    if args.limit > MAX_RUNS && runs.len() as u64 >= MAX_RUNS && !app.json {
         app.flush()?;
-        app.note(&format!("-- at most {MOST} are shown: an agent by name, or --status, shows others"));
+        app.note(&format!("-- at most {MAX_RUNS} are shown: an agent by name, or --status, shows others"));
     }
     if let (Some(agent), None, false) = (&args.agent, &args.status, app.json) {
         let params = AgentParams { agent_id: agent.clone() };

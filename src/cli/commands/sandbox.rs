@@ -1,4 +1,4 @@
-//! `bgagent sandbox try`: runs a program within the walls of an agent, and says what they refused.
+//! `bgagent sandbox try`: runs a program within the sandbox of an agent, and reports what was denied.
 use super::prelude::*;
 use crate::cli::args::SandboxCommand;
 use crate::config::Context;
@@ -12,8 +12,8 @@ pub(in crate::cli) fn run(app: &mut App, command: &SandboxCommand) -> Result<Out
     let paths = app.paths()?.clone();
     let loaded = crate::config::load(&paths.config, &Context::system(app.screen.now))
         .map_err(|rejected| Failure::rejected(&rejected, app.stderr_color))?;
-    let walls = walls(&loaded.fleet, &args.target)?;
-    let sandbox = without_limits_of_groups(app, &walls.sandbox);
+    let target = find_target(&loaded.fleet, &args.target)?;
+    let sandbox = without_limits_of_groups(app, &target.sandbox);
     doctor::keep_apart(&paths.state_dir, &paths.config);
     let table = match args.target.split_once('.') {
         Some(_) => args.target.clone(),
@@ -24,7 +24,7 @@ pub(in crate::cli) fn run(app: &mut App, command: &SandboxCommand) -> Result<Out
         .enable_all()
         .build()
         .map_err(|error| Failure::usage(error.to_string()))?;
-    let tried = runtime.block_on(doctor::run_within(&sandbox, &owner, &args.program, &walls.cwd));
+    let tried = runtime.block_on(doctor::run_within(&sandbox, &owner, &args.program, &target.cwd));
     let within = tried.map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Failure::usage(error.to_string()),
         _ => negative(error.to_string(), "`bgagent doctor` says what this machine can confine"),
@@ -47,7 +47,7 @@ pub(in crate::cli) fn run(app: &mut App, command: &SandboxCommand) -> Result<Out
     }
 }
 
-/// Those are held around programs of the daemon, which has a control group to divide; a shell has none.
+/// Removes limits that need a control group: the daemon enforces those, and a shell has no group to divide.
 fn without_limits_of_groups(app: &mut App, sandbox: &Sandbox) -> Sandbox {
     let mut sandbox = sandbox.clone();
     let limits = [("memory", sandbox.limits.memory.take()), ("processes", sandbox.limits.processes.take())];
@@ -57,19 +57,19 @@ fn without_limits_of_groups(app: &mut App, sandbox: &Sandbox) -> Sandbox {
     sandbox
 }
 
-/// What was tried and did not work.
+/// Returns the failure of an attempt that did not work.
 fn negative(what: String, hint: &str) -> Failure {
     Failure::Negative { what, hint: hint.to_owned() }
 }
 
-/// A sandbox, and the folder that the program runs in.
-struct Target {
+/// A sandbox, and the working folder of the program.
+struct TrialTarget {
     sandbox: Arc<Sandbox>,
     cwd: PathBuf,
 }
 
-/// Of an agent, or of `mcp.NAME`, `runners.NAME`, `tools.NAME` or `notify.NAME`.
-fn walls(fleet: &Fleet, target: &str) -> Result<Target, Failure> {
+/// Finds the sandbox of an agent, or of `mcp.NAME`, `runners.NAME`, `tools.NAME` or `notify.NAME`.
+fn find_target(fleet: &Fleet, target: &str) -> Result<TrialTarget, Failure> {
     let folder = fleet.path.parent().map_or_else(|| PathBuf::from("/"), PathBuf::from);
     let (found, cwd) = match target.split_once('.') {
         Some(("mcp", name)) => {
@@ -107,7 +107,7 @@ fn walls(fleet: &Fleet, target: &str) -> Result<Target, Failure> {
             "write sandbox = true, or sandbox = { read = [\"…\"] }, into its table",
         )
     })?;
-    Ok(Target { sandbox, cwd })
+    Ok(TrialTarget { sandbox, cwd })
 }
 
 fn unknown(fleet: &Fleet, target: &str) -> Failure {

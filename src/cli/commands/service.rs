@@ -21,16 +21,16 @@ pub(in crate::cli) fn run(app: &mut App, command: &ServiceCommand) -> Result<Out
     }
 }
 
-/// `ExitTimeOut` of the launchd agent, and a little.
-const UNLOADED_WITHIN: std::time::Duration = std::time::Duration::from_secs(47);
+/// `ExitTimeOut` of the launchd agent, plus a margin.
+const UNLOAD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(47);
 
-/// What surprises whoever tried an agent by hand before.
-const HARDENED: &str = "the service has a /tmp of its own (PrivateTmp) and can write only below your home (ProtectSystem);\n\
+/// Note for people who have tried an agent by hand before.
+const HARDENING_NOTE: &str = "the service has a /tmp of its own (PrivateTmp) and can write only below your home (ProtectSystem);\n\
     to open a path: systemctl --user edit bgagent, and there:\n  [Service]\n  ReadWritePaths=/srv/data\n  PrivateTmp=no";
 
 fn install(app: &mut App, file: &Path, start: bool) -> Result<Outcome, Failure> {
     super::proposals::only_people(app, "install the service")?;
-    // a service that can't start would only be found in the journal
+    // a service that can't start would only be noticed in the journal
     let (config, state) = (app.paths()?.config.clone(), app.paths()?.state_dir.clone());
     let loaded =
         crate::config::load(&config, &crate::config::Context::system(app.screen.now).of_state(&state))
@@ -53,7 +53,7 @@ fn install(app: &mut App, file: &Path, start: bool) -> Result<Outcome, Failure> 
     write(file, &text)?;
     app.note(&format!("wrote {}", file.display()));
     if !MACOS {
-        app.note(HARDENED);
+        app.note(HARDENING_NOTE);
     }
     let mut steps = Vec::new();
     if start {
@@ -64,7 +64,7 @@ fn install(app: &mut App, file: &Path, start: bool) -> Result<Outcome, Failure> 
     finish(app, file, steps)
 }
 
-/// The service takes up a configuration from elsewhere only if it is trusted. Who names it here wants it as it is.
+/// Trusts a configuration outside the default folder, which the service requires. Naming it here counts as approval.
 fn trust(app: &mut App, loaded: &Loaded) -> Result<(), Failure> {
     let (path, now) = (&loaded.fleet.path, app.screen.now);
     let is_named = app.global.config_is_named;
@@ -90,7 +90,7 @@ fn trust(app: &mut App, loaded: &Loaded) -> Result<(), Failure> {
 }
 
 impl App {
-    /// A state folder that the service would not find by itself: it has none of this shell's variables.
+    /// Returns a state folder that the service would not find by itself, since it has none of this shell's variables.
     fn state_dir_of_service(&mut self) -> Result<Option<PathBuf>, Failure> {
         let is_moved = std::env::var_os("XDG_STATE_HOME").is_some_and(|home| Path::new(&home).is_absolute());
         if self.global.state_dir.is_none() && !is_moved {
@@ -169,14 +169,14 @@ fn status(app: &mut App, file: &Path) -> Result<Outcome, Failure> {
     Ok(if installed && runs { Outcome::Done } else { Outcome::Negative })
 }
 
-/// What one program made of what it was asked to do.
-struct Step {
+/// A command that was run, and its result.
+struct ServiceStep {
     command: String,
-    /// What it said, and what to do now.
+    /// The error, and what to do now.
     failed: Option<(String, String)>,
 }
 
-fn start_systemd() -> Vec<Step> {
+fn start_systemd() -> Vec<ServiceStep> {
     let by_hand = "start it by hand: bgagent daemon";
     let mut steps = vec![step("systemctl", &["--user", "daemon-reload"], by_hand)];
     if steps[0].failed.is_none() {
@@ -186,18 +186,18 @@ fn start_systemd() -> Vec<Step> {
             "journalctl --user -u bgagent -n 50 says why",
         ));
     }
-    // without it the service ends with the last session of its user
+    // without lingering, the service ends with the last session of its user
     let linger = "agents stop when you log out; as root: loginctl enable-linger YOUR_NAME";
     steps.push(step("loginctl", &["enable-linger"], linger));
     steps
 }
 
-fn start_launchd(file: &Path) -> Vec<Step> {
+fn start_launchd(file: &Path) -> Vec<ServiceStep> {
     let file = file.display().to_string();
-    // An older one may be loaded; that there is none is no failure. It is gone only once its daemon has
+    // An older one may be loaded; if there is none, that is not a failure. It is unloaded only once its daemon has
     // ended, and until then the new one is refused.
     if output("launchctl", &["bootout", &domain(), &file]).is_ok() {
-        let until = std::time::Instant::now() + UNLOADED_WITHIN;
+        let until = std::time::Instant::now() + UNLOAD_TIMEOUT;
         while output("launchctl", &["list", LABEL]).is_ok() && std::time::Instant::now() < until {
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
@@ -209,22 +209,22 @@ fn domain() -> String {
     format!("gui/{}", rustix::process::getuid().as_raw())
 }
 
-fn step(program: &str, arguments: &[&str], remedy: &str) -> Step {
+fn step(program: &str, arguments: &[&str], remedy: &str) -> ServiceStep {
     let command = format!("{program} {}", arguments.join(" "));
     let failed = output(program, arguments).err().map(|said| {
         let remedy = if is_no_bus(&said) { unreachable_manager("") } else { remedy.to_owned() };
         (said, remedy)
     });
-    Step { command, failed }
+    ServiceStep { command, failed }
 }
 
-/// What a program printed; an error if it failed and printed no answer.
+/// Returns what a program printed; an error if it failed and printed no answer.
 fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
     let output =
         Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
     let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let complained = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    // `is-active` says `inactive` and fails: that is an answer
+    // `is-active` prints `inactive` and fails: that is an answer
     if output.status.success() || (!said.is_empty() && complained.is_empty()) {
         Ok(said)
     } else if complained.is_empty() {
@@ -253,7 +253,7 @@ fn write(file: &Path, text: &str) -> Result<(), Failure> {
     std::fs::write(file, text).map_err(|cause| Failure::io("write", file, cause))
 }
 
-fn finish(app: &mut App, file: &Path, steps: Vec<Step>) -> Result<Outcome, Failure> {
+fn finish(app: &mut App, file: &Path, steps: Vec<ServiceStep>) -> Result<Outcome, Failure> {
     let done: Vec<_> = steps
         .iter()
         .map(|step| json!({"command": step.command, "ok": step.failed.is_none(), "said": step.failed.as_ref().map(|failed| &failed.0)}))

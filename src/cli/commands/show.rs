@@ -1,4 +1,4 @@
-//! `bgagent show`: one run, whole.
+//! `bgagent show`: one run in full.
 use super::prelude::*;
 use crate::cli::args::ShowArgs;
 use crate::cli::render::run_detail;
@@ -26,7 +26,8 @@ pub(in crate::cli) fn run(app: &mut App, args: &ShowArgs) -> Result<Outcome, Fai
     Ok(Outcome::Done)
 }
 
-/// The newest run of an agent; while it is in flight, the one before if that failed: what is tried again hides nothing.
+/// Returns the newest run of an agent; while that is in flight, the one before if it failed, so that a retry does not hide the
+/// failure.
 fn last_of(connection: &mut Respondent, agent: &str) -> Option<RunId> {
     let params = ListRunsParams {
         agent_id: Some(agent.to_owned()),

@@ -1,4 +1,4 @@
-//! `bgagent status`: the daemon, or everything of one agent.
+//! `bgagent status`: the status of the daemon, or the details of one agent.
 use super::prelude::*;
 use crate::cli::args::StatusArgs;
 use crate::cli::render;

@@ -1,13 +1,13 @@
-//! `bgagent stop`. The daemon answers when the runs are ended; that may take as long as they do.
+//! `bgagent stop`. The daemon answers once the runs have ended, which may take as long as they do.
 use super::prelude::*;
 use crate::cli::args::StopArgs;
 use crate::protocol::{StopAgent, StopParams};
 use std::time::Duration;
 
 pub(in crate::cli) fn run(app: &mut App, args: &StopArgs) -> Result<Outcome, Failure> {
-    // a run that may finish takes what it takes
-    let patience = if args.drain { Duration::from_secs(86_400) } else { super::targets::SOON };
-    super::targets::change::<StopAgent>(app, &args.targets, patience, |agent_id| StopParams {
+    // with `--drain`, runs may take as long as they need
+    let timeout = if args.drain { Duration::from_secs(86_400) } else { super::targets::SOON };
+    super::targets::change::<StopAgent>(app, &args.targets, timeout, |agent_id| StopParams {
         all: agent_id.is_none(),
         agent_id,
         reason: args.reason.clone(),

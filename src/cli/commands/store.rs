@@ -1,5 +1,5 @@
-//! `bgagent store`: copies of the database. None of them asks the daemon: a copy is made beside it, and
-//! put in place while none runs.
+//! `bgagent store`: backups of the database. None of these commands asks the daemon: a backup is made while it runs,
+//! and restored while none runs.
 use super::prelude::*;
 use crate::cli::args::StoreCommand;
 use crate::cli::render::bytes;
@@ -24,7 +24,7 @@ pub(in crate::cli) fn run(app: &mut App, command: &StoreCommand) -> Result<Outco
     }
 }
 
-/// The address of a database as somebody types it.
+/// Parses the address of a database.
 fn to_address(
     app: &mut App,
     to: &str,
@@ -56,7 +56,7 @@ fn to_address(
 fn move_to(app: &mut App, to: &Where) -> Result<Outcome, Failure> {
     let records = app.records()?;
     let is_there = |spec: &StoreSpec| to.server.as_ref().is_some_and(|to| to.place() == spec.place());
-    // what the configuration names already is where they are to go
+    // records may already be where the configuration says, which is the destination
     let server = records.server.clone().filter(|spec| !is_there(spec));
     let from = Where { server, ..records };
     if from.place() == to.place() {
@@ -89,7 +89,7 @@ fn move_to(app: &mut App, to: &Where) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-/// Copies of a file are made of a file.
+/// Fails unless records are in a file: only files are backed up here.
 fn is_a_file(app: &mut App) -> Result<(), Failure> {
     match app.records()?.server {
         None => Ok(()),

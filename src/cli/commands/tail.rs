@@ -1,4 +1,4 @@
-//! `bgagent tail`: what happened, and what happens.
+//! `bgagent tail`: past and new events.
 use super::prelude::*;
 use crate::cli::args::TailArgs;
 use crate::cli::render::{event_line, event_types};
@@ -9,8 +9,8 @@ use crate::protocol::StreamParams;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Where it begins if nothing says otherwise.
-const LAST: u64 = 10;
+/// Default number of past events.
+const DEFAULT_EVENT_COUNT: u64 = 10;
 
 pub(in crate::cli) fn run(app: &mut App, args: &TailArgs) -> Result<Outcome, Failure> {
     let (now, zone) = (app.screen.now, app.screen.zone.clone());
@@ -28,15 +28,15 @@ pub(in crate::cli) fn run(app: &mut App, args: &TailArgs) -> Result<Outcome, Fai
         since,
         last: match (args.lines, since, args.from) {
             (Some(lines), _, _) => Some(lines),
-            (None, None, None) => Some(LAST),
+            (None, None, None) => Some(DEFAULT_EVENT_COUNT),
             _ => None,
         },
         resume: false,
         until,
         follow: !args.no_follow && until.is_none_or(|until| until > now),
     };
-    // what a clock says and what an `Instant` says part ways when the machine sleeps; an end that
-    // is reached a little late is no harm
+    // the wall clock and an `Instant` diverge while the machine sleeps; reaching the end a little late does
+    // no harm
     let deadline = until
         .filter(|until| *until > now)
         .and_then(|until| Instant::now().checked_add(until.duration_since(now).unsigned_abs()));
@@ -74,11 +74,11 @@ pub(in crate::cli) fn run(app: &mut App, args: &TailArgs) -> Result<Outcome, Fai
         }
     }
     tail.settle(follow.position())?;
-    // nothing was there of what was asked for, and it was not waited for
+    // with `--no-follow`, an event beyond the newest one was requested
     Ok(if asked_beyond && args.no_follow { Outcome::Negative } else { Outcome::Done })
 }
 
-/// The types of events that are meant.
+/// Expands the given event types.
 fn types(given: &[String]) -> Result<Vec<String>, Failure> {
     let mut all = Vec::new();
     for text in given {
@@ -96,7 +96,7 @@ fn types(given: &[String]) -> Result<Vec<String>, Failure> {
     Ok(all)
 }
 
-/// The end of a range. A bare `HH:MM` is the last time that the clock showed it, unless that lies
+/// Parses the end of a range. A bare `HH:MM` is the last time that the clock showed it, unless that is
 /// before the beginning.
 fn end(
     text: &str,
@@ -112,7 +112,7 @@ fn end(
     }
 }
 
-/// What is told of a connection.
+/// Describes a change of the connection.
 pub(super) fn words(note: &Note) -> String {
     match note {
         Note::Gone { last: Some(last) } => format!("-- daemon gone; waiting (last seq {last})"),
@@ -135,11 +135,11 @@ struct Tail<'a> {
     app: &'a mut App,
     cursor: Option<PathBuf>,
     until: Option<jiff::Timestamp>,
-    /// What the end of a run says again is left out.
+    /// Events whose content the end of a run repeats are left out.
     brief: bool,
 }
 
-/// Is this said again by the event that ends the run?
+/// Returns whether the event that ends the run repeats this event's content.
 fn is_said_again(kind: EventType) -> bool {
     matches!(
         kind,
@@ -159,7 +159,7 @@ impl Tail<'_> {
         if self.brief && event.decode().is_ok_and(|event| event.known().is_some_and(is_said_again)) {
             return Ok(());
         }
-        // "today" moves on while events come
+        // "today" changes while events arrive
         self.app.screen.now = crate::clock::wall();
         let line = event_line(event, &self.app.screen);
         self.app.print(&line)
@@ -170,8 +170,9 @@ impl Tail<'_> {
         event.decode().is_ok_and(|event| event.ts > until)
     }
 
-    /// Everything that is there was shown: out with it, and only then the cursor moves. So a reader
-    /// that goes on from the cursor sees each event at least once.
+    /// Flushes what was printed, and only then writes the cursor. So a reader that resumes from the cursor sees each event at
+    /// least
+    /// once.
     fn settle(&mut self, position: Option<Resume>) -> Result<(), Failure> {
         self.app.flush()?;
         match (&self.cursor, position) {
@@ -181,7 +182,7 @@ impl Tail<'_> {
     }
 }
 
-/// `<database>:<seq>`; a file that is not there yet means: from where the flags say.
+/// Reads a cursor file, `<database>:<seq>`; a missing file means that the flags say where to begin.
 fn read_cursor(file: &Path) -> Result<Option<Resume>, Failure> {
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,
@@ -203,7 +204,7 @@ fn read_cursor(file: &Path) -> Result<Option<Resume>, Failure> {
     })
 }
 
-/// By rename: the file always holds a whole cursor.
+/// Replaces the file by rename, so that it always holds a complete cursor.
 fn write_cursor(file: &Path, position: &Resume) -> Result<(), Failure> {
     let mut name = file.as_os_str().to_owned();
     name.push(format!(".{}.new", std::process::id()));

@@ -1,5 +1,5 @@
-//! Commands on several agents: names, globs, or all; what became of each is one line, and one that
-//! failed does not keep the others from being done.
+//! Commands on several agents: names, globs, or all. Each target's outcome is one line; a failure does
+//! not prevent the others.
 use super::prelude::*;
 use crate::cli::args::Targets;
 use crate::client::Connection;
@@ -8,22 +8,22 @@ use crate::protocol::{Changed, ChangedOne, Code, ListAgents, ListParams, Method,
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// For a change that takes no time.
+/// Timeout of a change that is immediate.
 pub(super) const SOON: Duration = Duration::from_secs(60);
 
-/// Calls `M` for each target. `params` makes the parameters for one name, or for all (`None`). Waits
-/// this long for each answer.
+/// Calls `M` for each target. `params` returns the parameters for one name, or for all (`None`). The timeout
+/// applies to each answer.
 pub(super) fn change<M>(
     app: &mut App,
     targets: &Targets,
-    patience: Duration,
+    timeout: Duration,
     params: impl Fn(Option<String>) -> M::Params,
 ) -> Result<Outcome, Failure>
 where
     M: Method<Reply = Changed>,
 {
     let mut connection = app.connect()?;
-    connection.set_answer_timeout(patience);
+    connection.set_answer_timeout(timeout);
     if targets.all {
         let changed = connection.call::<M>(&params(None))?;
         let failed = changed.agents.iter().filter(|one| one.error.is_some()).count();
@@ -43,7 +43,7 @@ where
             (true, _) => "no agents\n".to_owned(),
         };
         if app.json {
-            // as for several names
+            // same form as for several names
             let each = |one: &ChangedOne| {
                 let mut one = json!(one);
                 one["seq"] = changed.seq.into();
@@ -63,7 +63,7 @@ where
         let changed = answers.pop().expect("one question has one answer")?;
         return answer_one(app, &names[0], &changed);
     }
-    // what matched nothing is told with the others, and keeps none of them from being done
+    // patterns that match nothing are reported with the others, and prevent none of them
     let names: Vec<String> =
         names.into_iter().chain(unmatched.iter().map(|(pattern, _)| pattern.clone())).collect();
     answers.extend(unmatched.into_iter().map(|(_, error)| Err(error)));
@@ -98,15 +98,15 @@ fn answer_one(app: &mut App, name: &str, changed: &Changed) -> Result<Outcome, F
     Ok(Outcome::Done)
 }
 
-/// What the given names and globs stand for.
+/// The targets that the given names and globs expand to.
 struct Expanded {
-    /// Each once, in the order in which they were given.
+    /// Without duplicates, in the order given.
     names: Vec<String>,
     /// Globs that match nothing.
     unmatched: Vec<(String, RpcError)>,
 }
 
-/// Names for names and globs; an error if there is not one.
+/// Expands names and globs; fails if nothing is left.
 fn expand(connection: &mut Connection, given: &[String]) -> Result<Expanded, Failure> {
     let known = if given.iter().any(|name| is_glob(name)) {
         connection.call::<ListAgents>(&ListParams::default())?
@@ -145,10 +145,10 @@ fn words(changed: &Changed) -> String {
     sentence(state, changed.changed, changed.note.as_deref())
 }
 
-/// `paused`, `already active`, `active (closed its circuit)`.
+/// Formats an outcome: `paused`, `already active`, `active (closed its circuit)`.
 fn sentence(state: &str, changed: bool, note: Option<&str>) -> String {
     match note.map(plain) {
-        // most remarks say the state themselves
+        // most notes contain the state already
         Some(note) if note.contains(state) => note,
         Some(note) => format!("{state} ({note})"),
         None if changed => state.to_owned(),

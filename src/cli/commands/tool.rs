@@ -8,8 +8,8 @@ use serde_json::Value;
 use std::io::Read;
 use std::time::Duration;
 
-/// A tool may take long; the daemon bounds it.
-const TOOL_TIME: Duration = Duration::from_secs(3600);
+/// Timeout of the answer. A tool may take long; the daemon enforces its own limit.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3600);
 
 pub(in crate::cli) fn run(app: &mut App, command: &ToolCommand) -> Result<Outcome, Failure> {
     match command {
@@ -24,7 +24,7 @@ pub(in crate::cli) fn run(app: &mut App, command: &ToolCommand) -> Result<Outcom
         ToolCommand::Call { name, args } => {
             let args = arguments(args)?;
             let mut connection = app.connect()?;
-            connection.set_answer_timeout(TOOL_TIME);
+            connection.set_answer_timeout(ANSWER_TIMEOUT);
             let given = connection.call::<CallTool>(&CallToolParams { tool: name.clone(), args })?;
             app.answer(&given, |given, _| match &given.result {
                 Value::String(text) => plain_lines(text.trim_end()) + "\n",

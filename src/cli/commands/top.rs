@@ -41,7 +41,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &TopArgs) -> Result<Outcome, Fail
     }
 }
 
-/// Does the locale say UTF-8 (locale(7))? One that is not set says nothing against it.
+/// Returns whether the locale is UTF-8 (locale(7)). If no variable is set, UTF-8 is assumed.
 fn is_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
     let mut set = ["LC_ALL", "LC_CTYPE", "LANG"].iter().filter_map(|name| variable(name));
     let locale = set.find(|value| !value.is_empty());

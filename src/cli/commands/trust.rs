@@ -1,4 +1,4 @@
-//! `bgagent trust`: shows what a configuration may do, and takes a person's word for it.
+//! `bgagent trust`: shows what a configuration may do, and records a person's approval.
 use super::prelude::*;
 use crate::cli::args::TrustArgs;
 use crate::client::{Connection, Timeouts};
@@ -9,22 +9,22 @@ use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long a daemon is waited for that may run with the file.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout for connecting to a daemon that may run with the file.
+const DAEMON_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is said of a configuration.
+/// The report on a configuration.
 #[derive(Debug, Serialize)]
 struct View<'a> {
     path: &'a Path,
     /// SHA-256 of its text, in hex.
     sha256: &'a str,
-    /// It is in the configuration folder, and taken up without a word.
+    /// It is in the configuration folder, which needs no approval.
     home: bool,
-    /// It is taken up as it is: it lies there, or goes beyond nothing that was trusted.
+    /// It may be loaded as it is: it is in that folder, or has no rights beyond those trusted.
     trusted: bool,
-    /// What it may do beyond what was trusted.
+    /// Rights beyond those trusted.
     new: Vec<String>,
-    /// All that it may do, by what it is about.
+    /// All of its rights, by subject.
     rights: &'a Rights,
 }
 
@@ -73,7 +73,7 @@ fn view<'a>(loaded: &'a Loaded, now: &'a Trusted, before: Option<&Trusted>) -> V
     View { path: &loaded.fleet.path, sha256: &now.sha256, home, trusted, new, rights: &now.rights }
 }
 
-/// Asks; where nobody can be asked, says what to type.
+/// Asks for confirmation; without a terminal, fails with the command to type.
 fn confirmed(app: &mut App, path: &Path) -> Result<bool, Failure> {
     let asked = app.confirm(&format!("Trust {}?", plain(&path.display().to_string())))?;
     asked.ok_or_else(|| {
@@ -82,7 +82,7 @@ fn confirmed(app: &mut App, path: &Path) -> Result<bool, Failure> {
     })
 }
 
-/// What it may do; beside what was trusted before, if something was: what is new (`+`) and what is gone (`-`).
+/// Lists all rights; if the file was trusted before, those that are new (`+`) and those that were removed (`-`).
 fn shown(view: &View<'_>, before: Option<&Trusted>, screen: &Screen) -> String {
     let mut text = String::new();
     let nothing = Rights::default();
@@ -130,10 +130,10 @@ fn shown(view: &View<'_>, before: Option<&Trusted>, screen: &Screen) -> String {
     format!("{}{text}{home}", screen.paint(Tone::Strong, &what))
 }
 
-/// A daemon that runs with this file reads it again.
+/// Reloads the configuration of a daemon that runs with this file.
 pub(super) fn take_up(app: &mut App, path: &Path) -> Result<Outcome, Failure> {
     let address = app.address()?;
-    let Ok(mut connection) = Connection::open(&address, Timeouts::all(PATIENCE)) else {
+    let Ok(mut connection) = Connection::open(&address, Timeouts::all(DAEMON_TIMEOUT)) else {
         return Ok(Outcome::Done);
     };
     let is_it = |other: &str| match (path.canonicalize(), Path::new(other).canonicalize()) {

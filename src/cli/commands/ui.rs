@@ -1,10 +1,10 @@
-//! `bgagent ui`: the page for the browser.
+//! `bgagent ui`: the page in the browser.
 use super::prelude::*;
 use crate::cli::args::UiArgs;
 use crate::web::{self, WebOptions};
 
 pub(in crate::cli) fn run(app: &mut App, args: &UiArgs) -> Result<Outcome, Failure> {
-    // a page without a daemon would be empty: that is said before the browser opens
+    // without a daemon the page would be empty, so fail before the browser opens
     app.connect()?;
     let address = app.address()?;
     let state_dir = app.paths()?.state_dir.clone();

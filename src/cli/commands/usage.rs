@@ -11,7 +11,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &UsageArgs) -> Result<Outcome, Fa
     let params = UsageParams { by: Some(UsageGroups::One(args.by.clone())), days: args.days };
     let mut connection = app.reading()?;
     let usage = connection.call::<GetUsage>(&params)?;
-    // what is left of a budget, and what is held, only a daemon knows
+    // only a daemon knows what is left of a budget, and what is held
     let budget = match &connection {
         Respondent::Daemon(_) => connection.call::<GetDaemonStatus>(&NoParams {})?.budget,
         Respondent::Records(_) => Vec::new(),
@@ -65,14 +65,14 @@ fn table(title: &'static str, usage: &[UsageView], screen: &Screen) -> String {
             used.input_tokens.to_string().into(),
             used.cached_tokens.to_string().into(),
             used.output_tokens.to_string().into(),
-            // nobody knows what it cost, or nothing was bought
+            // the cost is unknown, or nothing was charged
             if unpriced && used.usd == 0.0 { "-".into() } else { usd(used.usd).into() },
         ]);
     };
     let (mut runs, mut all) = (0, Usage::default());
     let mut shown: Vec<&UsageView> = usage.iter().collect();
     if title == "AGENT" && shown.iter().any(|view| asked_models(view)) {
-        // what cost most comes first; what can't cost anything is a line below
+        // sorted by cost; agents that asked no model are summarized in a line below
         shown.retain(|view| asked_models(view));
         shown.sort_by(|a, b| b.usage.usd.total_cmp(&a.usage.usd));
     }
@@ -100,7 +100,7 @@ fn asked_models(view: &UsageView) -> bool {
     view.usage != Usage::default() || !view.limits.is_empty()
 }
 
-/// `13 agents that asked no model: 581 runs`, if others did.
+/// Returns the line `13 agents that asked no model: 581 runs`, if other agents did ask one.
 fn without_model(title: &str, usage: &[UsageView], screen: &Screen) -> Option<String> {
     let (asked, other): (Vec<_>, Vec<_>) = usage.iter().partition(|view| asked_models(view));
     let runs: u64 = other.iter().map(|view| view.runs).sum();
@@ -109,7 +109,7 @@ fn without_model(title: &str, usage: &[UsageView], screen: &Screen) -> Option<St
     is_shown.then(|| screen.fold(&screen.paint(Tone::Dim, &text)) + "\n")
 }
 
-/// The line below it, where dollars don't tell all.
+/// Returns a note on models without a price, whose cost the dollars do not include.
 fn without_price(usage: &[UsageView]) -> String {
     let models: BTreeSet<&str> =
         usage.iter().flat_map(|view| &view.without_price).map(String::as_str).collect();

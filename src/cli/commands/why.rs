@@ -1,4 +1,4 @@
-//! `bgagent why`: the ledger's answer.
+//! `bgagent why`: explains a slot from the ledger.
 use super::prelude::*;
 use crate::cli::args::WhyArgs;
 use crate::cli::when;
@@ -11,7 +11,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &WhyArgs) -> Result<Outcome, Fail
         Some(time) => {
             let now = app.screen.now;
             let at = when::past(time, now, &app.screen.zone)?;
-            // a slot has fractions of a second that nobody types
+            // a slot has fractions of a second that people don't type
             Some(if at <= now { when::end_of(time, at, &app.screen.zone).min(now) } else { at })
         }
         None => None,
@@ -23,7 +23,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &WhyArgs) -> Result<Outcome, Fail
     Ok(Outcome::Done)
 }
 
-/// A name that the daemon knows a zone by; of one that has none, its offset of now as POSIX writes it.
+/// Returns a name by which the daemon can identify the zone; for a zone without one, its current offset in POSIX form.
 fn name_of(zone: &TimeZone, now: Timestamp) -> Option<String> {
     if let Some(name) = zone.iana_name() {
         return Some(name.to_owned());

@@ -1,5 +1,5 @@
-//! What `doctor` finds around the sandbox: of the configuration, of notification targets, and of the sources of agents that are started from outside: folders of files, the listener for webhooks, MCP
-//! servers. What only the daemon knows, it is asked for.
+//! What `doctor` checks beside the sandbox: the configuration, notification targets, and the external sources that start agents (folders
+//! of files, the listener for webhooks, MCP servers). The daemon is asked for what only it knows.
 use crate::cli::App;
 use crate::cli::render::Screen;
 use crate::client::{Connection, Timeouts};
@@ -12,27 +12,26 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-/// How long the daemon's answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Where Linux says how many folders a user can watch.
-const MOST_WATCHES: &str = "/proc/sys/fs/inotify/max_user_watches";
+/// Timeout of the daemon's answer.
+const DAEMON_TIMEOUT: Duration = Duration::from_secs(5);
+/// The file in which Linux states how many inotify watches a user may have.
+const MAX_WATCHES_PATH: &str = "/proc/sys/fs/inotify/max_user_watches";
 
-/// What an agent waits for, and how it stands with that.
+/// An external source that an agent waits for, and its state.
 #[derive(Debug, Serialize)]
 pub(super) struct AgentSource {
     agent_id: String,
-    /// What it waits for.
     waits_for: String,
-    /// Why that can't come.
+    /// Why the source can't deliver.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) problem: Option<String>,
-    /// What is worth knowing.
+    /// A remark on a source that can deliver.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
 }
 
 impl AgentSource {
-    /// For people.
+    /// Formats the source as a line for people.
     pub(super) fn line(&self) -> String {
         let said = match (&self.problem, &self.note) {
             (Some(problem), _) => format!("CAN'T COME: {problem}"),
@@ -43,29 +42,27 @@ impl AgentSource {
     }
 }
 
-/// What is found around the sandbox.
+/// Everything that is checked beside the sandbox.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Surroundings {
     pub(super) configuration: ConfigFound,
     pub(super) sources: Vec<AgentSource>,
-    /// Notification targets that messages wait for, or that took none: the daemon knows.
+    /// Notification targets with messages that wait or were dropped, as the daemon reports them.
     pub(super) targets: Vec<DeliveryView>,
 }
 
-/// The configuration that is in place here.
+/// The state of the configuration file.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct ConfigFound {
     path: String,
-    /// There is none there.
     is_missing: bool,
-    /// Its errors.
     errors: Vec<String>,
-    /// What deserves a second look in it: a secret that can't be read, a program that is not there.
+    /// Among others, secrets that can't be read and programs that are missing.
     warnings: Vec<String>,
 }
 
 impl Surroundings {
-    /// For people: each line, and whether it is a problem.
+    /// Returns lines for people, each with whether it is a problem.
     pub(super) fn lines(&self, screen: &Screen) -> Vec<(bool, String)> {
         let ConfigFound { path, is_missing, errors, warnings } = &self.configuration;
         let mut lines = Vec::new();
@@ -86,7 +83,7 @@ impl Surroundings {
     }
 }
 
-/// What is found of the configuration that is in place here, of what its agents wait for, and of its notification targets.
+/// Checks the configuration in use, the sources of its agents, and its notification targets.
 pub(super) fn look(app: &mut App) -> Surroundings {
     let Ok(paths) = app.paths().cloned() else { return Surroundings::default() };
     let path = paths.config.display().to_string();
@@ -114,10 +111,10 @@ pub(super) fn look(app: &mut App) -> Surroundings {
     Surroundings { configuration, sources, targets }
 }
 
-/// What the daemon says, if one runs with this configuration.
+/// Returns the status of the daemon, if one runs with this configuration.
 fn of_daemon(app: &mut App, paths: &Paths) -> Option<DaemonView> {
     let address = app.address().ok()?;
-    let view = Connection::open(&address, Timeouts::all(PATIENCE))
+    let view = Connection::open(&address, Timeouts::all(DAEMON_TIMEOUT))
         .and_then(|mut connection| connection.call::<GetDaemonStatus>(&NoParams {}))
         .ok()?;
     (view.config_path == paths.config.display().to_string()).then_some(view)
@@ -139,11 +136,11 @@ fn source(agent: &AgentSpec, fleet: &Fleet, daemon: Option<&DaemonView>) -> Agen
 
 type Found = (Option<String>, Option<String>);
 
-/// Can the folder be looked at, and is the daemon told of what happens there?
+/// Checks whether the folder can be read, and whether its changes can be watched.
 fn folder(trigger: &FileTrigger) -> Found {
     let folder = &trigger.folder;
     let shown = folder.display();
-    // of one name, nothing of the folder must be read
+    // a single file name needs no permission to list the folder
     let looked = match trigger.is_pattern() {
         true => std::fs::read_dir(folder).map(|_| ()),
         false => std::fs::metadata(folder).map(|_| ()),
@@ -164,7 +161,7 @@ fn folder(trigger: &FileTrigger) -> Found {
     let watched = notify::recommended_watcher(|_| ())
         .and_then(|mut watcher| watcher.watch(folder, RecursiveMode::NonRecursive));
     let note = watched.err().map(|error| {
-        let most = std::fs::read_to_string(MOST_WATCHES).ok();
+        let most = std::fs::read_to_string(MAX_WATCHES_PATH).ok();
         let most = most.map(|most| format!(" (fs.inotify.max_user_watches is {})", most.trim()));
         format!(
             "{shown} can't be watched, and files are found up to a minute late: {error}{}",
@@ -174,7 +171,7 @@ fn folder(trigger: &FileTrigger) -> Found {
     (None, note)
 }
 
-/// Is there somebody who takes deliveries, or could be?
+/// Checks whether a listener accepts deliveries, or could be started.
 fn webhook(name: &str, address: Option<SocketAddr>, daemon: Option<&DaemonView>) -> Found {
     let Some(address) = address else {
         return (Some("[daemon] webhooks names no address where they are taken".into()), None);

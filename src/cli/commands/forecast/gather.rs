@@ -1,4 +1,4 @@
-//! What a forecast is made of: the configuration, and what the daemon, or its records, say of history.
+//! Gathers the inputs of a forecast: the configuration, and the history from the daemon or its records.
 use super::super::prelude::*;
 use crate::cli::respondent::Respondent;
 use crate::config::Context;
@@ -12,21 +12,21 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 
-/// Runs of one answer, and answers.
-const PAGE: u64 = 10_000;
-const MOST_PAGES: usize = 5;
+/// Runs per answer, and maximum number of answers.
+const PAGE_ROWS: u64 = 10_000;
+const MAX_PAGES: usize = 5;
 
-/// All of it.
+/// All inputs of a forecast.
 pub(super) struct ForecastInputs {
     /// Agents that ask models.
     pub(super) agents: Vec<AgentBasis>,
     /// Limits of the fleet and of those agents.
     pub(super) limits: Vec<SpendingLimit>,
-    /// The daemon's time zone: budgets go by its days.
+    /// The daemon's time zone, whose days budgets are counted in.
     pub(super) zone: TimeZone,
     /// Names of all agents.
     pub(super) names: Vec<String>,
-    /// Names of those that something besides the calendar starts.
+    /// Names of agents that are also, or only, started by something other than the calendar.
     pub(super) by_events: Vec<String>,
     /// Names of those that are paused or stopped.
     pub(super) held: Vec<String>,
@@ -61,29 +61,29 @@ pub(super) fn gather(
     let name = |spec: &&&AgentSpec| spec.id.to_string();
     let by_events =
         asking.iter().filter(|spec| !has_calendar(&spec.schedule)).map(|spec| name(&spec)).collect();
-    let held = asking.iter().filter(|spec| past.rests_until(spec.id.as_str(), from).is_some());
+    let held = asking.iter().filter(|spec| past.held_until(spec.id.as_str(), from).is_some());
     let held = held.map(|spec| name(&spec)).collect();
     Ok(ForecastInputs { agents, limits, zone, names, by_events, held })
 }
 
-/// Does the calendar say when it is due?
+/// Returns whether the calendar says when the agent is due.
 fn has_calendar(schedule: &Schedule) -> bool {
     schedule.parts().iter().any(|part| {
         matches!(part, Schedule::Every(_) | Schedule::Cron(_) | Schedule::At(_) | Schedule::After(_))
     })
 }
 
-/// Does something start it that comes when it comes?
+/// Returns whether this part of a schedule starts the agent at unpredictable times.
 fn is_by_event(part: &Schedule) -> bool {
     matches!(part, Schedule::On(_) | Schedule::Join(_)) || part.is_from_outside()
 }
 
-/// What was.
+/// The history of the fleet.
 struct Past {
     states: BTreeMap<String, AgentView>,
     runs: BTreeMap<String, Vec<RunView>>,
     slots: BTreeMap<String, Vec<SlotRecordView>>,
-    /// By agent: of today, and of this month.
+    /// Spending by agent: of today, and of this month.
     today: BTreeMap<String, PastRun>,
     month: BTreeMap<String, PastRun>,
     since: Timestamp,
@@ -101,31 +101,31 @@ impl Past {
         let names: Vec<String> = asking
             .iter()
             .map(|spec| spec.id.to_string())
-            // one that was added to the file since is not known yet, and has no history
+            // an agent that was added to the file since is not known to the daemon yet, and has no history
             .filter(|name| states.iter().any(|state| state.agent_id.as_str() == *name))
             .collect();
         let mut since = now.saturating_sub(history).unwrap_or(Timestamp::MIN);
         let mut runs: Vec<RunView> = Vec::new();
         let mut slots = Vec::new();
         if !names.is_empty() {
-            for _ in 0..MOST_PAGES {
+            for _ in 0..MAX_PAGES {
                 let params = ListRunsParams {
                     agents: names.clone(),
                     since: Some(since),
                     before: runs.last().map(|run| run.run_id.to_string()),
                     brief: true,
-                    limit: Some(PAGE),
+                    limit: Some(PAGE_ROWS),
                     ..ListRunsParams::default()
                 };
                 let page = known.call::<ListRuns>(&params)?;
-                let is_last = (page.len() as u64) < PAGE;
+                let is_last = (page.len() as u64) < PAGE_ROWS;
                 runs.extend(page);
                 if is_last {
                     break;
                 }
             }
-            // of a long history the newest part: due moments and days are counted over the same time
-            if let (Some(oldest), true) = (runs.last(), runs.len() as u64 >= PAGE * MOST_PAGES as u64) {
+            // of a long history only the newest part is read: due slots and days must be counted over the same period
+            if let (Some(oldest), true) = (runs.last(), runs.len() as u64 >= PAGE_ROWS * MAX_PAGES as u64) {
                 since = since.max(oldest.queued_at);
             }
             loop {
@@ -137,13 +137,13 @@ impl Past {
                     agents: names.clone(),
                     from: Some(since),
                     to: Some(now),
-                    limit: Some(PAGE),
+                    limit: Some(PAGE_ROWS),
                     merge_secs: Some(history.unsigned_abs().as_secs()),
                     after,
                     ..ListSlotsParams::default()
                 };
                 let page = known.call::<ListSlots>(&params)?;
-                let is_last = (page.len() as u64) < PAGE;
+                let is_last = (page.len() as u64) < PAGE_ROWS;
                 slots.extend(page);
                 if is_last {
                     break;
@@ -170,8 +170,8 @@ impl Past {
         Ok(Self { states, runs: by_agent, slots: slots_of, today, month, since })
     }
 
-    /// Until when it is held back; `None`: it is not.
-    fn rests_until(&self, agent: &str, now: Timestamp) -> Option<Timestamp> {
+    /// Returns until when the agent is paused or stopped; `None`: it is active.
+    fn held_until(&self, agent: &str, now: Timestamp) -> Option<Timestamp> {
         let state = self.states.get(agent)?;
         match state.state {
             Desired::Active => None,
@@ -196,8 +196,8 @@ impl Past {
         let when_due = ended.iter().filter(asked_for).filter(by_slot).count();
         let by_event = ended.iter().filter(asked_for).filter(|run| run.trigger == Trigger::Event).count();
         let by_hand = ended.iter().filter(asked_for).count() - when_due - by_event;
-        let rests = self.rests_until(name, now);
-        let besides = by_hand as u64 + heard(by_event as u64, rests, now, ends);
+        let held_until = self.held_until(name, now);
+        let besides = by_hand as u64 + runs_while_active(by_event as u64, held_until, now, ends);
         let first =
             ended.iter().map(|run| run.queued_at).chain(slots.iter().map(|record| record.first)).min();
         let begun = first.unwrap_or(now).max(self.since);
@@ -206,8 +206,8 @@ impl Past {
         let next = self.states.get(name).and_then(|state| state.next_run).filter(|next| *next >= now);
         let due_from = DueFrom { from: now, next, took: SignedDuration::from_millis(took) };
         let mut due = due_by_day(spec, due_from, ends);
-        if let Some(rests) = rests {
-            due.iter_mut().zip(ends).filter(|(_, end)| **end <= rests).for_each(|(count, _)| *count = 0);
+        if let Some(held_until) = held_until {
+            due.iter_mut().zip(ends).filter(|(_, end)| **end <= held_until).for_each(|(count, _)| *count = 0);
         }
         AgentBasis {
             agent: name.to_owned(),
@@ -219,7 +219,7 @@ impl Past {
             due_before: slots.iter().map(|record| record.count).sum::<u64>().max(when_due as u64),
             runs_when_due: when_due as u64,
             runs_besides: besides,
-            by_events: spec.schedule.parts().iter().any(is_by_event) && rests != Some(Timestamp::MAX),
+            by_events: spec.schedule.parts().iter().any(is_by_event) && held_until != Some(Timestamp::MAX),
             days_before: (now.duration_since(begun).as_secs_f64() / 86_400.0).max(if first.is_some() {
                 1.0
             } else {
@@ -236,16 +236,16 @@ impl Past {
     }
 }
 
-/// Of so many runs by events those that are to be expected of an agent which is held back for some of the time: it leaves out what
-/// happens meanwhile.
-fn heard(runs: u64, rests: Option<Timestamp>, now: Timestamp, ends: &[Timestamp]) -> u64 {
-    let Some((rests, end)) = rests.zip(ends.last()) else { return runs };
+/// Scales a number of event-started runs to the part of the period in which the agent is active: a held agent ignores
+/// events.
+fn runs_while_active(runs: u64, held_until: Option<Timestamp>, now: Timestamp, ends: &[Timestamp]) -> u64 {
+    let Some((held_until, end)) = held_until.zip(ends.last()) else { return runs };
     let whole = end.duration_since(now).as_secs_f64();
-    let left = end.duration_since(rests.min(*end)).as_secs_f64();
+    let left = end.duration_since(held_until.min(*end)).as_secs_f64();
     if whole > 0.0 { (runs as f64 * (left / whole).clamp(0.0, 1.0)).round() as u64 } else { 0 }
 }
 
-/// Prices of all models that may answer it; `None` for one without.
+/// Returns the highest price per token of each model that may answer the agent; `None` for one without a price.
 fn models(spec: &AgentSpec, fleet: &Fleet) -> Vec<Option<f64>> {
     let own = fleet.model_of(&spec.body).and_then(|name| fleet.models.get(name));
     let others = own.filter(|_| matches!(spec.body, Body::Query(_))).map_or(&[][..], |model| &model.fallback);
@@ -254,7 +254,7 @@ fn models(spec: &AgentSpec, fleet: &Fleet) -> Vec<Option<f64>> {
         .collect()
 }
 
-/// A run at its worst: its limit in dollars, or all of its tokens at the dearest price.
+/// Returns the worst case of a run: its limit in dollars, or all of its tokens at the highest price.
 fn per_run(spec: &AgentSpec, fleet: &Fleet) -> PerRun {
     let tokens = spec.limits.total_tokens_limit as f64;
     let dearest = models(spec, fleet).into_iter().collect::<Option<Vec<f64>>>();
@@ -266,7 +266,7 @@ fn per_run(spec: &AgentSpec, fleet: &Fleet) -> PerRun {
     PerRun { usd, tokens: Some(tokens) }
 }
 
-/// The limits of the fleet, and those of a day of agents.
+/// Returns the limits of the fleet, and the daily limits of agents.
 fn limits(asking: &[&AgentSpec], fleet: &Fleet, past: &Past) -> Vec<SpendingLimit> {
     let sum = |of: &BTreeMap<String, PastRun>| {
         of.values().fold(PastRun::default(), |sum, one| PastRun {
@@ -336,11 +336,11 @@ mod tests {
     #[test]
     fn events_of_an_agent_that_is_held_back_start_nothing() {
         let ends = days_of(from(), until(10), &TimeZone::UTC);
-        let heard = |rests| super::heard(100, rests, from(), &ends);
-        assert_eq!(heard(None), 100);
-        assert_eq!(heard(Some(Timestamp::MAX)), 0);
-        assert_eq!(heard(Some(from())), 100);
-        assert_eq!(heard(Some(until(5))), 50);
+        let runs_while_active = |held_until| super::runs_while_active(100, held_until, from(), &ends);
+        assert_eq!(runs_while_active(None), 100);
+        assert_eq!(runs_while_active(Some(Timestamp::MAX)), 0);
+        assert_eq!(runs_while_active(Some(from())), 100);
+        assert_eq!(runs_while_active(Some(until(5))), 50);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! `bgagent mcp serve`: how assistants reach the fleet. The daemon is looked for anew with each call, so a session outlives
-//! daemons; where none runs, its records answer.
+//! `bgagent mcp serve`: the MCP server for assistants. It connects to the daemon anew for each call, so a session outlives
+//! daemons; while none runs, its records answer.
 use crate::assistant::{CallDesk, CallTrouble, FleetPlace, Reach};
 use crate::cli::App;
 use crate::cli::app::{address_of, config_in_use, of_records, records_answer};
@@ -22,7 +22,7 @@ pub(super) fn run(app: &mut App, may: &[AssistantMay]) -> Result<Outcome, Failur
     Ok(Outcome::Done)
 }
 
-/// The fleet that the command line names.
+/// The fleet that the command line selects.
 struct FleetHere {
     global: Global,
     paths: Paths,
@@ -89,9 +89,10 @@ impl Reach for FleetHere {
     }
 }
 
-/// Was this process started by an agent, of the daemon of this state folder or of another one?
+/// Returns whether an agent started this process, one of this state folder's daemon or of another.
 ///
-/// A process in a PID namespace of its own can't see its ancestors, but the daemon can. So the daemon is asked, at its own socket, even if
+/// A process in a PID namespace of its own can't see its ancestors, but the daemon can. So the daemon is asked, at its own
+/// socket, even if
 /// another socket was given.
 pub(in crate::cli) fn is_of_agent(paths: &Paths) -> bool {
     let holder = holder(&paths.state_dir);
