@@ -1,4 +1,4 @@
-//! What is asked of the daemon, and what comes back.
+//! Requests to the daemon, and its answers.
 use crate::domain::{AgentId, LoggedEvent, RunId};
 use crate::protocol::{
     AgentDetail, AgentView, ApprovalView, DaemonView, Explanation, IncidentView, OutputView, RunDetail,
@@ -6,37 +6,36 @@ use crate::protocol::{
 };
 use jiff::Timestamp;
 
-/// A question that changes nothing.
+/// A read-only request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TopAsk {
-    /// The daemon itself.
     Daemon,
-    /// These agents; none: all of them.
+    /// These agents; if empty, all of them.
     Agents(Vec<AgentId>),
-    /// Everything of one agent.
+    /// The details of one agent.
     Detail(AgentId),
-    /// Problems, those that have ended included if it is true.
+    /// Open incidents; if true, also resolved ones.
     Incidents(bool),
-    /// Calls that wait.
+    /// Pending approvals.
     Approvals,
     Next,
-    /// What became of the slots of these agents, from one time to another.
+    /// Ledger records of these agents, between two times.
     Slots(Vec<AgentId>, Timestamp, Timestamp),
     /// Runs that have not ended.
     Live,
-    /// The newest runs, of this agent or of all.
+    /// The newest runs, of this agent or of all agents.
     Runs(Option<AgentId>),
-    /// A run, whole.
+    /// A run in full.
     Run(RunId),
-    /// Output of a run behind this position.
+    /// Output of a run after this position.
     Output(RunId, u64),
-    /// What was used today, by agent, model and day.
+    /// Today's usage by agent and model, and the usage by day.
     Usage,
-    /// What became of the newest slot of an agent, in the words of a time zone.
+    /// Explanation of an agent's newest slot, in this time zone.
     Why(AgentId, Option<String>),
 }
 
-/// The kind of a question: of each kind one is asked at a time.
+/// The kind of a request: at most one of each kind is in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum AskKind {
     Daemon,
@@ -54,7 +53,7 @@ pub(super) enum AskKind {
     Why,
 }
 
-/// What the daemon said.
+/// An answer of the daemon.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum TopAnswer {
     Daemon(Box<DaemonView>),
@@ -64,7 +63,7 @@ pub(super) enum TopAnswer {
     Approvals(Vec<ApprovalView>),
     Next(Vec<SlotView>),
     Slots(Vec<SlotRecordView>),
-    /// Of [`TopAsk::Live`] and [`TopAsk::Runs`].
+    /// Answer to [`TopAsk::Live`] and [`TopAsk::Runs`].
     Runs(Vec<RunView>),
     Run(Box<RunDetail>),
     Output(OutputView),
@@ -72,7 +71,7 @@ pub(super) enum TopAnswer {
     Why(Box<Explanation>),
 }
 
-/// What was used, seen from three sides.
+/// Usage, grouped in three ways.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct SpentToday {
     /// Today, by agent.
@@ -83,37 +82,36 @@ pub(super) struct SpentToday {
     pub(super) days: Vec<UsageView>,
 }
 
-/// A question and what came of it.
+/// A request and its outcome.
 #[derive(Debug, Clone)]
 pub(super) struct TopReply {
-    /// What was asked.
     pub(super) ask: TopAsk,
-    /// What was said, or why it was refused, in words. `None`: there was no answer.
+    /// The answer, or the error message. `None`: there was no answer.
     pub(super) said: Result<TopAnswer, Option<String>>,
 }
 
-/// What is heard without being asked for.
+/// A notification about the followed events or the connection.
 #[derive(Debug, Clone)]
 pub(super) enum TopHeard {
     Event(Box<LoggedEvent>),
-    /// These events are no longer kept.
+    /// These events were removed by retention.
     Gap(u64, u64),
-    /// The daemon has gone away.
+    /// The connection was lost.
     Gone,
-    /// It is back.
+    /// The connection was restored.
     Back,
-    /// It is back, with another database.
+    /// The connection was restored, to another database.
     OtherDatabase,
-    /// It can't be followed any more, and why.
+    /// Following has failed permanently, for this reason.
     Lost(String),
 }
 
-/// Something that a person wants done.
+/// A change that the user requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Act {
     /// Run an agent now.
     Run(AgentId),
-    /// Pause an agent, for so many milliseconds or until somebody resumes it.
+    /// Pause an agent, for this many milliseconds or until it is resumed.
     Pause(AgentId, Option<u64>),
     /// Make a paused agent active again.
     Resume(AgentId),
@@ -121,23 +119,23 @@ pub(super) enum Act {
     Start(AgentId),
     /// Stop an agent.
     Stop(AgentId),
-    /// Leave out its next slot.
+    /// Skip its next slot.
     Skip(AgentId),
     /// Cancel a run.
     Cancel(AgentId, RunId),
     /// Approve a call.
     Approve(String),
-    /// Deny a call, and say why.
+    /// Deny a call, with a reason.
     Deny(String, String),
     /// Acknowledge an incident, by agent and key.
     Acknowledge(AgentId, String),
 }
 
-/// Runs that one answer has at the most.
+/// Maximum number of runs per answer.
 pub(super) const MOST_RUNS: u64 = 200;
 
 impl TopAsk {
-    /// Its kind.
+    /// Returns the kind of the request.
     pub(super) fn kind(&self) -> AskKind {
         match self {
             Self::Daemon => AskKind::Daemon,

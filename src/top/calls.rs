@@ -1,31 +1,31 @@
-//! The calls behind questions and acts.
+//! The calls to the daemon behind requests and changes.
 use super::asks::{Act, MOST_RUNS, SpentToday, TopAnswer, TopAsk};
 use crate::client::{ClientError, Connection};
 use crate::domain::AgentId;
 use crate::protocol::*;
 use jiff::Timestamp;
 
-/// Days that are summed up.
-const DAYS: u32 = 14;
-/// Newest runs that are listed.
-const RUNS: u64 = 100;
-/// Newest runs of an agent that its strip shows.
-const RECENT: u64 = 20;
-/// Parts of the widest strip.
+/// Number of days of usage that are requested.
+const USAGE_DAYS: u32 = 14;
+/// Number of newest runs that are listed.
+const MAX_LISTED_RUNS: u64 = 100;
+/// Number of newest runs that an agent's strip shows.
+const RECENT_RUN_COUNT: u64 = 20;
+/// Number of parts of the widest strip.
 const STRIP_PARTS: i64 = 240;
-/// Records of the ledger in an answer, and answers to one question.
-const RECORDS: u64 = 5000;
-const PAGES: usize = 6;
+/// Ledger records per answer, and maximum number of answers per request.
+const PAGE_ROWS: u64 = 5000;
+const MAX_PAGES: usize = 6;
 
 impl TopAsk {
-    /// Asks it.
+    /// Sends the request.
     pub(super) fn ask(&self, connection: &mut Connection) -> Result<TopAnswer, ClientError> {
         Ok(match self {
             Self::Daemon => TopAnswer::Daemon(Box::new(connection.call::<GetDaemonStatus>(&NoParams {})?)),
             Self::Agents(names) => {
                 let agents = names.iter().map(ToString::to_string).collect();
-                // of all of them that would be much
-                let recent = (!names.is_empty()).then_some(RECENT);
+                // for all agents, that would be too much data
+                let recent = (!names.is_empty()).then_some(RECENT_RUN_COUNT);
                 TopAnswer::Agents(connection.call::<ListAgents>(&ListParams { agents, recent })?)
             }
             Self::Detail(agent) => {
@@ -46,8 +46,9 @@ impl TopAsk {
             Self::Live => TopAnswer::Runs(live(connection)?),
             Self::Runs(agent) => {
                 let agent_id = agent.as_ref().map(ToString::to_string);
-                // whole, since the result of a probe can't be read in part
-                let params = ListRunsParams { agent_id, limit: Some(RUNS), ..ListRunsParams::default() };
+                // in full, since a truncated result of a probe can't be parsed
+                let params =
+                    ListRunsParams { agent_id, limit: Some(MAX_LISTED_RUNS), ..ListRunsParams::default() };
                 TopAnswer::Runs(connection.call::<ListRuns>(&params)?)
             }
             Self::Run(run) => {
@@ -76,7 +77,7 @@ fn live(connection: &mut Connection) -> Result<Vec<RunView>, ClientError> {
     connection.call::<ListRuns>(&params)
 }
 
-/// Records of the ledger, as many pages as there are up to a bound.
+/// Fetches ledger records, page by page up to a maximum.
 fn slots(
     connection: &mut Connection,
     agents: &[AgentId],
@@ -87,15 +88,15 @@ fn slots(
         agents: agents.iter().map(ToString::to_string).collect(),
         from: Some(from),
         to: Some(to),
-        limit: Some(RECORDS),
-        // as fine as the parts of a strip
+        limit: Some(PAGE_ROWS),
+        // the resolution of a strip
         merge_secs: u64::try_from(to.duration_since(from).as_secs() / STRIP_PARTS).ok(),
         ..ListSlotsParams::default()
     };
     let mut all: Vec<SlotRecordView> = Vec::new();
-    for _ in 0..PAGES {
+    for _ in 0..MAX_PAGES {
         let page = connection.call::<ListSlots>(&params)?;
-        let is_last = (page.len() as u64) < RECORDS;
+        let is_last = (page.len() as u64) < PAGE_ROWS;
         all.extend(page);
         params.after =
             all.last().map(|last| SlotPosition { agent_id: last.agent_id.to_string(), first: last.first });
@@ -109,14 +110,14 @@ fn slots(
 fn spent(connection: &mut Connection) -> Result<SpentToday, ClientError> {
     let by =
         |what: &str, days: u32| UsageParams { days: Some(days), by: Some(UsageGroups::One(what.to_owned())) };
-    let all = [by("agent", 1), by("model", 1), by("day", DAYS)];
+    let all = [by("agent", 1), by("model", 1), by("day", USAGE_DAYS)];
     let mut answers = connection.call_many::<GetUsage>(&all)?.into_iter();
     let mut next = || answers.next().unwrap_or_else(|| Ok(Vec::new()));
     Ok(SpentToday { agents: next()?, models: next()?, days: next()? })
 }
 
 impl Act {
-    /// Does it, and says what came of it.
+    /// Carries out the change, and describes its outcome.
     pub(super) fn perform(&self, connection: &mut Connection) -> Result<String, ClientError> {
         let target = |agent: &AgentId| TargetParams {
             agent_id: Some(agent.to_string()),

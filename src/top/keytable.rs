@@ -1,12 +1,11 @@
-//! The keys, for the help and the documents. What they do is in `update`.
+//! The keys, for the help and the documentation. `update` implements them.
 
 /// A row of the table of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KeyRow {
     pub(super) keys: &'static str,
-    /// What they do.
     pub(super) does: &'static str,
-    /// They do something to the fleet.
+    /// They change the fleet.
     pub(super) acts: bool,
 }
 

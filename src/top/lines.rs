@@ -1,5 +1,5 @@
-//! The same without a screen: the first view as text, once, or with a line for each change after it. What a script, a log or
-//! a screen reader can follow.
+//! The view without a screen: the first view as text, once, or followed by a line per change. For scripts, logs
+//! and screen readers.
 use super::asks::{TopAnswer, TopAsk, TopReply};
 use super::draw::plain_lines;
 use super::link::TopLink;
@@ -14,12 +14,12 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// Columns where there is no terminal: enough for a cause to be read whole.
-const WIDE: usize = 400;
-/// Changes are told this long after they began to come: those of one moment together.
-const TOGETHER: Duration = Duration::from_millis(250);
+/// Width in columns without a terminal: enough for a complete cause.
+const DEFAULT_WIDTH_COLUMNS: usize = 400;
+/// Delay before changes are printed, so that those of one moment are printed together.
+const CHANGE_DELAY: Duration = Duration::from_millis(250);
 
-/// The first view as text.
+/// Returns the first view as text.
 pub(super) fn once(address: &Address, options: &TopOptions) -> Result<String, ClientError> {
     let mut model = model(options, Instant::now());
     load(address, &mut model)?;
@@ -27,8 +27,8 @@ pub(super) fn once(address: &Address, options: &TopOptions) -> Result<String, Cl
 }
 
 fn model(options: &TopOptions, start: Instant) -> TopModel {
-    let width = u16::try_from(options.width.unwrap_or(WIDE)).unwrap_or(u16::MAX);
-    // no pane: below its width, whatever the width of the lines is
+    let width = u16::try_from(options.width.unwrap_or(DEFAULT_WIDTH_COLUMNS)).unwrap_or(u16::MAX);
+    // at this width there is no pane, whatever the width of the lines
     let size = (width.min(119), u16::MAX);
     TopModel::new(moment(start), options.zone.clone(), options.host.clone(), size)
 }
@@ -50,7 +50,7 @@ fn load(address: &Address, model: &mut TopModel) -> Result<(), ClientError> {
         let now = TopMoment { wall: crate::clock::wall(), ..model.moment };
         update(model, now, TopInput::Replied(Box::new(TopReply { ask, said: Ok(said) })));
     }
-    // what was to be asked meanwhile was not; whoever goes on asks for all of it
+    // pending requests were dropped; when following, everything is requested again
     model.asking.clear();
     model.asked.clear();
     model.dirty = Dirty::everything();
@@ -59,14 +59,14 @@ fn load(address: &Address, model: &mut TopModel) -> Result<(), ClientError> {
 
 fn text(model: &mut TopModel, options: &TopOptions) -> String {
     model.arrange(true);
-    let lines = plain_lines(model, options.theme, options.width.unwrap_or(WIDE));
+    let lines = plain_lines(model, options.theme, options.width.unwrap_or(DEFAULT_WIDTH_COLUMNS));
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-/// What is told of an item: it is told again when this changes.
-type Told = BTreeMap<RowKey, (String, String)>;
+/// The printed state of each item: a change is printed again.
+type PrintedStates = BTreeMap<RowKey, (String, String)>;
 
-/// The first view as text, and then a line for each change, until nobody reads them any more.
+/// Prints the first view as text, and then a line per change, until the output is closed.
 pub(super) fn follow(
     address: &Address,
     options: &TopOptions,
@@ -78,13 +78,13 @@ pub(super) fn follow(
     load(address, &mut model)?;
     out.write_all(text(&mut model, options).as_bytes())?;
     out.flush()?;
-    let mut told = state(&model);
+    let mut printed = state(&model);
     let mut connected = model.connected.clone();
     loop {
         let mut inputs: Vec<TopInput> =
             link.inputs.recv_timeout(Duration::from_secs(1)).into_iter().collect();
         if !inputs.is_empty() {
-            std::thread::sleep(TOGETHER);
+            std::thread::sleep(CHANGE_DELAY);
         }
         inputs.extend(link.inputs.try_iter());
         inputs.push(TopInput::Tick);
@@ -100,11 +100,11 @@ pub(super) fn follow(
             lines.push((RowMark::Of(Rank::Warning), connection_words(&connected, &model.connected)));
             connected = model.connected.clone();
         }
-        // while it is away, nothing is known to have changed
+        // while the daemon is away, the state is unknown
         if connected == Connected::Yes && model.asking.is_empty() {
             let now = state(&model);
-            lines.extend(changes(&told, &now, &model));
-            told = now;
+            lines.extend(changes(&printed, &now, &model));
+            printed = now;
         }
         for (mark, line) in &lines {
             let time = model.moment.wall.to_zoned(options.zone.clone()).strftime("%H:%M:%S").to_string();
@@ -132,19 +132,19 @@ fn connection_words(before: &Connected, now: &Connected) -> String {
     }
 }
 
-/// What needs a person, in the words that are told.
-fn state(model: &TopModel) -> Told {
+/// Returns the items that need a person, with the state to print.
+fn state(model: &TopModel) -> PrintedStates {
     let needs = model.judged.needs.iter().filter_map(|need| {
         let key = key_of(&need.kind);
         let gist = gist(&model.known, &key, model.moment.wall)?;
-        // one more failure is no other state
+        // another failure in a row does not count as a change of state
         let state = gist.state.trim_end_matches(|c: char| c.is_ascii_digit() || c == '×' || c == ' ');
         Some((key, (gist.name, state.to_owned())))
     });
     needs.collect()
 }
 
-fn changes(before: &Told, now: &Told, model: &TopModel) -> Vec<(RowMark, String)> {
+fn changes(before: &PrintedStates, now: &PrintedStates, model: &TopModel) -> Vec<(RowMark, String)> {
     let mut lines = Vec::new();
     for (key, words) in now {
         if before.get(key) != Some(words)

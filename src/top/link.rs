@@ -1,5 +1,6 @@
-//! The daemon's side of the screen: one thread follows events, one asks, and each act has its own, since it may take as long
-//! as a run does. What they learn goes into one queue.
+//! The connection to the daemon: one thread follows events, one sends requests, and each change has its own thread, since it
+//! may take
+//! as long as a run. All of them write to one queue.
 use super::asks::{Act, TopAsk, TopHeard, TopReply};
 use super::update::TopInput;
 use crate::client::{Address, Backoff, ClientError, Connection, Follow, Followed, Note, Timeouts};
@@ -10,21 +11,21 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-/// Events of before that the log begins with.
-const LAST: u64 = 200;
-/// An act waits for its runs to end.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// Number of past events that the log begins with.
+const INITIAL_EVENT_COUNT: u64 = 200;
+/// Timeout of a change, which may wait for runs to end.
+const ACT_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// The way to the daemon.
+/// The connection to the daemon.
 pub(super) struct TopLink {
     address: Address,
     asks: Sender<TopAsk>,
     outlet: Outlet,
-    /// What is heard and answered.
+    /// Events and answers.
     pub(super) inputs: Receiver<TopInput>,
 }
 
-/// Puts inputs into the queue, and wakes whoever waits for them.
+/// Puts inputs into the queue, and wakes the loop.
 #[derive(Clone)]
 struct Outlet {
     queue: Sender<TopInput>,
@@ -32,11 +33,11 @@ struct Outlet {
 }
 
 impl Outlet {
-    /// False: nobody takes them any more.
+    /// Sends an input. Returns false if the receiver is gone.
     fn send(&self, input: TopInput) -> bool {
         let sent = self.queue.send(input).is_ok();
         if let Some(wake) = &self.wake {
-            // a full pipe wakes as well
+            // a full pipe wakes the loop as well
             let _ = (&**wake).write(&[0]);
         }
         sent
@@ -44,10 +45,10 @@ impl Outlet {
 }
 
 impl TopLink {
-    /// Follows and asks from now on. A byte is written to `wake` for each input.
+    /// Starts following and asking. A byte is written to `wake` for each input.
     ///
     /// # Errors
-    /// The daemon can't be reached now; later that is an input.
+    /// The daemon can't be reached now; later failures arrive as inputs.
     pub(super) fn start(address: &Address, wake: Option<OwnedFd>) -> Result<Self, ClientError> {
         let backoff = Backoff { first: Duration::from_millis(250), max: Duration::from_secs(2) };
         let params = StreamParams {
@@ -56,7 +57,7 @@ impl TopLink {
             run_id: None,
             from: None,
             since: None,
-            last: Some(LAST),
+            last: Some(INITIAL_EVENT_COUNT),
             resume: false,
             until: None,
             follow: true,
@@ -66,24 +67,24 @@ impl TopLink {
         let outlet = Outlet { queue, wake: wake.map(|fd| Arc::new(std::fs::File::from(fd))) };
         let (asks, wanted) = channel();
         let (to, at) = (outlet.clone(), address.clone());
-        std::thread::spawn(move || hear(follow, &to));
+        std::thread::spawn(move || follow_events(follow, &to));
         let to = outlet.clone();
-        std::thread::spawn(move || answer(&at, &wanted, &to));
+        std::thread::spawn(move || answer_requests(&at, &wanted, &to));
         Ok(Self { address: address.clone(), asks, outlet, inputs })
     }
 
-    /// Asks; the answer is an input.
+    /// Sends a request; its answer arrives as an input.
     pub(super) fn ask(&self, ask: TopAsk) {
-        // the thread ends with the program
+        // the thread lives as long as the program
         let _ = self.asks.send(ask);
     }
 
-    /// Does it; what came of it is an input.
+    /// Carries out a change; its outcome arrives as an input.
     pub(super) fn act(&self, act: Act) {
         let (address, to) = (self.address.clone(), self.outlet.clone());
         std::thread::spawn(move || {
             let done = Connection::open(&address, Timeouts::default()).and_then(|mut connection| {
-                connection.set_answer_timeout(PATIENCE);
+                connection.set_answer_timeout(ACT_TIMEOUT);
                 act.perform(&mut connection)
             });
             to.send(TopInput::Acted(done.map_err(|error| in_words(&error))));
@@ -99,12 +100,12 @@ fn in_words(error: &ClientError) -> String {
     hint.map_or_else(|| error.to_string(), |hint| format!("{error} ({hint})"))
 }
 
-fn hear(mut follow: Follow, to: &Outlet) {
+fn follow_events(mut follow: Follow, to: &Outlet) {
     loop {
         let heard = match follow.next(None) {
             Ok(Followed::Event(stored)) => match stored.decode() {
                 Ok(event) => TopHeard::Event(Box::new(event)),
-                // of a newer daemon
+                // an event type of a newer daemon
                 Err(_) => continue,
             },
             Ok(Followed::Gap { from, to }) => TopHeard::Gap(from, to),
@@ -125,7 +126,7 @@ fn hear(mut follow: Follow, to: &Outlet) {
     }
 }
 
-fn answer(address: &Address, wanted: &Receiver<TopAsk>, to: &Outlet) {
+fn answer_requests(address: &Address, wanted: &Receiver<TopAsk>, to: &Outlet) {
     let mut connection = None;
     for ask in wanted {
         let said = match &mut connection {
@@ -135,7 +136,7 @@ fn answer(address: &Address, wanted: &Receiver<TopAsk>, to: &Outlet) {
         };
         let said = said.map_err(|error| match error {
             ClientError::Refused(_) if !error.is_passing() => Some(error.to_string()),
-            // on a new connection the answer would be known to be of this question
+            // reconnect, so that a late answer is not taken for that of another request
             _ => {
                 connection = None;
                 None

@@ -1,11 +1,13 @@
-//! The fleet on a full screen, live: `bgagent top`.
+//! A live view of the fleet on the full screen: `bgagent top`.
 //!
-//! Theory of operation: one loop and one state. A key, an answer, an event, a tick is a `TopInput`; `update` takes it, changes
-//! the `TopModel` and gives the `TopEffect`s to be done; `draw` shows the model. Both are pure. `link` asks the daemon and
-//! follows it, `run` has the terminal. An event never carries state into the screen: it marks what is to be asked for anew,
-//! four times a second at the most. The cursor belongs to an item, and not to a line.
+//! Theory of operation: one loop and one state. A key, an answer, an event or a tick is a `TopInput`; `update` changes
+//! the `TopModel` accordingly and returns the `TopEffect`s to carry out; `draw` shows the model. Both are pure. `link` asks the
+//! daemon
+//! and follows its events, `run` owns the terminal. An event never carries state into the screen: it marks what to ask for
+//! again,
+//! at most four times a second. The cursor belongs to an item, not to a line.
 //!
-//! What a call of the daemon means is left to it, how a whole page of an agent or a run reads to `render`.
+//! The daemon decides what its calls mean; the text of a whole page of an agent or a run is left to `render`.
 mod asks;
 mod calls;
 mod draw;
@@ -30,7 +32,7 @@ use std::io;
 #[cfg(test)]
 mod tests;
 
-/// Shows the fleet on the whole terminal, until a person quits.
+/// Shows the fleet on the whole terminal until the user quits.
 ///
 /// # Errors
 /// The daemon can't be reached at the start, or the terminal fails.
@@ -38,18 +40,18 @@ pub fn full_screen(address: &Address, options: &TopOptions) -> Result<(), TopFai
     run::full_screen(address, options)
 }
 
-/// The first view as text, once.
+/// Returns the first view as text.
 ///
 /// # Errors
-/// The daemon can't be asked.
+/// A call to the daemon fails.
 pub fn once(address: &Address, options: &TopOptions) -> Result<String, ClientError> {
     lines::once(address, options)
 }
 
-/// The first view as text, and a line for each change after it.
+/// Writes the first view as text, followed by a line per change.
 ///
 /// # Errors
-/// The daemon can't be reached at the start, or nobody reads what is written.
+/// The daemon can't be reached at the start, or the output has been closed.
 pub fn follow_lines(
     address: &Address,
     options: &TopOptions,

@@ -2,11 +2,11 @@
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// When something happened: what the wall clock said, and how long this program had been running, which never jumps.
+/// A point in time: on the wall clock, and since this program started, which never jumps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TopMoment {
-    /// The wall clock: times that are shown refer to it.
+    /// The wall clock, for times that are displayed.
     pub(super) wall: Timestamp,
-    /// Since the start of this program: waits refer to it.
+    /// Since the start of this program, for delays.
     pub(super) since_start: Duration,
 }

@@ -1,31 +1,31 @@
-//! How it is shown, and how it ends.
+//! Options of the display, and its errors.
 use super::theme::Theme;
 use crate::client::ClientError;
 use jiff::tz::TimeZone;
 use std::io;
 
-/// How it is shown.
+/// Options of the display.
 #[derive(Debug, Clone)]
 pub struct TopOptions {
-    /// What the terminal can show.
+    /// The capabilities of the terminal.
     pub theme: Theme,
-    /// No key does anything to the fleet.
+    /// Changes are disabled.
     pub read_only: bool,
-    /// Zone of local times.
+    /// Time zone for display.
     pub zone: TimeZone,
     /// Name of the machine.
     pub host: String,
-    /// Columns of lines that are printed; none: as many as they need.
+    /// Width of printed lines in columns; none: unlimited.
     pub width: Option<usize>,
 }
 
-/// Why it ended.
+/// Why the full screen ended.
 #[derive(Debug, thiserror::Error)]
 pub enum TopFailure {
-    /// The daemon could not be asked.
+    /// A call to the daemon failed.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The terminal could not be read or written.
+    /// Reading from or writing to the terminal failed.
     #[error(transparent)]
     Io(#[from] io::Error),
 }

@@ -1,5 +1,5 @@
-//! The loop of the full screen: takes inputs, has effects done, draws. It sleeps until there is one of these: a key, something
-//! of the daemon, a signal, or a time at which a text on the screen changes.
+//! The loop of the full screen: takes inputs, carries out effects, draws. It sleeps until a key, a message
+//! of the daemon, a signal, or a time at which the display changes.
 use super::draw::draw;
 use super::link::TopLink;
 use super::model::TopModel;
@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Between two frames.
-const FRAME: Duration = Duration::from_millis(50);
+/// Minimum interval between two frames.
+const FRAME_INTERVAL: Duration = Duration::from_millis(50);
 
 struct FullScreen {
     terminal: TakenTerminal,
@@ -31,7 +31,7 @@ struct FullScreen {
     redraw: bool,
 }
 
-/// Shows the fleet until a person has seen enough.
+/// Shows the fleet until the user quits.
 pub(super) fn full_screen(address: &Address, options: &TopOptions) -> Result<(), TopFailure> {
     let (wake, waker) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(io::Error::from)?;
     let ended = Arc::new(AtomicBool::new(false));
@@ -81,19 +81,19 @@ impl FullScreen {
                 self.feed(TopInput::Tick)?;
             }
             let is_stale = self.redraw || drawn.is_none_or(|(_, version)| version != self.model.version);
-            let rested = drawn.map_or(FRAME, |(at, _)| at.elapsed());
-            if is_stale && rested >= FRAME {
+            let rested = drawn.map_or(FRAME_INTERVAL, |(at, _)| at.elapsed());
+            if is_stale && rested >= FRAME_INTERVAL {
                 let (width, height) = self.terminal.size()?;
                 if (width, height) != self.model.size {
-                    // of a change that no signal told of
+                    // a change of size without a signal
                     self.feed(TopInput::Resized(width, height))?;
                 }
                 self.draw(options)?;
                 drawn = Some((Instant::now(), self.model.version));
             }
-            let is_stale = is_stale && rested < FRAME;
+            let is_stale = is_stale && rested < FRAME_INTERVAL;
             let wait = next_look(&self.model).saturating_sub(looked.elapsed());
-            self.sleep(if is_stale { wait.min(FRAME - rested) } else { wait })?;
+            self.sleep(if is_stale { wait.min(FRAME_INTERVAL - rested) } else { wait })?;
         }
         Ok(())
     }
@@ -107,7 +107,7 @@ impl FullScreen {
         Ok(())
     }
 
-    /// Takes an input, and does what follows. True: it is over.
+    /// Applies an input and carries out the effects. Returns true if the program is to end.
     fn feed(&mut self, input: TopInput) -> io::Result<bool> {
         for effect in update(&mut self.model, moment(self.start), input) {
             match effect {
@@ -128,7 +128,7 @@ impl FullScreen {
                 }
                 TopEffect::Suspend => {
                     let me = rustix::process::getpid();
-                    // it returns when the shell continues this program
+                    // returns when the shell continues this program
                     self.terminal
                         .aside(|| rustix::process::kill_process(me, rustix::process::Signal::TSTP))??;
                     self.redraw = true;
@@ -143,7 +143,7 @@ impl FullScreen {
         Ok(false)
     }
 
-    /// Until a key, something of the daemon or a signal comes, at most for so long.
+    /// Waits for a key, a message of the daemon or a signal, at most for this long.
     fn sleep(&self, at_most: Duration) -> io::Result<()> {
         let stdin = io::stdin();
         let mut both = [PollFd::new(&stdin, PollFlags::IN), PollFd::new(&self.wake, PollFlags::IN)];
@@ -156,7 +156,7 @@ impl FullScreen {
             Err(error) => return Err(error.into()),
         }
         if both[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
-            // the terminal is gone
+            // the terminal was closed
             self.ended.store(true, Ordering::Relaxed);
         }
         let mut bytes = [0; 256];

@@ -1,4 +1,4 @@
-//! The terminal: taken over, and given back as it was, whatever ends the program.
+//! The terminal: taken over, and restored however the program ends.
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, Show};
@@ -11,53 +11,53 @@ use std::io::{self, BufWriter, Stdout, Write};
 use std::process::{Command, Stdio};
 use std::sync::Once;
 
-/// A terminal that was taken over; given back when this is dropped.
+/// A terminal that was taken over; restored on drop.
 pub(super) struct TakenTerminal {
     terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
 }
 
 impl TakenTerminal {
-    /// Takes the terminal over.
+    /// Takes over the terminal.
     pub(super) fn take() -> io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             let before = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |info| {
-                // what went wrong is to be read on the usual screen
-                give_back();
+                // the panic message must appear on the normal screen
+                restore();
                 before(info);
             }));
         });
         enable_raw_mode()?;
         let mut stdout = io::stdout();
         if let Err(error) = execute!(stdout, EnterAlternateScreen, Hide) {
-            give_back();
+            restore();
             return Err(error);
         }
-        // a large frame leaves in one piece
+        // a large frame is written in one piece
         let backend = CrosstermBackend::new(BufWriter::with_capacity(64 << 10, stdout));
-        let terminal = Terminal::new(backend).inspect_err(|_| give_back())?;
+        let terminal = Terminal::new(backend).inspect_err(|_| restore())?;
         Ok(Self { terminal })
     }
 
-    /// Columns and lines.
+    /// Returns the size in columns and lines.
     pub(super) fn size(&self) -> io::Result<(u16, u16)> {
         self.terminal.size().map(|size| (size.width, size.height))
     }
 
-    /// Draws a frame: what changed since the one before is written, as one.
+    /// Draws a frame: the changes since the last one are written as one update.
     pub(super) fn draw(&mut self, draw: impl FnOnce(&mut ratatui::buffer::Buffer)) -> io::Result<()> {
         execute!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         self.terminal.draw(|frame| draw(frame.buffer_mut()))?;
         execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)
     }
 
-    /// Everything is drawn anew.
+    /// Clears the screen, so that everything is redrawn.
     pub(super) fn clear(&mut self) -> io::Result<()> {
         self.terminal.clear()
     }
 
-    /// Puts a text into the clipboard of the terminal (OSC 52, xterm's control sequences).
+    /// Copies a text to the clipboard of the terminal (OSC 52, xterm's control sequences).
     pub(super) fn copy(&mut self, text: &str) -> io::Result<()> {
         use base64::Engine as _;
         let text = base64::engine::general_purpose::STANDARD.encode(text);
@@ -66,9 +66,9 @@ impl TakenTerminal {
         out.flush()
     }
 
-    /// Gives the terminal back for a while.
+    /// Restores the terminal while the function runs.
     pub(super) fn aside<T>(&mut self, meanwhile: impl FnOnce() -> T) -> io::Result<T> {
-        give_back();
+        restore();
         let result = meanwhile();
         enable_raw_mode()?;
         execute!(io::stdout(), EnterAlternateScreen, Hide)?;
@@ -79,11 +79,11 @@ impl TakenTerminal {
 
 impl Drop for TakenTerminal {
     fn drop(&mut self) {
-        give_back();
+        restore();
     }
 }
 
-fn give_back() {
+fn restore() {
     let _ = execute!(io::stdout(), EndSynchronizedUpdate, Show, LeaveAlternateScreen);
     let _ = disable_raw_mode();
 }
@@ -92,7 +92,7 @@ fn give_back() {
 pub(super) fn page(text: &str) -> io::Result<()> {
     let mut child = program(&["PAGER"], "less").stdin(Stdio::piped()).spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
-        // it may end before it has read all
+        // the pager may exit before it has read everything
         let _ = stdin.write_all(text.as_bytes());
     }
     child.wait().map(drop)
@@ -103,7 +103,7 @@ pub(super) fn edit(path: &str, line: u64) -> io::Result<()> {
     program(&["VISUAL", "EDITOR"], "vi").arg(format!("+{line}")).arg(path).status().map(drop)
 }
 
-/// What one of these variables names, by the shell, since it may have arguments of its own.
+/// Returns the command of the first variable that is set, run by the shell, since it may have arguments.
 fn program(variables: &[&str], else_this: &str) -> Command {
     let mut named = variables.iter().filter_map(|name| std::env::var(name).ok());
     let named = named.find(|value| !value.trim().is_empty()).unwrap_or_else(|| else_this.to_owned());

@@ -1,31 +1,31 @@
-//! How things look: marks, colours, and what becomes of both where a terminal lacks them. A mark and a word say the
-//! state of a thing; colour only repeats it, so nothing is lost without colours.
+//! Appearance: marks, colours, and substitutes for terminals that lack them. A mark and a word express the
+//! state of an item; colour only repeats it, so nothing is lost without colours.
 use crate::overview::{Rank, StandingSection};
 use crate::render::{Tone, tone_of};
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier, Style};
 use unicode_width::UnicodeWidthStr;
 
-/// What the terminal can show.
+/// The capabilities of the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Theme {
-    /// It takes colours.
+    /// It supports colours.
     pub color: bool,
-    /// It shows ASCII only.
+    /// It supports only ASCII.
     pub ascii: bool,
 }
 
-/// The sign before a line.
+/// The mark at the start of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RowMark {
-    /// That of a rank.
+    /// The mark of a rank.
     Of(Rank),
-    /// It waits for its turn.
+    /// Queued.
     Queued,
 }
 
 impl RowMark {
-    /// The character for it.
+    /// Returns the character.
     pub(super) fn sign(self, ascii: bool) -> &'static str {
         match (self, ascii) {
             (Self::Of(rank), false) => rank.mark().symbol,
@@ -35,7 +35,7 @@ impl RowMark {
         }
     }
 
-    /// How it stands out.
+    /// Returns the tone.
     pub(super) fn tone(self) -> Tone {
         match self {
             Self::Of(rank) => tone_of(rank),
@@ -43,36 +43,36 @@ impl RowMark {
         }
     }
 
-    /// Does it say that something needs a person?
+    /// Returns whether the mark says that a person is needed.
     pub(super) fn needs_someone(self) -> bool {
         matches!(self, Self::Of(rank) if rank.section() == StandingSection::NeedsYou)
     }
 }
 
-/// What became of slots or of a run, in a strip: the height of its sign says it, the colour repeats it. Of several in one
-/// place the last of this list is shown.
+/// The outcome of slots or a run in a strip: the height of its sign expresses it, the colour repeats it. Of several in one
+/// position, the last in this list is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Beat {
-    /// There was none.
+    /// No slot.
     None,
-    /// It was left out, for a reason that is no trouble.
+    /// Skipped for a harmless reason.
     Skipped,
     /// It ran, found all well and left no record.
     AllWell,
-    /// It ran and did its work.
+    /// It ran and completed.
     Ran,
-    /// It is under way.
+    /// It is running.
     Running,
-    /// A budget or a circuit refused it.
+    /// Refused by a budget or a circuit.
     Refused,
-    /// Nobody was there to run it.
+    /// Missed, since no daemon was running.
     Missed,
     /// It ran and failed.
     Failed,
 }
 
 impl Beat {
-    /// The character for it, and its tone.
+    /// Returns the character and its tone.
     pub(super) fn sign(self, ascii: bool) -> (&'static str, Tone) {
         let (sign, plain, tone) = match self {
             Self::None => (" ", " ", Tone::Plain),
@@ -87,7 +87,7 @@ impl Beat {
         (if ascii { plain } else { sign }, tone)
     }
 
-    /// What it counts as, in words.
+    /// Returns the word for counts.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::None => "",
@@ -102,7 +102,7 @@ impl Beat {
     }
 }
 
-/// The style of a tone.
+/// Returns the style of a tone.
 pub(super) fn style(tone: Tone) -> Style {
     let style = Style::new();
     match tone {
@@ -117,8 +117,8 @@ pub(super) fn style(tone: Tone) -> Style {
 }
 
 impl Theme {
-    /// Takes out of a drawn screen what the terminal can't show. The last thing that happens to it: so nothing that is
-    /// drawn has to think of it.
+    /// Replaces everything in a drawn screen that the terminal can't show. This is the last step, so drawing code need not
+    /// consider it.
     pub(super) fn finish(self, buffer: &mut Buffer) {
         if self.color && !self.ascii {
             return;
@@ -135,7 +135,7 @@ impl Theme {
         }
     }
 
-    /// The same for a text.
+    /// Replaces the characters of a text that the terminal can't show.
     pub(super) fn text(self, text: &str) -> String {
         if !self.ascii || text.is_ascii() {
             return text.to_owned();
@@ -152,11 +152,11 @@ impl Theme {
             .collect()
     }
 
-    /// A bar of so many columns, filled to a share from 0 to 1.
+    /// Draws a bar of this width, filled to a share from 0 to 1.
     pub(super) fn bar(self, share: f64, columns: usize) -> String {
         let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
         let mut full = (share * columns as f64).round() as usize;
-        // something is never nothing, and almost all is not all
+        // a share above zero fills at least one column
         if share > 0.0 && full == 0 {
             full = 1.min(columns);
         }
@@ -165,7 +165,7 @@ impl Theme {
     }
 }
 
-/// The nearest sign of ASCII.
+/// Returns the closest ASCII sign.
 fn in_ascii(symbol: &str) -> &'static str {
     match symbol {
         "✗" => "X",

@@ -1,4 +1,4 @@
-//! What stands around the list: how the fleet stands, the views, keys and questions.
+//! The frame around the list: the state of the fleet, the views, keys and questions.
 use super::paint::{RowColumns, distance};
 use crate::domain::{RunStatus, counted};
 use crate::overview::Rank;
@@ -12,7 +12,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
-/// How many of each kind.
+/// The number of items of each kind.
 struct Counts {
     bad: usize,
     warn: usize,
@@ -31,7 +31,7 @@ fn counts(model: &TopModel) -> Counts {
     }
 }
 
-/// Counts alone, on a screen that has no room for more.
+/// Draws only counts, on a screen that has no room for more.
 pub(super) fn tiny(model: &TopModel, theme: Theme, buffer: &mut Buffer) {
     if buffer.area.is_empty() {
         return;
@@ -40,7 +40,7 @@ pub(super) fn tiny(model: &TopModel, theme: Theme, buffer: &mut Buffer) {
     let text = short_counts(model, theme);
     let text = if model.connected == Connected::Yes { text } else { format!("away {text}") };
     buffer.set_stringn(0, 0, text, area.width.into(), Style::new());
-    // below them what is worst, as far as there is room
+    // below them the most urgent items, as far as there is room
     let names = model.judged.needs.iter().filter_map(|need| {
         let gist = gist(&model.known, &key_of(&need.kind), model.moment.wall)?;
         Some(format!("{}{}", gist.mark.sign(theme.ascii), gist.name))
@@ -50,7 +50,7 @@ pub(super) fn tiny(model: &TopModel, theme: Theme, buffer: &mut Buffer) {
     }
 }
 
-/// `✗6 ?1 ▶2`
+/// Formats the counts: `✗6 ?1 ▶2`.
 fn short_counts(model: &TopModel, theme: Theme) -> String {
     let counts = counts(model);
     let parts = [
@@ -67,7 +67,7 @@ fn short_counts(model: &TopModel, theme: Theme) -> String {
     if shown.is_empty() { RowMark::Of(Rank::Well).sign(theme.ascii).to_owned() } else { shown.join(" ") }
 }
 
-/// The first line. What does not fit is left out, the least important first.
+/// Draws the first line. If it does not fit, the least important parts are left out.
 pub(super) fn header(model: &TopModel, theme: Theme, width: usize) -> Line<'static> {
     let clock = clock(model, width);
     let mut line = RowColumns::new(width.saturating_sub(clock.width() + 1));
@@ -133,14 +133,14 @@ fn standing(model: &TopModel, theme: Theme, width: usize, line: &mut RowColumns)
         ([&format!(" {agents} "), ""], Tone::Plain),
         ([&spent, &short], Tone::Plain),
     ] {
-        // all of it, or nothing
+        // the longest text that fits, or none
         if let Some(text) = texts.iter().find(|text| text.width() <= line.room()) {
             line.text(text, tone);
         }
     }
 }
 
-/// `$0.49 of $1.20 today`
+/// Describes today's spending: `$0.49 of $1.20 today`.
 fn spent(model: &TopModel) -> Option<String> {
     let daemon = model.known.daemon.as_ref()?;
     if let Some(limit) = daemon.budget.iter().find(|limit| limit.limit == "usd_per_day") {
@@ -163,7 +163,7 @@ fn time(model: &TopModel, at: Timestamp) -> String {
     at.to_zoned(model.zone.clone()).strftime("%H:%M:%S").to_string()
 }
 
-/// The views, or the way to the page that is open.
+/// Draws the tabs of the views, or the path to the open page.
 pub(super) fn tabs(model: &TopModel, width: usize) -> Line<'static> {
     if !model.places.is_empty() {
         return crumbs(model, width);
@@ -185,7 +185,7 @@ pub(super) fn tabs(model: &TopModel, width: usize) -> Line<'static> {
     };
     let all = |long: bool| TopView::ALL.iter().enumerate().map(|one| tab(one, long)).collect::<Vec<_>>();
     let wide = |tabs: &[String], gap: usize| tabs.iter().map(|tab| tab.width() + gap).sum::<usize>() < width;
-    // names and counts with room between them, or closer, or numbers alone
+    // names and counts with two spaces between them, or one, or numbers alone
     let long = all(true);
     let (tabs, gap) = match () {
         () if wide(&long, 2) => (long, 2),
@@ -225,7 +225,7 @@ fn crumbs(model: &TopModel, width: usize) -> Line<'static> {
     line.line()
 }
 
-/// The question that waits for its answer, whole, in as many lines as it takes.
+/// Draws the pending question in full, in as many lines as it needs.
 pub(super) fn question(model: &TopModel, width: usize) -> Vec<Line<'static>> {
     let Some(question) = &model.question else { return Vec::new() };
     let mut texts = question_lines(model, &question.act, width);
@@ -239,7 +239,7 @@ pub(super) fn question(model: &TopModel, width: usize) -> Vec<Line<'static>> {
     lines
 }
 
-/// The last line: a text that is being typed, a message, or the keys of the moment.
+/// Draws the last line: a prompt, a message, or the keys that apply.
 pub(super) fn foot(model: &TopModel, width: usize) -> Line<'static> {
     if let Some(prompt) = &model.prompt {
         let label = match &prompt.what {
@@ -249,7 +249,7 @@ pub(super) fn foot(model: &TopModel, width: usize) -> Line<'static> {
         };
         let mut line = RowColumns::new(width);
         line.text(" ", Tone::Plain).text(&label, Tone::Warn);
-        // the end of what is typed is in sight
+        // the end of the typed text stays visible
         let typed = plain(&prompt.text);
         let skip = (typed.width() + 1).saturating_sub(line.room());
         let shown: String = typed.chars().skip(skip).collect();
@@ -264,7 +264,7 @@ pub(super) fn foot(model: &TopModel, width: usize) -> Line<'static> {
     keys(model, width)
 }
 
-/// What is left out of the list.
+/// Describes the filter of the list.
 fn filter(model: &TopModel) -> Option<String> {
     let text = match model.filter.as_str() {
         "" => String::new(),

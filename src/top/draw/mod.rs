@@ -17,7 +17,7 @@ use ratatui::text::Line;
 
 pub(super) use rows::plain_lines;
 
-/// Draws all of it. Gives the lines of the page that is open, shown or not: scrolling ends with them.
+/// Draws the whole screen. Returns the number of lines of the open page, visible or not, which limits scrolling.
 pub(super) fn draw(model: &TopModel, theme: Theme, buffer: &mut Buffer) -> usize {
     let (width, height) = (buffer.area.width, buffer.area.height);
     let mut lines = 0;
@@ -32,7 +32,7 @@ pub(super) fn draw(model: &TopModel, theme: Theme, buffer: &mut Buffer) -> usize
             beside(model, theme, pane, buffer);
         }
         if model.connected != Connected::Yes {
-            // what is shown is of before
+            // what is shown is out of date
             let rest =
                 Rect::new(0, areas.header.height, width, height - areas.header.height - areas.foot.height);
             buffer.set_style(rest, Style::new().add_modifier(Modifier::DIM));
@@ -64,7 +64,7 @@ fn body(model: &TopModel, theme: Theme, areas: &Areas, buffer: &mut Buffer) -> u
         return 0;
     }
     let visible = list.visible(height);
-    // the last line says how many there are below it
+    // the last line says how many rows follow below it
     let below = list.rows().len().saturating_sub(list.offset() + visible.len());
     for (y, key) in visible.iter().enumerate() {
         let selected = list.cursor() == Some(list.offset() + y);
@@ -93,14 +93,14 @@ fn beside(model: &TopModel, theme: Theme, area: Rect, buffer: &mut Buffer) {
     }
 }
 
-/// A question stands in the last lines, over whatever is there.
+/// Draws the question over the last lines.
 fn ask(model: &TopModel, areas: &Areas, buffer: &mut Buffer) {
     let width = buffer.area.width;
     let lines = frame::question(model, width.into());
     let room = usize::from(buffer.area.height - areas.header.height);
     let count = lines.len().min(room);
     let first = buffer.area.height - count as u16;
-    // of one that has no room its end is in sight, where the answers stand
+    // if there is no room for all of it, its end is shown, which has the possible answers
     for (y, line) in lines.iter().skip(lines.len() - count).enumerate() {
         let row = Rect::new(0, first + y as u16, width, 1);
         buffer.set_string(0, row.y, " ".repeat(width.into()), Style::reset());
@@ -108,7 +108,7 @@ fn ask(model: &TopModel, areas: &Areas, buffer: &mut Buffer) {
     }
 }
 
-/// A line of an area.
+/// Draws a line of an area.
 fn put(buffer: &mut Buffer, area: Rect, y: usize, line: &Line<'_>) {
     if y < usize::from(area.height) && area.width > 0 {
         buffer.set_line(area.x, area.y + y as u16, line, area.width);

@@ -1,4 +1,4 @@
-//! What lies over the screen until a key is pressed: the keys, the answer to "why".
+//! Overlays that stay until a key is pressed: the keys, the answer to "why".
 use super::paint::{RowColumns, paragraph, toned};
 use crate::render::{Tone, plain};
 use crate::top::keytable::KEYS;
@@ -11,7 +11,7 @@ use ratatui::text::Line;
 
 pub(super) fn draw(model: &TopModel, _: Theme, areas: &Areas, buffer: &mut Buffer) {
     let Some(overlay) = &model.overlay else { return };
-    // over the list and what stands beside it
+    // over the list and the pane beside it
     let whole = Rect::new(0, areas.body.y, buffer.area.width, areas.body.height);
     let lines = match overlay {
         Overlay::Help(first) => help(model, whole.width.into(), whole.height.into(), *first),
@@ -27,7 +27,7 @@ pub(super) fn draw(model: &TopModel, _: Theme, areas: &Areas, buffer: &mut Buffe
     }
 }
 
-/// As many keys as there is room for, from this line of them on.
+/// Draws as many keys as there is room for, starting with this line.
 fn help(model: &TopModel, width: usize, height: usize, first: usize) -> Vec<Line<'static>> {
     let mut lines = vec![toned(" KEYS", Tone::Strong)];
     let rows = KEYS.iter().filter(|row| !row.acts || !model.read_only);

@@ -1,4 +1,4 @@
-//! Pages that are opened from a line: an agent, a run, a problem, a call, an event.
+//! Pages opened from a line: an agent, a run, an incident, an approval, an event.
 use super::paint::{distance, from_ansi, paragraph, toned};
 use super::rows::screen;
 use super::runs;
@@ -10,12 +10,12 @@ use crate::top::theme::{Theme, style};
 use ratatui::text::{Line, Span};
 use serde_json::Value;
 
-/// Lines of output that the page of an agent shows.
-const TAIL: usize = 8;
+/// Lines of output on the page of an agent.
+const OUTPUT_TAIL_LINES: usize = 8;
 
-/// The page that is open, in lines of so many columns.
+/// Draws the open page in lines of this width.
 pub(super) fn page(model: &TopModel, theme: Theme, width: usize) -> Vec<Line<'static>> {
-    // a blank before each line
+    // a space before each line
     let room = width.saturating_sub(1).max(1);
     let lines = match model.places.last() {
         Some(TopPlace::Agent(id)) => agent(model, theme, id, room),
@@ -23,11 +23,11 @@ pub(super) fn page(model: &TopModel, theme: Theme, width: usize) -> Vec<Line<'st
         Some(TopPlace::Run(_, run, true)) => runs::output(model, *run, room),
         Some(TopPlace::Incident(agent, key)) => {
             let found = model.known.incidents.iter().find(|one| one.agent_id == *agent && one.key == *key);
-            found.map_or_else(gone, |one| incident(model, theme, one, room))
+            found.map_or_else(removed, |one| incident(model, theme, one, room))
         }
         Some(TopPlace::Approval(id)) => {
             let found = model.known.approvals.iter().find(|one| one.id == *id);
-            found.map_or_else(gone, |one| approval(model, one, room))
+            found.map_or_else(removed, |one| approval(model, one, room))
         }
         Some(TopPlace::Event(seq)) => event(model, *seq, room),
         None => Vec::new(),
@@ -40,11 +40,11 @@ fn indented(mut line: Line<'static>) -> Line<'static> {
     line
 }
 
-fn gone() -> Vec<Line<'static>> {
+fn removed() -> Vec<Line<'static>> {
     vec![toned("it has ended; Esc goes back", Tone::Dim)]
 }
 
-/// An agent: why it does not work, the end of its output, and then all that `status` says.
+/// Draws the page of an agent: why it fails, the end of its output, and then the text of `status`.
 pub(super) fn agent(model: &TopModel, theme: Theme, id: &AgentId, width: usize) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     if let Some(gist) = gist(&model.known, &RowKey::Agent(id.clone()), model.moment.wall) {
@@ -62,7 +62,7 @@ pub(super) fn agent(model: &TopModel, theme: Theme, id: &AgentId, width: usize) 
     failure(model, detail, width, &mut lines);
     lines.push(Line::default());
     let text = agent_detail(detail, &screen(model, width));
-    // its first line says what stands above
+    // its first line repeats the heading
     let rest: String = text.split_inclusive('\n').skip(1).collect();
     lines.push(toned(plain(&detail.agent.schedule), Tone::Plain));
     lines.extend(from_ansi(&rest, width));
@@ -76,7 +76,9 @@ fn failure(model: &TopModel, detail: &AgentDetail, width: usize, lines: &mut Vec
     lines.push(Line::default());
     lines.extend(paragraph(&plain(&error.message), 0, width, Tone::Bad));
     let run = last.and_then(|last| last.run_id).and_then(|run| model.known.run_of(run));
-    if let Some(tail) = run.map(|run| runs::tail(&run.output.chunks, TAIL)).filter(|tail| !tail.is_empty()) {
+    if let Some(tail) =
+        run.map(|run| runs::tail(&run.output.chunks, OUTPUT_TAIL_LINES)).filter(|tail| !tail.is_empty())
+    {
         lines.push(Line::default());
         lines.push(toned("last lines of its output", Tone::Dim));
         for line in tail {
@@ -93,7 +95,7 @@ fn failure(model: &TopModel, detail: &AgentDetail, width: usize, lines: &mut Vec
     }
 }
 
-/// A problem: what was measured, since when, how often, and what was found out.
+/// Draws the page of an incident: what was measured, since when, how often, and the diagnosis.
 pub(super) fn incident(
     model: &TopModel,
     theme: Theme,
@@ -140,7 +142,7 @@ pub(super) fn incident(
     lines
 }
 
-/// A call that waits: all of it, whatever its length.
+/// Draws the page of a pending call in full, whatever its length.
 pub(super) fn approval(model: &TopModel, one: &ApprovalView, width: usize) -> Vec<Line<'static>> {
     let agent = one.agent_id.as_ref().map_or("?", AgentId::as_str);
     let since = one.requested_at.map(|at| format!(", {} ago", distance(at, model.moment.wall)));
@@ -187,7 +189,7 @@ fn arguments(args: &Value, width: usize) -> Vec<Line<'static>> {
         None => plain_lines(&serde_json::to_string_pretty(value).unwrap_or_default()),
     };
     let mut all: Vec<(&String, String)> = object.iter().map(|(key, value)| (key, text(value))).collect();
-    // a long text hides nothing behind it
+    // short texts first, so that a long one can't push them out of sight
     all.sort_by_key(|(_, text)| text.len());
     let mut lines = Vec::new();
     for (key, text) in all {
@@ -198,7 +200,7 @@ fn arguments(args: &Value, width: usize) -> Vec<Line<'static>> {
 }
 
 fn event(model: &TopModel, seq: u64, width: usize) -> Vec<Line<'static>> {
-    let Some(event) = model.event(seq) else { return gone() };
+    let Some(event) = model.event(seq) else { return removed() };
     let mut lines = vec![toned(
         format!(
             "{}  {}",

@@ -1,4 +1,4 @@
-//! Small things that lines are made of.
+//! Helpers for building lines.
 use crate::render::{Tone, cut_to, wrap};
 use crate::top::theme::style;
 use jiff::Timestamp;
@@ -6,24 +6,24 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
-/// A line that is put together from columns, and is never wider than it may be.
+/// A line built from columns that never exceeds its width.
 pub(super) struct RowColumns {
     spans: Vec<Span<'static>>,
     room: usize,
 }
 
 impl RowColumns {
-    /// Nothing yet, in so many columns.
+    /// Creates an empty line of this width.
     pub(super) fn new(room: usize) -> Self {
         Self { spans: Vec::new(), room }
     }
 
-    /// What is left.
+    /// Returns the remaining width.
     pub(super) fn room(&self) -> usize {
         self.room
     }
 
-    /// A text in so many columns: cut, or with blanks behind it.
+    /// Appends a text in this many columns, truncated or padded on the right.
     pub(super) fn left(&mut self, text: &str, columns: usize, tone: Tone) -> &mut Self {
         let columns = columns.min(self.room);
         let text = cut_to(text, columns);
@@ -31,7 +31,7 @@ impl RowColumns {
         self.push(text + &" ".repeat(blanks), tone)
     }
 
-    /// The same with blanks before it.
+    /// Appends a text in this many columns, truncated or padded on the left.
     pub(super) fn right(&mut self, text: &str, columns: usize, tone: Tone) -> &mut Self {
         let columns = columns.min(self.room);
         let text = cut_to(text, columns);
@@ -39,18 +39,18 @@ impl RowColumns {
         self.push(" ".repeat(blanks) + &text, tone)
     }
 
-    /// A text as it is, as far as there is room.
+    /// Appends a text, truncated to the remaining width.
     pub(super) fn text(&mut self, text: &str, tone: Tone) -> &mut Self {
         let text = cut_to(text, self.room);
         self.push(text, tone)
     }
 
-    /// So many blanks.
+    /// Appends this many spaces.
     pub(super) fn gap(&mut self, columns: usize) -> &mut Self {
         self.left("", columns, Tone::Plain)
     }
 
-    /// Spans as they are, as far as there is room.
+    /// Appends spans as they are, truncated to the remaining width.
     pub(super) fn spans(&mut self, spans: Vec<Span<'static>>) {
         for span in spans {
             let text = cut_to(&span.content, self.room);
@@ -62,7 +62,7 @@ impl RowColumns {
     }
 
     fn push(&mut self, text: String, tone: Tone) -> &mut Self {
-        // an ellipsis may be wider than no room at all
+        // if no room is left, even the ellipsis is too wide
         if text.width() <= self.room {
             self.room -= text.width();
             self.spans.push(Span::styled(text, style(tone)));
@@ -70,25 +70,25 @@ impl RowColumns {
         self
     }
 
-    /// The line.
+    /// Returns the line.
     pub(super) fn line(self) -> Line<'static> {
         Line::from(self.spans)
     }
 }
 
-/// A line in one tone.
+/// Returns a line in one tone.
 pub(super) fn toned(text: impl Into<String>, tone: Tone) -> Line<'static> {
     Line::styled(text.into(), style(tone))
 }
 
-/// A text in lines of so many columns, with so many blanks before each.
+/// Wraps a text into lines of this width, each with this indent.
 pub(super) fn paragraph(text: &str, indent: usize, width: usize, tone: Tone) -> Vec<Line<'static>> {
     let room = width.saturating_sub(indent).max(2);
     let lines = text.lines().flat_map(|line| wrap(line, room));
     lines.map(|line| toned(" ".repeat(indent) + &line, tone)).collect()
 }
 
-/// How long ago something was, or how far ahead it is, in one unit: `12s`, `3m`, `5h`, `2d`.
+/// Formats how long ago or how far ahead a time is, in one unit: `12s`, `3m`, `5h`, `2d`.
 pub(super) fn distance(at: Timestamp, now: Timestamp) -> String {
     let secs = at.duration_since(now).unsigned_abs().as_secs();
     match secs {
@@ -99,7 +99,7 @@ pub(super) fn distance(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// Lines that `render` wrote with its colours, as lines of a screen.
+/// Converts lines that `render` coloured with escape sequences into lines of the screen.
 pub(super) fn from_ansi(text: &str, width: usize) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     for line in text.lines() {
@@ -122,7 +122,7 @@ pub(super) fn from_ansi(text: &str, width: usize) -> Vec<Line<'static>> {
     lines
 }
 
-/// A code of "select graphic rendition" (ECMA-48, 8.3.117), of those that `render` uses.
+/// Applies an SGR code (ECMA-48, 8.3.117), of those that `render` uses.
 fn sgr(style: Style, code: &str) -> Style {
     let colours = [
         Color::Black,
@@ -143,7 +143,7 @@ fn sgr(style: Style, code: &str) -> Style {
     }
 }
 
-/// A line that is too wide goes on in others; it is cut anywhere, since what is output has its own form.
+/// Breaks a line that is too wide into several, at any character, since output has its own layout.
 fn fold(spans: Vec<Span<'static>>, width: usize, lines: &mut Vec<Line<'static>>) {
     let total: usize = spans.iter().map(|span| span.content.width()).sum();
     if total <= width {

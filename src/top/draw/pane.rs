@@ -1,4 +1,4 @@
-//! What stands beside the list on a wide screen: what the cursor is on, and below it what comes and what was spent.
+//! The pane beside the list on a wide screen: the selected item, below it upcoming slots and spending.
 use super::page;
 use super::paint::{RowColumns, distance, paragraph, toned};
 use super::runs;
@@ -8,16 +8,16 @@ use crate::top::model::{RowKey, TopModel, TopPlace, TopView, gist};
 use crate::top::theme::Theme;
 use ratatui::text::Line;
 
-/// Coming slots that are shown.
-const NEXT: usize = 6;
-/// Agents whose spending is shown.
-const SPENT: usize = 5;
+/// Maximum number of upcoming slots.
+const MAX_SLOT_ROWS: usize = 6;
+/// Maximum number of agents whose spending is shown.
+const MAX_SPENDING_ROWS: usize = 5;
 
-/// The lines of the pane.
+/// Draws the lines of the pane.
 pub(super) fn pane(model: &TopModel, theme: Theme, width: usize, height: usize) -> Vec<Line<'static>> {
     let below = below(model, theme, width);
     let mut lines = focus(model, theme, width);
-    // what the cursor is on comes first; the rest stands at the bottom where there is room
+    // the selected item comes first; the rest is at the bottom, if there is room
     if lines.len() + 1 + below.len() <= height {
         let blanks = height - lines.len() - below.len();
         lines.extend(std::iter::repeat_n(Line::default(), blanks));
@@ -28,7 +28,7 @@ pub(super) fn pane(model: &TopModel, theme: Theme, width: usize, height: usize) 
 
 fn focus(model: &TopModel, theme: Theme, width: usize) -> Vec<Line<'static>> {
     let key = match model.places.last() {
-        // the page beside it says all of it
+        // the page beside it shows everything
         Some(TopPlace::Agent(_) | TopPlace::Event(_)) | None if !model.places.is_empty() => {
             return Vec::new();
         }
@@ -64,7 +64,7 @@ fn below(model: &TopModel, theme: Theme, width: usize) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     let now = model.moment.wall;
     let next = model.known.next.iter().filter(|slot| slot.state == Desired::Active && slot.due > now);
-    let next: Vec<_> = next.take(NEXT).collect();
+    let next: Vec<_> = next.take(MAX_SLOT_ROWS).collect();
     if !next.is_empty() && model.view != TopView::Slots {
         lines.push(toned("NEXT", Tone::Strong));
         for slot in next {
@@ -86,7 +86,7 @@ fn below(model: &TopModel, theme: Theme, width: usize) -> Vec<Line<'static>> {
         lines.push(Line::default());
         lines.push(toned("SPENT TODAY", Tone::Strong));
         let most = spent[0].cost_today_usd;
-        for agent in spent.iter().take(SPENT) {
+        for agent in spent.iter().take(MAX_SPENDING_ROWS) {
             let mut line = RowColumns::new(width);
             line.gap(2).left(agent.agent_id.as_str(), 18, Tone::Plain);
             line.right(&usd(agent.cost_today_usd), 9, Tone::Plain).gap(2);

@@ -1,4 +1,4 @@
-//! The lines of the lists.
+//! Draws the lines of the lists.
 use super::paint::{RowColumns, distance, toned};
 use crate::domain::{AgentId, Desired, LoggedEvent, RunStatus, counted};
 use crate::overview::Rank;
@@ -12,14 +12,14 @@ use crate::top::theme::{Beat, RowMark, Theme};
 use jiff::Timestamp;
 use ratatui::text::Line;
 
-/// Columns of the state of an item: `circuit open 9×`.
-const STATE: usize = 15;
-/// Columns of the newest runs of an agent.
-const RECENT: usize = 20;
-/// Columns of a bar.
-const BAR: usize = 6;
+/// Width in columns of an item's state: `circuit open 9×`.
+const STATE_COLUMNS: usize = 15;
+/// Width in columns of an agent's newest runs.
+const RECENT_COLUMNS: usize = 20;
+/// Width of a bar in columns.
+const BAR_COLUMNS: usize = 6;
 
-/// A line of a list in so many columns. The cursor is told by a sign as well, for terminals without reverse video.
+/// Draws a line of a list in this width. The cursor is also marked by a sign, for terminals without reverse video.
 pub(super) fn row(
     model: &TopModel,
     theme: Theme,
@@ -41,22 +41,22 @@ pub(super) fn row(
         RowKey::Run(run) => match model.known.run_row(*run) {
             Some(view) if model.view == TopView::Now => running(model, theme, view, &mut line),
             Some(view) => run_row(model, theme, view, &mut line),
-            None => gone(key, &mut line),
+            None => removed(key, &mut line),
         },
         key => match gist(&model.known, key, model.moment.wall) {
             Some(gist) => item(model, theme, key, &gist, &mut line),
-            None => gone(key, &mut line),
+            None => removed(key, &mut line),
         },
     }
     line.line()
 }
 
-/// The line that says how many more there are.
+/// Draws the line that says how many more rows there are.
 pub(super) fn more(count: usize) -> Line<'static> {
     toned(format!("   … {count} more: ↓ or G"), Tone::Dim)
 }
 
-/// What is said of a list without lines.
+/// Draws the line of an empty list.
 pub(super) fn nothing(model: &TopModel) -> Line<'static> {
     if !model.filter.is_empty() || model.only_unwell {
         return toned(" nothing matches; Esc shows all", Tone::Dim);
@@ -73,9 +73,9 @@ pub(super) fn nothing(model: &TopModel) -> Line<'static> {
     toned(text, Tone::Dim)
 }
 
-/// The first view as plain text, whole: one text for each line.
+/// Returns the first view as plain text, in full: one text per line.
 pub(in crate::top) fn plain_lines(model: &TopModel, theme: Theme, width: usize) -> Vec<String> {
-    // its clock stands at the end of the line: not beyond what people look at
+    // the clock is at the end of the line, which must stay in the visible part
     let mut lines = vec![super::frame::header(model, theme, width.min(100))];
     lines.extend(model.list().rows().iter().map(|key| row(model, theme, key, width, false)));
     lines.iter().map(|line| theme.text(line.to_string().trim_end())).collect()
@@ -90,7 +90,7 @@ fn title(model: &TopModel, group: RowGroup) -> String {
         RowGroup::Running => {
             let more = if known.live.len() as u64 >= MOST_RUNS { " and more" } else { "" };
             match under_way(known).count() {
-                // they have ended, and their lines stay while somebody moves in the list
+                // those that have ended stay listed while the user moves in the list
                 0 => "NOTHING RUNS".into(),
                 count => format!("RUNNING {count}{more}"),
             }
@@ -108,12 +108,12 @@ fn title(model: &TopModel, group: RowGroup) -> String {
     }
 }
 
-/// Columns for names: as many as the longest needs, within bounds.
+/// Returns the width of the name column: that of the longest name, within bounds.
 fn name_width(model: &TopModel, room: usize) -> usize {
     model.judged.longest_name.clamp(8, (room / 3).clamp(12, 30))
 }
 
-/// Something that needs a person, or an agent.
+/// Draws the row of an agent or of an item that needs a person.
 fn item(model: &TopModel, theme: Theme, key: &RowKey, gist: &Gist, line: &mut RowColumns) {
     let room = line.room();
     line.text(gist.mark.sign(theme.ascii), gist.tone).text(" ", Tone::Plain);
@@ -124,7 +124,7 @@ fn item(model: &TopModel, theme: Theme, key: &RowKey, gist: &Gist, line: &mut Ro
     line.left(&gist.name, name_width(model, room), Tone::Plain).gap(1);
     let is_calm = !gist.mark.needs_someone();
     if let (RowKey::Agent(agent), true, ..45) = (key, is_calm, room) {
-        // there is no cause: how it stands has that room
+        // there is no cause, so the state takes its room
         line.left(&gist.state, 8, gist.tone);
         let since = gist.since.map(|at| distance(at, model.moment.wall)).unwrap_or_default();
         line.right(&since, 4, Tone::Plain).gap(1);
@@ -133,7 +133,7 @@ fn item(model: &TopModel, theme: Theme, key: &RowKey, gist: &Gist, line: &mut Ro
         return;
     }
     if room >= 45 {
-        line.left(&gist.state, STATE, gist.tone);
+        line.left(&gist.state, STATE_COLUMNS, gist.tone);
         let since = gist.since.map(|at| distance(at, model.moment.wall)).unwrap_or_default();
         line.right(&since, 4, Tone::Plain).gap(2);
     }
@@ -158,10 +158,10 @@ fn item(model: &TopModel, theme: Theme, key: &RowKey, gist: &Gist, line: &mut Ro
     line.text(&cause, if is_calm { Tone::Dim } else { Tone::Plain });
 }
 
-/// The newest runs, the newest at the right.
+/// Draws the newest runs, the newest on the right.
 fn recent(theme: Theme, agent: &AgentView, line: &mut RowColumns) {
-    let runs = &agent.recent[agent.recent.len().saturating_sub(RECENT)..];
-    line.gap(RECENT - runs.len());
+    let runs = &agent.recent[agent.recent.len().saturating_sub(RECENT_COLUMNS)..];
+    line.gap(RECENT_COLUMNS - runs.len());
     for run in runs {
         let beat = match run.status {
             RunStatus::Completed => Beat::Ran,
@@ -175,7 +175,7 @@ fn recent(theme: Theme, agent: &AgentView, line: &mut RowColumns) {
     line.gap(2);
 }
 
-/// `in 12s`, `now`, `on event`; `try 8m` while its circuit is open; in brackets what comes only after a pause.
+/// Describes the next run: `in 12s`, `now`, `on event`; `try 8m` while the circuit is open; in brackets if it follows a pause.
 fn next(agent: &AgentView, now: Timestamp) -> String {
     if let Some(until) = agent.circuit_until.filter(|until| *until > now) {
         return format!("try {}", distance(until, now));
@@ -211,7 +211,7 @@ fn running(model: &TopModel, theme: Theme, run: &RunView, line: &mut RowColumns)
     line.left(&text, 17, gist.tone).gap(1);
     if let Some(share) = share.filter(|_| room >= 60) {
         let tone = if share > 1.0 { Tone::Warn } else { Tone::Busy };
-        line.text(&theme.bar(share, BAR), tone).gap(1);
+        line.text(&theme.bar(share, BAR_COLUMNS), tone).gap(1);
     }
     line.text(model.known.last_words.get(&run.run_id).map_or("", String::as_str), Tone::Dim);
 }
@@ -240,7 +240,7 @@ fn run_row(model: &TopModel, theme: Theme, run: &RunView, line: &mut RowColumns)
     line.text(&gist.cause, if run.status == RunStatus::Completed { Tone::Dim } else { Tone::Plain });
 }
 
-/// What became of the slots of an agent, what comes next, and how many became what.
+/// Draws the row of an agent's slots: their strip, the next slot, and the counts by outcome.
 fn strip_row(model: &TopModel, theme: Theme, agent: &AgentId, line: &mut RowColumns) {
     let room = line.room();
     let now = model.moment.wall;
@@ -253,7 +253,7 @@ fn strip_row(model: &TopModel, theme: Theme, agent: &AgentId, line: &mut RowColu
     let numbers = if room >= 90 { 30 } else { 0 };
     let coming = if room >= 45 { 9 } else { 0 };
     let parts = line.room().saturating_sub(numbers + coming + 1);
-    // equal neighbours are one text
+    // equal neighbours are combined into one text
     let mut beats = strip(records, model.span, now, parts).into_iter().peekable();
     while let Some(beat) = beats.next() {
         let (sign, tone) = beat.sign(theme.ascii);
@@ -342,12 +342,12 @@ fn event(model: &TopModel, seq: u64, line: &mut RowColumns) {
     }
 }
 
-/// An event in the words of `tail`.
+/// Formats an event as `tail` does.
 fn event_text(model: &TopModel, event: &LoggedEvent, width: usize) -> String {
     logged_line(event, &screen(model, width))
 }
 
-/// What `render` writes for.
+/// Returns the screen that `render` formats for.
 pub(super) fn screen(model: &TopModel, width: usize) -> Screen {
     Screen {
         width: Some(width.max(20)),
@@ -358,8 +358,8 @@ pub(super) fn screen(model: &TopModel, width: usize) -> Screen {
     }
 }
 
-/// Something that was there, and is shown until the list is put in order.
-fn gone(key: &RowKey, line: &mut RowColumns) {
+/// Draws the row of a removed item, which stays until the list is rearranged.
+fn removed(key: &RowKey, line: &mut RowColumns) {
     let name = match key {
         RowKey::Agent(agent) => agent.to_string(),
         RowKey::Incident(_, name) | RowKey::Approval(name) | RowKey::Target(name) => plain(name),

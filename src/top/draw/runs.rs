@@ -1,4 +1,4 @@
-//! The page of a run: what came of it, why, and then how it went.
+//! The page of a run: its outcome, the reason, and then its course.
 use super::paint::{from_ansi, paragraph, toned};
 use super::rows::screen;
 use crate::domain::RunId;
@@ -8,7 +8,7 @@ use crate::top::model::{TopModel, of_run, progress};
 use crate::top::theme::{Theme, style};
 use ratatui::text::{Line, Span};
 
-/// The page of a run.
+/// Draws the page of a run.
 pub(super) fn page(model: &TopModel, theme: Theme, run: RunId, width: usize) -> Vec<Line<'static>> {
     let Some(detail) = model.known.run_of(run) else { return vec![toned("…", Tone::Dim)] };
     let view = &detail.run;
@@ -27,14 +27,14 @@ pub(super) fn page(model: &TopModel, theme: Theme, run: RunId, width: usize) -> 
     lines.extend(outcome(detail, width));
     lines.push(Line::default());
     let text = run_detail(&without_result(detail), &screen(model, width));
-    // its first line says what stands above
+    // its first line repeats the heading
     let rest: String = text.split_inclusive('\n').skip(1).collect();
     lines.push(toned(view.run_id.to_string(), Tone::Dim));
     lines.extend(from_ansi(&rest, width));
     lines
 }
 
-/// The error, or the result, before anything else.
+/// Draws the error or the result.
 fn outcome(detail: &RunDetail, width: usize) -> Vec<Line<'static>> {
     let run = &detail.run;
     let mut lines = Vec::new();
@@ -56,7 +56,7 @@ fn outcome(detail: &RunDetail, width: usize) -> Vec<Line<'static>> {
     lines
 }
 
-/// What stands above is not said again below.
+/// Removes what is shown above from the details below.
 fn without_result(detail: &RunDetail) -> RunDetail {
     let mut detail = detail.clone();
     detail.run.result = None;
@@ -64,7 +64,7 @@ fn without_result(detail: &RunDetail) -> RunDetail {
     detail
 }
 
-/// The output of a run, and nothing else.
+/// Draws the output of a run.
 pub(super) fn output(model: &TopModel, run: RunId, width: usize) -> Vec<Line<'static>> {
     let Some(output) = model.known.output.as_ref().filter(|output| output.run == run) else {
         return vec![toned("…", Tone::Dim)];
@@ -84,11 +84,11 @@ pub(super) fn output(model: &TopModel, run: RunId, width: usize) -> Vec<Line<'st
     lines
 }
 
-/// The last lines of an output that say something.
+/// Returns the last lines of the output that are not blank.
 pub(super) fn tail(chunks: &[ChunkView], count: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let mut text = String::new();
-    // the newest pieces hold the last lines
+    // the last lines are in the newest chunks
     for chunk in chunks.iter().rev() {
         text.insert_str(0, &chunk.text);
         if text.lines().filter(|line| !line.trim().is_empty()).count() > count || text.len() > 64 << 10 {
@@ -102,7 +102,7 @@ pub(super) fn tail(chunks: &[ChunkView], count: usize) -> Vec<String> {
     lines
 }
 
-/// A run in short, beside the list.
+/// Summarizes a run in the pane.
 pub(super) fn summary(model: &TopModel, theme: Theme, run: RunId, width: usize) -> Vec<Line<'static>> {
     let Some(view) = model.known.run_row(run) else { return Vec::new() };
     let gist = of_run(view);

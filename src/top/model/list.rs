@@ -1,7 +1,7 @@
-//! A list with a cursor that belongs to an item.
+//! A list whose cursor belongs to an item.
 use super::rowkey::RowKey;
 
-/// The lines of a view as they are shown, and where the cursor is.
+/// The rows of a view as shown, with the cursor.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::top) struct CursorList {
     rows: Vec<RowKey>,
@@ -10,35 +10,35 @@ pub(in crate::top) struct CursorList {
 }
 
 impl CursorList {
-    /// The lines, in order.
+    /// Returns the rows, in order.
     pub(in crate::top) fn rows(&self) -> &[RowKey] {
         &self.rows
     }
 
-    /// The first line on the screen.
+    /// Returns the index of the first visible row.
     pub(in crate::top) fn offset(&self) -> usize {
         self.offset
     }
 
-    /// What the cursor is on.
+    /// Returns the selected item.
     pub(in crate::top) fn current(&self) -> Option<&RowKey> {
         self.rows.get(self.cursor?)
     }
 
-    /// The line that the cursor is on.
+    /// Returns the index of the selected row.
     pub(in crate::top) fn cursor(&self) -> Option<usize> {
         self.cursor
     }
 
-    /// The lines on a screen of this height.
+    /// Returns the visible rows on a screen of this height.
     pub(in crate::top) fn visible(&self, height: usize) -> &[RowKey] {
         let start = self.offset.min(self.rows.len());
         &self.rows[start..(start + height).min(self.rows.len())]
     }
 
-    /// Other lines, or another order. The cursor stays on its item, and the item at its place on the screen, unless the
-    /// first line is in sight: that one stays so, since what is new comes there. If the item is gone, the cursor is on
-    /// what took its place.
+    /// Replaces the rows. The cursor stays on its item, and the item at its screen position, unless the first row
+    /// is visible: then it stays visible, since new rows appear there. If the item was removed, the cursor moves to the row
+    /// that took its position.
     pub(in crate::top) fn set(&mut self, rows: Vec<RowKey>, height: usize) {
         let before = self.cursor;
         let kept = self.current().and_then(|key| rows.iter().position(|row| row == key));
@@ -55,12 +55,12 @@ impl CursorList {
         self.keep_in_sight(height);
     }
 
-    /// Moves by so many lines.
+    /// Moves the cursor by this many rows.
     pub(in crate::top) fn step(&mut self, by: isize, height: usize) {
         let Some(at) = self.cursor else { return };
         let last = self.rows.len().saturating_sub(1);
         let mut to = at.saturating_add_signed(by).min(last);
-        // over headings, in the direction of the way
+        // skips headings, in the direction of movement
         while !self.rows[to].takes_cursor() {
             let next = to.saturating_add_signed(by.signum());
             if next == to || next > last {
@@ -71,13 +71,13 @@ impl CursorList {
         self.go(to, height);
     }
 
-    /// Moves to this line, or to the nearest that takes the cursor.
+    /// Moves the cursor to this row, or to the nearest one that can be selected.
     pub(in crate::top) fn go(&mut self, to: usize, height: usize) {
         self.cursor = self.nearest(to);
         self.keep_in_sight(height);
     }
 
-    /// Moves to the next line, or back to the one before, that this holds of; goes around.
+    /// Moves the cursor to the next or previous row that satisfies the predicate, wrapping around.
     pub(in crate::top) fn seek(&mut self, forward: bool, height: usize, holds: impl Fn(&RowKey) -> bool) {
         let (Some(at), count) = (self.cursor, self.rows.len()) else { return };
         let place = |by: usize| if forward { (at + by) % count } else { (at + count - by) % count };
@@ -98,7 +98,7 @@ impl CursorList {
             self.offset = self.offset.min(most);
             return;
         };
-        // the heading above the first item is seen with it
+        // the heading above the first item stays visible with it
         if self.rows[..at].iter().all(|row| !row.takes_cursor()) {
             self.offset = 0;
         }

@@ -1,4 +1,4 @@
-//! The state of the screen: what is known, where one is, what is being asked. Pure data, and what follows from it.
+//! The state of the screen: what is known, which view and page are open, and pending questions. Pure data and derived values.
 mod known;
 mod list;
 mod needs;

@@ -1,5 +1,6 @@
-//! What needs a person, what is under way, what is well and what is held back: in the order in which it is looked at. JudgedFleet
-//! by `overview`; here it becomes lines.
+//! Items that need a person, runs in progress, agents that are well and agents that are held, in display order. `overview`
+//! judges
+//! them; here they become rows.
 use super::known::{Known, is_own};
 use super::rowkey::{RowGroup, RowKey};
 use crate::domain::{AgentId, RunStatus};
@@ -9,22 +10,22 @@ use crate::render::plain;
 use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr;
 
-/// Agents that are listed by name where all is well with them; more are one line.
-const MOST_WELL: usize = 500;
+/// Maximum number of agents listed by name while they are well; more become one row.
+const MAX_WELL_ROWS: usize = 500;
 
-/// What is judged of the fleet.
+/// The judged state of the fleet.
 #[derive(Debug, Default)]
 pub(in crate::top) struct JudgedFleet {
-    /// All that needs a person, the most urgent first.
+    /// All items that need a person, most urgent first.
     pub(in crate::top) needs: Vec<Need>,
     /// The rank of each agent, in the order of their names.
     pub(in crate::top) ranks: Vec<Rank>,
-    /// Columns of the longest name of an agent or a problem.
+    /// Width in columns of the longest name of an agent or incident.
     pub(in crate::top) longest_name: usize,
 }
 
 impl JudgedFleet {
-    /// Judges all of it.
+    /// Judges the known state.
     pub(in crate::top) fn of(known: &Known, now: Timestamp) -> Self {
         let agents = known.agents.as_slice();
         let needs = needs(agents, &known.incidents, &known.approvals, known.daemon.as_ref(), now);
@@ -35,18 +36,18 @@ impl JudgedFleet {
         Self { needs, ranks: standings.iter().map(|standing| standing.rank).collect(), longest_name }
     }
 
-    /// The rank of an agent.
+    /// Returns the rank of an agent.
     pub(in crate::top) fn rank(&self, known: &Known, agent: &AgentId) -> Option<Rank> {
         self.ranks.get(known.agents.index(agent)?).copied()
     }
 
-    /// How many need a person, of these ranks.
+    /// Returns the number of items of these ranks that need a person.
     pub(in crate::top) fn count(&self, ranks: &[Rank]) -> usize {
         self.needs.iter().filter(|need| ranks.contains(&need.rank)).count()
     }
 }
 
-/// The line of something that needs a person.
+/// Returns the row of an item that needs a person.
 pub(in crate::top) fn key_of(kind: &NeedKind) -> RowKey {
     match kind {
         NeedKind::Approval { id, .. } => RowKey::Approval(id.clone()),
@@ -58,7 +59,7 @@ pub(in crate::top) fn key_of(kind: &NeedKind) -> RowKey {
     }
 }
 
-/// Agents that need nobody: those that are held back, or the others.
+/// Returns the agents that need no person: those that are held, or the others.
 pub(in crate::top) fn calm<'a>(
     known: &'a Known,
     judged: &'a JudgedFleet,
@@ -70,12 +71,12 @@ pub(in crate::top) fn calm<'a>(
     })
 }
 
-/// Runs that have not ended and wait for nobody.
+/// Returns the runs that have not ended and do not wait for approval.
 pub(in crate::top) fn under_way(known: &Known) -> impl Iterator<Item = &RunView> {
     known.live.iter().filter(|run| run.status != RunStatus::WaitingApproval)
 }
 
-/// The first view: what needs a person, what is under way, what is well, what is held back.
+/// Returns the rows of the first view: what needs a person, what is running, what is well, what is held.
 pub(in crate::top) fn now_rows(known: &Known, judged: &JudgedFleet) -> Vec<RowKey> {
     let mut rows = vec![RowKey::Title(RowGroup::Needs)];
     rows.extend(judged.needs.iter().map(|need| key_of(&need.kind)));
@@ -91,7 +92,7 @@ pub(in crate::top) fn now_rows(known: &Known, judged: &JudgedFleet) -> Vec<RowKe
             continue;
         }
         rows.push(RowKey::Title(group));
-        if agents.len() > MOST_WELL {
+        if agents.len() > MAX_WELL_ROWS {
             rows.push(RowKey::Rest(group));
         } else {
             rows.extend(agents.iter().map(|agent| RowKey::Agent(agent.agent_id.clone())));

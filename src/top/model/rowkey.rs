@@ -1,14 +1,14 @@
-//! What a line is about.
+//! The subject of a row.
 use crate::domain::{AgentId, RunId};
 
-/// What a line is about. The cursor belongs to one of these, and not to a place on the screen.
+/// The subject of a row. The cursor belongs to one of these, not to a position on the screen.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::top) enum RowKey {
     /// The heading of a group.
     Title(RowGroup),
-    /// A call that waits for a person, by its id.
+    /// A pending approval, by its id.
     Approval(String),
-    /// A problem, by agent and key.
+    /// An incident, by agent and key.
     Incident(AgentId, String),
     Agent(AgentId),
     Run(RunId),
@@ -22,36 +22,36 @@ pub(in crate::top) enum RowKey {
     Rest(RowGroup),
     /// The slots of an agent.
     Strip(AgentId),
-    /// What was used: by agent, model or day.
+    /// Usage by agent, model or day.
     Used(UsedBy, String),
     /// An event, by its number.
     Event(u64),
 }
 
-/// Groups of lines, in their order.
+/// Groups of rows, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::top) enum RowGroup {
-    /// What needs a person.
+    /// Items that need a person.
     Needs,
-    /// What is under way.
+    /// Runs in progress.
     Running,
-    /// What is well.
+    /// Agents that are well.
     Well,
-    /// What is paused or stopped.
+    /// Agents that are paused or stopped.
     Held,
-    /// Slots of a time.
+    /// Slots of a period.
     Slots,
     /// Limits and what is left of them.
     Limits,
-    /// What agents used today.
+    /// Today's usage by agent.
     ByAgent,
-    /// What models used today.
+    /// Today's usage by model.
     ByModel,
-    /// What days used.
+    /// Usage by day.
     ByDay,
 }
 
-/// How usage is summed up.
+/// How usage is grouped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::top) enum UsedBy {
     /// The limits of the fleet.
@@ -62,7 +62,7 @@ pub(in crate::top) enum UsedBy {
 }
 
 impl RowKey {
-    /// Can the cursor be on it?
+    /// Returns whether the row can be selected.
     pub(in crate::top) fn takes_cursor(&self) -> bool {
         !matches!(self, Self::Title(_))
     }

@@ -1,4 +1,4 @@
-//! The lines of each view, in order.
+//! The rows of each view, in order.
 use super::needs::{JudgedFleet, now_rows};
 use super::rowkey::{RowGroup, RowKey, UsedBy};
 use super::sorting::Sorting;
@@ -11,27 +11,27 @@ use crate::render::{event_words, plain};
 use std::cmp::Reverse;
 use std::time::Duration;
 
-/// A fleet of more agents is not judged anew after each answer,
-const LARGE: usize = 1000;
-/// but after this time.
-const REST: Duration = Duration::from_millis(100);
-/// Without an answer it is judged again after this time, since budgets come back by the clock.
-const AGAIN: Duration = Duration::from_secs(5);
+/// In a larger fleet, not every answer is followed by a new judgement,
+const LARGE_FLEET_COUNT: usize = 1000;
+/// but at most one per this interval.
+const LARGE_FLEET_INTERVAL: Duration = Duration::from_millis(100);
+/// The fleet is judged again after this time even without an answer, since budgets are replenished by the clock.
+const JUDGE_INTERVAL: Duration = Duration::from_secs(5);
 
 impl TopModel {
-    /// Counts anew what needs a person, and puts the lines in order: at once if `now` is true, else only while nobody
-    /// is moving in them.
+    /// Judges the fleet again and rearranges the rows: at once if `now` is true, else only while the user is not
+    /// moving in them.
     pub(in crate::top) fn arrange(&mut self, now: bool) {
         if self.frozen && !now {
             return;
         }
         let at = self.moment.since_start;
         let rested = |rest: Duration| self.judged_at.is_none_or(|last| at >= last + rest);
-        if self.known.agents.len() > LARGE && !now && !rested(REST) {
-            // many answers at a time are looked at together
+        if self.known.agents.len() > LARGE_FLEET_COUNT && !now && !rested(LARGE_FLEET_INTERVAL) {
+            // answers that arrive in quick succession are judged together
             return;
         }
-        if self.news || rested(AGAIN) {
+        if self.news || rested(JUDGE_INTERVAL) {
             self.judged = JudgedFleet::of(&self.known, self.moment.wall);
             (self.judged_at, self.news) = (Some(at), false);
         }
@@ -41,14 +41,14 @@ impl TopModel {
             let rows = rows(self);
             self.list_mut().set(rows, height);
             if !self.is_complete() && self.last_key.is_none() {
-                // the worst may be still to come
+                // more urgent items may still arrive
                 self.list_mut().go(0, height);
             }
         }
     }
 }
 
-/// The lines of the view that is shown.
+/// Returns the rows of the current view.
 fn rows(model: &TopModel) -> Vec<RowKey> {
     let rows = match model.view {
         TopView::Now => now_rows(&model.known, &model.judged),
@@ -77,7 +77,7 @@ fn agents(model: &TopModel) -> Vec<RowKey> {
     agents.iter().map(|(agent, _)| RowKey::Agent(agent.agent_id.clone())).collect()
 }
 
-/// Agents that have slots.
+/// Returns the agents that have slots.
 fn strips(model: &TopModel) -> Vec<RowKey> {
     let has_slots = |agent: &AgentId| {
         let view = model.known.agents.get(agent);
@@ -128,7 +128,7 @@ fn costliest(views: &[UsageView]) -> Vec<String> {
     views.iter().map(|view| view.key.clone()).collect()
 }
 
-/// Only what has the filter's text in it, headings without lines left out.
+/// Keeps only rows that match the filter, and removes headings without rows.
 fn filtered(model: &TopModel, rows: Vec<RowKey>) -> Vec<RowKey> {
     let (text, wanted) = match model.filter.strip_prefix('!') {
         Some(rest) => (rest.to_lowercase(), false),
@@ -159,11 +159,11 @@ fn filtered(model: &TopModel, rows: Vec<RowKey>) -> Vec<RowKey> {
     kept
 }
 
-/// What a filter looks at: name, key, state and cause.
+/// Returns the text that the filter is matched against: name, key, state and cause.
 fn haystack(model: &TopModel, key: &RowKey, now: jiff::Timestamp) -> String {
     match key {
         RowKey::Strip(agent) => agent.to_string(),
-        // of what is well there is no cause
+        // an agent that is well has no cause
         RowKey::Agent(agent) if !needs_someone(model, agent) => {
             let reason = model.known.agents.get(agent).and_then(|view| view.reason.as_deref());
             format!("{agent} {}", reason.map(plain).unwrap_or_default())
@@ -191,7 +191,7 @@ fn needs_someone(model: &TopModel, agent: &AgentId) -> bool {
     model.judged.rank(&model.known, agent).is_some_and(|rank| rank.section() == StandingSection::NeedsYou)
 }
 
-/// Is it something that is not well?
+/// Returns whether the row is about something that is not well.
 pub(in crate::top) fn is_unwell(model: &TopModel, key: &RowKey) -> bool {
     match key {
         RowKey::Agent(agent) => needs_someone(model, agent),

@@ -1,19 +1,19 @@
-//! Orders of the list of agents.
+//! Sort orders of the list of agents.
 
-/// Order of the agents.
+/// Sort order of the agents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::top) enum Sorting {
     Name,
-    /// What needs a person first.
+    /// Items that need a person first.
     Urgency,
-    /// Those that are due soonest first.
+    /// Soonest due first.
     Next,
-    /// Those that cost most today first.
+    /// Highest cost today first.
     Cost,
 }
 
 impl Sorting {
-    /// The order after this one.
+    /// Returns the next order.
     pub(in crate::top) fn next(self) -> Self {
         match self {
             Self::Name => Self::Urgency,
@@ -23,7 +23,7 @@ impl Sorting {
         }
     }
 
-    /// In words.
+    /// Describes the order.
     pub(in crate::top) fn words(self) -> &'static str {
         match self {
             Self::Name => "by name",

@@ -14,29 +14,29 @@ use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Lines keep their order for so long after a key, so that none is moved away from under the finger.
+/// Rows keep their order for this long after a key press, so that none moves while the user is about to act on it.
 pub(in crate::top) const STILL: Duration = Duration::from_secs(2);
 
 /// The views, in the order of their digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::top) enum TopView {
-    /// What needs a person first.
+    /// Items that need a person first.
     Now,
     Agents,
     /// Runs, newest first.
     Runs,
-    /// What became of slots, and what comes.
+    /// Past and upcoming slots.
     Slots,
     Incidents,
-    /// Calls that wait.
+    /// Pending approvals.
     Approvals,
-    /// What was used, and what is left.
+    /// Usage, and what is left of budgets.
     Spending,
     Log,
 }
 
 impl TopView {
-    /// All of them.
+    /// All views.
     pub(in crate::top) const ALL: [Self; 8] = [
         Self::Now,
         Self::Agents,
@@ -48,7 +48,7 @@ impl TopView {
         Self::Log,
     ];
 
-    /// Its name, for its tab.
+    /// Returns the name for the tab.
     pub(in crate::top) fn name(self) -> &'static str {
         match self {
             Self::Now => "Now",
@@ -62,95 +62,94 @@ impl TopView {
         }
     }
 
-    /// Its place among all, from 0.
+    /// Returns its index among all views, from 0.
     pub(in crate::top) fn place(self) -> usize {
         Self::ALL.iter().position(|one| *one == self).unwrap_or(0)
     }
 }
 
-/// A page that was opened from a line.
+/// A page opened from a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::top) enum TopPlace {
     Agent(AgentId),
-    /// A run of an agent: how it went. True: its output alone.
+    /// The course of a run. If true, only its output.
     Run(AgentId, RunId, bool),
     Incident(AgentId, String),
-    /// A call that waits.
     Approval(String),
     Event(u64),
 }
 
-/// Something that lies over the screen until a key is pressed.
+/// An overlay that stays until a key is pressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::top) enum Overlay {
-    /// The keys, from this line of them on.
+    /// The keys, starting with this line.
     Help(usize),
-    /// What became of the newest slot of this agent.
+    /// The explanation of this agent's newest slot.
     Why(AgentId),
 }
 
-/// A text that is being typed.
+/// A text prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::top) struct Prompt {
     pub(in crate::top) what: PromptFor,
-    /// What was typed so far.
+    /// The text typed so far.
     pub(in crate::top) text: String,
 }
 
-/// What a text is typed for.
+/// What a prompt is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::top) enum PromptFor {
-    /// Which lines are shown.
+    /// The filter of the rows.
     Filter,
-    /// How long an agent pauses.
+    /// For how long to pause an agent.
     Pause(AgentId),
-    /// Why a call is denied.
+    /// Why to deny a call.
     Deny(String),
 }
 
-/// A question before something is done.
+/// A confirmation question before a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::top) struct ActQuestion {
-    /// What is done if the answer is yes.
+    /// The change to carry out on yes.
     pub(in crate::top) act: Act,
-    /// When it was asked.
+    /// When the question was asked.
     pub(in crate::top) asked: Duration,
-    /// What the object was like when it was asked; if it is otherwise, the question is void.
+    /// The state of the object at that time; if it has changed, the question is void.
     pub(in crate::top) about: ActedOn,
 }
 
-/// What a question depends on.
+/// The state that a question depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::top) enum ActedOn {
-    /// An agent: what is wanted of it, how it fares, its runs in flight, its next slot; as far as the act depends on it.
+    /// An agent: its desired state, health, runs in flight and next slot, as far as the change depends on them.
     Agent(Desired, Health, Vec<RunId>, Option<Timestamp>),
-    /// It is there as it was.
+    /// The object exists, unchanged.
     There,
-    /// It is gone, decided or ended.
+    /// The object was removed, decided or has ended.
     Gone,
 }
 
-/// Whether the daemon is there.
+/// The state of the connection to the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::top) enum Connected {
     Yes,
-    /// It is away, since then.
+    /// Disconnected since this time.
     Away(Timestamp),
-    /// It can't be talked to any more, and why.
+    /// Failed permanently, for this reason.
     Lost(String),
 }
 
-/// What is to be asked for anew.
+/// What to request again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::top) struct Dirty {
     pub(in crate::top) all_agents: bool,
     pub(in crate::top) agents: BTreeSet<AgentId>,
-    /// The rest, by kind.
+    /// Everything else, by kind.
     pub(in crate::top) kinds: BTreeSet<AskKind>,
 }
 
 impl Dirty {
-    /// All of it.
+    /// Marks everything.
     pub(in crate::top) fn everything() -> Self {
         use AskKind as K;
         let kinds = [
@@ -172,71 +171,65 @@ impl Dirty {
 /// The state of the screen.
 #[derive(Debug)]
 pub(in crate::top) struct TopModel {
-    /// Of the newest input.
+    /// The time of the newest input.
     pub(in crate::top) moment: TopMoment,
-    /// Zone of local times.
+    /// Time zone for display.
     pub(in crate::top) zone: TimeZone,
     /// Name of the machine.
     pub(in crate::top) host: String,
     /// Columns and lines of the terminal.
     pub(in crate::top) size: (u16, u16),
-    /// Nothing is done.
+    /// Changes are disabled.
     pub(in crate::top) read_only: bool,
     /// What is known of the fleet.
     pub(in crate::top) known: Known,
-    /// What is judged of that.
+    /// The judgement of the known state.
     pub(in crate::top) judged: JudgedFleet,
-    /// When that was judged.
+    /// When the fleet was last judged.
     pub(in crate::top) judged_at: Option<Duration>,
-    /// Something was answered since then.
+    /// An answer has arrived since.
     pub(in crate::top) news: bool,
-    /// Whether the daemon is there.
     pub(in crate::top) connected: Connected,
     pub(in crate::top) view: TopView,
-    /// Its list, and those of the others.
+    /// The list of each view.
     pub(in crate::top) lists: [CursorList; 8],
-    /// Pages that were opened, one from the other.
+    /// Open pages, each opened from the one before.
     pub(in crate::top) places: Vec<TopPlace>,
-    /// First line of the page that is shown.
+    /// First visible line of the open page.
     pub(in crate::top) scroll: usize,
-    /// The page is shown from its end, and goes on with it.
+    /// The page is scrolled to its end, and follows it.
     pub(in crate::top) follow: bool,
-    /// What lies over it.
     pub(in crate::top) overlay: Option<Overlay>,
-    /// A text that is being typed.
     pub(in crate::top) prompt: Option<Prompt>,
-    /// A question before something is done.
     pub(in crate::top) question: Option<ActQuestion>,
-    /// What lines must have in them; with `!` before it: must not.
+    /// Text that rows must contain; with a leading `!`, must not contain.
     pub(in crate::top) filter: String,
-    /// Only what is not well.
+    /// Show only what is not well.
     pub(in crate::top) only_unwell: bool,
-    /// Order of the agents.
     pub(in crate::top) sorting: Sorting,
-    /// How far back slots are shown.
+    /// Period of the slots view.
     pub(in crate::top) span: SlotSpan,
-    /// Problems that have ended are listed as well.
+    /// Resolved incidents are listed as well.
     pub(in crate::top) ended: bool,
-    /// Nothing on the screen changes.
+    /// The display is frozen.
     pub(in crate::top) frozen: bool,
-    /// A line for a person, and until when it is shown.
+    /// A status message, and until when it is shown.
     pub(in crate::top) message: Option<(String, Duration)>,
     /// When the last key was pressed.
     pub(in crate::top) last_key: Option<Duration>,
-    /// What is to be asked for anew.
     pub(in crate::top) dirty: Dirty,
-    /// What was answered at least once.
+    /// Kinds that have been answered at least once.
     pub(in crate::top) answered: BTreeSet<AskKind>,
-    /// What is being asked.
+    /// Kinds of requests in flight.
     pub(in crate::top) asking: BTreeSet<AskKind>,
     /// When each kind was last asked.
     pub(in crate::top) asked: BTreeMap<AskKind, Duration>,
-    /// Identity of what is on the screen changes with each change of it.
+    /// Incremented with each change of the display.
     pub(in crate::top) version: u64,
 }
 
 impl TopModel {
-    /// Nothing is known yet.
+    /// Creates an empty state.
     pub(in crate::top) fn new(moment: TopMoment, zone: TimeZone, host: String, size: (u16, u16)) -> Self {
         Self {
             moment,
@@ -273,28 +266,28 @@ impl TopModel {
         }
     }
 
-    /// Lines of the list or the page.
+    /// Returns the height of the list or page in lines.
     pub(in crate::top) fn height(&self) -> usize {
         usize::from(areas(self.size.0, self.size.1).body.height)
     }
 
-    /// The list of the view.
+    /// Returns the list of the current view.
     pub(in crate::top) fn list(&self) -> &CursorList {
         &self.lists[self.view.place()]
     }
 
-    /// The same, to move in it.
+    /// Returns the list of the current view for modification.
     pub(in crate::top) fn list_mut(&mut self) -> &mut CursorList {
         &mut self.lists[self.view.place()]
     }
 
-    /// A page of so many lines was drawn: nobody scrolls beyond its end.
+    /// Limits scrolling to the end of a page with this many lines.
     pub(in crate::top) fn settle_scroll(&mut self, lines: usize) {
         let most = lines.saturating_sub(self.height());
         self.scroll = if self.follow { most } else { self.scroll.min(most) };
     }
 
-    /// Has all that the first view is made of been answered?
+    /// Returns whether everything in the first view has been answered.
     pub(in crate::top) fn is_complete(&self) -> bool {
         use AskKind as K;
         [K::Daemon, K::Agents, K::Incidents, K::Approvals, K::Live]
@@ -302,23 +295,23 @@ impl TopModel {
             .all(|kind| self.answered.contains(kind))
     }
 
-    /// Was a key pressed just now?
+    /// Returns whether a key was pressed recently.
     pub(in crate::top) fn is_still(&self) -> bool {
         self.last_key.is_some_and(|at| self.moment.since_start < at + STILL)
     }
 
-    /// May something be done?
+    /// Returns whether changes are possible.
     pub(in crate::top) fn may_act(&self) -> bool {
         !self.read_only && self.connected == Connected::Yes
     }
 
-    /// A line for a person, for a while.
+    /// Shows a status message for a while.
     pub(in crate::top) fn say(&mut self, text: impl Into<String>) {
         self.message = Some((text.into(), self.moment.since_start + Duration::from_secs(8)));
         self.version += 1;
     }
 
-    /// What is looked at: the page that is open, or what the cursor is on.
+    /// Returns the item of the open page, or the selected one.
     pub(in crate::top) fn focus(&self) -> Option<RowKey> {
         match self.places.last() {
             Some(TopPlace::Agent(agent)) => Some(RowKey::Agent(agent.clone())),
@@ -330,7 +323,7 @@ impl TopModel {
         }
     }
 
-    /// The agent of what is looked at.
+    /// Returns the agent of that item.
     pub(in crate::top) fn focused_agent(&self) -> Option<AgentId> {
         match self.focus()? {
             RowKey::Agent(agent) | RowKey::Incident(agent, _) | RowKey::Strip(agent) => Some(agent),
@@ -348,7 +341,7 @@ impl TopModel {
         .filter(|agent| self.known.agents.contains_key(agent))
     }
 
-    /// The run of what is looked at: itself, or the newest of its agent.
+    /// Returns the run of that item: itself, or the newest run of its agent.
     pub(in crate::top) fn focused_run(&self) -> Option<(AgentId, RunId)> {
         let agent = self.focused_agent()?;
         match self.focus()? {
@@ -365,7 +358,7 @@ impl TopModel {
         Some((agent, run))
     }
 
-    /// An event of the log.
+    /// Returns an event of the log.
     pub(in crate::top) fn event(&self, seq: u64) -> Option<&LoggedEvent> {
         self.known.events.iter().find(|event| event.seq.0 == seq)
     }

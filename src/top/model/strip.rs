@@ -1,11 +1,11 @@
-//! The ledger as a strip: what became of the slots of a time, a sign for each part of it.
+//! The ledger as a strip: the outcomes of the slots of a period, one sign per part.
 use crate::domain::{AgentId, RunStatus, Verdict};
 use crate::protocol::SlotRecordView;
 use crate::top::theme::Beat;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 
-/// How far back slots are shown.
+/// Period of the slots view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::top) enum SlotSpan {
     Hour,
@@ -15,7 +15,7 @@ pub(in crate::top) enum SlotSpan {
 }
 
 impl SlotSpan {
-    /// The one after this; after the longest the shortest.
+    /// Returns the next period; the shortest follows the longest.
     pub(in crate::top) fn next(self) -> Self {
         match self {
             Self::Hour => Self::SixHours,
@@ -25,7 +25,7 @@ impl SlotSpan {
         }
     }
 
-    /// Its length.
+    /// Returns the length.
     pub(in crate::top) fn length(self) -> SignedDuration {
         SignedDuration::from_hours(match self {
             Self::Hour => 1,
@@ -35,7 +35,7 @@ impl SlotSpan {
         })
     }
 
-    /// In words.
+    /// Describes the period.
     pub(in crate::top) fn words(self) -> &'static str {
         match self {
             Self::Hour => "hour",
@@ -46,19 +46,19 @@ impl SlotSpan {
     }
 }
 
-/// Records of the ledger of some agents.
+/// Ledger records of some agents.
 #[derive(Debug, Default)]
 pub(in crate::top) struct LedgerPart {
     of: BTreeMap<AgentId, Vec<SlotRecordView>>,
 }
 
 impl LedgerPart {
-    /// Those of this agent, oldest first, if they were asked for.
+    /// Returns the records of this agent, oldest first, if requested.
     pub(in crate::top) fn of(&self, agent: &AgentId) -> Option<&[SlotRecordView]> {
         self.of.get(agent).map(Vec::as_slice)
     }
 
-    /// What was answered about these agents.
+    /// Stores the records that were answered for these agents.
     pub(in crate::top) fn put(&mut self, agents: &[AgentId], records: Vec<SlotRecordView>) {
         for agent in agents {
             self.of.insert(agent.clone(), Vec::new());
@@ -68,13 +68,13 @@ impl LedgerPart {
         }
     }
 
-    /// Nothing is known any more.
+    /// Removes all records.
     pub(in crate::top) fn clear(&mut self) {
         self.of.clear();
     }
 }
 
-/// What became of the slots of a record.
+/// Returns the outcome of a record's slots.
 pub(in crate::top) fn beat(record: &SlotRecordView) -> Beat {
     use Verdict as V;
     match record.verdict {
@@ -91,8 +91,8 @@ pub(in crate::top) fn beat(record: &SlotRecordView) -> Beat {
     }
 }
 
-/// The time up to `to` in so many parts, with the worst of what became of the slots of each. A run fills the parts that it
-/// took.
+/// Divides the period up to `to` into this many parts, each with the worst outcome of its slots. A run fills the parts of its
+/// duration.
 pub(in crate::top) fn strip(
     records: &[SlotRecordView],
     span: SlotSpan,
@@ -104,7 +104,7 @@ pub(in crate::top) fn strip(
     let place = |at: Timestamp| {
         let back = to.duration_since(at).as_secs_f64();
         let part = ((1.0 - back / whole) * parts as f64).floor();
-        // before the first part and behind the last one
+        // before the first part, or after the last one
         (part.max(-1.0) as isize).min(parts as isize - 1)
     };
     for record in records {
@@ -123,7 +123,7 @@ pub(in crate::top) fn strip(
     beats
 }
 
-/// How many slots became what, the worst first.
+/// Counts slots by outcome, worst first.
 pub(in crate::top) fn tally(records: &[SlotRecordView]) -> Vec<(Beat, u64)> {
     let mut counts: BTreeMap<Beat, u64> = BTreeMap::new();
     for record in records {

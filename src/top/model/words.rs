@@ -1,5 +1,5 @@
-//! What is said of an item: its mark, its state in a word or two, since when, and why. Texts of agents, tools and models
-//! go through `plain` here.
+//! The summary of an item: its mark, its state in a word or two, since when, and why. Texts of agents, tools and models
+//! are passed through `plain` here.
 use super::known::{Known, is_own};
 use super::rowkey::RowKey;
 use crate::domain::{Level, RunStatus, Severity};
@@ -10,18 +10,17 @@ use crate::top::theme::RowMark;
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// What is said of an item.
+/// The summary of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::top) struct Gist {
     pub(in crate::top) mark: RowMark,
-    /// How it stands out.
     pub(in crate::top) tone: Tone,
     pub(in crate::top) name: String,
     /// Its state in a word or two.
     pub(in crate::top) state: String,
-    /// Since when, if that is known.
+    /// Since when, if known.
     pub(in crate::top) since: Option<Timestamp>,
-    /// Why, or what there is to know, in one line.
+    /// The cause, or other information, in one line.
     pub(in crate::top) cause: String,
 }
 
@@ -40,7 +39,7 @@ impl Gist {
     }
 }
 
-/// What is said of an item; `None` if it is gone.
+/// Summarizes an item; `None` if it no longer exists.
 pub(in crate::top) fn gist(known: &Known, key: &RowKey, now: Timestamp) -> Option<Gist> {
     Some(match key {
         RowKey::Approval(id) => approval(known.approvals.iter().find(|one| one.id == *id)?),
@@ -60,7 +59,7 @@ pub(in crate::top) fn gist(known: &Known, key: &RowKey, now: Timestamp) -> Optio
     })
 }
 
-/// The arguments of a call in one line, short ones first: a long text hides nothing.
+/// Formats the arguments of a call in one line, short ones first, so that a long text can't push them out of sight.
 pub(in crate::top) fn arguments(args: &Value) -> String {
     let Some(object) = args.as_object() else { return plain(&args.to_string()) };
     let mut parts: Vec<String> =
@@ -69,7 +68,7 @@ pub(in crate::top) fn arguments(args: &Value) -> String {
     parts.join(" ")
 }
 
-/// A value as people write it: a text without quotes.
+/// Formats a value; strings without quotes.
 fn bare(value: &Value) -> String {
     value.as_str().map_or_else(|| plain(&value.to_string()), plain)
 }
@@ -93,7 +92,7 @@ fn incident(one: &IncidentView) -> Gist {
     Gist::new(mark, name, state).since(Some(one.since)).because(format!("{outside}{}", plain(&one.title)))
 }
 
-/// Something that is about no agent.
+/// Summarizes an item that belongs to no agent.
 fn of_need(known: &Known, now: Timestamp, is_it: impl Fn(&NeedKind) -> bool) -> Option<Gist> {
     let all = needs(&[], &[], &[], known.daemon.as_ref(), now);
     let need = all.into_iter().find(|need| is_it(&need.kind))?;
@@ -106,7 +105,7 @@ fn of_need(known: &Known, now: Timestamp, is_it: impl Fn(&NeedKind) -> bool) -> 
 }
 
 fn of_agent(known: &Known, agent: &AgentView, now: Timestamp) -> Gist {
-    // its incidents and calls have lines of their own: how it fares itself is said first
+    // its incidents and approvals have rows of their own, so its own state comes first
     let failing = known.own_incident(&agent.agent_id).map(std::slice::from_ref).unwrap_or_default();
     let own = standing(agent, failing, &[], now);
     let is_own = RowMark::Of(own.rank).needs_someone() && own.rank != Rank::Asks;
@@ -117,13 +116,13 @@ fn of_agent(known: &Known, agent: &AgentView, now: Timestamp) -> Gist {
         cost if cause.is_empty() && is_calm && cost > 0.0 => usd(cost),
         _ => String::new(),
     };
-    // one line, whatever it was
+    // joined into one line
     let cause = cause.split_whitespace().collect::<Vec<_>>().join(" ");
     let cause = if cost.is_empty() { plain(&cause) } else { cost };
     Gist::new(RowMark::Of(rank), agent.agent_id.as_str(), word).since(since).because(cause)
 }
 
-/// What is said of a run.
+/// Summarizes a run.
 pub(in crate::top) fn of_run(run: &RunView) -> Gist {
     let mark = match run.status {
         RunStatus::Running => RowMark::Of(Rank::Busy),
@@ -140,7 +139,7 @@ pub(in crate::top) fn of_run(run: &RunView) -> Gist {
         (None, Some(result)) => result_words(result),
         (None, None) => run.warnings.first().map(|warning| plain(warning)).unwrap_or_default(),
     };
-    // a probe that found something did its work, and what it watches is not well
+    // a probe with findings has completed, but what it watches is not well
     let found = run.result.as_deref().filter(|_| run.status == RunStatus::Completed).and_then(found_level);
     let (mark, state) = match found {
         Some(Level::Crit) => (RowMark::Of(Rank::Critical), "found crit"),
@@ -152,7 +151,7 @@ pub(in crate::top) fn of_run(run: &RunView) -> Gist {
         .because(said)
 }
 
-/// How long a run has been going, and how long the last one of its agent took: `48s of 1m10s`.
+/// Returns how long a run has been in flight, and how long the last one of its agent took: `48s of 1m10s`.
 pub(in crate::top) fn progress(known: &Known, run: &RunView, now: Timestamp) -> (String, Option<f64>) {
     let Some(started) = run.started_at.filter(|_| run.status == RunStatus::Running) else {
         let waits = match run.status {

@@ -1,4 +1,4 @@
-//! Doing something: the question before it, and the answer to that. Only `y` does it, and only to what was named.
+//! Changes: the question before each, and its answer. Only `y` carries out a change, and only on the object named.
 use super::input::TopEffect;
 use crate::domain::{AgentId, Desired, Health, counted};
 use crate::protocol::AgentView;
@@ -9,10 +9,10 @@ use crate::top::model::{ActQuestion, ActedOn, Prompt, PromptFor, RowKey, TopMode
 use ratatui::crossterm::event::KeyCode;
 use std::time::Duration;
 
-/// Keys that come sooner after a question were meant for something else.
-const TOO_SOON: Duration = Duration::from_millis(300);
+/// Keys pressed sooner after a question were meant for something else.
+const MIN_ANSWER_DELAY: Duration = Duration::from_millis(300);
 
-/// A capital: what it would do is asked first. False: it is no key of this kind.
+/// Handles a key that starts a change, by asking first. Returns false if it is not such a key.
 pub(super) fn begin(model: &mut TopModel, key: char) -> bool {
     if !"RPUSKXADC".contains(key) {
         return false;
@@ -41,9 +41,9 @@ enum Wanted {
     Type(PromptFor),
 }
 
-/// Asks before it is done.
+/// Asks for confirmation of a change.
 pub(super) fn ask(model: &mut TopModel, act: Act) {
-    let about = standing(model, &act);
+    let about = state_of_object(model, &act);
     if about == ActedOn::Gone {
         model.say("it is gone");
         return;
@@ -55,8 +55,8 @@ pub(super) fn ask(model: &mut TopModel, act: Act) {
     model.question = Some(ActQuestion { act, asked: model.moment.since_start, about });
 }
 
-/// What can't be shown whole can't be decided here: there has to be a line for the question, and of a call that would be
-/// allowed all of it has to be in sight.
+/// Checks that the question can be shown in full: there must be a line for it, and the call that would be
+/// approved must be completely visible.
 fn has_room(model: &TopModel, act: &Act) -> Result<(), String> {
     let (width, height) = model.size;
     let areas = areas(width, height);
@@ -105,7 +105,7 @@ fn run(model: &TopModel) -> Result<Wanted, String> {
 fn approval(model: &TopModel, deny: bool) -> Result<Wanted, String> {
     let id = match model.focus() {
         Some(RowKey::Approval(id)) => Some(id),
-        // the line or the page of an agent or a run of which one call waits
+        // otherwise the agent of the selected row or page, if exactly one of its calls is pending
         _ => {
             let agent = model.focused_agent();
             let mut of_it =
@@ -130,8 +130,8 @@ fn incident(model: &TopModel) -> Result<Wanted, String> {
     Ok(Wanted::Ask(Act::Acknowledge(agent, key)))
 }
 
-/// What the object of an act is like, as far as the act depends on it.
-fn standing(model: &TopModel, act: &Act) -> ActedOn {
+/// Returns the state of the object of a change, as far as the change depends on it.
+fn state_of_object(model: &TopModel, act: &Act) -> ActedOn {
     let there = |is_there: bool| if is_there { ActedOn::There } else { ActedOn::Gone };
     let of = |agent: &AgentId, view: fn(&AgentView) -> ActedOn| {
         model.known.agents.get(agent).map_or(ActedOn::Gone, view)
@@ -159,20 +159,20 @@ fn standing(model: &TopModel, act: &Act) -> ActedOn {
     }
 }
 
-/// A question about what is otherwise by now is withdrawn.
+/// Withdraws a question whose object has changed.
 pub(super) fn void_stale_question(model: &mut TopModel) {
     if let Some(question) = &model.question
-        && (standing(model, &question.act) != question.about || !model.may_act())
+        && (state_of_object(model, &question.act) != question.about || !model.may_act())
     {
         model.question = None;
         model.say("what was asked about has changed meanwhile: nothing was done");
     }
 }
 
-/// The answer to a question.
+/// Handles the answer to a question.
 pub(super) fn answer(model: &mut TopModel, key: KeyCode) -> Vec<TopEffect> {
     let Some(question) = &model.question else { return Vec::new() };
-    if model.moment.since_start < question.asked + TOO_SOON {
+    if model.moment.since_start < question.asked + MIN_ANSWER_DELAY {
         return Vec::new();
     }
     let Some(question) = model.question.take() else { return Vec::new() };
@@ -189,15 +189,15 @@ pub(super) fn answer(model: &mut TopModel, key: KeyCode) -> Vec<TopEffect> {
     Vec::new()
 }
 
-/// What ends each question.
+/// The answers at the end of each question.
 pub(in crate::top) const ANSWERS: &str = "y/N";
 
-/// The question in lines of at most so many columns, with the answers behind it.
+/// Wraps the question, with the answers appended, into lines of at most this width.
 pub(in crate::top) fn question_lines(model: &TopModel, act: &Act, width: usize) -> Vec<String> {
     wrap(&format!("{}  {ANSWERS}", question_text(model, act)), width.saturating_sub(1))
 }
 
-/// The question in words.
+/// Returns the text of the question.
 fn question_text(model: &TopModel, act: &Act) -> String {
     let known = &model.known;
     match act {

@@ -1,23 +1,23 @@
-//! What is to be asked now, and when to look again.
+//! What to request now, and when to check again.
 use crate::domain::{AgentId, RunId};
 use crate::top::asks::{AskKind, TopAsk};
 use crate::top::model::{Connected, Overlay, RowKey, RunOutput, TopModel, TopPlace, TopView};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
-/// Nothing is asked for more often than this.
-const PACE: Duration = Duration::from_millis(250);
-/// What costs more, or changes little, is asked for less often.
-const SLOW_PACE: Duration = Duration::from_secs(2);
-/// The picture of the slots moves on this often.
-const SLOTS_PACE: Duration = Duration::from_secs(15);
-/// A fleet of which so many agents changed is asked for as a whole.
-const MANY: usize = 500;
-/// An agent that was due this long ago, and of which nothing was heard, is asked for: probes that find all well say
-/// nothing.
-const OVERDUE: SignedDuration = SignedDuration::from_secs(1);
+/// Minimum interval between requests of a kind.
+const REQUEST_INTERVAL: Duration = Duration::from_millis(250);
+/// Minimum interval for requests that cost more or change little.
+const SLOW_REQUEST_INTERVAL: Duration = Duration::from_secs(2);
+/// Refresh interval of the strips of slots.
+const SLOTS_REQUEST_INTERVAL: Duration = Duration::from_secs(15);
+/// If this many agents have changed, the whole fleet is requested.
+const ALL_AGENTS_FROM_COUNT: usize = 500;
+/// An agent that was due this long ago without any event since is requested: probes that find all well emit no
+/// events.
+const OVERDUE_AFTER: SignedDuration = SignedDuration::from_secs(1);
 
-/// Time has passed: what is due without an event is marked.
+/// Marks what is due by time, without an event.
 pub(super) fn tick(model: &mut TopModel) {
     if model.message.as_ref().is_some_and(|(_, until)| *until <= model.moment.since_start) {
         model.message = None;
@@ -33,11 +33,14 @@ pub(super) fn tick(model: &mut TopModel) {
             RowKey::Agent(agent) => model.known.agents.get(agent),
             _ => None,
         })
-        .filter(|agent| agent.next_run.is_some_and(|next| next + OVERDUE < now))
+        .filter(|agent| agent.next_run.is_some_and(|next| next + OVERDUE_AFTER < now))
         .map(|agent| agent.agent_id.clone())
         .collect();
     if model.view == TopView::Slots
-        && model.asked.get(&AskKind::Slots).is_none_or(|at| model.moment.since_start >= *at + SLOTS_PACE)
+        && model
+            .asked
+            .get(&AskKind::Slots)
+            .is_none_or(|at| model.moment.since_start >= *at + SLOTS_REQUEST_INTERVAL)
     {
         model.dirty.kinds.insert(AskKind::Slots);
     }
@@ -48,15 +51,15 @@ pub(super) fn tick(model: &mut TopModel) {
     model.arrange(false);
 }
 
-/// How long nothing needs to be looked at, if nothing happens.
+/// Returns how long the loop may sleep if nothing happens.
 pub(in crate::top) fn next_look(model: &TopModel) -> Duration {
     if model.frozen && model.message.is_none() {
         return Duration::from_secs(3600);
     }
     match () {
-        // an answer is to be put in order
+        // an answer has not been judged yet
         () if model.news => Duration::from_millis(100),
-        () if has_work(model) => PACE,
+        () if has_work(model) => REQUEST_INTERVAL,
         () => Duration::from_secs(1),
     }
 }
@@ -68,12 +71,12 @@ fn has_work(model: &TopModel) -> bool {
         && (is_dirty || model.dirty.kinds.iter().any(|kind| wanted.contains(kind)))
 }
 
-/// What is to be asked now.
+/// Returns the requests to send now.
 pub(super) fn asks(model: &mut TopModel) -> Vec<TopAsk> {
     if model.connected != Connected::Yes || model.frozen {
         return Vec::new();
     }
-    want_what_is_looked_at(model);
+    mark_missing(model);
     let mut asks = Vec::new();
     for kind in wanted(model) {
         let is_dirty = match kind {
@@ -81,8 +84,8 @@ pub(super) fn asks(model: &mut TopModel) -> Vec<TopAsk> {
             kind => model.dirty.kinds.contains(&kind),
         };
         let pace = match kind {
-            AskKind::Usage | AskKind::Next | AskKind::Daemon | AskKind::Slots => SLOW_PACE,
-            _ => PACE,
+            AskKind::Usage | AskKind::Next | AskKind::Daemon | AskKind::Slots => SLOW_REQUEST_INTERVAL,
+            _ => REQUEST_INTERVAL,
         };
         let is_early = model.asked.get(&kind).is_some_and(|at| model.moment.since_start < *at + pace);
         if !is_dirty || is_early || model.asking.contains(&kind) {
@@ -97,7 +100,7 @@ pub(super) fn asks(model: &mut TopModel) -> Vec<TopAsk> {
     asks
 }
 
-/// Kinds of which something is on the screen.
+/// Returns the kinds that are on the screen.
 fn wanted(model: &TopModel) -> Vec<AskKind> {
     use AskKind as K;
     let has_pane = crate::top::layout::areas(model.size.0, model.size.1).pane.is_some();
@@ -123,7 +126,7 @@ fn question(model: &mut TopModel, kind: AskKind) -> Option<TopAsk> {
         AskKind::Daemon => TopAsk::Daemon,
         AskKind::Agents => {
             let names: Vec<AgentId> = std::mem::take(&mut model.dirty.agents).into_iter().collect();
-            let all = std::mem::take(&mut model.dirty.all_agents) || names.len() > MANY;
+            let all = std::mem::take(&mut model.dirty.all_agents) || names.len() > ALL_AGENTS_FROM_COUNT;
             model.known.with_runs.extend(names.iter().cloned());
             TopAsk::Agents(if all { Vec::new() } else { names })
         }
@@ -142,10 +145,10 @@ fn question(model: &mut TopModel, kind: AskKind) -> Option<TopAsk> {
         AskKind::Live => TopAsk::Live,
         AskKind::Runs => TopAsk::Runs(None),
         AskKind::Usage => TopAsk::Usage,
-        AskKind::Detail => TopAsk::Detail(agent_looked_at(model)?),
-        AskKind::Run => TopAsk::Run(run_looked_at(model)?),
+        AskKind::Detail => TopAsk::Detail(viewed_agent(model)?),
+        AskKind::Run => TopAsk::Run(viewed_run(model)?),
         AskKind::Output => {
-            let run = output_looked_at(model)?;
+            let run = viewed_output(model)?;
             let output = model.known.output.as_ref().filter(|output| output.run == run)?;
             TopAsk::Output(run, output.position)
         }
@@ -167,7 +170,7 @@ fn strips_on_screen(model: &TopModel) -> Vec<AgentId> {
     strips.collect()
 }
 
-/// Agents on the screen whose newest runs were never asked for.
+/// Returns the agents on the screen whose newest runs were never requested.
 fn without_runs(model: &TopModel) -> Vec<AgentId> {
     let on_screen = model.list().visible(model.height()).iter();
     let agents = on_screen.filter_map(|key| match key {
@@ -179,8 +182,8 @@ fn without_runs(model: &TopModel) -> Vec<AgentId> {
     without.map(|agent| agent.agent_id.clone()).collect()
 }
 
-/// What is looked at and not here is to be asked for.
-fn want_what_is_looked_at(model: &mut TopModel) {
+/// Marks what is on the screen and not loaded yet.
+fn mark_missing(model: &mut TopModel) {
     let without = without_runs(model);
     model.dirty.agents.extend(without);
     if model.view == TopView::Slots
@@ -188,17 +191,17 @@ fn want_what_is_looked_at(model: &mut TopModel) {
     {
         model.dirty.kinds.insert(AskKind::Slots);
     }
-    if let Some(agent) = agent_looked_at(model)
+    if let Some(agent) = viewed_agent(model)
         && model.known.detail_of(&agent).is_none()
     {
         model.dirty.kinds.insert(AskKind::Detail);
     }
-    if let Some(run) = run_looked_at(model)
+    if let Some(run) = viewed_run(model)
         && model.known.run_of(run).is_none()
     {
         model.dirty.kinds.insert(AskKind::Run);
     }
-    if let Some(run) = output_looked_at(model) {
+    if let Some(run) = viewed_output(model) {
         if model.known.output.as_ref().is_none_or(|output| output.run != run) {
             model.known.output = Some(RunOutput::of(run));
         }
@@ -208,8 +211,8 @@ fn want_what_is_looked_at(model: &mut TopModel) {
     }
 }
 
-/// The agent whose details are on the screen.
-fn agent_looked_at(model: &TopModel) -> Option<AgentId> {
+/// Returns the agent whose details are on the screen.
+fn viewed_agent(model: &TopModel) -> Option<AgentId> {
     if let Some(question) = &model.question
         && let crate::top::asks::Act::Run(agent) = &question.act
     {
@@ -226,20 +229,20 @@ fn agent_looked_at(model: &TopModel) -> Option<AgentId> {
     }
 }
 
-/// The run that is on the screen: its page, or the newest failed one of the agent that is.
-fn run_looked_at(model: &TopModel) -> Option<RunId> {
+/// Returns the run on the screen: that of its page, or the newest failed one of the agent on the screen.
+fn viewed_run(model: &TopModel) -> Option<RunId> {
     match model.places.last() {
         Some(TopPlace::Run(_, run, false)) => Some(*run),
         Some(TopPlace::Run(_, _, true)) => None,
         _ => {
-            let detail = model.known.detail_of(&agent_looked_at(model)?)?;
+            let detail = model.known.detail_of(&viewed_agent(model)?)?;
             let failed = detail.agent.last_run.as_ref().filter(|last| last.error.is_some());
             failed.and_then(|last| last.run_id)
         }
     }
 }
 
-fn output_looked_at(model: &TopModel) -> Option<RunId> {
+fn viewed_output(model: &TopModel) -> Option<RunId> {
     match model.places.last() {
         Some(TopPlace::Run(_, run, true)) => Some(*run),
         _ => None,

@@ -1,4 +1,4 @@
-//! What is heard of the daemon.
+//! Handles notifications about events and the connection.
 use crate::domain::{EventType, LoggedEvent, Payload};
 use crate::render::plain;
 use crate::top::asks::{AskKind, TopHeard};
@@ -48,7 +48,7 @@ fn back(model: &mut TopModel, how: &str) {
     model.dirty = Dirty::everything();
 }
 
-/// Marks what is to be asked for anew after an event.
+/// Marks what to request again after an event.
 fn mark(model: &mut TopModel, event: &LoggedEvent) {
     use AskKind as K;
     use EventType as E;
@@ -69,7 +69,7 @@ fn mark(model: &mut TopModel, event: &LoggedEvent) {
         E::TaskOutput => {
             is_of_agent = false;
             kinds.push(K::Output);
-            note_last_words(model, event);
+            record_last_line(model, event);
         }
         E::AgentStatus | E::SlotSkipped | E::SlotsTakenBack => {
             kinds.extend([K::Next, K::Live, K::Runs, K::Slots])
@@ -92,7 +92,7 @@ fn mark(model: &mut TopModel, event: &LoggedEvent) {
         E::CircuitOpened | E::CircuitClosed | E::BackfillBegan | E::BackfillEnded | E::AgentsJoined => {}
         _ => is_of_agent = false,
     }
-    if event.run_id.is_some_and(|run| is_looked_at(model, run)) {
+    if event.run_id.is_some_and(|run| is_viewed(model, run)) {
         kinds.push(K::Run);
     }
     if event.agent_id.is_some()
@@ -106,13 +106,13 @@ fn mark(model: &mut TopModel, event: &LoggedEvent) {
     model.dirty.kinds.extend(kinds);
 }
 
-fn is_looked_at(model: &TopModel, run: crate::domain::RunId) -> bool {
+fn is_viewed(model: &TopModel, run: crate::domain::RunId) -> bool {
     let on_page = model.places.iter().any(|place| matches!(place, TopPlace::Run(_, of, _) if *of == run));
     on_page || model.known.run_of(run).is_some()
 }
 
-/// The last line that a run wrote, for its progress.
-fn note_last_words(model: &mut TopModel, event: &LoggedEvent) {
+/// Records the last line that a run wrote, for its progress.
+fn record_last_line(model: &mut TopModel, event: &LoggedEvent) {
     let (Some(run), Some(Payload::TaskOutput(output))) =
         (event.run_id, event.event().map(|event| event.payload))
     else {

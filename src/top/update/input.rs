@@ -1,39 +1,39 @@
-//! What can happen, and what is to be done for it.
+//! Inputs and effects.
 use crate::top::asks::{Act, TopAsk, TopHeard, TopReply};
 use ratatui::crossterm::event::KeyEvent;
 
-/// Everything that can happen.
+/// All inputs.
 #[derive(Debug, Clone)]
 pub(in crate::top) enum TopInput {
     Key(KeyEvent),
-    /// The terminal has another size: columns, lines.
+    /// The terminal was resized: columns, lines.
     Resized(u16, u16),
     /// Time has passed.
     Tick,
-    /// Something is heard of the daemon.
+    /// A notification from the followed stream.
     Heard(TopHeard),
-    /// A question is answered.
+    /// A request was answered.
     Replied(Box<TopReply>),
-    /// Something was done, or not; in words.
+    /// The outcome of a change, as text.
     Acted(Result<String, String>),
 }
 
-/// Everything that is to be done.
+/// All effects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::top) enum TopEffect {
-    /// Ask the daemon.
+    /// Send a request.
     Ask(TopAsk),
-    /// Have the daemon do something.
+    /// Carry out a change.
     Act(Act),
-    /// Put a text into the clipboard of the terminal.
+    /// Copy a text to the clipboard of the terminal.
     Copy(String),
     /// Show a text in the pager.
     Pager(String),
     /// Open a file at this line in the editor.
     Edit(String, u64),
-    /// Step aside until the shell continues this program.
+    /// Suspend until the shell continues this program.
     Suspend,
-    /// Draw everything anew.
+    /// Redraw everything.
     Redraw,
     Quit,
 }

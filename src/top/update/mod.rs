@@ -1,7 +1,7 @@
-//! What an input does to the state, and what is to be done for it. Pure.
+//! How an input changes the state, and which effects follow. Pure.
 //!
-//! An event never carries state into the screen: it marks what is to be asked for anew. So an event that is lost, told
-//! twice or told late does no harm.
+//! An event never carries state into the screen: it marks what to ask for again. So an event that is lost,
+//! duplicated or late does no harm.
 mod acting;
 mod due;
 mod hear;
@@ -17,7 +17,7 @@ pub(super) use input::{TopEffect, TopInput};
 use super::model::TopModel;
 use super::moment::TopMoment;
 
-/// Takes an input.
+/// Applies an input to the state, and returns the effects to carry out.
 pub(super) fn update(model: &mut TopModel, moment: TopMoment, input: TopInput) -> Vec<TopEffect> {
     model.moment = moment;
     let mut effects = match input {

@@ -1,4 +1,4 @@
-//! Keys.
+//! Handles keys.
 use super::acting;
 use super::input::TopEffect;
 use super::wheel;
@@ -22,7 +22,7 @@ pub(super) fn press(model: &mut TopModel, key: KeyEvent) -> Vec<TopEffect> {
         _ if control => return Vec::new(),
         _ => {}
     }
-    // a key that is held down answers nothing
+    // key repeat must not answer a question
     let repeated = key.kind == KeyEventKind::Repeat;
     if model.question.is_some() {
         return if repeated { Vec::new() } else { acting::answer(model, key.code) };
@@ -38,7 +38,7 @@ pub(super) fn press(model: &mut TopModel, key: KeyEvent) -> Vec<TopEffect> {
         return Vec::new();
     }
     if model.overlay.take().is_some() {
-        // any key closes what lies over the screen; these do nothing more
+        // any key closes the overlay; these do nothing else
         if matches!(key.code, KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | '?' | 'w' | ' ')) {
             return Vec::new();
         }
@@ -50,7 +50,7 @@ pub(super) fn press(model: &mut TopModel, key: KeyEvent) -> Vec<TopEffect> {
     Vec::new()
 }
 
-/// What looks at things, and what does something.
+/// Handles keys that navigate or act.
 fn look(model: &mut TopModel, key: KeyCode, repeated: bool) -> Vec<TopEffect> {
     match key {
         KeyCode::Char('q') if model.places.is_empty() && model.view == TopView::Now => {
@@ -96,7 +96,7 @@ fn look(model: &mut TopModel, key: KeyCode, repeated: bool) -> Vec<TopEffect> {
     Vec::new()
 }
 
-/// Which lines there are, and in which order.
+/// Changes the filter or the sort order.
 fn choose(model: &mut TopModel, key: char) {
     match key {
         'f' => model.only_unwell = !model.only_unwell,
@@ -140,7 +140,7 @@ fn seek(model: &mut TopModel, forward: bool) {
     model.list_mut().seek(forward, height, |key| unwell.contains(key));
 }
 
-/// One up: from a page to where it was opened, from a view to the first.
+/// Goes up: from a page to where it was opened, from a view to the first.
 fn up(model: &mut TopModel) {
     (model.scroll, model.follow) = (0, false);
     if model.places.pop().is_some() {
@@ -155,7 +155,7 @@ fn up(model: &mut TopModel) {
     }
 }
 
-/// One down: from a line to its page, from an agent to its run.
+/// Goes down: from a row to its page, from an agent to its run.
 fn down(model: &mut TopModel) {
     let focus = match (model.places.last(), model.focus()) {
         (Some(TopPlace::Run(..) | TopPlace::Event(_)), _) | (_, None) => return,
@@ -185,7 +185,7 @@ fn known_agent(model: &TopModel, agent: crate::domain::AgentId) -> Option<TopPla
     model.known.agents.contains_key(&agent).then_some(TopPlace::Agent(agent))
 }
 
-/// The run behind an agent that does not work is the one that failed; else it is the newest.
+/// Returns the run to open for an agent: the failed one if its last run failed, else the newest.
 fn newest_failed_or_newest(model: &TopModel) -> Option<TopPlace> {
     if let Some(TopPlace::Agent(agent)) = model.places.last()
         && let Some(view) = model.known.agents.get(agent)
@@ -251,7 +251,7 @@ fn pager(model: &mut TopModel) -> Vec<TopEffect> {
     }
 }
 
-/// Its lines of the configuration, in the editor.
+/// Opens the agent's table of the configuration in the editor.
 fn edit(model: &mut TopModel) -> Vec<TopEffect> {
     let agent = model.focused_agent();
     let detail = agent.as_ref().and_then(|agent| model.known.detail_of(agent));
@@ -266,7 +266,7 @@ fn edit(model: &mut TopModel) -> Vec<TopEffect> {
     }
 }
 
-/// The log, of this agent alone.
+/// Shows the log of this agent only.
 fn events_of(model: &mut TopModel) {
     match model.focused_agent() {
         Some(agent) => {
@@ -287,7 +287,7 @@ fn copy(model: &mut TopModel, text: Option<String>) -> Vec<TopEffect> {
     }
 }
 
-/// The id of what is looked at.
+/// Returns the id of the item.
 fn id_of(model: &TopModel) -> Option<String> {
     Some(match model.focus()? {
         RowKey::Approval(id) => id,
@@ -300,7 +300,7 @@ fn id_of(model: &TopModel) -> Option<String> {
     .map(|id| crate::render::plain(&id))
 }
 
-/// The command that shows what is looked at.
+/// Returns the command that shows the item.
 pub(super) fn command_of(model: &TopModel) -> Option<String> {
     let agent = || model.focused_agent();
     Some(match model.focus()? {
@@ -361,7 +361,7 @@ fn finish(model: &mut TopModel, prompt: Prompt) {
     }
 }
 
-/// `90s`, `30m`, `2h`, `7d`, in milliseconds; not zero.
+/// Parses a duration such as `90s`, `30m`, `2h`, `7d` into milliseconds; not zero.
 fn span(text: &str) -> Option<u64> {
     let span: SignedDuration = crate::domain::parse_duration(text).ok()?;
     u64::try_from(span.as_millis()).ok().filter(|ms| *ms > 0 && !human_duration(span).is_empty())

@@ -1,4 +1,4 @@
-//! Answers of the daemon.
+//! Handles answers of the daemon.
 use crate::domain::AgentId;
 use crate::protocol::AgentView;
 use crate::render::plain;
@@ -15,7 +15,7 @@ pub(super) fn take(model: &mut TopModel, reply: TopReply) {
             return;
         }
         Err(None) => {
-            // it is asked again
+            // will be requested again
             model.dirty.kinds.insert(kind);
             model.dirty.all_agents |= matches!(reply.ask, TopAsk::Agents(_));
             return;
@@ -54,7 +54,7 @@ pub(super) fn take(model: &mut TopModel, reply: TopReply) {
     model.answered.insert(kind);
 }
 
-/// With names: these, others stay. Without: all there are.
+/// Updates agents: with names, only these; without, all of them.
 fn take_agents(known: &mut Known, views: Vec<AgentView>, names: &[AgentId]) {
     if names.is_empty() {
         known.agents.replace(views);
@@ -63,7 +63,7 @@ fn take_agents(known: &mut Known, views: Vec<AgentView>, names: &[AgentId]) {
     }
 }
 
-/// An answer that is an error: what it is about is gone, and so is its page.
+/// Handles an error: its subject no longer exists, so its page is closed.
 fn refused(model: &mut TopModel, ask: &TopAsk, error: &str) {
     match ask {
         TopAsk::Agents(names) if !names.is_empty() => model.dirty.all_agents = true,

@@ -1,8 +1,8 @@
-//! Moving: in the list, or over the page that is open.
+//! Movement: in the list, or through the open page.
 use crate::top::model::{TopModel, TopPlace};
 use ratatui::crossterm::event::KeyCode;
 
-/// By how many lines a key moves over a text that is a little longer than the screen.
+/// Returns by how many lines a key scrolls a text slightly longer than the screen.
 pub(super) fn lines(key: KeyCode) -> Option<isize> {
     match key {
         KeyCode::Up | KeyCode::Char('k') => Some(-1),
@@ -15,7 +15,7 @@ pub(super) fn lines(key: KeyCode) -> Option<isize> {
     }
 }
 
-/// Moves, if the key is one that moves.
+/// Moves if the key is one that moves. Returns whether it was.
 pub(super) fn moves(model: &mut TopModel, key: KeyCode) -> bool {
     let height = model.height();
     let page = isize::try_from(height.saturating_sub(1).max(1)).unwrap_or(1);
@@ -39,7 +39,7 @@ pub(super) fn moves(model: &mut TopModel, key: KeyCode) -> bool {
     let follows = matches!(model.places.last(), Some(TopPlace::Run(..)));
     match by {
         isize::MIN => (model.scroll, model.follow) = (0, false),
-        // the end is known when it is drawn
+        // the end is known only when it is drawn
         isize::MAX => (model.scroll, model.follow) = (usize::MAX, follows),
         by => {
             model.scroll = model.scroll.saturating_add_signed(by);
