@@ -1,4 +1,5 @@
-//! What changes something, where a person allowed it (`--control`): one form, one order, and back to the page.
+//! Changes, if a person enabled them (`--control`): a form is submitted, one change is made, and the browser returns to the
+//! page.
 use super::frame::PageError;
 use super::state::Web;
 use crate::protocol::*;
@@ -7,24 +8,24 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
-/// What a form sends.
+/// The fields of a form.
 #[derive(Deserialize)]
 pub(super) struct PageOrder {
-    /// Shows that the form is of this page.
+    /// Token that proves the form is from this page.
     #[serde(default)]
     form: String,
     /// `approve`, `deny`, `ack`, `run`, `pause`, `resume`, `start`, `cancel`.
     #[serde(default)]
     act: String,
-    /// Agent, run or call.
+    /// The agent, run or call.
     #[serde(default)]
     on: String,
-    /// Of an incident: its key. Of a call: what it is bound to.
+    /// The key of an incident, or the hash of a call.
     #[serde(default)]
     what: String,
     #[serde(default)]
     reason: String,
-    /// Where to go then; a path of this page.
+    /// The path to return to, on this page.
     #[serde(default)]
     back: String,
 }
@@ -38,7 +39,7 @@ pub(super) async fn act(State(web): State<Web>, Form(order): Form<PageOrder>) ->
     Ok(Redirect::to(back).into_response())
 }
 
-/// A path of this page. Browsers read `/\\` as `//`, which leads to another host.
+/// Returns whether it is a path of this page. Browsers read `/\\` as `//`, which leads to another host.
 fn is_own_path(path: &str) -> bool {
     let rest = path.strip_prefix('/');
     rest.is_some_and(|rest| !rest.starts_with(['/', '\\']) && !path.contains(|c: char| c.is_control()))
@@ -84,7 +85,7 @@ async fn carry_out(web: &Web, order: &PageOrder) -> Result<(), PageError> {
     Ok(())
 }
 
-/// A decision is about the call that the person saw, and about no other.
+/// Decides exactly the call that the person saw.
 async fn decide(web: &Web, order: &PageOrder, reason: Option<String>) -> Result<(), PageError> {
     let waiting = web.pool.call::<ListApprovals>(ListApprovalsParams::default()).await?;
     let call = waiting.iter().find(|call| call.id == order.on);

@@ -1,30 +1,31 @@
-//! Who may see the page: by the name in `Host`, a link that works once, a cookie, and where a request comes from.
+//! Admission to the page: by the name in `Host`, a one-time link, a cookie, and the origin of a request.
 //!
-//! A page on loopback is reached by every site that the browser has open, so nothing is given away by the address alone.
-//! Cookies know no ports (RFC 6265, section 8.5): the page has a host name of its own, so that no other server on loopback
-//! is sent its cookie.
+//! A page on loopback can be reached by every site that is open in the browser, so the address alone grants nothing.
+//! Cookies don't distinguish ports (RFC 6265, section 8.5): the page has a host name of its own, so that no other server on
+//! loopback
+//! receives its cookie.
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 
-/// How long a link works.
-const LINK_LIVES: Duration = Duration::from_secs(120);
+/// How long a link is valid.
+const LINK_LIFETIME: Duration = Duration::from_secs(120);
 
-/// What the page may do: nothing that does not come with it.
+/// Content security policy of the page: only its own resources.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
     form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types bgagent";
 
-/// Secrets of one start of the page.
+/// The secrets of one start of the page.
 pub(super) struct Admission {
     name: String,
     port: u16,
-    /// What the cookie has to say.
+    /// The required value of the cookie.
     cookie: String,
-    /// What each form has to say.
+    /// The required token of each form.
     pub(super) form: String,
-    /// The link that was printed last, until it is used.
+    /// The latest link, until it is used.
     link: Mutex<Option<(String, Instant)>>,
 }
 
@@ -39,7 +40,7 @@ impl Admission {
         }
     }
 
-    /// A new link, under the page's own name and under that of the address. The one before works no more.
+    /// Creates a link, under the page's host name and under the IP address, and invalidates the one before.
     pub(super) fn new_link(&self) -> (String, String) {
         let token = secret();
         let urls = (
@@ -50,11 +51,11 @@ impl Admission {
         urls
     }
 
-    /// Uses up a link.
-    fn takes_link(&self, token: &str) -> bool {
+    /// Redeems a link.
+    fn redeem_link(&self, token: &str) -> bool {
         let mut link = self.link.lock().expect("no holder panics");
         let fits = link.as_ref().is_some_and(|(known, made)| {
-            made.elapsed() < LINK_LIVES && bool::from(known.as_bytes().ct_eq(token.as_bytes()))
+            made.elapsed() < LINK_LIFETIME && bool::from(known.as_bytes().ct_eq(token.as_bytes()))
         });
         if fits {
             *link = None;
@@ -62,7 +63,7 @@ impl Admission {
         fits
     }
 
-    /// Is it one of the three names that lead here?
+    /// Returns whether it is one of the page's three host names.
     fn is_own_host(&self, host: &str) -> bool {
         let Some((name, port)) = host.rsplit_once(':') else { return false };
         port == self.port.to_string() && (name == self.name || name == "127.0.0.1" || name == "localhost")
@@ -74,7 +75,7 @@ impl Admission {
             .is_some_and(|host| self.is_own_host(host.split('/').next().unwrap_or("")))
     }
 
-    /// Has this request our cookie?
+    /// Returns whether the request has our cookie.
     fn has_cookie(&self, headers: &HeaderMap) -> bool {
         let names = ["__Host-bgagent".to_owned(), self.plain_cookie()];
         let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
@@ -86,26 +87,27 @@ impl Admission {
         )
     }
 
-    /// For browsers that take no `Secure` cookie over plain HTTP.
+    /// For browsers that accept no `Secure` cookie over plain HTTP.
     fn plain_cookie(&self) -> String {
         format!("bgagent-{}", self.port)
     }
 
-    /// Does this request come from the page itself, or from a person?
+    /// Returns whether the request comes from the page itself or from user navigation.
     fn is_from_here(&self, headers: &HeaderMap) -> bool {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         match text("sec-fetch-site") {
             Some(site) => site == "same-origin" || site == "none",
-            // an old browser, or a program: then what it says of where it comes from must be us
+            // an old browser, or a program: then the origin that it states must be ours
             None => {
                 [text("origin"), text("referer")].into_iter().flatten().all(|from| self.is_own_origin(from))
             }
         }
     }
 
-    /// A request that changes something has to say where it comes from: us by name, or, where an extension or a setting of the
-    /// browser has hidden the name, by a header that no page can set (Fetch Metadata, section 2).
-    fn says_where_from(&self, headers: &HeaderMap) -> bool {
+    /// Returns whether a request that changes something states its origin: ours by name, or, if an extension or a setting of
+    /// the browser
+    /// hides the name, by a header that no page can set (Fetch Metadata, section 2).
+    fn states_own_origin(&self, headers: &HeaderMap) -> bool {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         match text("origin") {
             None | Some("null") => text("sec-fetch-site") == Some("same-origin"),
@@ -113,10 +115,10 @@ impl Admission {
         }
     }
 
-    /// Why a request gets no answer, as a status.
+    /// Returns the status with which a request is refused, if it is.
     pub(super) fn refuses(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<StatusCode> {
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        // DNS rebinding ends here: whatever name was made to lead to us is not ours
+        // prevents DNS rebinding: any other name that resolves to us is refused
         if !text(header::HOST).is_some_and(|host| self.is_own_host(host)) {
             return Some(StatusCode::MISDIRECTED_REQUEST);
         }
@@ -130,15 +132,15 @@ impl Admission {
             return Some(StatusCode::UNAUTHORIZED);
         }
         let comes_from_here =
-            self.is_from_here(headers) && (*method != Method::POST || self.says_where_from(headers));
+            self.is_from_here(headers) && (*method != Method::POST || self.states_own_origin(headers));
         (!comes_from_here).then_some(StatusCode::FORBIDDEN)
     }
 
-    /// The answer to a link: the cookie, and a page that leads on. A redirect would not do: a browser sends no strict cookie
-    /// along a way that begins elsewhere.
+    /// Answers a link with the cookie and a page that leads on. A redirect would not work: browsers don't send a strict cookie
+    /// when the navigation began on another site.
     pub(super) fn open(&self, query: &str) -> Response {
         let token = query.split('&').find_map(|pair| pair.strip_prefix("t=")).unwrap_or_default();
-        if !self.takes_link(token) {
+        if !self.redeem_link(token) {
             return refused(StatusCode::UNAUTHORIZED);
         }
         let page = "<!doctype html><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"0;url=/\"><title>bgagent</title>\
@@ -155,7 +157,7 @@ impl Admission {
     }
 }
 
-/// 256 random bits in hexadecimal digits.
+/// Returns 256 random bits in hexadecimal digits.
 fn secret() -> String {
     format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple())
 }
@@ -166,7 +168,7 @@ pub(super) fn protect(headers: &mut HeaderMap, is_static: bool) {
         ("content-security-policy", POLICY),
         ("x-frame-options", "DENY"),
         ("x-content-type-options", "nosniff"),
-        // without a referrer, a browser says `Origin: null` of our own forms (Fetch, "append a request `Origin` header")
+        // without a referrer, browsers send `Origin: null` with our own forms (Fetch, "append a request `Origin` header")
         ("referrer-policy", "same-origin"),
         ("cross-origin-opener-policy", "same-origin"),
         ("cross-origin-resource-policy", "same-origin"),
@@ -183,7 +185,7 @@ pub(super) fn refused(status: StatusCode) -> Response {
             "This page opens with the link that `bgagent ui` prints. Each link works once, within two minutes; Enter there prints another one.\n"
         }
         StatusCode::FORBIDDEN => "This came from another site.\n",
-        // whoever was led here by another name learns nothing
+        // a request under another name learns nothing
         _ => "",
     };
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
@@ -268,9 +270,9 @@ mod tests {
         let (own, plain) = admission.new_link();
         let token = |url: &str| url.split_once("?t=").unwrap().1.to_owned();
         assert_eq!((token(&own), token(&own).len()), (token(&plain), 64));
-        assert!(!admission.takes_link(&token(&first)), "there is a newer one");
-        assert!(!admission.takes_link(""));
-        assert!(admission.takes_link(&token(&own)));
-        assert!(!admission.takes_link(&token(&own)), "it was used");
+        assert!(!admission.redeem_link(&token(&first)), "there is a newer one");
+        assert!(!admission.redeem_link(""));
+        assert!(admission.redeem_link(&token(&own)));
+        assert!(!admission.redeem_link(&token(&own)), "it was used");
     }
 }

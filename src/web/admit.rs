@@ -1,4 +1,4 @@
-//! The door: each request is looked at before a page sees it.
+//! Middleware that checks each request before a page handles it.
 use super::admission::{protect, refused};
 use super::frame::PageError;
 use super::state::Web;
@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-/// Looks at each request before a page does, and says with each answer what a browser may do with it.
+/// Checks each request before a page handles it, and adds the security headers to each answer.
 pub(super) async fn admit(State(web): State<Web>, request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut response = match web.admission.refuses(&method, &path, request.headers()) {
@@ -16,7 +16,7 @@ pub(super) async fn admit(State(web): State<Web>, request: Request, next: Next) 
         None if path == "/open" => web.admission.open(request.uri().query().unwrap_or_default()),
         None => {
             web.seen();
-            in_our_words(next.run(request).await)
+            as_page(next.run(request).await)
         }
     };
     let is_static = path.starts_with("/static/") && response.status().is_success();
@@ -24,8 +24,8 @@ pub(super) async fn admit(State(web): State<Web>, request: Request, next: Next) 
     response
 }
 
-/// What does not even fit its form, the server library refuses in words for programmers: a person gets a page.
-fn in_our_words(response: Response) -> Response {
+/// Replaces error responses of the server library, which are written for programmers, by a page.
+fn as_page(response: Response) -> Response {
     let is_page = response
         .headers()
         .get(header::CONTENT_TYPE)

@@ -1,16 +1,16 @@
-//! Asks the daemon from async code: a few connections that are kept, each used by one question at a time.
+//! Calls the daemon from async code over a small pool of connections, each used by one call at a time.
 use crate::client::{Address, ClientError, Connection, Timeouts};
 use crate::protocol::Method;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Connections that are kept.
-const KEPT: usize = 4;
+/// Maximum number of idle connections.
+const MAX_IDLE_CONNECTIONS: usize = 4;
 
-/// How long the daemon may take for an answer; whoever looks at a page does not wait longer.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Timeout of an answer; a person does not wait longer for a page.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The daemon, as pages ask it. Cheap to clone.
+/// The connection pool of the pages. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct DaemonPool {
     address: Arc<Address>,
@@ -22,12 +22,12 @@ impl DaemonPool {
         Self { address: Arc::new(address), idle: Arc::default() }
     }
 
-    /// Where it is.
+    /// Returns the address of the daemon.
     pub(super) fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Asks. A kept connection that has gone stale is replaced once, for questions that change nothing.
+    /// Makes a read-only call. A pooled connection that has become stale is replaced once.
     pub(super) async fn call<M: Method>(&self, params: M::Params) -> Result<M::Reply, ClientError>
     where
         M::Params: Send + 'static,
@@ -38,7 +38,7 @@ impl DaemonPool {
         asked.unwrap_or(Err(ClientError::Vanished { method: M::NAME }))
     }
 
-    /// Has something changed. On a connection of its own, and never twice: an order whose answer did not come may have been
+    /// Makes a change. It uses a new connection and is never retried: a change without an answer may have been
     /// carried out.
     pub(super) async fn order<M: Method>(&self, params: M::Params) -> Result<M::Reply, ClientError>
     where
@@ -47,12 +47,12 @@ impl DaemonPool {
     {
         let address = self.address.clone();
         let ordered = tokio::task::spawn_blocking(move || {
-            Connection::open(&address, Timeouts::all(PATIENCE))?.call::<M>(&params)
+            Connection::open(&address, Timeouts::all(ANSWER_TIMEOUT))?.call::<M>(&params)
         });
         ordered.await.unwrap_or(Err(ClientError::Vanished { method: M::NAME }))
     }
 
-    /// The same as [`DaemonPool::call`], from a thread that may block.
+    /// Makes a call as [`DaemonPool::call`] does, from a thread that may block.
     pub(super) fn call_now<M: Method>(&self, params: &M::Params) -> Result<M::Reply, ClientError> {
         let kept = self.idle.lock().expect("no holder panics").pop();
         if let Some(mut connection) = kept {
@@ -66,7 +66,7 @@ impl DaemonPool {
                 }
             }
         }
-        let mut connection = Connection::open(&self.address, Timeouts::all(PATIENCE))?;
+        let mut connection = Connection::open(&self.address, Timeouts::all(ANSWER_TIMEOUT))?;
         let answer = connection.call::<M>(params);
         if matches!(&answer, Ok(_) | Err(ClientError::Refused(_))) {
             self.keep(connection);
@@ -76,7 +76,7 @@ impl DaemonPool {
 
     fn keep(&self, connection: Connection) {
         let mut idle = self.idle.lock().expect("no holder panics");
-        if idle.len() < KEPT {
+        if idle.len() < MAX_IDLE_CONNECTIONS {
             idle.push(connection);
         }
     }

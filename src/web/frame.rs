@@ -1,4 +1,4 @@
-//! What is around each page, and what is there instead of one.
+//! The frame around each page, and the error pages.
 use super::html::{Moment, line};
 use super::state::Web;
 use crate::client::ClientError;
@@ -7,15 +7,15 @@ use askama::Template;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-/// What is around each page.
+/// The frame around each page.
 pub(super) struct Frame {
     pub(super) title: String,
-    /// Which entry of the navigation it is under.
+    /// The current entry of the navigation.
     pub(super) here: &'static str,
     pub(super) agents: u64,
     pub(super) incidents: u64,
     pub(super) approvals: u64,
-    /// What a person should know of the daemon.
+    /// A notice about the state of the daemon.
     pub(super) banner: Option<String>,
     pub(super) control: bool,
     pub(super) form: String,
@@ -26,7 +26,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Asks the daemon how it stands.
+    /// Builds the frame from the status of the daemon.
     pub(super) async fn of(
         web: &Web,
         here: &'static str,
@@ -67,7 +67,7 @@ impl Frame {
     }
 }
 
-/// Why there is no page.
+/// An error page.
 pub(super) struct PageError {
     status: StatusCode,
     title: &'static str,
@@ -81,7 +81,7 @@ impl PageError {
 }
 
 impl PageError {
-    /// A request that no page can read, such as a form of which a part is missing.
+    /// Returns the error for a request that can't be parsed, such as a form with a missing field.
     pub(super) fn malformed(status: StatusCode) -> Self {
         let title = match status {
             StatusCode::NOT_FOUND => "There is no such page",
@@ -132,7 +132,7 @@ impl IntoResponse for PageError {
     }
 }
 
-/// A page that is not there.
+/// Answers an unknown path.
 pub(super) async fn not_found() -> PageError {
     PageError { status: StatusCode::NOT_FOUND, title: "There is no such page", text: String::new() }
 }

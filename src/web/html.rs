@@ -1,25 +1,25 @@
-//! What pages show, as text: times, money, words from outside.
+//! Formats what pages show: times, money, untrusted text.
 use crate::overview::Rank;
 use crate::render::{Screen, plain, plain_lines, usd};
 use askama::Template;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// The time and the zone that a page is made for.
+/// The time and the zone that a page is rendered for.
 #[derive(Clone)]
 pub(super) struct Moment {
     pub(super) now: Timestamp,
     screen: Screen,
 }
 
-/// An instant as a page has it: the script counts on from it.
+/// An instant on a page; the script keeps its age up to date.
 #[derive(Clone, Debug, Default, Template)]
 #[template(
     source = "{% if !iso.is_empty() %}<time datetime=\"{{ iso }}\" title=\"{{ local }}\">{{ relative }}</time>{% endif %}",
     ext = "html"
 )]
 pub(super) struct When {
-    /// As RFC 3339 in UTC; empty: there is none.
+    /// As RFC 3339 in UTC; empty if there is none.
     pub(super) iso: String,
     /// `3 min ago`
     pub(super) relative: String,
@@ -54,7 +54,7 @@ impl Moment {
     }
 }
 
-/// A word of a class of the style sheet, by rank.
+/// Returns the style class of a rank.
 pub(super) fn class_of(rank: Rank) -> &'static str {
     match rank {
         Rank::Asks => "ask",
@@ -66,7 +66,7 @@ pub(super) fn class_of(rank: Rank) -> &'static str {
     }
 }
 
-/// How a run looks, by its status.
+/// Returns the style class and the mark of a run's status.
 pub(super) fn class_of_run(status: crate::domain::RunStatus) -> (&'static str, &'static str) {
     use crate::domain::RunStatus as S;
     match status {
@@ -82,19 +82,19 @@ pub(super) fn money(sum: f64) -> String {
     usd(sum)
 }
 
-/// A line from outside: nothing in it turns the text around or hides in it. The template escapes the rest.
+/// Cleans a line of untrusted text: no bidirectional overrides, no invisible characters. The template escapes the rest.
 pub(super) fn line(text: &str) -> String {
     plain(text)
 }
 
-/// Several lines from outside; of very long ones the beginning and the end.
+/// Cleans several lines of untrusted text; very long ones are cut in the middle.
 pub(super) fn block(text: &str) -> String {
-    const HEAD: usize = 64 << 10;
+    const MAX_PART_BYTES: usize = 64 << 10;
     let clean = plain_lines(text);
-    if clean.len() <= 2 * HEAD {
+    if clean.len() <= 2 * MAX_PART_BYTES {
         return clean;
     }
-    let (mut head, mut tail) = (HEAD, clean.len() - HEAD);
+    let (mut head, mut tail) = (MAX_PART_BYTES, clean.len() - MAX_PART_BYTES);
     while !clean.is_char_boundary(head) {
         head -= 1;
     }
@@ -105,22 +105,22 @@ pub(super) fn block(text: &str) -> String {
     format!("{}\n… {left_out} left out …\n{}", &clean[..head], &clean[tail..])
 }
 
-/// `3,451 ms` as people say it.
+/// Formats milliseconds for people.
 pub(super) fn span(ms: i64) -> String {
     crate::render::millis(ms)
 }
 
-/// A word from outside, for a command line that a person copies.
+/// Quotes an untrusted word for a command line that a person copies.
 pub(super) fn shell(word: &str) -> String {
     crate::domain::shell_word(&line(word))
 }
 
-/// A text as a part of an address.
+/// Percent-encodes a text as part of an address.
 pub(super) fn encoded(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
-/// A name for a place on the page: of letters that an address may have.
+/// Returns the anchor of an item on the page, in characters that an address may contain.
 pub(super) fn anchor(agent: &str, key: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
     format!("i-{}", format!("{agent}-{key}").chars().map(plain).collect::<String>())

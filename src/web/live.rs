@@ -1,5 +1,5 @@
-//! What changes, told to pages that are open: that something did, not what. The script asks for the page again and takes
-//! over what is different.
+//! Notifies open pages that something changed, not what. The script requests the page again and replaces the parts that
+//! differ.
 use super::state::Web;
 use crate::client::{Backoff, Follow, Followed, Timeouts};
 use crate::protocol::StreamParams;
@@ -10,12 +10,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Changes that come closer together are told as one.
-const PACE: Duration = Duration::from_millis(2000);
-/// A sign of life, by which the script sees that the page is no longer fed.
-const TICK: Duration = Duration::from_secs(15);
-/// Streams at a time.
-const STREAMS: usize = 64;
+/// Minimum interval between notifications.
+const NOTIFY_INTERVAL: Duration = Duration::from_millis(2000);
+/// Interval of the heartbeat, by which the script notices a dead stream.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
+/// Maximum number of concurrent streams.
+const MAX_STREAMS: usize = 64;
 
 /// Follows the daemon's events on a thread of its own, for all pages.
 pub(super) fn follow(web: &Web) {
@@ -44,20 +44,20 @@ fn touch(changed: &watch::Sender<u64>) {
     changed.send_modify(|count| *count = count.wrapping_add(1));
 }
 
-/// `GET /live`: server-sent events (the HTML standard, section 9.2): `changed`, and `tick`.
+/// Serves `GET /live`: server-sent events (the HTML standard, section 9.2), `changed` and `tick`.
 pub(super) async fn live(
     State(web): State<Web>,
 ) -> Result<Sse<impl futures_util::Stream<Item = Result<Event, Infallible>>>, axum::http::StatusCode> {
-    if web.streams.fetch_add(1, Ordering::Relaxed) >= STREAMS {
+    if web.streams.fetch_add(1, Ordering::Relaxed) >= MAX_STREAMS {
         web.streams.fetch_sub(1, Ordering::Relaxed);
         return Err(axum::http::StatusCode::SERVICE_UNAVAILABLE);
     }
-    let place = StreamPlace(web.clone());
+    let place = OpenStream(web.clone());
     let changes = web.changed.subscribe();
     let stream = futures_util::stream::unfold((changes, place), |(mut changes, place)| async move {
-        let event = match tokio::time::timeout(TICK, changes.changed()).await {
+        let event = match tokio::time::timeout(HEARTBEAT_INTERVAL, changes.changed()).await {
             Ok(Ok(())) => {
-                tokio::time::sleep(PACE).await;
+                tokio::time::sleep(NOTIFY_INTERVAL).await;
                 let count = *changes.borrow_and_update();
                 Event::default().event("changed").id(count.to_string()).data("")
             }
@@ -67,13 +67,13 @@ pub(super) async fn live(
         place.0.seen();
         Some((Ok(event), (changes, place)))
     });
-    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(TICK)))
+    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(HEARTBEAT_INTERVAL)))
 }
 
-/// Counts a stream for as long as it lives.
-struct StreamPlace(Web);
+/// Counts an open stream until it is dropped.
+struct OpenStream(Web);
 
-impl Drop for StreamPlace {
+impl Drop for OpenStream {
     fn drop(&mut self) {
         self.0.streams.fetch_sub(1, Ordering::Relaxed);
     }

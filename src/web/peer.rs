@@ -1,18 +1,19 @@
-//! Whose the other end of a connection is: on loopback, a port is open to every user of the machine.
+//! Determines the user at the other end of a connection: a port on loopback is open to every user of the machine.
 use std::net::{IpAddr, SocketAddr};
 
-/// Whose a connection is.
+/// The owner of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PeerOwner {
     User(u32),
-    /// Of none that the kernel knows: it is closed already.
+    /// Unknown to the kernel: the connection is already closed.
     Nobody,
-    /// This system does not tell.
+    /// This system provides no such information.
     Unknown,
 }
 
-/// Whose the other end is, by the tables of the kernel (`/proc/net/tcp` and `tcp6`, proc(5)). A socket for IPv6 that reached an
-/// address of IPv4 stands in the second alone.
+/// Returns the owner of the other end, by the tables of the kernel (`/proc/net/tcp` and `tcp6`, proc(5)). An IPv6 socket
+/// connected
+/// to an IPv4 address is listed only in the second.
 pub(super) fn owner_of(peer: SocketAddr, own: SocketAddr) -> PeerOwner {
     let tables: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
@@ -24,7 +25,8 @@ pub(super) fn owner_of(peer: SocketAddr, own: SocketAddr) -> PeerOwner {
     tables.iter().find_map(|table| user_in(table, peer, own)).map_or(PeerOwner::Nobody, PeerOwner::User)
 }
 
-/// From a table: its lines have the local and the remote address, the state (01: established), and the user in the eighth
+/// Finds the user in a table: its lines have the local and the remote address, the state (01: established), and the user in the
+/// eighth
 /// column.
 fn user_in(table: &str, peer: SocketAddr, own: SocketAddr) -> Option<u32> {
     let ends = [hex(peer), hex(own)];
@@ -37,7 +39,7 @@ fn user_in(table: &str, peer: SocketAddr, own: SocketAddr) -> Option<u32> {
     })
 }
 
-/// `0100007F:1F90`: the words of the address as they are in memory, and the port.
+/// Formats an address as `0100007F:1F90`: its words in memory order, and the port.
 fn hex(address: SocketAddr) -> String {
     let words = |octets: &[u8]| -> String {
         let words =
@@ -51,7 +53,7 @@ fn hex(address: SocketAddr) -> String {
     format!("{ip}:{:04X}", address.port())
 }
 
-/// An address of IPv4 as a socket for IPv6 has it.
+/// Formats an IPv4 address as an IPv6 socket has it.
 fn mapped(address: SocketAddr) -> String {
     match address.ip() {
         IpAddr::V4(ip) => hex(SocketAddr::new(ip.to_ipv6_mapped().into(), address.port())),

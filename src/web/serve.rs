@@ -1,4 +1,4 @@
-//! Starts the page: a listener on loopback, the links, and the end.
+//! Serves the page: the listener on loopback, the links, and the shutdown.
 use super::admission::Admission;
 use super::admit::admit;
 use super::ask::DaemonPool;
@@ -19,31 +19,32 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-/// Without a request for so long, it ends.
-const IDLE: Duration = Duration::from_secs(12 * 3600);
-/// Connections at a time.
-const CONNECTIONS: usize = 256;
-/// How long a client may take for the head of a request.
-const HEAD: Duration = Duration::from_secs(10);
+/// The server ends after this time without a request.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(12 * 3600);
+/// Maximum number of concurrent connections.
+const MAX_CONNECTIONS: usize = 256;
+/// Timeout for the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How the page is served.
+/// Options of the server.
 #[derive(Debug, Clone)]
 pub struct WebOptions {
-    /// Where it listens; port 0: any that is free.
+    /// The address to listen on; port 0: any free port.
     pub listen: SocketAddr,
-    /// Agents can be started, paused and approved from it.
+    /// Changes are enabled: agents can be started and paused, calls approved.
     pub control: bool,
-    /// Hand it to the browser.
+    /// Open it in the browser.
     pub open: bool,
-    /// Where the file is put that leads the browser to it.
+    /// The folder for the file that leads the browser to the page.
     pub state_dir: PathBuf,
 }
 
-/// Serves the page until the process is ended, or nobody has looked for twelve hours. `say` is given the links when it can be
-/// opened, and again for each line on standard input.
+/// Serves the page until the process is ended, or for twelve hours without a request. `say` receives the links when it is
+/// ready,
+/// and again for each line on standard input.
 ///
 /// # Errors
-/// The address is not one of loopback, or can't be had.
+/// The address is not on loopback, or is not available.
 pub fn serve(
     address: Address,
     options: &WebOptions,
@@ -73,35 +74,35 @@ pub fn serve(
             }
         };
         let first = links();
-        // heard from now on: whoever ends this early leaves no file behind
-        let signals = EndSignals::heard();
-        // it is taken away at the end, whatever the opener does
-        let _led = options.open.then(|| open_in_browser(&first, &options.state_dir));
-        another_link_for_each_line(links);
+        // signals are handled from now on, so that ending early leaves no file behind
+        let signals = EndSignals::register();
+        // removed at the end, whatever the opener does
+        let _launch_file = options.open.then(|| open_in_browser(&first, &options.state_dir));
+        print_link_on_enter(links);
         tokio::select! {
             () = accept(listener, second, router(web.clone())) => {}
-            () = web.is_idle_for(IDLE) => {}
+            () = web.is_idle_for(IDLE_TIMEOUT) => {}
             () = ended(signals) => {}
         }
         Ok(())
     });
-    // a daemon that hangs keeps nobody from ending this
+    // a daemon that hangs must not prevent the shutdown
     runtime.shutdown_background();
     served
 }
 
-/// The port on both addresses of loopback: a browser that resolves `*.localhost` may try `::1` first, and whoever had the
-/// port there would be sent the link.
+/// Binds the port on both loopback addresses: a browser that resolves `*.localhost` may try `::1` first, and a process that
+/// listens there would receive the link.
 async fn bind(wanted: SocketAddr) -> io::Result<(TcpListener, Option<TcpListener>)> {
-    const TRIES: usize = 20;
-    for _ in 0..TRIES {
+    const MAX_ATTEMPTS: usize = 20;
+    for _ in 0..MAX_ATTEMPTS {
         let listener = TcpListener::bind(wanted).await?;
         let port = listener.local_addr()?.port();
         match TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await {
             Ok(second) => return Ok((listener, Some(second))),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && wanted.port() == 0 => {}
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
-            // there is no IPv6 here
+            // IPv6 is not available
             Err(_) => return Ok((listener, None)),
         }
     }
@@ -126,49 +127,49 @@ fn router(web: Web) -> Router {
 }
 
 async fn accept(listener: TcpListener, second: Option<TcpListener>, router: Router) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let me = rustix::process::geteuid().as_raw();
     loop {
         let Ok((stream, peer)) = next(&listener, second.as_ref()).await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        // who is not let in is not kept waiting either
+        // at the limit, connections are closed at once instead of queued
         let Ok(place) = places.clone().try_acquire_owned() else { continue };
         let router = router.clone();
         tokio::spawn(async move {
             let Ok(own) = stream.local_addr() else { return };
             let owner = tokio::task::spawn_blocking(move || owner_of(peer, own)).await;
-            // root sees everything anyway
+            // root can read everything anyway
             let is_let_in = match owner {
                 Ok(PeerOwner::User(user)) => user == me || user == 0,
                 Ok(PeerOwner::Unknown) => true,
                 Ok(PeerOwner::Nobody) | Err(_) => false,
             };
             if is_let_in {
-                talk(stream, router).await;
+                serve_connection(stream, router).await;
             }
             drop(place);
         });
     }
 }
 
-async fn talk(stream: TcpStream, router: Router) {
+async fn serve_connection(stream: TcpStream, router: Router) {
     let service = TowerToHyperService::new(router);
     let _ = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(64 << 10)
         .serve_connection(TokioIo::new(stream), service)
         .await;
 }
 
-/// What ends this.
+/// The signals that end the server.
 struct EndSignals([tokio::signal::unix::Signal; 3]);
 
 impl EndSignals {
-    /// From now on they end nothing by themselves. `None`: they can't be heard.
-    fn heard() -> Option<Self> {
+    /// Registers the handlers, which replace the default action. `None`: they can't be registered.
+    fn register() -> Option<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let one = |kind: SignalKind| signal(kind).ok();
         Some(Self([one(SignalKind::interrupt())?, one(SignalKind::terminate())?, one(SignalKind::hangup())?]))
@@ -186,8 +187,8 @@ async fn ended(signals: Option<EndSignals>) {
     }
 }
 
-/// A person who presses Enter gets another link. A thread of its own: reading can't be broken off.
-fn another_link_for_each_line(links: impl Fn() -> String + Send + 'static) {
+/// Prints another link when the user presses Enter. Runs on a thread of its own, since reading can't be interrupted.
+fn print_link_on_enter(links: impl Fn() -> String + Send + 'static) {
     use std::io::IsTerminal;
     if !io::stdin().is_terminal() {
         return;
@@ -202,9 +203,9 @@ fn another_link_for_each_line(links: impl Fn() -> String + Send + 'static) {
     });
 }
 
-/// Hands over a file that leads to the page, and not the link: arguments of programs can be read by others.
-/// The file is there for a minute, or for as long as what is returned, whichever is shorter.
-fn open_in_browser(url: &str, state_dir: &std::path::Path) -> Option<Led> {
+/// Passes the browser a file that leads to the page, instead of the link, since arguments of programs are visible to others.
+/// The file is removed after a minute, or when the returned value is dropped, whichever comes first.
+fn open_in_browser(url: &str, state_dir: &std::path::Path) -> Option<LaunchFile> {
     let file = tempfile::Builder::new().prefix("ui-").suffix(".html").tempfile_in(state_dir);
     let mut file = file.ok()?;
     let page = format!(
@@ -219,21 +220,21 @@ fn open_in_browser(url: &str, state_dir: &std::path::Path) -> Option<Led> {
         .stderr(std::process::Stdio::null())
         .spawn();
     let mut child = started.ok()?;
-    let led = Led(Arc::new(Mutex::new(Some(file))));
-    let file = led.0.clone();
+    let launch_file = LaunchFile(Arc::new(Mutex::new(Some(file))));
+    let file = launch_file.0.clone();
     let _ = std::thread::Builder::new().name("opener".into()).spawn(move || {
         let _ = child.wait();
-        // the browser reads it after its starter has ended, at its leisure
+        // the browser may read it long after its launcher has exited
         std::thread::sleep(Duration::from_secs(60));
         drop(file.lock().expect("no holder panics").take());
     });
-    Some(led)
+    Some(launch_file)
 }
 
-/// The file that leads a browser to the page. It goes with this.
-struct Led(Arc<Mutex<Option<tempfile::NamedTempFile>>>);
+/// The file that leads a browser to the page; removed on drop.
+struct LaunchFile(Arc<Mutex<Option<tempfile::NamedTempFile>>>);
 
-impl Drop for Led {
+impl Drop for LaunchFile {
     fn drop(&mut self) {
         drop(self.0.lock().expect("no holder panics").take());
     }

@@ -1,4 +1,4 @@
-//! What all requests share.
+//! The state shared by all requests.
 use super::admission::Admission;
 use super::ask::DaemonPool;
 use std::sync::Arc;
@@ -11,24 +11,24 @@ pub(super) const STYLE: &str = include_str!("static/style.css");
 /// The script of all pages.
 pub(super) const SCRIPT: &str = include_str!("static/script.js");
 
-/// What all requests share.
+/// The state shared by all requests.
 pub(super) struct WebState {
     pub(super) admission: Admission,
     pub(super) pool: DaemonPool,
-    /// The page may change things.
+    /// Changes are enabled.
     pub(super) control: bool,
-    /// Moves with each event of the daemon.
+    /// Incremented with each event of the daemon.
     pub(super) changed: watch::Sender<u64>,
-    /// Streams of events that are open.
+    /// Number of open event streams.
     pub(super) streams: AtomicUsize,
     began: Instant,
-    /// When the newest request came, in milliseconds since the beginning.
+    /// When the latest request arrived, in milliseconds since the start.
     seen: AtomicU64,
-    /// Names the assets: a new release is not mixed with an old one.
+    /// Hash in the names of the assets, so that a new release is not mixed with an old one.
     pub(super) assets: String,
 }
 
-/// Cheap to clone.
+/// The shared state, cheap to clone.
 pub(super) type Web = Arc<WebState>;
 
 impl WebState {
@@ -47,12 +47,12 @@ impl WebState {
         }
     }
 
-    /// Somebody looks.
+    /// Records a request.
     pub(super) fn seen(&self) {
         self.seen.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// Returns when nobody has looked for so long.
+    /// Returns after this time without a request.
     pub(super) async fn is_idle_for(&self, bound: Duration) {
         loop {
             let seen = Duration::from_millis(self.seen.load(Ordering::Relaxed));

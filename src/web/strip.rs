@@ -1,5 +1,5 @@
-//! The picture of an agent's slots over a time: one path for each kind of verdict, however many slots there are. Made of
-//! presentation attributes and classes alone, since the policy of the page allows no style in it.
+//! The strip of an agent's slots over a period: one path per kind of verdict, however many slots there are. It uses only
+//! presentation attributes and classes, since the content security policy allows no inline style.
 use crate::domain::{RunStatus, Verdict};
 use crate::protocol::{RunView, SlotRecordView};
 use askama::Template;
@@ -11,26 +11,26 @@ use std::fmt::Write as _;
 pub(super) const WIDTH: f64 = 1000.0;
 /// Height of the picture.
 const HEIGHT: f64 = 20.0;
-/// The least width of a mark.
-const LEAST: f64 = 2.5;
+/// Minimum width of a mark.
+const MIN_MARK_WIDTH: f64 = 2.5;
 
-/// What a mark says. Height and place tell it as well as colour does.
+/// What a mark means. Height and position express it as well as colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum MarkKind {
-    /// The daemon was away: the whole height, behind everything.
+    /// The daemon did not run: full height, behind everything.
     Missed,
-    /// Skipped on purpose or because of another run: floats above.
+    /// Skipped on purpose or because of another run: near the top.
     Skipped,
     /// The gate was closed, or all was well: low.
     Quiet,
     /// A limit refused it.
     Refused,
-    /// Somebody ended it.
+    /// Cancelled by a person.
     Cancelled,
     Ran,
     /// It is running.
     Running,
-    /// A person is asked.
+    /// It waits for a person.
     Asks,
     Failed,
 }
@@ -48,7 +48,7 @@ impl MarkKind {
         }
     }
 
-    /// Top and height.
+    /// Returns top and height.
     fn place(self) -> (f64, f64) {
         match self {
             Self::Missed | Self::Failed | Self::Asks => (0.0, HEIGHT),
@@ -102,19 +102,19 @@ impl MarkKind {
     }
 }
 
-/// A picture, and what it shows in words.
+/// A strip, and its description.
 #[derive(Clone, Debug, Default, Template)]
 #[template(path = "strip.html")]
 pub(super) struct Strip {
     /// Class and path data of each kind, back to front.
     pub(super) paths: Vec<(&'static str, String)>,
-    /// `33 ran, 68 skipped, 2 failed`; empty: no slot.
+    /// `33 ran, 68 skipped, 2 failed`; empty if there was no slot.
     pub(super) words: String,
-    /// The same in parts, with a class each.
+    /// The same counts separately, each with a class.
     pub(super) counts: Vec<(&'static str, String)>,
 }
 
-/// The picture of `from..to`. `runs` are those of no slot: by hand, or by an event.
+/// Draws the strip of `from..to`. `runs` are those without a slot: started manually or by an event.
 pub(super) fn strip(
     records: &[SlotRecordView],
     runs: &[RunView],
@@ -128,7 +128,7 @@ pub(super) fn strip(
     let mut mark = |kind: MarkKind, begin: Timestamp, end: Timestamp, count: u64| {
         *counts.entry(kind).or_default() += count;
         let (left, right) = (x(begin), x(end));
-        let width = (right - left).max(LEAST);
+        let width = (right - left).max(MIN_MARK_WIDTH);
         let (top, height) = kind.place();
         let left = left.min(WIDTH - width);
         let path = paths.entry(kind).or_default();
@@ -151,7 +151,7 @@ pub(super) fn strip(
             None => (record.first, record.last),
         };
         match kind {
-            // slots far apart are marks, not a bar over the time between them
+            // slots far apart are drawn as separate marks, not as a bar over the time between them
             MarkKind::Skipped | MarkKind::Quiet | MarkKind::Refused if record.count > 1 => {
                 spread(record, |at, count| mark(kind, at, at, count));
             }
@@ -175,10 +175,10 @@ pub(super) fn strip(
     }
 }
 
-/// Marks of one record at the instants of its slots, as if they were evenly apart; of very many, fewer.
+/// Spreads the marks of one record over the time of its slots, evenly, and reduced to a maximum.
 fn spread(record: &SlotRecordView, mut mark: impl FnMut(Timestamp, u64)) {
-    const MOST: u64 = 120;
-    let marks = record.count.min(MOST);
+    const MAX_MARK_COUNT: u64 = 120;
+    let marks = record.count.min(MAX_MARK_COUNT);
     let step = record.last.duration_since(record.first).as_secs_f64() / (marks.max(2) - 1) as f64;
     let mut left = record.count;
     for n in 0..marks {

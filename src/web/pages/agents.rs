@@ -1,4 +1,4 @@
-//! Agents: the list, and one of them.
+//! The list of agents, and the page of one agent.
 use super::fleet::{WholeFleet, strips};
 use super::runs::RunLine;
 use crate::overview::{Standing, StandingSection, standing, standings};
@@ -12,7 +12,7 @@ use axum::extract::{Path, Query, State};
 use jiff::SignedDuration;
 use std::collections::HashMap;
 
-/// Agents of a page.
+/// Agents per page.
 pub(super) const PAGE: usize = 100;
 
 #[derive(Template)]
@@ -39,7 +39,7 @@ struct AgentRow {
     strip: Strip,
 }
 
-/// The agents that are asked for, in their order, and those of one page of them.
+/// The selected agents in order, reduced to one page.
 pub(super) struct AgentPageOf<'a> {
     pub(super) rows: Vec<(&'a AgentView, &'a Standing)>,
     pub(super) count: usize,
@@ -71,7 +71,7 @@ impl<'a> AgentPageOf<'a> {
         Self { rows: rows.into_iter().skip(page * PAGE).take(PAGE).collect(), count, page }
     }
 
-    /// Links to all pages: number, address, is it this one.
+    /// Returns links to the pages: number, address, whether it is the current one.
     pub(super) fn pages(&self, address: impl Fn(usize) -> String) -> Vec<(usize, String, bool)> {
         let last = self.count.saturating_sub(1) / PAGE;
         if last == 0 {
@@ -226,7 +226,7 @@ pub(in crate::web) async fn agent(State(web): State<Web>, Path(id): Path<String>
     Ok(html(&page))
 }
 
-/// The last seven days, one below the other: what is always so at an hour is a column.
+/// Returns the last seven days as strips, one below the other, so that what recurs at an hour forms a column.
 async fn days(
     web: &Web,
     id: &str,

@@ -1,4 +1,4 @@
-//! Calls that need a person: those that wait, whole, and those that were decided.
+//! Calls that need a person: pending ones in full, and decided ones.
 use crate::protocol::*;
 use crate::render::plain_lines;
 use crate::web::frame::{Frame, Page, html};
@@ -16,28 +16,28 @@ struct ApprovalsPage {
     decided: Vec<CallRow>,
 }
 
-/// A call, whole.
+/// A call in full.
 pub(super) struct CallRow {
     pub(super) id: String,
     pub(super) agent: String,
     pub(super) run: String,
     pub(super) tool: String,
-    /// Short ones first.
+    /// Arguments, short ones first.
     pub(super) args: Vec<(String, String)>,
     pub(super) effect: &'static str,
-    /// What of outside was read before; empty: nothing.
+    /// External data that was read before; empty if none.
     pub(super) read: String,
     pub(super) asked: When,
     pub(super) until: When,
-    /// Names exactly this call: a decision about it is about no other.
+    /// Identifies exactly this call: a decision applies to no other.
     pub(super) hash: String,
     pub(super) decision: String,
     pub(super) class: &'static str,
-    /// The page that a decision leads back to.
+    /// The page to return to after a decision.
     pub(super) back: String,
 }
 
-/// What a decision is bound to.
+/// Returns the hash of the call that a decision applies to.
 pub(in crate::web) fn hash_of(call: &ApprovalView) -> String {
     use sha2::{Digest, Sha256};
     let text = serde_json::json!([call.id, call.tool, call.args]).to_string();
@@ -83,7 +83,7 @@ impl CallRow {
     }
 }
 
-/// Whole, whatever its length: a decision is about all of it.
+/// Formats an argument in full, whatever its length, since a decision covers all of it.
 fn spelled(value: &Value) -> String {
     match value {
         Value::String(text) => plain_lines(text),

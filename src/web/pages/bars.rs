@@ -1,8 +1,8 @@
-//! Limits as bars.
+//! Bars of limits.
 use crate::protocol::LimitView;
 use crate::web::html::{line, money};
 
-/// A limit: its key, words, how much of 300 is filled, and a class.
+/// Returns the bar of a limit: its key, its text, how much of 300 is filled, and a class.
 pub(super) fn limit_bar(limit: &LimitView) -> (String, String, u64, &'static str) {
     let amount = |of: f64| if limit.limit.starts_with("usd") { money(of) } else { format!("{of:.0}") };
     let share = if limit.allowed > 0.0 { (limit.used / limit.allowed).clamp(0.0, 1.0) } else { 1.0 };

@@ -1,4 +1,4 @@
-//! What several pages ask for: the fleet with what needs a person, and pictures of its slots.
+//! Data that several pages need: the fleet with the items that need a person, and strips of slots.
 use crate::client::{Backoff, Follow, Followed, Timeouts};
 use crate::domain::Payload;
 use crate::protocol::*;
@@ -8,14 +8,14 @@ use crate::web::strip::{Strip, strip};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 
-/// Records and runs of one answer.
-const RECORDS: u64 = 10_000;
-/// Answers that one picture takes, at the most.
-const ANSWERS: usize = 50;
-/// How long events are waited for.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+/// Maximum number of records and runs per answer.
+const PAGE_ROWS: u64 = 10_000;
+/// Maximum number of answers per strip.
+const MAX_PAGES: usize = 50;
+/// Timeout for reading events.
+const EVENTS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// The fleet, as a page needs it.
+/// The state of the fleet for a page.
 pub(super) struct WholeFleet {
     pub(super) agents: Vec<AgentView>,
     pub(super) incidents: Vec<IncidentView>,
@@ -33,7 +33,7 @@ impl WholeFleet {
     }
 }
 
-/// The slots of some agents over a time, and the runs of no slot, as pictures by name.
+/// Returns the strips of some agents for a period, by name, including runs without a slot.
 pub(super) async fn strips(
     pool: &DaemonPool,
     agents: Vec<String>,
@@ -43,30 +43,30 @@ pub(super) async fn strips(
     if agents.is_empty() {
         return Ok(HashMap::new());
     }
-    // so fine that no mark of the picture is lost
+    // merged only as far as the strip's resolution allows
     let per = to.duration_since(from).as_secs() / 480;
     let slots = ListSlotsParams {
         agents: agents.clone(),
         from: Some(from),
         to: Some(to),
-        limit: Some(RECORDS),
+        limit: Some(PAGE_ROWS),
         merge_secs: Some(u64::try_from(per).unwrap_or(0)),
         ..ListSlotsParams::default()
     };
     let runs = ListRunsParams {
         agents: agents.clone(),
-        limit: Some(RECORDS),
+        limit: Some(PAGE_ROWS),
         brief: true,
         ..ListRunsParams::default()
     };
-    // runs of no slot
+    // runs without a slot
     let apart = ListRunsParams {
         since: Some(from),
         until: Some(to),
         triggers: vec!["manual".into(), "event".into()],
         ..runs.clone()
     };
-    // and those that began before the picture does, and go on
+    // and runs that began before the period and are still in flight
     let in_flight = ListRunsParams {
         until: Some(from),
         statuses: ["running", "retrying", "waiting_approval"].map(str::to_owned).into(),
@@ -91,12 +91,12 @@ pub(super) async fn strips(
         .collect())
 }
 
-/// Page by page, agent by agent.
+/// Fetches all records page by page.
 async fn all_slots(pool: &DaemonPool, mut params: ListSlotsParams) -> Result<Vec<SlotRecordView>, PageError> {
     let mut all: Vec<SlotRecordView> = Vec::new();
-    for _ in 0..ANSWERS {
+    for _ in 0..MAX_PAGES {
         let page = pool.call::<ListSlots>(params.clone()).await?;
-        let is_last = (page.len() as u64) < RECORDS;
+        let is_last = (page.len() as u64) < PAGE_ROWS;
         params.after =
             page.last().map(|last| SlotPosition { agent_id: last.agent_id.to_string(), first: last.first });
         all.extend(page);
@@ -107,14 +107,14 @@ async fn all_slots(pool: &DaemonPool, mut params: ListSlotsParams) -> Result<Vec
     Ok(all)
 }
 
-/// A time in which no daemon ran.
+/// A period in which no daemon ran.
 #[derive(Clone, Debug)]
 pub(super) struct Away {
     pub(super) since: Timestamp,
     pub(super) until: Timestamp,
 }
 
-/// The times in which no daemon ran, of those that ended since an instant.
+/// Returns the periods without a daemon that ended since an instant.
 pub(super) async fn away(pool: &DaemonPool, since: Timestamp) -> Vec<Away> {
     let address = pool.address().clone();
     let read = tokio::task::spawn_blocking(move || {
@@ -125,11 +125,11 @@ pub(super) async fn away(pool: &DaemonPool, since: Timestamp) -> Vec<Away> {
             ..StreamParams::default()
         };
         let Ok(mut follow) =
-            Follow::start(address, Timeouts::all(PATIENCE), Backoff::default(), params, None)
+            Follow::start(address, Timeouts::all(EVENTS_TIMEOUT), Backoff::default(), params, None)
         else {
             return Vec::new();
         };
-        let deadline = std::time::Instant::now() + PATIENCE;
+        let deadline = std::time::Instant::now() + EVENTS_TIMEOUT;
         let mut all = Vec::new();
         loop {
             let event = match follow.next(Some(deadline)) {

@@ -1,4 +1,4 @@
-//! Incidents: open, acknowledged, ended.
+//! Incidents: open, acknowledged, resolved.
 use crate::domain::{IncidentRecord, Severity, counted};
 use crate::protocol::*;
 use crate::web::frame::{Frame, Page, html};
@@ -22,10 +22,10 @@ struct IncidentRow {
     class: &'static str,
     mark: &'static str,
     agent: String,
-    /// No agent has seen it.
+    /// The incident is the daemon's, not an agent's.
     of_daemon: bool,
     key: String,
-    /// As the daemon knows it, for the form.
+    /// The unescaped key, for the form.
     raw_key: String,
     command: String,
     title: String,
@@ -75,7 +75,7 @@ pub(in crate::web) async fn incidents(State(web): State<Web>) -> Page {
         web.pool.call::<ListIncidents>(params),
         web.pool.call::<ListIncidents>(ListIncidentsParams::default()),
     )?;
-    // however many have ended since, an open one is there
+    // open incidents are never displaced by the number of resolved ones
     all.retain(|one| one.resolved_at.is_some());
     all.extend(open);
     all.sort_by_key(|one| (Reverse(one.severity), Reverse(one.since)));

@@ -11,10 +11,10 @@ use axum::response::{IntoResponse, Redirect};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Events of a page.
-const EVENTS: u64 = 200;
-/// Hits of a search.
-const HITS: usize = 50;
+/// Events per page.
+const PAGE_ROWS: u64 = 200;
+/// Maximum number of search results.
+const MAX_RESULT_COUNT: usize = 50;
 
 #[derive(Template)]
 #[template(path = "log.html")]
@@ -42,7 +42,7 @@ pub(in crate::web) async fn log(
     let moment = Moment::new();
     let params = StreamParams {
         agents: agent.iter().cloned().collect(),
-        last: Some(EVENTS),
+        last: Some(PAGE_ROWS),
         follow: false,
         ..StreamParams::default()
     };
@@ -84,7 +84,7 @@ struct FindPage {
     hits: Vec<(String, String, String)>,
 }
 
-/// Agents by name and description, runs by the end of their id, incidents by key and title.
+/// Searches agents by name and description, runs by the end of their id, incidents by key and title.
 pub(in crate::web) async fn find(
     State(web): State<Web>,
     Query(query): Query<HashMap<String, String>>,
@@ -126,7 +126,7 @@ pub(in crate::web) async fn find(
                 ));
             }
         }
-        hits.truncate(HITS);
+        hits.truncate(MAX_RESULT_COUNT);
     }
     Ok(html(&FindPage { frame, query: line(&wanted), hits }))
 }

@@ -1,4 +1,4 @@
-//! One file for each page: it asks, and puts the answers into the words of its template.
+//! One file per page: it queries the daemon and renders the template.
 mod agents;
 mod approvals;
 mod bars;
@@ -19,7 +19,7 @@ use axum::routing::get;
 
 pub(super) use approvals::hash_of as call_hash;
 
-/// All pages. None of them changes anything.
+/// Returns the routes of all pages, which are read-only.
 pub(super) fn routes() -> Router<Web> {
     Router::new()
         .route("/", get(now::now))
@@ -39,7 +39,7 @@ pub(super) fn routes() -> Router<Web> {
         .route("/favicon.ico", get(async || StatusCode::NO_CONTENT))
 }
 
-/// The style sheet and the script, under names that change with them.
+/// Serves the style sheet and the script, under names that change with their content.
 async fn asset(axum::extract::Path(file): axum::extract::Path<String>) -> Response {
     let (kind, text) = match file.rsplit_once('.') {
         Some((_, "css")) => ("text/css; charset=utf-8", STYLE),

@@ -1,4 +1,4 @@
-//! The first page: is all well, what needs a person and why, what runs, what comes next, what was spent.
+//! The first page: whether all is well, what needs a person and why, what runs, what comes next, what was spent.
 use super::fleet::{Away, WholeFleet, away, strips};
 use crate::domain::{RunStatus, counted};
 use crate::overview::{Need, NeedKind, Rank, StandingSection, needs, standings};
@@ -13,17 +13,17 @@ use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 
-/// Things that need a person and have a line each; of more the number is said.
-const NEEDS: usize = 20;
-/// Agents that are well and have a line each.
-const WELL: usize = 60;
-/// Runs in flight that have a line each.
-const RUNNING: usize = 8;
-/// Coming slots that are asked for, and those that have a line.
-const COMING: u64 = 200;
-const NEXT: usize = 8;
-/// What comes later is not said.
-const DAY: SignedDuration = SignedDuration::from_hours(24);
+/// Maximum number of items that need a person with a row each; the rest are counted.
+const MAX_NEED_ROWS: usize = 20;
+/// Maximum number of agents that are well with an entry each.
+const MAX_WELL_ROWS: usize = 60;
+/// Maximum number of runs in flight with a row each.
+const MAX_RUNNING_ROWS: usize = 8;
+/// Number of upcoming slots that are requested, and maximum number of rows.
+const REQUESTED_SLOT_COUNT: u64 = 200;
+const MAX_NEXT_ROWS: usize = 8;
+/// Slots further ahead are not shown.
+const MAX_AHEAD: SignedDuration = SignedDuration::from_hours(24);
 
 #[derive(Template)]
 #[template(path = "now.html")]
@@ -45,7 +45,7 @@ struct NowPage {
     no_agents: bool,
 }
 
-/// Something that needs a person.
+/// An item that needs a person.
 pub(super) struct NeedRow {
     pub(super) key: String,
     pub(super) class: &'static str,
@@ -66,7 +66,7 @@ struct RunningRow {
     run: String,
     state: String,
     since: When,
-    /// Width of the bar in 300, and where the usual end is.
+    /// Width of the bar out of 300, and the usual duration.
     done: u64,
     usual: Option<String>,
 }
@@ -80,9 +80,9 @@ struct NextRow {
 
 struct SpentBox {
     total: String,
-    /// Limit, words, filled width in 300, a class.
+    /// Limit, text, filled width out of 300, class.
     limits: Vec<(String, String, u64, &'static str)>,
-    /// Name, dollars, width in 100.
+    /// Name, dollars, width out of 100.
     agents: Vec<(String, String, u64)>,
 }
 
@@ -114,20 +114,20 @@ pub(in crate::web) async fn now(State(web): State<Web>) -> Page {
     let well = of_section(StandingSection::Well);
     let running_agents = of_section(StandingSection::Running);
     let mut drawn: Vec<String> =
-        all.iter().take(NEEDS).filter_map(Need::agent).map(ToString::to_string).collect();
-    drawn.extend(well.iter().take(WELL).map(|(agent, _)| agent.agent_id.to_string()));
+        all.iter().take(MAX_NEED_ROWS).filter_map(Need::agent).map(ToString::to_string).collect();
+    drawn.extend(well.iter().take(MAX_WELL_ROWS).map(|(agent, _)| agent.agent_id.to_string()));
     let drawn = of_fleet(drawn, &fleet.agents);
     let hour = (moment.now - SignedDuration::from_hours(1), moment.now);
     let runs = ListRunsParams {
         statuses: [RunStatus::Running, RunStatus::Retrying, RunStatus::Queued]
             .map(|one| one.as_str().into())
             .into(),
-        limit: Some(RUNNING as u64),
+        limit: Some(MAX_RUNNING_ROWS as u64),
         brief: true,
         ..ListRunsParams::default()
     };
     let usage = UsageParams { by: Some(UsageGroups::One("agent".into())), days: Some(1) };
-    let coming = NextParams { limit: Some(COMING), ..NextParams::default() };
+    let coming = NextParams { limit: Some(REQUESTED_SLOT_COUNT), ..NextParams::default() };
     let (strips, away, runs, usage, slots) = tokio::join!(
         strips(&web.pool, drawn, hour, moment.now),
         away(&web.pool, hour.0),
@@ -144,8 +144,8 @@ pub(in crate::web) async fn now(State(web): State<Web>) -> Page {
         headline,
         facts: facts(&fleet, &standing, &daemon),
         away: away_line(&away, &moment),
-        needs: all.iter().take(NEEDS).map(|need| need_row(need, &fleet, &strips, &moment)).collect(),
-        more: all.len().saturating_sub(NEEDS),
+        needs: all.iter().take(MAX_NEED_ROWS).map(|need| need_row(need, &fleet, &strips, &moment)).collect(),
+        more: all.len().saturating_sub(MAX_NEED_ROWS),
         running: running_rows(&web, runs?, &moment).await,
         running_count: daemon.running,
         next,
@@ -154,7 +154,7 @@ pub(in crate::web) async fn now(State(web): State<Web>) -> Page {
         well_count: well.len() + running_agents.len(),
         well: well
             .iter()
-            .take(WELL)
+            .take(MAX_WELL_ROWS)
             .map(|(agent, one)| ChipRow {
                 agent: agent.agent_id.to_string(),
                 class: class_of(one.rank),
@@ -164,7 +164,7 @@ pub(in crate::web) async fn now(State(web): State<Web>) -> Page {
             .collect(),
         held: of_section(StandingSection::HeldBack)
             .into_iter()
-            .take(WELL)
+            .take(MAX_WELL_ROWS)
             .map(|(agent, one)| HeldRow {
                 agent: agent.agent_id.to_string(),
                 mark: one.rank.mark().symbol,
@@ -179,7 +179,7 @@ pub(in crate::web) async fn now(State(web): State<Web>) -> Page {
     Ok(html(&page)) as Result<Response, _>
 }
 
-/// Each once, without those that are no agents: the daemon has incidents of its own.
+/// Removes duplicates, and names that are not agents: the daemon has incidents of its own.
 fn of_fleet(mut ids: Vec<String>, agents: &[AgentView]) -> Vec<String> {
     ids.retain(|id| agents.iter().any(|agent| agent.agent_id.as_str() == id));
     ids.sort();
@@ -187,7 +187,7 @@ fn of_fleet(mut ids: Vec<String>, agents: &[AgentView]) -> Vec<String> {
     ids
 }
 
-/// `All is well`, `One thing needs you`.
+/// Returns the headline: `All is well`, `One thing needs you`.
 fn headline(count: usize) -> String {
     const WORDS: [&str; 13] = [
         "All is well",
@@ -311,7 +311,7 @@ async fn running_rows(web: &Web, runs: Vec<RunView>, moment: &Moment) -> Vec<Run
         let done = match (began, usual) {
             (Some(began), Some(usual)) => {
                 let ms = moment.now.duration_since(began).as_millis() as f64;
-                // the usual end stands at three quarters, so that what takes longer is seen
+                // the usual duration is at three quarters, so that longer runs are visible
                 (ms / usual as f64 * 225.0).clamp(2.0, 300.0) as u64
             }
             _ => 0,
@@ -328,10 +328,10 @@ async fn running_rows(web: &Web, runs: Vec<RunView>, moment: &Moment) -> Vec<Run
     rows
 }
 
-/// Slots that are closer together than this on average are due all the time.
-const FREQUENT: f64 = 15.0;
+/// Agents whose slots are closer together on average, in seconds, count as frequent.
+const FREQUENT_SECS: f64 = 15.0;
 
-/// The next slot of each agent, soonest first, of those that are not due all the time; and the names of those that are.
+/// Returns the next slot of each agent that is not frequent, soonest first; and the names of the frequent ones.
 fn next_rows(slots: &[SlotView], agents: &[AgentView], moment: &Moment) -> (Vec<NextRow>, String) {
     let mut of: HashMap<&str, Vec<&SlotView>> = HashMap::new();
     for slot in slots {
@@ -339,7 +339,7 @@ fn next_rows(slots: &[SlotView], agents: &[AgentView], moment: &Moment) -> (Vec<
     }
     let is_frequent = |slots: &[&SlotView]| match (slots.first(), slots.last()) {
         (Some(first), Some(last)) if slots.len() > 1 => {
-            last.due.duration_since(first.due).as_secs_f64() / (slots.len() - 1) as f64 <= FREQUENT
+            last.due.duration_since(first.due).as_secs_f64() / (slots.len() - 1) as f64 <= FREQUENT_SECS
         }
         _ => false,
     };
@@ -351,12 +351,12 @@ fn next_rows(slots: &[SlotView], agents: &[AgentView], moment: &Moment) -> (Vec<
             frequent.push(agent.agent_id.as_str());
             continue;
         }
-        // those that are due all the time may have filled the answer before this one's turn
+        // slots of frequent agents may have filled the answer before this agent's turn
         let due = known.first().map(|slot| slot.due).or(agent.next_run);
-        coming.extend(due.filter(|due| due.duration_since(moment.now) <= DAY).map(|due| (due, agent)));
+        coming.extend(due.filter(|due| due.duration_since(moment.now) <= MAX_AHEAD).map(|due| (due, agent)));
     }
     coming.sort_by_key(|(due, agent)| (*due, &agent.agent_id));
-    let rows = coming.into_iter().take(NEXT).map(|(due, agent)| {
+    let rows = coming.into_iter().take(MAX_NEXT_ROWS).map(|(due, agent)| {
         let broke = agent.budget_used_up_until.is_some_and(|until| due < until);
         let slot = of.get(agent.agent_id.as_str()).and_then(|slots| slots.first());
         NextRow {
@@ -426,7 +426,7 @@ mod tests {
                 }
             }
         }
-        slots.truncate(COMING as usize);
+        slots.truncate(REQUESTED_SLOT_COUNT as usize);
         let (rows, frequent) = next_rows(&slots, &agents, &moment);
         let names: Vec<&str> = rows.iter().map(|row| row.agent.as_str()).collect();
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Runs: the list, one of them whole, and its output.
+//! The list of runs, the page of one run, and its output.
 use super::approvals::CallRow;
 use super::transcript::{CostRow, StepLine, costs, rows};
 use crate::domain::{RunStatus, params_in_words};
@@ -12,10 +12,10 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use std::collections::HashMap;
 
-/// Runs of a page.
-const PAGE: u64 = 50;
-/// Steps of a page of a transcript.
-const STEPS: u64 = 200;
+/// Runs per page.
+const PAGE_ROWS: u64 = 50;
+/// Transcript steps per page.
+const PAGE_STEP_COUNT: u64 = 200;
 
 #[derive(Template)]
 #[template(path = "runs.html")]
@@ -87,13 +87,13 @@ pub(in crate::web) async fn runs(
         agents: agent.iter().cloned().collect(),
         statuses,
         before: given("before"),
-        limit: Some(PAGE + 1),
+        limit: Some(PAGE_ROWS + 1),
         brief: true,
         ..ListRunsParams::default()
     };
     let mut found = web.pool.call::<ListRuns>(params).await?;
-    let more = found.len() as u64 > PAGE;
-    found.truncate(PAGE as usize);
+    let more = found.len() as u64 > PAGE_ROWS;
+    found.truncate(PAGE_ROWS as usize);
     let older = found.last().filter(|_| more).map(|last| {
         format!(
             "/runs?status={}&agent={}&before={}",
@@ -138,7 +138,7 @@ struct RunPage {
     output_cut: bool,
     output_more: bool,
     is_over: bool,
-    /// Its calls that wait for a person.
+    /// Its pending calls.
     calls: Vec<CallRow>,
 }
 
@@ -152,7 +152,8 @@ pub(in crate::web) async fn run(
         Some(Ok(after)) => Some(after),
         None => None,
     };
-    let params = GetRunParams { run_id: id, brief: true, steps_after: after, steps_limit: Some(STEPS + 1) };
+    let params =
+        GetRunParams { run_id: id, brief: true, steps_after: after, steps_limit: Some(PAGE_STEP_COUNT + 1) };
     let mut detail = web.pool.call::<GetRun>(params).await?;
     let output = web.pool.call::<GetRunOutput>(params_of(&detail.run)).await?;
     let more = OutputParams { after: Some(output.position), ..params_of(&detail.run) };
@@ -165,8 +166,8 @@ pub(in crate::web) async fn run(
     let title = format!("{} {}", run.agent_id, run.run_id.short());
     let (frame, _) = Frame::of(&web, "runs", &title).await?;
     let moment = Moment::new();
-    let more = detail.steps.len() as u64 > STEPS;
-    detail.steps.truncate(STEPS as usize);
+    let more = detail.steps.len() as u64 > PAGE_STEP_COUNT;
+    detail.steps.truncate(PAGE_STEP_COUNT as usize);
     let later =
         detail.steps.last().filter(|_| more).map(|last| format!("/runs/{}?after={}", run.run_id, last.n));
     let text: String = output.chunks.iter().map(|chunk| chunk.text.as_str()).collect();
@@ -243,7 +244,7 @@ fn facts(run: &RunView, moment: &Moment) -> Vec<(&'static str, String)> {
     all
 }
 
-/// The output as a file, as far as one answer has it.
+/// Serves the output as a file, up to 64 MiB.
 pub(in crate::web) async fn output(State(web): State<Web>, Path(id): Path<String>) -> Page {
     let params = OutputParams { run_id: Some(id), ..OutputParams::default() };
     let mut text = String::new();

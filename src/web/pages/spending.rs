@@ -1,4 +1,4 @@
-//! What was spent: against the limits, by the hour or day, by agent and by model.
+//! Spending: against the limits, by hour or day, by agent and by model.
 use crate::domain::counted;
 use crate::protocol::*;
 use crate::web::frame::{Frame, Page, PageError, html};
@@ -9,8 +9,8 @@ use axum::extract::{Query, State};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
-/// Agents that have a colour of their own in the picture; the rest is one.
-const COLOURS: usize = 5;
+/// Number of agents with a colour of their own in the chart; the others share one.
+const COLOUR_COUNT: usize = 5;
 
 #[derive(Template)]
 #[template(path = "spending.html")]
@@ -127,7 +127,7 @@ struct Picture {
     words: String,
 }
 
-/// Bars by time, stacked by agent. One path for each agent.
+/// Draws bars by time, stacked by agent, with one path per agent.
 fn picture(rows: &[UsageView]) -> Picture {
     let mut by_agent: BTreeMap<&str, f64> = BTreeMap::new();
     let mut by_time: BTreeMap<&str, BTreeMap<&str, f64>> = BTreeMap::new();
@@ -142,7 +142,8 @@ fn picture(rows: &[UsageView]) -> Picture {
     if most <= 0.0 {
         return Picture::default();
     }
-    let colour = |agent: &str| ranked.iter().position(|(name, _)| *name == agent).unwrap_or(0).min(COLOURS);
+    let colour =
+        |agent: &str| ranked.iter().position(|(name, _)| *name == agent).unwrap_or(0).min(COLOUR_COUNT);
     let step = 1000.0 / by_time.len() as f64;
     let width = (step * 0.8).min(60.0);
     let mut paths: BTreeMap<usize, String> = BTreeMap::new();
@@ -166,13 +167,16 @@ fn picture(rows: &[UsageView]) -> Picture {
     }
     let mut legend: Vec<(String, String)> = ranked
         .iter()
-        .take(COLOURS)
+        .take(COLOUR_COUNT)
         .enumerate()
         .map(|(n, (agent, usd))| (format!("c{n}"), format!("{} {}", line(agent), money(*usd))))
         .collect();
-    if ranked.len() > COLOURS {
-        let rest: f64 = ranked[COLOURS..].iter().map(|(_, usd)| usd).sum();
-        legend.push((format!("c{COLOURS}"), format!("{} others {}", ranked.len() - COLOURS, money(rest))));
+    if ranked.len() > COLOUR_COUNT {
+        let rest: f64 = ranked[COLOUR_COUNT..].iter().map(|(_, usd)| usd).sum();
+        legend.push((
+            format!("c{COLOUR_COUNT}"),
+            format!("{} others {}", ranked.len() - COLOUR_COUNT, money(rest)),
+        ));
     }
     Picture {
         bars: paths.into_iter().map(|(n, path)| (format!("c{n}"), path)).collect(),

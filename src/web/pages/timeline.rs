@@ -12,10 +12,10 @@ use axum::extract::{Path, Query, State};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 
-/// Ranges of the timeline: the word, and how many hours.
+/// Ranges of the timeline: the name, and the number of hours.
 const RANGES: [(&str, i64); 4] = [("1h", 1), ("6h", 6), ("24h", 24), ("7d", 168)];
-/// Records of the table.
-const RECORDS: u64 = 500;
+/// Records per page of the table.
+const PAGE_ROWS: u64 = 500;
 
 #[derive(Template)]
 #[template(path = "timeline.html")]
@@ -24,12 +24,11 @@ struct TimelinePage {
     rows: Vec<TimelineRow>,
     range: &'static str,
     ranges: Vec<(&'static str, String, bool)>,
-    /// Where each stands, in 1000 and in per cent, and its words.
+    /// Position of each time, in 1000ths and in per cent, and its label.
     axis: Vec<(String, String, String)>,
-    /// Left and width in 1000, and what it says.
-    /// Left and width of each time without a daemon.
+    /// Left and width of each period without a daemon, out of 1000.
     away: Vec<(String, String)>,
-    /// Those times in words.
+    /// Text about these periods.
     away_words: String,
     by_name: bool,
     trouble: bool,
@@ -49,7 +48,7 @@ struct TimelineRow {
     href: String,
 }
 
-/// The range that is asked for, which ends now or at `end`.
+/// Parses the requested range, which ends now or at `end`.
 fn range(
     query: &HashMap<String, String>,
     now: Timestamp,
@@ -132,7 +131,7 @@ pub(in crate::web) async fn timeline(
     Ok(html(&page))
 }
 
-/// `no daemon ran: 10:01:30 for 5s, 10:07:02 for 3s`, in one line, however often it was so.
+/// Formats `no daemon ran: 10:01:30 for 5s, 10:07:02 for 3s` in one line, however many periods there were.
 fn away_words<'a>(away: impl Iterator<Item = &'a Away>, moment: &Moment) -> String {
     const NAMED: usize = 3;
     let all: Vec<String> = away
@@ -149,7 +148,7 @@ fn away_words<'a>(away: impl Iterator<Item = &'a Away>, moment: &Moment) -> Stri
     }
 }
 
-/// Round times: where they stand, in 1000 and in per cent, and their words.
+/// Returns round times: their position, in 1000ths and in per cent, and their label.
 fn axis(moment: &Moment, (from, to): (Timestamp, Timestamp)) -> Vec<(String, String, String)> {
     let secs = to.duration_since(from).as_secs();
     let step = match secs {
@@ -225,13 +224,13 @@ pub(in crate::web) async fn slots(
         agents: vec![id.clone()],
         from: Some(from),
         to: Some(to),
-        limit: Some(RECORDS + 1),
+        limit: Some(PAGE_ROWS + 1),
         newest_first: true,
         ..ListSlotsParams::default()
     };
     let mut records = web.pool.call::<ListSlots>(params).await?;
-    let more = records.len() as u64 > RECORDS;
-    records.truncate(RECORDS as usize);
+    let more = records.len() as u64 > PAGE_ROWS;
+    records.truncate(PAGE_ROWS as usize);
     let strip =
         strips(&web.pool, vec![id.clone()], (from, to), moment.now).await?.remove(&id).unwrap_or_default();
     let asked = at.map(|at| moment.when(at).local);

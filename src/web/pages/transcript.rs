@@ -1,9 +1,9 @@
-//! The conversation of a run, step by step, and where its time and money went.
+//! The conversation of a run, step by step, and what took its time and money.
 use crate::domain::{Finish, Step, Usage, counted};
 use crate::protocol::StepView;
 use crate::web::html::{Moment, block, line, money, shell, span};
 
-/// One entry of the transcript.
+/// An entry of the transcript.
 #[derive(Default)]
 pub(super) struct StepLine {
     pub(super) n: u64,
@@ -13,27 +13,27 @@ pub(super) struct StepLine {
     pub(super) title: String,
     pub(super) thought: String,
     pub(super) text: String,
-    /// Shown in the letters of code: arguments and results of tools.
+    /// Shown in monospace: arguments and results of tools.
     pub(super) code: String,
     pub(super) args: String,
     pub(super) meta: String,
-    /// It brought data from outside.
+    /// It brought in external data.
     pub(super) outside: bool,
 }
 
-/// One line of where time and money went.
+/// A row of the breakdown of time and money.
 pub(super) struct CostRow {
     pub(super) n: u64,
     pub(super) name: String,
     pub(super) class: &'static str,
-    /// Left and width in 1000.
+    /// Left and width out of 1000.
     pub(super) left: u64,
     pub(super) width: u64,
     pub(super) took: String,
     pub(super) usd: String,
 }
 
-/// The rows of some steps.
+/// Returns the rows of some steps.
 pub(super) fn rows(steps: &[StepView], moment: &Moment) -> Vec<StepLine> {
     steps.iter().filter_map(|step| row(step, moment)).collect()
 }
@@ -114,7 +114,7 @@ fn row(view: &StepView, moment: &Moment) -> Option<StepLine> {
     Some(row)
 }
 
-/// A result of known shape as text: what a program wrote stands as it wrote it, and not as one line of JSON.
+/// Formats a result of known shape as text: output of a program as it was written, not as one line of JSON.
 fn readable(text: &str) -> String {
     let Ok(value) = serde_json::from_str::<serde_json::Value>(text) else { return block(text) };
     let field =
@@ -158,7 +158,7 @@ fn meta(took: &str, used: &Usage) -> String {
     parts.join(" · ")
 }
 
-/// Requests and calls on a common time, with what each cost.
+/// Returns requests and calls on a common time axis, with the cost of each.
 pub(super) fn costs(steps: &[StepView]) -> Vec<CostRow> {
     let timed: Vec<(&StepView, i64, i64)> = steps
         .iter()
