@@ -1,5 +1,6 @@
-//! Answers of people, fetched by long poll: nothing listens here. Whether an answer counts is decided elsewhere; here it is
-//! read, and told where it came from.
+//! Answers of people, fetched by long polling, so nothing listens here. Whether an answer is valid is decided elsewhere; here
+//! it is
+//! parsed, with its origin.
 use super::message::SendError;
 use super::service::keys_of;
 use crate::domain::{NotifyType, ServiceSpec};
@@ -13,10 +14,10 @@ mod telegram;
 
 pub use poll::{HeardAnswers, PersonsAnswer};
 
-/// Waits until somebody at the service says something, or for the better part of a minute. `since`: nothing before this matters.
+/// Waits until an answer arrives at the service, or for nearly a minute. Answers before `since` are ignored.
 ///
 /// # Errors
-/// Why the service could not be asked; no secret in it.
+/// Why the service could not be polled; contains no secret.
 pub async fn listen(
     spec: &ServiceSpec,
     position: Option<&str>,
@@ -31,11 +32,11 @@ pub async fn listen(
     }
 }
 
-/// Tells whoever answered what came of it. `is_over`: the question needs no answer any more. If it is not, nothing was
-/// decided, and nothing is written to the chat: whoever can write there could have the daemon write as much.
+/// Sends the person the outcome of their answer. `is_over`: the question is settled. If it is not, nothing was
+/// decided, and nothing is posted to the chat: otherwise anyone who can post there could make the daemon post as much.
 ///
 /// # Errors
-/// Why they could not be told; no secret in it.
+/// Why the reply could not be sent; contains no secret.
 pub async fn reply(
     spec: &ServiceSpec,
     answer: &PersonsAnswer,

@@ -1,4 +1,4 @@
-//! A note on the desktop of whoever the daemon runs as, by `notify-send`.
+//! A desktop notification for the user that the daemon runs as, by `notify-send`.
 use super::message::{Message, SendError};
 use super::program::run;
 use crate::child::{self, Inherit, Program};
@@ -42,7 +42,7 @@ fn argv(message: &Message) -> Vec<String> {
         Urgency::Warning => "normal",
         Urgency::Critical => "critical",
     };
-    // Desktops read the body, not the subject, as markup.
+    // Desktops interpret the body, not the subject, as markup.
     let body = message.body.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let plain = |text: &str| text.replace('\0', " ");
     ["notify-send", "--app-name=bgagent", &format!("--urgency={urgency}"), "--"]

@@ -1,7 +1,7 @@
-//! A mail: its text, and what becomes of what the server says. How a server is spoken to is in `smtp`.
+//! A mail: its text, and how the server's replies are interpreted. The protocol is in `smtp`.
 //!
-//! Everything that others may have written stands in the body, which is base64, or in the subject, which is an
-//! encoded word as soon as it is more than plain ASCII: nothing of it can become a header or a command.
+//! All text that others may have written is in the body, which is base64, or in the subject, which is an
+//! encoded word unless it is plain ASCII: none of it can become a header or a command.
 use super::message::{Message, SendError};
 use super::smtp::Session;
 use crate::domain::EmailSpec;
@@ -11,16 +11,16 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::RootCertStore;
 use std::time::Duration;
 
-/// Longest subject, in characters.
-const SUBJECT: usize = 200;
-/// Longest body, in bytes.
-const BODY: usize = 64 << 10;
+/// Maximum length of the subject.
+const MAX_SUBJECT_CHARS: usize = 200;
+/// Maximum length of the body.
+const MAX_BODY_BYTES: usize = 64 << 10;
 
 pub(super) async fn send(spec: &EmailSpec, message: &Message, timeout: Duration) -> Result<(), SendError> {
     send_trusting(None, spec, message, timeout).await
 }
 
-/// `roots`: whom to trust; `None`: whom the system trusts.
+/// Sends with these root certificates; `None`: those of the system.
 pub(super) async fn send_trusting(
     roots: Option<RootCertStore>,
     spec: &EmailSpec,
@@ -76,13 +76,13 @@ async fn deliver(
     if !reached.is_empty() {
         session.ask("DATA").await?.wants("the mail", 354)?;
         let taken = session.ask(&format!("{}\r\n.", text(spec, message))).await;
-        // without an answer, the server may have it
+        // without a reply, the server may have accepted it
         taken.map_err(|error| SendError { in_doubt: true, ..error })?.expect("the mail")?;
     }
     session.close().await;
     match refused.is_empty() {
         true => Ok(()),
-        // Those who can have it have it: one full mailbox keeps it from nobody else.
+        // Recipients that can receive it do: a full mailbox does not affect the others.
         false => Err(SendError {
             message: refused.join("; "),
             worth_retrying,
@@ -93,13 +93,13 @@ async fn deliver(
     }
 }
 
-/// The mail as it goes over the wire, without its end. No line of it begins with a dot.
+/// Formats the mail for the wire, without the final dot. No line begins with a dot.
 pub(super) fn text(spec: &EmailSpec, message: &Message) -> String {
     let at = message.at.to_zoned(jiff::tz::TimeZone::UTC);
     let date = jiff::fmt::rfc2822::to_string(&at).unwrap_or_default();
     let host = spec.from.rsplit_once('@').map_or("localhost", |(_, host)| host);
     let mut body = message.body.clone();
-    body.truncate(body.floor_char_boundary(BODY));
+    body.truncate(body.floor_char_boundary(MAX_BODY_BYTES));
     let body = format!("{}\n\n{body}\n\nAgent {}, {}\n", message.subject, message.agent, message.at);
     // Lines of text end with CR LF also within base64 (RFC 2045, 6.8).
     let body = STANDARD.encode(body.replace("\r\n", "\n").replace('\n', "\r\n"));
@@ -110,20 +110,21 @@ pub(super) fn text(spec: &EmailSpec, message: &Message) -> String {
         format!("To: {}", spec.to.iter().map(|to| format!("<{to}>")).collect::<Vec<_>>().join(",\r\n ")),
         format!("Subject: {}", encoded(&message.subject)),
         format!("Date: {date}"),
-        // The same in each try, so that a mail that came twice is shown once.
+        // The same in each attempt, so that a duplicate mail is shown once.
         format!("Message-ID: <{}@{host}>", message.idempotency_key()),
         "MIME-Version: 1.0".into(),
         "Content-Type: text/plain; charset=utf-8".into(),
         "Content-Transfer-Encoding: base64".into(),
-        // RFC 3834: no robot answers it.
+        // RFC 3834: prevents automatic replies.
         "Auto-Submitted: auto-generated".into(),
     ];
     format!("{}\r\n\r\n{}", headers.join("\r\n"), lines.join("\r\n"))
 }
 
-/// A text as the value of a header (RFC 2047).
+/// Encodes a text as the value of a header (RFC 2047).
 fn encoded(text: &str) -> String {
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SUBJECT).collect();
+    let clean: String =
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_SUBJECT_CHARS).collect();
     let plain = clean.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     if plain && clean.len() <= 60 && !clean.contains("=?") {
         return clean;

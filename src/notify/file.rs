@@ -15,7 +15,7 @@ pub(super) async fn send(path: &Path, message: &Message) -> Result<(), SendError
     }
 }
 
-/// One line, on disk when this returns. A line that an earlier crash cut off stays a line of its own.
+/// Appends a line and syncs it to disk. If an earlier crash cut off a line, the new one still begins on a line of its own.
 fn append(path: &Path, line: &str) -> io::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;

@@ -1,19 +1,20 @@
-//! Several messages that waited for the same receiver as one.
+//! Joins several messages that waited for the same target.
 use super::message::Message;
 use crate::domain::template::places;
 use crate::domain::{NotifyTarget, NotifyTargetKind, TellOn, counted};
 
-/// Longest body, in characters: what chats take without cutting it. Services have their own.
+/// Maximum length of a body in characters, which chats accept without cutting it. Services have their own.
 pub(super) const LONGEST: usize = 3000;
-/// How much of each message within is shown, in characters: as much as lets all of them go together.
-const EACH: &[usize] = &[400, 200, 120, 72];
-/// How keys begin of problems that an agent itself is: its subject names it.
-const OF_AGENTS: &[&str] = &["agent:", "circuit:", "late:", "slow:"];
-/// Names in a subject.
-const NAMED: usize = 5;
+/// Maximum characters of each joined message: the largest of these with which all of them fit.
+const MAX_CHARS_PER_MESSAGE: &[usize] = &[400, 200, 120, 72];
+/// Key prefixes of problems of an agent itself, which the subject names.
+const AGENT_KEY_PREFIXES: &[&str] = &["agent:", "circuit:", "late:", "slow:"];
+/// Maximum number of names in a subject.
+const MAX_NAME_COUNT: usize = 5;
 
-/// Can a receiver do with one message for several problems? Not one whose `body` says by its key which problem it is: it
-/// would never hear that the others are over.
+/// Returns whether a target can handle one message for several problems. It can't if its `body` identifies the problem by its
+/// key:
+/// it would never learn that the others are resolved.
 pub fn may_join(target: Option<&NotifyTarget>) -> bool {
     match target.map(|target| &target.kind) {
         Some(NotifyTargetKind::Webhook(spec)) => {
@@ -23,11 +24,11 @@ pub fn may_join(target: Option<&NotifyTarget>) -> bool {
     }
 }
 
-/// How many of these messages, from the first on, go into one that `fits`, and how much of each is shown in it.
+/// Returns how many of these messages, from the first, go into one that `fits`, and the maximum length of each.
 pub fn fitting(messages: &[Message], fits: impl Fn(&Message) -> bool) -> (usize, usize) {
     let together = |count: usize, each| fits(&join(messages[..count].to_vec(), each));
-    let least = EACH[EACH.len() - 1];
-    if let Some(each) = EACH.iter().find(|each| together(messages.len(), **each)) {
+    let least = MAX_CHARS_PER_MESSAGE[MAX_CHARS_PER_MESSAGE.len() - 1];
+    if let Some(each) = MAX_CHARS_PER_MESSAGE.iter().find(|each| together(messages.len(), **each)) {
         return (messages.len(), *each);
     }
     let (mut known, mut too_many) = (1, messages.len());
@@ -38,11 +39,11 @@ pub fn fitting(messages: &[Message], fits: impl Fn(&Message) -> bool) -> (usize,
     (known, least)
 }
 
-/// One message that says what these say, in a line of `each` characters for each; they are kept within it. A single one
-/// stays as it is.
+/// Joins messages into one, with a line of at most `each` characters per message; the originals are kept in it. A single one
+/// is returned unchanged.
 ///
 /// # Panics
-/// If there is none.
+/// If there are no messages.
 pub fn join(mut messages: Vec<Message>, each: usize) -> Message {
     if messages.len() == 1 {
         return messages.remove(0);
@@ -67,8 +68,8 @@ pub fn join(mut messages: Vec<Message>, each: usize) -> Message {
 
 fn line(message: &Message, each: usize) -> String {
     let body = message.body.split_whitespace().collect::<Vec<_>>().join(" ");
-    // a problem that its subject does not name is told apart by its key
-    let of_engine = |key: &&str| OF_AGENTS.iter().any(|start| key.starts_with(start));
+    // a problem that the subject does not name is identified by its key
+    let of_engine = |key: &&str| AGENT_KEY_PREFIXES.iter().any(|start| key.starts_with(start));
     let key = message.key.as_deref().filter(|key| !of_engine(key) && !message.subject.contains(key));
     let name = key.map(|key| format!("{key}: ")).unwrap_or_default();
     let more = if body.is_empty() { String::new() } else { format!(" ({body})") };
@@ -79,7 +80,7 @@ fn line(message: &Message, each: usize) -> String {
     }
 }
 
-/// "12 incidents opened, 2 resolved".
+/// Formats counts by kind: "12 incidents opened, 2 resolved".
 fn kinds(messages: &[Message]) -> String {
     let mut all: Vec<(TellOn, u64)> = Vec::new();
     for message in messages {
@@ -104,20 +105,20 @@ fn kinds(messages: &[Message]) -> String {
     all.into_iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// The subjects, as far as there is room for them.
+/// Lists the subjects, as far as there is room.
 fn names(messages: &[Message]) -> String {
     let short = |message: &Message| -> String {
         let text: String = message.subject.chars().take(60).collect();
         if text.len() < message.subject.len() { format!("{text}…") } else { text }
     };
-    let mut names: Vec<String> = messages.iter().take(NAMED).map(short).collect();
-    if messages.len() > NAMED {
-        names.push(format!("and {} more", messages.len() - NAMED));
+    let mut names: Vec<String> = messages.iter().take(MAX_NAME_COUNT).map(short).collect();
+    if messages.len() > MAX_NAME_COUNT {
+        names.push(format!("and {} more", messages.len() - MAX_NAME_COUNT));
     }
     names.join("; ")
 }
 
-/// What a receiver goes by that looks at one kind only: the most urgent one.
+/// Returns the kind for targets that expect only one: that of the most urgent message.
 fn worst(messages: &[Message]) -> TellOn {
     let worst = messages.iter().map(|message| message.urgency).max();
     messages.iter().find(|message| Some(message.urgency) == worst).unwrap_or(&messages[0]).about

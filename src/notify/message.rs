@@ -1,37 +1,36 @@
-//! What is told, and why it was not delivered.
+//! The messages, and the errors of a delivery.
 use crate::domain::{AgentId, RunId, TellOn, Urgency};
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// What is told.
+/// A message for people.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
-    /// Row of the outbox: the same in each try, for receivers that drop duplicates.
+    /// Row of the outbox: the same in each attempt, for receivers that drop duplicates.
     pub id: i64,
-    /// Of which agent.
+    /// The agent that it is about.
     pub agent: AgentId,
-    /// What kind of news.
+    /// The kind of message.
     pub about: TellOn,
-    /// How urgent it is.
     pub urgency: Urgency,
-    /// The problem that it tells of.
+    /// The key of the problem that it is about.
     pub key: Option<String>,
-    /// The run that it tells of.
+    /// The run that it is about.
     pub run: Option<RunId>,
     /// When it happened.
     pub at: Timestamp,
     pub subject: String,
     pub body: String,
-    /// Receivers of a mail who have it from an earlier try: see [`SendError::reached`].
+    /// Recipients of a mail who received it in an earlier attempt: see [`SendError::reached`].
     pub reached: Vec<String>,
-    /// Those that it tells together, if it is more than one; see [`super::join`].
+    /// The messages that it joins, if more than one; see [`super::join`].
     pub joined: Vec<Message>,
     /// The one-time code of an answer, if it asks about a call and can be answered.
     pub question: Option<String>,
 }
 
 impl Message {
-    /// The message as receivers get it. `text` is all of it, under the key that chat services read.
+    /// Returns the message as receivers get it. `text` is the whole text, under the key that chat services read.
     pub(super) fn to_json(&self) -> serde_json::Value {
         let mut json = serde_json::json!({
             "id": self.id,
@@ -53,7 +52,7 @@ impl Message {
         json
     }
 
-    /// The problem that it tells of; of a joined message all of them, with commas between.
+    /// Returns the key of the problem; for a joined message all keys, separated by commas.
     pub(super) fn keys(&self) -> String {
         let mut keys: Vec<&str> =
             self.joined.iter().chain([self]).filter_map(|message| message.key.as_deref()).collect();
@@ -62,7 +61,7 @@ impl Message {
         keys.join(",")
     }
 
-    /// Commands that show more.
+    /// Returns commands that show more.
     fn links(&self) -> serde_json::Value {
         match (self.run, &self.key) {
             (Some(run), _) => serde_json::json!({ "show": format!("bgagent show {run}") }),
@@ -71,7 +70,7 @@ impl Message {
         }
     }
 
-    /// The same in each try, another for each message, also if the database is begun anew.
+    /// Returns a key that is the same in each attempt and unique per message, even if the database is recreated.
     pub(super) fn idempotency_key(&self) -> String {
         let key = format!("bgagent-{}-{}", self.id, self.at.as_microsecond());
         match self.joined.last() {
@@ -85,20 +84,20 @@ impl Message {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SendError {
-    /// What went wrong; no secret in it.
+    /// What went wrong; contains no secret.
     pub message: String,
-    /// False: trying again can't help.
+    /// False: a retry can't help.
     pub worth_retrying: bool,
-    /// Receivers of a mail who got it nevertheless; the next try leaves them out.
+    /// Recipients of a mail who received it nevertheless; the next attempt omits them.
     pub reached: Vec<String>,
-    /// The receiver wants nothing before this has passed.
+    /// The receiver accepts nothing before this has passed.
     pub retry_after: Option<Duration>,
-    /// It may have the message nevertheless: there was no answer, or one that says nothing of it.
+    /// It may have been delivered nevertheless: there was no response, or one that leaves it open.
     pub in_doubt: bool,
 }
 
 impl SendError {
-    /// Trying again can't help.
+    /// Returns a permanent error.
     pub fn lasting(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -109,7 +108,7 @@ impl SendError {
         }
     }
 
-    /// Trying again may help.
+    /// Returns a transient error.
     pub(super) fn passing(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -120,7 +119,7 @@ impl SendError {
         }
     }
 
-    /// As [`Self::passing`], of a message that the receiver may have.
+    /// Returns a transient error for a message that may have been delivered.
     pub(super) fn in_doubt(message: impl Into<String>) -> Self {
         Self { in_doubt: true, ..Self::passing(message) }
     }

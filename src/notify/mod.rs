@@ -1,5 +1,5 @@
-//! Delivers messages. Whom to tell of what, and when to try again, is decided elsewhere; here is only
-//! how long to wait.
+//! Delivers messages to notification targets. Who is notified of what, and when to retry, is decided elsewhere; only
+//! the retry delays are here.
 use crate::domain::{NotifyTarget, NotifyTargetKind};
 use joined::LONGEST;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub use message::{Message, SendError};
 pub use pace::Pace;
 pub use ping::ping;
 
-/// Delivers one message to the receiver of this name.
+/// Delivers one message to the target of this name.
 pub async fn send(
     name: &str,
     target: &NotifyTarget,
@@ -42,14 +42,14 @@ pub async fn send(
             NotifyTargetKind::Email(spec) => email::send(spec, message, timeout).await,
         }
     };
-    // The senders bound their own parts, with better texts; this bounds their sum.
+    // The senders have their own timeouts, with better messages; this one bounds the total.
     match tokio::time::timeout(timeout, delivery).await {
         Ok(result) => result,
         Err(_) => Err(SendError::in_doubt("no answer in time")),
     }
 }
 
-/// Does the receiver get all of this message?
+/// Returns whether the target can take the whole message.
 pub fn is_taken_whole(target: Option<&NotifyTarget>, message: &Message) -> bool {
     match target.map(|target| &target.kind) {
         Some(NotifyTargetKind::Service(spec)) => service::fits(spec.preset(), message),
@@ -57,7 +57,7 @@ pub fn is_taken_whole(target: Option<&NotifyTarget>, message: &Message) -> bool 
     }
 }
 
-/// How long to wait before try number `tries + 1`; `None`: give up.
+/// Returns the delay before attempt number `tries + 1`; `None`: give up.
 pub fn retry_delay(tries: u32) -> Option<Duration> {
     let secs = match tries {
         0 => 0,

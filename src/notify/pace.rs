@@ -1,54 +1,54 @@
-//! How many messages a receiver gets in a time. Pure: time is an argument.
+//! The rate limit of a target. Pure: time is an argument.
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Messages that may go one after the other when there were none for a while.
-const AT_ONCE: u32 = 4;
+/// Maximum burst after a period without messages.
+const MAX_BURST_COUNT: u32 = 4;
 
-/// The pace of one receiver.
+/// The rate limit of one target: a token bucket.
 #[derive(Debug, Clone)]
 pub struct Pace {
-    /// Messages that may go now.
+    /// Messages that may be sent now.
     tokens: f64,
-    /// When that was counted.
+    /// When the tokens were last updated.
     counted: Instant,
-    /// Nothing goes before this: the receiver wants to be left alone, or has just got one.
+    /// Nothing is sent before this: the receiver asked to wait, or has just received one.
     not_before: Instant,
 }
 
 impl Pace {
-    /// Of a receiver that has got nothing yet.
+    /// Creates the limit of a target that has received nothing yet.
     pub fn new(now: Instant) -> Self {
-        Self { tokens: f64::from(AT_ONCE), counted: now, not_before: now }
+        Self { tokens: f64::from(MAX_BURST_COUNT), counted: now, not_before: now }
     }
 
-    /// How many messages may go, one after the other; 0: look again at [`Self::next`]. `per_minute` is the most of a
-    /// minute; `None`: there is no bound.
+    /// Returns how many messages may be sent in a row; if 0, check again at [`Self::next`]. `per_minute` is the maximum per
+    /// minute; `None`: unlimited.
     pub fn room(&mut self, now: Instant, per_minute: Option<u32>) -> usize {
         let Some(per_minute) = per_minute else {
             return if now < self.not_before { 0 } else { usize::MAX };
         };
         let grown = now.saturating_duration_since(self.counted).as_secs_f64() * f64::from(per_minute) / 60.0;
-        self.tokens = (self.tokens + grown).min(f64::from(per_minute.clamp(1, AT_ONCE)));
+        self.tokens = (self.tokens + grown).min(f64::from(per_minute.clamp(1, MAX_BURST_COUNT)));
         self.counted = now;
         if now < self.not_before || self.tokens < 1.0 { 0 } else { self.tokens as usize }
     }
 
-    /// When there is room for one. Right after [`Self::room`].
+    /// Returns when a message may be sent. Call right after [`Self::room`].
     pub fn next(&self, per_minute: Option<u32>) -> Instant {
         let missing = (1.0 - self.tokens).max(0.0);
         let wait = per_minute.map_or(0.0, |per_minute| missing * 60.0 / f64::from(per_minute.max(1)));
-        // a little more, so that what is counted then is whole
+        // a margin, so that a full token has accumulated by then
         self.not_before.max(self.counted + Duration::from_secs_f64(wait) + Duration::from_millis(1))
     }
 
-    /// One has gone; the next one not before `apart` has passed.
+    /// Records a sent message; the next one may follow only after `apart`.
     pub fn sent(&mut self, now: Instant, apart: Duration) {
         self.tokens = (self.tokens - 1.0).max(0.0);
         self.not_before = self.not_before.max(now + apart);
     }
 
-    /// The receiver wants to be left alone for so long.
+    /// Suspends sending for this time, as the receiver asked.
     pub fn wait(&mut self, now: Instant, time: Duration) {
         self.not_before = self.not_before.max(now + time);
     }

@@ -1,5 +1,5 @@
-//! A ping: another monitor hears that something goes on, by the conventions of healthchecks.io
-//! (healthchecks.io/docs/http_api): the address itself for success, `/start` and `/fail` behind it, and `rid` for the run.
+//! A ping to another monitor, by the conventions of healthchecks.io
+//! (healthchecks.io/docs/http_api): the URL itself for success, `/start` and `/fail` appended, and `rid` for the run.
 use super::message::SendError;
 use super::post::{Post, Reads, post, url_of};
 use crate::domain::{EnvValue, PingSignal, RunId};
@@ -7,7 +7,7 @@ use crate::secret;
 use reqwest::header::HeaderMap;
 use std::time::Duration;
 
-/// Sends one. Nothing of the run but its id leaves the machine.
+/// Sends a ping. Of the run, only its id leaves the machine.
 pub async fn ping(
     url: &EnvValue,
     signal: PingSignal,

@@ -1,4 +1,4 @@
-//! One HTTP request, and what its answer means. The address is often a secret itself: errors show only where it leads.
+//! Sends an HTTP request and interprets the response. The URL is often a secret itself: errors show only its origin.
 use super::message::SendError;
 use crate::domain::novelty::at_path;
 use crate::domain::one_line;
@@ -10,20 +10,20 @@ use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::Value;
 use std::time::Duration;
 
-/// Read of what a receiver says, in bytes; and shown of it, in characters.
-const MOST_SAID: usize = 4096;
-const SHOWN: usize = 200;
-/// Read of an answer that goes on, in bytes.
-const MOST_LINES: usize = 1 << 20;
+/// Maximum bytes read of a receiver's error text, and maximum characters shown of it.
+const MAX_ERROR_BYTES: usize = 4096;
+const MAX_ERROR_CHARS: usize = 200;
+/// Maximum bytes read of a streamed response.
+const MAX_STREAM_BYTES: usize = 1 << 20;
 
-/// What is read out of an answer, beside its status.
+/// What is read from a response, besides its status.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Reads {
-    /// Where it stands how long to wait, and how many of these make a second.
+    /// The field with the retry delay, and how many of its units make a second.
     pub(super) retry_after: Option<(&'static str, f64)>,
-    /// Where a value stands that the table should have, and for which key.
+    /// The field with a value that replaces one of the table, and the key of that.
     pub(super) moved_to: Option<(&'static str, &'static str)>,
-    /// An answer with `"ok": false` refuses, whatever its status is.
+    /// A response with `"ok": false` is a refusal, whatever its status.
     pub(super) is_ok: bool,
 }
 
@@ -33,15 +33,15 @@ pub(super) struct Post {
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
     pub(super) body: String,
-    /// Secrets in it that are no part of the address.
+    /// Secrets in it that are not part of the URL.
     pub(super) hidden: Vec<String>,
     pub(super) reads: Reads,
     pub(super) timeout: Duration,
 }
 
-/// An address that a message can be sent to.
+/// Parses a URL that a message can be sent to.
 pub(super) fn url_of(text: &str) -> Result<Url, SendError> {
-    // what is wrong with it may quote it
+    // errors of `url` don't quote the text, which may be secret
     let url = Url::parse(text.trim())
         .map_err(|error| SendError::lasting(format!("the address is not a URL: {error}")))?;
     match url.scheme() {
@@ -50,13 +50,13 @@ pub(super) fn url_of(text: &str) -> Result<Url, SendError> {
     }
 }
 
-/// Sends it; an answer that refuses it is an error.
+/// Sends the request; a response that refuses it is an error.
 pub(super) async fn post(post: Post) -> Result<(), SendError> {
-    let most = if post.reads.is_ok { MOST_SAID } else { 0 };
+    let most = if post.reads.is_ok { MAX_ERROR_BYTES } else { 0 };
     exchange(post, most).await.map(drop)
 }
 
-/// The same, with the answer; one that is longer is an error.
+/// Sends the request and returns the response body; a body longer than `most` bytes is an error.
 pub(super) async fn ask(post: Post, most: usize) -> Result<String, SendError> {
     let text = exchange(post, most + 1).await?;
     if text.len() > most {
@@ -65,33 +65,34 @@ pub(super) async fn ask(post: Post, most: usize) -> Result<String, SendError> {
     Ok(text)
 }
 
-/// The lines of an answer that goes on: up to the first that is `wanted`, and what came with it; none, if its time is up
-/// before.
+/// Returns the lines of a streamed response, up to the chunk with the first line that is `wanted`; or what has arrived when the
+/// time
+/// is up.
 pub(super) async fn first_lines(post: Post, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, SendError> {
     let end = tokio::time::Instant::now() + post.timeout;
     let mut answer = begin(post).await?;
     let mut text = Vec::new();
-    // what breaks off is asked again
+    // if the stream breaks off, the next poll continues
     while let Ok(Ok(Some(chunk))) = tokio::time::timeout_at(end, answer.chunk()).await {
         text.extend_from_slice(&chunk);
-        if text.len() > MOST_LINES || String::from_utf8_lossy(&text).lines().any(&wanted) {
+        if text.len() > MAX_STREAM_BYTES || String::from_utf8_lossy(&text).lines().any(&wanted) {
             break;
         }
     }
-    // a line without an end is not all of it
+    // an unterminated line is incomplete
     let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     Ok(String::from_utf8_lossy(&text[..whole]).lines().map(str::to_owned).collect())
 }
 
-/// What of a request is needed to say why it was refused.
-struct Asked {
+/// The parts of a request that are needed to explain a refusal.
+struct SentRequest {
     origin: String,
-    /// What may not be shown, the longest first: one may be a part of another.
+    /// Secrets, the longest first, since one may be part of another.
     hidden: Vec<String>,
     reads: Reads,
 }
 
-impl Asked {
+impl SentRequest {
     fn of(post: &Post) -> Self {
         let mut hidden = secret_parts(&post.url);
         hidden.extend(post.hidden.iter().cloned());
@@ -109,15 +110,15 @@ impl Asked {
         if let Some((value, key)) = reads.moved_to.and_then(|(path, key)| Some((at(path)?, key))) {
             error.message = format!("{}; set `{key} = {}` in this table", error.message, as_text(value));
         }
-        // of two, the longer one: whoever comes too early is made to wait longer
+        // of two values, the longer one: retrying too early is usually penalized
         let retry_after = asked.max(in_answer).filter(|_| !status.is_success() || error.worth_retrying);
         SendError { message: format!("{origin}: {}", error.message), retry_after, ..error }
     }
 }
 
-/// Sends it, and reads so many bytes of an answer that takes it.
+/// Sends the request, and reads up to `most` bytes of a successful response.
 async fn exchange(post: Post, most: usize) -> Result<String, SendError> {
-    let asked = Asked::of(&post);
+    let asked = SentRequest::of(&post);
     let answer = begin(post).await?;
     if most == 0 {
         return Ok(String::new());
@@ -129,9 +130,9 @@ async fn exchange(post: Post, most: usize) -> Result<String, SendError> {
     if asked.reads.is_ok && refuses { Err(asked.refusal(status, wait, &said)) } else { Ok(said) }
 }
 
-/// Sends it; what comes back is an answer whose status takes it.
+/// Sends the request; returns the response if its status is a success.
 async fn begin(post: Post) -> Result<Response, SendError> {
-    let asked = Asked::of(&post);
+    let asked = SentRequest::of(&post);
     let Post { method, url, mut headers, body, timeout, .. } = post;
     headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     let client = net::client(&url, Redirects::Refuse).map_err(SendError::passing)?;
@@ -150,7 +151,7 @@ async fn begin(post: Post) -> Result<Response, SendError> {
         return Ok(answer);
     }
     let wait = net::retry_after(answer.headers(), crate::clock::wall());
-    Err(asked.refusal(status, wait, &said(answer, MOST_SAID).await))
+    Err(asked.refusal(status, wait, &said(answer, MAX_ERROR_BYTES).await))
 }
 
 fn refused(status: StatusCode, said: &str) -> SendError {
@@ -165,7 +166,7 @@ fn refused(status: StatusCode, said: &str) -> SendError {
         message = format!("{message}: {said}");
     }
     match status.as_u16() {
-        // a server that fails, or one before it that hears nothing of it, may have taken it all the same
+        // a server that fails, or a proxy whose upstream does not respond, may have accepted it nevertheless
         408 | 500 | 502 | 504 => SendError::in_doubt(message),
         425 | 429 => SendError::passing(message),
         _ if status.is_server_error() => SendError::passing(message),
@@ -173,7 +174,7 @@ fn refused(status: StatusCode, said: &str) -> SendError {
     }
 }
 
-/// The parts of an address that may be a secret.
+/// Returns the parts of a URL that may be secret.
 fn secret_parts(url: &Url) -> Vec<String> {
     let path = url.path_segments().into_iter().flatten().map(str::to_owned);
     let query = url.query_pairs().map(|(_, value)| value.into_owned());
@@ -189,16 +190,16 @@ async fn said(mut answer: Response, most: usize) -> String {
     String::from_utf8_lossy(&body).into_owned()
 }
 
-/// What the receiver says of it, in short: the message of a JSON answer, else its text. No part of the address.
+/// Returns the receiver's error text, shortened: the message of a JSON response, else its text. No part of the URL.
 fn shown(said: &str, parts: &[String]) -> String {
     let mut text = said_by(said).unwrap_or_else(|| without_tags(said));
     for part in parts {
         text = text.replace(part.as_str(), secret::REDACTED);
     }
-    one_line(&secret::redact(&one_line(&text, usize::MAX)), SHOWN)
+    one_line(&secret::redact(&one_line(&text, usize::MAX)), MAX_ERROR_CHARS)
 }
 
-/// The sentence of a JSON answer.
+/// Returns the error message of a JSON response.
 fn said_by(text: &str) -> Option<String> {
     let json: Value = serde_json::from_str(text).ok()?;
     let found = ["message", "error", "description", "detail", "error_description", "title", "errors"];
@@ -213,7 +214,7 @@ fn said_by(text: &str) -> Option<String> {
     })
 }
 
-/// The words of a page.
+/// Returns the text of an HTML page.
 fn without_tags(text: &str) -> String {
     if !text.trim_start().starts_with('<') {
         return text.to_owned();

@@ -1,12 +1,12 @@
-//! A program that gets the message as JSON on standard input.
+//! A program that receives the message as JSON on standard input.
 use super::message::{Message, SendError};
 use crate::child::{self, ChildError, Confinement, Finished, Inherit, Program};
 use crate::domain::{CommandSpec, ProgramOwner, TextOrSecret};
 use crate::secret;
 use std::time::Duration;
 
-/// Longest variable, in bytes: Linux takes 128 KiB, and standard input has all of it.
-const MAX_VARIABLE: usize = 4096;
+/// Maximum length of a variable: Linux accepts 128 KiB, and standard input has all of it.
+const MAX_VARIABLE_BYTES: usize = 4096;
 
 pub(super) async fn send(
     receiver: &str,
@@ -63,7 +63,7 @@ pub(super) async fn send(
     Err(SendError::passing(format!("`{name}` ended with {}{said}", child::how_it_ended(finished.status))))
 }
 
-/// Runs a program within the bound of the delivery, a little less, so that its own error is told.
+/// Runs a program with slightly less than the timeout of the delivery, so that its own error is reported.
 pub(super) async fn run(program: Program<'_>, timeout: Duration) -> Result<Finished, SendError> {
     child::run(program, timeout.mul_f64(0.95)).await.map_err(|error| SendError {
         message: error.to_string(),
@@ -75,7 +75,7 @@ pub(super) async fn run(program: Program<'_>, timeout: Duration) -> Result<Finis
 }
 
 fn variable(text: &str) -> String {
-    let mut end = text.len().min(MAX_VARIABLE);
+    let mut end = text.len().min(MAX_VARIABLE_BYTES);
     while !text.is_char_boundary(end) {
         end -= 1;
     }

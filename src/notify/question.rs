@@ -1,23 +1,23 @@
-//! A message that asks about a call: how each service lets a person answer. What is pressed or written brings the one-time
-//! code along; `answers` hears it.
+//! A message that asks about a call: how each service lets a person answer. A button or a written answer carries the one-time
+//! code; `answers` receives it.
 use crate::domain::{Escaping, LengthUnit, NotifyType, is_unseen};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// Most messages that one question is told in.
-const MOST_PARTS: usize = 12;
-/// Of a message that a long question is told in, so much is text.
-const PART: usize = 3_500;
+/// Maximum number of messages per question.
+const MAX_PART_COUNT: usize = 12;
+/// Maximum size of the text in each message of a long question.
+const MAX_PART_SIZE: usize = 3_500;
 
-/// What a person says, and what it means.
-const WORDS: [(&str, &str, bool); 2] = [("Approve", "approve", true), ("Deny", "deny", false)];
+/// The answers: label, word, whether it approves.
+const ANSWERS: [(&str, &str, bool); 2] = [("Approve", "approve", true), ("Deny", "deny", false)];
 
-/// What the service shows below the text. Matrix has no buttons: there the text says what to write.
+/// Adds the buttons below the text. Matrix has no buttons: there the text says what to write.
 pub(super) fn add_buttons(kind: NotifyType, keys: &BTreeMap<&str, String>, code: &str, body: &mut Value) {
     match kind {
         NotifyType::Telegram => {
             let button = |(label, word, _): (&str, &str, bool)| json!({"text": label, "callback_data": format!("{word} {code}")});
-            body["reply_markup"] = json!({"inline_keyboard": [WORDS.map(button)]});
+            body["reply_markup"] = json!({"inline_keyboard": [ANSWERS.map(button)]});
         }
         NotifyType::Ntfy => {
             let server = keys.get("url").map_or("https://ntfy.sh", String::as_str).trim_end_matches('/');
@@ -26,13 +26,13 @@ pub(super) fn add_buttons(kind: NotifyType, keys: &BTreeMap<&str, String>, code:
                 json!({"action": "http", "label": label, "url": format!("{server}/{topic}"), "method": "POST",
                        "body": format!("{word} {code}"), "clear": true})
             };
-            body["actions"] = WORDS.map(action).into_iter().collect();
+            body["actions"] = ANSWERS.map(action).into_iter().collect();
         }
         _ => {}
     }
 }
 
-/// What the text of a question ends with.
+/// Returns the instructions at the end of a question.
 pub(super) fn how_to_answer(kind: NotifyType, code: &str) -> String {
     match kind {
         NotifyType::Matrix => format!("\n\nAnswer with a message: approve {code}, or deny {code}."),
@@ -40,30 +40,30 @@ pub(super) fn how_to_answer(kind: NotifyType, code: &str) -> String {
     }
 }
 
-/// The parts that a text is told in where one message can't have all of it; `None`: it is too long for that, too.
+/// Splits a text that does not fit into one message; `None`: it is too long even for several.
 pub(super) fn parts(text: &str, escaping: Escaping, unit: LengthUnit) -> Option<Vec<String>> {
     let (mut parts, mut size) = (vec![String::new()], 0);
     for c in text.chars() {
         let mut buffer = [0; 4];
         let width = unit.size(&escaping.written(c.encode_utf8(&mut buffer)));
-        if size + width > PART {
+        if size + width > MAX_PART_SIZE {
             parts.push(String::new());
             size = 0;
         }
         size += width;
         parts.last_mut().expect("one is there").push(c);
     }
-    (parts.len() <= MOST_PARTS).then_some(parts)
+    (parts.len() <= MAX_PART_COUNT).then_some(parts)
 }
 
-/// What a text of a person says: approve or deny, and under which code. Lines that quote something are passed over, and
-/// what stands beside it makes it no answer.
+/// Parses an answer: approve or deny, and the code. Quoted lines are skipped; any additional text makes
+/// it invalid.
 pub(super) fn read_answer(text: &str) -> Option<(bool, String)> {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('>'));
     let line: String = lines.next()?.chars().filter(|c| !is_unseen(*c)).collect();
     let mut words = line.split_whitespace();
     let (word, code) = (words.next()?.to_ascii_lowercase(), words.next()?);
-    let approves = WORDS.into_iter().find(|(_, known, _)| word == *known)?.2;
+    let approves = ANSWERS.into_iter().find(|(_, known, _)| word == *known)?.2;
     let code = code.trim_end_matches(['.', ',']).to_ascii_lowercase();
     let is_code = (4..=64).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
     (words.next().is_none() && lines.next().is_none() && is_code).then_some((approves, code))
@@ -102,7 +102,10 @@ mod tests {
         let escaping = Escaping::EntitiesWithoutMentions;
         let parts = parts(&text, escaping, LengthUnit::Utf16).unwrap();
         assert_eq!(parts.concat(), text);
-        assert!(parts.iter().all(|part| LengthUnit::Utf16.size(&escaping.written(part)) <= PART));
-        assert_eq!(super::parts(&"x".repeat(PART * MOST_PARTS + 1), escaping, LengthUnit::Utf16), None);
+        assert!(parts.iter().all(|part| LengthUnit::Utf16.size(&escaping.written(part)) <= MAX_PART_SIZE));
+        assert_eq!(
+            super::parts(&"x".repeat(MAX_PART_SIZE * MAX_PART_COUNT + 1), escaping, LengthUnit::Utf16),
+            None
+        );
     }
 }

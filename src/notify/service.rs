@@ -1,4 +1,4 @@
-//! A message in the words of a service: the rows of `domain::service`, filled.
+//! Formats a message for a service: the rows of `domain::service`, filled in.
 use super::message::{Message, SendError};
 use super::post::{Post, Reads, post};
 use super::question::{add_buttons, how_to_answer, parts};
@@ -12,11 +12,12 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What stays as it is in a part of a path (RFC 3986, 3.3), without what has a meaning there.
-const PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
+/// Characters that are not escaped in a path segment (RFC 3986, 3.3), except those with a meaning there.
+const PATH_SEGMENT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
 
-/// Longest title, in characters; of a joined message it is longer than others.
-const TITLE: usize = 200;
+/// Maximum length of a title; that of a joined message is the longest.
+const MAX_TITLE_CHARS: usize = 200;
 
 pub(super) async fn send(spec: &ServiceSpec, message: &Message, timeout: Duration) -> Result<(), SendError> {
     let preset = spec.preset();
@@ -46,7 +47,7 @@ pub(super) async fn send(spec: &ServiceSpec, message: &Message, timeout: Duratio
     Ok(())
 }
 
-/// What the table of an account says, with its secrets.
+/// Returns the settings of an account, with its secrets resolved.
 pub(super) async fn keys_of(
     spec: &ServiceSpec,
     timeout: Duration,
@@ -61,7 +62,7 @@ pub(super) async fn keys_of(
     Ok(keys)
 }
 
-/// Adds the header that carries a token.
+/// Adds the header with the token.
 pub(super) fn authorize(
     headers: &mut HeaderMap,
     name: &str,
@@ -83,7 +84,7 @@ fn address(
     let text = filled(preset.url, |place| match place {
         "url" => {
             let url = keys.get("url").map(String::as_str).or(preset.usual_url)?;
-            // one that is the whole address stays as it is
+            // a template that is only `{url}` is used unchanged
             Some(if preset.url == "{url}" { url.to_owned() } else { url.trim_end_matches('/').to_owned() })
         }
         "idempotency_key" => Some(encoded(&message.idempotency_key())),
@@ -98,28 +99,28 @@ fn address(
     Ok(url)
 }
 
-/// A text as a part of a path.
+/// Encodes a text as a path segment.
 pub(super) fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, PART).to_string()
+    utf8_percent_encode(text, PATH_SEGMENT).to_string()
 }
 
-/// The words of a message, as a template takes them.
+/// The values of a message for templates.
 pub(super) struct MessageWords<'a> {
     message: &'a Message,
     title: String,
     text: String,
-    /// What `{priority}` is.
+    /// The value of `{priority}`.
     priority: u8,
 }
 
 impl<'a> MessageWords<'a> {
     pub(super) fn of(message: &'a Message, priority: [u8; 3]) -> Self {
-        // one line alone stands where more lines would: no service takes a message without text
+        // without a body, the subject becomes the text: no service accepts a message without text
         let (title, text) = match message.body.trim() {
             "" => (message.agent.to_string(), message.subject.clone()),
             body => (message.subject.clone(), body.to_owned()),
         };
-        let title = match title.char_indices().nth(TITLE) {
+        let title = match title.char_indices().nth(MAX_TITLE_CHARS) {
             Some((end, _)) => format!("{}…", &title[..end]),
             None => title,
         };
@@ -131,7 +132,7 @@ impl<'a> MessageWords<'a> {
         Self { message, title, text, priority }
     }
 
-    /// What stands for a place; `None`: it is no place of a message.
+    /// Returns the value of a placeholder; `None`: it does not belong to a message.
     pub(super) fn value(&self, place: &str) -> Option<Value> {
         let message = self.message;
         Some(match place {
@@ -151,7 +152,7 @@ impl<'a> MessageWords<'a> {
     }
 }
 
-/// JSON with its places filled: a text that is one place alone becomes the value itself.
+/// Fills in the placeholders of JSON: a string that is only a placeholder becomes the value itself.
 pub(super) fn fill(template: &Value, value_of: &impl Fn(&str) -> Option<Value>) -> Value {
     match template {
         Value::String(text) => {
@@ -171,12 +172,12 @@ pub(super) fn fill(template: &Value, value_of: &impl Fn(&str) -> Option<Value>) 
     }
 }
 
-/// The body, as long as the service takes it: what is too long is cut after a sentence.
+/// Formats the body, within the limit of the service: longer text is cut after a sentence.
 fn body(preset: &ServicePreset, keys: &BTreeMap<&str, String>, message: &Message) -> String {
     let template: Value = serde_json::from_str(preset.body).expect("a row of the table");
     let mut words = MessageWords::of(message, preset.priority);
     let rest = match message.about {
-        // what can't be read can't be decided
+        // a call that can't be read in full can't be decided
         TellOn::ApprovalRequested => {
             "It is too long to be decided here. All of it: bgagent approvals".to_owned()
         }
@@ -187,19 +188,19 @@ fn body(preset: &ServicePreset, keys: &BTreeMap<&str, String>, message: &Message
     let mut most = unit.size(&whole);
     loop {
         let text = write(&template, preset, keys, &words).to_string();
-        let field = longest(preset, keys, &words);
+        let field = text_size(preset, keys, &words);
         if (field <= limit && text.len() <= preset.most_bytes) || most == 0 {
             return text;
         }
-        // what is written may be longer than the words are: by as much less as it is too long, and a little
+        // escaping may lengthen the text: shorten it in proportion, and a little more
         let part = (limit as f64 / field as f64).min(preset.most_bytes as f64 / text.len() as f64).min(1.0);
         most = ((most as f64 * part * 0.98) as usize).min(most - 1);
         words.text = cut_at_sentence(&whole, unit, most, &rest).into_owned();
     }
 }
 
-/// A question with what it is answered by, in one message or several; as any other message, where the service does not
-/// take all of it.
+/// Formats a question with its buttons, in one message or several; if the service can't take all of it,
+/// as an ordinary message.
 fn question(
     preset: &ServicePreset,
     keys: &BTreeMap<&str, String>,
@@ -212,7 +213,7 @@ fn question(
     let mut whole = write(&template, preset, keys, &words);
     add_buttons(preset.kind, keys, code, &mut whole);
     let whole = whole.to_string();
-    if longest(preset, keys, &words) <= preset.most.0 && whole.len() <= preset.most_bytes {
+    if text_size(preset, keys, &words) <= preset.most.0 && whole.len() <= preset.most_bytes {
         return vec![whole];
     }
     let several = match preset.kind {
@@ -250,8 +251,8 @@ fn write(
     })
 }
 
-/// The size of the field with the text, as the service counts.
-fn longest(preset: &ServicePreset, keys: &BTreeMap<&str, String>, words: &MessageWords<'_>) -> usize {
+/// Returns the size of the field with the text, in the unit of the service.
+fn text_size(preset: &ServicePreset, keys: &BTreeMap<&str, String>, words: &MessageWords<'_>) -> usize {
     fn find(value: &Value) -> Option<&str> {
         match value {
             Value::String(text) => text.contains("{text}").then_some(text.as_str()),
@@ -266,13 +267,13 @@ fn longest(preset: &ServicePreset, keys: &BTreeMap<&str, String>, words: &Messag
     preset.most.1.size(json.as_str().unwrap_or_default())
 }
 
-/// Does the message reach the service as a whole?
+/// Returns whether the service accepts the whole message.
 pub(super) fn fits(preset: &ServicePreset, message: &Message) -> bool {
     let words = MessageWords::of(message, preset.priority);
     let keys = BTreeMap::new();
     let template: Value = serde_json::from_str(preset.body).expect("a row of the table");
-    // what is not known here is short
-    const KEYS: usize = 500;
-    longest(preset, &keys, &words) <= preset.most.0
-        && write(&template, preset, &keys, &words).to_string().len() + KEYS <= preset.most_bytes
+    // the account's settings are unknown here; they are short
+    const MAX_KEYS_BYTES: usize = 500;
+    text_size(preset, &keys, &words) <= preset.most.0
+        && write(&template, preset, &keys, &words).to_string().len() + MAX_KEYS_BYTES <= preset.most_bytes
 }

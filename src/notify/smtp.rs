@@ -1,5 +1,5 @@
-//! Speaks to a mail server: as much of SMTP (RFC 5321) as handing over a message takes, with STARTTLS
-//! (RFC 3207) and AUTH (RFC 4954). Without encryption nothing is said but to this machine.
+//! An SMTP client (RFC 5321), as much as submitting a message needs, with STARTTLS
+//! (RFC 3207) and AUTH (RFC 4954). Without encryption it only connects to this machine.
 use super::message::SendError;
 use crate::domain::{EmailSpec, SmtpTls};
 use crate::net::trusted_roots;
@@ -15,39 +15,39 @@ use tokio::io::{
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// Longest line of a reply, in bytes (RFC 5321, 4.5.3.1.5 says 512; some say more).
-const LINE: u64 = 2048;
-/// Most lines of a reply.
-const LINES: usize = 100;
-/// Shown of what a server says, in characters.
-const SHOWN: usize = 200;
-/// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(10);
+/// Maximum length of a reply line (RFC 5321, 4.5.3.1.5 says 512 bytes; some servers send more).
+const MAX_LINE_BYTES: u64 = 2048;
+/// Maximum lines of a reply.
+const MAX_REPLY_LINES: usize = 100;
+/// Maximum characters of a reply that are shown.
+const MAX_REPLY_CHARS: usize = 200;
+/// Timeout of a connection attempt.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// A conversation with a server that has greeted us.
+/// A session with a server that has sent its greeting.
 pub(super) struct Session {
     stream: BufReader<Box<dyn Stream>>,
-    /// What it can do, one keyword with its parameters each, in capitals.
+    /// Its extensions, one keyword with parameters each, in capitals.
     offers: Vec<String>,
 }
 
-/// What a server said.
+/// A reply of the server.
 pub(super) struct Reply {
     code: u16,
     lines: Vec<String>,
 }
 
 impl Reply {
-    /// It must have worked.
+    /// Fails unless the reply is positive.
     pub(super) fn expect(&self, what: &str) -> Result<(), SendError> {
         match self.code {
             200..=299 => Ok(()),
             code => {
                 let said = self.lines.join(" ");
-                let said: String = said.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
+                let said: String = said.chars().filter(|c| !c.is_control()).take(MAX_REPLY_CHARS).collect();
                 let message = format!("{what}: the server says {code} {said}");
                 let passing = !(500..=599).contains(&code);
                 Err(if passing { SendError::passing(message) } else { SendError::lasting(message) })
@@ -55,7 +55,7 @@ impl Reply {
         }
     }
 
-    /// It must have this code, which is none of success.
+    /// Fails unless the reply has this code, which is not a positive one.
     pub(super) fn wants(&self, what: &str, code: u16) -> Result<(), SendError> {
         if self.code == code {
             return Ok(());
@@ -66,15 +66,15 @@ impl Reply {
 }
 
 impl Session {
-    /// Connects, encrypts, greets.
+    /// Connects, starts TLS, and sends the greeting.
     pub(super) async fn open(spec: &EmailSpec, roots: Option<RootCertStore>) -> Result<Self, SendError> {
         let connecting = TcpStream::connect((spec.host.as_str(), spec.port));
-        let socket = match tokio::time::timeout(CONNECT, connecting).await {
+        let socket = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(Ok(socket)) => socket,
             Ok(Err(error)) => return Err(SendError::passing(format!("can't connect: {error}"))),
             Err(_) => return Err(SendError::passing("can't connect in time")),
         };
-        // Who has no name says its address (RFC 5321, 4.1.3).
+        // A client without a host name sends its address (RFC 5321, 4.1.3).
         let me = match socket.local_addr().map(|address| address.ip()) {
             Ok(std::net::IpAddr::V6(address)) => format!("[IPv6:{address}]"),
             Ok(std::net::IpAddr::V4(address)) => format!("[{address}]"),
@@ -98,7 +98,7 @@ impl Session {
             ));
         }
         session.ask("STARTTLS").await?.expect("STARTTLS")?;
-        // What came before the encryption could be anybody's.
+        // Data received before the encryption could be injected.
         if !session.stream.buffer().is_empty() {
             return Err(SendError::lasting("the server sent data before the encryption began"));
         }
@@ -114,7 +114,7 @@ impl Session {
         Ok(())
     }
 
-    /// Says who we are. Nothing of it is in any error.
+    /// Authenticates. No credentials appear in errors.
     pub(super) async fn log_in(&mut self, name: &str, password: &str) -> Result<(), SendError> {
         let methods = self.offers.iter().find_map(|offer| offer.strip_prefix("AUTH "));
         let has = |method: &str| methods.is_some_and(|list| list.split_whitespace().any(|m| m == method));
@@ -134,7 +134,7 @@ impl Session {
         self.ask(&STANDARD.encode(password)).await?.expect("logging in").map_err(refused)
     }
 
-    /// One command, one reply.
+    /// Sends a command and reads the reply.
     pub(super) async fn ask(&mut self, command: &str) -> Result<Reply, SendError> {
         let line = format!("{command}\r\n");
         let written = async {
@@ -148,7 +148,7 @@ impl Session {
     async fn reply(&mut self) -> Result<Reply, SendError> {
         let odd = || SendError::passing("the server does not speak SMTP; check `smtp` and `tls`");
         let mut lines = Vec::new();
-        while lines.len() < LINES {
+        while lines.len() < MAX_REPLY_LINES {
             let line = read_line(&mut self.stream).await?;
             let (code, rest) = line.split_at_checked(3).ok_or_else(odd)?;
             let code: u16 = code.parse().ok().filter(|code| (200..600).contains(code)).ok_or_else(odd)?;
@@ -162,7 +162,7 @@ impl Session {
         Err(odd())
     }
 
-    /// Says goodbye; the mail is delivered whether it is heard or not.
+    /// Sends `QUIT`; the mail is accepted whether it arrives or not.
     pub(super) async fn close(mut self) {
         let _ = tokio::time::timeout(Duration::from_secs(1), self.ask("QUIT")).await;
     }
@@ -170,10 +170,10 @@ impl Session {
 
 async fn read_line(stream: &mut (impl AsyncBufRead + Unpin)) -> Result<String, SendError> {
     let mut bytes = Vec::new();
-    stream.take(LINE).read_until(b'\n', &mut bytes).await.map_err(|error| broke(&error))?;
+    stream.take(MAX_LINE_BYTES).read_until(b'\n', &mut bytes).await.map_err(|error| broke(&error))?;
     if !bytes.ends_with(b"\n") {
         return Err(match bytes.len() as u64 {
-            LINE => SendError::passing("the server's reply has a line without an end"),
+            MAX_LINE_BYTES => SendError::passing("the server's reply has a line without an end"),
             _ => SendError::passing("the server closed the connection"),
         });
     }
@@ -189,7 +189,7 @@ async fn encrypted(
     spec: &EmailSpec,
     roots: Option<RootCertStore>,
 ) -> Result<Box<dyn Stream>, SendError> {
-    // A second installation is refused by rustls and changes nothing.
+    // Installing a second provider is refused by rustls and has no effect.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let name = ServerName::try_from(spec.host.clone())
         .map_err(|_| SendError::lasting(format!("`{}` can't be the name in a certificate", spec.host)))?;

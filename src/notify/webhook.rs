@@ -1,4 +1,4 @@
-//! An HTTP POST of JSON, or of what the table's `body` makes of a message; signed, where there is a `secret`.
+//! An HTTP POST of JSON, or of the table's `body` filled in; signed if there is a `secret`.
 use super::message::{Message, SendError};
 use super::post::{Post, Reads, post, url_of};
 use super::service::{MessageWords, fill};
@@ -14,7 +14,7 @@ use sha2::Sha256;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Before a secret of the Standard Webhooks that is written as base64.
+/// Prefix of base64 secrets in Standard Webhooks.
 const SECRET_PREFIX: &str = "whsec_";
 
 pub(super) async fn send(spec: &WebhookSpec, message: &Message, timeout: Duration) -> Result<(), SendError> {
@@ -36,7 +36,7 @@ pub(super) async fn send(spec: &WebhookSpec, message: &Message, timeout: Duratio
     post(Post { method: "POST", url, headers, body, hidden, reads, timeout }).await
 }
 
-/// What is sent, and what it is.
+/// Returns the body and its content type.
 fn body(template: Option<&str>, message: &Message) -> (String, &'static str) {
     let Some(template) = template else { return (message.to_json().to_string(), "application/json") };
     let words = MessageWords::of(message, [0, 1, 2]);
@@ -49,7 +49,7 @@ fn body(template: Option<&str>, message: &Message) -> (String, &'static str) {
     }
 }
 
-/// The signature of the Standard Webhooks (standardwebhooks.com, 1.0): of id, time and body, with HMAC-SHA256.
+/// Adds the signature of Standard Webhooks (standardwebhooks.com, 1.0): HMAC-SHA256 of id, time and body.
 fn sign(headers: &mut HeaderMap, secret: &str, id: &str, at: i64, body: &str) -> Result<(), SendError> {
     let secret = secret.trim();
     let key = match secret.strip_prefix(SECRET_PREFIX) {
@@ -93,7 +93,7 @@ async fn headers_of(
         value.set_sensitive(true);
         all.insert(parsed, value);
     }
-    // Last: receivers rely on it, so the configuration can't replace it.
+    // Last, since receivers rely on it: the configuration can't replace it.
     let key = HeaderValue::from_str(&message.idempotency_key())
         .map_err(|error| SendError::lasting(error.to_string()))?;
     all.insert(HeaderName::from_static("idempotency-key"), key);

@@ -1,4 +1,4 @@
-//! `status AGENT`: everything of one agent.
+//! `status AGENT`: the details of one agent.
 use super::fleet::walled_lines;
 use super::run::{error_words, took};
 use super::screen::{Screen, Tone, millis, state_of_agent, status_word};
@@ -8,10 +8,10 @@ use crate::protocol::{AgentDetail, LastRunView, RecentRun};
 use jiff::Timestamp;
 use std::fmt::Write as _;
 
-/// Width of the column of keys.
-const KEYS: usize = 10;
+/// Width of the key column.
+const KEY_COLUMNS: usize = 10;
 
-/// The page.
+/// Formats the details of an agent.
 pub(crate) fn agent_detail(detail: &AgentDetail, screen: &Screen) -> String {
     let mut page = Page { screen, text: String::new() };
     let agent = &detail.agent;
@@ -149,7 +149,7 @@ fn ended(last: &LastRunView, screen: &Screen) -> String {
     );
     if let Some(error) = &last.error {
         let why = error_words(last.status, error);
-        let _ = write!(text, "\n{:width$}{why}", "", width = KEYS + 4);
+        let _ = write!(text, "\n{:width$}{why}", "", width = KEY_COLUMNS + 4);
     }
     text
 }
@@ -161,13 +161,13 @@ struct Page<'a> {
 
 impl Page<'_> {
     fn line(&mut self, key: &str, value: &str) {
-        let key = self.screen.paint(Tone::Dim, &format!("{key:<KEYS$}"));
+        let key = self.screen.paint(Tone::Dim, &format!("{key:<KEY_COLUMNS$}"));
         let _ = writeln!(self.text, "  {key}  {value}");
     }
 
-    /// Parts side by side, in as many lines as they need.
+    /// Writes the parts side by side, in as many lines as needed.
     fn list(&mut self, key: &str, parts: &[String]) {
-        let room = self.screen.width.map_or(usize::MAX, |width| width.saturating_sub(KEYS + 4));
+        let room = self.screen.width.map_or(usize::MAX, |width| width.saturating_sub(KEY_COLUMNS + 4));
         let mut key = key;
         let mut line = String::new();
         for part in parts {
@@ -187,7 +187,7 @@ impl Page<'_> {
 
     fn slots(&mut self, detail: &AgentDetail) {
         let screen = self.screen;
-        // slots that pass while it is paused start nothing
+        // slots that pass while the agent is paused start nothing
         let agent = &detail.agent;
         let starts = |at: &Timestamp| {
             agent.state != Desired::Paused || agent.resume_at.is_some_and(|resume_at| *at > resume_at)
@@ -232,7 +232,7 @@ impl Page<'_> {
             self.line("all well", &screen.paint(Tone::Good, &text));
         }
         if !detail.agent.recent.is_empty() {
-            let room = screen.width.map_or(usize::MAX, |width| width.saturating_sub(KEYS + 4));
+            let room = screen.width.map_or(usize::MAX, |width| width.saturating_sub(KEY_COLUMNS + 4));
             let recent = &detail.agent.recent[detail.agent.recent.len().saturating_sub(room)..];
             self.line("recent", &strip(recent, screen));
             self.line("durations", &bars(recent, screen));
@@ -253,7 +253,7 @@ impl Page<'_> {
     }
 }
 
-/// Runs as one sign each, oldest first.
+/// Formats runs as one sign each, oldest first.
 pub(super) fn strip(runs: &[RecentRun], screen: &Screen) -> String {
     runs.iter().map(|run| screen.paint(Tone::of_run(run.status), sign(run.status))).collect()
 }
@@ -270,7 +270,7 @@ fn sign(status: RunStatus) -> &'static str {
     }
 }
 
-/// Their durations as small bars, the longest one full.
+/// Formats the durations of runs as bars, relative to the longest one.
 pub(super) fn bars(runs: &[RecentRun], screen: &Screen) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let longest = runs.iter().map(|run| run.duration_ms).max().unwrap_or(0).max(1);

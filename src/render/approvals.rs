@@ -1,4 +1,4 @@
-//! `approvals`: each call whole, with what a person has to know before they decide.
+//! `approvals`: each call in full, with what a person needs to know for the decision.
 use super::screen::{Screen, Tone};
 use super::words::{plain, plain_lines};
 use crate::domain::Effect;
@@ -6,10 +6,10 @@ use crate::protocol::ApprovalView;
 use serde_json::Value;
 use std::fmt::Write as _;
 
-/// A value that is longer than this, or has several lines, stands below its key.
-const SHORT: usize = 60;
+/// Maximum length of a value beside its key; longer ones, or those with several lines, are below it.
+const MAX_INLINE_CHARS: usize = 60;
 
-/// All calls, one block each.
+/// Formats all calls, one block each.
 pub(crate) fn approval_list(calls: &[ApprovalView], screen: &Screen) -> String {
     let blocks: Vec<String> = calls.iter().map(|call| block(call, screen)).collect();
     blocks.join("\n")
@@ -43,7 +43,7 @@ fn block(call: &ApprovalView, screen: &Screen) -> String {
     text + &screen.fold(&screen.paint(Tone::Dim, &orders)) + "\n"
 }
 
-/// `mail-triage asks, 3 min ago; it waits until Tue 2026-11-24 09:00:00 (in 3 h)`.
+/// Formats the heading: `mail-triage asks, 3 min ago; it waits until Tue 2026-11-24 09:00:00 (in 3 h)`.
 fn head(call: &ApprovalView, screen: &Screen) -> String {
     let agent = call.agent_id.as_ref().map(|agent| screen.agent(agent)).unwrap_or_default();
     let asked = call.requested_at.map(|at| format!(", {}", screen.relative(at))).unwrap_or_default();
@@ -62,7 +62,7 @@ fn head(call: &ApprovalView, screen: &Screen) -> String {
     screen.fold(&format!("{agent} asks{asked}{rest}"))
 }
 
-/// What a call may do, for whoever decides about it.
+/// Describes what a call may do, for the person who decides.
 pub(crate) fn effect_words(effect: Effect) -> &'static str {
     match effect {
         Effect::Read => "reads, changes nothing",
@@ -71,7 +71,7 @@ pub(crate) fn effect_words(effect: Effect) -> &'static str {
     }
 }
 
-/// The arguments, whole: short ones first, so that none hides behind a long one.
+/// Formats the arguments in full, short ones first, so that none is hidden behind a long one.
 fn arguments(args: &Value, screen: &Screen) -> String {
     let Value::Object(args) = args else {
         return argument("args", &spelled(args), screen);
@@ -82,10 +82,10 @@ fn arguments(args: &Value, screen: &Screen) -> String {
 }
 
 fn is_long(value: &str) -> bool {
-    value.contains('\n') || value.chars().count() > SHORT
+    value.contains('\n') || value.chars().count() > MAX_INLINE_CHARS
 }
 
-/// A text as it is, everything else as JSON.
+/// Formats a value: strings as they are, everything else as JSON.
 fn spelled(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

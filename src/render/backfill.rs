@@ -1,11 +1,11 @@
-//! `backfill --plan`, and how far a backfill has come.
+//! `backfill --plan`, and the progress of a backfill.
 use super::screen::Screen;
 use super::words::usd;
 use crate::domain::counted;
 use crate::protocol::{BackfillView, OpenBackfillView};
 use std::fmt::Write as _;
 
-/// What would run, and what it may cost.
+/// Formats what would run, and what it may cost.
 pub(crate) fn backfill_plan(view: &BackfillView, screen: &Screen) -> String {
     let mut text = String::new();
     for slot in &view.slots {
@@ -26,7 +26,7 @@ pub(crate) fn backfill_plan(view: &BackfillView, screen: &Screen) -> String {
     text + &screen.fold(&line) + "\n"
 }
 
-/// `3 of 30 slots, next 2026-11-04 09:00; $0.12 of $5.00`
+/// Formats the progress: `3 of 30 slots, next 2026-11-04 09:00; $0.12 of $5.00`.
 pub(super) fn progress(open: &OpenBackfillView, screen: &Screen) -> String {
     let mut text = format!("{} of {}", open.started, counted(open.count, "slot"));
     if let Some(next) = open.next {

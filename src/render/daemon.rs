@@ -1,4 +1,4 @@
-//! `status`: the daemon itself.
+//! `status`: the status of the daemon.
 use super::nodes::{lead_line, nodes_line};
 use super::screen::{Screen, Tone};
 use super::words::{bytes, plain};
@@ -11,7 +11,7 @@ use crate::protocol::{
 };
 use std::fmt::Write as _;
 
-/// What is said of an MCP server that nobody has trusted yet.
+/// Describes an MCP server that no person has trusted yet.
 pub(crate) fn untrusted_server(one: &UntrustedServerView) -> String {
     let agents: Vec<String> = one.agents.iter().map(|agent| plain(agent.as_str())).collect();
     let server = plain(&one.server);
@@ -21,7 +21,7 @@ pub(crate) fn untrusted_server(one: &UntrustedServerView) -> String {
     )
 }
 
-/// What is said of a limit that can't be held.
+/// Describes a limit that can't be enforced.
 pub(crate) fn unheld_limit(one: &UnheldLimitView) -> String {
     format!(
         "the program of [{}] is not started: its `limits.{}` can't be enforced: {}; leave it out, or run the daemon where it can be",
@@ -31,12 +31,12 @@ pub(crate) fn unheld_limit(one: &UnheldLimitView) -> String {
     )
 }
 
-/// What is said where not all folders are watched that files arrive in.
+/// Describes that some folders of awaited files can't be watched.
 pub(crate) fn unwatched(why: &str) -> String {
     format!("files are found up to a minute late: a folder can't be watched: {}", plain(why))
 }
 
-/// What is said of a webhook whose deliveries are not taken.
+/// Describes a webhook whose deliveries are refused.
 pub(crate) fn refused_deliveries(one: &HookTroubleView) -> String {
     let (webhook, last) = (plain(&one.webhook), plain(&one.last));
     let many = if one.refused == 1 { "1 delivery".to_owned() } else { format!("{} deliveries", one.refused) };
@@ -46,7 +46,7 @@ pub(crate) fn refused_deliveries(one: &HookTroubleView) -> String {
     }
 }
 
-/// The page.
+/// Formats the status of the daemon.
 pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
     let mut text = String::new();
     let tone = if ["ok", "standby"].contains(&view.state.as_str()) { Tone::Good } else { Tone::Bad };
@@ -173,7 +173,7 @@ pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
         let (tone, what) = delivery(one, screen);
         line("outbox", screen.paint(tone, &what));
     }
-    // a daemon of before does not say it
+    // an older daemon does not report it
     let place = if view.store.is_empty() { &view.state_dir } else { &view.store };
     line("database", format!("{} in {}", bytes(view.database_bytes), plain(place)));
     line("socket", format!("{} ({} connected)", plain(&view.socket), view.clients));
@@ -198,12 +198,12 @@ pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
     screen.fold(&text)
 }
 
-/// How it stands with a notification target, in one line without colours.
+/// Describes the state of a notification target in one line, without colors.
 pub(crate) fn delivery_words(view: &DeliveryView, screen: &Screen) -> String {
     delivery(view, screen).1
 }
 
-/// How it stands with a notification target, in one line.
+/// Describes the state of a notification target in one line.
 fn delivery(view: &DeliveryView, screen: &Screen) -> (Tone, String) {
     let target = plain(&view.target);
     let mut parts = Vec::new();
@@ -237,7 +237,7 @@ fn delivery(view: &DeliveryView, screen: &Screen) -> (Tone, String) {
     (tone, text)
 }
 
-/// How it stands with what agents remember in Redis, in one line.
+/// Describes the state of agents' memory in Redis in one line.
 fn memory_in_redis(view: &RedisMemoryView) -> (Tone, String) {
     let place = format!("{} at {}", plain(&view.prefix), plain(&view.url));
     let waiting = match view.waiting {
@@ -252,7 +252,7 @@ fn memory_in_redis(view: &RedisMemoryView) -> (Tone, String) {
     }
 }
 
-/// How the copy of the log in Redis stands, in one line.
+/// Describes the state of the copy of the log in Redis in one line.
 fn copy_in_redis(view: &RedisView) -> (Tone, String) {
     let place = format!("{} at {}", plain(&view.stream), plain(&view.url));
     let at = view.position.map_or_else(|| "not reached yet".to_owned(), |seq| format!("at event {seq}"));

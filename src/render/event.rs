@@ -8,10 +8,10 @@ use crate::domain::{
 };
 use jiff::Timestamp;
 
-/// Least columns for what an event says, beside when and to whom.
-const LEAST_GIST: usize = 20;
+/// Minimum columns for the content of an event, beside time and agent.
+const MIN_GIST_COLUMNS: usize = 20;
 
-/// The line, with its end. What a newer daemon says is shown as far as it can be understood.
+/// Formats an event as a line. What this release does not know of a newer daemon's event is shown as far as possible.
 pub(crate) fn event_line(stored: &StoredEvent, screen: &Screen) -> String {
     match stored.decode() {
         Ok(logged) => logged_line(&logged, screen),
@@ -19,7 +19,7 @@ pub(crate) fn event_line(stored: &StoredEvent, screen: &Screen) -> String {
     }
 }
 
-/// The line of an event as it is logged: in words if this release knows what it says, else its payload as it is.
+/// Formats a logged event: in words if this release knows its type, else with its raw payload.
 pub(crate) fn logged_line(logged: &LoggedEvent, screen: &Screen) -> String {
     let (event, known) = (logged.event(), logged.known().map(kind_word));
     let (word, tone) = event.as_ref().map(word).or(known).unwrap_or((&logged.kind, Tone::Plain));
@@ -27,8 +27,8 @@ pub(crate) fn logged_line(logged: &LoggedEvent, screen: &Screen) -> String {
     assemble(logged.ts, logged.agent_id.as_ref(), word, tone, logged.run_id.as_ref(), &gist, screen)
 }
 
-/// The types of events that a person means by a type, by the word that `tail` shows for it, or by a
-/// pattern of types. An error holds the nearest word, if one is near.
+/// Returns the event types that a text denotes: a type, the word that `tail` shows for it, or a
+/// pattern of types. An error holds the most similar word, if any.
 pub(crate) fn event_types(text: &str) -> Result<Vec<String>, Option<&'static str>> {
     let text = text.trim();
     if text.contains(['*', '?']) {
@@ -44,7 +44,7 @@ pub(crate) fn event_types(text: &str) -> Result<Vec<String>, Option<&'static str
         .filter(|kind| kind_word(**kind).0 == short)
         .map(|kind| kind.as_str().to_owned())
         .collect();
-    if ENDS.contains(&short.as_str()) {
+    if FAILED_ENDS.contains(&short.as_str()) {
         found.push(EventType::TaskError.as_str().to_owned());
     }
     if !found.is_empty() {
@@ -52,18 +52,18 @@ pub(crate) fn event_types(text: &str) -> Result<Vec<String>, Option<&'static str
         return Ok(found);
     }
     let words = EventType::ALL.iter().map(|kind| kind.as_str());
-    Err(nearest(text, words.chain(EventType::ALL.iter().map(|kind| kind_word(*kind).0)).chain(ENDS)))
+    Err(nearest(text, words.chain(EventType::ALL.iter().map(|kind| kind_word(*kind).0)).chain(FAILED_ENDS)))
 }
 
-/// How an attempt may end that did not work.
-const ENDS: [&str; 4] = ["failed", "timed out", "interrupted", "unverified"];
+/// The ways in which an attempt can end in failure.
+const FAILED_ENDS: [&str; 4] = ["failed", "timed out", "interrupted", "unverified"];
 
-/// What happened, without when and to whom.
+/// Describes an event, without time and agent.
 pub(crate) fn event_words(event: &Event) -> String {
     format!("{} {}", word(event).0, gist(event)).trim_end().to_owned()
 }
 
-/// What an event says, without when, to whom and of which type; of one that this release does not know, its payload.
+/// Describes the content of an event, without time, agent and type; if this release does not know it, its payload.
 pub(crate) fn event_gist(logged: &LoggedEvent) -> String {
     logged.event().as_ref().map_or_else(|| cut(&logged.payload.to_string()), gist)
 }
@@ -79,7 +79,7 @@ fn assemble(
 ) -> String {
     let local = ts.to_zoned(screen.zone.clone());
     let today = screen.now.to_zoned(screen.zone.clone()).date();
-    // a file or a pipe outlives the day
+    // output to a file or pipe has the date, since it may be read later
     let form = if screen.width.is_some() && local.date() == today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
     let time = screen.paint(Tone::Dim, &local.strftime(form).to_string());
     let name = agent.map_or("-", AgentId::as_str);
@@ -90,14 +90,14 @@ fn assemble(
     let word = screen.paint(tone, &format!("{:<11}", plain(word)));
     let run = run.map_or_else(|| " ".repeat(8), RunId::short);
     let run = screen.paint(Tone::Dim, &run);
-    // one event is one line of the terminal
+    // on a terminal, one event is one line
     let before = local.strftime(form).to_string().len() + name_width.max(14) + word_width.max(11) + 8 + 8;
     let line = match screen.width {
         None => format!("{time}  {name}{pad}  {word}  {run}  {gist}"),
-        Some(width) if width >= before + LEAST_GIST => {
+        Some(width) if width >= before + MIN_GIST_COLUMNS => {
             format!("{time}  {name}{pad}  {word}  {run}  {}", cut_to(gist, width - before))
         }
-        // or a few, where a line has no room for it
+        // or several, if a single line has no room
         Some(width) => {
             let mut text = time;
             let mut used = local.strftime(form).to_string().len();
@@ -114,14 +114,14 @@ fn assemble(
     line.trim_end().to_owned() + "\n"
 }
 
-/// The type in a word.
+/// Returns the word for the type.
 fn word(event: &Event) -> (&'static str, Tone) {
     let status = match &event.payload {
         Payload::TaskError(AttemptEnded { end: Some(end), .. }) => Some(end.status),
         _ => None,
     };
     match status {
-        Some(RunStatus::Cancelled) => ("cancelled", Tone::Warn), // as releases up to 0.1 told it
+        Some(RunStatus::Cancelled) => ("cancelled", Tone::Warn), // as releases up to 0.1 recorded it
         Some(RunStatus::TimedOut) => ("timed out", Tone::Bad),
         Some(RunStatus::Interrupted) => ("interrupted", Tone::Bad),
         Some(RunStatus::Unverified) => ("unverified", Tone::Bad),
@@ -180,7 +180,7 @@ fn kind_word(kind: EventType) -> (&'static str, Tone) {
     }
 }
 
-/// What is worth knowing of the payload, in one line.
+/// Describes the payload in one line.
 pub(super) fn gist(event: &Event) -> String {
     use Payload as P;
     let at = event.ts;
@@ -320,7 +320,7 @@ pub(super) fn gist(event: &Event) -> String {
     cut(&gist)
 }
 
-/// A text, if there is one, without what a terminal would obey.
+/// Returns a text without control sequences, unless it is empty.
 fn said(text: &str) -> Option<String> {
     Some(plain(text.trim())).filter(|text| !text.is_empty())
 }
@@ -333,13 +333,13 @@ fn dollars(usage: &Usage) -> Option<String> {
     (usage.usd > 0.0).then(|| usd(usage.usd))
 }
 
-/// Of an end that says nothing else.
+/// Returns the exit code of an end that says nothing else.
 fn exit_code(ended: &AttemptEnded) -> Option<String> {
     let code = ended.end.as_ref()?.exit_code?;
     ended.error.trim().is_empty().then(|| format!("exit {code}"))
 }
 
-/// `tool {"a":1}`
+/// Formats a call: `tool {"a":1}`.
 fn call(tool: &str, args: &str) -> String {
     match args.trim() {
         "" | "{}" => plain(tool),
@@ -347,18 +347,18 @@ fn call(tool: &str, args: &str) -> String {
     }
 }
 
-/// `812 in, 40 out`
+/// Formats token counts: `812 in, 40 out`.
 fn tokens(usage: &Usage) -> Option<String> {
     (usage.tokens() > 0).then(|| format!("{} in, {} out", usage.input_tokens, usage.output_tokens))
 }
 
-/// `tries again in 5m`
+/// Formats a delay: `tries again in 5m`.
 fn until(word: &str, instant: Timestamp, from: Timestamp) -> Option<String> {
     let delay = i64::try_from(instant.duration_since(from).as_millis()).ok()?;
     Some(format!("{word} in {}", millis(delay)).trim_start().to_owned())
 }
 
-/// `+a +b`
+/// Formats names with a sign: `+a +b`.
 fn names(agents: &[AgentId], sign: &str) -> Option<String> {
     let names: Vec<String> = agents.iter().map(|agent| format!("{sign}{agent}")).collect();
     (!names.is_empty()).then(|| names.join(" "))

@@ -6,7 +6,7 @@ use crate::domain::{Health, Walled, counted};
 use crate::protocol::AgentView;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The table. Fits 80 columns.
+/// Formats the table of agents. Fits 80 columns.
 pub(crate) fn agent_list(agents: &[AgentView], screen: &Screen) -> String {
     let mut table = Table::new()
         .shrinking("NAME", 13)
@@ -31,7 +31,7 @@ fn row(agent: &AgentView, screen: &Screen) -> Vec<Cell> {
     let next = match (agent.next_run, agent.resume_at) {
         (Some(at), _) if at <= screen.now => "now".into(),
         (Some(at), _) => screen.relative(at),
-        // it resumes then
+        // the time at which it resumes
         (None, Some(at)) => format!("({})", screen.relative(at)),
         (None, None) => String::new(),
     };
@@ -55,7 +55,7 @@ fn row(agent: &AgentView, screen: &Screen) -> Vec<Cell> {
     ]
 }
 
-/// The line below it, for people: `5 agents: 3 active, 1 paused, 1 failing`.
+/// Formats the summary line, for people: `5 agents: 3 active, 1 paused, 1 failing`.
 pub(crate) fn summary(agents: &[AgentView], screen: &Screen) -> String {
     let mut states: BTreeMap<_, usize> = BTreeMap::new();
     for agent in agents {
@@ -101,13 +101,13 @@ pub(crate) fn summary(agents: &[AgentView], screen: &Screen) -> String {
     text
 }
 
-/// Which programs are within a sandbox, and which are not: a line each, if there are any.
+/// Lists which programs are sandboxed and which are not: a line each, if there are any.
 pub(crate) fn walled_lines(walled: &Walled) -> Vec<String> {
-    const MOST: usize = 5;
+    const MAX_NAME_COUNT: usize = 5;
     let line = |what: &str, names: &[String]| {
-        let mut shown = names.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
-        if names.len() > MOST {
-            shown += &format!(" and {} more", names.len() - MOST);
+        let mut shown = names.iter().take(MAX_NAME_COUNT).cloned().collect::<Vec<_>>().join(", ");
+        if names.len() > MAX_NAME_COUNT {
+            shown += &format!(" and {} more", names.len() - MAX_NAME_COUNT);
         }
         (!names.is_empty()).then(|| format!("{what}: {shown}"))
     };

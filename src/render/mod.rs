@@ -1,4 +1,4 @@
-//! Makes views readable. Pure: what a screen is like, and what time it is, come in as a
+//! Formats views as text. Pure: the properties of the screen and the time are passed in as a
 //! [`Screen`], so that every layout can be tested.
 mod agent;
 mod approvals;

@@ -1,4 +1,4 @@
-//! `nodes`: one line for each daemon, and what is odd about them.
+//! `nodes`: one line per daemon, and remarks on anomalies.
 use super::screen::{Screen, Tone};
 use super::table::{Cell, Table};
 use super::words::plain;
@@ -7,13 +7,13 @@ use crate::protocol::{FleetLeadView, NodeRole, NodeView};
 use jiff::SignedDuration;
 use std::fmt::Write as _;
 
-/// Clocks that are further apart than this are worth a word.
-const FAR_APART_MS: u64 = 2_000;
+/// Clocks that differ by more than this are reported.
+const MAX_CLOCK_OFFSET_MS: u64 = 2_000;
 
-/// So many runs of a node are named.
-const MOST_RUNS: usize = 8;
+/// Maximum number of a node's runs that are named.
+const MAX_RUN_COUNT: usize = 8;
 
-/// All nodes, and what a person should look at.
+/// Formats all nodes, and what a person should look at.
 pub(crate) fn node_list(nodes: &[NodeView], screen: &Screen) -> String {
     let mut table = Table::new()
         .column("NODE")
@@ -53,10 +53,10 @@ pub(crate) fn node_list(nodes: &[NodeView], screen: &Screen) -> String {
     }
     let mut text = table.render(screen);
     for node in nodes.iter().filter(|node| !node.runs.is_empty()) {
-        let runs = node.runs.iter().take(MOST_RUNS);
+        let runs = node.runs.iter().take(MAX_RUN_COUNT);
         let mut runs: Vec<String> =
             runs.map(|run| format!("{} {}", plain(run.agent_id.as_str()), run.run_id.short())).collect();
-        if let Some(more) = node.runs.len().checked_sub(MOST_RUNS).filter(|more| *more > 0) {
+        if let Some(more) = node.runs.len().checked_sub(MAX_RUN_COUNT).filter(|more| *more > 0) {
             runs.push(format!("{more} more"));
         }
         let line = format!("{} runs {}", plain(&node.name), runs.join(", "));
@@ -68,7 +68,7 @@ pub(crate) fn node_list(nodes: &[NodeView], screen: &Screen) -> String {
     text
 }
 
-/// Who leads, in one line.
+/// Describes which node leads, in one line.
 pub(super) fn lead_line(fleet: &FleetLeadView, screen: &Screen) -> (Tone, String) {
     let since = fleet.since.map(|since| format!(" since {}", screen.full(since))).unwrap_or_default();
     match &fleet.leader {
@@ -77,7 +77,7 @@ pub(super) fn lead_line(fleet: &FleetLeadView, screen: &Screen) -> (Tone, String
     }
 }
 
-/// The nodes, in one line.
+/// Describes the nodes in one line.
 pub(super) fn nodes_line(fleet: &FleetLeadView, screen: &Screen) -> String {
     let one = |node: &NodeView| {
         let (tone, role) = role(node, screen);
@@ -100,7 +100,7 @@ fn role(node: &NodeView, screen: &Screen) -> (Tone, String) {
 }
 
 fn is_far(node: &NodeView) -> bool {
-    node.clock_offset_ms.unsigned_abs() > FAR_APART_MS
+    node.clock_offset_ms.unsigned_abs() > MAX_CLOCK_OFFSET_MS
 }
 
 fn odd(nodes: &[NodeView]) -> Vec<String> {

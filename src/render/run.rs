@@ -6,7 +6,7 @@ use crate::domain::{EventType, Level, RunError, RunStatus, Stream, Usage, counte
 use crate::protocol::{ChunkView, OutputView, RunDetail, RunView};
 use std::fmt::Write as _;
 
-/// The table of `runs`.
+/// Formats the table of `runs`.
 pub(crate) fn run_list(runs: &[RunView], screen: &Screen) -> String {
     let mut table = Table::new()
         .column("RUN")
@@ -30,14 +30,14 @@ pub(crate) fn run_list(runs: &[RunView], screen: &Screen) -> String {
             screen.relative(run.started_at.unwrap_or(run.queued_at)).into(),
             run.duration_ms.map(|ms| took(run.status, ms)).unwrap_or_default().into(),
             because(run).into(),
-            // also where no terminal cuts it
+            // cut even without a terminal
             cut(&said).into(),
         ]);
     }
     table.render(screen)
 }
 
-/// Why a run did not complete: `exit_status: it ended with 3`. What was cancelled did not go wrong.
+/// Describes why a run did not complete: `exit_status: it ended with 3`. A cancelled run did not fail.
 pub(crate) fn error_words(status: RunStatus, error: &RunError) -> String {
     match status {
         RunStatus::Cancelled => plain(&error.message),
@@ -45,7 +45,8 @@ pub(crate) fn error_words(status: RunStatus, error: &RunError) -> String {
     }
 }
 
-/// How long a run took. Of one that ended with the daemon, nobody knows when that was: it is known when the next began.
+/// Formats how long a run took. If it was interrupted by the end of the daemon, its end is known only to be before the next
+/// start.
 pub(crate) fn took(status: RunStatus, ms: i64) -> String {
     match status {
         RunStatus::Interrupted => format!("at most {}", millis(ms)),
@@ -53,7 +54,7 @@ pub(crate) fn took(status: RunStatus, ms: i64) -> String {
     }
 }
 
-/// How it ended. A probe that found something did its work, and what it watches is not well.
+/// Returns the status cell. A probe with findings has completed, but what it watches is not well.
 fn status_cell(run: &RunView) -> Cell {
     let found = run.result.as_deref().filter(|_| run.status == RunStatus::Completed).and_then(found_level);
     match found {
@@ -63,14 +64,14 @@ fn status_cell(run: &RunView) -> Cell {
     }
 }
 
-/// The level that a probe found.
+/// Returns the level that a probe found.
 pub(crate) fn found_level(result: &str) -> Option<Level> {
     let value: serde_json::Value = serde_json::from_str(result).ok()?;
     value.get("checks")?.as_array()?;
     Level::parse(value.get("status")?.as_str()?)
 }
 
-/// Why it was started, and with which parameters: `manual day=2026-11-01`, `a.csv arrived`.
+/// Describes why the run was started, and its parameters: `manual day=2026-11-01`, `a.csv arrived`.
 fn because(run: &RunView) -> String {
     let trigger = if run.backfill_id.is_some() { "backfill" } else { run.trigger.as_str() };
     let mut text = run.mode.as_deref().map_or(trigger.to_owned(), plain);
@@ -88,13 +89,13 @@ fn because(run: &RunView) -> String {
     text
 }
 
-/// What has arrived from outside and started it.
+/// Returns the arrival that started the run.
 fn arrived(run: &RunView) -> Option<(EventType, &str)> {
     let event = run.event.as_ref()?;
     Some((event.kind, event.arrived.as_deref()?))
 }
 
-/// How a run ended, in one line: `news: run 1f2e3d4c completed, 41s, $0.0130`.
+/// Describes the end of a run in one line: `news: run 1f2e3d4c completed, 41s, $0.0130`.
 pub(crate) fn outcome_line(run: &RunView, screen: &Screen) -> String {
     let mut text = format!(
         "{}: run {} {}",
@@ -117,7 +118,7 @@ pub(crate) fn outcome_line(run: &RunView, screen: &Screen) -> String {
     screen.fold(&text) + "\n"
 }
 
-/// The page of `show`.
+/// Formats the page of `show`.
 pub(crate) fn run_detail(detail: &RunDetail, screen: &Screen) -> String {
     let run = &detail.run;
     let mut text = format!(
@@ -130,7 +131,7 @@ pub(crate) fn run_detail(detail: &RunDetail, screen: &Screen) -> String {
         let key = screen.paint(Tone::Dim, &format!("{key:<8}"));
         let _ = writeln!(text, "  {key}  {value}");
     };
-    // an error of an earlier attempt is not how the run stands while it waits
+    // while the run waits for approval, the error of an earlier attempt does not apply
     if let Some(error) = run.error.as_ref().filter(|_| run.status != RunStatus::WaitingApproval) {
         line("error", &screen.paint(Tone::Bad, &error_words(run.status, error)));
     }
@@ -228,7 +229,7 @@ fn result_section(text: &mut String, detail: &RunDetail, screen: &Screen) {
     }
 }
 
-/// That the result of a command is not all that it wrote: the end of it is kept as its result.
+/// Returns a note if a command's result is not all of its output: only the end is kept as the result.
 pub(crate) fn cut_result(detail: &RunDetail) -> Option<String> {
     let run = &detail.run;
     let result = run.result.as_deref()?.trim_end();
@@ -256,7 +257,7 @@ pub(crate) fn cut_result(detail: &RunDetail) -> Option<String> {
     })
 }
 
-/// What the transcript shows whole is not shown in short before it.
+/// Returns whether the transcript shows this event in full.
 fn is_in_transcript(kind: EventType) -> bool {
     matches!(
         kind,
@@ -276,7 +277,7 @@ fn section(text: &mut String, title: &str, screen: &Screen) {
     let _ = writeln!(text, "\n{}", screen.paint(Tone::Strong, title));
 }
 
-/// `3 requests, 1200 tokens in (800 cached), 90 out, $0.0130`.
+/// Formats usage: `3 requests, 1200 tokens in (800 cached), 90 out, $0.0130`.
 fn used(usage: &Usage) -> String {
     format!(
         "{}, {} tokens in ({} cached), {} out, {}",
@@ -288,7 +289,7 @@ fn used(usage: &Usage) -> String {
     )
 }
 
-/// That not all output is there.
+/// Returns the note that output is missing.
 pub(crate) fn left_out(dropped_bytes: u64) -> String {
     format!(
         "{} of output were not kept: it was more than `max_output` (its head and its tail are kept), or it could not \
@@ -297,14 +298,14 @@ pub(crate) fn left_out(dropped_bytes: u64) -> String {
     )
 }
 
-/// Output as it came, but that it can't do anything but be read, wherever it goes: what is written to
-/// a file today is on a terminal tomorrow. Raw, it is as it was.
+/// Formats output as written, with control sequences escaped even if it does not go to a terminal: what is written to
+/// a file today is on a terminal tomorrow. In raw mode, nothing is escaped.
 pub(crate) fn output(view: &OutputView, screen: &Screen) -> String {
     let mut text = String::new();
     for chunk in &view.chunks {
         let shown = if screen.raw { chunk.text.clone() } else { plain_lines(&chunk.text) };
         if chunk.stream == Stream::Stderr && screen.color {
-            // line by line, so that nothing stays dim behind it
+            // line by line, so that the following text is not dimmed
             for line in shown.split_inclusive('\n') {
                 let end = if line.ends_with('\n') { "\n" } else { "" };
                 text.push_str(&screen.paint(Tone::Dim, line.trim_end_matches('\n')));

@@ -1,4 +1,4 @@
-//! The screen that views are written for: its width, its colours, its times; and the words that all views share.
+//! The screen that views are formatted for: its width, colours and times; and words that all views share.
 use super::words::{fold, plain};
 use crate::domain::{Activity, AgentId, Desired, ErrorKind, Health, RunStatus, Severity, human_duration};
 use crate::protocol::AgentView;
@@ -6,40 +6,40 @@ use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-/// What standard output is like, and what time it is.
+/// The properties of standard output, and the current time.
 #[derive(Debug, Clone)]
 pub(crate) struct Screen {
-    /// Columns of the terminal; none: it is no terminal, and nothing is ever cut.
+    /// Width of the terminal in columns; none: not a terminal, and nothing is cut.
     pub(crate) width: Option<usize>,
     pub(crate) color: bool,
-    /// The time that relative times refer to.
+    /// The reference of relative times.
     pub(crate) now: Timestamp,
-    /// Zone of local times.
+    /// Time zone for display.
     pub(crate) zone: TimeZone,
-    /// What programs and models wrote is given as it is.
+    /// Output of programs and models is not escaped.
     pub(crate) raw: bool,
 }
 
-/// Columns of the terminal on standard output.
+/// Returns the width of the terminal on standard output.
 pub(crate) fn terminal_width() -> usize {
     let asked = comfy_table::Table::new().width().map(usize::from);
     asked.filter(|width| *width > 0).unwrap_or(80).max(20)
 }
 
-/// The few ways in which text stands out.
+/// The tones in which text can be emphasized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
-    /// Not at all.
+    /// No emphasis.
     Plain,
     /// All is well.
     Good,
     /// A person should look.
     Bad,
-    /// Not as usual.
+    /// Unusual.
     Warn,
-    /// Something is going on.
+    /// In progress.
     Busy,
-    /// Of less weight.
+    /// Less important.
     Dim,
     /// A heading or a name.
     Strong,
@@ -58,7 +58,7 @@ impl Tone {
         }
     }
 
-    /// Of how a run stands.
+    /// Returns the tone of a run's status.
     pub(crate) fn of_run(status: RunStatus) -> Self {
         match status {
             RunStatus::Completed => Self::Good,
@@ -68,7 +68,7 @@ impl Tone {
         }
     }
 
-    /// Of a severity.
+    /// Returns the tone of a severity.
     pub(crate) fn of_severity(severity: Severity) -> Self {
         match severity {
             Severity::Warning => Self::Warn,
@@ -78,7 +78,7 @@ impl Tone {
 }
 
 impl Screen {
-    /// Text in a tone.
+    /// Styles a text in a tone.
     pub(crate) fn paint(&self, tone: Tone, text: &str) -> String {
         self.styled(tone.style(), text)
     }
@@ -91,28 +91,28 @@ impl Screen {
         }
     }
 
-    /// Text whose lines fit, broken between words.
+    /// Wraps lines to the width, between words.
     pub(crate) fn fold(&self, text: &str) -> String {
         self.width.map_or_else(|| text.to_owned(), |width| fold(text, width))
     }
 
-    /// The name of an agent, in its own colour: the same wherever it is shown.
+    /// Formats the name of an agent in its own colour, which is the same everywhere.
     pub(crate) fn agent(&self, agent: &AgentId) -> String {
         self.styled(colour_of(agent.as_str()), agent.as_str())
     }
 
-    /// `in 12 s`, `3 min ago`, `now`.
+    /// Formats a time relative to now: `in 12 s`, `3 min ago`, `now`.
     pub(crate) fn relative(&self, at: Timestamp) -> String {
         relative(at.duration_since(self.now))
     }
 
-    /// A schedule in words, without its zone where that is the one that times are shown in.
+    /// Formats a schedule in words, without its zone if that is the display zone.
     pub(crate) fn schedule(&self, words: &str) -> String {
         let zone = self.zone.iana_name().map(|name| format!(" ({name})")).unwrap_or_default();
         plain(words.strip_suffix(zone.as_str()).unwrap_or(words))
     }
 
-    /// ` (Europe/Berlin)`, the zone of local times, beside those of a schedule that has another one;
+    /// Returns the display zone, ` (Europe/Berlin)`, if the schedule has a different one;
     /// else nothing.
     pub(crate) fn zone_beside(&self, schedule: &str) -> String {
         let own = self.zone.iana_name().unwrap_or("local time");
@@ -122,12 +122,12 @@ impl Screen {
         }
     }
 
-    /// Local date and time: `Tue 2026-11-24 09:00:00`.
+    /// Formats local date and time: `Tue 2026-11-24 09:00:00`.
     pub(crate) fn local(&self, at: Timestamp) -> String {
         at.to_zoned(self.zone.clone()).strftime("%a %Y-%m-%d %H:%M:%S").to_string()
     }
 
-    /// The same with its zone: `Tue 2026-11-24 09:00:00 (Europe/Berlin)`.
+    /// Formats local date and time with the zone: `Tue 2026-11-24 09:00:00 (Europe/Berlin)`.
     pub(crate) fn with_zone(&self, at: Timestamp) -> String {
         let zone = self
             .zone
@@ -136,7 +136,7 @@ impl Screen {
         format!("{} ({zone})", self.local(at))
     }
 
-    /// Local time; the date only if it is not today's.
+    /// Formats local time; with the date only if it is not today's.
     pub(crate) fn short_local(&self, at: Timestamp) -> String {
         let at = at.to_zoned(self.zone.clone());
         let today = self.now.to_zoned(self.zone.clone()).date();
@@ -144,17 +144,17 @@ impl Screen {
         at.strftime(form).to_string()
     }
 
-    /// `Tue 2026-11-24 09:00:00 (in 3 min)`.
+    /// Formats local and relative time: `Tue 2026-11-24 09:00:00 (in 3 min)`.
     pub(crate) fn full(&self, at: Timestamp) -> String {
         format!("{} ({})", self.local(at), self.relative(at))
     }
 }
 
-/// A distance in time, in one unit.
+/// Formats a distance in time, in one unit.
 pub(super) fn relative(distance: SignedDuration) -> String {
     let ahead = distance.is_positive();
     let ms = distance.unsigned_abs().as_millis();
-    // what is ahead is rounded up, so that a countdown ends with 1 and not with 0
+    // times ahead are rounded up, so that a countdown ends with 1, not 0
     let secs = if ahead { ms.div_ceil(1000) } else { ms / 1000 };
     let (number, unit) = match secs {
         0 => return "now".into(),
@@ -166,12 +166,12 @@ pub(super) fn relative(distance: SignedDuration) -> String {
     if ahead { format!("in {number} {unit}") } else { format!("{number} {unit} ago") }
 }
 
-/// A number of milliseconds as people say it.
+/// Formats milliseconds for people.
 pub(crate) fn millis(ms: i64) -> String {
     human_duration(SignedDuration::from_millis(ms))
 }
 
-/// One word for what an agent is like: what wants a person's attention first.
+/// Returns one word for the state of an agent: first what needs attention.
 pub(crate) fn state_of(state: Desired, activity: Activity, health: Health) -> (String, Tone) {
     let word = match (state, activity, health) {
         (Desired::Paused, Activity::Idle, _) => ("paused", Tone::Warn),
@@ -187,7 +187,7 @@ pub(crate) fn state_of(state: Desired, activity: Activity, health: Health) -> (S
     (word.0.to_owned(), word.1)
 }
 
-/// The same, for an agent whose money may be gone.
+/// Returns the state of an agent, including an exhausted budget.
 pub(crate) fn state_of_agent(agent: &AgentView, now: Timestamp) -> (String, Tone) {
     let (word, tone) = state_of(agent.state, agent.activity, agent.health);
     let is = |until: Option<Timestamp>| word == "active" && until.is_some_and(|until| until > now);
@@ -208,7 +208,7 @@ pub(crate) fn state_of_agent(agent: &AgentView, now: Timestamp) -> (String, Tone
     }
 }
 
-/// A run's status in a word or two.
+/// Returns a run's status in a word or two.
 pub(crate) fn status_word(status: RunStatus) -> &'static str {
     match status {
         RunStatus::Completed => "ok",
@@ -218,7 +218,7 @@ pub(crate) fn status_word(status: RunStatus) -> &'static str {
     }
 }
 
-/// One of a few colours, by the name alone (FNV-1a).
+/// Returns a colour derived from the name (FNV-1a).
 fn colour_of(name: &str) -> Style {
     const COLOURS: [AnsiColor; 8] = [
         AnsiColor::Cyan,

@@ -1,4 +1,4 @@
-//! `list`: what needs a person first, with its cause.
+//! `list`: agents that need a person first, with the cause.
 use super::screen::{Screen, Tone};
 use super::table::{Cell, Table};
 use super::words::{plain, usd};
@@ -6,7 +6,7 @@ use crate::domain::counted;
 use crate::overview::{Rank, Standing, StandingSection, by_need};
 use crate::protocol::AgentView;
 
-/// The table, most urgent first; of equals by name.
+/// Formats the table, most urgent first, then by name.
 pub(crate) fn standing_list(agents: &[AgentView], standings: &[Standing], screen: &Screen) -> String {
     let mut table = Table::new()
         .column(" ")
@@ -47,13 +47,13 @@ fn next(agent: &AgentView, screen: &Screen) -> String {
         (Some(until), ..) => format!("try {}", screen.relative(until)),
         (None, Some(at), _) if at <= screen.now => "now".into(),
         (None, Some(at), _) => screen.relative(at),
-        // it resumes then
+        // the time at which it resumes
         (None, None, Some(at)) => format!("({})", screen.relative(at)),
         (None, None, None) => String::new(),
     }
 }
 
-/// The cause; of what is well, when it is due and what it has cost today.
+/// Returns the cause; for an agent that is well, its schedule and today's cost.
 fn why(agent: &AgentView, standing: &Standing, screen: &Screen) -> Cell {
     if !standing.cause.is_empty() {
         let line = standing.cause.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -66,13 +66,13 @@ fn why(agent: &AgentView, standing: &Standing, screen: &Screen) -> Cell {
     Cell::toned(Tone::Dim, parts.join(", "))
 }
 
-/// How long ago, without "ago".
+/// Formats how long ago, without "ago".
 fn age(screen: &Screen, since: jiff::Timestamp) -> String {
     let text = screen.relative(since);
     text.strip_suffix(" ago").map(str::to_owned).unwrap_or(text)
 }
 
-/// How a rank looks.
+/// Returns the tone of a rank.
 pub(crate) fn tone_of(rank: Rank) -> Tone {
     match rank {
         Rank::Asks
@@ -89,7 +89,7 @@ pub(crate) fn tone_of(rank: Rank) -> Tone {
     }
 }
 
-/// What needs a person, in a line: `3 agents need you: 1 asks, 2 failing`.
+/// Formats what needs a person in a line: `3 agents need you: 1 asks, 2 failing`.
 pub(crate) fn needs_line(standings: &[Standing], screen: &Screen) -> Option<String> {
     let count = |ranks: &[Rank]| standings.iter().filter(|one| ranks.contains(&one.rank)).count();
     let all = standings.iter().filter(|one| one.rank.section() == StandingSection::NeedsYou).count();

@@ -1,6 +1,6 @@
-//! Tables: aligned columns, two blanks between them, no lines around. On a terminal, columns that
-//! may shrink do so until the table fits; where it can't, each row becomes a block of lines, one for
-//! each column. Elsewhere nothing is cut.
+//! Tables: aligned columns, separated by two spaces, without borders. On a terminal, shrinkable columns
+//! are cut until the table fits; if it can't, each row becomes a block with one line per
+//! column. Elsewhere nothing is cut.
 use super::screen::{Screen, Tone};
 use super::words::{cut_to, plain, wrap};
 use comfy_table::{
@@ -10,7 +10,7 @@ use comfy_table::{
 use std::cmp::Reverse;
 use unicode_width::UnicodeWidthStr;
 
-/// Text in a tone, as [`plain`] makes it.
+/// Text in a tone, escaped by [`plain`].
 #[derive(Debug, Clone)]
 pub(crate) struct Cell {
     text: String,
@@ -18,7 +18,7 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// In a tone.
+    /// Creates a cell in a tone.
     pub(crate) fn toned(tone: Tone, text: impl Into<String>) -> Self {
         Self { text: plain(&text.into()), tone }
     }
@@ -30,20 +30,20 @@ impl<T: Into<String>> From<T> for Cell {
     }
 }
 
-/// What a table is like on a screen.
+/// The layout of a table on a screen.
 enum Form {
-    /// As wide as it is.
+    /// At full width.
     Whole,
     /// Columns of these widths.
     Columns(Vec<usize>),
-    /// Its columns have no room side by side, in this width.
+    /// The columns don't fit side by side in this width.
     Blocks(usize),
 }
 
-/// A value that has less room than this beside its key stands below it.
-const BESIDE: usize = 12;
+/// Minimum columns for a value beside its key; with less room it is below it.
+const MIN_VALUE_COLUMNS: usize = 12;
 
-/// When a column gives way: what matters least goes first.
+/// The order in which columns are cut: the least important first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Turn {
     First,
@@ -51,11 +51,11 @@ enum Turn {
     Last,
 }
 
-/// How a column behaves.
+/// The kind of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Fixed,
-    /// At least this wide, unless its content is shorter, and in its turn.
+    /// Can be cut to this width, when it is its turn.
     Shrinks(usize, Turn),
     Number,
 }
@@ -68,36 +68,36 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Without columns yet.
+    /// Creates a table without columns.
     pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    /// A column that keeps its width.
+    /// Adds a column that is never cut.
     pub(crate) fn column(mut self, title: &'static str) -> Self {
         self.columns.push((title, Kind::Fixed));
         self
     }
 
-    /// A column that may be cut to `least` where the terminal is narrow.
+    /// Adds a column that may be cut to `least` on a narrow terminal.
     pub(crate) fn shrinking(mut self, title: &'static str, least: usize) -> Self {
         self.columns.push((title, Kind::Shrinks(least, Turn::Middle)));
         self
     }
 
-    /// The same for one that matters less than the others: it is cut before them.
+    /// Adds a less important column, which is cut before the others.
     pub(crate) fn shrinking_first(mut self, title: &'static str, least: usize) -> Self {
         self.columns.push((title, Kind::Shrinks(least, Turn::First)));
         self
     }
 
-    /// The same for one that matters more than the others: it is cut when they can't be any more.
+    /// Adds a more important column, which is cut only when the others can't be cut further.
     pub(crate) fn shrinking_last(mut self, title: &'static str, least: usize) -> Self {
         self.columns.push((title, Kind::Shrinks(least, Turn::Last)));
         self
     }
 
-    /// A column of numbers.
+    /// Adds a column of numbers.
     pub(crate) fn number(mut self, title: &'static str) -> Self {
         self.columns.push((title, Kind::Number));
         self
@@ -108,7 +108,7 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The text, each line with its end.
+    /// Formats the table, each line with a newline.
     pub(crate) fn render(&self, screen: &Screen) -> String {
         let widths = match self.form(screen) {
             Form::Whole => None,
@@ -118,10 +118,10 @@ impl Table {
         let mut layout = Layout::new();
         layout.load_style(presets::NOTHING);
         layout.force_no_tty();
-        // cells are cut at a column, not at a word; this character is in none of them
+        // cells are cut at any column, not between words: this delimiter occurs in no cell
         layout.set_delimiter('\u{1}');
         if screen.color {
-            // whether there is colour was decided with the flag and the variables in view
+            // the decision about colour was made from the flag and the variables
             crossterm::style::force_color_output(true);
             layout.enforce_styling();
             layout.style_text_only();
@@ -160,8 +160,8 @@ impl Table {
         layout.lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
     }
 
-    /// On a terminal each column is as wide as its content asks for; then those that shrink give way in
-    /// their turn, and of several first the one that has most to give.
+    /// Chooses the layout. On a terminal, each column starts at the width of its content; then shrinkable columns are cut in
+    /// their turn, within a turn first the one that can give most.
     fn form(&self, screen: &Screen) -> Form {
         let Some(width) = screen.width else { return Form::Whole };
         let room = width.saturating_sub(2 * self.columns.len().saturating_sub(1));
@@ -183,10 +183,10 @@ impl Table {
         Form::Columns(widths)
     }
 
-    /// One block of lines for each row, one line or more for each cell that says anything.
+    /// Formats each row as a block with at least one line per non-empty cell.
     fn blocks(&self, width: usize, screen: &Screen) -> String {
         let keys = self.columns.iter().map(|(title, _)| title.width()).max().unwrap_or(0) + 2;
-        let beside = width.saturating_sub(keys) >= BESIDE;
+        let beside = width.saturating_sub(keys) >= MIN_VALUE_COLUMNS;
         let indent = if beside { keys } else { 2 };
         let mut text = String::new();
         for (at, cells) in self.rows.iter().enumerate() {

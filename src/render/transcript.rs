@@ -1,4 +1,4 @@
-//! The conversation of a run with its model, for `show`: all that was said and called, with timings,
+//! The conversation of a run with its model, for `show`: all messages and calls, with timings,
 //! tokens and dollars.
 use super::screen::{Screen, Tone, millis};
 use super::words::{plain, plain_lines, usd};
@@ -6,16 +6,16 @@ use crate::domain::{Finish, LengthUnit, ModelAnswer, Step, Usage, counted, short
 use crate::protocol::StepView;
 use std::fmt::Write as _;
 
-/// Lines of one text that are shown; `--json` has all.
-const LINES: usize = 40;
+/// Maximum lines per text; `--json` has all.
+const MAX_LINES: usize = 40;
 
-/// Characters of the arguments of a call that are shown.
-const ARGS_SHOWN: usize = 2000;
+/// Maximum characters of a call's arguments.
+const MAX_ARGS_CHARS: usize = 2000;
 
-/// The whole of it. `over`: its run has ended, and nothing is to come.
+/// Formats the whole transcript. `over`: its run has ended, so no more steps follow.
 pub(super) fn transcript(steps: &[StepView], over: bool, screen: &Screen) -> String {
     let mut text = String::new();
-    // only programs say which session they work in
+    // only agent programs record which session they work in
     let by_program = steps.iter().any(|step| matches!(step.step, Step::Session { .. }));
     for (at, step) in steps.iter().enumerate() {
         match &step.step {
@@ -93,7 +93,7 @@ pub(super) fn transcript(steps: &[StepView], over: bool, screen: &Screen) -> Str
     text
 }
 
-/// A call of an agent program that nobody saw the end of, since the program was ended; those of a model stand behind its
+/// Formats a call of an agent program whose end was not observed, because the program was ended; calls of a model follow its
 /// answer.
 fn cut_short(
     text: &mut String,
@@ -113,9 +113,10 @@ fn cut_short(
     }
 }
 
-/// Is there no answer to a request behind which these steps stand? A daemon that ends takes it along.
+/// Returns whether a request has no answer among the later steps. The end of a daemon also ends its requests.
 fn is_open(later: &[StepView], over: bool) -> bool {
-    // an agent program sends several side by side: whose answer is whose is not told, so those without one are the oldest
+    // an agent program may send several at a time, and answers can't be matched to requests: the oldest ones count as
+    // unanswered
     let mut open = 1;
     for step in later {
         match step.step {
@@ -152,8 +153,8 @@ fn answered(
     body(text, &answer.turn.text, screen, Tone::Plain);
 }
 
-/// Calls that the model wanted and that no later step tells of: those of the answer that a run failed
-/// by, and those that were in flight at its end.
+/// Formats calls that the model requested and that no later step records: those of the answer with which a run failed,
+/// and those in flight at its end.
 fn unmade(text: &mut String, step: &StepView, answer: &ModelAnswer, later: &[StepView], screen: &Screen) {
     let turn = || later.iter().take_while(|later| !matches!(later.step, Step::Answered { .. }));
     for (at, wanted) in answer.turn.calls.iter().enumerate() {
@@ -169,7 +170,7 @@ fn unmade(text: &mut String, step: &StepView, answer: &ModelAnswer, later: &[Ste
 
 fn sent(text: &mut String, args: &str, screen: &Screen) {
     if !matches!(args.trim(), "" | "{}") {
-        body(text, &format!("<- {}", shortened(args, LengthUnit::Chars, ARGS_SHOWN)), screen, Tone::Dim);
+        body(text, &format!("<- {}", shortened(args, LengthUnit::Chars, MAX_ARGS_CHARS)), screen, Tone::Dim);
     }
 }
 
@@ -187,10 +188,10 @@ fn head(text: &mut String, step: &StepView, who: &str, what: &str, cost: &str, s
 
 fn body(text: &mut String, said: &str, screen: &Screen, tone: Tone) {
     let said = plain_lines(said.trim());
-    for line in said.lines().take(LINES) {
+    for line in said.lines().take(MAX_LINES) {
         let _ = writeln!(text, "     {}", screen.paint(tone, line));
     }
-    let more = said.lines().count().saturating_sub(LINES);
+    let more = said.lines().count().saturating_sub(MAX_LINES);
     if more > 0 {
         let _ = writeln!(text, "     {}", screen.paint(Tone::Dim, &format!("… {more} more lines: --json")));
     }

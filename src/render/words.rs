@@ -1,4 +1,4 @@
-//! Small things in words.
+//! Text helpers.
 use crate::domain::{LengthUnit, counted, misleads, shortened};
 use crate::protocol::LimitView;
 use serde_json::Value;
@@ -6,22 +6,22 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// One line without anything that a terminal would act upon: control characters and marks that
-/// turn the direction of text are shown as escapes. What agents and the world wrote goes through
+/// Escapes everything in a line that a terminal would act upon: control characters and marks that
+/// change the direction of text. All text of agents and from outside is passed through
 /// here before it reaches a screen.
 pub(crate) fn plain(text: &str) -> String {
     escaped(text, false)
 }
 
-/// Texts longer than this are cut in a line; the whole is in `--json` and `show`.
-const GIST: usize = 160;
+/// Maximum length of a text in a line; `--json` and `show` have all of it.
+const MAX_LINE_CHARS: usize = 160;
 
-/// The beginning of a line that may be long, as [`plain`] text.
+/// Returns the beginning of a line, escaped by [`plain`].
 pub(crate) fn cut(text: &str) -> String {
-    shortened(&plain(text), LengthUnit::Chars, GIST).into_owned()
+    shortened(&plain(text), LengthUnit::Chars, MAX_LINE_CHARS).into_owned()
 }
 
-/// As [`plain`] for several lines: line ends and tabs stay.
+/// Escapes several lines as [`plain`] does, but keeps line ends and tabs.
 pub(crate) fn plain_lines(text: &str) -> String {
     escaped(text, true)
 }
@@ -48,8 +48,8 @@ fn escaped(text: &str, lines: bool) -> String {
     out
 }
 
-/// JSON that means the same and that no terminal acts upon: DEL, the controls from 80 to 9f and what
-/// [`misleads`] are escaped in it, as JSON has the others already. They stand in strings only.
+/// Escapes what a terminal would act upon in JSON without changing its meaning: DEL, the controls from 80 to 9f and what
+/// [`misleads`]; the others are already escaped in JSON. They occur only in strings.
 pub(crate) fn plain_json(text: &str) -> Cow<'_, str> {
     let acts = |c: char| c.is_control() || misleads(c);
     if !text.contains(acts) {
@@ -57,7 +57,7 @@ pub(crate) fn plain_json(text: &str) -> Cow<'_, str> {
     }
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        // white space between values is no string
+        // white space between values is not part of a string
         if acts(c) && !matches!(c, '\n' | '\t' | '\r') {
             c.encode_utf16(&mut [0; 2])
                 .iter()
@@ -69,7 +69,7 @@ pub(crate) fn plain_json(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The beginning of a text that fits into so many columns, with `…` where it was cut.
+/// Truncates a text to this many columns, with `…` where it was cut.
 pub(crate) fn cut_to(text: &str, room: usize) -> String {
     if text.width() <= room {
         return text.to_owned();
@@ -84,7 +84,7 @@ pub(crate) fn cut_to(text: &str, room: usize) -> String {
     text.chars().take_while(fits).chain(['…']).collect()
 }
 
-/// A text in lines of at most so many columns, between words where that can be.
+/// Wraps a text into lines of at most this many columns, between words if possible.
 pub(crate) fn wrap(text: &str, room: usize) -> Vec<String> {
     let room = room.max(2);
     let mut lines = vec![String::new()];
@@ -98,7 +98,7 @@ pub(crate) fn wrap(text: &str, room: usize) -> Vec<String> {
         for c in word.chars() {
             let width = c.width().unwrap_or(0);
             if used + width > room {
-                // a blank ends a line and begins none
+                // a space may end a line, but not begin one
                 if c == ' ' {
                     continue;
                 }
@@ -112,8 +112,8 @@ pub(crate) fn wrap(text: &str, room: usize) -> Vec<String> {
     lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// Lines that are longer than so many columns go on in others, between words and below where their text begins.
-/// A word that has no room stays whole.
+/// Wraps lines that are longer than this many columns, between words; continuation lines are indented to where the text begins.
+/// A word that is too long stays whole.
 pub(crate) fn fold(text: &str, width: usize) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
@@ -146,7 +146,7 @@ fn fold_line(line: &str, width: usize, out: &mut String) {
     }
 }
 
-/// The column at which the text of a line begins: behind its blanks, a mark, and a key with blanks behind it.
+/// Returns the column at which the text of a line begins: after the indentation, a list mark, or a key followed by spaces.
 fn beginning(line: &str, width: usize) -> usize {
     let bare = anstream::adapter::strip_str(line).to_string();
     let indent = bare.len() - bare.trim_start_matches(' ').len();
@@ -162,17 +162,17 @@ fn beginning(line: &str, width: usize) -> usize {
     if at * 2 > width { indent.min(width / 2) } else { at }
 }
 
-/// Columns of a text, whose colours have none.
+/// Returns the width of a text without its escape sequences.
 fn columns(text: &str) -> usize {
     anstream::adapter::strip_str(text).map(UnicodeWidthStr::width).sum()
 }
 
-/// US dollars: `0.00`, `0.0130`, `12.30`. Small sums keep their digits.
+/// Formats US dollars: `0.00`, `0.0130`, `12.30`. Small sums have more digits.
 pub(crate) fn usd(sum: f64) -> String {
     if sum > 0.0 && sum < 0.1 { format!("${sum:.4}") } else { format!("${sum:.2}") }
 }
 
-/// `usd_per_day: $0.12 of $0.50 used, $0.38 left`; what is only held for requests in flight is shown apart.
+/// Formats a limit: `usd_per_day: $0.12 of $0.50 used, $0.38 left`; what is held for requests in flight is shown separately.
 pub(crate) fn limit_line(limit: &LimitView) -> String {
     let (spent, is_money) = ((limit.used - limit.held).max(0.0), limit.limit.starts_with("usd"));
     let amount = |of: f64| if is_money { usd(of) } else { format!("{of:.0}") };
@@ -184,7 +184,7 @@ pub(crate) fn limit_line(limit: &LimitView) -> String {
     format!("{}: {used} of {allowed} used, {held}{} left", plain(&limit.limit), left(limit, spent))
 }
 
-/// What is left of a limit, to the digit to which it is said what was used: `$0.0045 of $1.00 used, $0.9955 left`.
+/// Formats what is left of a limit, with the same precision as what was used: `$0.0045 of $1.00 used, $0.9955 left`.
 pub(crate) fn left(limit: &LimitView, spent: f64) -> String {
     let is_small = |sum: f64| sum > 0.0 && sum < 0.1;
     match limit.limit.starts_with("usd") {
@@ -194,7 +194,7 @@ pub(crate) fn left(limit: &LimitView, spent: f64) -> String {
     }
 }
 
-/// `17.3 MiB`.
+/// Formats a size: `17.3 MiB`.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = count as f64;
@@ -206,7 +206,7 @@ pub(crate) fn bytes(count: u64) -> String {
     if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
-/// A result, whole: what a probe, an archive or `system_metrics` gave is told in words, everything
+/// Formats a result in full: those of a probe, an archive or `system_metrics` in words, everything
 /// else as it is.
 pub(crate) fn result_text(result: &str) -> String {
     if serde_json::from_str::<Value>(result).is_ok_and(|value| value.is_object()) {
@@ -215,14 +215,14 @@ pub(crate) fn result_text(result: &str) -> String {
     plain_lines(result.trim_matches('\n').trim_end())
 }
 
-/// A result in a line: what a probe, an archive or `system_metrics` gave is told in words, everything else as it is.
+/// Formats a result in one line: those of a probe, an archive or `system_metrics` in words, everything else as it is.
 pub(crate) fn result_words(result: &str) -> String {
     let value = serde_json::from_str(result).unwrap_or_default();
     let words = probe_words(&value).or_else(|| archive_words(&value)).or_else(|| machine_words(&value));
     words.map_or_else(|| plain(result.trim()), |words| plain(&words))
 }
 
-/// `crit: / is 95 % full; warn: …`, or `ok: 3 checks`.
+/// Describes a probe's result: `crit: / is 95 % full; warn: …`, or `ok: 3 checks`.
 fn probe_words(value: &Value) -> Option<String> {
     let (status, checks) = (value["status"].as_str()?, value["checks"].as_array()?);
     let bad: Vec<String> = checks
@@ -238,7 +238,7 @@ fn probe_words(value: &Value) -> Option<String> {
     })
 }
 
-/// `orders: 1519 rows moved to /archive; changed meanwhile, so left: 2`.
+/// Describes an archive's result: `orders: 1519 rows moved to /archive; changed meanwhile, so left: 2`.
 fn archive_words(value: &Value) -> Option<String> {
     let (table, to) = (value["table"].as_str()?, value["to"].as_str()?);
     let (moved, copied) = (value["moved"].as_u64()?, value["copied"].as_u64()?);
@@ -259,7 +259,7 @@ fn archive_words(value: &Value) -> Option<String> {
     Some(words)
 }
 
-/// `cpu 12 %, memory 40.1 %, load 0.5, / 61 %`: of what `system_metrics` measured, what people ask for first.
+/// Describes a result of `system_metrics` by its main values: `cpu 12 %, memory 40.1 %, load 0.5, / 61 %`.
 fn machine_words(value: &Value) -> Option<String> {
     let number = |value: &Value| value.as_f64();
     let (cpu, memory) = (number(&value["cpu"]["usage_percent"])?, number(&value["memory"]["used_percent"])?);

@@ -1,4 +1,4 @@
-//! Messages in a room of Matrix (spec.matrix.org, client-server API, `/sync`): two words are an answer.
+//! Messages in a Matrix room (spec.matrix.org, client-server API, `/sync`): a message of two words is an answer.
 use super::poll::{BEYOND, HeardAnswers, Keys, PATIENCE, POLL, PersonsAnswer, name, request, server};
 use crate::notify::message::SendError;
 use crate::notify::post::url_of;
@@ -6,8 +6,8 @@ use crate::notify::question::read_answer;
 use crate::notify::service::encoded;
 use serde_json::{Value, json};
 
-/// Messages of the room that are looked at together.
-const MESSAGES: u32 = 100;
+/// Maximum number of messages per poll.
+const MAX_MESSAGE_COUNT: u32 = 100;
 
 pub(super) async fn listen(keys: &Keys, position: Option<&str>) -> Result<HeardAnswers, SendError> {
     let room = keys.get("room").map(|room| room.trim()).unwrap_or_default();
@@ -16,7 +16,7 @@ pub(super) async fn listen(keys: &Keys, position: Option<&str>) -> Result<HeardA
         "presence": nothing, "account_data": nothing,
         "room": {
             "rooms": [room], "state": nothing, "ephemeral": nothing, "account_data": nothing,
-            "timeline": {"types": ["m.room.message"], "limit": MESSAGES},
+            "timeline": {"types": ["m.room.message"], "limit": MAX_MESSAGE_COUNT},
         },
     });
     let base = server(keys, "");
@@ -45,7 +45,7 @@ fn written(event: &Value) -> Option<PersonsAnswer> {
 pub(super) async fn reply(keys: &Keys, answer: &PersonsAnswer, text: &str) -> Result<(), SendError> {
     let room = keys.get("room").map(|room| room.trim()).unwrap_or_default();
     let event = answer.reply_to.as_str().unwrap_or_default();
-    // the same transaction for the same answer: it is said once
+    // the same transaction id for the same answer, so that it is posted once
     let transaction = encoded(&format!("bgagent-answer-{event}"));
     let url = format!(
         "{}/_matrix/client/v3/rooms/{}/send/m.room.message/{transaction}",

@@ -1,5 +1,5 @@
-//! Actions of ntfy (docs.ntfy.sh/publish/#action-buttons): the phone posts an answer to the reply topic, which is
-//! subscribed to (docs.ntfy.sh/subscribe/api).
+//! Actions of ntfy (docs.ntfy.sh/publish/#action-buttons): the phone posts an answer to the reply topic, to which the
+//! daemon subscribes (docs.ntfy.sh/subscribe/api).
 use super::poll::{HeardAnswers, Keys, PATIENCE, POLL, PersonsAnswer, request, server};
 use crate::notify::message::SendError;
 use crate::notify::post::{Post, Reads, first_lines, url_of};
@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
-const USUAL: &str = "https://ntfy.sh";
-/// Our clock may be ahead of that of a server by so many seconds.
-const CLOCKS_DIFFER: i64 = 600;
+const DEFAULT_SERVER: &str = "https://ntfy.sh";
+/// Tolerated lead of our clock over the server's, in seconds.
+const CLOCK_TOLERANCE_SECS: i64 = 600;
 
 pub(super) async fn listen(
     keys: &Keys,
@@ -19,9 +19,9 @@ pub(super) async fn listen(
     since: Timestamp,
 ) -> Result<HeardAnswers, SendError> {
     let topic = keys.get("reply_topic").map(String::as_str).unwrap_or_default();
-    let mut url = url_of(&format!("{}/{}/json", server(keys, USUAL), encoded(topic)))?;
-    // what was said before the question was asked does not answer it; the clock of the server may be behind ours
-    let from = position.map_or_else(|| (since.as_second() - CLOCKS_DIFFER).to_string(), str::to_owned);
+    let mut url = url_of(&format!("{}/{}/json", server(keys, DEFAULT_SERVER), encoded(topic)))?;
+    // messages from before the question are not answers to it; the server's clock may be behind ours
+    let from = position.map_or_else(|| (since.as_second() - CLOCK_TOLERANCE_SECS).to_string(), str::to_owned);
     url.query_pairs_mut().append_pair("since", &from);
     let mut headers = HeaderMap::new();
     if let Some(token) = keys.get("token") {
@@ -49,13 +49,13 @@ pub(super) async fn listen(
 
 fn said(message: &Value) -> Option<PersonsAnswer> {
     let (approve, code) = read_answer(message["message"].as_str()?)?;
-    // a topic has no names: whoever has the message has the code
+    // a topic has no user names: whoever reads the message has the code
     let who = "somebody who reads the topic".to_owned();
     Some(PersonsAnswer { approve, code, who, is_from_there: true, reply_to: Value::Null })
 }
 
 pub(super) async fn reply(keys: &Keys, text: &str) -> Result<(), SendError> {
-    let url = url_of(&format!("{}/", server(keys, USUAL)))?;
+    let url = url_of(&format!("{}/", server(keys, DEFAULT_SERVER)))?;
     let topic = keys.get("topic").map(String::as_str).unwrap_or_default();
     request(keys, "POST", url, Some(json!({"topic": topic, "message": text})), PATIENCE).await.map(drop)
 }

@@ -1,4 +1,4 @@
-//! What the services share that answers are fetched from.
+//! Shared by the services that answers are fetched from.
 use crate::domain::one_line;
 use crate::notify::message::SendError;
 use crate::notify::post::{Post, Reads, ask};
@@ -9,48 +9,48 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long a service is asked to wait for something to say.
+/// How long the service holds a poll open.
 pub(super) const POLL: Duration = Duration::from_secs(50);
-/// What it may take beyond that.
+/// Extra time for the response to a poll.
 pub(super) const BEYOND: Duration = Duration::from_secs(15);
-/// One message back.
+/// Timeout of a reply.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
-/// Read of an answer, in bytes.
-const MOST: usize = 4 << 20;
+/// Maximum size of a response.
+const MAX_RESPONSE_BYTES: usize = 4 << 20;
 
-/// What somebody answered.
+/// An answer of a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PersonsAnswer {
-    /// The call may be made.
+    /// The call is approved.
     pub approve: bool,
     /// The code of the question.
     pub code: String,
-    /// Who answered, as the service says it.
+    /// Who answered, as identified by the service.
     pub who: String,
-    /// It came from where the target sends to, and from nowhere else.
+    /// It came from the chat that the target sends to.
     pub is_from_there: bool,
-    /// What it is a reply to, in the words of the service.
+    /// What to reply to, in the service's format.
     pub(super) reply_to: Value,
 }
 
-/// What was heard, and where to go on.
+/// The answers of a poll, and the position for the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeardAnswers {
     /// Answers, oldest first.
     pub answers: Vec<PersonsAnswer>,
-    /// Where the next poll begins; `None`: nothing is known of that.
+    /// Where the next poll begins; `None`: unknown.
     pub position: Option<String>,
 }
 
-/// What the table of an account says, by its keys.
+/// The settings of an account, by key.
 pub(super) type Keys = BTreeMap<&'static str, String>;
 
-/// The server of an account, without a slash at its end.
+/// Returns the server of an account, without a trailing slash.
 pub(super) fn server<'a>(keys: &'a Keys, usual: &'a str) -> &'a str {
     keys.get("url").map_or(usual, String::as_str).trim_end_matches('/')
 }
 
-/// One request, with the token if there is one; its answer as JSON.
+/// Sends a request, with the token if there is one, and parses the JSON response.
 pub(super) async fn request(
     keys: &Keys,
     method: &'static str,
@@ -65,11 +65,11 @@ pub(super) async fn request(
     let hidden = keys.get("token").cloned().into_iter().collect();
     let body = body.map(|body| body.to_string()).unwrap_or_default();
     let reads = Reads { retry_after: Some(("parameters.retry_after", 1.0)), is_ok: true, moved_to: None };
-    let text = ask(Post { method, url, headers, body, hidden, reads, timeout }, MOST).await?;
+    let text = ask(Post { method, url, headers, body, hidden, reads, timeout }, MAX_RESPONSE_BYTES).await?;
     serde_json::from_str(&text).map_err(|_| SendError::passing("the service's answer is not JSON"))
 }
 
-/// A name as it is recorded.
+/// Shortens a person's name for the records.
 pub(super) fn name(text: &str) -> String {
     one_line(text, 64)
 }

@@ -1,5 +1,5 @@
-//! Buttons of Telegram (core.telegram.org/bots/api#getupdates): what was pressed stays with Telegram for a day, or until it
-//! is asked for what came after it.
+//! Buttons of Telegram (core.telegram.org/bots/api#getupdates): Telegram keeps a press of a button for a day, or until a later
+//! update is requested.
 use super::poll::{BEYOND, HeardAnswers, Keys, PATIENCE, POLL, PersonsAnswer, name, request, server};
 use crate::domain::one_line;
 use crate::notify::message::SendError;
@@ -9,8 +9,8 @@ use crate::notify::service::encoded;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Longest text that is shown when a button was pressed, in characters.
-const SHOWN: usize = 190;
+/// Maximum length of the text shown after a button was pressed.
+const MAX_REPLY_CHARS: usize = 190;
 
 pub(super) async fn listen(keys: &Keys, position: Option<&str>) -> Result<HeardAnswers, SendError> {
     let offset: i64 = position.and_then(|position| position.parse().ok()).unwrap_or(0);
@@ -18,16 +18,17 @@ pub(super) async fn listen(keys: &Keys, position: Option<&str>) -> Result<HeardA
     let said = method(keys, "getUpdates", wanted, POLL + BEYOND).await?;
     let updates = said["result"].as_array().cloned().unwrap_or_default();
     let newest = updates.iter().filter_map(|update| update["update_id"].as_i64()).max();
-    let answers = updates.iter().filter_map(|update| pressed(keys, &update["callback_query"])).collect();
+    let answers =
+        updates.iter().filter_map(|update| parse_button_press(keys, &update["callback_query"])).collect();
     let position = newest.map(|newest| (newest + 1).to_string()).or(position.map(str::to_owned));
     Ok(HeardAnswers { answers, position })
 }
 
-/// What a button says that was pressed; `None`: it is none of ours.
-fn pressed(keys: &Keys, query: &Value) -> Option<PersonsAnswer> {
+/// Parses the press of a button; `None`: not one of ours.
+fn parse_button_press(keys: &Keys, query: &Value) -> Option<PersonsAnswer> {
     let (approve, code) = read_answer(query["data"].as_str()?)?;
     let (from, chat) = (&query["from"], &query["message"]["chat"]);
-    // the number is the account; names change hands
+    // the number identifies the account; user names can change hands
     let id = &from["id"];
     let who = match (from["username"].as_str(), from["first_name"].as_str()) {
         (Some(user), _) => format!("{id} (@{user})"),
@@ -43,8 +44,9 @@ fn pressed(keys: &Keys, query: &Value) -> Option<PersonsAnswer> {
     })
 }
 
-/// In a channel every subscriber can press a button: nothing from there counts, nor from a chat that is known by a public
-/// name.
+/// Returns whether the chat is the configured one. In a channel every subscriber can press a button, so nothing from there
+/// counts,
+/// nor from a chat configured by its public name.
 fn is_chat(keys: &Keys, chat: &Value) -> bool {
     let wanted = keys.get("chat").map(|chat| chat.trim()).unwrap_or_default();
     chat["type"] != "channel" && chat["id"].as_i64().is_some_and(|id| id.to_string() == wanted)
@@ -57,13 +59,13 @@ pub(super) async fn reply(
     is_over: bool,
 ) -> Result<(), SendError> {
     let query = &answer.reply_to;
-    let short = one_line(text, SHOWN);
+    let short = one_line(text, MAX_REPLY_CHARS);
     let shown = json!({"callback_query_id": query["id"], "text": short, "show_alert": true});
     let shown = method(keys, "answerCallbackQuery", shown, PATIENCE).await;
     if !answer.is_from_there || !is_over {
         return shown.map(drop);
     }
-    // the text stays in the chat, the buttons do not: they are of no use any more
+    // the text stays in the chat, the buttons are removed: they have no use any more
     let (chat, message) = (&query["message"]["chat"]["id"], &query["message"]["message_id"]);
     let none = json!({"chat_id": chat, "message_id": message, "reply_markup": {"inline_keyboard": []}});
     let _ = method(keys, "editMessageReplyMarkup", none, PATIENCE).await;
@@ -76,7 +78,7 @@ async fn method(keys: &Keys, name: &str, params: Value, timeout: Duration) -> Re
     let token = keys.get("token").map(String::as_str).unwrap_or_default();
     let server = server(keys, "https://api.telegram.org");
     let url = url_of(&format!("{server}/bot{}/{name}", encoded(token)))?;
-    // the token stands in the address
+    // the token is part of the address
     request(&Keys::new(), "POST", url, Some(params), timeout).await.map_err(|error| match error {
         error if error.message.contains("409") && name == "getUpdates" => SendError {
             message: format!(
@@ -99,7 +101,7 @@ mod tests {
         let pressed_in = |wanted: &str, chat: Value, from: Value| {
             let keys = Keys::from([("chat", wanted.to_owned())]);
             let query = json!({"data": "approve ab12cd34ef", "from": from, "message": {"chat": chat}});
-            let PersonsAnswer { who, is_from_there, .. } = pressed(&keys, &query).unwrap();
+            let PersonsAnswer { who, is_from_there, .. } = parse_button_press(&keys, &query).unwrap();
             (who, is_from_there)
         };
         let ada = json!({"id": 5, "first_name": "Ada", "username": "ada"});
