@@ -1,12 +1,12 @@
-//! The tools that steer agents (`--may run`). The daemon judges whether whoever asks may do that.
+//! The tools that control agents (`--may run`). The daemon judges whether the caller may do that.
 use super::reach::{CallTrouble, Reach};
 use super::said::ToolAnswer;
 use crate::domain::assistant::{PauseCall, ResumeCall, RunAgentCall};
 use crate::protocol::*;
 use serde_json::json;
 
-/// Why something was done, where an assistant gives no reason.
-const REASON: &str = "by an assistant (bgagent mcp serve)";
+/// The default reason, if an assistant gives none.
+const DEFAULT_REASON: &str = "by an assistant (bgagent mcp serve)";
 
 pub(super) fn run_agent<R: Reach>(reach: &R, call: RunAgentCall) -> Result<ToolAnswer, CallTrouble> {
     let params = RunParams {
@@ -41,24 +41,24 @@ pub(super) fn pause<R: Reach>(reach: &R, call: PauseCall) -> Result<ToolAnswer, 
     let params = PauseParams {
         agent_id: Some(call.agent),
         for_ms: call.length.map(|length| u64::try_from(length.as_millis()).unwrap_or(u64::MAX)),
-        reason: Some(call.reason.unwrap_or_else(|| REASON.into())),
+        reason: Some(call.reason.unwrap_or_else(|| DEFAULT_REASON.into())),
         ..PauseParams::default()
     };
     let changed = reach.daemon()?.call::<PauseAgent>(&params).map_err(|error| reach.trouble(error))?;
-    Ok(told(&changed))
+    Ok(change_answer(&changed))
 }
 
 pub(super) fn resume<R: Reach>(reach: &R, call: ResumeCall) -> Result<ToolAnswer, CallTrouble> {
     let params = TargetParams {
         agent_id: Some(call.agent),
-        reason: Some(call.reason.unwrap_or_else(|| REASON.into())),
+        reason: Some(call.reason.unwrap_or_else(|| DEFAULT_REASON.into())),
         ..TargetParams::default()
     };
     let changed = reach.daemon()?.call::<ResumeAgent>(&params).map_err(|error| reach.trouble(error))?;
-    Ok(told(&changed))
+    Ok(change_answer(&changed))
 }
 
-fn told(changed: &Changed) -> ToolAnswer {
+fn change_answer(changed: &Changed) -> ToolAnswer {
     let word = |state: Option<crate::domain::Desired>| state.map_or("unknown", |state| state.as_str());
     let agent = changed.agent_id.as_ref().map(ToString::to_string).unwrap_or_default();
     let note = changed.note.as_deref().map(|note| format!(" ({note})")).unwrap_or_default();

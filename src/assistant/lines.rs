@@ -1,19 +1,19 @@
-//! Lines of JSON-RPC 2.0 as MCP has them: what comes in, bounded, and the forms of what goes out.
+//! JSON-RPC 2.0 messages in lines, as MCP has them: bounded input, and the forms of output.
 use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader, Read};
 
-/// Longest line that is taken. A proposal is the longest thing that is said here.
+/// Maximum length of a line in bytes. The largest messages are proposals.
 pub(super) const LONGEST_LINE: usize = 1 << 20;
-/// Messages of one line (a batch) that are looked at.
-const LARGEST_BATCH: usize = 32;
+/// Maximum number of messages in a line (a batch).
+const MAX_BATCH_COUNT: usize = 32;
 
-/// Codes of errors (JSON-RPC 2.0, section 5.1).
+/// Error codes (JSON-RPC 2.0, section 5.1).
 pub(super) const PARSE_ERROR: i64 = -32_700;
 pub(super) const INVALID_REQUEST: i64 = -32_600;
 pub(super) const NO_SUCH_METHOD: i64 = -32_601;
 pub(super) const INVALID_PARAMS: i64 = -32_602;
 
-/// One line.
+/// A line of input.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum InputLine {
     Whole(Vec<u8>),
@@ -21,7 +21,7 @@ pub(super) enum InputLine {
     End,
 }
 
-/// Reads line by line, and holds no more than one.
+/// Reads line by line, and buffers at most one.
 pub(super) struct InputLines<R> {
     from: BufReader<R>,
 }
@@ -31,7 +31,7 @@ impl<R: Read> InputLines<R> {
         Self { from: BufReader::new(from) }
     }
 
-    /// The next line without its end. What follows the last line end counts as a line.
+    /// Returns the next line without its end. An unterminated last line counts as a line.
     pub(super) fn next(&mut self) -> io::Result<InputLine> {
         let mut line = Vec::new();
         self.part(&mut line)?;
@@ -55,7 +55,7 @@ impl<R: Read> InputLines<R> {
     }
 }
 
-/// What a line says.
+/// A parsed message.
 #[derive(Debug, PartialEq)]
 pub(super) enum HeardMessage {
     Request {
@@ -63,24 +63,25 @@ pub(super) enum HeardMessage {
         method: String,
         params: Value,
     },
-    /// Nobody waits for an answer.
+    /// No answer is expected.
     Notification {
         method: String,
         params: Value,
     },
-    /// An error to send; what was heard is no message.
+    /// Not a valid message; the error to send.
     Wrong(Value),
 }
 
-/// All messages of a line: one, or those of a batch, which the protocol of 2025-03-26 has. Answers, to questions that are never
-/// asked, are passed over.
+/// Parses the messages of a line: one, or those of a batch, which exist in protocol 2025-03-26. Responses are ignored, since no
+/// requests
+/// are sent to clients.
 pub(super) fn heard(line: &[u8]) -> Vec<HeardMessage> {
     if line.trim_ascii().is_empty() {
         return Vec::new();
     }
     match serde_json::from_slice(line) {
-        Ok(Value::Array(batch)) if batch.is_empty() || batch.len() > LARGEST_BATCH => {
-            let what = format!("a batch has 1 to {LARGEST_BATCH} messages");
+        Ok(Value::Array(batch)) if batch.is_empty() || batch.len() > MAX_BATCH_COUNT => {
+            let what = format!("a batch has 1 to {MAX_BATCH_COUNT} messages");
             vec![HeardMessage::Wrong(error(&Value::Null, INVALID_REQUEST, &what))]
         }
         Ok(Value::Array(batch)) => batch.into_iter().filter_map(message).collect(),
@@ -117,12 +118,12 @@ fn message(mut value: Value) -> Option<HeardMessage> {
     }
 }
 
-/// An answer.
+/// Returns a response with a result.
 pub(super) fn answer(id: &Value, result: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "result": result})
 }
 
-/// An answer that says no.
+/// Returns an error response.
 pub(super) fn error(id: &Value, code: i64, message: &str) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}})
 }

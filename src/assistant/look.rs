@@ -1,4 +1,4 @@
-//! The tools that only look.
+//! The read-only tools.
 use super::reach::{CallDesk, CallTrouble, Reach};
 use super::said::{ToolAnswer, page};
 use crate::domain::assistant::{ListAgentsCall, NextCall, RunsCall, ShowCall, StatusCall, WhyCall};
@@ -8,13 +8,13 @@ use crate::render::{Screen, agent_detail, daemon_view, needs_line, run_detail, r
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-/// What a tool said, and who gave it where that was not the daemon.
-type Looked = Result<(ToolAnswer, Option<String>), CallTrouble>;
+/// The answer of a tool, and a note if it did not come from the daemon.
+type LookResult = Result<(ToolAnswer, Option<String>), CallTrouble>;
 
-/// Days that `next` looks ahead where nothing else is said.
-const DAY_SECS: u64 = 24 * 3600;
+/// Default period of `next`.
+const DEFAULT_PERIOD_SECS: u64 = 24 * 3600;
 
-/// Nobody looks at a screen: no colours, and nothing is cut to its width.
+/// Returns a screen without colours and without a maximum width.
 fn page_of_text() -> Screen {
     Screen { width: None, color: false, now: crate::clock::wall(), zone: TimeZone::system(), raw: false }
 }
@@ -27,7 +27,7 @@ fn most(limit: Option<u64>, default: u64, most: u64) -> usize {
     usize::try_from(limit.unwrap_or(default).clamp(1, most)).unwrap_or(usize::MAX)
 }
 
-pub(super) fn list_agents<R: Reach>(reach: &R, call: ListAgentsCall) -> Looked {
+pub(super) fn list_agents<R: Reach>(reach: &R, call: ListAgentsCall) -> LookResult {
     let (mut desk, source) = reach.desk()?;
     let params = ListParams { agents: call.agents, ..ListParams::default() };
     let agents = desk.call::<ListAgents>(&params).map_err(|error| reach.trouble(error))?;
@@ -61,7 +61,7 @@ pub(super) fn list_agents<R: Reach>(reach: &R, call: ListAgentsCall) -> Looked {
     Ok((ToolAnswer::others(text, data).with_note(note), source))
 }
 
-/// What is asked for first.
+/// Returns the most important fields.
 fn brief(agent: &AgentView) -> Value {
     const KEYS: &[&str] = &[
         "agent_id",
@@ -87,7 +87,7 @@ fn brief(agent: &AgentView) -> Value {
     view
 }
 
-pub(super) fn status<R: Reach>(reach: &R, call: StatusCall) -> Looked {
+pub(super) fn status<R: Reach>(reach: &R, call: StatusCall) -> LookResult {
     let (mut desk, source) = reach.desk()?;
     let screen = page_of_text();
     let Some(agent) = call.agent else {
@@ -105,7 +105,7 @@ pub(super) fn status<R: Reach>(reach: &R, call: StatusCall) -> Looked {
     Ok((ToolAnswer::others(text, json!({"agent": value(&detail)})).with_note(note), source))
 }
 
-pub(super) fn why<R: Reach>(reach: &R, call: WhyCall) -> Looked {
+pub(super) fn why<R: Reach>(reach: &R, call: WhyCall) -> LookResult {
     let (mut desk, source) = reach.desk()?;
     let timezone = TimeZone::system().iana_name().map(str::to_owned);
     let params = ExplainParams { agent_id: call.agent, at: call.at, timezone };
@@ -113,7 +113,7 @@ pub(super) fn why<R: Reach>(reach: &R, call: WhyCall) -> Looked {
     Ok((ToolAnswer::others(explanation.sentence.clone(), json!({"slot": value(&explanation)})), source))
 }
 
-pub(super) fn runs<R: Reach>(reach: &R, call: RunsCall) -> Looked {
+pub(super) fn runs<R: Reach>(reach: &R, call: RunsCall) -> LookResult {
     let (mut desk, source) = reach.desk()?;
     let limit = most(call.limit, RunsCall::LIMIT, RunsCall::MOST);
     let params = ListRunsParams {
@@ -134,7 +134,7 @@ pub(super) fn runs<R: Reach>(reach: &R, call: RunsCall) -> Looked {
     Ok((ToolAnswer::others(text, json!({"runs": value(&runs)})).with_note(note), source))
 }
 
-pub(super) fn show<R: Reach>(reach: &R, call: ShowCall) -> Looked {
+pub(super) fn show<R: Reach>(reach: &R, call: ShowCall) -> LookResult {
     let (mut desk, source) = reach.desk()?;
     let params = |run: &str| GetRunParams { run_id: run.to_owned(), ..GetRunParams::default() };
     let detail = match desk.call::<GetRun>(&params(&call.run)) {
@@ -160,10 +160,10 @@ pub(super) fn show<R: Reach>(reach: &R, call: ShowCall) -> Looked {
     Ok((ToolAnswer::others(text, json!({"run": value(&detail.run)})).with_note(note), source))
 }
 
-pub(super) fn next<R: Reach>(reach: &R, call: NextCall) -> Looked {
+pub(super) fn next<R: Reach>(reach: &R, call: NextCall) -> LookResult {
     let (mut desk, source) = reach.desk()?;
     let limit = most(call.limit, NextCall::LIMIT, NextCall::MOST);
-    let for_secs = call.look.map_or(DAY_SECS, |look| look.unsigned_abs().as_secs());
+    let for_secs = call.look.map_or(DEFAULT_PERIOD_SECS, |look| look.unsigned_abs().as_secs());
     let params = NextParams { agents: call.agents, for_secs: Some(for_secs), limit: Some(limit as u64) };
     let slots = desk.call::<NextSlots>(&params).map_err(|error| reach.trouble(error))?;
     let screen = page_of_text();

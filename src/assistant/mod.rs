@@ -1,11 +1,14 @@
-//! The fleet for assistants that people talk to: an MCP server on standard input and output (`bgagent mcp serve`).
+//! The MCP server for assistants that people talk to, on standard input and output (`bgagent mcp serve`).
 //!
-//! **Theory of operation.** One thread reads lines (`lines`), and answers what needs no fleet at once (`session`). Each call of a
-//! tool is a thread of its own, of which there is a bounded number: it asks whoever answers now, so a session outlives daemons. A call
-//! that was cancelled is not answered. What a tool says is a text for a model and the same as data (`said`): both bounded, both
-//! without anything that acts on a terminal, and what came from agents and the world is marked as that.
+//! **Theory of operation.** One thread reads lines (`lines`), and answers requests that need no fleet at once (`session`). Each
+//! tool
+//! call runs on a thread of its own, in a bounded number: it connects to the current respondent, so a session outlives daemons.
+//! A cancelled
+//! call is not answered. The result of a tool is a text for a model, and the same as data (`said`): both are bounded and free
+//! of
+//! terminal control sequences, and what came from agents and the world is marked as such.
 //!
-//! What is absent: rights of its own. The daemon judges each caller; nothing here can accept what is proposed.
+//! It has no rights of its own. The daemon judges each caller; nothing here can accept a proposal.
 mod change;
 mod lines;
 mod look;

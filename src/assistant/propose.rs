@@ -1,4 +1,4 @@
-//! The tools by which agents are proposed (`--may propose`). Whether one is accepted, a person decides elsewhere.
+//! The tools to propose agents (`--may propose`). A person accepts proposals elsewhere.
 use super::reach::{CallTrouble, FleetPlace, Reach};
 use super::said::ToolAnswer;
 use crate::config::{self, Context, Loaded, concealed, table_of};
@@ -10,8 +10,8 @@ use crate::proposal::{
 use serde_json::json;
 use std::fmt::Write as _;
 
-/// Errors of a configuration that one answer shows.
-const MOST_ERRORS: usize = 10;
+/// Maximum number of configuration errors per answer.
+const MAX_ERROR_COUNT: usize = 10;
 
 pub(super) fn read_agent<R: Reach>(reach: &R, call: ReadAgentCall) -> Result<ToolAnswer, CallTrouble> {
     let (_, loaded, _) = configuration(reach)?;
@@ -68,10 +68,10 @@ pub(super) fn propose_agent<R: Reach>(
             }
             other => CallTrouble { what: other.to_string(), hint: None },
         })?;
-    Ok(told(&kept, &judged, &reach.command(&["accept", &kept.id])))
+    Ok(proposal_answer(&kept, &judged, &reach.command(&["accept", &kept.id])))
 }
 
-/// The configuration as it is now.
+/// Loads the current configuration.
 fn configuration<R: Reach>(reach: &R) -> Result<(FleetPlace, Loaded, Context<'static>), CallTrouble> {
     let place = reach.place()?;
     let context = Context::system(crate::clock::wall()).of_state(&place.state_dir);
@@ -89,10 +89,10 @@ fn configuration<R: Reach>(reach: &R) -> Result<(FleetPlace, Loaded, Context<'st
 fn trouble(unfit: &UnfitProposal) -> CallTrouble {
     let mut what = unfit.to_string();
     if let UnfitProposal::Rejected { errors } = unfit {
-        for error in errors.iter().take(MOST_ERRORS) {
+        for error in errors.iter().take(MAX_ERROR_COUNT) {
             let _ = write!(what, "\n\n{error}");
         }
-        let rest = errors.len().saturating_sub(MOST_ERRORS);
+        let rest = errors.len().saturating_sub(MAX_ERROR_COUNT);
         if rest > 0 {
             let _ = write!(what, "\n\nand {rest} more");
         }
@@ -101,7 +101,7 @@ fn trouble(unfit: &UnfitProposal) -> CallTrouble {
     CallTrouble::new(what, unfit.hint())
 }
 
-fn told(kept: &Proposal, judged: &JudgedProposal, accept: &str) -> ToolAnswer {
+fn proposal_answer(kept: &Proposal, judged: &JudgedProposal, accept: &str) -> ToolAnswer {
     let id = &kept.id;
     let change = if judged.amended.before.is_some() { "be changed" } else { "be new" };
     let list = |title: &str, lines: &[String], sign: &str| match lines {

@@ -1,9 +1,9 @@
-//! How a session reaches the fleet, and why a call was not carried out.
+//! How a session reaches the fleet, and the errors of calls.
 use crate::client::{ClientError, Connection};
 use crate::protocol::Method;
 use std::path::PathBuf;
 
-/// Why a call was not carried out: one sentence, and what to do.
+/// The error of a call: one sentence, and a hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallTrouble {
     /// What went wrong.
@@ -13,22 +13,22 @@ pub struct CallTrouble {
 }
 
 impl CallTrouble {
-    /// With a hint.
+    /// Creates an error with a hint.
     pub fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { what: what.into(), hint: Some(hint.into()) }
     }
 }
 
-/// Whoever answers one question after the other.
+/// A respondent for several calls.
 pub trait CallDesk {
-    /// Asks.
+    /// Calls a method.
     ///
     /// # Errors
-    /// The connection, or the answer says no.
+    /// The connection failed, or the answer is an error.
     fn call<M: Method>(&mut self, params: &M::Params) -> Result<M::Reply, ClientError>;
 }
 
-/// Where the configuration and the state are, and whose doing this process is.
+/// The paths of the configuration and the state, and whether an agent started this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FleetPlace {
     pub config: PathBuf,
@@ -38,32 +38,32 @@ pub struct FleetPlace {
     pub is_of_agent: bool,
 }
 
-/// How the fleet is reached, anew for each call.
+/// Access to the fleet, established anew for each call.
 pub trait Reach: Send + Sync + 'static {
-    /// Who answers questions.
+    /// The respondent of read-only calls.
     type CallDesk: CallDesk;
 
-    /// Whoever answers questions that change nothing; and a sentence where that is not the daemon.
+    /// Returns the respondent of read-only calls, and a sentence if it is not the daemon.
     ///
     /// # Errors
-    /// Nobody does.
+    /// There is none.
     fn desk(&self) -> Result<(Self::CallDesk, Option<String>), CallTrouble>;
 
-    /// The daemon.
+    /// Connects to the daemon.
     ///
     /// # Errors
     /// It can't be reached.
     fn daemon(&self) -> Result<Connection, CallTrouble>;
 
-    /// What went wrong, in words.
+    /// Converts an error of a call.
     fn trouble(&self, error: ClientError) -> CallTrouble;
 
-    /// Where everything lies.
+    /// Returns the paths.
     ///
     /// # Errors
-    /// There is no place for it.
+    /// There are no such paths.
     fn place(&self) -> Result<FleetPlace, CallTrouble>;
 
-    /// What a person types to run this command here: `bgagent --config … accept 1a2b3c4d`.
+    /// Returns the command for a person to type, with the options of this fleet: `bgagent --config … accept 1a2b3c4d`.
     fn command(&self, words: &[&str]) -> String;
 }

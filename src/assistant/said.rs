@@ -1,47 +1,47 @@
-//! What a tool says: a text for a model and the same as data. Both are bounded, neither has anything that acts on a terminal, and
-//! what came from agents and the world is marked as that.
+//! The result of a tool: a text for a model, and the same as data. Both are bounded and free of terminal control sequences, and
+//! what came from agents and the world is marked as such.
 use super::reach::CallTrouble;
 use crate::domain::misleads;
 use crate::render::plain_lines;
 use serde_json::{Map, Value, json};
 
-/// Longest text of an answer, in characters.
+/// Maximum length of the text of an answer, in characters.
 pub(super) const LONGEST_TEXT: usize = 12_000;
-/// Longest data of an answer, in bytes of JSON.
-const LONGEST_DATA: usize = 24_000;
-/// How much of data is given, most first: characters of a text, items of a list.
+/// Maximum size of the data of an answer, as JSON.
+const MAX_DATA_BYTES: usize = 24_000;
+/// Limits for shortening data, from largest to smallest: characters of a text, items of a list.
 const BOUNDS: [(usize, usize); 4] = [(1_000, 200), (400, 60), (150, 25), (60, 8)];
 
-/// What a tool says.
+/// The answer of a tool.
 #[derive(Debug, PartialEq)]
 pub(super) struct ToolAnswer {
-    /// For a model to read.
+    /// The text for a model.
     pub(super) text: String,
     /// Agents, tools or the world wrote some of it.
     pub(super) is_from_outside: bool,
-    /// What is said behind the text: that there is more, and how to get it.
+    /// A note after the text: that there is more, and how to get it.
     pub(super) note: Option<String>,
     /// The same for programs.
     pub(super) data: Map<String, Value>,
 }
 
 impl ToolAnswer {
-    /// Our own words.
+    /// Returns an answer with text of our own.
     pub(super) fn own(text: impl Into<String>, data: Value) -> Self {
         Self { text: text.into(), is_from_outside: false, note: None, data: object(data) }
     }
 
-    /// With words of others in it.
+    /// Returns an answer that contains untrusted text.
     pub(super) fn others(text: impl Into<String>, data: Value) -> Self {
         Self { is_from_outside: true, ..Self::own(text, data) }
     }
 
-    /// With a note behind it.
+    /// Adds a note.
     pub(super) fn with_note(self, note: Option<String>) -> Self {
         Self { note: note.or(self.note), ..self }
     }
 
-    /// As the result of a call. `source`: who answered, where that is not the daemon.
+    /// Converts it to the result of a call. `source`: the respondent, if it was not the daemon.
     pub(super) fn result(self, source: Option<&str>) -> Value {
         let text = plain_lines(self.text.trim_end());
         let (text, cut) = beginning(&text, LONGEST_TEXT);
@@ -76,7 +76,7 @@ impl ToolAnswer {
 }
 
 impl CallTrouble {
-    /// As the result of a call.
+    /// Converts it to the result of a call.
     pub(super) fn result(&self) -> Value {
         let mut text = plain_lines(&self.what);
         if let Some(hint) = &self.hint {
@@ -94,7 +94,7 @@ fn object(data: Value) -> Map<String, Value> {
     }
 }
 
-/// Text between two marks that nobody who wrote it can have known.
+/// Encloses a text between two random marks, which its authors can't have known.
 fn fenced(text: &str) -> String {
     let mark = uuid::Uuid::new_v4().simple().to_string();
     let mark = &mark[..12];
@@ -105,7 +105,7 @@ fn fenced(text: &str) -> String {
     )
 }
 
-/// The beginning of a text, up to the end of a line where there is one near; and whether there is more.
+/// Returns the beginning of a text, up to a nearby line end if there is one; and whether it was cut.
 fn beginning(text: &str, most: usize) -> (&str, bool) {
     match text.char_indices().nth(most) {
         None => (text, false),
@@ -116,13 +116,13 @@ fn beginning(text: &str, most: usize) -> (&str, bool) {
     }
 }
 
-/// A part of a long text, from a character on; and what to say of the rest.
+/// Returns a part of a long text, starting at a character; and a note on the rest.
 pub(super) fn page(text: &str, from: Option<u64>) -> (String, Option<String>) {
     let text = plain_lines(text.trim_end());
     let from = usize::try_from(from.unwrap_or(0)).unwrap_or(usize::MAX);
     let all = text.chars().count();
     let start = text.char_indices().nth(from).map_or(text.len(), |(at, _)| at);
-    // room for the marks
+    // leaves room for the marks
     let (part, cut) = beginning(&text[start..], LONGEST_TEXT - 500);
     let until = from.min(all) + part.chars().count();
     let note = match (from, cut) {
@@ -135,18 +135,18 @@ pub(super) fn page(text: &str, from: Option<u64>) -> (String, Option<String>) {
     (part.trim_start_matches('\n').to_owned(), note)
 }
 
-/// Data within its bound: long texts and lists are shortened, more and more until it fits.
+/// Bounds data: long texts and lists are shortened step by step until it fits.
 fn bounded(data: Value) -> Value {
     let mut fitting = Value::Null;
     for (text, items) in BOUNDS {
         fitting = shortened(&data, text, items);
-        if fitting.to_string().len() <= LONGEST_DATA {
+        if fitting.to_string().len() <= MAX_DATA_BYTES {
             return fitting;
         }
     }
     match fitting {
         Value::Object(map) => {
-            let small = |value: &Value| value.to_string().len() <= LONGEST_DATA / 100;
+            let small = |value: &Value| value.to_string().len() <= MAX_DATA_BYTES / 100;
             let mut map: Map<String, Value> = map.into_iter().filter(|(_, value)| small(value)).collect();
             map.insert("left_out".into(), "more than fits; the text has it".into());
             Value::Object(map)
@@ -174,7 +174,7 @@ fn shortened(value: &Value, text: usize, items: usize) -> Value {
     }
 }
 
-/// Without what acts on a terminal, or makes a text look like another one.
+/// Replaces terminal control characters, and those that make a text look like another one.
 fn cleaned(text: &str) -> String {
     let acts = |c: char| misleads(c) || (c.is_control() && !matches!(c, '\n' | '\t'));
     text.chars().map(|c| if acts(c) { '\u{FFFD}' } else { c }).collect()
@@ -232,7 +232,7 @@ mod tests {
             let data = json!({"list": list, "long": "é".repeat(long), "texts": texts});
             let result = ToolAnswer::others(texts.join("\n").repeat(40), data).result(None);
             prop_assert!(text_of(&result).chars().count() <= LONGEST_TEXT + 500);
-            prop_assert!(result["structuredContent"].to_string().len() <= LONGEST_DATA + 200);
+            prop_assert!(result["structuredContent"].to_string().len() <= MAX_DATA_BYTES + 200);
             prop_assert!(result["structuredContent"].is_object());
         }
     }

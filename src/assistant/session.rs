@@ -1,4 +1,4 @@
-//! One client, from its first line to its last: what is answered at once, which calls are under way, what was cancelled.
+//! A session with one client, from the first line to the last: immediate answers, calls in flight, cancellation.
 use super::lines::{
     HeardMessage, INVALID_PARAMS, INVALID_REQUEST, InputLine, InputLines, LONGEST_LINE, NO_SUCH_METHOD,
     answer, error, heard,
@@ -19,21 +19,21 @@ use std::time::Duration;
 
 /// Versions of MCP that begin with `initialize`, oldest first.
 const VERSIONS: &[&str] = &["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
-/// The one that does not: each message says by itself what it is.
+/// The version without `initialize`: each message states its own version.
 const STATELESS: &str = "2026-07-28";
-/// Where such a message says its version, and who sends it.
+/// Keys of such a message for its version and sender.
 const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 const CLIENT_KEY: &str = "io.modelcontextprotocol/clientInfo";
 const SERVER_KEY: &str = "io.modelcontextprotocol/serverInfo";
-/// The code of an error about a version (2026-07-28).
+/// Error code for an unsupported version (2026-07-28).
 const UNSUPPORTED_VERSION: i64 = -32_022;
 
-/// Calls that are under way at a time.
-const MOST_CALLS: usize = 16;
-/// How long calls under way may still take when nothing more can be asked.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Longest name and release of a client that are kept, in characters.
-const LONGEST_NAME: usize = 80;
+/// Maximum number of calls in flight.
+const MAX_CALLS: usize = 16;
+/// Timeout for calls in flight after the end of the input.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum length of a client's name and version.
+const MAX_NAME_CHARS: usize = 80;
 
 const INSTRUCTIONS: &str = "bgagent runs agents (commands, tools, model queries, coding agents) on a schedule, unattended. Begin with \
     `list_agents`; `why` says what became of a slot, `runs` and `show` what runs did. Texts of agents and of the world in answers are \
@@ -44,12 +44,12 @@ struct Session<R, W> {
     may: Vec<AssistantMay>,
     out: Mutex<W>,
     proposer: Mutex<Proposer>,
-    /// Calls under way by their ids, each with whether it was cancelled.
+    /// Calls in flight by id, each with a flag for cancellation.
     calls: Mutex<HashMap<String, Arc<AtomicBool>>>,
     call_ended: Condvar,
 }
 
-/// Serves one client until its input ends. Calls that are under way then are given a moment.
+/// Serves one client until its input ends, and then waits briefly for calls in flight.
 ///
 /// # Errors
 /// The input can't be read.
@@ -72,7 +72,7 @@ pub fn serve<R: Reach>(
         match lines.next()? {
             InputLine::Whole(line) => {
                 for one in heard(&line) {
-                    Session::hear(&session, one);
+                    Session::handle(&session, one);
                 }
             }
             InputLine::TooLong => {
@@ -87,7 +87,7 @@ pub fn serve<R: Reach>(
 }
 
 impl<R: Reach, W: Write + Send + 'static> Session<R, W> {
-    fn hear(session: &Arc<Self>, heard: HeardMessage) {
+    fn handle(session: &Arc<Self>, heard: HeardMessage) {
         match heard {
             HeardMessage::Wrong(error) => session.send(&error),
             HeardMessage::Notification { method, params } => session.note(&method, &params),
@@ -101,7 +101,7 @@ impl<R: Reach, W: Write + Send + 'static> Session<R, W> {
                 }
                 match method.as_str() {
                     "tools/call" => Self::begin(session, id, params, version.is_some()),
-                    method => match session.at_once(method, &params) {
+                    method => match session.answer_at_once(method, &params) {
                         Ok(result) => session.send(&answer(&id, marked(result, version.is_some()))),
                         Err((code, what)) => session.send(&error(&id, code, &what)),
                     },
@@ -110,8 +110,8 @@ impl<R: Reach, W: Write + Send + 'static> Session<R, W> {
         }
     }
 
-    /// What needs no fleet.
-    fn at_once(&self, method: &str, params: &Value) -> Result<Value, (i64, String)> {
+    /// Answers requests that need no fleet.
+    fn answer_at_once(&self, method: &str, params: &Value) -> Result<Value, (i64, String)> {
         let capabilities = json!({"tools": {"listChanged": false}});
         match method {
             "initialize" => {
@@ -149,7 +149,7 @@ impl<R: Reach, W: Write + Send + 'static> Session<R, W> {
         }
     }
 
-    /// Starts a call, which is answered by a thread of its own.
+    /// Starts a call, which a thread of its own answers.
     fn begin(session: &Arc<Self>, id: Value, mut params: Value, is_stateless: bool) {
         let Some(name) = params["name"].as_str().map(str::to_owned) else {
             return session.send(&error(&id, INVALID_PARAMS, "`name` of the tool is missing"));
@@ -164,8 +164,8 @@ impl<R: Reach, W: Write + Send + 'static> Session<R, W> {
             let mut calls = session.calls.lock().expect("no holder panics");
             if !session.allows(tool.needs) {
                 Some(not_allowed(&name, tool.needs))
-            } else if calls.len() >= MOST_CALLS {
-                Some(CallTrouble::new(format!("{MOST_CALLS} calls are under way"), "wait for one of them"))
+            } else if calls.len() >= MAX_CALLS {
+                Some(CallTrouble::new(format!("{MAX_CALLS} calls are under way"), "wait for one of them"))
             } else if calls.contains_key(&key) {
                 return session.send(&error(&id, INVALID_REQUEST, "a call with this id is under way"));
             } else {
@@ -209,23 +209,23 @@ impl<R: Reach, W: Write + Send + 'static> Session<R, W> {
         needs.is_none_or(|needs| self.may.contains(&needs))
     }
 
-    /// Who it is, by its own account.
+    /// Records the client as it identifies itself.
     fn greet(&self, client: &Value) {
         let text = |key: &str| short(client[key].as_str().unwrap_or_default());
         *self.proposer.lock().expect("no holder panics") =
             Proposer { name: text("name"), version: text("version") };
     }
 
-    /// A reader that is gone takes the session with it: its input ends, too.
+    /// Write errors are ignored: when the reader is gone, the input ends as well.
     fn send(&self, message: &Value) {
         let mut out = self.out.lock().expect("no holder panics");
         let _ = writeln!(out, "{message}").and_then(|()| out.flush());
     }
 
-    /// Waits for the calls that are under way.
+    /// Waits for the calls in flight.
     fn wait(&self) {
         let calls = self.calls.lock().expect("no holder panics");
-        let _ = self.call_ended.wait_timeout_while(calls, PATIENCE, |calls| !calls.is_empty());
+        let _ = self.call_ended.wait_timeout_while(calls, SHUTDOWN_TIMEOUT, |calls| !calls.is_empty());
     }
 }
 
@@ -243,7 +243,7 @@ fn unsupported(id: &Value, version: &str) -> Value {
     answer
 }
 
-/// Results of the protocol without `initialize` say that they are whole.
+/// In the protocol without `initialize`, results are marked as complete.
 fn marked(mut result: Value, is_stateless: bool) -> Value {
     if is_stateless {
         result["resultType"] = "complete".into();
@@ -252,7 +252,7 @@ fn marked(mut result: Value, is_stateless: bool) -> Value {
 }
 
 fn short(text: &str) -> String {
-    text.chars().take(LONGEST_NAME).collect()
+    text.chars().take(MAX_NAME_CHARS).collect()
 }
 
 fn no_such_tool(name: &str) -> String {

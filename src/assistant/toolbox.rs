@@ -1,4 +1,4 @@
-//! The tools that assistants are offered: their names, what is said of them, what lets them be called, and who carries them out.
+//! The tools offered to assistants: their names, descriptions, required permissions and implementations.
 use super::reach::{CallTrouble, Reach};
 use super::said::ToolAnswer;
 use super::{change, look, propose};
@@ -7,28 +7,28 @@ use crate::domain::assistant::*;
 use crate::proposal::Proposer;
 use serde_json::{Value, json};
 
-/// One tool.
+/// A tool.
 pub(super) struct OfferedTool {
     pub(super) name: &'static str,
     title: &'static str,
     about: &'static str,
-    /// What has to be allowed (`--may`); `None`: it only looks.
+    /// The required permission (`--may`); `None`: read-only.
     pub(super) needs: Option<AssistantMay>,
     schema: fn() -> CallSchema,
     effect: ToolEffect,
 }
 
-/// What a call can do, as hints for those who ask a person before they make one.
+/// The effect of a call, as annotations for clients that ask a person first.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ToolEffect {
     Looks,
-    /// It changes something, which can be changed back; twice is as once.
+    /// Changes something reversibly; idempotent.
     Sets,
-    /// Whatever the agent does, is done.
+    /// Runs an agent, which may do anything.
     Runs,
 }
 
-/// All of them, in the order in which they are listed.
+/// All tools, in the order in which they are listed.
 pub(super) const TOOLS: &[OfferedTool] = &[
     OfferedTool {
         name: "list_agents",
@@ -128,7 +128,7 @@ pub(super) const TOOLS: &[OfferedTool] = &[
 ];
 
 impl OfferedTool {
-    /// As `tools/list` has it.
+    /// Returns the entry for `tools/list`.
     pub(super) fn listed(&self) -> Value {
         let looks = self.effect == ToolEffect::Looks;
         json!({
@@ -147,7 +147,7 @@ impl OfferedTool {
     }
 }
 
-/// Carries a call out: the result, and who gave it where that was not the daemon.
+/// Carries out a call. Returns the answer, and a note if it did not come from the daemon.
 pub(super) fn call<R: Reach>(
     reach: &R,
     proposer: Proposer,
@@ -171,7 +171,7 @@ pub(super) fn call<R: Reach>(
     }
 }
 
-/// Arguments of the type that a tool takes.
+/// Parses the arguments into the type of the tool.
 fn read<A: AssistantCall>(name: &str, arguments: Value) -> Result<A, CallTrouble> {
     let arguments = if arguments.is_null() { json!({}) } else { arguments };
     serde_json::from_value(arguments).map_err(|error| {

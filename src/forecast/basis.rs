@@ -1,15 +1,15 @@
-//! What a forecast is made of: an agent's history, its coming due moments, and its limits.
+//! The inputs of a forecast: an agent's history, its upcoming due times, and its limits.
 use crate::domain::{ActiveTimes, AgentSpec, Calendar, FirstRun, Schedule};
 use jiff::{SignedDuration, Timestamp};
 
-/// With fewer runs than that, an agent counts as one without history.
+/// With fewer runs than this, an agent counts as one without history.
 pub const LEAST_RUNS: usize = 5;
-/// From so many runs on a history is more than thin,
+/// From this number of runs on, a history is not thin,
 pub const TRUSTED_RUNS: usize = 30;
-/// if it is of so many days.
+/// provided that it covers this many days.
 pub const TRUSTED_DAYS: f64 = 7.0;
 
-/// What one run used.
+/// The usage of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PastRun {
     pub usd: f64,
@@ -17,7 +17,7 @@ pub struct PastRun {
     pub tokens: f64,
 }
 
-/// What a run, or a day, can use at the most; `None`: nothing bounds it.
+/// The maximum usage of a run or a day; `None`: unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PerRun {
     pub usd: Option<f64>,
@@ -25,19 +25,19 @@ pub struct PerRun {
     pub tokens: Option<f64>,
 }
 
-/// On what a forecast of an agent rests.
+/// What the forecast of an agent is based on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Basis {
-    /// On its history.
+    /// Its history.
     History,
-    /// On a short history.
+    /// A short history.
     Thin,
-    /// On its limits: it has next to no history.
+    /// Its limits, for lack of history.
     Limits,
 }
 
 impl Basis {
-    /// As a word.
+    /// Returns the basis in words.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::History => "history",
@@ -47,36 +47,36 @@ impl Basis {
     }
 }
 
-/// What is known of one agent.
+/// The inputs for one agent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AgentBasis {
     pub agent: String,
-    /// Due moments on each day of the period, by the calendar.
+    /// Number of due times on each day of the period.
     pub due: Vec<u64>,
-    /// Its runs that ended.
+    /// Its ended runs.
     pub runs: Vec<PastRun>,
-    /// Due moments of its history.
+    /// Number of due times in its history.
     pub due_before: u64,
-    /// Runs of its history that those led to.
+    /// Number of runs in its history that were due.
     pub runs_when_due: u64,
-    /// Runs of its history that something else led to: an event, a file, a person.
+    /// Number of runs in its history with other triggers: an event, a file, a person.
     pub runs_besides: u64,
-    /// Events, files or deliveries start it: no calendar and no limit of a run bounds how often.
+    /// Events, files or deliveries start it: neither a calendar nor a limit per run bounds how often.
     pub by_events: bool,
-    /// Days of its history.
+    /// Length of its history in days.
     pub days_before: f64,
-    /// A run at the worst.
+    /// Worst case of a run.
     pub per_run: PerRun,
-    /// A day at the worst, by limits of the agent's own.
+    /// Worst case of a day, by the agent's own limits.
     pub per_day: PerRun,
-    /// What it has used today.
+    /// Usage of today.
     pub used_today: PastRun,
-    /// All its models have a price; else its dollars are not known.
+    /// All its models have a price; otherwise its cost in dollars is unknown.
     pub has_price: bool,
 }
 
 impl AgentBasis {
-    /// On what its forecast rests.
+    /// Returns what its forecast is based on.
     pub fn basis(&self) -> Basis {
         match self.runs.len() {
             runs if runs < LEAST_RUNS => Basis::Limits,
@@ -85,24 +85,25 @@ impl AgentBasis {
         }
     }
 
-    /// Runs besides those that are due, on an average day.
+    /// Returns the average number of runs per day besides those that are due.
     pub fn besides_a_day(&self) -> f64 {
         if self.days_before > 0.0 { self.runs_besides as f64 / self.days_before } else { 0.0 }
     }
 }
 
-/// From where on an agent is due, and how fast.
+/// How an agent's due times continue.
 #[derive(Clone, Copy, Debug)]
 pub struct DueFrom {
-    /// The beginning of the period.
+    /// Start of the period.
     pub from: Timestamp,
-    /// When it is due next, where that is known.
+    /// The next due time, if known.
     pub next: Option<Timestamp>,
-    /// How long its runs take, for those that are due a while after the last one.
+    /// How long its runs take, for schedules with a delay after the last run.
     pub took: SignedDuration,
 }
 
-/// Due moments of each of these days; `ends` has the end of each. What follows from events, files or people is none.
+/// Returns the number of due times on each of these days, given by their ends. Runs started by events, files or people don't
+/// count.
 pub fn due_by_day(spec: &AgentSpec, due: DueFrom, ends: &[Timestamp]) -> Vec<u64> {
     let mut begin = due.from;
     let mut days = Vec::with_capacity(ends.len());
@@ -117,18 +118,18 @@ pub fn due_by_day(spec: &AgentSpec, due: DueFrom, ends: &[Timestamp]) -> Vec<u64
     days
 }
 
-/// The parts of a time in which an agent may start by itself.
+/// Returns the parts of a period in which an agent may start by itself.
 fn active_spans(
     active: Option<&ActiveTimes>,
     from: Timestamp,
     until: Timestamp,
 ) -> Vec<(Timestamp, Timestamp)> {
-    /// More changes than that a day has no calendar.
-    const MOST_CHANGES: usize = 500;
+    /// Maximum number of changes; real calendars have fewer.
+    const MAX_CHANGES: usize = 500;
     let Some(active) = active else { return vec![(from, until)] };
     let mut spans = Vec::new();
     let mut at = from;
-    for _ in 0..MOST_CHANGES {
+    for _ in 0..MAX_CHANGES {
         if at >= until {
             break;
         }
@@ -142,13 +143,13 @@ fn active_spans(
     spans
 }
 
-/// Slots from `first` on and before `until`.
+/// Counts the slots from `first` on and before `until`.
 fn due_within(schedule: &Schedule, due: DueFrom, first: Timestamp, until: Timestamp) -> u64 {
     let tick = SignedDuration::from_micros(1);
     if let Schedule::After(delay) = schedule {
         let each = delay.saturating_add(due.took).as_secs_f64().max(1.0);
         let begun = due.next.map_or(each, |next| next.duration_since(due.from).as_secs_f64());
-        // what is left of one day counts on the next
+        // the remainder of a day counts towards the next
         let by = |time: Timestamp| {
             let since = time.duration_since(due.from).as_secs_f64() - begun;
             if since < 0.0 { 0 } else { (since / each) as u64 + 1 }

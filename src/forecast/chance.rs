@@ -1,35 +1,35 @@
-//! Numbers by chance, the same for the same seed.
+//! Random numbers, reproducible by seed.
 use fastrand::Rng;
 
-/// Up to so many trials are made one by one; more are as good as normal.
-const ONE_BY_ONE: u64 = 64;
-/// Likewise for events in a time.
-const MANY_EVENTS: f64 = 30.0;
+/// Maximum number of trials that are simulated individually; beyond it, the normal approximation is good enough.
+const MAX_EXACT_TRIALS: u64 = 64;
+/// Maximum expected number of events that are simulated individually.
+const MAX_EXACT_EVENTS: f64 = 30.0;
 
-/// By chance, around 0, with a spread of 1 (Box and Muller).
+/// Draws from the standard normal distribution (Box and Muller).
 pub(super) fn normal(rng: &mut Rng) -> f64 {
     let (u, v) = (1.0 - rng.f64(), rng.f64());
     (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
 }
 
-/// How many of so many trials succeed.
+/// Draws the number of successful trials.
 pub(super) fn binomial(rng: &mut Rng, trials: u64, chance: f64) -> u64 {
     if chance >= 1.0 {
         return trials;
     }
-    if trials <= ONE_BY_ONE {
+    if trials <= MAX_EXACT_TRIALS {
         return (0..trials).filter(|_| rng.f64() < chance).count() as u64;
     }
     let (mean, spread) = (trials as f64 * chance, (trials as f64 * chance * (1.0 - chance)).sqrt());
     ((mean + spread * normal(rng)).round().max(0.0) as u64).min(trials)
 }
 
-/// How many events happen where so many are expected.
+/// Draws the number of events, given the expected number.
 pub(super) fn poisson(rng: &mut Rng, expected: f64) -> u64 {
     if expected <= 0.0 {
         return 0;
     }
-    if expected > MANY_EVENTS {
+    if expected > MAX_EXACT_EVENTS {
         return (expected + expected.sqrt() * normal(rng)).round().max(0.0) as u64;
     }
     let (least, mut product, mut count) = ((-expected).exp(), rng.f64(), 0);
@@ -40,7 +40,7 @@ pub(super) fn poisson(rng: &mut Rng, expected: f64) -> u64 {
     count
 }
 
-/// More events than that are not counted with where so many are expected: four spreads above, and four.
+/// Returns a practical upper bound of the number of events: four standard deviations above the expected number, plus four.
 pub(super) fn most_events(expected: f64) -> u64 {
     if expected <= 0.0 { 0 } else { (expected + 4.0 * expected.sqrt() + 4.0).ceil() as u64 }
 }

@@ -1,4 +1,4 @@
-//! The days of a period, and what one can use at the most.
+//! The days of a period, and the maximum usage of a day.
 use super::basis::PastRun;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 pub(super) struct ForecastDays {
     pub(super) dates: Vec<Date>,
     pub(super) ends: Vec<Timestamp>,
-    /// How long each is, in days: the first and the last may be cut.
+    /// Length of each, as a fraction of a day: the first and the last may be partial.
     pub(super) lengths: Vec<f64>,
 }
 
@@ -26,7 +26,7 @@ impl ForecastDays {
     }
 }
 
-/// What one day can use at the most.
+/// Maximum usage of a day; `None`: unlimited.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Amounts {
     pub(super) usd: Option<f64>,
@@ -40,7 +40,7 @@ impl Amounts {
     }
 }
 
-/// The ends of the days of a period, the last of which ends with it.
+/// Returns the ends of the days of a period; the last one is the end of the period.
 fn ends_of_days(from: Timestamp, until: Timestamp, zone: &TimeZone) -> Vec<Timestamp> {
     let mut ends = Vec::new();
     let mut day = from.to_zoned(zone.clone()).date();

@@ -1,4 +1,4 @@
-//! Draws futures, and reads percentiles off them.
+//! Draws futures, and computes percentiles from them.
 use super::basis::{AgentBasis, Basis, PastRun, PerRun};
 use super::chance::{binomial, most_events, normal, poisson};
 use super::days::{Amounts, ForecastDays};
@@ -7,27 +7,28 @@ use fastrand::Rng;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// Draws, where the fleet is not so large that they would take long,
-const MOST_DRAWS: usize = 1_000;
-/// and where it is.
-const LEAST_DRAWS: usize = 200;
-/// Days of agents that are drawn altogether.
-const MOST_DAYS: usize = 10_000_000;
-/// Runs of a day that are drawn one by one; the sum of more is as good as normal.
-const ONE_BY_ONE: u64 = 24;
-/// Runs of a history that are drawn anew for each future; a longer one says by itself what a run costs.
-const LONG_HISTORY: usize = 200;
-/// The same figures for the same history.
+/// Maximum number of draws, for fleets that are not large,
+const MAX_DRAWS: usize = 1_000;
+/// and minimum number, for those that are.
+const MIN_DRAWS: usize = 200;
+/// Maximum number of simulated days, summed over agents and draws.
+const MAX_SIMULATED_DAYS: usize = 10_000_000;
+/// Maximum number of runs of a day that are drawn individually; beyond it, the normal approximation of their sum is good
+/// enough.
+const MAX_EXACT_RUNS: u64 = 24;
+/// Maximum number of runs of a history that are resampled for each future; the costs in a longer one are certain enough.
+const MAX_RESAMPLED_RUNS: usize = 200;
+/// Fixed seed: the same history gives the same figures.
 const SEED: u64 = 0x6267_6167_656E_7421;
 
-/// What a period costs.
+/// The cost of a period.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SpendRange {
-    /// As likely more as less.
+    /// The median.
     pub p50: f64,
-    /// Not more in 19 of 20 cases.
+    /// Not exceeded in 19 of 20 cases.
     pub p95: f64,
-    /// Not more, by the limits; `None`: nothing bounds it.
+    /// Maximum by the limits; `None`: unlimited.
     pub worst: Option<f64>,
 }
 
@@ -35,15 +36,15 @@ pub struct SpendRange {
 #[derive(Clone, Debug, PartialEq)]
 pub struct AgentForecast {
     pub agent: String,
-    /// On what it rests.
+    /// What it is based on.
     pub basis: Basis,
-    /// Runs of its history.
+    /// Number of runs in its history.
     pub runs_before: u64,
-    /// Due moments within the period.
+    /// Number of due times within the period.
     pub due: u64,
-    /// Runs within the period, on average.
+    /// Average number of runs within the period.
     pub runs: f64,
-    /// US dollars; `None`: a model of it has no price.
+    /// US dollars; `None`: one of its models has no price.
     pub usd: Option<SpendRange>,
     /// Tokens in and out.
     pub tokens: SpendRange,
@@ -53,20 +54,20 @@ pub struct AgentForecast {
 #[derive(Clone, Debug, PartialEq)]
 pub struct FleetForecast {
     pub agents: Vec<AgentForecast>,
-    /// US dollars of all whose models have prices.
+    /// US dollars of all agents whose models have prices.
     pub usd: SpendRange,
-    /// Tokens of all.
+    /// Tokens of all agents.
     pub tokens: SpendRange,
-    /// What becomes of the limits.
+    /// The outlook of each limit.
     pub limits: Vec<LimitOutlook>,
 }
 
-/// The ends of the days of a period, for [`super::due_by_day`].
+/// Returns the ends of the days of a period, for [`super::due_by_day`].
 pub fn days_of(from: Timestamp, until: Timestamp, zone: &TimeZone) -> Vec<Timestamp> {
     ForecastDays::of(from, until, zone).ends
 }
 
-/// Draws the period `from`..`until`, whose days are those of `zone`. `due` of each agent has a count for each of these days.
+/// Forecasts the period `from`..`until`, with days by `zone`. `due` of each agent has a count for each of these days.
 pub fn forecast(
     agents: &[AgentBasis],
     limits: &[SpendingLimit],
@@ -79,7 +80,7 @@ pub fn forecast(
     let unheld = PerRun::default();
     let wanted: Vec<Vec<Amounts>> = agents.iter().map(|agent| worst_days(agent, unheld, &days)).collect();
     let work = agents.len().max(1) * days.dates.len().max(1);
-    let draws = (MOST_DAYS / work).clamp(LEAST_DRAWS, MOST_DRAWS);
+    let draws = (MAX_SIMULATED_DAYS / work).clamp(MIN_DRAWS, MAX_DRAWS);
     let mut rng = Rng::with_seed(SEED);
     let mut drawn: Vec<Drawn> = agents.iter().map(|_| Drawn::default()).collect();
     let mut sums = Drawn::default();
@@ -141,14 +142,15 @@ fn add(one: PastRun, other: PastRun) -> PastRun {
     PastRun { usd: one.usd + other.usd, tokens: one.tokens + other.tokens }
 }
 
-/// By limits: each due moment a run at its worst, and so many runs besides as are counted with at all; no more than a day may use.
-/// What events start may run as often as they come: only a limit of a day bounds that.
+/// Returns the worst case of each day, by limits: each due time is a run at its worst, plus an upper bound of other runs, up to
+/// the daily
+/// limit. An agent started by events may run arbitrarily often: only a daily limit bounds it.
 fn worst_days(agent: &AgentBasis, per_day: PerRun, days: &ForecastDays) -> Vec<Amounts> {
     let of_day = |day: usize| {
         let runs = (agent.due[day] + most_events(agent.besides_a_day() * days.lengths[day])) as f64;
         let most = |run: Option<f64>, limit: Option<f64>, used: f64| {
             let by_runs = match runs {
-                // nobody knows how often
+                // the number of runs is unknown
                 _ if agent.by_events => None,
                 0.0 => Some(0.0),
                 runs => run.map(|run| run * runs),
@@ -167,7 +169,7 @@ fn worst_days(agent: &AgentBasis, per_day: PerRun, days: &ForecastDays) -> Vec<A
     (0..days.dates.len()).map(of_day).collect()
 }
 
-/// Sums of all draws.
+/// The sums of all draws.
 #[derive(Default)]
 struct Drawn {
     usd: Vec<f64>,
@@ -189,20 +191,20 @@ fn range(sums: &[f64], worst: Option<f64>) -> SpendRange {
         let place = (part * sums.len() as f64).ceil() as usize;
         sums.get(place.saturating_sub(1)).copied().unwrap_or(0.0)
     };
-    // sums of fractions may differ in their last digit
+    // sums in floating point may differ in their last digit
     let worst = worst.map(|worst| worst.max(sums.last().copied().unwrap_or(0.0)));
     SpendRange { p50: at(0.5), p95: at(0.95), worst }
 }
 
-/// A history drawn anew: what holds for one future.
+/// A resampled history, which determines one future.
 struct Future {
-    /// What runs cost in it.
+    /// The costs of its runs.
     runs: Vec<PastRun>,
     mean: PastRun,
     spread: PastRun,
-    /// Which part of the due moments lead to a run.
+    /// Share of the due times that lead to a run.
     rate: f64,
-    /// Runs besides, a day.
+    /// Other runs per day.
     besides: f64,
 }
 
@@ -211,7 +213,7 @@ impl Future {
         let all = &agent.runs;
         let runs: Vec<PastRun> = match all.len() {
             0 => Vec::new(),
-            many if many > LONG_HISTORY => all.clone(),
+            many if many > MAX_RESAMPLED_RUNS => all.clone(),
             many => (0..many).map(|_| all[rng.usize(0..many)]).collect(),
         };
         let runs: Vec<PastRun> = runs.into_iter().map(|run| bounded(agent, run)).collect();
@@ -230,7 +232,7 @@ impl Future {
         Self { runs, mean, spread, rate: rate(agent, rng), besides }
     }
 
-    /// What the agent would use on a day, if no limit of a day held it.
+    /// Draws the usage of a day, without daily limits.
     fn day(&self, agent: &AgentBasis, day: usize, length: f64, rng: &mut Rng, count: &mut u64) -> PastRun {
         let most = most_events(agent.besides_a_day() * length);
         if agent.basis() == Basis::Limits {
@@ -241,7 +243,7 @@ impl Future {
         }
         let runs = binomial(rng, agent.due[day], self.rate) + poisson(rng, self.besides * length).min(most);
         *count += runs;
-        if runs <= ONE_BY_ONE {
+        if runs <= MAX_EXACT_RUNS {
             return (0..runs)
                 .fold(PastRun::default(), |sum, _| add(sum, self.runs[rng.usize(0..self.runs.len())]));
         }
@@ -257,18 +259,18 @@ impl Future {
     }
 }
 
-/// A run of before may have had wider limits.
+/// Limits the usage of a past run, which may have had higher limits.
 fn bounded(agent: &AgentBasis, run: PastRun) -> PastRun {
     Amounts { usd: agent.per_run.usd, tokens: agent.per_run.tokens }.bound(run)
 }
 
-/// Which part of the due moments lead to a run: all, if all did.
+/// Draws the share of due times that lead to a run: all, if all did in the history.
 fn rate(agent: &AgentBasis, rng: &mut Rng) -> f64 {
     let (due, ran) = (agent.due_before, agent.runs_when_due.min(agent.due_before));
     if due == 0 || ran == due {
         return 1.0;
     }
-    // one that never ran may yet
+    // even if none ran in the history, one may yet
     let seen = (ran as f64 + 0.5) / (due as f64 + 1.0);
     binomial(rng, due, seen) as f64 / due as f64
 }

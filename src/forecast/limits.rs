@@ -1,58 +1,57 @@
-//! Which limit would be hit, how likely, and when.
+//! Determines which limits would be hit, how likely, and when.
 use super::basis::{AgentBasis, PastRun};
 use super::days::{Amounts, ForecastDays};
 use jiff::civil::Date;
 
-/// The time that a limit is of.
+/// The period of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitSpan {
-    /// A day of the calendar.
+    /// A calendar day.
     Day,
-    /// A month of the calendar.
+    /// A calendar month.
     Month,
 }
 
 /// A limit of an agent or of the fleet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpendingLimit {
-    /// Whose, by its place in the list of agents; `None`: the fleet's.
+    /// Its agent, by the index in the list of agents; `None`: the fleet.
     pub agent: Option<usize>,
     /// Its key: `usd_per_day`.
     pub key: &'static str,
-    /// It counts tokens, and not dollars.
+    /// It counts tokens instead of dollars.
     pub of_tokens: bool,
-    /// Of what time.
+    /// Its period.
     pub span: LimitSpan,
-    /// How much it allows.
     pub allowed: f64,
-    /// How much of it is used today, or this month.
+    /// Amount already used today, or this month.
     pub used: f64,
 }
 
-/// What becomes of a limit.
+/// The outlook of a limit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LimitOutlook {
     pub limit: SpendingLimit,
-    /// In which part of the futures it is hit within the period.
+    /// Share of the futures in which it is hit within the period.
     pub chance: f64,
     /// The first day by which it is hit in half of all futures.
     pub likely_on: Option<Date>,
-    /// The first day by which it is hit in one of twenty.
+    /// The first day by which it is hit in one of twenty futures.
     pub possible_on: Option<Date>,
-    /// The first day on which it would be hit at the worst.
+    /// The first day on which it would be hit in the worst case.
     pub worst_on: Option<Date>,
 }
 
-/// Counts over all draws, on which day each limit is hit first.
+/// Counts, over all draws, the day on which each limit is hit first.
 pub(super) struct Tallies<'a> {
     limits: &'a [SpendingLimit],
     days: &'a ForecastDays,
     prices: Vec<bool>,
-    /// Limits of each agent.
+    /// Indices of the limits of each agent.
     of_agent: Vec<Vec<usize>>,
-    /// By limit and day.
+    /// Counts by limit and day.
     first: Vec<Vec<u32>>,
-    /// In this draw, by limit.
+    /// The day in the current draw, by limit.
     now: Vec<Option<usize>>,
 }
 
@@ -74,7 +73,7 @@ impl<'a> Tallies<'a> {
         }
     }
 
-    /// What an agent would use on a day.
+    /// Records what an agent would use on a day.
     pub(super) fn agent_day(&mut self, agent: usize, day: usize, wanted: PastRun) {
         for at in self.of_agent[agent].iter().copied() {
             let limit = &self.limits[at];
@@ -85,7 +84,7 @@ impl<'a> Tallies<'a> {
         }
     }
 
-    /// What the fleet would use on each day.
+    /// Ends a draw, with the usage of the fleet on each day.
     pub(super) fn end_of_draw(&mut self, of_days: &[PastRun]) {
         for (at, limit) in self.limits.iter().enumerate() {
             if limit.agent.is_none() {
@@ -97,7 +96,8 @@ impl<'a> Tallies<'a> {
         }
     }
 
-    /// `worst`: what each agent can use on each day by limits of its own; `wanted`: what it could if those did not hold it.
+    /// Returns the outlooks. `worst`: the worst case of each agent and day with its own limits; `wanted`: the same without
+    /// them.
     pub(super) fn outlooks(
         &self,
         draws: usize,
@@ -125,7 +125,8 @@ impl<'a> Tallies<'a> {
         self.limits.iter().zip(&self.first).map(of).collect()
     }
 
-    /// Where nothing bounds an agent, the first day on which it may run.
+    /// Returns the first day on which the limit would be hit in the worst case. An agent without bounds hits it on its first
+    /// possible run.
     fn worst_on(
         &self,
         limit: &SpendingLimit,
@@ -148,7 +149,7 @@ fn amount(limit: &SpendingLimit, used: PastRun) -> f64 {
     if limit.of_tokens { used.tokens } else { used.usd }
 }
 
-/// The first day on which more is used than a limit allows.
+/// Returns the first day on which usage exceeds the limit.
 fn first_over(limit: &SpendingLimit, days: &ForecastDays, used_on: impl Fn(usize) -> f64) -> Option<usize> {
     let mut used = limit.used;
     (0..days.dates.len()).find(|day| {

@@ -1,12 +1,15 @@
-//! What agents will cost: a period ahead, from what their runs have cost, how often they ran, and how often they will be due.
+//! Forecasts the cost of agents for a period ahead, from the cost and number of past runs and from upcoming due times.
 //!
-//! **Theory of operation.** The future is drawn a thousand times from a fixed seed, and read off. A draw begins with the history drawn
-//! anew, with repetition (a bootstrap), so that a short history gives a wide range: what a run costs, which part of the due moments
-//! led to a run, how many runs came without one. Then each day of the period: how many of its due moments lead to a run, and what
-//! those cost, each as a run of that history did. Days are added within a draw, so sums over agents and days are sums of one future, and
-//! not sums of percentiles. The worst case is no draw: it is what the limits allow.
+//! **Theory of operation.** The future is simulated a thousand times from a fixed seed. A draw begins by resampling the history
+//! with
+//! replacement (a bootstrap), so that a short history gives a wide range: what a run costs, which share of the due times
+//! led to a run, how many runs came without one. Then, for each day of the period: how many of its due times lead to a run, and
+//! what
+//! those cost, each as much as a run of that resampled history. Days are added within a draw, so sums over agents and days are
+//! sums of one
+//! future, not sums of percentiles. The worst case is not drawn: it is what the limits allow.
 //!
-//! Pure: calendar days and counts come in, figures go out. Where they come from is left to `cli`.
+//! Pure: calendar days and counts are passed in, figures are returned. Gathering them is left to `cli`.
 mod basis;
 mod chance;
 mod days;

@@ -1,5 +1,5 @@
-//! What of a fleet needs a person, and in which order: one judgement for the list, the full-screen view and the page.
-//! Pure: it is made from what the daemon answers.
+//! Determines what in a fleet needs a person, and in which order: one judgement for the list, the full screen and the page.
+//! Pure: derived from the daemon's answers.
 mod needs;
 mod standing;
 

@@ -1,24 +1,24 @@
-//! The lines of what needs a person: calls, incidents, agents that fail, messages that do not arrive.
+//! The items that need a person: calls, incidents, failing agents, undelivered messages.
 use super::standing::{Rank, Standing, StandingSection, is_unseen, says_it_fails, standings};
 use crate::domain::{AgentId, RunId, Severity, counted};
 use crate::protocol::{AgentView, ApprovalView, DaemonView, IncidentView};
 use jiff::Timestamp;
 
-/// What a line is about.
+/// The subject of an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NeedKind {
-    /// A call that waits for a decision.
+    /// A pending approval.
     Approval {
         id: String,
         /// The run that waits.
         run: RunId,
         agent: Option<AgentId>,
     },
-    /// An incident that nobody has acknowledged.
+    /// An incident that is not acknowledged.
     Incident { agent: AgentId, key: String },
     /// An agent that fails, has no budget, or is silent.
     Agent(AgentId),
-    /// A notification target to which messages do not get.
+    /// A notification target whose messages can't be delivered.
     Target(String),
     /// The daemon itself.
     Daemon,
@@ -26,24 +26,22 @@ pub enum NeedKind {
     Proposals,
 }
 
-/// Something that needs a person.
+/// An item that needs a person.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Need {
-    /// What it is about.
     pub kind: NeedKind,
-    /// How urgent it is.
     pub rank: Rank,
-    /// What it is called in a line.
+    /// Its name in a line.
     pub name: String,
-    /// How it stands, in a word or two.
+    /// Its state, in a word or two.
     pub word: String,
     pub since: Option<Timestamp>,
-    /// Why, in a line of words from outside.
+    /// The cause, in one line of untrusted text.
     pub cause: String,
 }
 
 impl Need {
-    /// The agent that it is about.
+    /// Returns the agent that it is about.
     pub fn agent(&self) -> Option<&AgentId> {
         match &self.kind {
             NeedKind::Approval { agent, .. } => agent.as_ref(),
@@ -53,7 +51,7 @@ impl Need {
     }
 }
 
-/// All that needs a person, most urgent first; of equals, the newest first.
+/// Returns all items that need a person, most urgent first, newest first among equals.
 pub fn needs(
     agents: &[AgentView],
     incidents: &[IncidentView],
@@ -66,7 +64,7 @@ pub fn needs(
     all.extend(approvals.iter().filter(|call| call.decided_at.is_none()).map(of_approval));
     let probed = incidents.iter().filter(|incident| is_unseen(incident) && !says_it_fails(incident));
     all.extend(probed.map(of_incident));
-    // its calls and its incidents have lines of their own: what is left is how the agent itself fares
+    // approvals and incidents are items of their own: here only the state of the agent itself counts
     let own: Vec<IncidentView> = incidents.iter().filter(|one| says_it_fails(one)).cloned().collect();
     for (agent, standing) in agents.iter().zip(standings(agents, &own, &[], now)) {
         let has_line = standing.rank.section() == StandingSection::NeedsYou && standing.rank != Rank::Asks;
@@ -112,7 +110,7 @@ fn of_proposals(daemon: &DaemonView) -> Option<Need> {
     })
 }
 
-/// What is said of proposals that wait.
+/// Describes the waiting proposals.
 pub fn proposals_wait(count: u64) -> String {
     let verb = if count == 1 { "waits" } else { "wait" };
     format!("{} {verb} for a person: bgagent proposals", counted(count, "proposal"))

@@ -1,31 +1,31 @@
-//! How an agent stands, in a mark, a word and a cause.
+//! The state of an agent, as a mark, a word and a cause.
 use crate::domain::{Activity, AgentId, Desired, ErrorKind, Health, IncidentRecord, RunStatus, Severity};
 use crate::protocol::{AgentView, ApprovalView, IncidentView, LastRunView};
 use jiff::Timestamp;
 use std::collections::HashMap;
 
-/// How urgently something needs a person: the first comes first.
+/// How urgently something needs a person, most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
-    /// A call waits for a decision.
+    /// A call waits for approval.
     Asks,
     /// What it watches is critical.
     Critical,
-    /// It failed so often that its slots are refused.
+    /// Its circuit is open after repeated failures, so slots are refused.
     CircuitOpen,
     /// Its last run failed.
     Failing,
-    /// What it watches is not as it should be.
+    /// What it watches is in a warning state.
     Warning,
-    /// Messages do not arrive.
+    /// Messages can't be delivered.
     Undelivered,
-    /// Its budget is used up.
+    /// Its budget is exhausted.
     NoBudget,
-    /// What it waits for can't come from outside.
+    /// Its external source can't deliver.
     Deaf,
-    /// The clock was ahead and set back: nothing starts for a while.
+    /// The clock was ahead and has been set back: nothing starts for a while.
     Silent,
-    /// A run is in flight, waits, or is tried again.
+    /// A run is in flight, queued, or waits for a retry.
     Busy,
     /// All is well.
     Well,
@@ -37,30 +37,30 @@ pub enum Rank {
     Stopped,
 }
 
-/// Where something stands on a screen.
+/// The section of a screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StandingSection {
     /// A person should look, or decide.
     NeedsYou,
     /// Runs in flight.
     Running,
-    /// As it should be.
+    /// In good order.
     Well,
-    /// Held back on purpose.
+    /// Paused or stopped on purpose.
     HeldBack,
 }
 
-/// A mark in front of a line. Says without colour what the colour says.
+/// A mark at the start of a row, which expresses the state without colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StandingMark {
-    /// One column of a terminal that has Unicode.
+    /// One column wide, for Unicode terminals.
     pub symbol: &'static str,
-    /// The same in ASCII.
+    /// ASCII substitute.
     pub ascii: &'static str,
 }
 
 impl Rank {
-    /// Its mark.
+    /// Returns the mark.
     pub fn mark(self) -> StandingMark {
         let (symbol, ascii) = match self {
             Self::Asks => ("?", "?"),
@@ -76,7 +76,7 @@ impl Rank {
         StandingMark { symbol, ascii }
     }
 
-    /// Where it stands on a screen.
+    /// Returns the section of a screen.
     pub fn section(self) -> StandingSection {
         match self {
             Self::Busy => StandingSection::Running,
@@ -87,59 +87,58 @@ impl Rank {
     }
 }
 
-/// How an agent stands.
+/// The state of an agent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Standing {
-    /// How urgent it is.
     pub rank: Rank,
-    /// In a word or two: `failing 3×`.
+    /// The state in a word or two: `failing 3×`.
     pub word: String,
-    /// Since when, where that is known.
+    /// Since when, if known.
     pub since: Option<Timestamp>,
-    /// Why, in a line of words from outside; empty: the word says it all.
+    /// The cause, in one line of untrusted text; empty if the word is enough.
     pub cause: String,
 }
 
-/// What there is to know of an agent beside its entry in the list.
+/// What is known about an agent besides its entry in the list.
 #[derive(Clone, Copy, Debug, Default)]
-struct Beside<'a> {
-    /// Its oldest call that waits.
+struct AgentContext<'a> {
+    /// Its oldest pending approval.
     call: Option<&'a ApprovalView>,
-    /// The worst of its incidents that nobody has acknowledged, without the one that says that it fails.
+    /// The most severe of its incidents that are not acknowledged, except the one about its own failures.
     incident: Option<&'a IncidentView>,
-    /// The one that says that it fails.
+    /// The incident about its own failures.
     failure: Option<&'a IncidentView>,
 }
 
-/// How each agent stands, in the order of `agents`.
+/// Returns the state of each agent, in the order of `agents`.
 pub fn standings(
     agents: &[AgentView],
     incidents: &[IncidentView],
     approvals: &[ApprovalView],
     now: Timestamp,
 ) -> Vec<Standing> {
-    let mut beside: HashMap<&AgentId, Beside<'_>> = HashMap::new();
+    let mut context: HashMap<&AgentId, AgentContext<'_>> = HashMap::new();
     for call in approvals.iter().filter(|call| call.decided_at.is_none()) {
         let Some(agent) = &call.agent_id else { continue };
-        let known = &mut beside.entry(agent).or_default().call;
+        let known = &mut context.entry(agent).or_default().call;
         if known.is_none_or(|known| call.requested_at < known.requested_at) {
             *known = Some(call);
         }
     }
     for incident in incidents.iter().filter(|incident| is_unseen(incident) && !says_it_fails(incident)) {
-        let known = &mut beside.entry(&incident.agent_id).or_default().incident;
+        let known = &mut context.entry(&incident.agent_id).or_default().incident;
         if known.is_none_or(|known| incident.severity > known.severity) {
             *known = Some(incident);
         }
     }
     for incident in incidents.iter().filter(|one| one.resolved_at.is_none() && says_it_fails(one)) {
-        beside.entry(&incident.agent_id).or_default().failure = Some(incident);
+        context.entry(&incident.agent_id).or_default().failure = Some(incident);
     }
-    let of = |agent: &AgentView| beside.get(&agent.agent_id).copied().unwrap_or_default();
+    let of = |agent: &AgentView| context.get(&agent.agent_id).copied().unwrap_or_default();
     agents.iter().map(|agent| judge(agent, of(agent), now)).collect()
 }
 
-/// All of them, most urgent first; what is well, idle or busy stays where its name has it.
+/// Returns all agents, most urgent first; those that need nobody are sorted by name within their section.
 pub fn by_need<'a>(agents: &'a [AgentView], standings: &'a [Standing]) -> Vec<(&'a AgentView, &'a Standing)> {
     let mut all: Vec<(&AgentView, &Standing)> = agents.iter().zip(standings).collect();
     let order = |standing: &Standing| match standing.rank.section() {
@@ -150,7 +149,7 @@ pub fn by_need<'a>(agents: &'a [AgentView], standings: &'a [Standing]) -> Vec<(&
     all
 }
 
-/// How one agent stands.
+/// Returns the state of one agent.
 pub fn standing(
     agent: &AgentView,
     incidents: &[IncidentView],
@@ -158,27 +157,27 @@ pub fn standing(
     now: Timestamp,
 ) -> Standing {
     let mut all = standings(std::slice::from_ref(agent), incidents, approvals, now);
-    all.pop().unwrap_or_else(|| judge(agent, Beside::default(), now))
+    all.pop().unwrap_or_else(|| judge(agent, AgentContext::default(), now))
 }
 
-/// Is it open, and has nobody acknowledged it?
+/// Returns whether the incident is open and not acknowledged.
 pub(super) fn is_unseen(incident: &IncidentView) -> bool {
     incident.resolved_at.is_none() && incident.acked_at.is_none()
 }
 
-/// Is this the incident that the daemon keeps of an agent that fails? Its line says the same.
+/// Returns whether this is the daemon's incident about a failing agent, which repeats the agent's own state.
 pub(super) fn says_it_fails(incident: &IncidentView) -> bool {
     incident.key.strip_prefix("agent:") == Some(incident.agent_id.as_str())
 }
 
-fn judge(agent: &AgentView, beside: Beside<'_>, now: Timestamp) -> Standing {
+fn judge(agent: &AgentView, context: AgentContext<'_>, now: Timestamp) -> Standing {
     let stands = |rank: Rank, word: &str, since: Option<Timestamp>, cause: &str| Standing {
         rank,
         word: word.to_owned(),
         since,
         cause: cause.to_owned(),
     };
-    if let Some(call) = beside.call {
+    if let Some(call) = context.call {
         return stands(Rank::Asks, "asks you", call.requested_at, &format!("may it call {}?", call.tool));
     }
     let reason = agent.reason.as_deref().unwrap_or_default();
@@ -187,14 +186,14 @@ fn judge(agent: &AgentView, beside: Beside<'_>, now: Timestamp) -> Standing {
         Desired::Stopped => return stands(Rank::Stopped, "stopped", None, reason),
         Desired::Active => {}
     }
-    if let Some(incident) = beside.incident.filter(|incident| incident.severity == Severity::Critical) {
+    if let Some(incident) = context.incident.filter(|incident| incident.severity == Severity::Critical) {
         return stands(Rank::Critical, "sees critical", Some(incident.since), &incident.title);
     }
-    // a run that somebody has cancelled says nothing of the agent: neither that it fails nor that it is well
+    // a cancelled run says nothing about the agent: neither that it fails nor that it is well
     let counts = |last: &&LastRunView| last.status != RunStatus::Cancelled;
     let last = agent.last_run.as_ref().filter(counts);
     let failed = last.and_then(|last| Some((last, last.error.as_ref()?)));
-    let (failed_at, error) = match (failed, beside.failure) {
+    let (failed_at, error) = match (failed, context.failure) {
         (Some((last, error)), _) => (Some(last.finished_at), error.message.as_str()),
         (None, Some(known)) => {
             (Some(known.seen_at), known.title.strip_prefix(IncidentRecord::FAILS).unwrap_or(&known.title))
@@ -207,7 +206,7 @@ fn judge(agent: &AgentView, beside: Beside<'_>, now: Timestamp) -> Standing {
             let word = format!("circuit open {}×", agent.consecutive_errors);
             return stands(Rank::CircuitOpen, &word, failed_at, error);
         }
-        // it was refused for want of money, and comes back by itself
+        // it was refused for lack of budget, and recovers by itself
         Health::Failing if is_broke && failed.is_some_and(|(_, error)| error.kind == ErrorKind::Budget) => {
             return stands(Rank::NoBudget, "no budget", failed_at, error);
         }
@@ -220,7 +219,7 @@ fn judge(agent: &AgentView, beside: Beside<'_>, now: Timestamp) -> Standing {
         }
         Health::Ok => {}
     }
-    if let Some(incident) = beside.incident {
+    if let Some(incident) = context.incident {
         return stands(Rank::Warning, "sees a warning", Some(incident.since), &incident.title);
     }
     if is_broke {

@@ -1,12 +1,12 @@
-//! The text format of Prometheus, version 0.0.4 (prometheus.io/docs/instrumenting/exposition_formats).
+//! The Prometheus text format, version 0.0.4 (prometheus.io/docs/instrumenting/exposition_formats).
 use std::fmt::{Display, Write as _};
 
-/// What a family of metrics is.
+/// The type of a metric family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MetricType {
-    /// Only grows, but for a new beginning.
+    /// Only increases, except for resets.
     Counter,
-    /// Goes up and down.
+    /// Can go up and down.
     Gauge,
     /// Counts by size.
     Histogram,
@@ -22,7 +22,7 @@ impl MetricType {
     }
 }
 
-/// A text that grows family by family.
+/// The text, built family by family.
 #[derive(Default)]
 pub(super) struct Exposition(String);
 
@@ -33,7 +33,7 @@ pub(super) struct Samples<'a> {
 }
 
 impl Exposition {
-    /// A family with its samples; one without any is left out.
+    /// Appends a family with its samples; one without samples is omitted.
     pub(super) fn family(
         &mut self,
         name: &'static str,
@@ -51,29 +51,29 @@ impl Exposition {
         }
     }
 
-    /// A gauge with one sample.
+    /// Appends a gauge with one sample.
     pub(super) fn gauge(&mut self, name: &'static str, help: &str, value: impl Display) {
         self.family(name, MetricType::Gauge, help, |samples| samples.add(&[], value));
     }
 
-    /// A counter with one sample.
+    /// Appends a counter with one sample.
     pub(super) fn counter(&mut self, name: &'static str, help: &str, value: impl Display) {
         self.family(name, MetricType::Counter, help, |samples| samples.add(&[], value));
     }
 
-    /// The whole text.
+    /// Returns the text.
     pub(super) fn finish(self) -> String {
         self.0
     }
 }
 
 impl Samples<'_> {
-    /// One sample.
+    /// Appends a sample.
     pub(super) fn add(&mut self, labels: &[(&str, &str)], value: impl Display) {
         self.add_part("", labels, value);
     }
 
-    /// One of the samples of a histogram: `_bucket`, `_sum`, `_count`.
+    /// Appends a sample of a histogram: `_bucket`, `_sum`, `_count`.
     pub(super) fn add_part(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
         let _ = write!(self.text, "{}{suffix}", self.name);
         for (at, (name, value)) in labels.iter().enumerate() {
@@ -95,7 +95,7 @@ impl Samples<'_> {
     }
 }
 
-/// An instant as Prometheus writes it: seconds since 1970.
+/// Returns an instant in Prometheus's form: seconds since 1970.
 pub(super) fn seconds(at: jiff::Timestamp) -> f64 {
     at.as_microsecond() as f64 / 1e6
 }

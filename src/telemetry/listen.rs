@@ -1,4 +1,4 @@
-//! The listener that Prometheus asks: one path, one method, few connections, each of them short.
+//! The listener for Prometheus: one path, one method, few connections, all of them short.
 use crate::net::{ConnectionPlace, ListenerPlaces};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -14,37 +14,37 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// Connections at a time. For a further one, the oldest that has not asked yet is closed.
-const AT_A_TIME: usize = 32;
-/// How long the head of a request may take.
-const HEAD: Duration = Duration::from_secs(5);
-/// How long a connection may last: Prometheus gives up a scrape after ten seconds.
-const WHOLE: Duration = Duration::from_secs(15);
-/// Longest head of a request, in bytes.
-const LONGEST_HEAD: usize = 16 << 10;
-/// What the text is, to those who read it.
+/// Maximum number of concurrent connections. For a further one, the oldest without a request is closed.
+const MAX_CONNECTIONS: usize = 32;
+/// Timeout for the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum duration of a connection: Prometheus aborts a scrape after ten seconds.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
+/// Maximum size of the head of a request.
+const MAX_HEAD_BYTES: usize = 16 << 10;
+/// The content type of the metrics.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// How it stands with a listener, for those who are asked. Shared.
+/// The current state of the listener, shared with those who report it.
 #[derive(Debug, Default)]
 pub struct Listening(Mutex<Option<MetricsStanding>>);
 
-/// How it stood with a listener at one moment.
+/// The state of the listener at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricsStanding {
-    /// Where it listens, or is to.
+    /// The address where it listens, or should.
     pub address: String,
-    /// Why it does not.
+    /// Why it does not listen.
     pub problem: Option<String>,
 }
 
 impl Listening {
-    /// How it stands; `None`: nobody is to listen.
+    /// Returns the state; `None`: no listener is configured.
     pub fn now(&self) -> Option<MetricsStanding> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// It stands so from now on. True: that is news.
+    /// Sets the state. Returns true if it has changed.
     pub fn is(&self, standing: Option<MetricsStanding>) -> bool {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_news = *now != standing;
@@ -53,31 +53,31 @@ impl Listening {
     }
 }
 
-/// Answers with the text that `metrics` gives, until it is dropped. No text: the daemon can't say now.
+/// Serves the text that `metrics` returns, until dropped. No text: the daemon can't provide it now.
 pub async fn serve<T>(listener: TcpListener, metrics: impl Fn() -> T + Clone + Send + Sync + 'static)
 where
     T: Future<Output = Option<String>> + Send + 'static,
 {
-    let places = ListenerPlaces::new(AT_A_TIME);
+    let places = ListenerPlaces::new(MAX_CONNECTIONS);
     let mut connections = JoinSet::new();
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
-            // no files for now, or the other side went away
+            // no file descriptors, or the client has disconnected
             Err(_) => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
-        // all others are being answered
+        // all other connections have a request in progress
         let Some(place) = places.take() else { continue };
         let place = Arc::new(place);
         let metrics = metrics.clone();
         connections.spawn(async move {
-            // also of a listener that others can reach: a page in a browser of this machine comes over loopback
+            // even if the listener is reachable from elsewhere: a web page in a browser of this machine connects over loopback
             let is_local = stream.local_addr().is_ok_and(|address| address.ip().is_loopback());
             let serving = connection(stream, is_local, metrics, place.clone());
-            let _ = tokio::time::timeout(WHOLE, place.kept(serving)).await;
+            let _ = tokio::time::timeout(CONNECTION_TIMEOUT, place.kept(serving)).await;
         });
         while connections.try_join_next().is_some() {}
     }
@@ -108,8 +108,8 @@ async fn connection<T>(
     let served = http1::Builder::new()
         .keep_alive(false)
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(LONGEST_HEAD)
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), serving)
         .await;
     if let Err(error) = served {
@@ -117,7 +117,7 @@ async fn connection<T>(
     }
 }
 
-/// Why a request gets no metrics; `None`: it does.
+/// Returns the response to a request that gets no metrics; `None`: it gets them.
 fn refusal<B>(request: &Request<B>, is_local: bool) -> Option<Response<Full<Bytes>>> {
     if request.uri().path() != "/metrics" {
         return Some(said(StatusCode::NOT_FOUND, "the metrics are at /metrics"));
@@ -127,7 +127,7 @@ fn refusal<B>(request: &Request<B>, is_local: bool) -> Option<Response<Full<Byte
         refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
         return Some(refused);
     }
-    // a page in a browser can have a name of its own lead here: it would read the answer as its own
+    // prevents DNS rebinding: a web page whose host name resolves to this machine could read the response
     let host = request.headers().get(HOST).map_or(Some(""), |host| host.to_str().ok());
     if is_local && !host.is_some_and(is_this_machine) {
         return Some(said(
@@ -138,7 +138,7 @@ fn refusal<B>(request: &Request<B>, is_local: bool) -> Option<Response<Full<Byte
     None
 }
 
-/// Does this `Host` name no host that a stranger can choose: an address, `localhost`, or nothing?
+/// Returns whether `Host` is not a name that a stranger can choose: an address, `localhost`, or empty.
 fn is_this_machine(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next(),
@@ -187,7 +187,7 @@ mod tests {
             let refused = refusal(&request, true).map(|refusal| refusal.status().as_u16());
             assert_eq!(refused, status, "{method} {path} {host:?}");
         }
-        // who listens elsewhere is named as people like
+        // on other interfaces, any host name is accepted
         let request = Request::builder().uri("/metrics").header(HOST, "monitored.example").body(()).unwrap();
         assert!(refusal(&request, false).is_none());
     }

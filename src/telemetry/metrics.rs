@@ -1,5 +1,5 @@
 //! The metrics, by name. Names follow Prometheus's conventions (prometheus.io/docs/practices/naming): base units, `_total` for
-//! counters. What is listed here is listed in docs/TELEMETRY.md; a test compares the two.
+//! counters. The list is documented in docs/TELEMETRY.md; a test compares the two.
 use super::exposition::{Exposition, MetricType, Samples, seconds};
 use super::tally::{AgentTally, BUCKETS, Durations, FleetTally, ModelTally, OTHER};
 use crate::domain::{AgentId, Desired, Health, Severity};
@@ -9,32 +9,32 @@ use crate::telemetry::TraceStanding;
 use MetricType::{Counter, Gauge, Histogram};
 use jiff::Timestamp;
 
-/// All that is told, as it was at one moment.
+/// The data of all metrics at one moment.
 #[derive(Clone, Debug)]
 pub struct FleetSnapshot {
     /// Release of the daemon.
     pub version: &'static str,
     /// When it started.
     pub started_at: Timestamp,
-    /// When its configuration was taken up.
+    /// When its configuration was applied.
     pub config_at: Timestamp,
     /// Its records can be written.
     pub can_write: bool,
-    /// Clients that are connected.
+    /// Number of connected clients.
     pub clients: u64,
-    /// What the engine knows.
+    /// Gauges from the engine.
     pub gauges: FleetGauges,
-    /// What was counted.
+    /// Counters.
     pub tally: FleetTally,
-    /// Names of all receivers of messages.
+    /// Names of all notification targets.
     pub receivers: Vec<String>,
-    /// How sending traces goes; `None`: none were ever to be sent.
+    /// State of sending traces; `None`: never configured.
     pub traces: Option<TraceStanding>,
-    /// What the store knows; `None`: it can't be read.
+    /// Statistics from the store; `None`: it can't be read.
     pub stored: Option<(Stats, Vec<OutboxTarget>)>,
 }
 
-/// The text that Prometheus reads.
+/// Formats the metrics for Prometheus.
 pub fn text(mut of: FleetSnapshot) -> String {
     of.gauges.agents.retain(|agent| of.tally.has_place(&agent.agent));
     of.gauges.agents.sort_by(|a, b| a.agent.cmp(&b.agent));

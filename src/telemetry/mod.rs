@@ -1,7 +1,8 @@
-//! What is told of the fleet to programs that watch it: metrics, which Prometheus reads, and traces, which are sent.
+//! Telemetry for monitoring: metrics, which Prometheus scrapes, and traces, which are sent.
 //!
-//! Counters are kept in a [`FleetTally`] of what is committed while telemetry is on; all else is asked for at the moment at
-//! which somebody reads. Traces are made of the log when a run has ended. Nothing here decides or holds anything up.
+//! Counters are kept in a [`FleetTally`] of what is committed while telemetry is on; everything else is queried at the time of
+//! a
+//! scrape. Traces are built from the log when a run has ended. Nothing here makes decisions or delays runs.
 mod exposition;
 mod listen;
 mod metrics;

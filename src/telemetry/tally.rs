@@ -1,34 +1,35 @@
-//! Counters, taken from what is committed: they begin at zero when the daemon starts, or with telemetry, and only grow.
+//! Counters, derived from committed facts: they start at zero when the daemon or telemetry starts, and only increase.
 //!
-//! Series are bounded: [`MOST_AGENTS`] agents have their own, the first by name when telemetry begins. Who has one keeps it
-//! as long as it is configured, so no counter ever falls; what is free after a reload goes to the next by name. All
-//! others are counted together.
+//! The number of series is bounded: [`MOST_AGENTS`] agents have their own, the first by name when telemetry starts. An agent
+//! keeps its
+//! series as long as it is configured, so no counter ever decreases; series freed by a reload go to the next by name. All
+//! other agents are counted together.
 use crate::domain::{ALL_WELL, AgentId, Entry, Fact, RunId, RunStatus, Said, Step, Usage, Verdict};
 use jiff::SignedDuration;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Agents with series of their own.
+/// Maximum number of agents with series of their own.
 pub const MOST_AGENTS: usize = 1000;
-/// Models with series of their own, for each agent.
-const MOST_MODELS: usize = 32;
-/// What the rest is called, agents and models.
+/// Maximum number of models with series of their own, per agent.
+const MAX_MODELS_PER_AGENT: usize = 32;
+/// The label of the rest, for agents and models.
 pub(super) const OTHER: &str = "other";
 /// Upper bounds of the buckets of run durations, in seconds.
 pub(super) const BUCKETS: [f64; 8] = [0.1, 1.0, 10.0, 60.0, 300.0, 1_800.0, 7_200.0, 43_200.0];
 
-/// What a fact means for the counters.
+/// The effect of a fact on the counters.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CountedFact {
-    /// A slot has a run, which may yet be taken back.
+    /// A slot was claimed by a run; the claim may still be revised.
     SlotClaimed { agent: AgentId, run: RunId },
-    /// The run of a slot has begun, or ended: it is not taken back any more.
+    /// The run of a slot has begun or ended, so the claim is final.
     SlotRan(RunId),
-    /// Slots that have no run, after all or from the first.
+    /// Slots have got a verdict without a run, or their claim was revised.
     SlotsJudged {
         agent: AgentId,
-        /// The run that was claimed for it.
+        /// The run that had claimed the slot.
         run: Option<RunId>,
-        /// What became of them.
+        /// Their verdict.
         verdict: Verdict,
         count: u64,
     },
@@ -36,17 +37,16 @@ pub enum CountedFact {
     RunEnded {
         agent: AgentId,
         status: RunStatus,
-        /// How long it took; `None`: it is not known.
+        /// How long it took; `None`: unknown.
         duration: Option<SignedDuration>,
     },
     /// A request to a model has ended.
     Request {
         agent: AgentId,
-        /// Name of a `[models.…]` table.
+        /// The name of a `[models.…]` table.
         model: String,
-        /// How it ended.
         outcome: RequestOutcome,
-        /// What is charged for it.
+        /// The usage that is charged.
         used: Usage,
     },
 }
@@ -63,7 +63,7 @@ crate::domain::words! {
     }
 }
 
-/// What is counted of an agent, or of several together.
+/// The counters of an agent, or of several together.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AgentTally {
     pub(super) runs: BTreeMap<RunStatus, u64>,
@@ -71,45 +71,45 @@ pub(super) struct AgentTally {
     pub(super) models: BTreeMap<String, ModelTally>,
 }
 
-/// What is counted of the requests to one model.
+/// The counters of requests to one model.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ModelTally {
     pub(super) requests: BTreeMap<RequestOutcome, u64>,
     pub(super) used: Usage,
 }
 
-/// How long runs took.
+/// The durations of runs, as a histogram.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Durations {
-    /// Those that are in a bucket of [`BUCKETS`] and in none before it.
+    /// Runs per bucket of [`BUCKETS`], not cumulative.
     pub(super) counts: [u64; BUCKETS.len()],
     pub(super) count: u64,
     pub(super) sum: f64,
 }
 
-/// All counters. Copied for each reader.
+/// All counters. Cloned for each scrape.
 #[derive(Clone, Debug, Default)]
 pub struct FleetTally {
     /// Agents with series of their own.
     places: BTreeSet<AgentId>,
-    /// Configured agents without.
+    /// Number of configured agents without series of their own.
     pub(super) without: usize,
-    /// `None`: those without series of their own.
+    /// `None`: all agents without series of their own.
     pub(super) agents: BTreeMap<Option<AgentId>, AgentTally>,
     pub(super) durations: Durations,
     pub(super) commits: u64,
-    /// Runs of slots that have not begun, and whose they are.
+    /// Claimed runs that have not begun, with their agents.
     claimed: HashMap<RunId, AgentId>,
 }
 
 impl FleetTally {
-    /// The agents that there are now, sorted by name.
+    /// Sets the configured agents, sorted by name.
     pub fn configure<'a>(&mut self, agents: impl Iterator<Item = &'a AgentId>) {
         let agents: Vec<&AgentId> = agents.collect();
         let known: BTreeSet<&AgentId> = agents.iter().copied().collect();
         self.places.retain(|agent| known.contains(agent));
         self.agents.retain(|agent, _| agent.as_ref().is_none_or(|agent| known.contains(agent)));
-        // it would be mistaken for the rest
+        // an agent of that name would be mistaken for the rest
         for agent in agents.into_iter().filter(|agent| agent.as_str() != OTHER) {
             if self.places.len() >= MOST_AGENTS {
                 break;
@@ -121,12 +121,12 @@ impl FleetTally {
         self.without = known.len() - self.places.len();
     }
 
-    /// Does this agent have series of its own?
+    /// Returns whether the agent has series of its own.
     pub(super) fn has_place(&self, agent: &AgentId) -> bool {
         self.places.contains(agent)
     }
 
-    /// What facts mean, before they are committed.
+    /// Derives the effects of facts before they are committed.
     pub fn read(facts: &[Entry]) -> Vec<CountedFact> {
         let mut all = Vec::new();
         for (at, entry) in facts.iter().enumerate() {
@@ -135,7 +135,7 @@ impl FleetTally {
         all
     }
 
-    /// Counts what was committed.
+    /// Counts committed effects.
     pub fn count(&mut self, counted: Vec<CountedFact>) {
         self.commits += 1;
         for one in counted {
@@ -165,7 +165,7 @@ impl FleetTally {
             }
             CountedFact::Request { agent, model, outcome, used } => {
                 let models = &mut self.of(agent).models;
-                let is_full = models.len() >= MOST_MODELS && !models.contains_key(&model);
+                let is_full = models.len() >= MAX_MODELS_PER_AGENT && !models.contains_key(&model);
                 let tally = models.entry(if is_full { OTHER.to_owned() } else { model }).or_default();
                 *tally.requests.entry(outcome).or_default() += 1;
                 tally.used.add(&used);
@@ -189,7 +189,7 @@ impl Durations {
     }
 }
 
-/// What one fact means; `next` are those that come after it.
+/// Derives the effects of one fact; `next` are the facts after it.
 fn counted(fact: &Fact, next: &[Entry], all: &mut Vec<CountedFact>) {
     match fact {
         Fact::SlotsJudged { agent, verdict: Verdict::Ran, run: Some(run), .. } => {
@@ -205,7 +205,7 @@ fn counted(fact: &Fact, next: &[Entry], all: &mut Vec<CountedFact>) {
                 all.push(CountedFact::SlotsJudged { agent, run: Some(*run), verdict, count });
             }
             if *verdict == Verdict::Ran && cause == ALL_WELL {
-                // it has no record: how long it took is in what is kept of its agent
+                // such a run has no record: its duration is in the record of its agent
                 let duration = next.iter().find_map(|entry| match &entry.fact {
                     Fact::AgentSaved(record) => {
                         record.last_run.as_ref().filter(|last| last.run == *run).map(|last| last.duration)
@@ -297,7 +297,7 @@ mod tests {
             tally.count(vec![ended(name.as_str(), RunStatus::Completed, 1)]);
         }
         assert_eq!((tally.agents.len(), runs(&tally, None)), (MOST_AGENTS + 1, 101));
-        // a name that comes first takes no place from one that has it
+        // a name that sorts first does not displace an agent that has series
         names.insert(0, id("a"));
         let gone = names.remove(5);
         tally.configure(names.iter());
@@ -316,12 +316,12 @@ mod tests {
         let a = id("a");
         tally.configure([&a].into_iter());
         let used = Usage { requests: 1, input_tokens: 2, usd: 0.5, ..Usage::default() };
-        for n in 0..MOST_MODELS + 5 {
+        for n in 0..MAX_MODELS_PER_AGENT + 5 {
             let (model, outcome) = (format!("m{n:02}"), RequestOutcome::Answered);
             tally.count(vec![CountedFact::Request { agent: a.clone(), model, outcome, used }]);
         }
         let models = &tally.agents[&Some(a)].models;
-        assert_eq!((models.len(), models[OTHER].used.input_tokens), (MOST_MODELS + 1, 10));
+        assert_eq!((models.len(), models[OTHER].used.input_tokens), (MAX_MODELS_PER_AGENT + 1, 10));
     }
 
     #[test]

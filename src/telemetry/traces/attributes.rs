@@ -1,12 +1,12 @@
-//! Attributes of spans, by their names in the semantic conventions of OpenTelemetry.
+//! Span attributes, named by the semantic conventions of OpenTelemetry.
 //!
-//! Those of `gen_ai` are the ones of release 1.41 ([`SCHEMA`]), where they are in development: they may be named otherwise
+//! Those of `gen_ai` are from release 1.41 ([`SCHEMA`]), where they are still in development and may be renamed
 //! later. Those of `bgagent` are ours.
 use crate::domain::{Ending, Provider};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
 
-/// Which conventions the names are from.
+/// The release of the conventions.
 pub(super) const SCHEMA: &str = "https://opentelemetry.io/schemas/1.41.0";
 
 pub(super) const AGENT: &str = "bgagent.agent";
@@ -41,28 +41,28 @@ pub(super) const GEN_AI_TOOL_ARGUMENTS: &str = "gen_ai.tool.call.arguments";
 pub(super) const GEN_AI_TOOL_RESULT: &str = "gen_ai.tool.call.result";
 pub(super) const GEN_AI_TOOL_TYPE: &str = "gen_ai.tool.type";
 
-/// A text.
+/// Returns a string attribute.
 pub(super) fn text(key: &str, value: impl Into<String>) -> KeyValue {
     with(key, Value::StringValue(value.into()))
 }
 
-/// A whole number.
+/// Returns an integer attribute.
 pub(super) fn whole(key: &str, value: impl TryInto<i64>) -> KeyValue {
     with(key, Value::IntValue(value.try_into().unwrap_or(i64::MAX)))
 }
 
-/// A number.
+/// Returns a floating-point attribute.
 pub(super) fn number(key: &str, value: f64) -> KeyValue {
     with(key, Value::DoubleValue(value))
 }
 
-/// A list with one text.
+/// Returns an attribute that is a list with one string.
 pub(super) fn list_of(key: &str, value: &str) -> KeyValue {
     let values = vec![AnyValue { value: Some(Value::StringValue(value.to_owned())) }];
     with(key, Value::ArrayValue(ArrayValue { values }))
 }
 
-/// One message, in the form of `gen_ai.input.messages`.
+/// Returns an attribute with one message, in the form of `gen_ai.input.messages`.
 pub(super) fn message(key: &str, role: &str, said: &str, finish: Option<&str>) -> KeyValue {
     let mut message = serde_json::json!({"role": role, "parts": [{"type": "text", "content": said}]});
     if let Some(finish) = finish {
@@ -75,7 +75,7 @@ fn with(key: &str, value: Value) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
 }
 
-/// What the conventions call a provider. A server that speaks another's form counts as that.
+/// Returns the provider's name in the conventions. A compatible server counts as the provider whose API it implements.
 pub(super) fn provider(provider: Provider) -> &'static str {
     match provider {
         Provider::OpenAi | Provider::OpenAiCompatible => "openai",
@@ -85,7 +85,7 @@ pub(super) fn provider(provider: Provider) -> &'static str {
     }
 }
 
-/// What the conventions call the end of an answer.
+/// Returns the finish reason in the conventions.
 pub(super) fn finish(ending: Ending) -> &'static str {
     match ending {
         Ending::Stop => "stop",

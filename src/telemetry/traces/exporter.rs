@@ -1,7 +1,8 @@
-//! Sends the trace of each run that ends to a collector, by OTLP over HTTP (opentelemetry.io/docs/specs/otlp).
+//! Sends the trace of each ended run to a collector, by OTLP over HTTP (opentelemetry.io/docs/specs/otlp).
 //!
-//! Two halves: one follows the log and makes spans of each run that ends there, the other sends what waits. A collector
-//! that is slow or away holds up neither runs nor the log: what finds no place is dropped, and counted.
+//! There are two halves: one follows the log and builds the spans of each run that ends, the other sends queued spans. A slow
+//! or
+//! unreachable collector delays neither runs nor the log: when the queue is full, spans are dropped and counted.
 use super::attributes::{SCHEMA, SERVICE_INSTANCE, SERVICE_NAME, SERVICE_VERSION, text};
 use super::queue::{SpanQueue, TraceProgress};
 use super::spans::{MOST_SPANS, Telling, spans};
@@ -25,27 +26,27 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Between two looks at the log: what ends in between goes together.
-const PAUSE: Duration = Duration::from_millis(200);
-/// Ends of runs of one look.
-const ENDS: usize = 256;
-/// Events of a run that are read.
-const MOST_EVENTS: usize = 5 * MOST_SPANS;
-/// For a connection.
-const CONNECT: Duration = Duration::from_secs(5);
-/// For an answer.
-const ANSWER: Duration = Duration::from_secs(10);
-/// For a program that prints a secret.
-const SECRET: Duration = Duration::from_secs(10);
-/// Before the second try; each further wait is twice as long.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// Between tries, at the most, also if the collector wants more.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// Spans that were not taken for so long are dropped.
-const GIVE_UP: Duration = Duration::from_secs(300);
+/// Interval between polls of the log, so that runs that end within it are sent together.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// Maximum number of ended runs per poll.
+const MAX_RUNS_PER_POLL: usize = 256;
+/// Maximum number of events that are read per run.
+const MAX_EVENTS_PER_RUN: usize = 5 * MOST_SPANS;
+/// Timeout of a connection attempt.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout of a response.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout of a program that prints a secret.
+const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
+/// Delay before the first retry; doubles with each retry.
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(500);
+/// Maximum delay between attempts, even if the collector asks for more.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
+/// Spans that could not be sent for this long are dropped.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Events that spans are made of.
-const OF_TRACES: &[EventType] = &[
+/// Events that spans are built from.
+const TRACED_EVENTS: &[EventType] = &[
     EventType::TaskStarted,
     EventType::TaskCompleted,
     EventType::TaskError,
@@ -58,43 +59,43 @@ const OF_TRACES: &[EventType] = &[
     EventType::ToolCallResult,
     EventType::ToolCallError,
 ];
-/// Those that may be the end of a run.
-const ENDS_OF_RUNS: &[EventType] =
+/// Events that may end a run.
+const RUN_END_EVENTS: &[EventType] =
     &[EventType::TaskCompleted, EventType::TaskError, EventType::TaskCancelled];
 
-/// Where traces are sent.
+/// A collector of traces.
 pub struct Collector<'a> {
-    /// Its base address.
+    /// The base URL.
     pub endpoint: &'a str,
-    /// What each request has beside its own headers. Secrets are looked up each time, since they change.
+    /// Additional headers of each request. Secrets are looked up for each request, since they may change.
     pub headers: BTreeMap<String, TextOrSecret>,
 }
 
-/// Sends traces to one place.
+/// Sends traces to one collector.
 pub struct TraceExporter {
     store: Store,
     url: Url,
     headers: BTreeMap<String, TextOrSecret>,
     client: Client,
     content: bool,
-    /// Who sends: the identity of the database.
+    /// The instance id of the sender: the identity of the database.
     instance: String,
     progress: Arc<TraceProgress>,
     queue: SpanQueue,
 }
 
-/// Why spans were not taken.
-struct Untaken {
+/// The error of an attempt to send spans.
+struct SendFailure {
     why: String,
-    /// They may be, later: not before this.
+    /// The minimum delay before a retry; `None`: a retry can't help.
     again: Option<Duration>,
 }
 
 impl TraceExporter {
-    /// To this collector; how it goes is told to `progress`.
+    /// Creates an exporter for this collector, which reports its state to `progress`.
     ///
     /// # Errors
-    /// What is wrong with the address, or with this machine.
+    /// The URL is invalid, or no HTTP client can be created.
     pub fn new(
         store: Store,
         to: Collector<'_>,
@@ -103,7 +104,7 @@ impl TraceExporter {
         progress: Arc<TraceProgress>,
     ) -> Result<Self, String> {
         let url = traces_at(to.endpoint)?;
-        let client = net::pooled(&url, CONNECT)?;
+        let client = net::pooled(&url, CONNECT_TIMEOUT)?;
         progress.begins(url.as_str());
         Ok(Self {
             store,
@@ -117,7 +118,8 @@ impl TraceExporter {
         })
     }
 
-    /// Sends traces of runs that end after the event `after` (`None`: from now on) until `down`, and then what has ended by then.
+    /// Sends traces of runs that end after the event `after` (`None`: from now on) until `down`, and then the rest of the
+    /// queue.
     pub async fn run(&self, after: Option<Seq>, fleet: watch::Receiver<Arc<Fleet>>, down: CancellationToken) {
         let following = async {
             self.follow(after, &fleet, &down).await;
@@ -137,7 +139,7 @@ impl TraceExporter {
         let mut cursor = after.unwrap_or(now);
         loop {
             let is_last = down.is_cancelled();
-            match self.look(&mut cursor, fleet).await {
+            match self.poll_log(&mut cursor, fleet).await {
                 Ok(true) if is_last => return,
                 Ok(true) => {}
                 Ok(false) => continue,
@@ -157,17 +159,23 @@ impl TraceExporter {
                 () = down.cancelled() => continue,
             }
             tokio::select! {
-                () = tokio::time::sleep(PAUSE) => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
                 () = down.cancelled() => {}
             }
         }
     }
 
-    /// Makes spans of the runs that ended after `cursor`. True: those are all.
-    async fn look(&self, cursor: &mut Seq, fleet: &watch::Receiver<Arc<Fleet>>) -> Result<bool, StoreError> {
+    /// Queues the spans of runs that ended after `cursor`. Returns true at the end of the log.
+    async fn poll_log(
+        &self,
+        cursor: &mut Seq,
+        fleet: &watch::Receiver<Arc<Fleet>>,
+    ) -> Result<bool, StoreError> {
         let after = *cursor;
-        let page =
-            self.store.read(move |reader| reader.events_after(after, &of_types(ENDS_OF_RUNS), ENDS)).await?;
+        let page = self
+            .store
+            .read(move |reader| reader.events_after(after, &of_types(RUN_END_EVENTS), MAX_RUNS_PER_POLL))
+            .await?;
         let ended = page
             .events
             .iter()
@@ -178,14 +186,14 @@ impl TraceExporter {
             let telling = Telling { models: &fleet.models, content: self.content };
             let (spans, left_out) = spans(run, &events, telling);
             let count = spans.len();
-            // before anything of it is sent
+            // before any of them can be sent
             self.progress.note(|standing| standing.waiting += count as u64);
             let without_place = self.queue.add(spans);
             self.progress.note(|standing| {
                 standing.waiting = standing.waiting.saturating_sub(without_place as u64);
                 standing.dropped += (left_out + without_place) as u64;
             });
-            // a read that fails later repeats nothing of it
+            // so that a later read error does not repeat them
             *cursor = seq;
         }
         *cursor = page.cursor;
@@ -193,14 +201,14 @@ impl TraceExporter {
     }
 
     async fn events_of(&self, run: RunId) -> Result<Vec<LoggedEvent>, StoreError> {
-        let filter = EventFilter { run: Some(run), ..of_types(OF_TRACES) };
+        let filter = EventFilter { run: Some(run), ..of_types(TRACED_EVENTS) };
         let read = move |reader: &crate::store::Reader| {
             let (mut all, mut after) = (Vec::new(), Seq(0));
             loop {
-                let page = reader.events_after(after, &filter, MOST_EVENTS - all.len())?;
+                let page = reader.events_after(after, &filter, MAX_EVENTS_PER_RUN - all.len())?;
                 all.extend(page.events);
                 after = page.cursor;
-                if page.at_end || all.len() >= MOST_EVENTS {
+                if page.at_end || all.len() >= MAX_EVENTS_PER_RUN {
                     return Ok(all);
                 }
             }
@@ -221,41 +229,41 @@ impl TraceExporter {
         }
     }
 
-    /// Sends one request, as often as it takes. How many of its spans were refused; `None`: it is given up.
+    /// Sends one request, with retries. Returns how many of its spans were rejected; `None`: given up.
     async fn send(&self, body: Vec<u8>) -> Option<u64> {
-        let (began, mut wait) = (Instant::now(), FIRST_WAIT);
+        let (began, mut wait) = (Instant::now(), FIRST_RETRY_DELAY);
         loop {
-            let untaken = match self.post(body.clone()).await {
+            let failure = match self.post(body.clone()).await {
                 Ok(refused) => {
                     self.progress.note(|standing| standing.problem = None);
                     return Some(refused);
                 }
-                Err(untaken) => untaken,
+                Err(failure) => failure,
             };
-            let Untaken { why, again } = untaken;
+            let SendFailure { why, again } = failure;
             let is_news = self.progress.has_problem(&why);
-            let Some(again) = again.filter(|_| began.elapsed() < GIVE_UP) else {
+            let Some(again) = again.filter(|_| began.elapsed() < RETRY_TIMEOUT) else {
                 tracing::warn!(url = %self.url, "traces are dropped: {why}");
                 return None;
             };
             if is_news {
                 tracing::warn!(url = %self.url, "traces can't be sent: {why}; it is tried again");
             }
-            tokio::time::sleep(again.max(wait).min(LONGEST_WAIT)).await;
-            wait = (wait * 2).min(LONGEST_WAIT);
+            tokio::time::sleep(again.max(wait).min(MAX_RETRY_DELAY)).await;
+            wait = (wait * 2).min(MAX_RETRY_DELAY);
         }
     }
 
-    /// One try. How many spans the collector refused.
-    async fn post(&self, body: Vec<u8>) -> Result<u64, Untaken> {
-        let later = |why: String| Untaken { why, again: Some(Duration::ZERO) };
+    /// Makes one attempt. Returns how many spans the collector rejected.
+    async fn post(&self, body: Vec<u8>) -> Result<u64, SendFailure> {
+        let later = |why: String| SendFailure { why, again: Some(Duration::ZERO) };
         let headers = self.headers().await.map_err(later)?;
         let request = self.client.post(self.url.clone()).headers(headers);
-        let sent = request.body(body).timeout(ANSWER).send().await;
+        let sent = request.body(body).timeout(ANSWER_TIMEOUT).send().await;
         let answer = sent.map_err(|error| later(net::describe(&error.without_url())))?;
         let status = answer.status();
         if status.is_success() {
-            // an answer that can't be read is still one
+            // an unreadable response body still counts as a response
             let said = answer.bytes().await.unwrap_or_default();
             let said = ExportTraceServiceResponse::decode(said).ok().and_then(|said| said.partial_success);
             let refused = said.filter(|said| said.rejected_spans > 0);
@@ -272,13 +280,13 @@ impl TraceExporter {
             StatusCode::GATEWAY_TIMEOUT,
         ];
         let wanted = net::retry_after(answer.headers(), clock::wall()).unwrap_or_default();
-        Err(Untaken { why, again: passes.contains(&status).then_some(wanted) })
+        Err(SendFailure { why, again: passes.contains(&status).then_some(wanted) })
     }
 
     async fn headers(&self) -> Result<HeaderMap, String> {
         let mut all = HeaderMap::new();
         for (name, value) in &self.headers {
-            let value = secret::value_of(value, SECRET).await;
+            let value = secret::value_of(value, SECRET_TIMEOUT).await;
             let value = value.map_err(|error| format!("no value for the header `{name}`: {error}"))?;
             let (Ok(known), Ok(mut value)) =
                 (name.parse::<HeaderName>(), HeaderValue::from_str(value.expose()))
@@ -318,7 +326,7 @@ fn of_types(types: &[EventType]) -> EventFilter {
     }
 }
 
-/// Where a collector takes traces: beneath its base address (opentelemetry.io/docs/specs/otel/protocol/exporter).
+/// Returns the URL for traces, relative to the base URL (opentelemetry.io/docs/specs/otel/protocol/exporter).
 fn traces_at(endpoint: &str) -> Result<Url, String> {
     let base = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
     Url::parse(&base).map_err(|error| format!("`otlp` is not an address: {error}"))

@@ -1,4 +1,4 @@
-//! Traces: what each run did, and when, for a collector of OpenTelemetry.
+//! Traces: what each run did, and when, for an OpenTelemetry collector.
 mod attributes;
 mod exporter;
 mod queue;

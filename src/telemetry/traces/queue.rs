@@ -1,43 +1,43 @@
-//! Spans that wait to be sent, bounded in bytes, and how sending goes, for those who are asked.
+//! The queue of spans to be sent, bounded in bytes, and the state of sending.
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
 
-/// Bytes that wait, at the most; what comes when they are there is dropped.
-const MOST_BYTES: usize = 16 << 20;
-/// Spans of one request.
-const AT_ONCE: usize = 512;
-/// Bytes of one request, about.
-const BYTES_AT_ONCE: usize = 1 << 20;
+/// Maximum size of the queue; further spans are dropped.
+const MAX_QUEUE_BYTES: usize = 16 << 20;
+/// Maximum number of spans per request.
+const MAX_REQUEST_SPANS: usize = 512;
+/// Approximate maximum size of a request.
+const MAX_REQUEST_BYTES: usize = 1 << 20;
 
-/// How sending goes. Shared; each look is a whole one.
+/// The state of sending, shared; each read returns a consistent snapshot.
 #[derive(Debug, Default)]
 pub struct TraceProgress(Mutex<Option<TraceStanding>>);
 
-/// How sending stood at one moment. Counts are those of this life of the daemon.
+/// The state of sending at one moment. Counts are since the start of the daemon.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TraceStanding {
-    /// Where traces go.
+    /// Where traces are sent.
     pub url: String,
-    /// Spans that were taken.
+    /// Spans that the collector accepted.
     pub sent: u64,
-    /// Spans that were given up: too many waited, or they were refused.
+    /// Spans that were dropped: the queue was full, or they were rejected.
     pub dropped: u64,
-    /// Spans that wait.
+    /// Queued spans.
     pub waiting: u64,
-    /// Why they do.
+    /// Why they can't be sent.
     pub problem: Option<String>,
 }
 
 impl TraceProgress {
-    /// How it stands; `None`: nothing was ever to be sent.
+    /// Returns the state; `None`: traces were never configured.
     pub fn now(&self) -> Option<TraceStanding> {
         self.lock().clone()
     }
 
-    /// It goes there from now on; what waited is given up.
+    /// Starts sending to this URL; what was queued is dropped.
     pub fn begins(&self, url: &str) {
         let mut all = self.lock();
         let before = all.take().unwrap_or_default();
@@ -45,7 +45,7 @@ impl TraceProgress {
         *all = Some(TraceStanding { url: url.to_owned(), sent: before.sent, dropped, ..Default::default() });
     }
 
-    /// Nothing is sent any more.
+    /// Records that sending has been turned off.
     pub fn ends(&self) {
         if let Some(standing) = self.lock().as_mut() {
             standing.url.clear();
@@ -54,14 +54,14 @@ impl TraceProgress {
         }
     }
 
-    /// Changes what is known of it.
+    /// Updates the state.
     pub(super) fn note(&self, change: impl FnOnce(&mut TraceStanding)) {
         if let Some(standing) = self.lock().as_mut() {
             change(standing);
         }
     }
 
-    /// True: that is news.
+    /// Records a problem. Returns true if it has changed.
     pub(super) fn has_problem(&self, problem: &str) -> bool {
         let mut all = self.lock();
         let Some(standing) = all.as_mut() else { return false };
@@ -75,7 +75,7 @@ impl TraceProgress {
     }
 }
 
-/// Spans that wait.
+/// The queue of spans.
 #[derive(Default)]
 pub(super) struct SpanQueue {
     waiting: Mutex<Waiting>,
@@ -90,13 +90,13 @@ struct Waiting {
 }
 
 impl SpanQueue {
-    /// Adds spans; how many have no place.
+    /// Adds spans. Returns how many were dropped.
     pub(super) fn add(&self, spans: Vec<Span>) -> usize {
         let mut waiting = self.lock();
         let mut left_out = 0;
         for span in spans {
             let bytes = span.encoded_len();
-            if waiting.bytes + bytes > MOST_BYTES {
+            if waiting.bytes + bytes > MAX_QUEUE_BYTES {
                 left_out += 1;
                 continue;
             }
@@ -108,13 +108,13 @@ impl SpanQueue {
         left_out
     }
 
-    /// No more come.
+    /// Closes the queue for further spans.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
         self.news.notify_one();
     }
 
-    /// Takes as many as one request has; waits for the first. `None`: no more come.
+    /// Takes the spans of one request; waits for the first. `None`: closed and empty.
     pub(super) async fn take(&self) -> Option<Vec<Span>> {
         loop {
             if let Some(taken) = self.lock().take() {
@@ -130,12 +130,12 @@ impl SpanQueue {
 }
 
 impl Waiting {
-    /// `None`: there may come some; `Some(None)`: none come any more.
+    /// `None`: empty for now; `Some(None)`: closed and empty.
     fn take(&mut self) -> Option<Option<Vec<Span>>> {
         let (mut taken, mut size) = (Vec::new(), 0);
-        while taken.len() < AT_ONCE
+        while taken.len() < MAX_REQUEST_SPANS
             && let Some((span, bytes)) =
-                self.spans.pop_front_if(|(_, bytes)| size == 0 || size + *bytes <= BYTES_AT_ONCE)
+                self.spans.pop_front_if(|(_, bytes)| size == 0 || size + *bytes <= MAX_REQUEST_BYTES)
         {
             size += bytes;
             taken.push(span);
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(pieces, 15);
         let queue = SpanQueue::default();
         assert_eq!(queue.add((0..1000).map(|_| span(10)).collect()), 0);
-        assert_eq!(queue.take().await.map(|taken| taken.len()), Some(AT_ONCE));
-        assert_eq!(queue.take().await.map(|taken| taken.len()), Some(1000 - AT_ONCE));
+        assert_eq!(queue.take().await.map(|taken| taken.len()), Some(MAX_REQUEST_SPANS));
+        assert_eq!(queue.take().await.map(|taken| taken.len()), Some(1000 - MAX_REQUEST_SPANS));
     }
 }

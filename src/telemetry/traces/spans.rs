@@ -1,5 +1,5 @@
-//! From the events of a run that ended to the spans of its trace: the run, in it its attempts, in each of these the requests and
-//! calls. Everything is taken from the log, so nothing is kept while a run goes on, and a run over several lives is one trace.
+//! Builds the spans of a trace from the events of an ended run: the run contains its attempts, each attempt its requests and
+//! calls. Everything is read from the log, so nothing is kept while a run is in flight, and a run across restarts is one trace.
 use super::attributes::*;
 use crate::domain::{
     AttemptEnded, Event, LoggedEvent, ModelSpec, Payload, ResponseCame, RunId, RunStatus, SpanId, Usage,
@@ -11,19 +11,19 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use std::collections::BTreeMap;
 
-/// Requests and calls of one run; further ones are left out.
+/// Maximum number of requests and calls per run; further ones are left out.
 pub(super) const MOST_SPANS: usize = 2000;
 
-/// What of a run is told, and by which names.
+/// What traces contain, and how it is named.
 #[derive(Clone, Copy)]
 pub(super) struct Telling<'a> {
-    /// `[models.…]`, for what providers call them.
+    /// The `[models.…]` tables, for the providers' names of models.
     pub(super) models: &'a BTreeMap<String, ModelSpec>,
-    /// Also what agents are asked, what they say, and what tools give.
+    /// Include content: queries, answers, and results of tools.
     pub(super) content: bool,
 }
 
-/// The spans of a run, the run itself first, and how many were left out.
+/// Returns the spans of a run, the run itself first, and how many were left out.
 pub(super) fn spans(run: RunId, events: &[LoggedEvent], telling: Telling<'_>) -> (Vec<Span>, usize) {
     let mut trace = Trace::of(run, telling);
     for event in events.iter().filter_map(LoggedEvent::event) {
@@ -33,28 +33,28 @@ pub(super) fn spans(run: RunId, events: &[LoggedEvent], telling: Telling<'_>) ->
 }
 
 /// An attempt that has not ended.
-struct Open {
+struct OpenAttempt {
     attempt: u32,
     began: Timestamp,
 }
 
-/// What is known of a trace so far.
+/// A trace under construction.
 struct Trace<'a> {
     run: RunId,
     telling: Telling<'a>,
     began: Option<Timestamp>,
     newest: Option<Timestamp>,
-    open: Option<Open>,
-    /// Attributes of the run, and how it ended.
+    open: Option<OpenAttempt>,
+    /// Attributes of the run, and its status.
     about: Vec<KeyValue>,
     status: Option<Status>,
     has_ended: bool,
     has_session: bool,
     spans: Vec<Span>,
     left_out: usize,
-    /// The newest answer: its step, and the place of its span.
+    /// The latest answer: its step, and the index of its span.
     answer: Option<(u64, usize)>,
-    /// Calls that have begun: arguments and effect by their place.
+    /// Calls in progress: arguments and effect by index.
     calls: BTreeMap<u64, (String, &'static str)>,
 }
 
@@ -90,7 +90,7 @@ impl<'a> Trace<'a> {
                 self.began.get_or_insert(at);
                 if self.open.as_ref().is_none_or(|open| open.attempt != started.attempt) {
                     self.close(at, None);
-                    self.open = Some(Open { attempt: started.attempt, began: at });
+                    self.open = Some(OpenAttempt { attempt: started.attempt, began: at });
                 }
             }
             Payload::UserMessage(asked) if self.telling.content => {
@@ -121,7 +121,7 @@ impl<'a> Trace<'a> {
         }
     }
 
-    /// Whose run it is, and of which session, as soon as that is told.
+    /// Records the agent and the session of the run, once an event contains them.
     fn introduce(&mut self, event: &Event) {
         let Some(agent) = &event.agent_id else { return };
         if self.newest.is_none() {
@@ -145,7 +145,7 @@ impl<'a> Trace<'a> {
         }
     }
 
-    /// What went wrong may quote anything: without content its kind stands for it.
+    /// An error message may quote anything: without content, only the kind is included.
     fn failed(&self, kind: &str, error: &str) -> Status {
         let message = if self.telling.content { error } else { kind };
         Status { message: message.to_owned(), code: StatusCode::Error.into() }
@@ -160,7 +160,7 @@ impl<'a> Trace<'a> {
         exit_code: Option<i32>,
     ) {
         self.has_ended = true;
-        // without the events of its beginning, which were removed, it is known how long it took
+        // if the events of its start were removed by retention, its duration is still known
         let began = at.checked_sub(SignedDuration::from_millis(duration_ms.max(0))).unwrap_or(at);
         self.began.get_or_insert(began);
         self.about.push(text(STATUS, status.as_str()));
@@ -170,7 +170,7 @@ impl<'a> Trace<'a> {
         }
     }
 
-    /// The attempt that is open has ended; what kind of failure it was.
+    /// Closes the open attempt, with the kind of failure if it failed.
     fn close(&mut self, at: Timestamp, failure: Option<(&'static str, Status)>) {
         self.calls.clear();
         let Some(open) = self.open.take() else { return };
@@ -184,7 +184,7 @@ impl<'a> Trace<'a> {
         self.spans.push(span);
     }
 
-    /// A request to a model has ended.
+    /// Adds the span of a request to a model.
     fn requested(&mut self, event: &Event, came: &ResponseCame) {
         let spec = self.telling.models.get(&came.model);
         let model = spec.map_or(came.model.as_str(), |spec| &spec.model);
@@ -205,7 +205,7 @@ impl<'a> Trace<'a> {
         self.add(Span { kind: SpanKind::Client.into(), attributes, status, ..span });
     }
 
-    /// What the model said in the answer of this step.
+    /// Adds what the model said in the answer of this step.
     fn said(&mut self, step: u64, said: &str) {
         let newest = self.answer.filter(|(answered, _)| *answered == step);
         if let Some(chat) = newest.and_then(|(_, place)| self.spans.get_mut(place)) {
@@ -213,7 +213,7 @@ impl<'a> Trace<'a> {
         }
     }
 
-    /// A call of a tool has ended.
+    /// Adds the span of a tool call.
     fn called(
         &mut self,
         event: &Event,
@@ -241,7 +241,7 @@ impl<'a> Trace<'a> {
         self.add(Span { attributes, status, ..span });
     }
 
-    /// A span that this event ends, within the attempt that is open.
+    /// Returns a span that ends with this event, within the open attempt.
     fn span_of(&self, event: &Event, name: &str, took_ms: u64) -> Span {
         let parent = match &self.open {
             Some(open) => SpanId::of_attempt(self.run, open.attempt),
@@ -384,7 +384,7 @@ mod tests {
     fn a_run_whose_beginning_was_removed_is_told_by_how_long_it_took() {
         let (spans, _) = of(&[(9, "background_task_error", failed(2, false))], false);
         assert_eq!(shown(&spans), [("bgagent.run".to_owned(), 0, 9, "exit_status".to_owned())]);
-        // one that goes on is no trace yet
+        // a run in flight has no trace yet
         assert!(of(&[(0, "background_task_started", started(1))], false).0.is_empty());
     }
 
