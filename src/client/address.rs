@@ -1,4 +1,4 @@
-//! Where the daemon listens.
+//! Locates the daemon.
 use super::ClientError;
 use crate::client::listener::{Holder, Listener};
 use std::path::{Path, PathBuf};
@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 /// Where to look for the daemon, in the order of section 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
-    /// A person named this socket, or it is the default.
+    /// The socket that was given, or the default.
     pub socket: PathBuf,
-    /// True: a person named it, look nowhere else.
+    /// The socket was given explicitly, so `listener_file` is ignored.
     pub given: bool,
-    /// `<state>/daemon.json`, where a daemon says where it listens.
+    /// `<state>/daemon.json`, where a daemon records its socket.
     pub listener_file: PathBuf,
 }
 
 impl Address {
-    /// The socket to connect to, and what the last daemon of this state folder said of itself.
+    /// Returns the socket to connect to, and the record of the last daemon of this state folder.
     pub fn resolve(&self) -> (PathBuf, Option<Listener>) {
         let listener = read_listener(&self.listener_file);
         let socket = match &listener {
@@ -25,8 +25,8 @@ impl Address {
         (socket, listener)
     }
 
-    /// The socket to connect to. Whoever may write what the last daemon said of itself may lead anywhere, so that must be
-    /// ours or root's.
+    /// Returns the socket to connect to. The file that the daemon writes must belong to us or root, since another user could
+    /// redirect clients by it.
     ///
     /// # Errors
     /// [`ClientError::Foreign`].
@@ -42,7 +42,7 @@ impl Address {
         Ok(socket)
     }
 
-    /// The error for a socket where nobody answers.
+    /// Returns the error for a socket that does not respond.
     pub(super) fn unreachable(&self, cause: impl ToString) -> ClientError {
         let (socket, listener) = self.resolve();
         let holder = self.listener_file.parent().and_then(holder);
@@ -55,7 +55,7 @@ impl Address {
     }
 }
 
-/// Does this belong to us, or to root?
+/// Checks that a file or socket belongs to us or root.
 ///
 /// # Errors
 /// [`ClientError::Foreign`].
@@ -67,12 +67,12 @@ pub(super) fn is_ours(place: &Path, user: u32) -> Result<(), ClientError> {
     }
 }
 
-/// The daemon that lives and has this state folder, wherever it listens. It holds the lock for life.
+/// Returns the live daemon of this state folder, wherever it listens. It holds the lock as long as it lives.
 pub fn holder(state_dir: &Path) -> Option<Holder> {
     let mut lock = opened(&state_dir.join("lock")).ok()?;
     match lock.try_lock_shared() {
         Err(std::fs::TryLockError::WouldBlock) => {}
-        // freed at once, as the file is closed
+        // released at once, when the file is closed
         Ok(()) | Err(std::fs::TryLockError::Error(_)) => return None,
     }
     let mut text = String::new();
@@ -80,14 +80,14 @@ pub fn holder(state_dir: &Path) -> Option<Holder> {
     Some(Holder { pid: text.split_whitespace().next().and_then(|pid| pid.parse().ok()) })
 }
 
-/// Reads `<state>/daemon.json`. A file that is not there, or is half written, says nothing.
+/// Reads `<state>/daemon.json`. A missing or incomplete file is treated as absent.
 pub fn read_listener(file: &Path) -> Option<Listener> {
     let mut text = Vec::new();
     std::io::Read::read_to_end(&mut opened(file).ok()?, &mut text).ok()?;
     serde_json::from_slice(&text).ok()
 }
 
-/// Opens a file, and nothing else: a FIFO would wait for whoever is at its other end.
+/// Opens a regular file only: opening a FIFO would block until the other end is opened.
 fn opened(path: &Path) -> std::io::Result<std::fs::File> {
     use std::os::unix::fs::OpenOptionsExt;
     let at_once = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
@@ -98,15 +98,15 @@ fn opened(path: &Path) -> std::io::Result<std::fs::File> {
     }
 }
 
-/// Is there a process of this number? One of another user counts as well; one that has ended and that its
-/// parent did not take notice of yet (a zombie, proc_pid_stat(5)) does not.
+/// Returns whether there is a process of this pid, including those of other users; a zombie, which its
+/// parent has not reaped yet (proc_pid_stat(5)), does not count.
 pub fn is_alive(pid: u32) -> bool {
     let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else {
         return false;
     };
     let stat = std::fs::read(format!("/proc/{}/stat", pid.as_raw_pid()));
     let stat = stat.map(|stat| String::from_utf8_lossy(&stat).into_owned());
-    // the state follows the name, which may hold anything
+    // the state follows the name, which may contain anything
     if stat.is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['Z', 'X']))) {
         return false;
     }
@@ -170,7 +170,7 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         assert!(is_alive(child.id()));
         child.kill().unwrap();
-        // ended, and not waited for
+        // ended, but not reaped
         while is_alive(child.id()) {
             std::thread::yield_now();
         }

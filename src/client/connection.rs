@@ -1,4 +1,4 @@
-//! One connection: connect, say hello, call.
+//! A connection: connect, negotiate, call.
 use super::address::is_ours;
 use super::lines::{Broken, Lines};
 use super::{Address, ClientError};
@@ -12,10 +12,10 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long to wait for what.
+/// The timeouts of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For a connection and the answer to `hello`, each.
+    /// For connecting and for the answer to `hello`, each.
     pub connect: Duration,
     /// For any other answer.
     pub answer: Duration,
@@ -28,13 +28,13 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    /// The same short time for everything.
+    /// Returns the same timeout for everything.
     pub fn all(time: Duration) -> Self {
         Self { connect: time, answer: time }
     }
 }
 
-/// A connection on which both sides have agreed on a protocol.
+/// A connection with a negotiated protocol.
 #[derive(Debug)]
 pub struct Connection {
     lines: Lines,
@@ -46,7 +46,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects and says hello.
+    /// Connects and negotiates the protocol.
     pub fn open(address: &Address, timeouts: Timeouts) -> Result<Self, ClientError> {
         let socket = address.socket()?;
         let stream = connect(&socket, timeouts.connect).map_err(|error| address.unreachable(error))?;
@@ -74,46 +74,46 @@ impl Connection {
         Ok(connection)
     }
 
-    /// What the daemon said of itself.
+    /// Returns the daemon's answer to `hello`.
     pub fn hello(&self) -> &HelloView {
         &self.hello
     }
 
-    /// Where it listens.
+    /// Returns the path of the socket.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// What is to be known about the answers since this was last asked.
+    /// Takes the note about answers since the last call, if there is one.
     pub fn take_note(&mut self) -> Option<String> {
         self.note.take()
     }
 
-    /// Waits for this long for answers from now on.
+    /// Sets the timeout of further answers.
     pub fn set_answer_timeout(&mut self, time: Duration) {
         self.timeouts.answer = time;
     }
 
-    /// Calls one method.
+    /// Calls a method.
     pub fn call<M: Method>(&mut self, params: &M::Params) -> Result<M::Reply, ClientError> {
         let id = self.send::<M>(params)?;
         self.receive::<M>(id, self.timeouts.answer)
     }
 
-    /// Calls one method many times, without waiting for one answer before the next question. The
-    /// outer error is the end of the connection, the inner ones are of the daemon.
+    /// Calls a method several times, pipelined. The
+    /// outer error is a failure of the connection, the inner ones are answers of the daemon.
     pub fn call_many<M: Method>(
         &mut self,
         params: &[M::Params],
     ) -> Result<Vec<Result<M::Reply, RpcError>>, ClientError> {
         let mut answers = Vec::with_capacity(params.len());
-        // a bounded number is on its way at any time, so that neither side's buffer fills up
+        // the number in flight is bounded, so that neither side's buffer fills up
         for some in params.chunks(32) {
             let ids = some.iter().map(|one| self.send::<M>(one)).collect::<Result<Vec<_>, _>>()?;
             let mut got: Vec<Option<Response>> = vec![None; ids.len()];
             while got.iter().any(Option::is_none) {
                 let response = self.response(M::NAME, self.timeouts.answer)?;
-                // answers may come in any order
+                // answers may arrive in any order
                 let place = response.id.as_u64().and_then(|id| ids.iter().position(|own| *own == id));
                 if let Some(place) = place {
                     got[place] = Some(response);
@@ -129,7 +129,7 @@ impl Connection {
         Ok(answers)
     }
 
-    /// Waits until the daemon closes the connection; false: it did not until then.
+    /// Waits until the daemon closes the connection. Returns false on timeout.
     pub fn wait_for_end(&mut self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
         loop {
@@ -154,7 +154,7 @@ impl Connection {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 Err(ClientError::TimedOut { method: M::NAME, after: self.timeouts.answer })
             }
-            // the daemon may have said why before it closed: the answer is read anyway
+            // the daemon may have sent an explanation before it closed, so the answer is read anyway
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(id),
             Err(_) => Err(ClientError::Vanished { method: M::NAME }),
         }
@@ -176,7 +176,7 @@ impl Connection {
     fn receive<M: Method>(&mut self, id: u64, within: Duration) -> Result<M::Reply, ClientError> {
         loop {
             let response = self.response(M::NAME, within)?;
-            // an error without an id is the answer to a line that could not be read: ours
+            // an error without an id answers a line that could not be parsed: ours
             if response.id == id || (response.id.is_null() && response.result.is_err()) {
                 return self.understand::<M>(&response.result?);
             }
@@ -231,8 +231,8 @@ impl Connection {
     }
 }
 
-/// Connects within a time: a daemon whose queue of connections is full would make us wait for
-/// ever.
+/// Connects with a timeout: if the daemon's backlog is full, connecting would block
+/// forever.
 fn connect(socket: &Path, within: Duration) -> std::io::Result<UnixStream> {
     let address = net::SocketAddrUnix::new(socket)?;
     let fd = net::socket(net::AddressFamily::UNIX, net::SocketType::STREAM, None)?;
@@ -242,26 +242,26 @@ fn connect(socket: &Path, within: Duration) -> std::io::Result<UnixStream> {
     Ok(UnixStream::from(fd))
 }
 
-/// Who listens there: the user of the process that made the socket (unix(7), `SO_PEERCRED`).
+/// Returns the user of the process that listens on the socket (unix(7), `SO_PEERCRED`).
 #[cfg(target_os = "linux")]
 fn owner(stream: &UnixStream, socket: &Path) -> std::io::Result<u32> {
     use interprocess::local_socket::prelude::*;
     use interprocess::os::unix::uds_local_socket::Stream;
     match Stream::from(stream.try_clone()?).peer_creds() {
         Ok(creds) => creds.euid().map_or_else(|| owner_of_file(socket), Ok),
-        // a daemon outside this PID namespace has no number here, so the library takes it for one that has ended
+        // a daemon outside this PID namespace has no pid here, which the library takes for a process that has ended
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => owner_of_file(socket),
         Err(error) => Err(error),
     }
 }
 
-/// Where the system does not tell who listens.
+/// Returns the owner, on systems that don't provide the listener's user.
 #[cfg(not(target_os = "linux"))]
 fn owner(_: &UnixStream, socket: &Path) -> std::io::Result<u32> {
     owner_of_file(socket)
 }
 
-/// Whose the socket is.
+/// Returns the owner of the socket file.
 fn owner_of_file(socket: &Path) -> std::io::Result<u32> {
     use std::os::unix::fs::MetadataExt;
     Ok(std::fs::metadata(socket)?.uid())

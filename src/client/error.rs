@@ -1,69 +1,64 @@
-//! Why a question got no answer.
+//! The errors of calls.
 use crate::client::listener::{Holder, Listener};
 use crate::protocol::RpcError;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Why a question got no answer.
+/// The error of a call.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody listens, or whoever listens does not talk.
+    /// The socket is not there or does not respond.
     #[error("can't reach the daemon at {}: {cause}", .socket.display())]
     Unreachable {
-        /// Where it was expected.
+        /// Its expected socket.
         socket: PathBuf,
         /// What went wrong.
         cause: String,
-        /// What the last daemon of the state folder wrote about itself.
+        /// The record of the last daemon of the state folder.
         listener: Option<Box<Listener>>,
-        /// The daemon that has the state folder, if one lives.
+        /// The daemon that holds the state folder, if it is alive.
         holder: Option<Holder>,
     },
-    /// Whoever listens, or wrote down where, is another user.
+    /// The socket, or the file that names it, belongs to another user.
     #[error("{} belongs to user {user}, and you are user {me}: nothing was sent to it", .place.display())]
     Foreign {
-        /// The socket, or the file that names one.
+        /// The socket, or the file that names it.
         place: PathBuf,
-        /// Whose it is.
+        /// Its owner.
         user: u32,
         me: u32,
     },
-    /// The connection ended while an answer was due. What was asked may have happened or not.
+    /// The connection ended before the answer. The request may or may not have been carried out.
     #[error("the daemon went away before it answered `{method}`")]
     Vanished {
-        /// What was asked.
+        /// The method.
         method: &'static str,
     },
-    /// No answer in time.
+    /// The answer timed out.
     #[error("the daemon did not answer `{method}` within {} s", .after.as_secs())]
     TimedOut {
-        /// What was asked.
+        /// The method.
         method: &'static str,
-        /// How long the answer was waited for.
         after: Duration,
     },
-    /// Both sides speak, but nothing that the other one knows.
+    /// There is no common protocol version.
     #[error("no common protocol: this bgagent speaks {ours}, {theirs}")]
     Protocol {
-        /// Versions of this side.
+        /// Our versions.
         ours: String,
-        /// What the other side said.
+        /// The other side's answer.
         theirs: String,
     },
-    /// Something came that is no message of the protocol.
+    /// A line that is not a message of the protocol.
     #[error("what answers at {} is not a bgagent daemon: {what}", .socket.display())]
-    Garbled {
-        /// Who sent it.
-        socket: PathBuf,
-        what: String,
-    },
-    /// The daemon said no.
+    Garbled { socket: PathBuf, what: String },
+    /// The daemon refused the request.
     #[error(transparent)]
     Refused(#[from] RpcError),
 }
 
 impl ClientError {
-    /// True if the same question may get an answer later, from a daemon that was started again.
+    /// Returns whether the same request may succeed later, after a restart of the daemon.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Vanished { .. } | Self::TimedOut { .. } => true,

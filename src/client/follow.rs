@@ -1,11 +1,11 @@
 //! Follows events, across restarts of the daemon.
 //!
-//! Theory of operation: the *position* is the newest event of which everything up to it was shown.
-//! It moves with each event that is handed out and with `live`. A new connection asks for what
-//! comes after the position, and an event at or before it is dropped: so nothing is missed and
-//! nothing is seen twice. Numbers of two databases can't be compared: if the daemon's is a copy of the
-//! one that the position is of, it goes on behind the newest event that both have; on any other it begins
-//! with what there is. Both are said.
+//! Theory of operation: the *position* is the number of the last event that was handed out, with all before it.
+//! It moves with each event and with `live`. A new connection subscribes to what
+//! follows the position, and events at or before it are dropped: so nothing is missed and
+//! nothing is seen twice. Numbers of two databases can't be compared: if the daemon's database is a copy of the
+//! one of the position, following continues after the newest event that both share; with any other database it begins
+//! with its first event. Both are reported as notes.
 use super::lines::Broken;
 use super::{Address, ClientError, Connection, Timeouts};
 use crate::domain::LoggedEvent;
@@ -17,20 +17,20 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::time::{Duration, Instant};
 
-/// A daemon that says nothing for this long is asked whether it is there; one that does not answer
-/// for as long again is taken for gone.
-const SILENCE: Duration = Duration::from_secs(15);
+/// After this time without data, the daemon is pinged; if there is no answer within the same time again,
+/// the connection counts as lost.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Where a reader stopped the last time.
+/// The position of a reader, to resume later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resume {
     /// Identity of the database.
     pub database: String,
-    /// Newest event that was seen.
+    /// Number of the newest event seen.
     pub seq: u64,
 }
 
-/// How long to wait between attempts to connect again; doubles from `first` to `max`.
+/// Delays between attempts to reconnect; doubled from `first` to `max`.
 #[derive(Debug, Clone, Copy)]
 pub struct Backoff {
     /// Before the first attempt.
@@ -44,77 +44,77 @@ impl Default for Backoff {
     }
 }
 
-/// What following gave.
+/// The next item of a subscription.
 #[derive(Debug)]
 pub enum Followed {
     Event(StoredEvent),
-    /// Everything that was there has been shown; from here on it is live.
+    /// All past events have been handed out; from here on events are live.
     Live,
-    /// Retention had removed events that were asked for.
+    /// Requested events were removed by retention.
     Gap {
-        /// First that is gone.
+        /// First removed event.
         from: u64,
-        /// Last that is gone.
+        /// Last removed event.
         to: u64,
     },
-    /// Something about the connection that a person should know.
+    /// A change of the connection.
     Note(Note),
-    /// There is no more: it was not to be followed.
+    /// The end: the subscription does not follow.
     End,
-    /// Nothing came until the deadline.
+    /// The deadline has passed.
     Deadline,
 }
 
-/// Something about the connection that a person should know.
+/// A change of the connection, for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
-    /// The daemon is gone; it is waited for.
+    /// The connection was lost; it is retried.
     Gone {
-        /// Position, if there is one.
+        /// Position, if known.
         last: Option<u64>,
     },
-    /// It is back, and what happened meanwhile follows.
+    /// Reconnected; missed events follow.
     Back,
-    /// Its database is another one: the position means nothing there, so it begins with what there is.
+    /// The database is a different one: the position is meaningless there, so following begins with its first event.
     OtherDatabase,
-    /// Its database is an older copy of the one that was followed.
+    /// The database is an older copy of the one that was followed.
     WentBack {
-        /// Position in that one.
+        /// Position in that database.
         last: u64,
-        /// The newest event that both have: it goes on behind it.
+        /// The newest event that both share; following continues after it.
         shared: u64,
     },
     /// The position is beyond the newest event.
     Ahead {
-        /// The event that was asked for.
+        /// The requested event.
         from: u64,
-        /// The newest one.
+        /// The newest event.
         newest: u64,
-        /// It goes on after this one.
+        /// Following continues after this event.
         after: u64,
     },
 }
 
-/// An event, with the text in which it is stored.
+/// An event with its stored text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredEvent {
     pub seq: u64,
-    /// As the daemon sent it: one line of JSON.
+    /// The line of JSON that the daemon sent.
     pub text: String,
 }
 
 impl StoredEvent {
-    /// The event as it is logged. That has a type which is a text, and any JSON as its payload: so events of a newer
-    /// daemon are followed and shown, whatever they say. [`LoggedEvent::event`] gives one that this release knows.
+    /// Parses the event. Its type may be any string, and its payload any JSON: so events of a newer
+    /// daemon are followed and shown, too. [`LoggedEvent::event`] converts one that this release knows.
     ///
     /// # Errors
-    /// It is not an event at all.
+    /// It is not an event.
     pub fn decode(&self) -> Result<LoggedEvent, serde_json::Error> {
         serde_json::from_str(&self.text)
     }
 }
 
-/// A subscription that outlives its connection.
+/// A subscription that survives its connection.
 #[derive(Debug)]
 pub struct Follow {
     address: Address,
@@ -138,7 +138,7 @@ struct Live {
 }
 
 impl Follow {
-    /// Subscribes. With `resume`, what comes after it is shown instead of what `params` say, if
+    /// Subscribes. With `resume`, continues after that position instead of where `params` say, if
     /// the database is the same.
     pub fn start(
         address: Address,
@@ -163,17 +163,17 @@ impl Follow {
         Ok(follow)
     }
 
-    /// Where it stands: what [`Resume`] needs.
+    /// Returns the position, for [`Resume`].
     pub fn position(&self) -> Option<Resume> {
         Some(Resume { database: self.database.clone()?, seq: self.position? })
     }
 
-    /// True if the next event is here already.
+    /// Returns whether the next event can be read without waiting.
     pub fn has_more(&self) -> bool {
         !self.waiting.is_empty() || self.live.as_ref().is_some_and(|live| live.connection.has_line())
     }
 
-    /// What comes next; waits for it until `deadline`, or for ever.
+    /// Returns the next item; waits until `deadline`, or forever.
     pub fn next(&mut self, deadline: Option<Instant>) -> Result<Followed, ClientError> {
         loop {
             if !self.waiting.is_empty() {
@@ -185,8 +185,8 @@ impl Follow {
                 }
                 continue;
             };
-            let patience = live.heard + SILENCE;
-            let wake = deadline.map_or(patience, |deadline| deadline.min(patience));
+            let silence_end = live.heard + SILENCE_TIMEOUT;
+            let wake = deadline.map_or(silence_end, |deadline| deadline.min(silence_end));
             match live.connection.lines().next(Some(wake)) {
                 Ok(line) => {
                     live.heard = Instant::now();
@@ -202,10 +202,10 @@ impl Follow {
                     live.asked = true;
                     live.heard = Instant::now();
                     if live.connection.send::<Ping>(&NoParams {}).is_err() {
-                        self.lose()?;
+                        self.handle_loss()?;
                     }
                 }
-                Err(_) => self.lose()?,
+                Err(_) => self.handle_loss()?,
             }
         }
     }
@@ -219,7 +219,7 @@ impl Follow {
             params: Option<&'a RawValue>,
         }
         #[derive(Deserialize)]
-        struct Told<'a> {
+        struct EventNotice<'a> {
             subscription: u64,
             #[serde(borrow)]
             event: &'a RawValue,
@@ -239,10 +239,10 @@ impl Follow {
         };
         match method.as_str() {
             EVENT_NOTIFICATION => {
-                let told: Told<'_> = serde_json::from_str(params.get()).map_err(garbled)?;
-                let event = told.event.get();
+                let notice: EventNotice<'_> = serde_json::from_str(params.get()).map_err(garbled)?;
+                let event = notice.event.get();
                 let Numbered { seq } = serde_json::from_str(event).map_err(garbled)?;
-                if told.subscription != ours || self.position.is_some_and(|position| seq <= position) {
+                if notice.subscription != ours || self.position.is_some_and(|position| seq <= position) {
                     return Ok(None);
                 }
                 self.position = Some(seq);
@@ -264,13 +264,13 @@ impl Follow {
                 self.position = self.position.max(Some(at.seq));
                 Ok(Some(if method == LIVE_NOTIFICATION { Followed::Live } else { Followed::End }))
             }
-            // of a newer daemon
+            // a notification of a newer daemon
             _ => Ok(None),
         }
     }
 
-    /// The connection is gone.
-    fn lose(&mut self) -> Result<(), ClientError> {
+    /// Handles the loss of the connection.
+    fn handle_loss(&mut self) -> Result<(), ClientError> {
         self.live = None;
         if !self.params.follow {
             return Err(ClientError::Vanished { method: "stream_agent_events" });
@@ -280,7 +280,7 @@ impl Follow {
         Ok(())
     }
 
-    /// Tries once more, after a while; false: the deadline came first.
+    /// Waits, and tries once to reconnect. Returns false if the deadline came first.
     fn reconnect(&mut self, deadline: Option<Instant>) -> Result<bool, ClientError> {
         let delay = self.delay.unwrap_or(self.backoff.first);
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
@@ -340,7 +340,7 @@ impl Follow {
             self.position = Some(after);
         }
         if (params.from, params.since, params.last) == (None, None, None) {
-            // it shows what comes from now on: that is a position, too
+            // only new events were requested: the newest event is the position
             self.position = Some(answer.newest_seq);
         }
         self.waiting.extend(notes);

@@ -3,30 +3,30 @@ use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// Longest answer that is taken. The bound of [`crate::protocol::MAX_LINE`] is for what a daemon
-/// accepts; the list of a large fleet is longer, and the daemon is trusted not to flood us. This
-/// one only keeps garbage from filling the memory.
-const MAX_ANSWER: usize = 256 << 20;
+/// Maximum length of an answer. [`crate::protocol::MAX_LINE`] limits what a daemon
+/// accepts; the list of a large fleet is longer, and the daemon is trusted not to flood its clients. This
+/// limit only keeps garbage from filling the memory.
+const MAX_ANSWER_BYTES: usize = 256 << 20;
 
-/// What came instead of a line.
+/// Why there is no line.
 #[derive(Debug)]
 pub(super) enum Broken {
-    /// Nothing until the deadline. What did come of a line is kept for the next time.
+    /// The deadline has passed. A partial line is kept for the next call.
     Late,
-    /// The other side closed, or the socket failed; a half line is dropped.
+    /// The other side closed, or the socket failed; a partial line is dropped.
     Closed,
-    /// A line of more than [`MAX_ANSWER`].
+    /// A line is longer than [`MAX_ANSWER_BYTES`].
     TooLong,
 }
 
-/// Cuts what a socket gives into lines.
+/// Splits the data of a socket into lines.
 #[derive(Debug)]
 pub(super) struct Lines {
     stream: UnixStream,
     buffer: Vec<u8>,
-    /// Everything before this was handed out.
+    /// Everything before this index was handed out.
     taken: usize,
-    /// No line end was found before this.
+    /// There is no line end in the rest before this index.
     searched: usize,
 }
 
@@ -39,12 +39,12 @@ impl Lines {
         &mut self.stream
     }
 
-    /// True if the next line is here already.
+    /// Returns whether a line can be read without waiting.
     pub(super) fn has_line(&self) -> bool {
         self.buffer[self.searched..].contains(&b'\n')
     }
 
-    /// The next line, without its end; waits until `deadline`, or for ever.
+    /// Returns the next line, without its end; waits until `deadline`, or forever.
     pub(super) fn next(&mut self, deadline: Option<Instant>) -> Result<Vec<u8>, Broken> {
         loop {
             if let Some(at) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') {
@@ -57,7 +57,7 @@ impl Lines {
             self.buffer.drain(..self.taken);
             self.taken = 0;
             self.searched = self.buffer.len();
-            if self.buffer.len() > MAX_ANSWER {
+            if self.buffer.len() > MAX_ANSWER_BYTES {
                 return Err(Broken::TooLong);
             }
             self.fill(deadline)?;
@@ -66,7 +66,7 @@ impl Lines {
 
     fn fill(&mut self, deadline: Option<Instant>) -> Result<(), Broken> {
         let timeout = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
-            // a timeout of zero would mean: none
+            // a timeout of zero would mean no timeout
             Some(Duration::ZERO) => return Err(Broken::Late),
             timeout => timeout,
         };

@@ -1,26 +1,26 @@
-//! What a daemon writes down about itself.
+//! The daemon's record of itself.
 use serde::Deserialize;
 use std::path::PathBuf;
 
-/// What a daemon writes about itself into `<state>/daemon.json`.
+/// The daemon's record of itself in `<state>/daemon.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Listener {
-    /// Where it listens.
+    /// The socket that it listens on.
     pub socket: PathBuf,
     pub pid: u32,
     #[serde(default)]
     pub version: String,
-    /// Newest protocol that it speaks.
+    /// Newest protocol version that it supports.
     #[serde(default)]
     pub protocol: Option<u32>,
-    /// The daemon that leads, while this one stands by and listens nowhere.
+    /// The node that leads, while this one is a standby and does not listen.
     #[serde(default)]
     pub standby_of: Option<String>,
 }
 
-/// Who holds the lock of a state folder.
+/// The holder of a state folder's lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holder {
-    /// Its process, as it wrote it down.
+    /// Its pid, as recorded in the lock file.
     pub pid: Option<u32>,
 }

@@ -1,5 +1,5 @@
-//! Ways out of the walls, tried for real by a process that is within: each is a call that would do harm, made against things that
-//! were put there for it. None of them does lasting harm where it succeeds.
+//! Ways out of the sandbox, attempted by a process within it: each is a call that would do harm, against targets that
+//! were prepared for it. None of them does lasting harm if it succeeds.
 use super::stage::Stage;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -27,13 +27,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-/// One way out. Done: it got through.
+/// An escape. Success means that it got through.
 pub(super) type Escape = fn(&Stage) -> io::Result<()>;
 
-/// What is held by a view of the files of its own, where that is to be had.
+/// The escape that is only prevented by a private view of the files, where that is available.
 pub(super) const NEEDS_A_VIEW: &str = "change the mode of a file outside";
 
-/// All of them, with what is said of each.
+/// All escapes, with their descriptions.
 pub(super) const ESCAPES: &[(&str, Escape)] = &[
     ("read a file outside", |stage| fs::read(stage.secret()).map(drop)),
     ("list a folder outside", |stage| fs::read_dir(&stage.outside).map(drop)),
@@ -213,7 +213,7 @@ pub(super) const ESCAPES: &[(&str, Escape)] = &[
     ("inherit a file of whoever started it", |_| inherited()),
 ];
 
-/// Those that only a program with a network of its own can try: past the proxy, or through it to where it does not lead.
+/// Escapes by a program with a network of its own: past the proxy, or through it to destinations that it does not allow.
 pub(super) const BY_NETWORK: &[(&str, Escape)] = &[
     ("within a network: connect to a port of this machine", |stage| {
         TcpStream::connect(("127.0.0.1", stage.port)).map(drop)
@@ -237,7 +237,7 @@ pub(super) const BY_NETWORK: &[(&str, Escape)] = &[
         ours.connect(("127.0.0.1", stage.port))?;
         ours.send(b"x")?;
         ours.set_read_timeout(Some(Duration::from_secs(1)))?;
-        // whoever is not there is told of by the kernel
+        // if nobody listens, the kernel reports an error
         ours.recv(&mut [0]).map(drop)
     }),
     ("within a network: send raw packets", |_| {
@@ -280,10 +280,10 @@ pub(super) const BY_NETWORK: &[(&str, Escape)] = &[
     ("by its proxy: do without the key", |_| by_proxy("bgagent.invalid:80", false)),
 ];
 
-/// The target that a program with a network may connect to. Nobody is there (RFC 6761, 6.4).
+/// The destination that a program with a network may connect to. It does not exist (RFC 6761, 6.4).
 pub(super) const ALLOWED: &str = "bgagent.invalid:80";
 
-/// Asks the proxy for a tunnel. Only an answer that refuses counts as a wall, and not that the proxy is not there.
+/// Asks the proxy for a tunnel. Only a refusal counts as prevented, not the absence of the proxy.
 fn by_proxy(place: &str, with_key: bool) -> io::Result<()> {
     match answer_of_proxy(place, with_key).as_deref() {
         Ok(code @ ("403" | "407")) => Err(io::Error::other(format!("the proxy answered {code}"))),
@@ -291,7 +291,7 @@ fn by_proxy(place: &str, with_key: bool) -> io::Result<()> {
     }
 }
 
-/// What is allowed must come to a look-up, or nothing that the proxy refuses proves anything.
+/// Verifies that an allowed destination reaches the look-up; otherwise refusals by the proxy would prove nothing.
 fn what_is_allowed() -> io::Result<()> {
     match answer_of_proxy(ALLOWED, true).as_deref() {
         Ok("502" | "504") => Err(io::Error::other("it was looked up, and is nobody's")),
@@ -314,7 +314,7 @@ fn answer_of_proxy(place: &str, with_key: bool) -> io::Result<String> {
     answer.split_whitespace().nth(1).map(str::to_owned).ok_or_else(|| Errno::PROTO.into())
 }
 
-/// What starts something that is to outlive the process; the number stands for it in its arguments.
+/// Shell commands that start a process to outlive the program; the number identifies it by its arguments.
 pub(super) const OUTLIVING: &[(&str, &str)] = &[
     ("outlive it in the background", "sleep N & true"),
     ("outlive it in a session of its own", "setsid sleep N & true"),
@@ -332,8 +332,9 @@ fn read_some(path: String) -> io::Result<()> {
     File::open(path)?.read(&mut some).map(drop)
 }
 
-/// Something came with the start beside standard input, output and error: a file, a pipe or a socket. What a process opens
-/// itself is marked to be closed at the next execve(2); what came by one is not.
+/// Returns whether a file, pipe or socket was inherited besides standard input, output and error. Files that the process opened
+/// itself
+/// are marked close-on-exec; inherited ones are not.
 fn inherited() -> io::Result<()> {
     const CLOSED_LATER: u32 = 0o2_000_000; // O_CLOEXEC, as in proc_pid_fdinfo(5)
     let came_along = |number: u32| {
@@ -351,8 +352,8 @@ fn unshare(what: UnshareFlags) -> io::Result<()> {
     Ok(rustix::thread::unshare(what)?)
 }
 
-/// Tries all that fit the sandbox, and prints a line for each: its number, and what the system said, or nothing if it got
-/// through.
+/// Attempts all escapes that apply to the sandbox, and prints a line for each: its index, and the error, or nothing if it
+/// succeeded.
 pub(super) fn try_all(stage: &Stage) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let escapes = if stage.has_network { BY_NETWORK } else { ESCAPES };

@@ -1,4 +1,5 @@
-//! Escapes from the sandbox, tried for real: what is put there for them, the process that tries, and what came of it.
+//! Real escape attempts from the sandbox: the targets that are prepared for them, the process that attempts them, and the
+//! results.
 mod escapes;
 mod stage;
 mod within;
@@ -21,23 +22,22 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
-/// The word by which this program becomes the one that tries.
-const WORD: &str = "__escape";
+/// The argument with which this program attempts the escapes.
+const ESCAPE_ARGUMENT: &str = "__escape";
 /// The variable with the [`Stage`], as JSON.
-const STAGE: &str = "BGAGENT_STAGE";
-/// How long all of it may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const STAGE_VARIABLE: &str = "BGAGENT_STAGE";
+/// Timeout of all attempts together.
+const ATTEMPTS_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What became of one escape.
+/// The result of one escape attempt.
 #[derive(Clone, Debug, Serialize)]
 pub struct Tried {
-    /// What it was.
     pub escape: &'static str,
-    /// What the system said to it; `None`: it got through.
+    /// The system's error; `None`: the escape succeeded.
     pub refused: Option<String>,
 }
 
-/// What this machine can't hold, as sentences.
+/// Returns what this machine can't enforce, as sentences.
 pub fn gaps(tried: &[Tried]) -> Vec<&'static str> {
     let mut gaps = Vec::new();
     #[cfg(target_os = "linux")]
@@ -57,39 +57,39 @@ pub fn gaps(tried: &[Tried]) -> Vec<&'static str> {
     gaps
 }
 
-/// What a daemon would have of control groups that is started where this process is.
+/// Returns the control group support that a daemon started from here would have.
 pub fn control_groups() -> GroupSupport {
     crate::child::groups::prospect()
 }
 
-/// Tries, if this process was started for it. `None`: it was not.
+/// Attempts the escapes, if this process was started for that. `None`: it was not.
 pub fn try_if_asked(word: Option<&OsStr>) -> Option<io::Result<()>> {
-    if word != Some(OsStr::new(WORD)) {
+    if word != Some(OsStr::new(ESCAPE_ARGUMENT)) {
         return None;
     }
-    let stage = std::env::var(STAGE).ok().and_then(|text| serde_json::from_str(&text).ok());
+    let stage = std::env::var(STAGE_VARIABLE).ok().and_then(|text| serde_json::from_str(&text).ok());
     Some(match stage {
         Some(stage) => escapes::try_all(&stage),
         None => Err(io::Error::other("nothing to try it on")),
     })
 }
 
-/// What was tried on this machine.
+/// The results on this machine.
 #[derive(Clone, Debug)]
 pub struct Findings {
     pub tried: Vec<Tried>,
-    /// Why a sandbox has no network here.
+    /// Why sandboxes can't have a network here.
     pub no_network: Option<String>,
 }
 
-/// Tries all escapes from within a sandbox that gives nothing but a folder to write to, and those by the network from
-/// within one that also may connect to one place.
+/// Attempts all escapes from a sandbox with nothing but a writable folder, and those by network from
+/// one that may also connect to one destination.
 ///
 /// # Errors
-/// What could not be prepared or started; also why there is no sandbox on this system.
+/// The preparation or the start failed; also if this system has no sandbox.
 pub async fn tried() -> io::Result<Findings> {
     crate::child::keep_descriptors();
-    let set = Set::up()?;
+    let set = PreparedStage::up()?;
     let sandbox = Sandbox { write: vec![set.stage.inside.clone()], ..Sandbox::default() };
     let mut tried = within(&sandbox, &set.stage, ESCAPES).await?.map_err(io::Error::other)?;
     tried.extend(OUTLIVING.iter().enumerate().map(|(at, (escape, _))| {
@@ -109,7 +109,7 @@ pub async fn tried() -> io::Result<Findings> {
     Ok(Findings { tried, no_network })
 }
 
-/// Has a process within the walls try all of these. The inner error: why there are no such walls here.
+/// Has a process in the sandbox attempt these escapes. The inner error: why this sandbox is not available here.
 async fn within(
     sandbox: &Sandbox,
     stage: &Stage,
@@ -117,9 +117,9 @@ async fn within(
 ) -> io::Result<Result<Vec<Tried>, String>> {
     let owner = ProgramOwner::default();
     let own = std::env::current_exe()?;
-    let argv = [own.display().to_string(), WORD.to_owned()];
+    let argv = [own.display().to_string(), ESCAPE_ARGUMENT.to_owned()];
     let mut environment = Inherit::Basics.environment();
-    environment.insert(STAGE.into(), serde_json::to_string(stage)?.into());
+    environment.insert(STAGE_VARIABLE.into(), serde_json::to_string(stage)?.into());
     let order = StartOrder {
         argv: argv.to_vec(),
         environment,
@@ -139,8 +139,9 @@ async fn within(
         ended
     };
     let all = async { tokio::join!(ended, reading).0 };
-    let ended =
-        tokio::time::timeout(PATIENCE, all).await.map_err(|_| io::Error::other("the escapes did not end"))?;
+    let ended = tokio::time::timeout(ATTEMPTS_TIMEOUT, all)
+        .await
+        .map_err(|_| io::Error::other("the escapes did not end"))?;
     if let Ended::NotStarted(why) = ended {
         return Ok(Err(why));
     }
@@ -165,7 +166,7 @@ fn results(said: &str, escapes: &[(&'static str, Escape)]) -> Vec<Tried> {
         .collect()
 }
 
-/// Is there a process with this argument?
+/// Returns whether there is a process with this argument.
 fn lives(argument: &str) -> bool {
     let folder = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     folder.map(|entry| std::fs::read(entry.path().join("cmdline")).unwrap_or_default()).any(|line| {
@@ -175,15 +176,15 @@ fn lives(argument: &str) -> bool {
     })
 }
 
-/// A stage with all that stands on it, which goes with it.
-struct Set {
+/// A stage with its targets, which are removed on drop.
+struct PreparedStage {
     stage: Stage,
     victim: Child,
     _folder: tempfile::TempDir,
     _open: (TcpListener, UnixListener, UnixDatagram, OwnedFd),
 }
 
-impl Set {
+impl PreparedStage {
     fn up() -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("bgagent-doctor-").tempdir()?;
         let (inside, outside) = (folder.path().join("inside"), folder.path().join("outside"));
@@ -217,7 +218,7 @@ impl Set {
     }
 }
 
-impl Drop for Set {
+impl Drop for PreparedStage {
     fn drop(&mut self) {
         let _ = self.victim.kill();
         let _ = self.victim.wait();

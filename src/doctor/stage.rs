@@ -1,22 +1,22 @@
-//! What escapes are tried on.
+//! The targets of escape attempts.
 use rustix::io::Errno;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::PathBuf;
 
-/// What is there for escapes to be tried on.
+/// The targets of escape attempts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Stage {
-    /// A folder that may be written.
+    /// A writable folder.
     pub(super) inside: PathBuf,
-    /// One that may not even be read.
+    /// A folder that may not even be read.
     pub(super) outside: PathBuf,
     /// The home folder of the owner.
     pub(super) home: PathBuf,
     /// A process of the owner.
     pub(super) victim: u32,
-    /// A port that is listened on, outside.
+    /// A port outside that something listens on.
     pub(super) port: u16,
     /// The sandbox has a network of its own.
     pub(super) has_network: bool,
@@ -31,12 +31,12 @@ impl Stage {
         format!("bgagent-doctor-{}", self.victim)
     }
 
-    /// Argument of the program that is to outlive its starter: nobody else has it.
+    /// Returns the argument of the program that is to outlive its starter; it is unique.
     pub(super) fn lasting(&self, at: usize) -> u64 {
         70_000_000 + u64::from(self.victim) * 10 + at as u64
     }
 
-    /// The process, as the system calls want it.
+    /// Returns the process for system calls.
     pub(super) fn victim(&self) -> io::Result<Pid> {
         let number = i32::try_from(self.victim).ok().and_then(Pid::from_raw);
         number.ok_or_else(|| Errno::SRCH.into())

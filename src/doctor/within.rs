@@ -1,4 +1,4 @@
-//! A program that a person tries within walls.
+//! Runs a program in a sandbox for a person.
 use crate::child::{Confinement, Ended, Inherit, StartFailure, StartOrder, how_it_ended, start};
 use crate::domain::{ProgramOwner, Sandbox};
 use std::collections::BTreeSet;
@@ -6,24 +6,24 @@ use std::io::{self, Write};
 use std::path::Path;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// So much of each output is looked through for refusals.
-const LOOKED_AT: usize = 1 << 20;
+/// Maximum bytes of each output that are searched for refusals.
+const MAX_SCANNED_BYTES: usize = 1 << 20;
 
-/// What came of it.
+/// The result.
 #[derive(Clone, Debug)]
 pub struct Within {
-    /// How it ended, in words, if that was not with success.
+    /// How it ended, in words, if not successfully.
     pub failure: Option<String>,
-    /// Paths that it says were refused.
+    /// Paths whose access was denied, by the program's output.
     pub refused: BTreeSet<String>,
-    /// What is said of each place of the network that it was not connected to.
+    /// A description of each destination that it was not allowed to connect to.
     pub not_connected: Vec<String>,
 }
 
-/// Runs a program within walls, and hands on what it prints.
+/// Runs a program in a sandbox, and forwards its output.
 ///
 /// # Errors
-/// Why it could not be started: there is no such program (`NotFound`), or there can be no such walls.
+/// Why it could not be started: there is no such program (`NotFound`), or the sandbox is not available.
 pub async fn run_within(
     sandbox: &Sandbox,
     owner: &ProgramOwner,
@@ -36,7 +36,7 @@ pub async fn run_within(
         argv: argv.to_vec(),
         environment,
         cwd: cwd.to_owned(),
-        // what is typed here is not what the configuration names
+        // the command is from the command line, not from the configuration
         confinement: Some(Confinement::new(sandbox, owner, &[], std::iter::empty::<&str>()).owned()),
         control: None,
     };
@@ -61,26 +61,26 @@ pub async fn run_within(
     }
 }
 
-/// No program within walls gets the state folder or the configuration: as the daemon has it.
+/// Hides the state folder and the configuration from all sandboxed programs, as the daemon does.
 pub fn keep_apart(state: &Path, config: &Path) {
     crate::child::keep_descriptors();
     crate::child::confined::keep_apart(state, config);
 }
 
-/// Hands output on as it comes, and keeps the beginning of it.
+/// Forwards output as it arrives, and returns the beginning of it.
 async fn relayed(mut from: impl AsyncRead + Unpin, mut to: impl Write) -> String {
     let (mut kept, mut piece) = (Vec::new(), vec![0; 8192]);
     while let Ok(count @ 1..) = from.read(&mut piece).await {
         let _ = to.write_all(&piece[..count]).and_then(|()| to.flush());
-        let room = (LOOKED_AT - kept.len()).min(count);
+        let room = (MAX_SCANNED_BYTES - kept.len()).min(count);
         kept.extend_from_slice(&piece[..room]);
     }
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-/// Paths that stand in lines which say that something was refused, in the words of the C library and of Node.
+/// Returns the paths in lines that report a denied access, in the wording of the C library and of Node.
 fn refused(said: &str) -> BTreeSet<String> {
-    /// Of files outside, the last two are said where they would be changed.
+    /// For files outside, the last two are reported on attempts to change them.
     const WORDS: [&str; 6] = [
         "Permission denied",
         "permission denied",

@@ -1,6 +1,6 @@
-//! One call that appends a batch to a stream, if it stands where the batch goes on from; else it says where the stream
-//! stands. The script is `append.lua`, and whoever calls it may be late, paused, or one of two: it never appends
-//! anything twice, nor anything out of order.
+//! One call that appends a batch to a stream, if the stream ends where the batch continues; otherwise it returns the stream's
+//! position. The script is `append.lua`, and its callers may be late, paused, or concurrent: nothing is ever appended
+//! twice or out of order.
 use super::entry;
 use super::omni;
 use crate::domain::{RedisSpec, Seq, StreamFormat};
@@ -13,67 +13,67 @@ const SCRIPT: &str = include_str!("append.lua");
 /// Instead of an id: nothing is appended.
 const LOOK: &str = "look";
 
-/// Whose a stream is to be.
+/// Ownership of a stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claim<'a> {
-    /// Identity of the database of which the stream is a copy.
+    /// Identity of the database that the stream is a copy of.
     pub(super) database: &'a str,
-    /// Another one that may have had it: the database that ours was a copy of.
+    /// Another possible owner: a database that ours was a copy of.
     pub(super) before: Option<&'a str>,
 }
 
-/// What became of a call.
+/// The result of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Appended {
-    /// It is appended.
+    /// Appended.
     Done,
-    /// Nothing is: the stream stands elsewhere.
+    /// Nothing was appended: the stream has a different position.
     At {
-        /// The last id that was ever given.
+        /// The last id ever assigned.
         last: String,
         /// The id of the newest entry; empty if the stream has none.
         entry: String,
     },
-    /// Nothing is: the newest entry, which has this id, is not the event that it should be.
+    /// Nothing was appended: the newest entry, which has this id, is not the expected event.
     Differs(String),
-    /// Nothing is: the stream has entries, ends with this id, and nobody knows whose they are.
+    /// Nothing was appended: the stream has entries, ends with this id, and has no owner.
     Unmarked(String),
-    /// Nothing is: it is the stream of another database.
+    /// Nothing was appended: the stream belongs to another database.
     Other {
         /// The last id.
         last: String,
-        /// Identity of the other database.
+        /// Identity of its owner.
         whose: String,
     },
 }
 
-/// What the newest entry of a stream must be, if the stream is a copy of this log.
+/// The newest entry that a stream must have if it is a copy of this log.
 #[derive(Debug)]
 pub(super) struct KnownEntry {
     pub(super) id: String,
-    /// Its field `event`.
+    /// The value of its field `event`.
     pub(super) event: Vec<u8>,
 }
 
-/// The entries of a batch, and the streams of sessions that they go to.
+/// The entries of a batch, and the streams of the sessions that they belong to.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     sessions: Vec<String>,
     count: u64,
-    /// How many events that is.
+    /// Number of events.
     pub(super) events: usize,
     body: RedisCommand,
-    /// The number of the last one.
+    /// The number of the last event.
     pub(super) last: Seq,
     newest: Seq,
-    /// Events that retention has removed before they were sent: the first and the last.
+    /// Events that retention removed before they were sent: the first and the last.
     pub(super) gap: Option<(Seq, Seq)>,
-    /// When the first event of the page happened. `None`: the page has none.
+    /// Time of the first event of the page. `None`: the page is empty.
     pub(super) since: Option<Timestamp>,
 }
 
 impl Entries {
-    /// Those of the first events of a page of the log: of one at least, and of no more when `bytes` are written.
+    /// Encodes the first events of a page of the log: at least one, and no more once `bytes` have been written.
     pub(super) fn of(page: &EventPageRows, format: StreamFormat, database: &str, bytes: usize) -> Self {
         let mut all = Self {
             newest: page.newest.max(page.rows.last().map(|row| row.seq).unwrap_or_default()),
@@ -104,7 +104,7 @@ impl Entries {
         all
     }
 
-    /// The event is among them, or has no place in this format.
+    /// Counts an event that was encoded, or that this format leaves out.
     fn has(&mut self, row: &EventRow) {
         self.last = row.seq;
         self.events += 1;
@@ -132,7 +132,7 @@ impl Entries {
             self.body.number(row.seq.0);
             self.count += 1;
         }
-        // the stream itself keeps the position, and nothing else
+        // the stream itself only keeps the position
         if let Some(row) = page.rows[..self.events].last() {
             entry::position(row, &mut self.body);
             self.count += 1;
@@ -144,7 +144,7 @@ impl Entries {
 pub(super) struct Appender<'a> {
     spec: &'a RedisSpec,
     mark: String,
-    /// The databases that ours was a copy of, as the script reads them.
+    /// The databases that ours was a copy of, in the script's format.
     ancestors: String,
     script: Script,
 }
@@ -155,12 +155,12 @@ impl<'a> Appender<'a> {
         Self { spec, mark: spec.mark(), ancestors, script: Script::new(SCRIPT) }
     }
 
-    /// Where the stream stands. Nothing is changed.
+    /// Returns the position of the stream without changing anything.
     pub(super) async fn look(&mut self, link: &mut RedisLink, claim: Claim<'_>) -> Result<Appended, Hitch> {
         self.call(link, claim, LOOK, None, &Entries::default()).await
     }
 
-    /// Makes the stream ours, if it ends with the id `last` and its newest entry is what it must be.
+    /// Claims the stream, if it ends with the id `last` and its newest entry is the expected one.
     pub(super) async fn take(
         &mut self,
         link: &mut RedisLink,
@@ -246,7 +246,7 @@ impl<'a> Appender<'a> {
             ["unmarked", last] => Appended::Unmarked(last.to_owned()),
             ["other", last, whose] => Appended::Other { last: last.to_owned(), whose: whose.to_owned() },
             ["kind", key, kind] => {
-                let what = if key.ends_with(MARK) { "the mark beside a stream" } else { "a stream" };
+                let what = if key.ends_with(MARK_SUFFIX) { "the mark beside a stream" } else { "a stream" };
                 return Err(Hitch::staying(format!(
                     "`{key}` holds other data (a {kind}), and is to be {what}: choose another `stream`, or remove what is \
                      there"
@@ -268,10 +268,10 @@ impl<'a> Appender<'a> {
     }
 }
 
-/// How the name of a mark ends.
-const MARK: &str = ":fleet";
+/// Suffix of the names of marks.
+const MARK_SUFFIX: &str = ":fleet";
 
-/// The key that says of which database the stream of a session is a copy.
+/// Returns the key that records which database the stream of a session is a copy of.
 fn mark_of(session: &str) -> String {
-    format!("{session}{MARK}")
+    format!("{session}{MARK_SUFFIX}")
 }

@@ -1,12 +1,12 @@
-//! An event as the entry of a stream, in our own form: `event` is the line of `tail --json`, and what readers choose by
-//! stands beside it. docs/REDIS.md is the contract.
+//! An event as a stream entry, in our own format: `event` is the line of `tail --json`, accompanied by the fields that readers
+//! filter by. The contract is docs/REDIS.md.
 use crate::domain::Seq;
 use crate::redis::RedisCommand;
 use crate::store::EventRow;
 use std::io::Write;
 
-/// The place of the stream itself among the keys of a call.
-const STREAM: u64 = 1;
+/// Index of the stream itself among the keys of a call.
+const STREAM_KEY_INDEX: u64 = 1;
 
 /// Appends the entry of an event.
 pub(super) fn event(row: &EventRow, out: &mut RedisCommand) {
@@ -25,7 +25,7 @@ pub(super) fn event(row: &EventRow, out: &mut RedisCommand) {
     out.part(&line(row, &at, run.as_deref()));
 }
 
-/// Appends the entry that says that retention has removed events: it stands in the place of the last of them.
+/// Appends the entry for events that retention removed: it takes the id of the last of them.
 pub(super) fn gap((from, to): (Seq, Seq), out: &mut RedisCommand) {
     head(to, 4, out);
     field("type", "gap", out);
@@ -34,8 +34,8 @@ pub(super) fn gap((from, to): (Seq, Seq), out: &mut RedisCommand) {
     field("event", &format!(r#"{{"seq":{to},"type":"gap","payload":{{"from":{from},"to":{to}}}}}"#), out);
 }
 
-/// Appends the entry that stands alone in a stream which only keeps the position: with the event, which says of what log
-/// it is the position.
+/// Appends the only entry of a stream that just keeps the position: it has the event, which identifies the log
+/// of the position.
 pub(super) fn position(row: &EventRow, out: &mut RedisCommand) {
     head(row.seq, 2, out);
     field("type", "position", out);
@@ -43,13 +43,13 @@ pub(super) fn position(row: &EventRow, out: &mut RedisCommand) {
     out.part(&text(row));
 }
 
-/// The field `event` of the entry of an event.
+/// Returns the field `event` of an event's entry.
 pub(super) fn text(row: &EventRow) -> Vec<u8> {
     line(row, &row.at.to_string(), row.run.map(|run| run.to_string()).as_deref())
 }
 
 fn head(seq: Seq, fields: usize, out: &mut RedisCommand) {
-    out.number(STREAM);
+    out.number(STREAM_KEY_INDEX);
     out.number(seq.0);
     out.number(2 * fields as u64);
 }
@@ -59,8 +59,8 @@ fn field(name: &str, value: &str, out: &mut RedisCommand) {
     out.part(value.as_bytes());
 }
 
-/// The JSON of an event, as [`crate::domain::LoggedEvent`] is written. The payload goes out with the bytes that it was
-/// stored with, which takes a fraction of the time.
+/// Formats an event as JSON, as [`crate::domain::LoggedEvent`] is serialized. The payload's stored bytes are copied, which
+/// takes a fraction of the time.
 fn line(row: &EventRow, at: &str, run: Option<&str>) -> Vec<u8> {
     let mut out = Vec::with_capacity(row.payload.len() + 256);
     write!(out, r#"{{"seq":{},"ts":"{at}","type":"#, row.seq).expect(TO_MEMORY);

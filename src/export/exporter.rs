@@ -1,11 +1,12 @@
-//! Sends each event to a Redis stream, once and in order.
+//! Sends each event to a Redis stream, exactly once and in order.
 //!
-//! Theory of operation. Redis itself keeps the position: the last id of the stream is the number of the last event that
-//! is there. A batch goes in one call that appends only if the stream still ends where the batch goes on from (`append`).
-//! So what was sent and not acknowledged, what a crash of Redis took back, and what another exporter has sent meanwhile
-//! are all the same case: the stream stands elsewhere, and it goes on from there. A mark beside the stream says whose
-//! copy it is, and its newest entry must be the event that has this number here: a stream that is another's, that is ahead
-//! of the log, or that has another past, is left alone until a person has decided.
+//! Theory of operation. Redis itself keeps the position: the last id of the stream is the number of its last
+//! event. A batch is sent in one call, which appends only if the stream still ends where the batch continues (`append`).
+//! So batches that were sent but not acknowledged, entries lost in a crash of Redis, and entries of another exporter
+//! are all the same case: the stream has a different position, and sending continues from there. A mark beside the stream
+//! identifies
+//! its owner, and its newest entry must be the event of that number here: a stream that belongs to another database, is ahead
+//! of the log, or has a different history is left alone until a person has decided.
 use super::append::{Appended, Appender, Claim, Entries, KnownEntry};
 use super::entry;
 use super::progress::ExportProgress;
@@ -18,25 +19,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Events of one call.
-const EVENTS: usize = 1000;
-/// Bytes of one call, about, as they are sent.
-const BYTES: usize = 1 << 20;
-/// How often a stream is looked at while there is nothing to send: it may have lost something.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// How often in a row a stream may stand elsewhere than it was seen, before that is waited for.
-const TURNS: usize = 3;
-/// The id of a stream that has none yet.
-const NONE_YET: &str = "0-0";
+/// Maximum number of events per call.
+const MAX_BATCH_EVENTS: usize = 1000;
+/// Approximate maximum size of a call, as sent.
+const MAX_BATCH_BYTES: usize = 1 << 20;
+/// Interval of checks while there is nothing to send: the stream may have lost entries.
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// Maximum number of consecutive calls in which the stream's position has changed, before a retry is delayed.
+const MAX_TURN_COUNT: usize = 3;
+/// The id of a new stream.
+const EMPTY_STREAM_ID: &str = "0-0";
 
-/// How long an exporter waits for what.
+/// Timeouts and retry delays of an exporter.
 #[derive(Clone, Copy, Debug)]
 pub struct ExportPatience {
-    /// For a connection, and for each answer.
+    /// Timeout of a connection attempt, and of each answer.
     pub answer: Duration,
-    /// Before the second try; each further wait is twice as long.
+    /// Delay before the first retry; doubles with each retry.
     pub first: Duration,
-    /// Between tries, at the most; and where somebody must put something right.
+    /// Maximum delay between attempts; also used if a person must intervene.
     pub longest: Duration,
 }
 
@@ -58,20 +59,20 @@ pub struct Exporter {
     ancestors: Vec<Ancestor>,
     progress: Arc<ExportProgress>,
     patience: ExportPatience,
-    /// Events of one call, at the most, over the line as it is now.
+    /// Current maximum number of events per call, adapted to the connection.
     most: AtomicUsize,
 }
 
-/// Where a stream stands, and what is to be sent to it.
+/// The position of a stream.
 struct Cursor {
     /// Its last id.
     id: String,
-    /// All up to this event is there, or is not wanted.
+    /// The last event that is there or not wanted.
     seq: Seq,
 }
 
 impl Exporter {
-    /// `database` and `ancestors` are those of the store; how it goes is told to `progress`.
+    /// Creates an exporter. `database` and `ancestors` are those of the store; the state is reported to `progress`.
     pub fn new(
         store: Store,
         spec: Arc<RedisSpec>,
@@ -80,16 +81,16 @@ impl Exporter {
         progress: Arc<ExportProgress>,
     ) -> Self {
         let database = database.into();
-        let (patience, most) = (ExportPatience::default(), AtomicUsize::new(EVENTS));
+        let (patience, most) = (ExportPatience::default(), AtomicUsize::new(MAX_BATCH_EVENTS));
         Self { store, spec, database, ancestors, progress, patience, most }
     }
 
-    /// The same with other waits.
+    /// Sets other timeouts and delays.
     pub fn with_patience(self, patience: ExportPatience) -> Self {
         Self { patience, ..self }
     }
 
-    /// Sends until it is dropped, which it may be at any moment.
+    /// Sends events until it is dropped, which is possible at any moment.
     pub async fn run(&self) -> Infallible {
         self.progress.begins(clock::wall());
         let mut wait = self.patience.first;
@@ -99,16 +100,16 @@ impl Exporter {
                 let (place, stream) = (self.spec.server.place(), &self.spec.stream);
                 tracing::warn!(%place, %stream, "events can't be copied to Redis: {hitch}");
             }
-            self.look_how_far_behind().await;
+            self.update_lag().await;
             tokio::time::sleep(if hitch.stays { self.patience.longest } else { wait }).await;
             wait = (wait * 2).min(self.patience.longest);
         }
     }
 
-    /// Sends all that there is at this moment, and returns.
+    /// Sends all events that exist at this moment, and returns.
     ///
     /// # Errors
-    /// What is in the way, in words.
+    /// The reason why they can't be sent.
     pub async fn catch_up(&self) -> Result<Seq, String> {
         let all = async {
             let mut link =
@@ -121,7 +122,7 @@ impl Exporter {
         all.await.map_err(|hitch: Hitch| hitch.to_string())
     }
 
-    /// One connection, until it breaks or something is in the way.
+    /// Uses one connection, until it fails or sending is not possible.
     async fn session(&self, wait: &mut Duration) -> Result<Infallible, Hitch> {
         let mut newest = self.store.newest();
         let mut link = RedisLink::open(&self.spec.server, self.patience.answer, ReplyBounds::SHORT).await?;
@@ -135,14 +136,14 @@ impl Exporter {
             tokio::select! {
                 changed = newest.changed() => changed.map_err(|_| Hitch::passing("the daemon is shutting down"))?,
                 hitch = link.broken() => return Err(hitch),
-                () = tokio::time::sleep(LOOK_AGAIN) => {
+                () = tokio::time::sleep(CHECK_INTERVAL) => {
                     cursor = self.settle(&mut link, &mut appender, Some(cursor.seq)).await?;
                 }
             }
         }
     }
 
-    /// Sends until the end of the log. While a batch is on its way the next one is read.
+    /// Sends up to the end of the log. While a batch is in flight, the next one is read.
     async fn send_all(
         &self,
         link: &mut RedisLink,
@@ -152,7 +153,7 @@ impl Exporter {
         let mut entries = self.read(cursor.seq).await?;
         let mut in_vain = 0;
         while entries.since.is_some() {
-            // nothing is said of how it goes before the server has taken something
+            // the state is only reported once the server has accepted a batch
             self.progress.is_at(cursor.seq, entries.since);
             let sending = appender.append(link, self.claim(None), &cursor.id, &entries);
             let sending = async {
@@ -172,25 +173,25 @@ impl Exporter {
                     *cursor = Cursor { id: format!("{}-0", entries.last), seq: entries.last };
                     in_vain = 0;
                     let next = next?;
-                    self.told(cursor.seq, next.since);
+                    self.report_position(cursor.seq, next.since);
                     next
                 }
                 _ => {
                     in_vain += 1;
-                    if in_vain == TURNS {
-                        return Err(moves());
+                    if in_vain == MAX_TURN_COUNT {
+                        return Err(unstable_position());
                     }
                     *cursor = self.settle(link, appender, Some(cursor.seq)).await?;
                     self.read(cursor.seq).await?
                 }
             };
         }
-        self.told(cursor.seq, None);
+        self.report_position(cursor.seq, None);
         Ok(())
     }
 
-    /// What a batch says of how many events the line takes at once: half as many when no answer came in time, so down to
-    /// one; twice as many when there was plenty of time left.
+    /// Adapts the maximum number of events per call: halves it after a timeout, down to
+    /// one; doubles it when an answer came well before the timeout.
     fn learn(&self, entries: &Entries, sent: &Result<Appended, Hitch>, took: Duration) {
         let most = self.most.load(Ordering::Relaxed);
         let next = match sent {
@@ -198,11 +199,11 @@ impl Exporter {
             Ok(Appended::Done) if entries.events >= most && took < self.patience.answer / 4 => most * 2,
             _ => return,
         };
-        self.most.store(next.clamp(1, EVENTS), Ordering::Relaxed);
+        self.most.store(next.clamp(1, MAX_BATCH_EVENTS), Ordering::Relaxed);
     }
 
-    /// Finds out where the stream stands, and makes it ours if it is new, or one that our database was a copy of has
-    /// begun it. `before` is how far it was when it was last asked.
+    /// Determines the position of the stream, and claims it if it is new, or was begun by a database that ours was
+    /// a copy of. `before` is the last known position.
     async fn settle(
         &self,
         link: &mut RedisLink,
@@ -210,7 +211,7 @@ impl Exporter {
         before: Option<Seq>,
     ) -> Result<Cursor, Hitch> {
         let mut ancestor = None;
-        for _ in 0..TURNS {
+        for _ in 0..MAX_TURN_COUNT {
             let claim = self.claim(ancestor);
             let (id, entry) = match appender.look(link, claim).await? {
                 Appended::At { last, entry } => (last, entry),
@@ -218,15 +219,15 @@ impl Exporter {
                     ancestor = Some(self.ancestor(&whose, number_of(&last)?)?);
                     continue;
                 }
-                Appended::Other { whose, .. } => return Err(self.of_another(&whose)),
-                Appended::Unmarked(last) => return Err(self.of_nobody(&last)),
+                Appended::Other { whose, .. } => return Err(self.foreign_stream(&whose)),
+                Appended::Unmarked(last) => return Err(self.unowned_stream(&last)),
                 Appended::Done | Appended::Differs(_) => {
                     return Err(Hitch::unknown_answer());
                 }
             };
             let there = number_of(&id)?;
             self.is_within_the_log(there).await?;
-            let seq = if id == NONE_YET { self.start().await? } else { there };
+            let seq = if id == EMPTY_STREAM_ID { self.start().await? } else { there };
             let known = self.known(entry).await?;
             match appender.take(link, claim, &id, known.as_ref()).await? {
                 Appended::Done => {
@@ -236,16 +237,16 @@ impl Exporter {
                     }
                     return Ok(Cursor { id, seq });
                 }
-                Appended::Differs(entry) => return Err(self.of_another_past(&entry)),
+                Appended::Differs(entry) => return Err(self.different_history(&entry)),
                 _ => {}
             }
         }
-        Err(moves())
+        Err(unstable_position())
     }
 
-    /// What the newest entry of the stream must be. `None`: there is no entry, or retention has removed its event here.
-    /// The mark alone does not tell a log from the same one that was put back to an earlier state and went on from
-    /// there, nor two that go on from one state.
+    /// Returns what the newest entry of the stream must be. `None`: there is no entry, or retention has removed its event here.
+    /// The mark alone does not distinguish a log from one that was restored to an earlier state and continued from
+    /// there, nor two that continue from the same state.
     async fn known(&self, id: String) -> Result<Option<KnownEntry>, Hitch> {
         if id.is_empty() {
             return Ok(None);
@@ -253,13 +254,13 @@ impl Exporter {
         let seq = number_of(&id)?;
         let before = Seq(seq.0.saturating_sub(1));
         let read = self.store.read(move |reader| {
-            let page = reader.rows_after(before, 1, BYTES)?;
+            let page = reader.rows_after(before, 1, MAX_BATCH_BYTES)?;
             Ok(page.rows.first().filter(|row| row.seq == seq).map(entry::text))
         });
-        Ok(read.await.map_err(unread)?.map(|event| KnownEntry { id, event }))
+        Ok(read.await.map_err(read_failure)?.map(|event| KnownEntry { id, event }))
     }
 
-    fn of_another_past(&self, entry: &str) -> Hitch {
+    fn different_history(&self, entry: &str) -> Hitch {
         Hitch::staying(format!(
             "entry {entry} of the stream is not the event of this number here: an older copy of the database was put in place, \
              or two daemons go on from one copy. Nothing is mixed. {}",
@@ -267,10 +268,11 @@ impl Exporter {
         ))
     }
 
-    /// A stream that is ahead of the log is a copy of another one, or this log went back: what comes next here is not
-    /// what comes next there.
+    /// Fails if the stream is ahead of the log: then it is a copy of another log, or this one was restored to an earlier state,
+    /// and the
+    /// next events differ.
     async fn is_within_the_log(&self, there: Seq) -> Result<(), Hitch> {
-        let newest = self.store.read(|reader| reader.newest()).await.map_err(unread)?;
+        let newest = self.store.read(|reader| reader.newest()).await.map_err(read_failure)?;
         if there <= newest {
             return Ok(());
         }
@@ -281,10 +283,10 @@ impl Exporter {
         )))
     }
 
-    /// The database that has begun a stream, if ours was a copy of it and has all that is there.
+    /// Returns the database that began a stream, if ours was a copy of it and contains all of the stream.
     fn ancestor(&self, whose: &str, there: Seq) -> Result<&str, Hitch> {
         let Some(ancestor) = self.ancestors.iter().find(|ancestor| ancestor.database == whose) else {
-            return Err(self.of_another(whose));
+            return Err(self.foreign_stream(whose));
         };
         if there.0 <= ancestor.until {
             return Ok(&ancestor.database);
@@ -297,7 +299,7 @@ impl Exporter {
         )))
     }
 
-    fn of_another(&self, whose: &str) -> Hitch {
+    fn foreign_stream(&self, whose: &str) -> Hitch {
         let whose: String = whose.chars().filter(|c| !c.is_control()).take(64).collect();
         Hitch::staying(format!(
             "the stream is the copy of another fleet's log (database {whose}, by the key `{}`). Nothing is mixed. {}",
@@ -306,7 +308,7 @@ impl Exporter {
         ))
     }
 
-    fn of_nobody(&self, last: &str) -> Hitch {
+    fn unowned_stream(&self, last: &str) -> Hitch {
         Hitch::staying(format!(
             "the stream has entries up to {last}, and the key `{}` that says whose they are is not there. If they are of this \
              fleet: SET {} {}. {}",
@@ -325,21 +327,22 @@ impl Exporter {
         )
     }
 
-    /// After which event a stream begins that is new. That is kept: a stream that was lost begins there again.
+    /// Returns the event after which a new stream begins. It is recorded, so that a stream that was lost begins there again.
     async fn start(&self) -> Result<Seq, Hitch> {
         let target = format!("{} {}", self.spec.server.place(), self.spec.stream);
         let from = self.spec.from;
         loop {
             let asked = target.clone();
-            let known = self.store.read(move |reader| reader.export_began(&asked)).await.map_err(unread)?;
+            let known =
+                self.store.read(move |reader| reader.export_began(&asked)).await.map_err(read_failure)?;
             if let Some((_, after)) = known.filter(|(before, _)| *before == from.to_string()) {
                 return Ok(after);
             }
             let after = match from {
                 StreamFrom::Event(seq) => Seq(seq.saturating_sub(1)),
-                StreamFrom::Now => self.store.read(|reader| reader.newest()).await.map_err(unread)?,
+                StreamFrom::Now => self.store.read(|reader| reader.newest()).await.map_err(read_failure)?,
             };
-            // what another exporter has written down meanwhile stays: it is read in the next turn
+            // what another exporter has recorded meanwhile has precedence: it is read in the next iteration
             let fact = Fact::ExportBegan { target: target.clone(), from: from.to_string(), after };
             let kept = self.store.commit(vec![Entry { at: clock::wall(), fact }]).await;
             kept.map_err(|error| {
@@ -348,26 +351,27 @@ impl Exporter {
         }
     }
 
-    /// The next batch, ready to be sent: what is read is encoded on the reader's thread.
+    /// Reads and encodes the next batch, on the reader's thread.
     async fn read(&self, after: Seq) -> Result<Entries, Hitch> {
         let (format, database) = (self.spec.format, self.database.clone());
         let most = self.most.load(Ordering::Relaxed);
         let read = self.store.read(move |reader| {
-            let page = reader.rows_after(after, most, BYTES)?;
-            Ok(Entries::of(&page, format, &database, BYTES))
+            let page = reader.rows_after(after, most, MAX_BATCH_BYTES)?;
+            Ok(Entries::of(&page, format, &database, MAX_BATCH_BYTES))
         });
-        read.await.map_err(unread)
+        read.await.map_err(read_failure)
     }
 
-    /// While nothing is sent, somebody may want to know since when.
-    async fn look_how_far_behind(&self) {
+    /// Updates since when the stream is behind while nothing can be sent.
+    async fn update_lag(&self) {
         let Some(position) = self.progress.now().and_then(|standing| standing.position) else { return };
-        if let Ok(page) = self.store.read(move |reader| reader.rows_after(position, 1, BYTES)).await {
+        if let Ok(page) = self.store.read(move |reader| reader.rows_after(position, 1, MAX_BATCH_BYTES)).await
+        {
             self.progress.is_behind_since(page.begins_at());
         }
     }
 
-    fn told(&self, position: Seq, behind_since: Option<jiff::Timestamp>) {
+    fn report_position(&self, position: Seq, behind_since: Option<jiff::Timestamp>) {
         if self.progress.stands_at(clock::wall(), position, behind_since) {
             let (place, stream) = (self.spec.server.place(), &self.spec.stream);
             tracing::info!(%place, %stream, position = position.0, "events are copied to Redis");
@@ -379,7 +383,7 @@ impl Exporter {
     }
 }
 
-/// The event that an id stands for.
+/// Returns the number of the event of an id.
 fn number_of(id: &str) -> Result<Seq, Hitch> {
     let number = id.split('-').next().and_then(|number| number.parse().ok());
     number
@@ -387,10 +391,10 @@ fn number_of(id: &str) -> Result<Seq, Hitch> {
         .ok_or_else(|| Hitch::staying(format!("the stream's last id is `{id}`, which is not a valid id")))
 }
 
-fn moves() -> Hitch {
+fn unstable_position() -> Hitch {
     Hitch::passing("the stream has changed at each look: somebody else adds to it")
 }
 
-fn unread(error: crate::store::StoreError) -> Hitch {
+fn read_failure(error: crate::store::StoreError) -> Hitch {
     Hitch::passing(format!("the events can't be read: {error}"))
 }

@@ -1,21 +1,21 @@
-//! An event as readers of OmniCoreAgent know it: of its types, with the fields of those and no others, since one that is
-//! unknown breaks its reader for the whole session. What has no type there is left out.
+//! An event in the format of OmniCoreAgent: only its types and their fields, since an unknown type or field
+//! breaks its reader for the whole session. Events without a corresponding type are left out.
 use crate::store::EventRow;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-/// The stream of a session there.
+/// Returns the name of a session's stream in that format.
 pub(super) fn stream(session: &str) -> String {
     format!("omnicoreagent_events:{session}")
 }
 
-/// Which session an event is told in, and its JSON; `None`: there is no place for it there. `database` makes the names
-/// of events unique beyond one fleet.
+/// Returns the session of an event, and its JSON; `None`: it has no corresponding type. `database` makes the
+/// event ids unique across fleets.
 pub(super) fn event(row: &EventRow, database: &str) -> Option<(String, String)> {
     let agent = row.agent.as_deref()?;
     let session = row.session.as_deref().unwrap_or(agent);
     let payload: Value = serde_json::from_str(&row.payload).unwrap_or_default();
-    let said = Said { row, agent, session, payload: payload.as_object()? };
+    let said = ParsedEvent { row, agent, session, payload: payload.as_object()? };
     let (kind, payload) = said.mapped()?;
     let event = json!({
         "type": kind,
@@ -27,21 +27,21 @@ pub(super) fn event(row: &EventRow, database: &str) -> Option<(String, String)> 
     Some((session.to_owned(), event.to_string()))
 }
 
-/// As Python's `datetime.fromisoformat` reads it in all releases: six digits, and an offset instead of `Z`.
+/// Formats an instant as Python's `datetime.fromisoformat` parses it in all releases: six digits, and an offset instead of `Z`.
 fn iso(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
 }
 
-/// An event, taken apart.
-struct Said<'a> {
+/// A parsed event.
+struct ParsedEvent<'a> {
     row: &'a EventRow,
     agent: &'a str,
     session: &'a str,
     payload: &'a Map<String, Value>,
 }
 
-impl Said<'_> {
-    /// Its type there, and what it says.
+impl ParsedEvent<'_> {
+    /// Returns its type in that format, and its payload.
     fn mapped(&self) -> Option<(&str, Value)> {
         let kind = self.row.kind.as_str();
         Some(match kind {
@@ -56,7 +56,7 @@ impl Said<'_> {
             }
             "tool_call_result" => {
                 let mut said = self.tool();
-                // what it was called with is said when it is started
+                // the arguments are in the event of its start
                 said.insert("tool_args".into(), json!({}));
                 said.insert("result".into(), self.text("result").into());
                 said.insert("tool_call_id".into(), self.call().into());
@@ -83,7 +83,7 @@ impl Said<'_> {
                 let (error, count) = (self.text("error").into(), self.value("error_count"));
                 (kind, self.task([("error", error), ("error_count", count)]))
             }
-            // there is no type for it, and it is no failure
+            // there is no type for it, and it is not a failure
             "background_task_cancelled" => (
                 "background_agent_status",
                 self.task([
@@ -100,7 +100,7 @@ impl Said<'_> {
         })
     }
 
-    /// What is said of each task.
+    /// Returns the fields that all task events have.
     fn task<const N: usize>(&self, more: [(&str, Value); N]) -> Value {
         let mut said = Map::new();
         said.insert("agent_id".into(), self.agent.into());
@@ -114,13 +114,13 @@ impl Said<'_> {
         Map::from_iter([("tool_name".to_owned(), Value::from(self.text("tool")))])
     }
 
-    /// Arguments of a tool: what is a table is told as one, what was shortened as a text.
+    /// Returns the arguments of a tool: an object as such, shortened ones as a string.
     fn args(&self) -> Value {
         let text = self.text("args");
         serde_json::from_str(&text).ok().filter(Value::is_object).unwrap_or(Value::String(text))
     }
 
-    /// The same for the start and the end of a call.
+    /// Returns an id that is the same for the start and the end of a call.
     fn call(&self) -> String {
         let run = self.row.run.map(|run| run.to_string()).unwrap_or_default();
         format!("{run}:{}:{}", self.value("step"), self.value("call"))

@@ -1,40 +1,40 @@
-//! How a copy of the log stands, for those who are asked: shared between the one who sends and the one who tells.
+//! The state of the copy of the log, shared between the exporter and those who report it.
 use crate::domain::{ExportState, Seq};
 use crate::redis::Hitch;
 use jiff::Timestamp;
 use std::sync::{Mutex, PoisonError};
 
-/// How a copy of the log stands. Shared; each look is a whole one.
+/// The state of the copy of the log, shared; each read returns a consistent snapshot.
 #[derive(Debug, Default)]
 pub struct ExportProgress(Mutex<Option<ExportStanding>>);
 
-/// How a copy of the log stood at one moment.
+/// The state of the copy of the log at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportStanding {
     /// Whether events arrive.
     pub state: ExportState,
-    /// What is in the way.
+    /// Why they don't.
     pub problem: Option<String>,
-    /// Since when it is connected, or not.
+    /// Since when it has been connected, or not.
     pub since: Timestamp,
-    /// Everything up to this event is there. `None`: it was not reached yet.
+    /// The last event that is there. `None`: not connected yet.
     pub position: Option<Seq>,
-    /// When the first event happened that is not there. `None`: all are.
+    /// Time of the first event that is not there. `None`: all are.
     pub behind_since: Option<Timestamp>,
 }
 
 impl ExportProgress {
-    /// How it stands; `None`: nothing is sent.
+    /// Returns the state; `None`: nothing is exported.
     pub fn now(&self) -> Option<ExportStanding> {
         self.lock().clone()
     }
 
-    /// Nothing is sent from now on.
+    /// Records that exporting has been turned off.
     pub fn clear(&self) {
         *self.lock() = None;
     }
 
-    /// It begins, and knows nothing yet.
+    /// Records the start, with an unknown position.
     pub(super) fn begins(&self, now: Timestamp) {
         *self.lock() = Some(ExportStanding {
             state: ExportState::Trying,
@@ -45,8 +45,8 @@ impl ExportProgress {
         });
     }
 
-    /// All up to `position` is there, and the next event that is not happened at `behind_since`. True: it was not
-    /// connected before.
+    /// Records a successful connection: everything up to `position` is there, and the next event happened at `behind_since`.
+    /// Returns true if it was not connected before.
     pub(super) fn stands_at(&self, now: Timestamp, position: Seq, behind_since: Option<Timestamp>) -> bool {
         let mut all = self.lock();
         let Some(standing) = all.as_mut() else { return false };
@@ -58,14 +58,14 @@ impl ExportProgress {
         is_new
     }
 
-    /// All up to `position` is there; whether more gets there is to be seen.
+    /// Updates the position without changing the connection state.
     pub(super) fn is_at(&self, position: Seq, behind_since: Option<Timestamp>) {
         if let Some(standing) = self.lock().as_mut() {
             (standing.position, standing.behind_since) = (Some(position), behind_since);
         }
     }
 
-    /// Nothing gets there. True: that, or why, is news.
+    /// Records a failure. Returns true if the state or the reason has changed.
     pub(super) fn is_held_up(&self, now: Timestamp, hitch: &Hitch) -> bool {
         let mut all = self.lock();
         let Some(standing) = all.as_mut() else { return false };
@@ -78,7 +78,7 @@ impl ExportProgress {
         is_new
     }
 
-    /// The first event that is not there happened then.
+    /// Updates the time of the first event that is not there.
     pub(super) fn is_behind_since(&self, since: Option<Timestamp>) {
         if let Some(standing) = self.lock().as_mut() {
             standing.behind_since = since;

@@ -1,4 +1,4 @@
-//! The proposals that wait: a file each, in a folder of the state folder that is its user's alone.
+//! The waiting proposals: one file each, in a folder of the state folder that only its user can access.
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -7,80 +7,77 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// So many wait at a time.
+/// Maximum number of waiting proposals.
 pub const MOST_WAITING: usize = 20;
 
-/// One that nobody has decided about by then is dropped.
+/// An undecided proposal expires after this time.
 pub const EXPIRES_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// Digits of an id.
+/// Number of digits of an id.
 const ID_DIGITS: usize = 8;
 
-/// A longer file is none of ours.
-const LONGEST_FILE: u64 = 256 << 10;
+/// Maximum size of a proposal's file; a larger file is not ours.
+const MAX_FILE_BYTES: u64 = 256 << 10;
 
-/// Who proposed something, by its own account.
+/// The proposer, as it identifies itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proposer {
     pub name: String,
     pub version: String,
 }
 
-/// What somebody proposes.
+/// The content of a proposal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewProposal {
     pub agent: String,
-    /// Its table, as TOML.
+    /// The agent's table, as TOML.
     pub toml: String,
-    /// Why, in the proposer's words.
+    /// The proposer's reason.
     pub why: Option<String>,
-    /// Who proposes it.
     pub by: Proposer,
     /// The configuration that it is for.
     pub config: PathBuf,
-    /// SHA-256 of the agent's table as it stood there, in hexadecimal digits; `None`: there was none.
+    /// SHA-256 of the agent's table that it replaces, in hexadecimal digits; `None`: there was none.
     pub instead_of: Option<String>,
 }
 
 impl NewProposal {
-    /// By what a table is known.
+    /// Returns the hash that identifies a table.
     pub fn mark_of(table: &str) -> String {
         crate::domain::hex(&Sha256::digest(table.as_bytes()))
     }
 }
 
-/// A proposal that waits.
+/// A waiting proposal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Proposal {
     /// Its id, 8 hexadecimal digits.
     pub id: String,
-    /// When it was made.
     pub at: Timestamp,
-    /// What it is.
     #[serde(flatten)]
     pub what: NewProposal,
 }
 
 impl Proposal {
-    /// When it is dropped.
+    /// Returns when it expires.
     pub fn expires_at(&self) -> Timestamp {
         self.at.saturating_add(EXPIRES_AFTER).unwrap_or(Timestamp::MAX)
     }
 }
 
-/// Why a proposal is not kept, or not found.
+/// Why a proposal can't be stored or found.
 #[derive(Debug, thiserror::Error)]
 pub enum BookError {
-    /// There are too many.
+    /// Too many are waiting.
     #[error("{MOST_WAITING} proposals wait already")]
     Full,
-    /// What was given is no id.
+    /// The argument is not an id.
     #[error("`{0}` is not the id of a proposal: those are 8 hexadecimal digits")]
     NoId(String),
-    /// There is none of this id.
+    /// There is no proposal of this id.
     #[error("there is no proposal `{0}`: it was decided, or waited for more than 7 days")]
     Gone(String),
-    /// Its file can't be understood.
+    /// Its file can't be parsed.
     #[error("{} is damaged: {cause}", path.display())]
     Damaged {
         path: PathBuf,
@@ -92,22 +89,22 @@ pub enum BookError {
     Io { path: PathBuf, cause: io::Error },
 }
 
-/// All that wait.
+/// The waiting proposals of a state folder.
 #[derive(Debug, Clone)]
 pub struct ProposalBook {
     folder: PathBuf,
 }
 
 impl ProposalBook {
-    /// That of a state folder.
+    /// Returns the proposals of a state folder.
     pub fn of(state_dir: &Path) -> Self {
         Self { folder: state_dir.join("proposals") }
     }
 
-    /// Keeps one. The same one again is the one that waits already.
+    /// Stores a proposal. An identical one that waits already is returned instead.
     ///
     /// # Errors
-    /// Too many wait; the disk.
+    /// Too many are waiting; the file can't be written.
     pub fn add(&self, what: NewProposal, now: Timestamp) -> Result<Proposal, BookError> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(|e| self.io(e))?;
         let _lock = self.lock()?;
@@ -130,7 +127,7 @@ impl ProposalBook {
         Ok(proposal)
     }
 
-    /// Those that wait, oldest first, and the errors of those that can't be read. What has waited too long is dropped.
+    /// Returns the waiting proposals, oldest first, and the errors of those that can't be read. Expired ones are removed.
     ///
     /// # Errors
     /// The folder can't be read.
@@ -154,10 +151,10 @@ impl ProposalBook {
         Ok((waiting, damaged))
     }
 
-    /// The one with this id.
+    /// Returns the proposal of this id.
     ///
     /// # Errors
-    /// That is no id; there is none, or not any more; its file can't be read.
+    /// It is not an id; there is none, or it has expired; its file can't be read.
     pub fn get(&self, id: &str, now: Timestamp) -> Result<Proposal, BookError> {
         if !is_id(id) {
             return Err(BookError::NoId(id.chars().take(40).collect()));
@@ -165,10 +162,10 @@ impl ProposalBook {
         self.read(id, now)
     }
 
-    /// Drops one.
+    /// Removes a proposal.
     ///
     /// # Errors
-    /// That is no id; there is none; the disk.
+    /// It is not an id; there is none; the file can't be removed.
     pub fn remove(&self, id: &str) -> Result<(), BookError> {
         if !is_id(id) {
             return Err(BookError::NoId(id.chars().take(40).collect()));
@@ -189,7 +186,7 @@ impl ProposalBook {
             Err(cause) => return Err(BookError::Io { path, cause }),
         };
         let damaged = |cause: String| BookError::Damaged { path: path.clone(), cause };
-        if !found.is_file() || found.len() > LONGEST_FILE {
+        if !found.is_file() || found.len() > MAX_FILE_BYTES {
             return Err(damaged("it is not a file of ours".into()));
         }
         let bytes = fs::read(&path).map_err(|cause| BookError::Io { path: path.clone(), cause })?;
@@ -205,7 +202,7 @@ impl ProposalBook {
         Ok(proposal)
     }
 
-    /// Whole or not at all.
+    /// Writes the file atomically.
     fn write(&self, proposal: &Proposal) -> io::Result<()> {
         let fresh = self.folder.join(format!("{}.new", proposal.id));
         let written = (|| {
@@ -222,7 +219,7 @@ impl ProposalBook {
         written
     }
 
-    /// Held while one is added: their number is bounded whoever adds.
+    /// Locks the folder while a proposal is added, so that the maximum holds for concurrent processes.
     fn lock(&self) -> Result<File, BookError> {
         let mut options = OpenOptions::new();
         let lock =
@@ -241,7 +238,7 @@ impl ProposalBook {
     }
 }
 
-/// Ids become names of files: nothing else does.
+/// Returns whether it is an id. Only ids become file names.
 fn is_id(id: &str) -> bool {
     id.len() == ID_DIGITS && id.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -1,4 +1,5 @@
-//! What a proposal would do to a configuration: whether it fits, which rights it adds, what `check` says, and the difference.
+//! Judges what a proposal would do to a configuration: whether it fits, which rights it adds, what `check` reports, and the
+//! diff.
 use crate::config::{
     Amended, Context, Diagnostic, Loaded, NotAmended, Rejected, amend, concealed, parse, render, secret_at,
 };
@@ -6,21 +7,21 @@ use crate::domain::{Rights, is_invisible, misleads};
 use similar::TextDiff;
 use std::path::Path;
 
-/// Longest table, in bytes.
+/// Maximum length of the table in bytes.
 pub const LONGEST_BYTES: usize = 16 << 10;
 
 /// A proposal that fits.
 #[derive(Debug)]
 pub struct JudgedProposal {
-    /// The configuration as it would be, as a text.
+    /// The text of the changed configuration.
     pub amended: Amended,
-    /// The same, read.
+    /// The changed configuration, parsed.
     pub loaded: Loaded,
-    /// What it may do beyond what the configuration may do now.
+    /// Rights that the configuration does not have now.
     pub rights: Vec<String>,
-    /// What `check` would warn of and does not warn of now, rendered.
+    /// Warnings of `check` that it does not report now, rendered.
     pub warnings: Vec<String>,
-    /// The agent's table, before and after, as lines with `-`, `+` and a blank; without what looks like a secret.
+    /// The diff of the agent's table, in lines with `-`, `+` and a space; anything that looks like a secret is redacted.
     pub diff: String,
 }
 
@@ -30,17 +31,17 @@ pub enum UnfitProposal {
     /// It is too long.
     #[error("it has {0} bytes, and {LONGEST_BYTES} are the most")]
     TooLong(usize),
-    /// It has characters that make a text look like another one.
+    /// It has characters that disguise its text.
     #[error("line {line} has the character U+{character:04X}, which is not shown as it is")]
     Misleads {
-        /// Line, from 1.
+        /// Line number, from 1.
         line: usize,
         character: u32,
     },
-    /// There is a secret in it.
+    /// It contains a secret.
     #[error("line {0} has what looks like a secret")]
     Secret(usize),
-    /// It can't be put into the file.
+    /// It can't be inserted into the file.
     #[error(transparent)]
     NotAmended(#[from] NotAmended),
     /// It changes nothing.
@@ -49,15 +50,15 @@ pub enum UnfitProposal {
     /// The configuration would not be valid.
     #[error("with it the configuration would not be valid")]
     Rejected {
-        /// Its errors, rendered.
+        /// The errors, rendered.
         errors: Vec<String>,
     },
 }
 
-/// Judges a table against the configuration as it is.
+/// Judges a table against the current configuration.
 ///
 /// # Errors
-/// It does not fit.
+/// The table does not fit.
 pub fn judge(current: &Loaded, table: &str, context: &Context<'_>) -> Result<JudgedProposal, UnfitProposal> {
     if table.len() > LONGEST_BYTES {
         return Err(UnfitProposal::TooLong(table.len()));
@@ -68,7 +69,7 @@ pub fn judge(current: &Loaded, table: &str, context: &Context<'_>) -> Result<Jud
     if let Some((at, c)) = table.char_indices().find(|(_, c)| acts(*c)) {
         return Err(UnfitProposal::Misleads { line: line_of(at), character: c.into() });
     }
-    // also one that is masked: it would be written over the one that it stands for
+    // also a redacted one: it would overwrite the secret that it stands for
     if let Some(at) = secret_at(table) {
         return Err(UnfitProposal::Secret(line_of(table.floor_char_boundary(at))));
     }
@@ -97,7 +98,7 @@ fn shown_of(one: &Diagnostic, shown: &str, path: &Path) -> String {
     render(std::slice::from_ref(one), shown, path, false).trim_end().to_owned()
 }
 
-/// All lines of both, each with its sign.
+/// Returns all lines of both texts, each with its sign.
 fn difference(before: &str, after: &str) -> String {
     let diff = TextDiff::from_lines(before, after);
     let lines =
@@ -106,7 +107,7 @@ fn difference(before: &str, after: &str) -> String {
 }
 
 impl UnfitProposal {
-    /// What to do about it.
+    /// Returns what to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::TooLong(_) => "say it shorter: a long text belongs into a file that the agent reads",
@@ -127,7 +128,7 @@ impl UnfitProposal {
     }
 }
 
-/// So that a configuration that is refused can be told by those who only have one that is not.
+/// Converts a rejected configuration, so that callers that only have a valid one can report it.
 impl From<Box<Rejected>> for UnfitProposal {
     fn from(rejected: Box<Rejected>) -> Self {
         let errors = rejected.diagnostics.iter().filter(|one| one.is_error);
@@ -188,7 +189,7 @@ mod tests {
                 "[agents.b]\ncommand = \"true\"\nenv = { API_KEY = \"abcdefgh\" }\n",
                 "line 3 has what looks like a secret",
             ),
-            // what `read_agent` gives, sent back
+            // what `read_agent` returned, proposed unchanged
             (concealed(FILE).as_str(), "line 4 has what looks like a secret"),
             ("[agents.b]\n[models.m]\n", "`models` stands beside it"),
             (FILE.lines().take(3).collect::<Vec<_>>().join("\n").as_str(), ""),

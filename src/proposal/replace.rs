@@ -1,28 +1,28 @@
-//! Puts another text in the place of a configuration: whole or not at all, with the owner and the mode that it has, and only
-//! where it is still what it was read as.
+//! Replaces a configuration file atomically, keeping its owner and mode, and only
+//! if it has not changed since it was read.
 use crate::config::Way;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-/// Why a file is not replaced.
+/// Why a file was not replaced.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplaceError {
-    /// Somebody has written it meanwhile.
+    /// It has been written meanwhile.
     #[error("{} has changed meanwhile", .0.display())]
     Changed(PathBuf),
-    /// It belongs to somebody whom this process can't give a file to.
+    /// It belongs to a user to whom this process can't give files.
     #[error("{} belongs to user {user}, group {group}, and can't be given to them", path.display())]
     Owner { path: PathBuf, user: u32, group: u32 },
     #[error("{} can't be written: {cause}", path.display())]
     Io { path: PathBuf, cause: io::Error },
 }
 
-/// Replaces `was` by `new`. A link stays, and the file is replaced that it leads to.
+/// Replaces the content `was` by `new`. A symbolic link is kept, and its target replaced.
 ///
 /// # Errors
-/// The file is another one by now; it can't be written, or not with its owner.
+/// The file has changed; it can't be written, or not with its owner.
 pub fn replace(path: &Path, was: &str, new: &str) -> Result<(), ReplaceError> {
     let path = Way::to(path).end;
     let io = |cause: io::Error| ReplaceError::Io { path: path.clone(), cause };
@@ -44,7 +44,7 @@ pub fn replace(path: &Path, was: &str, new: &str) -> Result<(), ReplaceError> {
             group,
         })?;
     }
-    // after the owner: giving a file away takes bits of its mode
+    // after the owner: chown(2) clears bits of the mode
     fresh.as_file().set_permissions(fs::Permissions::from_mode(found.mode() & 0o7777)).map_err(io)?;
     fresh.as_file().sync_all().map_err(io)?;
     if !still_is() {
