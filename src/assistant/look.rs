@@ -15,7 +15,7 @@ type LookResult = Result<(ToolAnswer, Option<String>), CallTrouble>;
 const DEFAULT_PERIOD_SECS: u64 = 24 * 3600;
 
 /// Returns a screen without colours and without a maximum width.
-fn page_of_text() -> Screen {
+fn plain_screen() -> Screen {
     Screen { width: None, color: false, now: crate::clock::wall(), zone: TimeZone::system(), raw: false }
 }
 
@@ -23,7 +23,7 @@ fn value(view: &impl serde::Serialize) -> Value {
     serde_json::to_value(view).unwrap_or_default()
 }
 
-fn most(limit: Option<u64>, default: u64, most: u64) -> usize {
+fn clamp_limit(limit: Option<u64>, default: u64, most: u64) -> usize {
     usize::try_from(limit.unwrap_or(default).clamp(1, most)).unwrap_or(usize::MAX)
 }
 
@@ -35,9 +35,9 @@ pub(super) fn list_agents<R: Reach>(reach: &R, call: ListAgentsCall) -> LookResu
         desk.call::<ListIncidents>(&ListIncidentsParams::default()).map_err(|error| reach.trouble(error))?;
     let approvals =
         desk.call::<ListApprovals>(&ListApprovalsParams::default()).map_err(|error| reach.trouble(error))?;
-    let screen = page_of_text();
+    let screen = plain_screen();
     let all = standings(&agents, &incidents, &approvals, screen.now);
-    let limit = most(call.limit, ListAgentsCall::LIMIT, ListAgentsCall::MOST);
+    let limit = clamp_limit(call.limit, ListAgentsCall::LIMIT, ListAgentsCall::MOST);
     let (shown, standing): (Vec<AgentView>, Vec<_>) = by_need(&agents, &all)
         .into_iter()
         .take(limit)
@@ -63,7 +63,7 @@ pub(super) fn list_agents<R: Reach>(reach: &R, call: ListAgentsCall) -> LookResu
 
 /// Returns the most important fields.
 fn brief(agent: &AgentView) -> Value {
-    const KEYS: &[&str] = &[
+    const BRIEF_KEYS: &[&str] = &[
         "agent_id",
         "description",
         "state",
@@ -82,14 +82,14 @@ fn brief(agent: &AgentView) -> Value {
     ];
     let mut view = value(agent);
     if let Some(map) = view.as_object_mut() {
-        map.retain(|key, value| KEYS.contains(&key.as_str()) && !value.is_null());
+        map.retain(|key, value| BRIEF_KEYS.contains(&key.as_str()) && !value.is_null());
     }
     view
 }
 
 pub(super) fn status<R: Reach>(reach: &R, call: StatusCall) -> LookResult {
     let (mut desk, source) = reach.desk()?;
-    let screen = page_of_text();
+    let screen = plain_screen();
     let Some(agent) = call.agent else {
         if let Some(source) = source {
             return Ok((ToolAnswer::own("", json!({"running": false})), Some(source)));
@@ -115,7 +115,7 @@ pub(super) fn why<R: Reach>(reach: &R, call: WhyCall) -> LookResult {
 
 pub(super) fn runs<R: Reach>(reach: &R, call: RunsCall) -> LookResult {
     let (mut desk, source) = reach.desk()?;
-    let limit = most(call.limit, RunsCall::LIMIT, RunsCall::MOST);
+    let limit = clamp_limit(call.limit, RunsCall::LIMIT, RunsCall::MOST);
     let params = ListRunsParams {
         agent_id: call.agent,
         status: call.status.map(|status| status.to_string()),
@@ -125,7 +125,7 @@ pub(super) fn runs<R: Reach>(reach: &R, call: RunsCall) -> LookResult {
         ..ListRunsParams::default()
     };
     let runs = desk.call::<ListRuns>(&params).map_err(|error| reach.trouble(error))?;
-    let screen = page_of_text();
+    let screen = plain_screen();
     let text = if runs.is_empty() { "no such runs".to_owned() } else { run_list(&runs, &screen) };
     let note = runs
         .last()
@@ -156,17 +156,17 @@ pub(super) fn show<R: Reach>(reach: &R, call: ShowCall) -> LookResult {
         answer => answer,
     };
     let detail = detail.map_err(|error| reach.trouble(error))?;
-    let (text, note) = page(&run_detail(&detail, &page_of_text()), call.from);
+    let (text, note) = page(&run_detail(&detail, &plain_screen()), call.from);
     Ok((ToolAnswer::others(text, json!({"run": value(&detail.run)})).with_note(note), source))
 }
 
 pub(super) fn next<R: Reach>(reach: &R, call: NextCall) -> LookResult {
     let (mut desk, source) = reach.desk()?;
-    let limit = most(call.limit, NextCall::LIMIT, NextCall::MOST);
+    let limit = clamp_limit(call.limit, NextCall::LIMIT, NextCall::MOST);
     let for_secs = call.look.map_or(DEFAULT_PERIOD_SECS, |look| look.unsigned_abs().as_secs());
     let params = NextParams { agents: call.agents, for_secs: Some(for_secs), limit: Some(limit as u64) };
     let slots = desk.call::<NextSlots>(&params).map_err(|error| reach.trouble(error))?;
-    let screen = page_of_text();
+    let screen = plain_screen();
     let lines: Vec<String> = slots
         .iter()
         .map(|slot| {

@@ -47,7 +47,7 @@ impl ToolAnswer {
         let (text, cut) = beginning(&text, LONGEST_TEXT);
         let mut whole = source.map(|source| format!("({source})\n")).unwrap_or_default();
         if self.is_from_outside {
-            whole += &fenced(text);
+            whole += &enclose(text);
         } else {
             whole += text;
         }
@@ -95,7 +95,7 @@ fn object(data: Value) -> Map<String, Value> {
 }
 
 /// Encloses a text between two random marks, which its authors can't have known.
-fn fenced(text: &str) -> String {
+fn enclose(text: &str) -> String {
     let mark = uuid::Uuid::new_v4().simple().to_string();
     let mark = &mark[..12];
     format!(

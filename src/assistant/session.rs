@@ -20,7 +20,7 @@ use std::time::Duration;
 /// Versions of MCP that begin with `initialize`, oldest first.
 const VERSIONS: &[&str] = &["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
 /// The version without `initialize`: each message states its own version.
-const STATELESS: &str = "2026-07-28";
+const STATELESS_VERSION: &str = "2026-07-28";
 /// Keys of such a message for its version and sender.
 const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 const CLIENT_KEY: &str = "io.modelcontextprotocol/clientInfo";
@@ -93,7 +93,7 @@ impl<R: Reach, W: Write + Send + 'static> Session<R, W> {
             HeardMessage::Notification { method, params } => session.note(&method, &params),
             HeardMessage::Request { id, method, params } => {
                 let version = params["_meta"][VERSION_KEY].as_str().map(str::to_owned);
-                if let Some(version) = version.as_deref().filter(|version| *version != STATELESS) {
+                if let Some(version) = version.as_deref().filter(|version| *version != STATELESS_VERSION) {
                     return session.send(&unsupported(&id, version));
                 }
                 if version.is_some() {
@@ -102,7 +102,7 @@ impl<R: Reach, W: Write + Send + 'static> Session<R, W> {
                 match method.as_str() {
                     "tools/call" => Self::begin(session, id, params, version.is_some()),
                     method => match session.answer_at_once(method, &params) {
-                        Ok(result) => session.send(&answer(&id, marked(result, version.is_some()))),
+                        Ok(result) => session.send(&answer(&id, mark_complete(result, version.is_some()))),
                         Err((code, what)) => session.send(&error(&id, code, &what)),
                     },
                 }
@@ -136,7 +136,7 @@ impl<R: Reach, W: Write + Send + 'static> Session<R, W> {
                     TOOLS.iter().filter(|tool| self.allows(tool.needs)).map(|tool| tool.listed()).collect();
                 Ok(json!({"tools": tools}))
             }
-            other => Err((NO_SUCH_METHOD, format!("there is no method `{}`", plain(&short(other))))),
+            other => Err((NO_SUCH_METHOD, format!("there is no method `{}`", plain(&shorten(other))))),
         }
     }
 
@@ -174,7 +174,7 @@ impl<R: Reach, W: Write + Send + 'static> Session<R, W> {
             }
         };
         if let Some(trouble) = refused {
-            return session.send(&answer(&id, marked(trouble.result(), is_stateless)));
+            return session.send(&answer(&id, mark_complete(trouble.result(), is_stateless)));
         }
         let proposer = session.proposer.lock().expect("no holder panics").clone();
         let call = {
@@ -192,7 +192,7 @@ impl<R: Reach, W: Write + Send + 'static> Session<R, W> {
                     CallTrouble::new(what, "that is a mistake in bgagent; please report it").result()
                 });
                 if !cancelled.load(Relaxed) {
-                    session.send(&answer(&id, marked(result, is_stateless)));
+                    session.send(&answer(&id, mark_complete(result, is_stateless)));
                 }
                 session.calls.lock().expect("no holder panics").remove(&id.to_string());
                 session.call_ended.notify_all();
@@ -201,7 +201,7 @@ impl<R: Reach, W: Write + Send + 'static> Session<R, W> {
         if let Err(cause) = std::thread::Builder::new().name("call".into()).spawn(call) {
             session.calls.lock().expect("no holder panics").remove(&key);
             let trouble = CallTrouble::new(format!("`{name}` can't be begun: {cause}"), "try it again later");
-            session.send(&answer(&id, marked(trouble.result(), is_stateless)));
+            session.send(&answer(&id, mark_complete(trouble.result(), is_stateless)));
         }
     }
 
@@ -211,7 +211,7 @@ impl<R: Reach, W: Write + Send + 'static> Session<R, W> {
 
     /// Records the client as it identifies itself.
     fn greet(&self, client: &Value) {
-        let text = |key: &str| short(client[key].as_str().unwrap_or_default());
+        let text = |key: &str| shorten(client[key].as_str().unwrap_or_default());
         *self.proposer.lock().expect("no holder panics") =
             Proposer { name: text("name"), version: text("version") };
     }
@@ -234,31 +234,31 @@ fn server() -> Value {
 }
 
 fn supported() -> Vec<&'static str> {
-    VERSIONS.iter().chain([&STATELESS]).copied().collect()
+    VERSIONS.iter().chain([&STATELESS_VERSION]).copied().collect()
 }
 
 fn unsupported(id: &Value, version: &str) -> Value {
     let mut answer = error(id, UNSUPPORTED_VERSION, "Unsupported protocol version");
-    answer["error"]["data"] = json!({"supported": supported(), "requested": short(version)});
+    answer["error"]["data"] = json!({"supported": supported(), "requested": shorten(version)});
     answer
 }
 
 /// In the protocol without `initialize`, results are marked as complete.
-fn marked(mut result: Value, is_stateless: bool) -> Value {
+fn mark_complete(mut result: Value, is_stateless: bool) -> Value {
     if is_stateless {
         result["resultType"] = "complete".into();
     }
     result
 }
 
-fn short(text: &str) -> String {
+fn shorten(text: &str) -> String {
     text.chars().take(MAX_NAME_CHARS).collect()
 }
 
 fn no_such_tool(name: &str) -> String {
     let near =
         nearest(name, TOOLS.iter().map(|tool| tool.name)).map(|near| format!("; did you mean `{near}`?"));
-    format!("there is no tool `{}`{}", plain(&short(name)), near.unwrap_or_default())
+    format!("there is no tool `{}`{}", plain(&shorten(name)), near.unwrap_or_default())
 }
 
 fn not_allowed(name: &str, needs: Option<AssistantMay>) -> CallTrouble {

@@ -35,7 +35,7 @@ pub fn main(args: impl Iterator<Item = OsString>, origin: &Origin) -> ExitCode {
     let parsed = command.try_get_matches_from(&args).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => return misused(&error, &args),
+        Err(error) => return report_usage_error(&error, &args),
     };
     let Cli { global, command } = cli;
     let mut app = App::new(&global.with_variables());
@@ -137,7 +137,7 @@ fn dispatch(app: &mut App, command: Command) -> Result<Outcome, Failure> {
 }
 
 /// Reports a command line that clap rejects. Help and version also arrive as clap errors, but are not failures.
-fn misused(error: &clap::Error, args: &[OsString]) -> ExitCode {
+fn report_usage_error(error: &clap::Error, args: &[OsString]) -> ExitCode {
     if error.use_stderr() && args.iter().any(|arg| arg == "--json") {
         let text = error.render().to_string();
         let words = text.lines().take_while(|line| !line.is_empty()).flat_map(str::split_whitespace);

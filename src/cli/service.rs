@@ -136,7 +136,7 @@ pub(super) fn delegated(unit: &str) -> String {
 /// Returns the directives of the unit that confine the daemon, as properties for systemd-run(1), which does not expand
 /// specifiers.
 pub(super) fn confinement() -> Vec<String> {
-    const NOT: [&str; 10] = [
+    const EXCLUDED: [&str; 10] = [
         "Type=",
         "NotifyAccess=",
         "ExecStart=",
@@ -160,7 +160,7 @@ pub(super) fn confinement() -> Vec<String> {
     let service = unit.lines().skip_while(|line| *line != "[Service]").skip(1);
     service
         .take_while(|line| !line.is_empty())
-        .filter(|line| !NOT.iter().any(|not| line.starts_with(not)))
+        .filter(|line| !EXCLUDED.iter().any(|not| line.starts_with(not)))
         .map(|line| line.replace("%h", &home))
         .collect()
 }

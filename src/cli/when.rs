@@ -13,7 +13,7 @@ pub(super) enum Side {
     Behind,
 }
 
-const FORMS: &str =
+const TIME_FORMS: &str =
     "write RFC 3339 (2026-12-24T18:00:00+01:00), local time (2026-12-24T18:00), HH:MM, or a span (10m)";
 
 /// Parses a point in time: RFC 3339, a local date and time, a local date, `HH:MM`, Unix seconds (9 digits or
@@ -39,7 +39,7 @@ pub(super) fn instant(text: &str, side: Side, now: Timestamp, zone: &TimeZone) -
     {
         return Ok(at);
     }
-    let wrong = || Failure::usage_hint(format!("`{text}` is not a time"), FORMS);
+    let wrong = || Failure::usage_hint(format!("`{text}` is not a time"), TIME_FORMS);
     let beyond =
         || Failure::usage(format!("`{text}` lies beyond the calendar, which ends with the year 9999"));
     let local = |at: DateTime| at.to_zoned(zone.clone()).map(|at| at.timestamp()).map_err(|_| beyond());

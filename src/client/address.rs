@@ -69,7 +69,7 @@ pub(super) fn is_ours(place: &Path, user: u32) -> Result<(), ClientError> {
 
 /// Returns the live daemon of this state folder, wherever it listens. It holds the lock as long as it lives.
 pub fn holder(state_dir: &Path) -> Option<Holder> {
-    let mut lock = opened(&state_dir.join("lock")).ok()?;
+    let mut lock = open_file(&state_dir.join("lock")).ok()?;
     match lock.try_lock_shared() {
         Err(std::fs::TryLockError::WouldBlock) => {}
         // released at once, when the file is closed
@@ -83,12 +83,12 @@ pub fn holder(state_dir: &Path) -> Option<Holder> {
 /// Reads `<state>/daemon.json`. A missing or incomplete file is treated as absent.
 pub fn read_listener(file: &Path) -> Option<Listener> {
     let mut text = Vec::new();
-    std::io::Read::read_to_end(&mut opened(file).ok()?, &mut text).ok()?;
+    std::io::Read::read_to_end(&mut open_file(file).ok()?, &mut text).ok()?;
     serde_json::from_slice(&text).ok()
 }
 
 /// Opens a regular file only: opening a FIFO would block until the other end is opened.
-fn opened(path: &Path) -> std::io::Result<std::fs::File> {
+fn open_file(path: &Path) -> std::io::Result<std::fs::File> {
     use std::os::unix::fs::OpenOptionsExt;
     let at_once = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = std::fs::OpenOptions::new().read(true).custom_flags(at_once).open(path)?;

@@ -63,7 +63,7 @@ impl Connection {
         };
         let mut connection =
             Self { lines: Lines::new(stream), socket, hello: nobody, timeouts, next_id: 1, note: None };
-        connection.hello = connection.agree().map_err(|error| match error {
+        connection.hello = connection.negotiate().map_err(|error| match error {
             ClientError::TimedOut { after, .. } => address.unreachable(format!(
                 "it takes connections, but did not say hello within {} s",
                 after.as_secs_f32()
@@ -121,7 +121,7 @@ impl Connection {
             }
             for response in got.into_iter().flatten() {
                 answers.push(match response.result {
-                    Ok(value) => Ok(self.understand::<M>(&value)?),
+                    Ok(value) => Ok(self.decode::<M>(&value)?),
                     Err(error) => Err(error),
                 });
             }
@@ -178,12 +178,12 @@ impl Connection {
             let response = self.response(M::NAME, within)?;
             // an error without an id answers a line that could not be parsed: ours
             if response.id == id || (response.id.is_null() && response.result.is_err()) {
-                return self.understand::<M>(&response.result?);
+                return self.decode::<M>(&response.result?);
             }
         }
     }
 
-    fn understand<M: Method>(&self, value: &RawValue) -> Result<M::Reply, ClientError> {
+    fn decode<M: Method>(&self, value: &RawValue) -> Result<M::Reply, ClientError> {
         serde_json::from_str(value.get()).map_err(|error| ClientError::Garbled {
             socket: self.socket.clone(),
             what: format!("the answer to `{}` can't be understood: {error}", M::NAME),
@@ -210,7 +210,7 @@ impl Connection {
         }
     }
 
-    fn agree(&mut self) -> Result<HelloView, ClientError> {
+    fn negotiate(&mut self) -> Result<HelloView, ClientError> {
         let ours = PROTOCOLS.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
         let params = HelloParams {
             protocols: PROTOCOLS.to_vec(),

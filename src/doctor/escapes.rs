@@ -268,38 +268,40 @@ pub(super) const BY_NETWORK: &[(&str, Escape)] = &[
     }),
     ("within a network: inherit the way out itself", |_| inherited()),
     ("by its proxy: reach a port of this machine", |stage| {
-        by_proxy(&format!("127.0.0.1:{}", stage.port), true)
+        tunnel_by_proxy(&format!("127.0.0.1:{}", stage.port), true)
     }),
-    ("by its proxy: reach it by name", |stage| by_proxy(&format!("localhost:{}", stage.port), true)),
+    ("by its proxy: reach it by name", |stage| tunnel_by_proxy(&format!("localhost:{}", stage.port), true)),
     ("by its proxy: reach it by another form of its address", |stage| {
-        by_proxy(&format!("[::ffff:127.0.0.1]:{}", stage.port), true)
+        tunnel_by_proxy(&format!("[::ffff:127.0.0.1]:{}", stage.port), true)
     }),
-    ("by its proxy: reach the cloud's metadata service", |_| by_proxy("169.254.169.254:80", true)),
-    ("by its proxy: reach another port of a host that is allowed", |_| by_proxy("bgagent.invalid:81", true)),
-    ("by its proxy: reach what is allowed and is not there", |_| what_is_allowed()),
-    ("by its proxy: do without the key", |_| by_proxy("bgagent.invalid:80", false)),
+    ("by its proxy: reach the cloud's metadata service", |_| tunnel_by_proxy("169.254.169.254:80", true)),
+    ("by its proxy: reach another port of a host that is allowed", |_| {
+        tunnel_by_proxy("bgagent.invalid:81", true)
+    }),
+    ("by its proxy: reach what is allowed and is not there", |_| allowed_destination()),
+    ("by its proxy: do without the key", |_| tunnel_by_proxy("bgagent.invalid:80", false)),
 ];
 
 /// The destination that a program with a network may connect to. It does not exist (RFC 6761, 6.4).
 pub(super) const ALLOWED: &str = "bgagent.invalid:80";
 
 /// Asks the proxy for a tunnel. Only a refusal counts as prevented, not the absence of the proxy.
-fn by_proxy(place: &str, with_key: bool) -> io::Result<()> {
-    match answer_of_proxy(place, with_key).as_deref() {
+fn tunnel_by_proxy(place: &str, with_key: bool) -> io::Result<()> {
+    match proxy_answer(place, with_key).as_deref() {
         Ok(code @ ("403" | "407")) => Err(io::Error::other(format!("the proxy answered {code}"))),
         _ => Ok(()),
     }
 }
 
 /// Verifies that an allowed destination reaches the look-up; otherwise refusals by the proxy would prove nothing.
-fn what_is_allowed() -> io::Result<()> {
-    match answer_of_proxy(ALLOWED, true).as_deref() {
+fn allowed_destination() -> io::Result<()> {
+    match proxy_answer(ALLOWED, true).as_deref() {
         Ok("502" | "504") => Err(io::Error::other("it was looked up, and is nobody's")),
         _ => Ok(()),
     }
 }
 
-fn answer_of_proxy(place: &str, with_key: bool) -> io::Result<String> {
+fn proxy_answer(place: &str, with_key: bool) -> io::Result<String> {
     let proxy = std::env::var("HTTP_PROXY").map_err(io::Error::other)?;
     let (login, address) =
         proxy.strip_prefix("http://").and_then(|rest| rest.split_once('@')).ok_or(Errno::INVAL)?;
@@ -336,13 +338,13 @@ fn read_some(path: String) -> io::Result<()> {
 /// itself
 /// are marked close-on-exec; inherited ones are not.
 fn inherited() -> io::Result<()> {
-    const CLOSED_LATER: u32 = 0o2_000_000; // O_CLOEXEC, as in proc_pid_fdinfo(5)
+    const CLOSE_ON_EXEC: u32 = 0o2_000_000; // O_CLOEXEC, as in proc_pid_fdinfo(5)
     let came_along = |number: u32| {
         let about = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap_or_default();
         let flags = about.lines().find_map(|line| line.strip_prefix("flags:"));
         flags
             .and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok())
-            .is_some_and(|flags| flags & CLOSED_LATER == 0)
+            .is_some_and(|flags| flags & CLOSE_ON_EXEC == 0)
     };
     if (3..4096).any(came_along) { Ok(()) } else { Err(Errno::NOENT.into()) }
 }

@@ -93,7 +93,7 @@ pub async fn tried() -> io::Result<Findings> {
     let sandbox = Sandbox { write: vec![set.stage.inside.clone()], ..Sandbox::default() };
     let mut tried = within(&sandbox, &set.stage, ESCAPES).await?.map_err(io::Error::other)?;
     tried.extend(OUTLIVING.iter().enumerate().map(|(at, (escape, _))| {
-        let lives = lives(&set.stage.lasting(at).to_string());
+        let lives = is_running(&set.stage.lasting(at).to_string());
         Tried { escape, refused: (!lives).then(|| "ended with it".to_owned()) }
     }));
     let target = NetTarget::parse(escapes::ALLOWED).map_err(|(what, _)| io::Error::other(what))?;
@@ -167,7 +167,7 @@ fn results(said: &str, escapes: &[(&'static str, Escape)]) -> Vec<Tried> {
 }
 
 /// Returns whether there is a process with this argument.
-fn lives(argument: &str) -> bool {
+fn is_running(argument: &str) -> bool {
     let folder = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     folder.map(|entry| std::fs::read(entry.path().join("cmdline")).unwrap_or_default()).any(|line| {
         let mut words = line.split(|byte| *byte == 0);

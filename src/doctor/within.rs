@@ -50,12 +50,12 @@ pub async fn run_within(
         kept.end().await;
         ended
     };
-    let (ended, out, err) = tokio::join!(ended, relayed(output, io::stdout()), relayed(errors, io::stderr()));
+    let (ended, out, err) = tokio::join!(ended, relay(output, io::stdout()), relay(errors, io::stderr()));
     match ended {
         Ended::NotStarted(why) => Err(io::Error::other(format!("`{name}` can't be executed: {why}"))),
         Ended::Ran { status, .. } => Ok(Within {
             failure: (!status.success()).then(|| how_it_ended(status)),
-            refused: refused(&(out + &err)),
+            refused: refused_paths(&(out + &err)),
             not_connected: kept.refused(),
         }),
     }
@@ -68,7 +68,7 @@ pub fn keep_apart(state: &Path, config: &Path) {
 }
 
 /// Forwards output as it arrives, and returns the beginning of it.
-async fn relayed(mut from: impl AsyncRead + Unpin, mut to: impl Write) -> String {
+async fn relay(mut from: impl AsyncRead + Unpin, mut to: impl Write) -> String {
     let (mut kept, mut piece) = (Vec::new(), vec![0; 8192]);
     while let Ok(count @ 1..) = from.read(&mut piece).await {
         let _ = to.write_all(&piece[..count]).and_then(|()| to.flush());
@@ -79,9 +79,9 @@ async fn relayed(mut from: impl AsyncRead + Unpin, mut to: impl Write) -> String
 }
 
 /// Returns the paths in lines that report a denied access, in the wording of the C library and of Node.
-fn refused(said: &str) -> BTreeSet<String> {
+fn refused_paths(said: &str) -> BTreeSet<String> {
     /// For files outside, the last two are reported on attempts to change them.
-    const WORDS: [&str; 6] = [
+    const DENIAL_PHRASES: [&str; 6] = [
         "Permission denied",
         "permission denied",
         "EACCES",
@@ -89,7 +89,7 @@ fn refused(said: &str) -> BTreeSet<String> {
         "Read-only file system",
         "EROFS",
     ];
-    let lines = said.lines().filter(|line| WORDS.iter().any(|word| line.contains(word)));
+    let lines = said.lines().filter(|line| DENIAL_PHRASES.iter().any(|word| line.contains(word)));
     lines
         .flat_map(|line| line.split(|c: char| c.is_whitespace() || "'\"`‘’:,()[]".contains(c)))
         .filter(|word| word.starts_with('/') && word.len() > 1)
@@ -130,7 +130,7 @@ mod tests {
                     PermissionError: [Errno 13] Permission denied: '/data'\n\
                     touch: cannot touch '/srv/y': Read-only file system\n\
                     all is well at /fine\n";
-        let found: Vec<String> = refused(said).into_iter().collect();
+        let found: Vec<String> = refused_paths(said).into_iter().collect();
         assert_eq!(found, ["/bin/sh", "/data", "/etc/shadow", "/home/a/b.txt", "/root", "/srv/x", "/srv/y"]);
     }
 }

@@ -92,7 +92,7 @@ impl Entries {
                 }
                 for row in &page.rows {
                     entry::event(row, &mut all.body);
-                    all.has(row);
+                    all.count_event(row);
                     all.count += 1;
                     if all.body.size() >= bytes {
                         break;
@@ -105,7 +105,7 @@ impl Entries {
     }
 
     /// Counts an event that was encoded, or that this format leaves out.
-    fn has(&mut self, row: &EventRow) {
+    fn count_event(&mut self, row: &EventRow) {
         self.last = row.seq;
         self.events += 1;
     }
@@ -116,7 +116,7 @@ impl Entries {
             if self.body.size() >= bytes {
                 break;
             }
-            self.has(row);
+            self.count_event(row);
             let Some((session, event)) = omni::event(row, database) else { continue };
             let next = 2 * places.len() as u64 + 3;
             let place = *places.entry(session).or_insert_with_key(|session| {
@@ -192,7 +192,7 @@ impl<'a> Appender<'a> {
     ) -> Result<Appended, Hitch> {
         let command = self.command(claim, last, known, entries);
         match self.script.call(link, &command).await? {
-            RedisReply::List(said) => self.meaning(&said),
+            RedisReply::List(said) => self.parse_reply(&said),
             _ => Err(Hitch::unknown_answer()),
         }
     }
@@ -231,7 +231,7 @@ impl<'a> Appender<'a> {
         command
     }
 
-    fn meaning(&self, said: &[RedisReply]) -> Result<Appended, Hitch> {
+    fn parse_reply(&self, said: &[RedisReply]) -> Result<Appended, Hitch> {
         let texts: Vec<&str> = said
             .iter()
             .map(|one| match one {

@@ -26,7 +26,7 @@ const MAX_BATCH_BYTES: usize = 1 << 20;
 /// Interval of checks while there is nothing to send: the stream may have lost entries.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// Maximum number of consecutive calls in which the stream's position has changed, before a retry is delayed.
-const MAX_TURN_COUNT: usize = 3;
+const MAX_POSITION_CHANGES: usize = 3;
 /// The id of a new stream.
 const EMPTY_STREAM_ID: &str = "0-0";
 
@@ -151,7 +151,7 @@ impl Exporter {
         cursor: &mut Cursor,
     ) -> Result<(), Hitch> {
         let mut entries = self.read(cursor.seq).await?;
-        let mut in_vain = 0;
+        let mut position_changes = 0;
         while entries.since.is_some() {
             // the state is only reported once the server has accepted a batch
             self.progress.is_at(cursor.seq, entries.since);
@@ -159,7 +159,7 @@ impl Exporter {
             let sending = async {
                 let began = Instant::now();
                 let sent = sending.await;
-                self.learn(&entries, &sent, began.elapsed());
+                self.adapt_batch_size(&entries, &sent, began.elapsed());
                 sent
             };
             let (sent, next) = tokio::join!(sending, self.read(entries.last));
@@ -171,14 +171,14 @@ impl Exporter {
                         );
                     }
                     *cursor = Cursor { id: format!("{}-0", entries.last), seq: entries.last };
-                    in_vain = 0;
+                    position_changes = 0;
                     let next = next?;
                     self.report_position(cursor.seq, next.since);
                     next
                 }
                 _ => {
-                    in_vain += 1;
-                    if in_vain == MAX_TURN_COUNT {
+                    position_changes += 1;
+                    if position_changes == MAX_POSITION_CHANGES {
                         return Err(unstable_position());
                     }
                     *cursor = self.settle(link, appender, Some(cursor.seq)).await?;
@@ -192,7 +192,7 @@ impl Exporter {
 
     /// Adapts the maximum number of events per call: halves it after a timeout, down to
     /// one; doubles it when an answer came well before the timeout.
-    fn learn(&self, entries: &Entries, sent: &Result<Appended, Hitch>, took: Duration) {
+    fn adapt_batch_size(&self, entries: &Entries, sent: &Result<Appended, Hitch>, took: Duration) {
         let most = self.most.load(Ordering::Relaxed);
         let next = match sent {
             Err(hitch) if hitch.is_late => entries.events.min(most) / 2,
@@ -211,7 +211,7 @@ impl Exporter {
         before: Option<Seq>,
     ) -> Result<Cursor, Hitch> {
         let mut ancestor = None;
-        for _ in 0..MAX_TURN_COUNT {
+        for _ in 0..MAX_POSITION_CHANGES {
             let claim = self.claim(ancestor);
             let (id, entry) = match appender.look(link, claim).await? {
                 Appended::At { last, entry } => (last, entry),
@@ -226,7 +226,7 @@ impl Exporter {
                 }
             };
             let there = number_of(&id)?;
-            self.is_within_the_log(there).await?;
+            self.check_within_log(there).await?;
             let seq = if id == EMPTY_STREAM_ID { self.start().await? } else { there };
             let known = self.known(entry).await?;
             match appender.take(link, claim, &id, known.as_ref()).await? {
@@ -271,7 +271,7 @@ impl Exporter {
     /// Fails if the stream is ahead of the log: then it is a copy of another log, or this one was restored to an earlier state,
     /// and the
     /// next events differ.
-    async fn is_within_the_log(&self, there: Seq) -> Result<(), Hitch> {
+    async fn check_within_log(&self, there: Seq) -> Result<(), Hitch> {
         let newest = self.store.read(|reader| reader.newest()).await.map_err(read_failure)?;
         if there <= newest {
             return Ok(());

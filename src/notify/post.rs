@@ -106,7 +106,7 @@ impl SentRequest {
         let at = |path: &str| json.as_ref().and_then(|json| at_path(json, path));
         let in_answer = reads.retry_after.and_then(|(path, units)| Some(at(path)?.as_f64()? / units));
         let in_answer = in_answer.and_then(|secs| Duration::try_from_secs_f64(secs.clamp(0.0, 1e9)).ok());
-        let mut error = refused(status, &shown(said, hidden));
+        let mut error = refused(status, &error_text(said, hidden));
         if let Some((value, key)) = reads.moved_to.and_then(|(path, key)| Some((at(path)?, key))) {
             error.message = format!("{}; set `{key} = {}` in this table", error.message, as_text(value));
         }
@@ -124,7 +124,7 @@ async fn exchange(post: Post, most: usize) -> Result<String, SendError> {
         return Ok(String::new());
     }
     let (status, wait) = (answer.status(), net::retry_after(answer.headers(), crate::clock::wall()));
-    let said = said(answer, most).await;
+    let said = read_text(answer, most).await;
     let json: Option<Value> = serde_json::from_str(&said).ok();
     let refuses = json.is_some_and(|json| json.get("ok") == Some(&Value::Bool(false)));
     if asked.reads.is_ok && refuses { Err(asked.refusal(status, wait, &said)) } else { Ok(said) }
@@ -151,7 +151,7 @@ async fn begin(post: Post) -> Result<Response, SendError> {
         return Ok(answer);
     }
     let wait = net::retry_after(answer.headers(), crate::clock::wall());
-    Err(asked.refusal(status, wait, &said(answer, MAX_ERROR_BYTES).await))
+    Err(asked.refusal(status, wait, &read_text(answer, MAX_ERROR_BYTES).await))
 }
 
 fn refused(status: StatusCode, said: &str) -> SendError {
@@ -182,7 +182,7 @@ fn secret_parts(url: &Url) -> Vec<String> {
     path.chain(query).chain(login).filter(|part| part.len() >= 6).collect()
 }
 
-async fn said(mut answer: Response, most: usize) -> String {
+async fn read_text(mut answer: Response, most: usize) -> String {
     let mut body = Vec::new();
     while let (true, Ok(Some(chunk))) = (body.len() < most, answer.chunk().await) {
         body.extend_from_slice(&chunk[..chunk.len().min(most - body.len())]);
@@ -191,8 +191,8 @@ async fn said(mut answer: Response, most: usize) -> String {
 }
 
 /// Returns the receiver's error text, shortened: the message of a JSON response, else its text. No part of the URL.
-fn shown(said: &str, parts: &[String]) -> String {
-    let mut text = said_by(said).unwrap_or_else(|| without_tags(said));
+fn error_text(said: &str, parts: &[String]) -> String {
+    let mut text = json_error(said).unwrap_or_else(|| without_tags(said));
     for part in parts {
         text = text.replace(part.as_str(), secret::REDACTED);
     }
@@ -200,7 +200,7 @@ fn shown(said: &str, parts: &[String]) -> String {
 }
 
 /// Returns the error message of a JSON response.
-fn said_by(text: &str) -> Option<String> {
+fn json_error(text: &str) -> Option<String> {
     let json: Value = serde_json::from_str(text).ok()?;
     let found = ["message", "error", "description", "detail", "error_description", "title", "errors"];
     let found = found.iter().find_map(|key| json.get(key));

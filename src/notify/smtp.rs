@@ -141,7 +141,7 @@ impl Session {
             self.stream.get_mut().write_all(line.as_bytes()).await?;
             self.stream.get_mut().flush().await
         };
-        written.await.map_err(|error| broke(&error))?;
+        written.await.map_err(|error| connection_failure(&error))?;
         self.reply().await
     }
 
@@ -170,7 +170,11 @@ impl Session {
 
 async fn read_line(stream: &mut (impl AsyncBufRead + Unpin)) -> Result<String, SendError> {
     let mut bytes = Vec::new();
-    stream.take(MAX_LINE_BYTES).read_until(b'\n', &mut bytes).await.map_err(|error| broke(&error))?;
+    stream
+        .take(MAX_LINE_BYTES)
+        .read_until(b'\n', &mut bytes)
+        .await
+        .map_err(|error| connection_failure(&error))?;
     if !bytes.ends_with(b"\n") {
         return Err(match bytes.len() as u64 {
             MAX_LINE_BYTES => SendError::passing("the server's reply has a line without an end"),
@@ -180,7 +184,7 @@ async fn read_line(stream: &mut (impl AsyncBufRead + Unpin)) -> Result<String, S
     Ok(String::from_utf8_lossy(bytes.trim_ascii_end()).into_owned())
 }
 
-fn broke(error: &std::io::Error) -> SendError {
+fn connection_failure(error: &std::io::Error) -> SendError {
     SendError::passing(format!("the connection broke: {error}"))
 }
 

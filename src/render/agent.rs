@@ -128,14 +128,14 @@ pub(crate) fn agent_detail(detail: &AgentDetail, screen: &Screen) -> String {
         .map(|(key, value)| format!("{} {}", plain(key).replace('_', " "), plain(value)))
         .collect();
     page.list("settings", &settings);
-    page.line("config", &format!("{} ({})", short(&detail.config_hash), plain(&detail.defined_at)));
+    page.line("config", &format!("{} ({})", short_hash(&detail.config_hash), plain(&detail.defined_at)));
     for note in &detail.notes {
         page.line("note", &screen.paint(Tone::Warn, &plain(note)));
     }
     screen.fold(&page.text)
 }
 
-fn short(hash: &str) -> String {
+fn short_hash(hash: &str) -> String {
     plain(hash).chars().take(8).collect()
 }
 

@@ -74,9 +74,10 @@ pub(crate) fn effect_words(effect: Effect) -> &'static str {
 /// Formats the arguments in full, short ones first, so that none is hidden behind a long one.
 fn arguments(args: &Value, screen: &Screen) -> String {
     let Value::Object(args) = args else {
-        return argument("args", &spelled(args), screen);
+        return argument("args", &format_value(args), screen);
     };
-    let mut all: Vec<(&String, String)> = args.iter().map(|(key, value)| (key, spelled(value))).collect();
+    let mut all: Vec<(&String, String)> =
+        args.iter().map(|(key, value)| (key, format_value(value))).collect();
     all.sort_by_key(|(_, value)| is_long(value));
     all.iter().map(|(key, value)| argument(&plain(key), value, screen)).collect()
 }
@@ -86,7 +87,7 @@ fn is_long(value: &str) -> bool {
 }
 
 /// Formats a value: strings as they are, everything else as JSON.
-fn spelled(value: &Value) -> String {
+fn format_value(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Object(_) | Value::Array(_) => {

@@ -186,9 +186,9 @@ pub(super) fn gist(event: &Event) -> String {
     let at = event.ts;
     let parts = match &event.payload {
         P::TaskStarted(it) => vec![
-            said(it.trigger.as_str()),
-            said(&params_in_words(&it.params)),
-            further_attempt(it.attempt),
+            non_empty(it.trigger.as_str()),
+            non_empty(&params_in_words(&it.params)),
+            attempt_text(it.attempt),
             Some(format!("no. {}", it.run_count)),
         ],
         P::TaskCompleted(it) => {
@@ -196,14 +196,14 @@ pub(super) fn gist(event: &Event) -> String {
         }
         P::TaskError(it) => vec![
             it.kind.map(|kind| kind.to_string()),
-            said(&it.error).filter(|error| error != "cancelled"),
+            non_empty(&it.error).filter(|error| error != "cancelled"),
             exit_code(it),
             it.will_retry.then(|| "will retry".to_owned()),
             it.end.as_ref().map(|end| millis(end.duration_ms)),
         ],
         P::TaskCancelled(it) => vec![
             // the word before it says that already
-            said(it.error.trim().trim_start_matches("cancelled").trim_start_matches([':', ' '])),
+            non_empty(it.error.trim().trim_start_matches("cancelled").trim_start_matches([':', ' '])),
             it.will_retry.then(|| "will retry".to_owned()),
             it.end.as_ref().map(|end| millis(end.duration_ms)),
         ],
@@ -211,90 +211,98 @@ pub(super) fn gist(event: &Event) -> String {
             Some(format!("of {}", counted(it.count, "slot"))),
             Some(format!("from {:.0} to {:.0}", it.first, it.last)),
             it.max_usd.map(|max| format!("at most {}", usd(max))),
-            said(&params_in_words(&it.params)),
+            non_empty(&params_in_words(&it.params)),
         ],
         P::BackfillEnded(it) => vec![
             Some(format!("over: {} of {}", it.started, counted(it.count, "slot"))),
             (it.usd > 0.0).then(|| usd(it.usd)),
-            it.cause.as_deref().and_then(said),
+            it.cause.as_deref().and_then(non_empty),
         ],
         P::TaskRetrying(it) => vec![Some(format!("attempt {}", it.attempt)), until("", it.retry_at, at)],
-        P::TaskResumed(it) => vec![Some("from its journal".to_owned()), further_attempt(it.attempt)],
+        P::TaskResumed(it) => vec![Some("from its journal".to_owned()), attempt_text(it.attempt)],
         P::TaskOutput(it) => {
-            let stderr = it.stderr.as_deref().and_then(said);
-            vec![it.text.as_deref().and_then(said), stderr.map(|text| format!("stderr: {text}"))]
+            let stderr = it.stderr.as_deref().and_then(non_empty);
+            vec![it.text.as_deref().and_then(non_empty), stderr.map(|text| format!("stderr: {text}"))]
         }
         P::AgentStatus(it) => vec![
             Some(format!("{} -> {}", it.previous, it.status)),
-            it.reason.as_deref().and_then(said),
+            it.reason.as_deref().and_then(non_empty),
             it.resume_at.and_then(|resumes| until("resumes", resumes, at)),
         ],
         P::SlotSkipped(it) => vec![
-            said(it.verdict.as_str()),
+            non_empty(it.verdict.as_str()),
             (it.count > 1).then(|| format!("{} slots", it.count)),
-            said(&it.cause),
+            non_empty(&it.cause),
         ],
         P::AgentsJoined(it) => {
-            it.after.iter().map(|(of, run)| said(&format!("{of} {}", run.status))).collect()
+            it.after.iter().map(|(of, run)| non_empty(&format!("{of} {}", run.status))).collect()
         }
         P::WebhookReceived(it) => {
-            vec![said(&it.webhook), it.event.as_deref().and_then(said), said(&it.delivery)]
+            vec![non_empty(&it.webhook), it.event.as_deref().and_then(non_empty), non_empty(&it.delivery)]
         }
-        P::McpEventReceived(it) => vec![said(&it.server), said(&it.event), said(&it.id)],
-        P::McpEventsSkipped(it) => vec![said(&it.server), said(&it.event), said(&it.why)],
-        P::FileArrived(it) => vec![said(&it.path), Some(bytes(it.size))],
+        P::McpEventReceived(it) => vec![non_empty(&it.server), non_empty(&it.event), non_empty(&it.id)],
+        P::McpEventsSkipped(it) => vec![non_empty(&it.server), non_empty(&it.event), non_empty(&it.why)],
+        P::FileArrived(it) => vec![non_empty(&it.path), Some(bytes(it.size))],
         P::SlotsTakenBack(it) => vec![
             Some(format!("{} verdicts of slots ahead of now", it.count)),
             until("from", it.from, at),
             until("to", it.to, at),
             Some("the clock was set back".to_owned()),
         ],
-        P::UserMessage(it) | P::FinalAnswer(it) => vec![said(&it.text)],
-        P::AgentThought(it) | P::AgentMessage(it) => vec![said(&it.text)],
+        P::UserMessage(it) | P::FinalAnswer(it) => vec![non_empty(&it.text)],
+        P::AgentThought(it) | P::AgentMessage(it) => vec![non_empty(&it.text)],
         P::ModelRequest(it) => {
-            vec![said(&it.model), Some(format!("at most {} tokens", it.tokens_at_most))]
+            vec![non_empty(&it.model), Some(format!("at most {} tokens", it.tokens_at_most))]
         }
         P::ModelResponse(it) => vec![
-            said(&it.model),
-            said(it.finish.as_str()),
-            it.error.as_deref().and_then(said),
+            non_empty(&it.model),
+            non_empty(it.finish.as_str()),
+            it.error.as_deref().and_then(non_empty),
             tokens(&it.usage),
             dollars(&it.usage),
             i64::try_from(it.duration_ms).ok().map(millis),
         ],
         P::ToolCallStarted(it) => vec![Some(call(&it.tool, &it.args))],
         P::ToolCallResult(it) => {
-            vec![said(&it.tool), i64::try_from(it.duration_ms).ok().map(millis), said(&it.result)]
+            vec![non_empty(&it.tool), i64::try_from(it.duration_ms).ok().map(millis), non_empty(&it.result)]
         }
-        P::ToolCallError(it) => vec![Some(call(&it.tool, &it.args)), said(&it.error)],
+        P::ToolCallError(it) => vec![Some(call(&it.tool, &it.args)), non_empty(&it.error)],
         P::ApprovalRequested(it) => {
             let id = plain(&it.approval_id);
             vec![Some(call(&it.tool, &it.args)), Some(format!("bgagent approve {id} | bgagent deny {id}"))]
         }
         P::ApprovalDecided(it) => vec![
-            said(if it.approved { "approved" } else { "denied" }),
-            said(&it.tool),
+            non_empty(if it.approved { "approved" } else { "denied" }),
+            non_empty(&it.tool),
             it.by.as_deref().map(|by| format!("by {}", plain(by))),
-            it.reason.as_deref().and_then(said),
+            it.reason.as_deref().and_then(non_empty),
         ],
-        P::BudgetWarning(it) | P::BudgetExhausted(it) => vec![said(&it.text)],
+        P::BudgetWarning(it) | P::BudgetExhausted(it) => vec![non_empty(&it.text)],
         P::CircuitOpened(it) => vec![
             Some("opened".to_owned()),
             Some(format!("{} failures in a row", it.failures)),
             until("tries again", it.until, at),
         ],
-        P::CircuitClosed(it) => vec![Some("closed".to_owned()), said(&it.reason)],
-        P::IncidentOpened(it) => vec![said(it.severity.as_str()), said(&it.key), said(&it.title)],
-        P::IncidentResolved(it) => vec![said(it.severity.as_str()), said(&it.key), said(&it.title)],
+        P::CircuitClosed(it) => vec![Some("closed".to_owned()), non_empty(&it.reason)],
+        P::IncidentOpened(it) => {
+            vec![non_empty(it.severity.as_str()), non_empty(&it.key), non_empty(&it.title)]
+        }
+        P::IncidentResolved(it) => {
+            vec![non_empty(it.severity.as_str()), non_empty(&it.key), non_empty(&it.title)]
+        }
         P::IncidentDiagnosed(it) => {
-            vec![said(&it.key), said(it.by.as_str()), it.finding.as_deref().and_then(said)]
+            vec![non_empty(&it.key), non_empty(it.by.as_str()), it.finding.as_deref().and_then(non_empty)]
         }
         P::McpPinChanged(it) => vec![
-            said(&format!("{}/{}", it.server, it.tool)),
+            non_empty(&format!("{}/{}", it.server, it.tool)),
             Some("its description changed; see `bgagent mcp list`".to_owned()),
         ],
         P::SandboxDenied(it) => {
-            vec![said(&format!("{} to {}", it.program, it.host)), said(&it.table), said(&it.reason)]
+            vec![
+                non_empty(&format!("{} to {}", it.program, it.host)),
+                non_empty(&it.table),
+                non_empty(&it.reason),
+            ]
         }
         P::AgentLate(it) => vec![
             it.last_success
@@ -311,21 +319,21 @@ pub(super) fn gist(event: &Event) -> String {
         P::ConfigRejected(it) => {
             vec![Some("rejected".to_owned()), it.errors.first().map(|error| plain(error))]
         }
-        P::NotificationSent(it) => vec![said(&it.target)],
-        P::NotificationFailed(it) => vec![said(&it.target), said(&it.error)],
-        P::DaemonStarted(it) => vec![said(&it.version), Some(format!("pid {}", it.pid))],
-        P::DaemonStopping(it) => vec![said(&it.reason)],
+        P::NotificationSent(it) => vec![non_empty(&it.target)],
+        P::NotificationFailed(it) => vec![non_empty(&it.target), non_empty(&it.error)],
+        P::DaemonStarted(it) => vec![non_empty(&it.version), Some(format!("pid {}", it.pid))],
+        P::DaemonStopping(it) => vec![non_empty(&it.reason)],
     };
     let gist = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
     cut(&gist)
 }
 
 /// Returns a text without control sequences, unless it is empty.
-fn said(text: &str) -> Option<String> {
+fn non_empty(text: &str) -> Option<String> {
     Some(plain(text.trim())).filter(|text| !text.is_empty())
 }
 
-fn further_attempt(attempt: u32) -> Option<String> {
+fn attempt_text(attempt: u32) -> Option<String> {
     (attempt > 1).then(|| format!("attempt {attempt}"))
 }
 

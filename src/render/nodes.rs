@@ -37,7 +37,7 @@ pub(crate) fn node_list(nodes: &[NodeView], screen: &Screen) -> String {
                 format!("{sign}{}", human_duration(span))
             }
         };
-        let far = if is_far(node) { Tone::Warn } else { Tone::Plain };
+        let far = if is_clock_off(node) { Tone::Warn } else { Tone::Plain };
         let labels: Vec<String> = node.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         table.row(vec![
             name.into(),
@@ -62,7 +62,7 @@ pub(crate) fn node_list(nodes: &[NodeView], screen: &Screen) -> String {
         let line = format!("{} runs {}", plain(&node.name), runs.join(", "));
         let _ = writeln!(text, "{}", screen.fold(&screen.paint(Tone::Dim, &line)));
     }
-    for what in odd(nodes) {
+    for what in anomalies(nodes) {
         let _ = writeln!(text, "{}", screen.paint(Tone::Warn, &what));
     }
     text
@@ -99,11 +99,11 @@ fn role(node: &NodeView, screen: &Screen) -> (Tone, String) {
     }
 }
 
-fn is_far(node: &NodeView) -> bool {
+fn is_clock_off(node: &NodeView) -> bool {
     node.clock_offset_ms.unsigned_abs() > MAX_CLOCK_OFFSET_MS
 }
 
-fn odd(nodes: &[NodeView]) -> Vec<String> {
+fn anomalies(nodes: &[NodeView]) -> Vec<String> {
     let there = || nodes.iter().filter(|node| node.role != NodeRole::Away);
     let mut found = Vec::new();
     if there().next().is_some() && !there().any(|node| node.may_lead) {
@@ -120,7 +120,7 @@ fn odd(nodes: &[NodeView]) -> Vec<String> {
             others.join(", ")
         ));
     }
-    let far: Vec<String> = there().filter(|node| is_far(node)).map(|node| plain(&node.name)).collect();
+    let far: Vec<String> = there().filter(|node| is_clock_off(node)).map(|node| plain(&node.name)).collect();
     if !far.is_empty() {
         found.push(format!("clocks that are over 2 s from that of the database: {}", far.join(", ")));
     }

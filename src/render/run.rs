@@ -29,7 +29,7 @@ pub(crate) fn run_list(runs: &[RunView], screen: &Screen) -> String {
             status_cell(run),
             screen.relative(run.started_at.unwrap_or(run.queued_at)).into(),
             run.duration_ms.map(|ms| took(run.status, ms)).unwrap_or_default().into(),
-            because(run).into(),
+            trigger_text(run).into(),
             // cut even without a terminal
             cut(&said).into(),
         ]);
@@ -72,7 +72,7 @@ pub(crate) fn found_level(result: &str) -> Option<Level> {
 }
 
 /// Describes why the run was started, and its parameters: `manual day=2026-11-01`, `a.csv arrived`.
-fn because(run: &RunView) -> String {
+fn trigger_text(run: &RunView) -> String {
     let trigger = if run.backfill_id.is_some() { "backfill" } else { run.trigger.as_str() };
     let mut text = run.mode.as_deref().map_or(trigger.to_owned(), plain);
     match arrived(run) {

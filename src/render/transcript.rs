@@ -20,7 +20,9 @@ pub(super) fn transcript(steps: &[StepView], over: bool, screen: &Screen) -> Str
     for (at, step) in steps.iter().enumerate() {
         match &step.step {
             Step::Calling { .. } if !by_program => {}
-            Step::Calling { call, .. } => cut_short(&mut text, step, *call, &steps[at + 1..], over, screen),
+            Step::Calling { call, .. } => {
+                unfinished_call(&mut text, step, *call, &steps[at + 1..], over, screen)
+            }
             Step::Asked { model, worst } => {
                 if is_open(&steps[at + 1..], over) {
                     let what = screen.paint(Tone::Warn, "no answer on record, charged at its worst case");
@@ -34,7 +36,7 @@ pub(super) fn transcript(steps: &[StepView], over: bool, screen: &Screen) -> Str
             Step::Answered { model, answer, used } => {
                 answered(&mut text, step, model, answer, used, screen);
                 if over {
-                    unmade(&mut text, step, answer, &steps[at + 1..], screen);
+                    missing_calls(&mut text, step, answer, &steps[at + 1..], screen);
                 }
             }
             Step::Unanswered { model, error, used } => {
@@ -48,13 +50,13 @@ pub(super) fn transcript(steps: &[StepView], over: bool, screen: &Screen) -> Str
                     false => screen.paint(Tone::Good, "ok"),
                 };
                 head(&mut text, step, &plain(&reply.name), &what, &millis_of(step.duration_ms), screen);
-                sent(&mut text, step.args.as_deref().unwrap_or_default(), screen);
+                call_arguments(&mut text, step.args.as_deref().unwrap_or_default(), screen);
                 body(&mut text, &format!("-> {}", reply.text), screen, Tone::Plain);
             }
             Step::Handed { waits: false, .. } => {}
             Step::Handed { request, .. } => {
                 head(&mut text, step, &plain(&request.name), "waits for a person", "", screen);
-                sent(&mut text, step.args.as_deref().unwrap_or_default(), screen);
+                call_arguments(&mut text, step.args.as_deref().unwrap_or_default(), screen);
             }
             Step::Session { id, version } => {
                 let version =
@@ -95,7 +97,7 @@ pub(super) fn transcript(steps: &[StepView], over: bool, screen: &Screen) -> Str
 
 /// Formats a call of an agent program whose end was not observed, because the program was ended; calls of a model follow its
 /// answer.
-fn cut_short(
+fn unfinished_call(
     text: &mut String,
     step: &StepView,
     call: usize,
@@ -109,7 +111,7 @@ fn cut_short(
     if !has_end && (over || began_anew) {
         let tool = step.tool.as_deref().unwrap_or_default();
         head(text, step, &plain(tool), &screen.paint(Tone::Warn, "no result"), "", screen);
-        sent(text, step.args.as_deref().unwrap_or_default(), screen);
+        call_arguments(text, step.args.as_deref().unwrap_or_default(), screen);
     }
 }
 
@@ -155,7 +157,13 @@ fn answered(
 
 /// Formats calls that the model requested and that no later step records: those of the answer with which a run failed,
 /// and those in flight at its end.
-fn unmade(text: &mut String, step: &StepView, answer: &ModelAnswer, later: &[StepView], screen: &Screen) {
+fn missing_calls(
+    text: &mut String,
+    step: &StepView,
+    answer: &ModelAnswer,
+    later: &[StepView],
+    screen: &Screen,
+) {
     let turn = || later.iter().take_while(|later| !matches!(later.step, Step::Answered { .. }));
     for (at, wanted) in answer.turn.calls.iter().enumerate() {
         if turn().any(|later| matches!(&later.step, Step::Called { call, .. } if *call == at)) {
@@ -164,11 +172,11 @@ fn unmade(text: &mut String, step: &StepView, answer: &ModelAnswer, later: &[Ste
         let begun = turn().any(|later| matches!(&later.step, Step::Calling { call, .. } if *call == at));
         let what = screen.paint(Tone::Warn, if begun { "no result" } else { "not made" });
         head(text, step, &plain(&wanted.name), &what, "", screen);
-        sent(text, &wanted.arguments, screen);
+        call_arguments(text, &wanted.arguments, screen);
     }
 }
 
-fn sent(text: &mut String, args: &str, screen: &Screen) {
+fn call_arguments(text: &mut String, args: &str, screen: &Screen) {
     if !matches!(args.trim(), "" | "{}") {
         body(text, &format!("<- {}", shortened(args, LengthUnit::Chars, MAX_ARGS_CHARS)), screen, Tone::Dim);
     }

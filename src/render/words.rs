@@ -129,7 +129,7 @@ pub(crate) fn fold(text: &str, width: usize) -> String {
 }
 
 fn fold_line(line: &str, width: usize, out: &mut String) {
-    let below = beginning(line, width);
+    let below = text_column(line, width);
     let (mut used, mut begun) = (0, false);
     for piece in line.split_inclusive(' ') {
         let word = piece.trim_end_matches(' ');
@@ -147,7 +147,7 @@ fn fold_line(line: &str, width: usize, out: &mut String) {
 }
 
 /// Returns the column at which the text of a line begins: after the indentation, a list mark, or a key followed by spaces.
-fn beginning(line: &str, width: usize) -> usize {
+fn text_column(line: &str, width: usize) -> usize {
     let bare = anstream::adapter::strip_str(line).to_string();
     let indent = bare.len() - bare.trim_start_matches(' ').len();
     let rest = &bare[indent..];

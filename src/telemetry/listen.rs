@@ -99,7 +99,7 @@ async fn connection<T>(
                 Some(refusal) => refusal,
                 None => match metrics().await {
                     Some(text) => answer(StatusCode::OK, TEXT_FORMAT, text),
-                    None => said(StatusCode::SERVICE_UNAVAILABLE, "the daemon can't say now"),
+                    None => text_response(StatusCode::SERVICE_UNAVAILABLE, "the daemon can't say now"),
                 },
             };
             Ok::<_, Infallible>(answer)
@@ -120,17 +120,18 @@ async fn connection<T>(
 /// Returns the response to a request that gets no metrics; `None`: it gets them.
 fn refusal<B>(request: &Request<B>, is_local: bool) -> Option<Response<Full<Bytes>>> {
     if request.uri().path() != "/metrics" {
-        return Some(said(StatusCode::NOT_FOUND, "the metrics are at /metrics"));
+        return Some(text_response(StatusCode::NOT_FOUND, "the metrics are at /metrics"));
     }
     if request.method() != Method::GET {
-        let mut refused = said(StatusCode::METHOD_NOT_ALLOWED, "metrics are only read: GET /metrics");
+        let mut refused =
+            text_response(StatusCode::METHOD_NOT_ALLOWED, "metrics are only read: GET /metrics");
         refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
         return Some(refused);
     }
     // prevents DNS rebinding: a web page whose host name resolves to this machine could read the response
     let host = request.headers().get(HOST).map_or(Some(""), |host| host.to_str().ok());
     if is_local && !host.is_some_and(is_this_machine) {
-        return Some(said(
+        return Some(text_response(
             StatusCode::FORBIDDEN,
             "on this machine the metrics are read by address: http://127.0.0.1:PORT/metrics",
         ));
@@ -149,7 +150,7 @@ fn is_this_machine(host: &str) -> bool {
     })
 }
 
-fn said(status: StatusCode, what: &str) -> Response<Full<Bytes>> {
+fn text_response(status: StatusCode, what: &str) -> Response<Full<Bytes>> {
     answer(status, "text/plain; charset=utf-8", format!("bgagent: {what}\n"))
 }
 

@@ -25,10 +25,10 @@ pub(super) fn follow(web: &Web) {
             let params = StreamParams { follow: true, ..StreamParams::default() };
             let begun = Follow::start(address.clone(), Timeouts::default(), Backoff::default(), params, None);
             if let Ok(mut follow) = begun {
-                touch(&changed);
+                notify_change(&changed);
                 while let Ok(what) = follow.next(None) {
                     if matches!(what, Followed::Event(_) | Followed::Note(_) | Followed::Gap { .. }) {
-                        touch(&changed);
+                        notify_change(&changed);
                     }
                 }
             }
@@ -40,7 +40,7 @@ pub(super) fn follow(web: &Web) {
     });
 }
 
-fn touch(changed: &watch::Sender<u64>) {
+fn notify_change(changed: &watch::Sender<u64>) {
     changed.send_modify(|count| *count = count.wrapping_add(1));
 }
 

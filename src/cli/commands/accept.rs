@@ -31,7 +31,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &AcceptArgs) -> Result<Outcome, F
         });
     }
     app.flush()?;
-    replace(&path, &found.current.text, &found.judged.amended.text).map_err(not_written)?;
+    replace(&path, &found.current.text, &found.judged.amended.text).map_err(write_failure)?;
     app.note(&format!("{} is written", path.display()));
     renew_trust(app, &trusted, &found)?;
     if let Err(error) = book.remove(&args.id) {
@@ -65,7 +65,7 @@ fn renew_trust(app: &App, book: &std::path::Path, found: &FoundProposal) -> Resu
         .map_err(|cause| Failure::io("write", book, cause))
 }
 
-fn not_written(error: ReplaceError) -> Failure {
+fn write_failure(error: ReplaceError) -> Failure {
     match error {
         ReplaceError::Io { path, cause } => Failure::Io { doing: "write", path, cause },
         ReplaceError::Changed(_) => {

@@ -32,7 +32,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
         Ok(loaded) => loaded,
         Err(rejected) => {
             if app.json {
-                app.print_json(&refused(&rejected))?;
+                app.print_json(&rejected_report(&rejected))?;
             }
             return Err(Failure::rejected(&rejected, app.stderr_color));
         }
@@ -180,7 +180,7 @@ fn unheld_limits(app: &mut App, fleet: &Fleet) -> Vec<Diagnostic> {
 }
 
 /// Returns the JSON report of an invalid file, in the same form as that of a valid one.
-fn refused(rejected: &Rejected) -> Value {
+fn rejected_report(rejected: &Rejected) -> Value {
     let of_kind = |is_error: bool| -> Vec<Value> {
         let all = rejected.diagnostics.iter().filter(|one| one.is_error == is_error);
         all.map(|one| one.to_json(&rejected.path)).collect()

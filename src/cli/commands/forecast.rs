@@ -22,13 +22,13 @@ const MIN_PERIOD: SignedDuration = SignedDuration::from_hours(1);
 const MIN_SHOWN_CHANCE: f64 = 0.005;
 
 pub(in crate::cli) fn run(app: &mut App, args: &ForecastArgs) -> Result<Outcome, Failure> {
-    let period = within("--for", &args.period, MIN_PERIOD)?;
-    let history = within("--history", &args.history, SignedDuration::from_hours(24))?;
+    let period = parse_period("--for", &args.period, MIN_PERIOD)?;
+    let history = parse_period("--history", &args.history, SignedDuration::from_hours(24))?;
     let from = app.screen.now;
     let until = from.saturating_add(period).unwrap_or(Timestamp::MAX);
     let gathered = gather(app, (from, until), history)?;
     let all = forecast(&gathered.agents, &gathered.limits, (from, until), &gathered.zone);
-    let chosen = choose(&gathered, &args.agents)?;
+    let chosen = select_agents(&gathered, &args.agents)?;
     let shown = match &chosen {
         None => all,
         Some(chosen) => {
@@ -58,7 +58,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &ForecastArgs) -> Result<Outcome,
 }
 
 /// Parses the duration of a flag, and checks that it is within bounds.
-fn within(flag: &str, text: &str, least: SignedDuration) -> Result<SignedDuration, Failure> {
+fn parse_period(flag: &str, text: &str, least: SignedDuration) -> Result<SignedDuration, Failure> {
     let span = when::duration(text)?;
     if span < least || span > MAX_PERIOD {
         let hours = least.as_hours();
@@ -71,7 +71,7 @@ fn within(flag: &str, text: &str, least: SignedDuration) -> Result<SignedDuratio
 }
 
 /// Returns the indices of the selected agents; `None`: all.
-fn choose(gathered: &ForecastInputs, wanted: &[String]) -> Result<Option<Vec<usize>>, Failure> {
+fn select_agents(gathered: &ForecastInputs, wanted: &[String]) -> Result<Option<Vec<usize>>, Failure> {
     if wanted.is_empty() {
         return Ok(None);
     }
@@ -163,7 +163,7 @@ impl View {
             .column("AT WORST");
         for one in &self.shown.limits {
             let amount = |of: f64| if one.limit.of_tokens { format!("{of:.0}") } else { usd(of) };
-            let (hit, tone) = hit(one);
+            let (hit, tone) = describe_hit(one);
             table.row(vec![
                 plain(&self.name_of(&one.limit)).into(),
                 amount(one.limit.allowed).into(),
@@ -281,7 +281,7 @@ fn tokens(range: &SpendRange) -> Vec<Cell> {
 }
 
 /// Describes whether and when a limit is hit.
-fn hit(one: &LimitOutlook) -> (String, Tone) {
+fn describe_hit(one: &LimitOutlook) -> (String, Tone) {
     let percent = (one.chance * 100.0).round();
     match (one.likely_on, one.possible_on) {
         (Some(day), _) => (format!("likely, by {day} ({percent} %)"), Tone::Bad),

@@ -30,7 +30,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, F
         leader: None,
         note: None,
     };
-    if let Some(what) = unreadable(&paths) {
+    if let Some(what) = access_problem(&paths) {
         report.status = Status::Dead;
         report.problems.push(Problem { agent_id: None, what });
         app.answer(&report, text)?;
@@ -39,7 +39,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, F
     let standby = standby_of(&paths);
     if standby.is_some() {
         // a standby answers no clients; problems of the leader are reported on the leader's node
-    } else if let Some(dead) = why_dead(&paths) {
+    } else if let Some(dead) = reason_not_running(&paths) {
         report.status = Status::Dead;
         report.problems.push(Problem { agent_id: None, what: dead });
     } else {
@@ -57,7 +57,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, F
         Err(unknown) => report.problems.push(Problem { agent_id: None, what: unknown.what() }),
         Ok(Ok(health)) => {
             report.agents = health.agents.len();
-            report.problems.extend(recorded(&health, app.screen.now, max_late));
+            report.problems.extend(recorded_problems(&health, app.screen.now, max_late));
             report.warnings.extend(warnings(&health));
             report.leader = health.leader.filter(|_| standby.is_some());
             if let (Some(last), None) = (&standby, &report.leader) {
@@ -136,7 +136,7 @@ struct Problem {
 }
 
 /// Returns why nothing can be checked: the state folder exists, but is not accessible.
-fn unreadable(paths: &Paths) -> Option<String> {
+fn access_problem(paths: &Paths) -> Option<String> {
     match std::fs::metadata(paths.daemon_json()) {
         Err(error) if error.kind() != ErrorKind::NotFound => Some(format!(
             "{} can't be read: {error}; run this as the user of the daemon, or name another --state-dir",
@@ -155,7 +155,7 @@ fn standby_of(paths: &Paths) -> Option<String> {
 
 /// Returns why the daemon is not running. A pid alone proves nothing, since pids are reused: its
 /// socket must accept connections as well.
-fn why_dead(paths: &Paths) -> Option<String> {
+fn reason_not_running(paths: &Paths) -> Option<String> {
     if holder(&paths.state_dir).is_some() {
         return None; // alive: its problems are queried from it
     }
@@ -239,7 +239,7 @@ fn troubles(address: &Address, timeout: Duration) -> Troubles {
 }
 
 /// Returns the problems found in the database.
-fn recorded(health: &HealthReport, now: Timestamp, max_late: SignedDuration) -> Vec<Problem> {
+fn recorded_problems(health: &HealthReport, now: Timestamp, max_late: SignedDuration) -> Vec<Problem> {
     let of_agents = health.agents.iter().flat_map(|row| {
         let of = |what| Problem { agent_id: Some(row.agent.to_string()), what };
         problems(row, now, max_late).into_iter().map(of)
@@ -406,7 +406,7 @@ mod tests {
             leader: None,
             nobody_may_lead: false,
         };
-        let told: Vec<String> = recorded(&report, now, SignedDuration::from_mins(5))
+        let told: Vec<String> = recorded_problems(&report, now, SignedDuration::from_mins(5))
             .into_iter()
             .map(|one| format!("{}: {}", one.agent_id.unwrap_or_default(), one.what))
             .collect();
@@ -432,21 +432,23 @@ mod tests {
             socket: socket.clone(),
             socket_given: false,
         };
-        assert!(why_dead(&paths).unwrap().contains("nothing in"));
-        assert_eq!(unreadable(&paths), None, "that it is not there is no such case");
+        assert!(reason_not_running(&paths).unwrap().contains("nothing in"));
+        assert_eq!(access_problem(&paths), None, "that it is not there is no such case");
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
-        assert!(unreadable(&Paths { state_dir: file, ..paths.clone() }).unwrap().contains("can't be read"));
+        assert!(
+            access_problem(&Paths { state_dir: file, ..paths.clone() }).unwrap().contains("can't be read")
+        );
         let write = |pid: u32| {
             let text = serde_json::json!({"socket": socket, "pid": pid, "version": "0.1.0", "protocol": 1});
             std::fs::write(paths.daemon_json(), text.to_string()).unwrap();
         };
         write(u32::MAX);
-        assert!(why_dead(&paths).unwrap().contains("is gone"));
+        assert!(reason_not_running(&paths).unwrap().contains("is gone"));
         write(std::process::id());
-        assert!(why_dead(&paths).unwrap().contains("nobody listens"));
+        assert!(reason_not_running(&paths).unwrap().contains("nobody listens"));
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-        assert_eq!(why_dead(&paths), None);
+        assert_eq!(reason_not_running(&paths), None);
         let address = Address { socket, given: true, listener_file: paths.daemon_json() };
         let silent = troubles(&address, Duration::from_millis(20));
         let [problem] = &silent.problems[..] else { panic!("{silent:?}") };

@@ -65,13 +65,13 @@ pub(in crate::cli) fn run(app: &mut App, args: &LogsArgs) -> Result<Outcome, Fai
         app.note(&format!("-- {}", left_out(view.dropped_bytes)));
     }
     if !wrote && !app.json {
-        app.note(&nothing(&view, &args.target));
+        app.note(&no_output_reason(&view, &args.target));
     }
     Ok(Outcome::Done)
 }
 
 /// Explains why there is no output, and where to look instead.
-fn nothing(view: &OutputView, target: &str) -> String {
+fn no_output_reason(view: &OutputView, target: &str) -> String {
     match (view.run_id, view.status) {
         (None, _) => format!("no run of {} is on record", plain(target)),
         (Some(run), Some(status)) if !status.is_final() => {
@@ -133,7 +133,9 @@ fn first(connection: &mut Respondent, target: &str) -> Result<(OutputView, Outpu
             };
             Ok((view, params))
         }
-        Err(ClientError::Refused(error)) if error.kind() == Some(Code::NoSuchAgent) && may_be_run(target) => {
+        Err(ClientError::Refused(error))
+            if error.kind() == Some(Code::NoSuchAgent) && is_like_run_id(target) =>
+        {
             match connection.call::<GetRunOutput>(&of_run) {
                 Ok(view) => Ok((view, of_run)),
                 // of the two errors, the one about agents has the better suggestions
@@ -147,7 +149,7 @@ fn first(connection: &mut Respondent, target: &str) -> Result<(OutputView, Outpu
     }
 }
 
-fn may_be_run(text: &str) -> bool {
+fn is_like_run_id(text: &str) -> bool {
     (4..=36).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit() || c == '-')
 }
 
@@ -183,7 +185,7 @@ mod tests {
         for (text, expected) in
             [("7f3a", true), ("7f3", false), ("news", false), ("beef", true), ("0198-ab", true)]
         {
-            assert_eq!(may_be_run(text), expected, "{text}");
+            assert_eq!(is_like_run_id(text), expected, "{text}");
         }
     }
 }

@@ -49,7 +49,7 @@ fn trust(app: &mut App, connection: &mut Connection, server: &str, yes: bool) ->
         let what = format!("MCP server `{server}` can't be looked at: {error}");
         return Err(Failure::Negative { what, hint: format!("bgagent mcp test {server}") });
     }
-    let new: Vec<&McpToolView> = view.tools.iter().filter(|tool| is_off(tool)).collect();
+    let new: Vec<&McpToolView> = view.tools.iter().filter(|tool| is_untrusted_tool(tool)).collect();
     let events: Vec<&McpEventView> = events_of(&view).filter(|event| is_untrusted(event)).collect();
     if !app.json {
         let text = shown(&view, &new, &events, &app.screen);
@@ -100,7 +100,7 @@ fn shown(view: &McpView, new: &[&McpToolView], events: &[&McpEventView], screen:
     for event in events {
         let state = if event.pin == "changed" { "changed" } else { "new" };
         text += &format!("{}  starts agents, {state}\n", screen.paint(Tone::Strong, &plain(&event.label)));
-        text += &said(&event.label, &event.description, &event.schema, &event.changed, screen);
+        text += &describe(&event.label, &event.description, &event.schema, &event.changed, screen);
     }
     for tool in new {
         let state = if tool.pin == "changed" { "changed" } else { "new" };
@@ -109,7 +109,7 @@ fn shown(view: &McpView, new: &[&McpToolView], events: &[&McpEventView], screen:
             screen.paint(Tone::Strong, &plain(&tool.name)),
             plain(&tool.effect)
         );
-        text += &said(&tool.name, &tool.description, &tool.schema, &tool.changed, screen);
+        text += &describe(&tool.name, &tool.description, &tool.schema, &tool.changed, screen);
     }
     let left_out = view.tools.iter().filter(|tool| !tool.allowed).count();
     if left_out > 0 {
@@ -123,7 +123,7 @@ fn shown(view: &McpView, new: &[&McpToolView], events: &[&McpEventView], screen:
 }
 
 /// Formats the full description of a new item, or the differences to the one that was trusted.
-fn said(
+fn describe(
     name: &str,
     description: &str,
     schema: &serde_json::Value,
@@ -211,7 +211,7 @@ fn table(servers: &[McpView], screen: &Screen) -> String {
     }
     let mut text = table.render(screen);
     for view in servers {
-        let changed: Vec<&McpToolView> = view.tools.iter().filter(|tool| is_off(tool)).collect();
+        let changed: Vec<&McpToolView> = view.tools.iter().filter(|tool| is_untrusted_tool(tool)).collect();
         for tool in &changed {
             text += &differences(&tool.name, &tool.changed, screen);
         }
@@ -222,7 +222,7 @@ fn table(servers: &[McpView], screen: &Screen) -> String {
             text += &format!("{}\n", screen.paint(Tone::Warn, &plain(note)));
         }
         text += &reasons(view);
-        if view.tools.iter().any(is_off) || events_of(view).any(is_untrusted) {
+        if view.tools.iter().any(is_untrusted_tool) || events_of(view).any(is_untrusted) {
             text += &format!("Off until a person accepts it: bgagent mcp trust {}\n", plain(&view.server));
         }
     }
@@ -230,14 +230,14 @@ fn table(servers: &[McpView], screen: &Screen) -> String {
 }
 
 /// Returns whether agents could use the tool but for a person's trust.
-fn is_off(tool: &McpToolView) -> bool {
+fn is_untrusted_tool(tool: &McpToolView) -> bool {
     tool.allowed && tool.pin != "same"
 }
 
 /// Returns why tools are not available to agents, one line per reason.
 fn reasons(view: &McpView) -> String {
     let mut all: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for tool in view.tools.iter().filter(|tool| !is_off(tool)) {
+    for tool in view.tools.iter().filter(|tool| !is_untrusted_tool(tool)) {
         if let Some(why) = &tool.why_not {
             all.entry(why).or_default().push(&tool.name);
         }

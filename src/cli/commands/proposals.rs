@@ -10,7 +10,7 @@ use crate::protocol::{Code, RpcError};
 use serde_json::{Value, json};
 
 /// Maximum length of a text in a cell of the list.
-const GIST: usize = 80;
+const MAX_GIST_CHARS: usize = 80;
 
 pub(in crate::cli) fn run(app: &mut App, args: &ProposalsArgs) -> Result<Outcome, Failure> {
     let now = app.screen.now;
@@ -49,13 +49,14 @@ fn list(waiting: &[Proposal], screen: &Screen) -> String {
         .shrinking("BY", 8)
         .shrinking("WHY", 12);
     for one in waiting {
-        let why: String = plain(one.what.why.as_deref().unwrap_or_default()).chars().take(GIST).collect();
+        let why: String =
+            plain(one.what.why.as_deref().unwrap_or_default()).chars().take(MAX_GIST_CHARS).collect();
         table.row(vec![
             one.id.as_str().into(),
             Cell::toned(Tone::Strong, plain(&one.what.agent)),
             if one.what.instead_of.is_some() { "a change" } else { "new" }.into(),
             screen.relative(one.at).into(),
-            by(&one.what.by).into(),
+            proposer_text(&one.what.by).into(),
             why.into(),
         ]);
     }
@@ -63,7 +64,7 @@ fn list(waiting: &[Proposal], screen: &Screen) -> String {
 }
 
 /// Returns the proposer as it identifies itself: `claude-code 2.1.0`.
-fn by(proposer: &Proposer) -> String {
+fn proposer_text(proposer: &Proposer) -> String {
     match plain(format!("{} {}", proposer.name, proposer.version).trim()) {
         text if text.is_empty() => "unknown".into(),
         text => text,
@@ -148,7 +149,8 @@ impl FoundProposal {
                 hint: format!("have it proposed again; {drop}"),
             });
         }
-        let judged = judge(&current, &proposal.what.toml, &context).map_err(|unfit| unfitting(id, &unfit))?;
+        let judged =
+            judge(&current, &proposal.what.toml, &context).map_err(|unfit| unfit_failure(id, &unfit))?;
         Ok(Self { proposal, current, judged })
     }
 
@@ -163,8 +165,11 @@ impl FoundProposal {
             plain(&what.config.display().to_string())
         );
         let mut text = format!("{}\n", screen.paint(Tone::Strong, &head));
-        text +=
-            &format!("  made {} by {} (its own account)\n", screen.relative(self.proposal.at), by(&what.by));
+        text += &format!(
+            "  made {} by {} (its own account)\n",
+            screen.relative(self.proposal.at),
+            proposer_text(&what.by)
+        );
         if let Some(why) = &what.why {
             text += &format!("{}\n", screen.fold(&format!("  because, in its words: {}", plain(why))));
         }
@@ -203,7 +208,7 @@ impl FoundProposal {
     }
 }
 
-fn unfitting(id: &str, unfit: &UnfitProposal) -> Failure {
+fn unfit_failure(id: &str, unfit: &UnfitProposal) -> Failure {
     let mut what = format!("proposal {id} no longer fits: {unfit}");
     if let UnfitProposal::Rejected { errors } = unfit {
         what = format!("{what}\n{}", errors.join("\n"));

@@ -12,7 +12,7 @@ pub(in crate::cli) fn run(app: &mut App, command: &RunnerCommand) -> Result<Outc
     let paths = app.paths()?.clone();
     let loaded = crate::config::load(&paths.config, &Context::system(app.screen.now))
         .map_err(|rejected| Failure::rejected(&rejected, app.stderr_color))?;
-    let spec = known(&loaded.fleet, &args.runner)?;
+    let spec = find_runner(&loaded.fleet, &args.runner)?;
     doctor::keep_apart(&paths.state_dir, &paths.config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -33,7 +33,7 @@ pub(in crate::cli) fn run(app: &mut App, command: &RunnerCommand) -> Result<Outc
     Ok(if trial.answer.is_ok() { Outcome::Done } else { Outcome::Negative })
 }
 
-fn known<'f>(fleet: &'f Fleet, name: &str) -> Result<&'f RunnerSpec, Failure> {
+fn find_runner<'f>(fleet: &'f Fleet, name: &str) -> Result<&'f RunnerSpec, Failure> {
     fleet.runners.get(name).ok_or_else(|| {
         let hint = match nearest(name, fleet.runners.keys().map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
@@ -58,7 +58,7 @@ fn as_json(spec: &RunnerSpec, trial: &Trial, limits: &[&str]) -> serde_json::Val
         "requests": trial.used.requests,
         "duration_ms": u64::try_from(trial.took.as_millis()).unwrap_or(u64::MAX),
         "warnings": trial.warnings,
-        "reaches": reaches(spec),
+        "reaches": list_reachable(spec),
         "limits": limits,
     })
 }
@@ -84,13 +84,13 @@ fn text(spec: &RunnerSpec, trial: &Trial, limits: &[&str]) -> String {
         Err(error) => format!("works     no ({}): {}", error.kind, error.message),
     });
     lines.extend(trial.warnings.iter().map(|warning| format!("warning   {warning}")));
-    lines.extend(reaches(spec).into_iter().map(|place| format!("reaches   {place}")));
+    lines.extend(list_reachable(spec).into_iter().map(|place| format!("reaches   {place}")));
     lines.extend(limits.iter().map(|limit| format!("limit     {limit}")));
     lines.iter().map(|line| format!("{}\n", crate::cli::render::plain(line))).collect()
 }
 
 /// Lists what the program can reach, besides the system's programs and its own folders.
-fn reaches(spec: &RunnerSpec) -> Vec<String> {
+fn list_reachable(spec: &RunnerSpec) -> Vec<String> {
     let Some(sandbox) = spec.sandbox.unless_off() else {
         return vec!["everything that you can: its sandbox is off".to_owned()];
     };

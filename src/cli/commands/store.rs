@@ -90,7 +90,7 @@ fn move_to(app: &mut App, to: &Where) -> Result<Outcome, Failure> {
 }
 
 /// Fails unless records are in a file: only files are backed up here.
-fn is_a_file(app: &mut App) -> Result<(), Failure> {
+fn require_file(app: &mut App) -> Result<(), Failure> {
     match app.records()?.server {
         None => Ok(()),
         Some(spec) => Err(Failure::Conflict {
@@ -101,7 +101,7 @@ fn is_a_file(app: &mut App) -> Result<(), Failure> {
 }
 
 fn back_up(app: &mut App, file: &Path, force: bool) -> Result<Outcome, Failure> {
-    is_a_file(app)?;
+    require_file(app)?;
     let database = app.paths()?.database();
     let file = absolute(file);
     let copied = store::back_up(&database, &file, force).map_err(|error| match error {
@@ -113,7 +113,7 @@ fn back_up(app: &mut App, file: &Path, force: bool) -> Result<Outcome, Failure> 
             error.to_string(),
             "name a file in a folder that is there: bgagent store backup FOLDER/bgagent.db",
         ),
-        error => of_store(&error),
+        error => store_failure(&error),
     })?;
     let view = json!({"file": file, "newest_seq": copied.newest, "bytes": copied.bytes});
     app.answer(&view, |_, _| {
@@ -128,7 +128,7 @@ fn back_up(app: &mut App, file: &Path, force: bool) -> Result<Outcome, Failure> 
 }
 
 fn restore(app: &mut App, copy: &Path) -> Result<Outcome, Failure> {
-    is_a_file(app)?;
+    require_file(app)?;
     let paths = app.paths()?.clone();
     let Copied { newest, bytes: size, before } =
         daemon::restore(&paths, &absolute(copy)).map_err(Failure::State)?;
@@ -148,7 +148,7 @@ fn restore(app: &mut App, copy: &Path) -> Result<Outcome, Failure> {
 }
 
 fn reset(app: &mut App) -> Result<Outcome, Failure> {
-    is_a_file(app)?;
+    require_file(app)?;
     let paths = app.paths()?.clone();
     let before = daemon::reset(&paths).map_err(Failure::State)?;
     let view = json!({"database": paths.database(), "before": before});
@@ -162,7 +162,7 @@ fn reset(app: &mut App) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-fn of_store(error: &StoreError) -> Failure {
+fn store_failure(error: &StoreError) -> Failure {
     Failure::State(daemon::Refusal {
         what: error.to_string(),
         hint: error.hint(),

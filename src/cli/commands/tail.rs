@@ -15,7 +15,7 @@ const DEFAULT_EVENT_COUNT: u64 = 10;
 pub(in crate::cli) fn run(app: &mut App, args: &TailArgs) -> Result<Outcome, Failure> {
     let (now, zone) = (app.screen.now, app.screen.zone.clone());
     let since = args.since.as_deref().map(|time| when::past(time, now, &zone)).transpose()?;
-    let until = args.until.as_deref().map(|time| end(time, since, now, &zone)).transpose()?;
+    let until = args.until.as_deref().map(|time| parse_end(time, since, now, &zone)).transpose()?;
     let resume = match &args.cursor_file {
         Some(file) => read_cursor(file)?,
         None => None,
@@ -98,7 +98,7 @@ fn types(given: &[String]) -> Result<Vec<String>, Failure> {
 
 /// Parses the end of a range. A bare `HH:MM` is the last time that the clock showed it, unless that is
 /// before the beginning.
-fn end(
+fn parse_end(
     text: &str,
     since: Option<jiff::Timestamp>,
     now: jiff::Timestamp,
@@ -140,7 +140,7 @@ struct Tail<'a> {
 }
 
 /// Returns whether the event that ends the run repeats this event's content.
-fn is_said_again(kind: EventType) -> bool {
+fn is_repeated_at_end(kind: EventType) -> bool {
     matches!(
         kind,
         EventType::ModelRequest
@@ -156,7 +156,7 @@ impl Tail<'_> {
         if self.app.json {
             return self.app.print_json_text(&event.text);
         }
-        if self.brief && event.decode().is_ok_and(|event| event.known().is_some_and(is_said_again)) {
+        if self.brief && event.decode().is_ok_and(|event| event.known().is_some_and(is_repeated_at_end)) {
             return Ok(());
         }
         // "today" changes while events arrive
@@ -223,7 +223,7 @@ mod tests {
         let now: jiff::Timestamp = "2026-11-24T10:00:00Z".parse().unwrap();
         let check = |until: &str, since: Option<&str>, expected: Option<&str>| {
             let since = since.map(|since| since.parse().unwrap());
-            let got = end(until, since, now, &jiff::tz::TimeZone::UTC).ok();
+            let got = parse_end(until, since, now, &jiff::tz::TimeZone::UTC).ok();
             assert_eq!(got, expected.map(|at| at.parse().unwrap()), "{until} {since:?}");
         };
         check("09:00", None, Some("2026-11-24T09:00:00Z"));

@@ -31,12 +31,13 @@ pub(super) async fn listen(keys: &Keys, position: Option<&str>) -> Result<HeardA
     }
     let said = request(keys, "GET", url, None, POLL + BEYOND).await?;
     let events = said["rooms"]["join"][room]["timeline"]["events"].as_array().cloned().unwrap_or_default();
-    let answers = events.iter().filter(|event| event["sender"].as_str() != me.as_deref()).filter_map(written);
+    let answers =
+        events.iter().filter(|event| event["sender"].as_str() != me.as_deref()).filter_map(parse_message);
     let next = said["next_batch"].as_str().or(position).map(str::to_owned);
     Ok(HeardAnswers { answers: answers.collect(), position: next })
 }
 
-fn written(event: &Value) -> Option<PersonsAnswer> {
+fn parse_message(event: &Value) -> Option<PersonsAnswer> {
     let (approve, code) = read_answer(event["content"]["body"].as_str()?)?;
     let (who, reply_to) = (name(event["sender"].as_str()?), event["event_id"].clone());
     Some(PersonsAnswer { approve, code, who, is_from_there: true, reply_to })

@@ -43,11 +43,11 @@ pub(super) async fn listen(
     let messages: Vec<Value> = messages.filter(|message| message["event"] == "message").collect();
     let newest = messages.iter().rev().find_map(|message| message["id"].as_str());
     let position = newest.or(position).map(str::to_owned);
-    let answers = messages.iter().filter_map(said).collect();
+    let answers = messages.iter().filter_map(parse_message).collect();
     Ok(HeardAnswers { answers, position })
 }
 
-fn said(message: &Value) -> Option<PersonsAnswer> {
+fn parse_message(message: &Value) -> Option<PersonsAnswer> {
     let (approve, code) = read_answer(message["message"].as_str()?)?;
     // a topic has no user names: whoever reads the message has the code
     let who = "somebody who reads the topic".to_owned();

@@ -103,7 +103,7 @@ impl TraceExporter {
         instance: String,
         progress: Arc<TraceProgress>,
     ) -> Result<Self, String> {
-        let url = traces_at(to.endpoint)?;
+        let url = traces_url(to.endpoint)?;
         let client = net::pooled(&url, CONNECT_TIMEOUT)?;
         progress.begins(url.as_str());
         Ok(Self {
@@ -327,7 +327,7 @@ fn of_types(types: &[EventType]) -> EventFilter {
 }
 
 /// Returns the URL for traces, relative to the base URL (opentelemetry.io/docs/specs/otel/protocol/exporter).
-fn traces_at(endpoint: &str) -> Result<Url, String> {
+fn traces_url(endpoint: &str) -> Result<Url, String> {
     let base = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
     Url::parse(&base).map_err(|error| format!("`otlp` is not an address: {error}"))
 }

@@ -25,11 +25,11 @@ pub(super) fn draw(model: &TopModel, theme: Theme, buffer: &mut Buffer) -> usize
         frame::tiny(model, theme, buffer);
     } else {
         let areas = areas(width, height);
-        put(buffer, areas.header, 0, &frame::header(model, theme, width.into()));
-        put(buffer, areas.tabs, 0, &frame::tabs(model, width.into()));
+        draw_line(buffer, areas.header, 0, &frame::header(model, theme, width.into()));
+        draw_line(buffer, areas.tabs, 0, &frame::tabs(model, width.into()));
         lines = body(model, theme, &areas, buffer);
         if let Some(pane) = areas.pane {
-            beside(model, theme, pane, buffer);
+            draw_pane(model, theme, pane, buffer);
         }
         if model.connected != Connected::Yes {
             // what is shown is out of date
@@ -37,9 +37,9 @@ pub(super) fn draw(model: &TopModel, theme: Theme, buffer: &mut Buffer) -> usize
                 Rect::new(0, areas.header.height, width, height - areas.header.height - areas.foot.height);
             buffer.set_style(rest, Style::new().add_modifier(Modifier::DIM));
         }
-        put(buffer, areas.foot, 0, &frame::foot(model, width.into()));
+        draw_line(buffer, areas.foot, 0, &frame::foot(model, width.into()));
         overlay::draw(model, theme, &areas, buffer);
-        ask(model, &areas, buffer);
+        draw_question(model, &areas, buffer);
     }
     theme.finish(buffer);
     lines
@@ -53,14 +53,14 @@ fn body(model: &TopModel, theme: Theme, areas: &Areas, buffer: &mut Buffer) -> u
         let most = lines.len().saturating_sub(height);
         let first = if model.follow { most } else { model.scroll.min(most) };
         for (y, line) in lines.iter().skip(first).take(height).enumerate() {
-            put(buffer, area, y, line);
+            draw_line(buffer, area, y, line);
         }
         return lines.len();
     }
     let height = usize::from(area.height);
     let list = model.list();
     if list.rows().is_empty() {
-        put(buffer, area, 0, &rows::nothing(model));
+        draw_line(buffer, area, 0, &rows::nothing(model));
         return 0;
     }
     let visible = list.visible(height);
@@ -73,7 +73,7 @@ fn body(model: &TopModel, theme: Theme, areas: &Areas, buffer: &mut Buffer) -> u
             true => rows::more(below + 1),
             false => rows::row(model, theme, key, width, selected),
         };
-        put(buffer, area, y, &line);
+        draw_line(buffer, area, y, &line);
         if selected {
             let style = Style::new().add_modifier(Modifier::REVERSED);
             buffer.set_style(Rect::new(area.x, area.y + y as u16, area.width, 1), style);
@@ -82,19 +82,19 @@ fn body(model: &TopModel, theme: Theme, areas: &Areas, buffer: &mut Buffer) -> u
     0
 }
 
-fn beside(model: &TopModel, theme: Theme, area: Rect, buffer: &mut Buffer) {
+fn draw_pane(model: &TopModel, theme: Theme, area: Rect, buffer: &mut Buffer) {
     for y in 0..area.height {
         buffer.set_string(area.x - 2, area.y + y, " │", super::theme::style(crate::render::Tone::Dim));
     }
     let area = Rect::new(area.x + 1, area.y, area.width.saturating_sub(1), area.height);
     let lines = pane::pane(model, theme, area.width.into(), area.height.into());
     for (y, line) in lines.iter().take(area.height.into()).enumerate() {
-        put(buffer, area, y, line);
+        draw_line(buffer, area, y, line);
     }
 }
 
 /// Draws the question over the last lines.
-fn ask(model: &TopModel, areas: &Areas, buffer: &mut Buffer) {
+fn draw_question(model: &TopModel, areas: &Areas, buffer: &mut Buffer) {
     let width = buffer.area.width;
     let lines = frame::question(model, width.into());
     let room = usize::from(buffer.area.height - areas.header.height);
@@ -109,7 +109,7 @@ fn ask(model: &TopModel, areas: &Areas, buffer: &mut Buffer) {
 }
 
 /// Draws a line of an area.
-fn put(buffer: &mut Buffer, area: Rect, y: usize, line: &Line<'_>) {
+fn draw_line(buffer: &mut Buffer, area: Rect, y: usize, line: &Line<'_>) {
     if y < usize::from(area.height) && area.width > 0 {
         buffer.set_line(area.x, area.y + y as u16, line, area.width);
     }

@@ -24,11 +24,11 @@ pub(super) fn hear(model: &mut TopModel, heard: TopHeard) {
             model.asking.clear();
             model.version += 1;
         }
-        TopHeard::Back => back(model, ""),
+        TopHeard::Back => reconnected(model, ""),
         TopHeard::OtherDatabase => {
             model.known.events.clear();
             model.known.ledger.clear();
-            back(model, ", with another database");
+            reconnected(model, ", with another database");
         }
         TopHeard::Lost(why) => {
             model.connected = Connected::Lost(plain(&why));
@@ -37,7 +37,7 @@ pub(super) fn hear(model: &mut TopModel, heard: TopHeard) {
     }
 }
 
-fn back(model: &mut TopModel, how: &str) {
+fn reconnected(model: &mut TopModel, how: &str) {
     if let Connected::Away(since) = model.connected {
         let away = crate::domain::human_duration(model.moment.wall.duration_since(since));
         model.say(format!("the daemon is back after {away}{how}"));

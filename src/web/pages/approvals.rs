@@ -47,8 +47,10 @@ pub(in crate::web) fn hash_of(call: &ApprovalView) -> String {
 impl CallRow {
     pub(super) fn of(call: &ApprovalView, moment: &Moment) -> Self {
         let mut args: Vec<(String, String)> = match &call.args {
-            Value::Object(args) => args.iter().map(|(key, value)| (line(key), spelled(value))).collect(),
-            other => vec![("arguments".to_owned(), spelled(other))],
+            Value::Object(args) => {
+                args.iter().map(|(key, value)| (line(key), format_argument(value))).collect()
+            }
+            other => vec![("arguments".to_owned(), format_argument(other))],
         };
         args.sort_by_key(|(_, value)| value.len() > 80 || value.contains('\n'));
         let read = match (call.untrusted, &call.read_before[..]) {
@@ -84,7 +86,7 @@ impl CallRow {
 }
 
 /// Formats an argument in full, whatever its length, since a decision covers all of it.
-fn spelled(value: &Value) -> String {
+fn format_argument(value: &Value) -> String {
     match value {
         Value::String(text) => plain_lines(text),
         Value::Object(_) | Value::Array(_) => {

@@ -133,14 +133,14 @@ pub(in crate::web) async fn timeline(
 
 /// Formats `no daemon ran: 10:01:30 for 5s, 10:07:02 for 3s` in one line, however many periods there were.
 fn away_words<'a>(away: impl Iterator<Item = &'a Away>, moment: &Moment) -> String {
-    const NAMED: usize = 3;
+    const MAX_NAMED_COUNT: usize = 3;
     let all: Vec<String> = away
         .map(|one| {
             let long = crate::domain::human_duration(one.until.duration_since(one.since));
             format!("{} for {long}", moment.when(one.since).local)
         })
         .collect();
-    let (older, newest) = all.split_at(all.len().saturating_sub(NAMED));
+    let (older, newest) = all.split_at(all.len().saturating_sub(MAX_NAMED_COUNT));
     match (newest.is_empty(), older.len()) {
         (true, _) => String::new(),
         (false, 0) => format!("no daemon ran: {}", newest.join(", ")),

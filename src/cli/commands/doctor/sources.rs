@@ -134,10 +134,10 @@ fn source(agent: &AgentSpec, fleet: &Fleet, daemon: Option<&DaemonView>) -> Agen
     AgentSource { agent_id: agent.id.to_string(), waits_for, problem, note }
 }
 
-type Found = (Option<String>, Option<String>);
+type SourceState = (Option<String>, Option<String>);
 
 /// Checks whether the folder can be read, and whether its changes can be watched.
-fn folder(trigger: &FileTrigger) -> Found {
+fn folder(trigger: &FileTrigger) -> SourceState {
     let folder = &trigger.folder;
     let shown = folder.display();
     // a single file name needs no permission to list the folder
@@ -172,7 +172,7 @@ fn folder(trigger: &FileTrigger) -> Found {
 }
 
 /// Checks whether a listener accepts deliveries, or could be started.
-fn webhook(name: &str, address: Option<SocketAddr>, daemon: Option<&DaemonView>) -> Found {
+fn webhook(name: &str, address: Option<SocketAddr>, daemon: Option<&DaemonView>) -> SourceState {
     let Some(address) = address else {
         return (Some("[daemon] webhooks names no address where they are taken".into()), None);
     };

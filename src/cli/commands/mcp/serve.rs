@@ -30,7 +30,7 @@ struct FleetHere {
 }
 
 impl FleetHere {
-    fn told(&self, failure: &Failure) -> CallTrouble {
+    fn call_trouble(&self, failure: &Failure) -> CallTrouble {
         CallTrouble { what: failure.what(), hint: failure.hint(Some(&self.paths)) }
     }
 }
@@ -46,7 +46,8 @@ impl Reach for FleetHere {
 
     fn desk(&self) -> Result<(Respondent, Option<String>), CallTrouble> {
         let records = || of_records(&self.paths, self.global.config.is_some());
-        let found = Respondent::find(&address_of(&self.paths), records).map_err(|error| self.told(&error))?;
+        let found =
+            Respondent::find(&address_of(&self.paths), records).map_err(|error| self.call_trouble(&error))?;
         let note = match &found {
             Respondent::Daemon(_) => None,
             Respondent::Records(records) => {
@@ -62,7 +63,7 @@ impl Reach for FleetHere {
     }
 
     fn trouble(&self, error: ClientError) -> CallTrouble {
-        self.told(&Failure::from(error))
+        self.call_trouble(&Failure::from(error))
     }
 
     fn place(&self) -> Result<FleetPlace, CallTrouble> {
