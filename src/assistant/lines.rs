@@ -72,9 +72,8 @@ pub(super) enum HeardMessage {
     Wrong(Value),
 }
 
-/// Parses the messages of a line: one, or those of a batch, which exist in protocol 2025-03-26. Responses are ignored, since no
-/// requests
-/// are sent to clients.
+/// Parses the messages of a line: one, or those of a batch, which exist in protocol 2025-03-26. Responses are ignored,
+/// since no requests are sent to clients.
 pub(super) fn heard(line: &[u8]) -> Vec<HeardMessage> {
     if line.trim_ascii().is_empty() {
         return Vec::new();

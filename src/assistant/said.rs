@@ -1,5 +1,5 @@
-//! The result of a tool: a text for a model, and the same as data. Both are bounded and free of terminal control sequences, and
-//! what came from agents and the world is marked as such.
+//! The result of a tool: a text for a model, and the same as data. Both are bounded and free of terminal control
+//! sequences, and what came from agents and the world is marked as such.
 use super::reach::CallTrouble;
 use crate::domain::misleads;
 use crate::render::plain_lines;

@@ -206,9 +206,8 @@ impl App {
     }
 }
 
-/// Returns the paths with the configuration that the records belong to: one that is named, else that of the daemon that wrote
-/// them.
-/// Another configuration would describe agents that are unrelated to the records.
+/// Returns the paths with the configuration that the records belong to: one that is named, else that of the daemon that
+/// wrote them. Another configuration would describe agents that are unrelated to the records.
 ///
 /// # Errors
 /// That configuration no longer exists.
@@ -230,7 +229,7 @@ pub(super) fn of_records(paths: &Paths, is_named: bool) -> Result<Paths, Failure
 
 /// Returns the path of the configuration in use; see [`App::config_in_use`].
 pub(super) fn config_in_use(paths: &Paths, is_named: bool) -> PathBuf {
-    /// Timeout of the question to a daemon which configuration it runs.
+    /// Timeout for asking a daemon which configuration it runs.
     const DAEMON_TIMEOUT: Duration = Duration::from_secs(2);
     let of_daemon = || {
         let mut connection = Connection::open(&address_of(paths), Timeouts::all(DAEMON_TIMEOUT)).ok()?;

@@ -1,5 +1,5 @@
-//! Names for shell completion: from the daemon, which must answer quickly; else names of
-//! agents are read from the configuration. Never starts a daemon, never prints errors.
+//! Names for shell completion: from the daemon, which must answer quickly; else names of agents are read from the
+//! configuration. Never starts a daemon, never prints errors.
 use super::args::Global;
 use crate::client::{Connection, Timeouts};
 use crate::config::{Context, Paths};

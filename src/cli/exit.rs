@@ -1,5 +1,4 @@
-//! How a command ends: every kind of failure, with its exit code (section 9), its message and its
-//! hint.
+//! How a command ends: every kind of failure, with its exit code (section 9), its message and its hint.
 use super::render::plain_lines;
 use crate::client::{ClientError, Holder};
 use crate::config::{Diagnostic, Paths, Rejected, RejectedFor};

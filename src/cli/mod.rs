@@ -1,5 +1,5 @@
-//! The command line interface. `args` defines the arguments, `commands` has one file per command,
-//! `render` formats views as text, `exit` defines outcomes, failures and exit codes.
+//! The command line interface. `args` defines the arguments, `commands` has one file per command, `render` formats
+//! views as text, `exit` defines outcomes, failures and exit codes.
 mod app;
 pub mod args;
 mod commands;
@@ -22,8 +22,8 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Parses the command line, runs the command, and reports a failure as one sentence, a hint and an exit code. `origin` is what
-/// `--version` prints.
+/// Parses the command line, runs the command, and reports a failure as one sentence, a hint and an exit code. `origin`
+/// is what `--version` prints.
 pub fn main(args: impl Iterator<Item = OsString>, origin: &Origin) -> ExitCode {
     clap_complete::CompleteEnv::with_factory(Cli::command).bin("bgagent").complete();
     let args: Vec<OsString> = args.collect();

@@ -14,8 +14,8 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Returns the date (UTC) of the build that `SOURCE_DATE_EPOCH` sets, in seconds since 1970. None if it is not such a
-    /// number.
+    /// Returns the date (UTC) of the build that `SOURCE_DATE_EPOCH` sets, in seconds since 1970. None if it is not such
+    /// a number.
     pub fn day_of(epoch: &str) -> Option<String> {
         let at = Timestamp::from_second(epoch.trim().parse().ok()?).ok()?;
         Some(at.to_zoned(TimeZone::UTC).date().to_string())

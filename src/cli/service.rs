@@ -1,5 +1,5 @@
-//! The service file: pure text, so that it can be reviewed before it is trusted. Installing it is
-//! left to `commands/service`.
+//! The service file: pure text, so that it can be reviewed before it is trusted. Installing it is left to
+//! `commands/service`.
 use crate::config::Paths;
 use std::path::{Path, PathBuf};
 
@@ -40,15 +40,15 @@ impl Installation {
 
 /// The systemd user unit (systemd.service(5), systemd.exec(5)).
 ///
-/// `PrivateUsers=yes` comes before all other directives of its kind: without it they silently have no effect in a
-/// user manager. `MemoryDenyWriteExecute` is absent since it kills node, `ProtectControlGroups`
-/// since runs get groups of their own. Namespaces of users and networks are for sandboxes with `net`, and so is
-/// `capset`: such a namespace has capabilities that are to be dropped.
+/// `PrivateUsers=yes` comes before all other directives of its kind: without it they silently have no effect in a user
+/// manager. `MemoryDenyWriteExecute` is absent since it kills node, `ProtectControlGroups` since runs get groups of
+/// their own. Namespaces of users and networks are for sandboxes with `net`, and so is `capset`: such a namespace has
+/// capabilities that are to be dropped.
 ///
 /// It is restarted without limit: `StartLimitIntervalSec=0` disables rate limiting, and `RestartSteps=` with
-/// `RestartMaxDelaySec=` make the delays grow (since systemd 254; older releases ignore both). With
-/// `KillMode=mixed` a stop signals only the daemon, which ends its runs within their grace period; processes left by
-/// a killed daemon are killed at once.
+/// `RestartMaxDelaySec=` make the delays grow (since systemd 254; older releases ignore both). With `KillMode=mixed` a
+/// stop signals only the daemon, which ends its runs within their grace period; processes left by a killed daemon are
+/// killed at once.
 pub(super) fn systemd_unit(installation: &Installation) -> String {
     let start = installation.arguments().iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
     let mut writable = "ReadWritePaths=%h\n".to_owned();
@@ -126,9 +126,8 @@ pub(super) fn packaged_unit() -> String {
     })
 }
 
-/// Tells the daemon that the control group of its unit is delegated to it: since version 251, systemd marks such groups only in
-/// a
-/// way that a user service can read.
+/// Tells the daemon that the control group of its unit is delegated to it: since version 251, systemd marks such groups
+/// only in a way that a user service can read.
 pub(super) fn delegated(unit: &str) -> String {
     format!("Environment={}={unit}", crate::doctor::DELEGATED)
 }
@@ -253,8 +252,8 @@ pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Quotes a word of a command line in a unit (systemd.service(5), "Command lines"); specifiers and variables are
-/// taken literally.
+/// Quotes a word of a command line in a unit (systemd.service(5), "Command lines"); specifiers and variables are taken
+/// literally.
 fn quoted(word: &str) -> String {
     let mut text = String::from("\"");
     for c in word.chars() {

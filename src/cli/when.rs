@@ -16,8 +16,8 @@ pub(super) enum Side {
 const TIME_FORMS: &str =
     "write RFC 3339 (2026-12-24T18:00:00+01:00), local time (2026-12-24T18:00), HH:MM, or a span (10m)";
 
-/// Parses a point in time: RFC 3339, a local date and time, a local date, `HH:MM`, Unix seconds (9 digits or
-/// more), or a word.
+/// Parses a point in time: RFC 3339, a local date and time, a local date, `HH:MM`, Unix seconds (9 digits or more), or
+/// a word.
 pub(super) fn instant(text: &str, side: Side, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Failure> {
     let text = text.trim();
     // must come first: parsed as a timestamp, its zone would be ignored
@@ -94,8 +94,8 @@ fn span(text: &str) -> Option<SignedDuration> {
     crate::config::parse_duration(&tight.replace("min", "m")).ok()
 }
 
-/// Returns the end of the period that a time denotes: a whole day, a whole minute if it has no seconds, a whole second if
-/// those have no fraction.
+/// Returns the end of the period that a time denotes: a whole day, a whole minute if it has no seconds, a whole second
+/// if those have no fraction.
 pub(super) fn end_of(text: &str, at: Timestamp, zone: &TimeZone) -> Timestamp {
     let text = text.trim();
     // a date denotes the whole day

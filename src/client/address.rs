@@ -25,8 +25,8 @@ impl Address {
         (socket, listener)
     }
 
-    /// Returns the socket to connect to. The file that the daemon writes must belong to us or root, since another user could
-    /// redirect clients by it.
+    /// Returns the socket to connect to. The file that the daemon writes must belong to us or root, since another user
+    /// could redirect clients by it.
     ///
     /// # Errors
     /// [`ClientError::Foreign`].
@@ -98,8 +98,8 @@ fn open_file(path: &Path) -> std::io::Result<std::fs::File> {
     }
 }
 
-/// Returns whether there is a process of this pid, including those of other users; a zombie, which its
-/// parent has not reaped yet (proc_pid_stat(5)), does not count.
+/// Returns whether there is a process of this pid, including those of other users; a zombie, which its parent has not
+/// reaped yet (proc_pid_stat(5)), does not count.
 pub fn is_alive(pid: u32) -> bool {
     let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else {
         return false;

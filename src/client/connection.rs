@@ -100,8 +100,8 @@ impl Connection {
         self.receive::<M>(id, self.timeouts.answer)
     }
 
-    /// Calls a method several times, pipelined. The
-    /// outer error is a failure of the connection, the inner ones are answers of the daemon.
+    /// Calls a method several times, pipelined. The outer error is a failure of the connection, the inner ones are
+    /// answers of the daemon.
     pub fn call_many<M: Method>(
         &mut self,
         params: &[M::Params],
@@ -231,8 +231,7 @@ impl Connection {
     }
 }
 
-/// Connects with a timeout: if the daemon's backlog is full, connecting would block
-/// forever.
+/// Connects with a timeout: if the daemon's backlog is full, connecting would block forever.
 fn connect(socket: &Path, within: Duration) -> std::io::Result<UnixStream> {
     let address = net::SocketAddrUnix::new(socket)?;
     let fd = net::socket(net::AddressFamily::UNIX, net::SocketType::STREAM, None)?;

@@ -1,11 +1,10 @@
 //! Follows events, across restarts of the daemon.
 //!
-//! Theory of operation: the *position* is the number of the last event that was handed out, with all before it.
-//! It moves with each event and with `live`. A new connection subscribes to what
-//! follows the position, and events at or before it are dropped: so nothing is missed and
-//! nothing is seen twice. Numbers of two databases can't be compared: if the daemon's database is a copy of the
-//! one of the position, following continues after the newest event that both share; with any other database it begins
-//! with its first event. Both are reported as notes.
+//! Theory of operation: the *position* is the number of the last event that was handed out, with all before it. It
+//! moves with each event and with `live`. A new connection subscribes to what follows the position, and events at or
+//! before it are dropped: so nothing is missed and nothing is seen twice. Numbers of two databases can't be compared:
+//! if the daemon's database is a copy of the one of the position, following continues after the newest event that both
+//! share; with any other database it begins with its first event. Both are reported as notes.
 use super::lines::Broken;
 use super::{Address, ClientError, Connection, Timeouts};
 use crate::domain::LoggedEvent;
@@ -17,8 +16,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::time::{Duration, Instant};
 
-/// After this time without data, the daemon is pinged; if there is no answer within the same time again,
-/// the connection counts as lost.
+/// After this time without data, the daemon is pinged; if there is no answer within the same time again, the connection
+/// counts as lost.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The position of a reader, to resume later.
@@ -104,8 +103,8 @@ pub struct StoredEvent {
 }
 
 impl StoredEvent {
-    /// Parses the event. Its type may be any string, and its payload any JSON: so events of a newer
-    /// daemon are followed and shown, too. [`LoggedEvent::event`] converts one that this release knows.
+    /// Parses the event. Its type may be any string, and its payload any JSON: so events of a newer daemon are followed
+    /// and shown, too. [`LoggedEvent::event`] converts one that this release knows.
     ///
     /// # Errors
     /// It is not an event.
@@ -138,8 +137,8 @@ struct Live {
 }
 
 impl Follow {
-    /// Subscribes. With `resume`, continues after that position instead of where `params` say, if
-    /// the database is the same.
+    /// Subscribes. With `resume`, continues after that position instead of where `params` say, if the database is the
+    /// same.
     pub fn start(
         address: Address,
         timeouts: Timeouts,

@@ -3,9 +3,9 @@ use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// Maximum length of an answer. [`crate::protocol::MAX_LINE`] limits what a daemon
-/// accepts; the list of a large fleet is longer, and the daemon is trusted not to flood its clients. This
-/// limit only keeps garbage from filling the memory.
+/// Maximum length of an answer. [`crate::protocol::MAX_LINE`] limits what a daemon accepts; the list of a large fleet
+/// is longer, and the daemon is trusted not to flood its clients. This limit only keeps garbage from filling the
+/// memory.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
 
 /// Why there is no line.

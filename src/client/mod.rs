@@ -1,7 +1,7 @@
 //! The client of the daemon: finds it, negotiates the protocol, makes calls, follows events.
 //!
-//! Everything here blocks on a plain socket: a command with a single call needs neither a
-//! runtime nor a thread. The meaning and presentation of answers are left to `cli`.
+//! Everything here blocks on a plain socket: a command with a single call needs neither a runtime nor a thread. The
+//! meaning and presentation of answers are left to `cli`.
 mod address;
 mod connection;
 mod error;

@@ -334,9 +334,8 @@ fn read_some(path: String) -> io::Result<()> {
     File::open(path)?.read(&mut some).map(drop)
 }
 
-/// Returns whether a file, pipe or socket was inherited besides standard input, output and error. Files that the process opened
-/// itself
-/// are marked close-on-exec; inherited ones are not.
+/// Returns whether a file, pipe or socket was inherited besides standard input, output and error. Files that the
+/// process opened itself are marked close-on-exec; inherited ones are not.
 fn inherited() -> io::Result<()> {
     const CLOSE_ON_EXEC: u32 = 0o2_000_000; // O_CLOEXEC, as in proc_pid_fdinfo(5)
     let came_along = |number: u32| {
@@ -354,8 +353,8 @@ fn unshare(what: UnshareFlags) -> io::Result<()> {
     Ok(rustix::thread::unshare(what)?)
 }
 
-/// Attempts all escapes that apply to the sandbox, and prints a line for each: its index, and the error, or nothing if it
-/// succeeded.
+/// Attempts all escapes that apply to the sandbox, and prints a line for each: its index, and the error, or nothing if
+/// it succeeded.
 pub(super) fn try_all(stage: &Stage) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let escapes = if stage.has_network { BY_NETWORK } else { ESCAPES };

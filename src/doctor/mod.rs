@@ -1,5 +1,5 @@
-//! Real escape attempts from the sandbox: the targets that are prepared for them, the process that attempts them, and the
-//! results.
+//! Real escape attempts from the sandbox: the targets that are prepared for them, the process that attempts them, and
+//! the results.
 mod escapes;
 mod stage;
 mod within;
@@ -82,8 +82,8 @@ pub struct Findings {
     pub no_network: Option<String>,
 }
 
-/// Attempts all escapes from a sandbox with nothing but a writable folder, and those by network from
-/// one that may also connect to one destination.
+/// Attempts all escapes from a sandbox with nothing but a writable folder, and those by network from one that may also
+/// connect to one destination.
 ///
 /// # Errors
 /// The preparation or the start failed; also if this system has no sandbox.

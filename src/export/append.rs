@@ -1,6 +1,6 @@
-//! One call that appends a batch to a stream, if the stream ends where the batch continues; otherwise it returns the stream's
-//! position. The script is `append.lua`, and its callers may be late, paused, or concurrent: nothing is ever appended
-//! twice or out of order.
+//! One call that appends a batch to a stream, if the stream ends where the batch continues; otherwise it returns the
+//! stream's position. The script is `append.lua`, and its callers may be late, paused, or concurrent: nothing is ever
+//! appended twice or out of order.
 use super::entry;
 use super::omni;
 use crate::domain::{RedisSpec, Seq, StreamFormat};

@@ -1,5 +1,5 @@
-//! An event as a stream entry, in our own format: `event` is the line of `tail --json`, accompanied by the fields that readers
-//! filter by. The contract is docs/REDIS.md.
+//! An event as a stream entry, in our own format: `event` is the line of `tail --json`, accompanied by the fields that
+//! readers filter by. The contract is docs/REDIS.md.
 use crate::domain::Seq;
 use crate::redis::RedisCommand;
 use crate::store::EventRow;
@@ -34,8 +34,8 @@ pub(super) fn gap((from, to): (Seq, Seq), out: &mut RedisCommand) {
     field("event", &format!(r#"{{"seq":{to},"type":"gap","payload":{{"from":{from},"to":{to}}}}}"#), out);
 }
 
-/// Appends the only entry of a stream that just keeps the position: it has the event, which identifies the log
-/// of the position.
+/// Appends the only entry of a stream that just keeps the position: it has the event, which identifies the log of the
+/// position.
 pub(super) fn position(row: &EventRow, out: &mut RedisCommand) {
     head(row.seq, 2, out);
     field("type", "position", out);
@@ -59,8 +59,8 @@ fn field(name: &str, value: &str, out: &mut RedisCommand) {
     out.part(value.as_bytes());
 }
 
-/// Formats an event as JSON, as [`crate::domain::LoggedEvent`] is serialized. The payload's stored bytes are copied, which
-/// takes a fraction of the time.
+/// Formats an event as JSON, as [`crate::domain::LoggedEvent`] is serialized. The payload's stored bytes are copied,
+/// which takes a fraction of the time.
 fn line(row: &EventRow, at: &str, run: Option<&str>) -> Vec<u8> {
     let mut out = Vec::with_capacity(row.payload.len() + 256);
     write!(out, r#"{{"seq":{},"ts":"{at}","type":"#, row.seq).expect(TO_MEMORY);

@@ -1,12 +1,11 @@
 //! Sends each event to a Redis stream, exactly once and in order.
 //!
-//! Theory of operation. Redis itself keeps the position: the last id of the stream is the number of its last
-//! event. A batch is sent in one call, which appends only if the stream still ends where the batch continues (`append`).
-//! So batches that were sent but not acknowledged, entries lost in a crash of Redis, and entries of another exporter
-//! are all the same case: the stream has a different position, and sending continues from there. A mark beside the stream
-//! identifies
-//! its owner, and its newest entry must be the event of that number here: a stream that belongs to another database, is ahead
-//! of the log, or has a different history is left alone until a person has decided.
+//! Theory of operation. Redis itself keeps the position: the last id of the stream is the number of its last event. A
+//! batch is sent in one call, which appends only if the stream still ends where the batch continues (`append`). So
+//! batches that were sent but not acknowledged, entries lost in a crash of Redis, and entries of another exporter are
+//! all the same case: the stream has a different position, and sending continues from there. A mark beside the stream
+//! identifies its owner, and its newest entry must be the event of that number here: a stream that belongs to another
+//! database, is ahead of the log, or has a different history is left alone until a person has decided.
 use super::append::{Appended, Appender, Claim, Entries, KnownEntry};
 use super::entry;
 use super::progress::ExportProgress;
@@ -190,8 +189,8 @@ impl Exporter {
         Ok(())
     }
 
-    /// Adapts the maximum number of events per call: halves it after a timeout, down to
-    /// one; doubles it when an answer came well before the timeout.
+    /// Adapts the maximum number of events per call: halves it after a timeout, down to one; doubles it when an answer
+    /// came well before the timeout.
     fn adapt_batch_size(&self, entries: &Entries, sent: &Result<Appended, Hitch>, took: Duration) {
         let most = self.most.load(Ordering::Relaxed);
         let next = match sent {
@@ -202,8 +201,8 @@ impl Exporter {
         self.most.store(next.clamp(1, MAX_BATCH_EVENTS), Ordering::Relaxed);
     }
 
-    /// Determines the position of the stream, and claims it if it is new, or was begun by a database that ours was
-    /// a copy of. `before` is the last known position.
+    /// Determines the position of the stream, and claims it if it is new, or was begun by a database that ours was a
+    /// copy of. `before` is the last known position.
     async fn settle(
         &self,
         link: &mut RedisLink,
@@ -244,9 +243,9 @@ impl Exporter {
         Err(unstable_position())
     }
 
-    /// Returns what the newest entry of the stream must be. `None`: there is no entry, or retention has removed its event here.
-    /// The mark alone does not distinguish a log from one that was restored to an earlier state and continued from
-    /// there, nor two that continue from the same state.
+    /// Returns what the newest entry of the stream must be. `None`: there is no entry, or retention has removed its
+    /// event here. The mark alone does not distinguish a log from one that was restored to an earlier state and
+    /// continued from there, nor two that continue from the same state.
     async fn known(&self, id: String) -> Result<Option<KnownEntry>, Hitch> {
         if id.is_empty() {
             return Ok(None);
@@ -268,9 +267,8 @@ impl Exporter {
         ))
     }
 
-    /// Fails if the stream is ahead of the log: then it is a copy of another log, or this one was restored to an earlier state,
-    /// and the
-    /// next events differ.
+    /// Fails if the stream is ahead of the log: then it is a copy of another log, or this one was restored to an
+    /// earlier state, and the next events differ.
     async fn check_within_log(&self, there: Seq) -> Result<(), Hitch> {
         let newest = self.store.read(|reader| reader.newest()).await.map_err(read_failure)?;
         if there <= newest {

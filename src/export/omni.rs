@@ -1,5 +1,5 @@
-//! An event in the format of OmniCoreAgent: only its types and their fields, since an unknown type or field
-//! breaks its reader for the whole session. Events without a corresponding type are left out.
+//! An event in the format of OmniCoreAgent: only its types and their fields, since an unknown type or field breaks its
+//! reader for the whole session. Events without a corresponding type are left out.
 use crate::store::EventRow;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -9,8 +9,8 @@ pub(super) fn stream(session: &str) -> String {
     format!("omnicoreagent_events:{session}")
 }
 
-/// Returns the session of an event, and its JSON; `None`: it has no corresponding type. `database` makes the
-/// event ids unique across fleets.
+/// Returns the session of an event, and its JSON; `None`: it has no corresponding type. `database` makes the event ids
+/// unique across fleets.
 pub(super) fn event(row: &EventRow, database: &str) -> Option<(String, String)> {
     let agent = row.agent.as_deref()?;
     let session = row.session.as_deref().unwrap_or(agent);

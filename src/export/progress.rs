@@ -45,8 +45,8 @@ impl ExportProgress {
         });
     }
 
-    /// Records a successful connection: everything up to `position` is there, and the next event happened at `behind_since`.
-    /// Returns true if it was not connected before.
+    /// Records a successful connection: everything up to `position` is there, and the next event happened at
+    /// `behind_since`. Returns true if it was not connected before.
     pub(super) fn stands_at(&self, now: Timestamp, position: Seq, behind_since: Option<Timestamp>) -> bool {
         let mut all = self.lock();
         let Some(standing) = all.as_mut() else { return false };

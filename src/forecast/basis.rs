@@ -102,8 +102,8 @@ pub struct DueFrom {
     pub took: SignedDuration,
 }
 
-/// Returns the number of due times on each of these days, given by their ends. Runs started by events, files or people don't
-/// count.
+/// Returns the number of due times on each of these days, given by their ends. Runs started by events, files or people
+/// don't count.
 pub fn due_by_day(spec: &AgentSpec, due: DueFrom, ends: &[Timestamp]) -> Vec<u64> {
     let mut begin = due.from;
     let mut days = Vec::with_capacity(ends.len());

@@ -13,8 +13,8 @@ const MAX_DRAWS: usize = 1_000;
 const MIN_DRAWS: usize = 200;
 /// Maximum number of simulated days, summed over agents and draws.
 const MAX_SIMULATED_DAYS: usize = 10_000_000;
-/// Maximum number of runs of a day that are drawn individually; beyond it, the normal approximation of their sum is good
-/// enough.
+/// Maximum number of runs of a day that are drawn individually; beyond it, the normal approximation of their sum is
+/// good enough.
 const MAX_EXACT_RUNS: u64 = 24;
 /// Maximum number of runs of a history that are resampled for each future; the costs in a longer one are certain enough.
 const MAX_RESAMPLED_RUNS: usize = 200;
@@ -142,9 +142,8 @@ fn add(one: PastRun, other: PastRun) -> PastRun {
     PastRun { usd: one.usd + other.usd, tokens: one.tokens + other.tokens }
 }
 
-/// Returns the worst case of each day, by limits: each due time is a run at its worst, plus an upper bound of other runs, up to
-/// the daily
-/// limit. An agent started by events may run arbitrarily often: only a daily limit bounds it.
+/// Returns the worst case of each day, by limits: each due time is a run at its worst, plus an upper bound of other
+/// runs, up to the daily limit. An agent started by events may run arbitrarily often: only a daily limit bounds it.
 fn worst_days(agent: &AgentBasis, per_day: PerRun, days: &ForecastDays) -> Vec<Amounts> {
     let of_day = |day: usize| {
         let runs = (agent.due[day] + most_events(agent.besides_a_day() * days.lengths[day])) as f64;

@@ -96,8 +96,8 @@ impl<'a> Tallies<'a> {
         }
     }
 
-    /// Returns the outlooks. `worst`: the worst case of each agent and day with its own limits; `wanted`: the same without
-    /// them.
+    /// Returns the outlooks. `worst`: the worst case of each agent and day with its own limits; `wanted`: the same
+    /// without them.
     pub(super) fn outlooks(
         &self,
         draws: usize,
@@ -125,8 +125,8 @@ impl<'a> Tallies<'a> {
         self.limits.iter().zip(&self.first).map(of).collect()
     }
 
-    /// Returns the first day on which the limit would be hit in the worst case. An agent without bounds hits it on its first
-    /// possible run.
+    /// Returns the first day on which the limit would be hit in the worst case. An agent without bounds hits it on its
+    /// first possible run.
     fn worst_on(
         &self,
         limit: &SpendingLimit,

@@ -1,6 +1,5 @@
-//! Answers of people, fetched by long polling, so nothing listens here. Whether an answer is valid is decided elsewhere; here
-//! it is
-//! parsed, with its origin.
+//! Answers of people, fetched by long polling, so nothing listens here. Whether an answer is valid is decided
+//! elsewhere; here it is parsed, with its origin.
 use super::message::SendError;
 use super::service::keys_of;
 use crate::domain::{NotifyType, ServiceSpec};
@@ -32,8 +31,8 @@ pub async fn listen(
     }
 }
 
-/// Sends the person the outcome of their answer. `is_over`: the question is settled. If it is not, nothing was
-/// decided, and nothing is posted to the chat: otherwise anyone who can post there could make the daemon post as much.
+/// Sends the person the outcome of their answer. `is_over`: the question is settled. If it is not, nothing was decided,
+/// and nothing is posted to the chat: otherwise anyone who can post there could make the daemon post as much.
 ///
 /// # Errors
 /// Why the reply could not be sent; contains no secret.

@@ -1,7 +1,7 @@
 //! A mail: its text, and how the server's replies are interpreted. The protocol is in `smtp`.
 //!
-//! All text that others may have written is in the body, which is base64, or in the subject, which is an
-//! encoded word unless it is plain ASCII: none of it can become a header or a command.
+//! All text that others may have written is in the body, which is base64, or in the subject, which is an encoded word
+//! unless it is plain ASCII: none of it can become a header or a command.
 use super::message::{Message, SendError};
 use super::smtp::Session;
 use crate::domain::EmailSpec;

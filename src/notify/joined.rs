@@ -12,9 +12,8 @@ const AGENT_KEY_PREFIXES: &[&str] = &["agent:", "circuit:", "late:", "slow:"];
 /// Maximum number of names in a subject.
 const MAX_NAME_COUNT: usize = 5;
 
-/// Returns whether a target can handle one message for several problems. It can't if its `body` identifies the problem by its
-/// key:
-/// it would never learn that the others are resolved.
+/// Returns whether a target can handle one message for several problems. It can't if its `body` identifies the problem
+/// by its key: it would never learn that the others are resolved.
 pub fn may_join(target: Option<&NotifyTarget>) -> bool {
     match target.map(|target| &target.kind) {
         Some(NotifyTargetKind::Webhook(spec)) => {
@@ -39,8 +38,8 @@ pub fn fitting(messages: &[Message], fits: impl Fn(&Message) -> bool) -> (usize,
     (known, least)
 }
 
-/// Joins messages into one, with a line of at most `each` characters per message; the originals are kept in it. A single one
-/// is returned unchanged.
+/// Joins messages into one, with a line of at most `each` characters per message; the originals are kept in it. A
+/// single one is returned unchanged.
 ///
 /// # Panics
 /// If there are no messages.

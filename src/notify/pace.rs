@@ -22,8 +22,8 @@ impl Pace {
         Self { tokens: f64::from(MAX_BURST_COUNT), counted: now, not_before: now }
     }
 
-    /// Returns how many messages may be sent in a row; if 0, check again at [`Self::next`]. `per_minute` is the maximum per
-    /// minute; `None`: unlimited.
+    /// Returns how many messages may be sent in a row; if 0, check again at [`Self::next`]. `per_minute` is the maximum
+    /// per minute; `None`: unlimited.
     pub fn room(&mut self, now: Instant, per_minute: Option<u32>) -> usize {
         let Some(per_minute) = per_minute else {
             return if now < self.not_before { 0 } else { usize::MAX };

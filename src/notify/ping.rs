@@ -1,5 +1,5 @@
-//! A ping to another monitor, by the conventions of healthchecks.io
-//! (healthchecks.io/docs/http_api): the URL itself for success, `/start` and `/fail` appended, and `rid` for the run.
+//! A ping to another monitor, by the conventions of healthchecks.io (healthchecks.io/docs/http_api): the URL itself for
+//! success, `/start` and `/fail` appended, and `rid` for the run.
 use super::message::SendError;
 use super::post::{Post, Reads, post, url_of};
 use crate::domain::{EnvValue, PingSignal, RunId};

@@ -65,9 +65,8 @@ pub(super) async fn ask(post: Post, most: usize) -> Result<String, SendError> {
     Ok(text)
 }
 
-/// Returns the lines of a streamed response, up to the chunk with the first line that is `wanted`; or what has arrived when the
-/// time
-/// is up.
+/// Returns the lines of a streamed response, up to the chunk with the first line that is `wanted`; or what has arrived
+/// when the time is up.
 pub(super) async fn first_lines(post: Post, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, SendError> {
     let end = tokio::time::Instant::now() + post.timeout;
     let mut answer = begin(post).await?;

@@ -1,5 +1,5 @@
-//! A message that asks about a call: how each service lets a person answer. A button or a written answer carries the one-time
-//! code; `answers` receives it.
+//! A message that asks about a call: how each service lets a person answer. A button or a written answer carries the
+//! one-time code; `answers` receives it.
 use crate::domain::{Escaping, LengthUnit, NotifyType, is_unseen};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -56,8 +56,7 @@ pub(super) fn parts(text: &str, escaping: Escaping, unit: LengthUnit) -> Option<
     (parts.len() <= MAX_PART_COUNT).then_some(parts)
 }
 
-/// Parses an answer: approve or deny, and the code. Quoted lines are skipped; any additional text makes
-/// it invalid.
+/// Parses an answer: approve or deny, and the code. Quoted lines are skipped; any additional text makes it invalid.
 pub(super) fn read_answer(text: &str) -> Option<(bool, String)> {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('>'));
     let line: String = lines.next()?.chars().filter(|c| !is_unseen(*c)).collect();

@@ -199,8 +199,8 @@ fn body(preset: &ServicePreset, keys: &BTreeMap<&str, String>, message: &Message
     }
 }
 
-/// Formats a question with its buttons, in one message or several; if the service can't take all of it,
-/// as an ordinary message.
+/// Formats a question with its buttons, in one message or several; if the service can't take all of it, as an ordinary
+/// message.
 fn question(
     preset: &ServicePreset,
     keys: &BTreeMap<&str, String>,

@@ -1,5 +1,5 @@
-//! An SMTP client (RFC 5321), as much as submitting a message needs, with STARTTLS
-//! (RFC 3207) and AUTH (RFC 4954). Without encryption it only connects to this machine.
+//! An SMTP client (RFC 5321), as much as submitting a message needs, with STARTTLS (RFC 3207) and AUTH (RFC 4954).
+//! Without encryption it only connects to this machine.
 use super::message::SendError;
 use crate::domain::{EmailSpec, SmtpTls};
 use crate::net::trusted_roots;

@@ -1,5 +1,5 @@
-//! Determines what in a fleet needs a person, and in which order: one judgement for the list, the full screen and the page.
-//! Pure: derived from the daemon's answers.
+//! Determines what in a fleet needs a person, and in which order: one judgement for the list, the full screen and the
+//! page. Pure: derived from the daemon's answers.
 mod needs;
 mod standing;
 

@@ -1,5 +1,5 @@
-//! Judges what a proposal would do to a configuration: whether it fits, which rights it adds, what `check` reports, and the
-//! diff.
+//! Judges what a proposal would do to a configuration: whether it fits, which rights it adds, what `check` reports, and
+//! the diff.
 use crate::config::{
     Amended, Context, Diagnostic, Loaded, NotAmended, Rejected, amend, concealed, parse, render, secret_at,
 };

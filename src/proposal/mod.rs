@@ -1,8 +1,8 @@
-//! Changes of one agent that an assistant proposes, and that wait for a person: what such a change would do, how it is stored,
-//! and how it gets into the file.
+//! Changes of one agent that an assistant proposes, and that wait for a person: what such a change would do, how it is
+//! stored, and how it gets into the file.
 //!
-//! A proposal changes nothing. It is a small file in the state folder; whether it fits is judged again each time, since the
-//! configuration may change. Who may accept one is left to `cli`.
+//! A proposal changes nothing. It is a small file in the state folder; whether it fits is judged again each time, since
+//! the configuration may change. Who may accept one is left to `cli`.
 mod book;
 mod judge;
 mod replace;

@@ -1,5 +1,5 @@
-//! Replaces a configuration file atomically, keeping its owner and mode, and only
-//! if it has not changed since it was read.
+//! Replaces a configuration file atomically, keeping its owner and mode, and only if it has not changed since it was
+//! read.
 use crate::config::Way;
 use std::fs::{self, File};
 use std::io::{self, Write};

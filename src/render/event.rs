@@ -27,8 +27,8 @@ pub(crate) fn logged_line(logged: &LoggedEvent, screen: &Screen) -> String {
     assemble(logged.ts, logged.agent_id.as_ref(), word, tone, logged.run_id.as_ref(), &gist, screen)
 }
 
-/// Returns the event types that a text denotes: a type, the word that `tail` shows for it, or a
-/// pattern of types. An error holds the most similar word, if any.
+/// Returns the event types that a text denotes: a type, the word that `tail` shows for it, or a pattern of types. An
+/// error holds the most similar word, if any.
 pub(crate) fn event_types(text: &str) -> Result<Vec<String>, Option<&'static str>> {
     let text = text.trim();
     if text.contains(['*', '?']) {

@@ -1,5 +1,5 @@
-//! Formats views as text. Pure: the properties of the screen and the time are passed in as a
-//! [`Screen`], so that every layout can be tested.
+//! Formats views as text. Pure: the properties of the screen and the time are passed in as a [`Screen`], so that every
+//! layout can be tested.
 mod agent;
 mod approvals;
 mod backfill;

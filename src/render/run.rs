@@ -45,8 +45,8 @@ pub(crate) fn error_words(status: RunStatus, error: &RunError) -> String {
     }
 }
 
-/// Formats how long a run took. If it was interrupted by the end of the daemon, its end is known only to be before the next
-/// start.
+/// Formats how long a run took. If it was interrupted by the end of the daemon, its end is known only to be before the
+/// next start.
 pub(crate) fn took(status: RunStatus, ms: i64) -> String {
     match status {
         RunStatus::Interrupted => format!("at most {}", millis(ms)),
@@ -298,8 +298,8 @@ pub(crate) fn left_out(dropped_bytes: u64) -> String {
     )
 }
 
-/// Formats output as written, with control sequences escaped even if it does not go to a terminal: what is written to
-/// a file today is on a terminal tomorrow. In raw mode, nothing is escaped.
+/// Formats output as written, with control sequences escaped even if it does not go to a terminal: what is written to a
+/// file today is on a terminal tomorrow. In raw mode, nothing is escaped.
 pub(crate) fn output(view: &OutputView, screen: &Screen) -> String {
     let mut text = String::new();
     for chunk in &view.chunks {

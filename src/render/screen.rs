@@ -112,8 +112,7 @@ impl Screen {
         plain(words.strip_suffix(zone.as_str()).unwrap_or(words))
     }
 
-    /// Returns the display zone, ` (Europe/Berlin)`, if the schedule has a different one;
-    /// else nothing.
+    /// Returns the display zone, ` (Europe/Berlin)`, if the schedule has a different one; else nothing.
     pub(crate) fn zone_beside(&self, schedule: &str) -> String {
         let own = self.zone.iana_name().unwrap_or("local time");
         match schedule.strip_suffix(')').and_then(|text| text.rsplit_once('(')) {

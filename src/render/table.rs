@@ -1,6 +1,5 @@
-//! Tables: aligned columns, separated by two spaces, without borders. On a terminal, shrinkable columns
-//! are cut until the table fits; if it can't, each row becomes a block with one line per
-//! column. Elsewhere nothing is cut.
+//! Tables: aligned columns, separated by two spaces, without borders. On a terminal, shrinkable columns are cut until
+//! the table fits; if it can't, each row becomes a block with one line per column. Elsewhere nothing is cut.
 use super::screen::{Screen, Tone};
 use super::words::{cut_to, plain, wrap};
 use comfy_table::{
@@ -160,8 +159,8 @@ impl Table {
         layout.lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
     }
 
-    /// Chooses the layout. On a terminal, each column starts at the width of its content; then shrinkable columns are cut in
-    /// their turn, within a turn first the one that can give most.
+    /// Chooses the layout. On a terminal, each column starts at the width of its content; then shrinkable columns are
+    /// cut in their turn, within a turn first the one that can give most.
     fn form(&self, screen: &Screen) -> Form {
         let Some(width) = screen.width else { return Form::Whole };
         let room = width.saturating_sub(2 * self.columns.len().saturating_sub(1));

@@ -1,5 +1,4 @@
-//! The conversation of a run with its model, for `show`: all messages and calls, with timings,
-//! tokens and dollars.
+//! The conversation of a run with its model, for `show`: all messages and calls, with timings, tokens and dollars.
 use super::screen::{Screen, Tone, millis};
 use super::words::{plain, plain_lines, usd};
 use crate::domain::{Finish, LengthUnit, ModelAnswer, Step, Usage, counted, shortened};
@@ -95,8 +94,8 @@ pub(super) fn transcript(steps: &[StepView], over: bool, screen: &Screen) -> Str
     text
 }
 
-/// Formats a call of an agent program whose end was not observed, because the program was ended; calls of a model follow its
-/// answer.
+/// Formats a call of an agent program whose end was not observed, because the program was ended; calls of a model
+/// follow its answer.
 fn unfinished_call(
     text: &mut String,
     step: &StepView,

@@ -6,9 +6,8 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Escapes everything in a line that a terminal would act upon: control characters and marks that
-/// change the direction of text. All text of agents and from outside is passed through
-/// here before it reaches a screen.
+/// Escapes everything in a line that a terminal would act upon: control characters and marks that change the direction
+/// of text. All text of agents and from outside is passed through here before it reaches a screen.
 pub(crate) fn plain(text: &str) -> String {
     escaped(text, false)
 }
@@ -48,8 +47,8 @@ fn escaped(text: &str, lines: bool) -> String {
     out
 }
 
-/// Escapes what a terminal would act upon in JSON without changing its meaning: DEL, the controls from 80 to 9f and what
-/// [`misleads`]; the others are already escaped in JSON. They occur only in strings.
+/// Escapes what a terminal would act upon in JSON without changing its meaning: DEL, the controls from 80 to 9f and
+/// what [`misleads`]; the others are already escaped in JSON. They occur only in strings.
 pub(crate) fn plain_json(text: &str) -> Cow<'_, str> {
     let acts = |c: char| c.is_control() || misleads(c);
     if !text.contains(acts) {
@@ -112,8 +111,8 @@ pub(crate) fn wrap(text: &str, room: usize) -> Vec<String> {
     lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// Wraps lines that are longer than this many columns, between words; continuation lines are indented to where the text begins.
-/// A word that is too long stays whole.
+/// Wraps lines that are longer than this many columns, between words; continuation lines are indented to where the text
+/// begins. A word that is too long stays whole.
 pub(crate) fn fold(text: &str, width: usize) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
@@ -206,8 +205,7 @@ pub(crate) fn bytes(count: u64) -> String {
     if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
-/// Formats a result in full: those of a probe, an archive or `system_metrics` in words, everything
-/// else as it is.
+/// Formats a result in full: those of a probe, an archive or `system_metrics` in words, everything else as it is.
 pub(crate) fn result_text(result: &str) -> String {
     if serde_json::from_str::<Value>(result).is_ok_and(|value| value.is_object()) {
         return result_words(result);

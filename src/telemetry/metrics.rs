@@ -1,5 +1,5 @@
-//! The metrics, by name. Names follow Prometheus's conventions (prometheus.io/docs/practices/naming): base units, `_total` for
-//! counters. The list is documented in docs/TELEMETRY.md; a test compares the two.
+//! The metrics, by name. Names follow Prometheus's conventions (prometheus.io/docs/practices/naming): base units,
+//! `_total` for counters. The list is documented in docs/TELEMETRY.md; a test compares the two.
 use super::exposition::{Exposition, MetricType, Samples, seconds};
 use super::tally::{AgentTally, BUCKETS, Durations, FleetTally, ModelTally, OTHER};
 use crate::domain::{AgentId, Desired, Health, Severity};

@@ -1,8 +1,7 @@
 //! Telemetry for monitoring: metrics, which Prometheus scrapes, and traces, which are sent.
 //!
-//! Counters are kept in a [`FleetTally`] of what is committed while telemetry is on; everything else is queried at the time of
-//! a
-//! scrape. Traces are built from the log when a run has ended. Nothing here makes decisions or delays runs.
+//! Counters are kept in a [`FleetTally`] of what is committed while telemetry is on; everything else is queried at the
+//! time of a scrape. Traces are built from the log when a run has ended. Nothing here makes decisions or delays runs.
 mod exposition;
 mod listen;
 mod metrics;

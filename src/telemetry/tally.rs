@@ -1,9 +1,8 @@
 //! Counters, derived from committed facts: they start at zero when the daemon or telemetry starts, and only increase.
 //!
-//! The number of series is bounded: [`MOST_AGENTS`] agents have their own, the first by name when telemetry starts. An agent
-//! keeps its
-//! series as long as it is configured, so no counter ever decreases; series freed by a reload go to the next by name. All
-//! other agents are counted together.
+//! The number of series is bounded: [`MOST_AGENTS`] agents have their own, the first by name when telemetry starts. An
+//! agent keeps its series as long as it is configured, so no counter ever decreases; series freed by a reload go to the
+//! next by name. All other agents are counted together.
 use crate::domain::{ALL_WELL, AgentId, Entry, Fact, RunId, RunStatus, Said, Step, Usage, Verdict};
 use jiff::SignedDuration;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

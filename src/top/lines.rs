@@ -1,5 +1,5 @@
-//! The view without a screen: the first view as text, once, or followed by a line per change. For scripts, logs
-//! and screen readers.
+//! The view without a screen: the first view as text, once, or followed by a line per change. For scripts, logs and
+//! screen readers.
 use super::asks::{TopAnswer, TopAsk, TopReply};
 use super::draw::plain_lines;
 use super::link::TopLink;

@@ -1,6 +1,5 @@
-//! The connection to the daemon: one thread follows events, one sends requests, and each change has its own thread, since it
-//! may take
-//! as long as a run. All of them write to one queue.
+//! The connection to the daemon: one thread follows events, one sends requests, and each change has its own thread,
+//! since it may take as long as a run. All of them write to one queue.
 use super::asks::{Act, TopAsk, TopHeard, TopReply};
 use super::update::TopInput;
 use crate::client::{Address, Backoff, ClientError, Connection, Follow, Followed, Note, Timeouts};

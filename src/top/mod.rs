@@ -1,11 +1,9 @@
 //! A live view of the fleet on the full screen: `bgagent top`.
 //!
 //! Theory of operation: one loop and one state. A key, an answer, an event or a tick is a `TopInput`; `update` changes
-//! the `TopModel` accordingly and returns the `TopEffect`s to carry out; `draw` shows the model. Both are pure. `link` asks the
-//! daemon
-//! and follows its events, `run` owns the terminal. An event never carries state into the screen: it marks what to ask for
-//! again,
-//! at most four times a second. The cursor belongs to an item, not to a line.
+//! the `TopModel` accordingly and returns the `TopEffect`s to carry out; `draw` shows the model. Both are pure. `link`
+//! asks the daemon and follows its events, `run` owns the terminal. An event never carries state into the screen: it
+//! marks what to ask for again, at most four times a second. The cursor belongs to an item, not to a line.
 //!
 //! The daemon decides what its calls mean; the text of a whole page of an agent or a run is left to `render`.
 mod asks;

@@ -1,5 +1,5 @@
-//! The loop of the full screen: takes inputs, carries out effects, draws. It sleeps until a key, a message
-//! of the daemon, a signal, or a time at which the display changes.
+//! The loop of the full screen: takes inputs, carries out effects, draws. It sleeps until a key, a message of the
+//! daemon, a signal, or a time at which the display changes.
 use super::draw::draw;
 use super::link::TopLink;
 use super::model::TopModel;

@@ -1,5 +1,5 @@
-//! Appearance: marks, colours, and substitutes for terminals that lack them. A mark and a word express the
-//! state of an item; colour only repeats it, so nothing is lost without colours.
+//! Appearance: marks, colours, and substitutes for terminals that lack them. A mark and a word express the state of an
+//! item; colour only repeats it, so nothing is lost without colours.
 use crate::overview::{Rank, StandingSection};
 use crate::render::{Tone, tone_of};
 use ratatui::buffer::Buffer;
@@ -49,8 +49,8 @@ impl RowMark {
     }
 }
 
-/// The outcome of slots or a run in a strip: the height of its sign expresses it, the colour repeats it. Of several in one
-/// position, the last in this list is shown.
+/// The outcome of slots or a run in a strip: the height of its sign expresses it, the colour repeats it. Of several in
+/// one position, the last in this list is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Beat {
     /// No slot.
@@ -117,8 +117,8 @@ pub(super) fn style(tone: Tone) -> Style {
 }
 
 impl Theme {
-    /// Replaces everything in a drawn screen that the terminal can't show. This is the last step, so drawing code need not
-    /// consider it.
+    /// Replaces everything in a drawn screen that the terminal can't show. This is the last step, so drawing code need
+    /// not consider it.
     pub(super) fn finish(self, buffer: &mut Buffer) {
         if self.color && !self.ascii {
             return;

@@ -1,5 +1,5 @@
-//! Changes, if a person enabled them (`--control`): a form is submitted, one change is made, and the browser returns to the
-//! page.
+//! Changes, if a person enabled them (`--control`): a form is submitted, one change is made, and the browser returns to
+//! the page.
 use super::frame::PageError;
 use super::state::Web;
 use crate::protocol::*;

@@ -1,9 +1,8 @@
 //! Admission to the page: by the name in `Host`, a one-time link, a cookie, and the origin of a request.
 //!
 //! A page on loopback can be reached by every site that is open in the browser, so the address alone grants nothing.
-//! Cookies don't distinguish ports (RFC 6265, section 8.5): the page has a host name of its own, so that no other server on
-//! loopback
-//! receives its cookie.
+//! Cookies don't distinguish ports (RFC 6265, section 8.5): the page has a host name of its own, so that no other
+//! server on loopback receives its cookie.
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::sync::Mutex;
@@ -104,9 +103,8 @@ impl Admission {
         }
     }
 
-    /// Returns whether a request that changes something states its origin: ours by name, or, if an extension or a setting of
-    /// the browser
-    /// hides the name, by a header that no page can set (Fetch Metadata, section 2).
+    /// Returns whether a request that changes something states its origin: ours by name, or, if an extension or a
+    /// setting of the browser hides the name, by a header that no page can set (Fetch Metadata, section 2).
     fn states_own_origin(&self, headers: &HeaderMap) -> bool {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         match text("origin") {
@@ -136,8 +134,8 @@ impl Admission {
         (!comes_from_here).then_some(StatusCode::FORBIDDEN)
     }
 
-    /// Answers a link with the cookie and a page that leads on. A redirect would not work: browsers don't send a strict cookie
-    /// when the navigation began on another site.
+    /// Answers a link with the cookie and a page that leads on. A redirect would not work: browsers don't send a strict
+    /// cookie when the navigation began on another site.
     pub(super) fn open(&self, query: &str) -> Response {
         let token = query.split('&').find_map(|pair| pair.strip_prefix("t=")).unwrap_or_default();
         if !self.redeem_link(token) {

@@ -38,8 +38,8 @@ impl DaemonPool {
         asked.unwrap_or(Err(ClientError::Vanished { method: M::NAME }))
     }
 
-    /// Makes a change. It uses a new connection and is never retried: a change without an answer may have been
-    /// carried out.
+    /// Makes a change. It uses a new connection and is never retried: a change without an answer may have been carried
+    /// out.
     pub(super) async fn order<M: Method>(&self, params: M::Params) -> Result<M::Reply, ClientError>
     where
         M::Params: Send + 'static,

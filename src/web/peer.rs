@@ -11,9 +11,8 @@ pub(super) enum PeerOwner {
     Unknown,
 }
 
-/// Returns the owner of the other end, by the tables of the kernel (`/proc/net/tcp` and `tcp6`, proc(5)). An IPv6 socket
-/// connected
-/// to an IPv4 address is listed only in the second.
+/// Returns the owner of the other end, by the tables of the kernel (`/proc/net/tcp` and `tcp6`, proc(5)). An IPv6
+/// socket connected to an IPv4 address is listed only in the second.
 pub(super) fn owner_of(peer: SocketAddr, own: SocketAddr) -> PeerOwner {
     let tables: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
@@ -25,9 +24,8 @@ pub(super) fn owner_of(peer: SocketAddr, own: SocketAddr) -> PeerOwner {
     tables.iter().find_map(|table| user_in(table, peer, own)).map_or(PeerOwner::Nobody, PeerOwner::User)
 }
 
-/// Finds the user in a table: its lines have the local and the remote address, the state (01: established), and the user in the
-/// eighth
-/// column.
+/// Finds the user in a table: its lines have the local and the remote address, the state (01: established), and the
+/// user in the eighth column.
 fn user_in(table: &str, peer: SocketAddr, own: SocketAddr) -> Option<u32> {
     let ends = [hex(peer), hex(own)];
     let mapped = [mapped(peer), mapped(own)];

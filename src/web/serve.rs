@@ -39,9 +39,8 @@ pub struct WebOptions {
     pub state_dir: PathBuf,
 }
 
-/// Serves the page until the process is ended, or for twelve hours without a request. `say` receives the links when it is
-/// ready,
-/// and again for each line on standard input.
+/// Serves the page until the process is ended, or for twelve hours without a request. `say` receives the links when it
+/// is ready, and again for each line on standard input.
 ///
 /// # Errors
 /// The address is not on loopback, or is not available.
@@ -91,8 +90,8 @@ pub fn serve(
     served
 }
 
-/// Binds the port on both loopback addresses: a browser that resolves `*.localhost` may try `::1` first, and a process that
-/// listens there would receive the link.
+/// Binds the port on both loopback addresses: a browser that resolves `*.localhost` may try `::1` first, and a process
+/// that listens there would receive the link.
 async fn bind(wanted: SocketAddr) -> io::Result<(TcpListener, Option<TcpListener>)> {
     const MAX_ATTEMPTS: usize = 20;
     for _ in 0..MAX_ATTEMPTS {
@@ -203,8 +202,8 @@ fn print_link_on_enter(links: impl Fn() -> String + Send + 'static) {
     });
 }
 
-/// Passes the browser a file that leads to the page, instead of the link, since arguments of programs are visible to others.
-/// The file is removed after a minute, or when the returned value is dropped, whichever comes first.
+/// Passes the browser a file that leads to the page, instead of the link, since arguments of programs are visible to
+/// others. The file is removed after a minute, or when the returned value is dropped, whichever comes first.
 fn open_in_browser(url: &str, state_dir: &std::path::Path) -> Option<LaunchFile> {
     let file = tempfile::Builder::new().prefix("ui-").suffix(".html").tempfile_in(state_dir);
     let mut file = file.ok()?;

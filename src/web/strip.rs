@@ -1,5 +1,5 @@
-//! The strip of an agent's slots over a period: one path per kind of verdict, however many slots there are. It uses only
-//! presentation attributes and classes, since the content security policy allows no inline style.
+//! The strip of an agent's slots over a period: one path per kind of verdict, however many slots there are. It uses
+//! only presentation attributes and classes, since the content security policy allows no inline style.
 use crate::domain::{RunStatus, Verdict};
 use crate::protocol::{RunView, SlotRecordView};
 use askama::Template;

@@ -1,6 +1,5 @@
 //! `bgagent accept`: shows what a proposal would change and which rights it would grant, asks, writes it into the
-//! configuration, and
-//! has the daemon reload that.
+//! configuration, and has the daemon reload that.
 use super::prelude::*;
 use super::proposals::{DECIDE, FoundProposal, failure, only_people};
 use crate::cli::args::AcceptArgs;

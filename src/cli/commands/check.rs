@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Timeout of the question to a daemon which configuration it runs.
+/// Timeout for asking a daemon which configuration it runs.
 const DAEMON_TIMEOUT: Duration = Duration::from_secs(2);
 /// Number of due times shown per agent.
 const SHOWN_TIMES_COUNT: usize = 3;
@@ -146,9 +146,8 @@ fn untrusted(fleet: &Fleet, trusted: &BTreeSet<String>) -> Vec<Diagnostic> {
     users.map(warning).collect()
 }
 
-/// Returns a warning for each limit that needs a control group and can't be enforced: by the running daemon, else by one
-/// started
-/// from here.
+/// Returns a warning for each limit that needs a control group and can't be enforced: by the running daemon, else by
+/// one started from here.
 fn unheld_limits(app: &mut App, fleet: &Fleet) -> Vec<Diagnostic> {
     let programs =
         fleet.programs().into_iter().filter_map(|program| Some((program.place(), program.sandbox?.limits)));

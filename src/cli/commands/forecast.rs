@@ -1,5 +1,5 @@
-//! `bgagent forecast`: estimates what the fleet will cost, from its history, its calendar and its limits; and which limit would
-//! be hit.
+//! `bgagent forecast`: estimates what the fleet will cost, from its history, its calendar and its limits; and which
+//! limit would be hit.
 mod gather;
 
 use super::prelude::*;

@@ -1,5 +1,5 @@
-//! `bgagent health`: reports whether all is well. Reads the database, so that it also works while the daemon
-//! does not run. A running daemon is queried as well, for what it can't write there.
+//! `bgagent health`: reports whether all is well. Reads the database, so that it also works while the daemon does not
+//! run. A running daemon is queried as well, for what it can't write there.
 use super::prelude::*;
 use crate::cli::args::HealthArgs;
 use crate::cli::render::{refused_deliveries, unheld_limit, untrusted_server, unwatched};
@@ -109,8 +109,8 @@ struct Report {
     status: Status,
     agents: usize,
     problems: Vec<Problem>,
-    /// Warnings of the last runs of agents, which completed but deserve a look; and webhooks whose deliveries are refused
-    /// repeatedly.
+    /// Warnings of the last runs of agents, which completed but deserve a look; and webhooks whose deliveries are
+    /// refused repeatedly.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<Problem>,
     /// The daemon that leads, while the one here is a standby.
@@ -153,8 +153,8 @@ fn standby_of(paths: &Paths) -> Option<String> {
     listener.standby_of
 }
 
-/// Returns why the daemon is not running. A pid alone proves nothing, since pids are reused: its
-/// socket must accept connections as well.
+/// Returns why the daemon is not running. A pid alone proves nothing, since pids are reused: its socket must accept
+/// connections as well.
 fn reason_not_running(paths: &Paths) -> Option<String> {
     if holder(&paths.state_dir).is_some() {
         return None; // alive: its problems are queried from it
@@ -181,9 +181,8 @@ struct Troubles {
     warnings: Vec<Problem>,
 }
 
-/// Queries a running daemon for its problems: it can't write, it has refused the newest configuration, the external source of
-/// an
-/// agent can't deliver, or it does not answer.
+/// Queries a running daemon for its problems: it can't write, it has refused the newest configuration, the external
+/// source of an agent can't deliver, or it does not answer.
 fn troubles(address: &Address, timeout: Duration) -> Troubles {
     let own = |what| Problem { agent_id: None, what };
     let asked = Connection::open(address, Timeouts::all(timeout))

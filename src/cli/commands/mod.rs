@@ -1,6 +1,5 @@
-//! One file per command, named after it. Each takes its arguments and the [`App`](super::App), calls the daemon, prints the
-//! answer,
-//! and returns the outcome.
+//! One file per command, named after it. Each takes its arguments and the [`App`](super::App), calls the daemon, prints
+//! the answer, and returns the outcome.
 pub(super) mod accept;
 pub(super) mod approvals;
 pub(super) mod archive;

@@ -11,8 +11,7 @@ const MAX_SLOTS: u64 = 10_000;
 
 /// Default period.
 const DEFAULT_PERIOD: SignedDuration = SignedDuration::from_hours(24);
-/// Extended period if there are no slots within the default: longer than the gap between leap days across a
-/// century.
+/// Extended period if there are no slots within the default: longer than the gap between leap days across a century.
 const EXTENDED_PERIOD: SignedDuration = SignedDuration::from_hours(24 * 366 * 9);
 /// Number of slots shown per agent in the extended period.
 const EXTENDED_SLOTS_PER_AGENT: u64 = 3;

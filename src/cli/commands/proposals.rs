@@ -110,9 +110,8 @@ pub(super) struct FoundProposal {
 impl FoundProposal {
     /// Reads a proposal and judges it against the current configuration.
     ///
-    /// There is no proposal of this id; it is for another configuration; the configuration or the agent's table has changed
-    /// since; or
-    /// it no longer fits.
+    /// There is no proposal of this id; it is for another configuration; the configuration or the agent's table has
+    /// changed since; or it no longer fits.
     pub(super) fn look(app: &mut App, book: &ProposalBook, id: &str) -> Result<Self, Failure> {
         let proposal = book.get(id, app.screen.now).map_err(failure)?;
         let path = match app.global.config.clone() {

@@ -1,5 +1,5 @@
-//! `bgagent reload`: reloads the configuration file. An invalid file is reported as an error with
-//! all of its diagnostics.
+//! `bgagent reload`: reloads the configuration file. An invalid file is reported as an error with all of its
+//! diagnostics.
 use super::prelude::*;
 use crate::protocol::{NoParams, ReloadConfig, ReloadView};
 

@@ -143,8 +143,8 @@ enum End {
     Late,
 }
 
-/// Follows all events of the agent, not only those of the run: a run whose gate is closed is deleted, and the
-/// event about that belongs to the agent.
+/// Follows all events of the agent, not only those of the run: a run whose gate is closed is deleted, and the event
+/// about that belongs to the agent.
 fn wait(app: &mut App, started: &RunStarted, deadline: Option<Instant>) -> Result<End, Failure> {
     let params = StreamParams {
         agents: vec![started.agent_id.to_string()],

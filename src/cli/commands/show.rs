@@ -26,8 +26,8 @@ pub(in crate::cli) fn run(app: &mut App, args: &ShowArgs) -> Result<Outcome, Fai
     Ok(Outcome::Done)
 }
 
-/// Returns the newest run of an agent; while that is in flight, the one before if it failed, so that a retry does not hide the
-/// failure.
+/// Returns the newest run of an agent; while that is in flight, the one before if it failed, so that a retry does not
+/// hide the failure.
 fn last_of(connection: &mut Respondent, agent: &str) -> Option<RunId> {
     let params = ListRunsParams {
         agent_id: Some(agent.to_owned()),

@@ -35,8 +35,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &TailArgs) -> Result<Outcome, Fai
         until,
         follow: !args.no_follow && until.is_none_or(|until| until > now),
     };
-    // the wall clock and an `Instant` diverge while the machine sleeps; reaching the end a little late does
-    // no harm
+    // the wall clock and an `Instant` diverge while the machine sleeps; reaching the end a little late does no harm
     let deadline = until
         .filter(|until| *until > now)
         .and_then(|until| Instant::now().checked_add(until.duration_since(now).unsigned_abs()));
@@ -96,8 +95,8 @@ fn types(given: &[String]) -> Result<Vec<String>, Failure> {
     Ok(all)
 }
 
-/// Parses the end of a range. A bare `HH:MM` is the last time that the clock showed it, unless that is
-/// before the beginning.
+/// Parses the end of a range. A bare `HH:MM` is the last time that the clock showed it, unless that is before the
+/// beginning.
 fn parse_end(
     text: &str,
     since: Option<jiff::Timestamp>,
@@ -170,9 +169,8 @@ impl Tail<'_> {
         event.decode().is_ok_and(|event| event.ts > until)
     }
 
-    /// Flushes what was printed, and only then writes the cursor. So a reader that resumes from the cursor sees each event at
-    /// least
-    /// once.
+    /// Flushes what was printed, and only then writes the cursor. So a reader that resumes from the cursor sees each
+    /// event at least once.
     fn settle(&mut self, position: Option<Resume>) -> Result<(), Failure> {
         self.app.flush()?;
         match (&self.cursor, position) {

@@ -1,5 +1,5 @@
-//! Commands on several agents: names, globs, or all. Each target's outcome is one line; a failure does
-//! not prevent the others.
+//! Commands on several agents: names, globs, or all. Each target's outcome is one line; a failure does not prevent the
+//! others.
 use super::prelude::*;
 use crate::cli::args::Targets;
 use crate::client::Connection;
@@ -11,8 +11,8 @@ use std::time::Duration;
 /// Timeout of a change that is immediate.
 pub(super) const SOON: Duration = Duration::from_secs(60);
 
-/// Calls `M` for each target. `params` returns the parameters for one name, or for all (`None`). The timeout
-/// applies to each answer.
+/// Calls `M` for each target. `params` returns the parameters for one name, or for all (`None`). The timeout applies to
+/// each answer.
 pub(super) fn change<M>(
     app: &mut App,
     targets: &Targets,

@@ -1,5 +1,5 @@
-//! Buttons of Telegram (core.telegram.org/bots/api#getupdates): Telegram keeps a press of a button for a day, or until a later
-//! update is requested.
+//! Buttons of Telegram (core.telegram.org/bots/api#getupdates): Telegram keeps a press of a button for a day, or until
+//! a later update is requested.
 use super::poll::{BEYOND, HeardAnswers, Keys, PATIENCE, POLL, PersonsAnswer, name, request, server};
 use crate::domain::one_line;
 use crate::notify::message::SendError;
@@ -44,9 +44,8 @@ fn parse_button_press(keys: &Keys, query: &Value) -> Option<PersonsAnswer> {
     })
 }
 
-/// Returns whether the chat is the configured one. In a channel every subscriber can press a button, so nothing from there
-/// counts,
-/// nor from a chat configured by its public name.
+/// Returns whether the chat is the configured one. In a channel every subscriber can press a button, so nothing from
+/// there counts, nor from a chat configured by its public name.
 fn is_chat(keys: &Keys, chat: &Value) -> bool {
     let wanted = keys.get("chat").map(|chat| chat.trim()).unwrap_or_default();
     chat["type"] != "channel" && chat["id"].as_i64().is_some_and(|id| id.to_string() == wanted)

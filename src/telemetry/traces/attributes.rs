@@ -1,7 +1,7 @@
 //! Span attributes, named by the semantic conventions of OpenTelemetry.
 //!
-//! Those of `gen_ai` are from release 1.41 ([`SCHEMA`]), where they are still in development and may be renamed
-//! later. Those of `bgagent` are ours.
+//! Those of `gen_ai` are from release 1.41 ([`SCHEMA`]), where they are still in development and may be renamed later.
+//! Those of `bgagent` are ours.
 use crate::domain::{Ending, Provider};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};

@@ -1,8 +1,8 @@
 //! Sends the trace of each ended run to a collector, by OTLP over HTTP (opentelemetry.io/docs/specs/otlp).
 //!
-//! There are two halves: one follows the log and builds the spans of each run that ends, the other sends queued spans. A slow
-//! or
-//! unreachable collector delays neither runs nor the log: when the queue is full, spans are dropped and counted.
+//! There are two halves: one follows the log and builds the spans of each run that ends, the other sends queued spans.
+//! A slow or unreachable collector delays neither runs nor the log: when the queue is full, spans are dropped and
+//! counted.
 use super::attributes::{SCHEMA, SERVICE_INSTANCE, SERVICE_NAME, SERVICE_VERSION, text};
 use super::queue::{SpanQueue, TraceProgress};
 use super::spans::{MOST_SPANS, Telling, spans};
@@ -118,8 +118,8 @@ impl TraceExporter {
         })
     }
 
-    /// Sends traces of runs that end after the event `after` (`None`: from now on) until `down`, and then the rest of the
-    /// queue.
+    /// Sends traces of runs that end after the event `after` (`None`: from now on) until `down`, and then the rest of
+    /// the queue.
     pub async fn run(&self, after: Option<Seq>, fleet: watch::Receiver<Arc<Fleet>>, down: CancellationToken) {
         let following = async {
             self.follow(after, &fleet, &down).await;

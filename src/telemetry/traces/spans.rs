@@ -1,5 +1,6 @@
-//! Builds the spans of a trace from the events of an ended run: the run contains its attempts, each attempt its requests and
-//! calls. Everything is read from the log, so nothing is kept while a run is in flight, and a run across restarts is one trace.
+//! Builds the spans of a trace from the events of an ended run: the run contains its attempts, each attempt its
+//! requests and calls. Everything is read from the log, so nothing is kept while a run is in flight, and a run across
+//! restarts is one trace.
 use super::attributes::*;
 use crate::domain::{
     AttemptEnded, Event, LoggedEvent, ModelSpec, Payload, ResponseCame, RunId, RunStatus, SpanId, Usage,

@@ -36,9 +36,9 @@ impl CursorList {
         &self.rows[start..(start + height).min(self.rows.len())]
     }
 
-    /// Replaces the rows. The cursor stays on its item, and the item at its screen position, unless the first row
-    /// is visible: then it stays visible, since new rows appear there. If the item was removed, the cursor moves to the row
-    /// that took its position.
+    /// Replaces the rows. The cursor stays on its item, and the item at its screen position, unless the first row is
+    /// visible: then it stays visible, since new rows appear there. If the item was removed, the cursor moves to the
+    /// row that took its position.
     pub(in crate::top) fn set(&mut self, rows: Vec<RowKey>, height: usize) {
         let before = self.cursor;
         let kept = self.current().and_then(|key| rows.iter().position(|row| row == key));

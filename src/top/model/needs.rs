@@ -1,6 +1,5 @@
-//! Items that need a person, runs in progress, agents that are well and agents that are held, in display order. `overview`
-//! judges
-//! them; here they become rows.
+//! Items that need a person, runs in progress, agents that are well and agents that are held, in display order.
+//! `overview` judges them; here they become rows.
 use super::known::{Known, is_own};
 use super::rowkey::{RowGroup, RowKey};
 use crate::domain::{AgentId, RunStatus};

@@ -19,8 +19,8 @@ const LARGE_FLEET_INTERVAL: Duration = Duration::from_millis(100);
 const JUDGE_INTERVAL: Duration = Duration::from_secs(5);
 
 impl TopModel {
-    /// Judges the fleet again and rearranges the rows: at once if `now` is true, else only while the user is not
-    /// moving in them.
+    /// Judges the fleet again and rearranges the rows: at once if `now` is true, else only while the user is not moving
+    /// in them.
     pub(in crate::top) fn arrange(&mut self, now: bool) {
         if self.frozen && !now {
             return;

@@ -91,8 +91,8 @@ pub(in crate::top) fn beat(record: &SlotRecordView) -> Beat {
     }
 }
 
-/// Divides the period up to `to` into this many parts, each with the worst outcome of its slots. A run fills the parts of its
-/// duration.
+/// Divides the period up to `to` into this many parts, each with the worst outcome of its slots. A run fills the parts
+/// of its duration.
 pub(in crate::top) fn strip(
     records: &[SlotRecordView],
     span: SlotSpan,

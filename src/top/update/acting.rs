@@ -55,8 +55,8 @@ pub(super) fn ask(model: &mut TopModel, act: Act) {
     model.question = Some(ActQuestion { act, asked: model.moment.since_start, about });
 }
 
-/// Checks that the question can be shown in full: there must be a line for it, and the call that would be
-/// approved must be completely visible.
+/// Checks that the question can be shown in full: there must be a line for it, and the call that would be approved must
+/// be completely visible.
 fn has_room(model: &TopModel, act: &Act) -> Result<(), String> {
     let (width, height) = model.size;
     let areas = areas(width, height);

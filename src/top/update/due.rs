@@ -13,8 +13,7 @@ const SLOW_REQUEST_INTERVAL: Duration = Duration::from_secs(2);
 const SLOTS_REQUEST_INTERVAL: Duration = Duration::from_secs(15);
 /// If this many agents have changed, the whole fleet is requested.
 const ALL_AGENTS_FROM_COUNT: usize = 500;
-/// An agent that was due this long ago without any event since is requested: probes that find all well emit no
-/// events.
+/// An agent that was due this long ago without any event since is requested: probes that find all well emit no events.
 const OVERDUE_AFTER: SignedDuration = SignedDuration::from_secs(1);
 
 /// Marks what is due by time, without an event.

@@ -1,7 +1,7 @@
 //! How an input changes the state, and which effects follow. Pure.
 //!
-//! An event never carries state into the screen: it marks what to ask for again. So an event that is lost,
-//! duplicated or late does no harm.
+//! An event never carries state into the screen: it marks what to ask for again. So an event that is lost, duplicated
+//! or late does no harm.
 mod acting;
 mod due;
 mod hear;

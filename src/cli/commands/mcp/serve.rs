@@ -1,5 +1,5 @@
-//! `bgagent mcp serve`: the MCP server for assistants. It connects to the daemon anew for each call, so a session outlives
-//! daemons; while none runs, its records answer.
+//! `bgagent mcp serve`: the MCP server for assistants. It connects to the daemon anew for each call, so a session
+//! outlives daemons; while none runs, its records answer.
 use crate::assistant::{CallDesk, CallTrouble, FleetPlace, Reach};
 use crate::cli::App;
 use crate::cli::app::{address_of, config_in_use, of_records, records_answer};
@@ -92,9 +92,8 @@ impl Reach for FleetHere {
 
 /// Returns whether an agent started this process, one of this state folder's daemon or of another.
 ///
-/// A process in a PID namespace of its own can't see its ancestors, but the daemon can. So the daemon is asked, at its own
-/// socket, even if
-/// another socket was given.
+/// A process in a PID namespace of its own can't see its ancestors, but the daemon can. So the daemon is asked, at its
+/// own socket, even if another socket was given.
 pub(in crate::cli) fn is_of_agent(paths: &Paths) -> bool {
     let holder = holder(&paths.state_dir);
     let asked = || {
