@@ -182,7 +182,7 @@ fn cleaned(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    //! Bounds and marks.
+    //! Tests of bounds and marks.
     use super::*;
     use proptest::prelude::*;
 

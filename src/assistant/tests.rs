@@ -1,4 +1,4 @@
-//! Whole sessions, with a fleet that answers nothing.
+//! Tests of whole sessions, with a fleet that does not respond.
 use super::reach::{CallDesk, CallTrouble, FleetPlace, Reach};
 use super::{lines, serve};
 use crate::client::{ClientError, Connection};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-/// Nobody is there.
+/// A fleet that can't be reached.
 struct Nobody;
 
 impl CallDesk for Connection {
@@ -54,7 +54,7 @@ impl Write for Out {
     }
 }
 
-/// All that is said to these lines.
+/// Returns all output for these lines.
 fn said(may: &[AssistantMay], lines: &[u8]) -> Vec<Value> {
     let out = Out::default();
     serve(Nobody, may, lines, out.clone()).unwrap();
@@ -62,7 +62,7 @@ fn said(may: &[AssistantMay], lines: &[u8]) -> Vec<Value> {
     String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The answer to one request.
+/// Returns the answer to one request.
 fn asked(may: &[AssistantMay], method: &str, params: Value) -> Value {
     let line = json!({"jsonrpc": "2.0", "id": "q", "method": method, "params": params}).to_string();
     let mut all = said(may, line.as_bytes());

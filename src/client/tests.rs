@@ -1,4 +1,4 @@
-//! The client against a server that says what it is told to.
+//! Tests of the client against a scripted server.
 use super::*;
 use crate::protocol::{
     Code, GetDaemonStatus, ListAgents, ListParams, NoParams, Ping, PongView, StreamParams,
@@ -11,13 +11,13 @@ use std::time::Duration;
 
 const HELLO: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"protocol":1,"protocols":[1],"server":"bgagent 9","pid":7,"database":"db-a"}}"#;
 
-/// What the server does on one connection.
+/// A step of the server on one connection.
 enum Act {
     /// Reads a line that must contain this text.
     Hear(&'static str),
     /// Writes a line.
     Say(String),
-    /// Writes this, without an end.
+    /// Writes this without a newline.
     Half(&'static str),
 }
 
@@ -181,7 +181,7 @@ fn nobody_is_unreachable() {
     assert_eq!(told(&address), None);
     std::fs::write(&address.listener_file, r#"{"socket":"/nowhere/s","pid":4294967295}"#).unwrap();
     assert_eq!(told(&address), Some(u32::MAX));
-    // someone hangs up at once
+    // the server closes the connection at once
     let (address, server) = serve(dir.path(), vec![vec![]]);
     let address = Address { listener_file: dir.path().join("none.json"), ..address };
     assert_eq!(told(&address), None);
@@ -192,7 +192,7 @@ fn nobody_is_unreachable() {
 fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("s");
-    // connections queue up, and nobody takes them
+    // connections fill the backlog, and are never accepted
     let _listener = UnixListener::bind(&socket).unwrap();
     let address = Address { socket, given: true, listener_file: dir.path().join("none") };
     let error = Connection::open(&address, Timeouts::all(Duration::from_millis(50))).unwrap_err();
@@ -222,7 +222,7 @@ fn last(n: u64) -> StreamParams {
     StreamParams { last: Some(n), follow: true, ..StreamParams::default() }
 }
 
-/// What comes, in short, until `n` things came.
+/// Returns the next `n` items in short form.
 fn take(follow: &mut Follow, n: usize) -> Vec<String> {
     (0..n)
         .map(|_| match follow.next(None).unwrap() {
@@ -255,9 +255,9 @@ fn following_goes_on_after_a_restart_without_a_gap_or_a_double() {
                 event(12),
                 Half(r#"{"jsonrpc":"2.0","method":"event","params":{"subscription":5,"ev"#),
             ]),
-            // it comes up and goes away again before it answers
+            // the server comes up and disconnects before it answers
             script(vec![Hear(r#""from":13"#)]),
-            // one that repeats itself
+            // a server that repeats itself
             script(vec![Hear(r#""from":13"#), subscribed(14), event(12), event(13), event(14)]),
         ],
     );
@@ -339,7 +339,7 @@ fn a_cursor_is_taken_up_in_its_own_database_only() {
     server.join().unwrap();
 }
 
-/// A copy of the database that is followed: what both have was seen, and what the copy went on with was not.
+/// The database is a copy of the one that was followed: shared events were seen, those that the copy added were not.
 #[test]
 fn behind_an_older_copy_it_goes_on_after_what_both_have() {
     let dir = tempfile::tempdir().unwrap();
@@ -360,7 +360,7 @@ fn behind_an_older_copy_it_goes_on_after_what_both_have() {
     server.join().unwrap();
 }
 
-/// Without a word of where the database came from: beyond the newest event there is nothing to wait for.
+/// The server names no ancestors: a position beyond the newest event is replaced by one that it chooses.
 #[test]
 fn a_position_beyond_the_newest_event_is_said() {
     let dir = tempfile::tempdir().unwrap();

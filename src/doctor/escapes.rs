@@ -334,8 +334,8 @@ fn read_some(path: String) -> io::Result<()> {
     File::open(path)?.read(&mut some).map(drop)
 }
 
-/// Returns whether a file, pipe or socket was inherited besides standard input, output and error. Files that the
-/// process opened itself are marked close-on-exec; inherited ones are not.
+/// Succeeds if a file, pipe or socket was inherited besides standard input, output and error. Files that the process
+/// opened itself are marked close-on-exec; inherited ones are not.
 fn inherited() -> io::Result<()> {
     const CLOSE_ON_EXEC: u32 = 0o2_000_000; // O_CLOEXEC, as in proc_pid_fdinfo(5)
     let came_along = |number: u32| {

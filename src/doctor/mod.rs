@@ -228,7 +228,7 @@ impl Drop for PreparedStage {
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
-    //! With the kernel that there is.
+    //! Tests with the running kernel.
     use super::*;
 
     #[test]

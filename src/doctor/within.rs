@@ -99,7 +99,7 @@ fn refused_paths(said: &str) -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
-    //! Tests of what is found in a program's words.
+    //! Tests of finding refusals in a program's output.
     use super::*;
 
     #[tokio::test]

@@ -47,7 +47,7 @@ pub(super) fn most_events(expected: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    //! Means, spreads and bounds.
+    //! Tests of means, deviations and bounds.
     use super::*;
 
     #[test]

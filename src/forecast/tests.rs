@@ -1,4 +1,4 @@
-//! What must hold of each forecast, and what some come to.
+//! Properties that every forecast has, and the results of some.
 use super::draw::days_of;
 use super::*;
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ fn until(days: i64) -> Timestamp {
     from() + jiff::SignedDuration::from_hours(24 * days)
 }
 
-/// An agent that is due so often a day, with runs of these costs.
+/// Returns an agent with this many due times per day, and runs of these costs.
 fn agent(days: i64, due_a_day: u64, costs: &[f64]) -> AgentBasis {
     let ends = days_of(from(), until(days), &TimeZone::UTC);
     let mut begin = from();
@@ -69,7 +69,7 @@ fn a_gate_that_is_closed_most_of_the_time_is_counted_with() {
     let costs = [0.02; 40];
     let gated = AgentBasis { due_before: 400, ..agent(30, 40, &costs) };
     let usd = of(&[gated], &[], 30).agents[0].usd.unwrap();
-    // 1200 due moments, a tenth of which lead to a run
+    // 1200 due times, a tenth of which lead to a run
     assert!((usd.p50 - 2.4).abs() < 0.4 && usd.p95 > usd.p50 && usd.p95 < 4.0, "{usd:?}");
 }
 
@@ -173,7 +173,7 @@ proptest! {
             prop_assert!(range.p50 >= 0.0 && range.p50 <= range.p95, "{range:?}");
             prop_assert!(range.worst.is_some_and(|worst| range.p95 <= worst * (1.0 + 1e-9)), "{range:?}");
         }
-        // a sum of percentiles is no percentile of the sum, but the worst is the sum of the worst
+        // a sum of percentiles is not a percentile of the sum, but the worst case is additive
         let worst: f64 = found.agents.iter().filter_map(|agent| agent.usd.unwrap().worst).sum();
         prop_assert!((found.usd.worst.unwrap() - worst).abs() <= 1e-6 * worst.max(1.0));
     }

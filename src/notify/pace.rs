@@ -56,7 +56,7 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    //! Tests of the pace.
+    //! Tests of the rate limit.
     use super::*;
 
     #[test]

@@ -70,7 +70,7 @@ pub(super) fn read_answer(text: &str) -> Option<(bool, String)> {
 
 #[cfg(test)]
 mod tests {
-    //! Tests of what is an answer.
+    //! Tests of parsing answers.
     use super::*;
 
     #[test]

@@ -59,14 +59,14 @@ fn command(script: &str, env: BTreeMap<String, TextOrSecret>) -> NotifyTarget {
     }
 }
 
-/// What a server does with its one request.
+/// How a server responds to its one request.
 enum Answer {
     Says(&'static str),
     Hangs,
     Resets,
 }
 
-/// A server for one request; its address, and the request as it came.
+/// Starts a server for one request. Returns its address, and the request as received.
 async fn server(answer: Answer) -> (String, oneshot::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/hook/TOKEN-PATH?key=TOKEN-QUERY", listener.local_addr().unwrap());
@@ -218,9 +218,9 @@ fn what_waited_together_is_one_message() {
     let json = joined.to_json();
     assert_eq!(json["joined"].as_array().unwrap().len(), 14);
     assert_eq!(json["joined"][12], all[12].to_json());
-    // one is itself
+    // a single one is unchanged
     assert_eq!(join(vec![all[0].clone()], 400), all[0]);
-    // no longer than chats take; the rest comes in the next one
+    // limited to what chats accept; the rest follows in the next one
     let long: Vec<Message> = (0..60).map(|id| one(id, TellOn::Failed, &"ä".repeat(500))).collect();
     let (count, each) = fitting(&long, chat);
     assert_eq!((count, each), (40, 72), "of each as much as lets many go together");
@@ -277,7 +277,7 @@ async fn file_gets_one_line_each_time() {
     let target = NotifyTarget { kind: NotifyTargetKind::File(path.clone()), per_minute: None, quiet: None };
     send("ops", &target, &message(), LONG).await.unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    // Somebody's editor, or a crash, left an unfinished line.
+    // An editor, or a crash, left an unterminated line.
     let mut text = std::fs::read(&path).unwrap();
     text.extend(b"{\"cut");
     std::fs::write(&path, text).unwrap();

@@ -249,7 +249,7 @@ fn judge(agent: &AgentView, context: AgentContext<'_>, now: Timestamp) -> Standi
 
 #[cfg(test)]
 mod tests {
-    //! Tests of how an agent stands.
+    //! Tests of the state of an agent.
     use super::*;
     use serde_json::{Value, json};
 

@@ -245,7 +245,7 @@ fn is_id(id: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    //! In real folders.
+    //! Tests in real folders.
     use super::*;
 
     fn new(agent: &str) -> NewProposal {

@@ -138,7 +138,7 @@ impl From<Box<Rejected>> for UnfitProposal {
 
 #[cfg(test)]
 mod tests {
-    //! Proposals against a configuration.
+    //! Tests of proposals against a configuration.
     use super::*;
 
     const FILE: &str =

@@ -56,7 +56,7 @@ pub fn replace(path: &Path, was: &str, new: &str) -> Result<(), ReplaceError> {
 
 #[cfg(test)]
 mod tests {
-    //! In real folders.
+    //! Tests in real folders.
     use super::*;
 
     #[test]

@@ -123,7 +123,7 @@ fn what_passes_in_a_pause_is_no_next_slot() {
 fn list_is_never_cut_in_a_pipe() {
     let text = agent_list(&fleet(), &screen(None, false));
     assert!(text.contains("mail-digest-of-the-whole-company-and-all-its-subsidiaries  circuit open"));
-    // the zone of the reader goes without saying
+    // the reader's own zone is not shown
     assert!(text.contains("cron 30 2 * * *  "), "{text}");
     let elsewhere = [agent("a", json!({"schedule": "cron 30 2 * * * (Asia/Tokyo)"}))];
     assert!(agent_list(&elsewhere, &screen(None, false)).contains("cron 30 2 * * * (Asia/Tokyo)"));
@@ -253,7 +253,7 @@ fn status_of_an_agent_whose_runs_leave_no_record() {
     all well    checked 3 min ago, 1498 times since Mon 2026-11-23 10:00:00
     last run    ok Tue 2026-11-24 10:57:00 (3 min ago), took 10s (no record)
     ");
-    // one that failed since tells more
+    // a later failure says more
     assert!(page.contains("last error"), "{page}");
 }
 
@@ -320,7 +320,7 @@ fn usage() -> Value {
     json!({"requests": 3, "input_tokens": 1200, "cached_tokens": 800, "output_tokens": 90, "usd": 0.013})
 }
 
-/// Also of a daemon that says more than this release knows (2), in words of its own (12), or less than it should (13).
+/// Also values of other daemon versions: unknown ones (2), ones in other words (12), missing ones (13).
 #[test]
 fn tail_lines() {
     let today = "2026-11-24T09:59:58.123456Z";
@@ -597,7 +597,7 @@ fn calls_that_were_never_made_are_shown_as_the_model_sent_them() {
     assert!(!going_on.contains("not made"), "nobody knows yet");
 }
 
-/// Whatever was charged has a line: the lines add up to what the run used.
+/// Everything that was charged has a line: the lines add up to the run's usage.
 #[test]
 fn each_request_that_was_charged_is_shown() {
     let at = "2026-11-23T09:00:00Z";
@@ -614,7 +614,7 @@ fn each_request_that_was_charged_is_shown() {
         let steps: Vec<crate::protocol::StepView> = serde_json::from_value(steps.into()).unwrap();
         super::transcript::transcript(&steps, over, &screen(None, false))
     };
-    // a crash took the answer to the first along
+    // the answer to the first request was lost in a crash
     let text = shown(vec![asked(0), asked(1), answered(2, 1)], true);
     let lost = "m no answer on record, charged at its worst case  894 in, 2048 out, $0.02";
     assert_eq!((text.matches(lost).count(), text.matches("100 in, 10 out").count()), (1, 1), "{text}");

@@ -99,7 +99,7 @@ async fn decide(web: &Web, order: &PageOrder, reason: Option<String>) -> Result<
 
 #[cfg(test)]
 mod tests {
-    //! Tests of where a form leads.
+    //! Tests of the path that a form returns to.
     use super::*;
 
     #[test]

@@ -191,7 +191,7 @@ pub(super) fn refused(status: StatusCode) -> Response {
 
 #[cfg(test)]
 mod tests {
-    //! Tests of who gets in.
+    //! Tests of admission.
     use super::*;
 
     fn headers(all: &[(&str, &str)]) -> HeaderMap {

@@ -191,7 +191,7 @@ fn spread(record: &SlotRecordView, mut mark: impl FnMut(Timestamp, u64)) {
 
 #[cfg(test)]
 mod tests {
-    //! Tests of pictures.
+    //! Tests of strips.
     use super::*;
     use serde_json::json;
 

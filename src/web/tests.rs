@@ -1,4 +1,4 @@
-//! Whole pages, as a browser gets them, without one: what is in them, and what can't get in.
+//! Tests of whole pages as a browser receives them, without a browser: their content, and what can't be injected.
 use super::html::{block, line};
 use super::strip::strip;
 use askama::Template;

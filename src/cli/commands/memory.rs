@@ -107,7 +107,7 @@ impl Remembered {
 
 #[cfg(test)]
 mod tests {
-    //! Tests of how what is remembered is counted.
+    //! Tests of the counts of remembered items.
     use super::*;
 
     #[test]

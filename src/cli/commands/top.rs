@@ -53,7 +53,7 @@ fn is_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    //! Tests of what a locale says.
+    //! Tests of locales.
     use super::is_utf8;
 
     #[test]

@@ -92,7 +92,7 @@ async fn method(keys: &Keys, name: &str, params: Value, timeout: Duration) -> Re
 
 #[cfg(test)]
 mod tests {
-    //! Tests of who pressed a button, and where.
+    //! Tests of the user and chat of a button press.
     use super::*;
 
     #[test]

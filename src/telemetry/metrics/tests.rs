@@ -1,4 +1,4 @@
-//! The whole text, as Prometheus reads it.
+//! Tests of the whole text, as Prometheus reads it.
 use super::*;
 use crate::domain::{RunStatus, Usage, Verdict};
 use crate::engine::{BudgetLeft, FleetNow};
@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// `UPDATE=1` writes it anew.
+/// The expected text; `UPDATE=1` rewrites it.
 const GOLDEN: &str = "src/telemetry/metrics/golden.txt";
 
 fn id(name: &str) -> AgentId {
@@ -107,7 +107,7 @@ fn snapshot() -> FleetSnapshot {
     }
 }
 
-/// What promtool says of a text: `Err` if it refuses it. `None`: it is not installed.
+/// Returns promtool's verdict on a text: `Err` if it rejects it. `None`: it is not installed.
 fn promtool(args: &[&str], input: &str) -> Option<Result<String, String>> {
     let mut program = Command::new("promtool");
     program.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -148,7 +148,7 @@ fn promtool_finds_nothing_wrong() {
     assert_eq!(said, Ok(String::new()));
 }
 
-/// Names of all metrics.
+/// Returns the names of all metrics.
 fn told(text: &str) -> BTreeSet<&str> {
     text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect()
 }
@@ -162,7 +162,7 @@ fn each_metric_is_in_its_document_and_no_other_is() {
     assert_eq!(said, told(&text));
 }
 
-/// The questions to Prometheus that stand in a dashboard.
+/// Returns the Prometheus queries of a dashboard.
 fn questions(json: &serde_json::Value, found: &mut Vec<String>) {
     match json {
         serde_json::Value::Object(fields) => {

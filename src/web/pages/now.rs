@@ -394,10 +394,10 @@ fn spent(usage: &[UsageView], daemon: &DaemonView) -> SpentBox {
 
 #[cfg(test)]
 mod tests {
-    //! Tests of what is asked for and said.
+    //! Tests of the requests and texts of the page.
     use super::*;
 
-    /// An agent that is due at this second, every so many seconds.
+    /// Returns an agent that is due every `secs` seconds, next in `secs` seconds.
     fn every(name: &str, secs: i64, moment: &Moment) -> AgentView {
         serde_json::from_value(serde_json::json!({
             "agent_id": name, "state": "active", "activity": "idle", "health": "ok", "schedule": format!("every {secs}s"),

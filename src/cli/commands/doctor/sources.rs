@@ -200,7 +200,7 @@ fn server(daemon: Option<&DaemonView>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    //! What is found of folders and addresses.
+    //! Tests of the checks of folders and addresses.
     use super::*;
 
     #[test]

@@ -295,7 +295,7 @@ fn limits(asking: &[&AgentSpec], fleet: &Fleet, past: &Past) -> Vec<SpendingLimi
 
 #[cfg(test)]
 mod tests {
-    //! How often agents of a configuration are due.
+    //! Tests of due times and limits read from configurations.
     use super::*;
     use crate::config::parse;
 
