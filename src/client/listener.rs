@@ -13,7 +13,7 @@ pub struct Listener {
     /// Newest protocol version that it supports.
     #[serde(default)]
     pub protocol: Option<u32>,
-    /// The node that leads, while this one is a standby and does not listen.
+    /// The node that leads, while this one is a standby.
     #[serde(default)]
     pub standby_of: Option<String>,
 }

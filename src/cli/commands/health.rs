@@ -38,7 +38,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, F
     }
     let standby = standby_of(&paths);
     if standby.is_some() {
-        // a standby answers no clients; problems of the leader are reported on the leader's node
+        // not queried: problems of the leader are reported by `health` on its own node
     } else if let Some(dead) = reason_not_running(&paths) {
         report.status = Status::Dead;
         report.problems.push(Problem { agent_id: None, what: dead });
