@@ -24,27 +24,19 @@ pub enum ClientError {
     Foreign {
         /// The socket, or the file that names it.
         place: PathBuf,
-        /// Its owner.
+        /// The user that owns it.
         user: u32,
         me: u32,
     },
     /// The connection ended before the answer. The request may or may not have been carried out.
     #[error("the daemon went away before it answered `{method}`")]
-    Vanished {
-        /// The method.
-        method: &'static str,
-    },
+    Vanished { method: &'static str },
     /// The answer timed out.
     #[error("the daemon did not answer `{method}` within {} s", .after.as_secs())]
-    TimedOut {
-        /// The method.
-        method: &'static str,
-        after: Duration,
-    },
+    TimedOut { method: &'static str, after: Duration },
     /// There is no common protocol version.
     #[error("no common protocol: this bgagent speaks {ours}, {theirs}")]
     Protocol {
-        /// Our versions.
         ours: String,
         /// The other side's answer.
         theirs: String,

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// Maximum bytes of each output that are searched for refusals.
 const MAX_SCANNED_BYTES: usize = 1 << 20;
 
-/// The result.
+/// The outcome of the program.
 #[derive(Clone, Debug)]
 pub struct Within {
     /// How it ended, in words, if not successfully.

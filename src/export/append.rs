@@ -25,7 +25,6 @@ pub(super) struct Claim<'a> {
 /// The result of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Appended {
-    /// Appended.
     Done,
     /// Nothing was appended: the stream has a different position.
     At {

@@ -28,7 +28,6 @@ pub struct PerRun {
 /// What the forecast of an agent is based on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Basis {
-    /// Its history.
     History,
     /// A short history.
     Thin,

@@ -24,7 +24,7 @@ const SEED: u64 = 0x6267_6167_656E_7421;
 /// The cost of a period.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SpendRange {
-    /// The median.
+    /// The median of the futures.
     pub p50: f64,
     /// Not exceeded in 19 of 20 cases.
     pub p95: f64,

@@ -21,7 +21,6 @@ pub struct SpendingLimit {
     pub key: &'static str,
     /// It counts tokens instead of dollars.
     pub of_tokens: bool,
-    /// Its period.
     pub span: LimitSpan,
     pub allowed: f64,
     /// Amount already used today, or this month.

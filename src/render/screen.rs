@@ -29,17 +29,15 @@ pub(crate) fn terminal_width() -> usize {
 /// The tones in which text can be emphasized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
-    /// No emphasis.
     Plain,
     /// All is well.
     Good,
     /// A person should look.
     Bad,
-    /// Unusual.
+    /// Something is unusual.
     Warn,
-    /// In progress.
+    /// Something is in progress.
     Busy,
-    /// Less important.
     Dim,
     /// A heading or a name.
     Strong,

@@ -24,7 +24,6 @@ pub struct FleetSnapshot {
     pub clients: u64,
     /// Gauges from the engine.
     pub gauges: FleetGauges,
-    /// Counters.
     pub tally: FleetTally,
     /// Names of all notification targets.
     pub receivers: Vec<String>,

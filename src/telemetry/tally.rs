@@ -28,7 +28,6 @@ pub enum CountedFact {
         agent: AgentId,
         /// The run that had claimed the slot.
         run: Option<RunId>,
-        /// Their verdict.
         verdict: Verdict,
         count: u64,
     },

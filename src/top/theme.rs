@@ -20,7 +20,6 @@ pub struct Theme {
 pub(super) enum RowMark {
     /// The mark of a rank.
     Of(Rank),
-    /// Queued.
     Queued,
 }
 
@@ -53,7 +52,6 @@ impl RowMark {
 /// one position, the last in this list is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Beat {
-    /// No slot.
     None,
     /// Skipped for a harmless reason.
     Skipped,

@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 /// Maximum number of slots per answer (`next_slots`).
 const MAX_SLOTS: u64 = 10_000;
 
-/// Default period.
+/// The period without `--for`.
 const DEFAULT_PERIOD: SignedDuration = SignedDuration::from_hours(24);
 /// Extended period if there are no slots within the default: longer than the gap between leap days across a century.
 const EXTENDED_PERIOD: SignedDuration = SignedDuration::from_hours(24 * 366 * 9);

@@ -25,7 +25,6 @@ pub struct TraceStanding {
     pub sent: u64,
     /// Spans that were dropped: the queue was full, or they were rejected.
     pub dropped: u64,
-    /// Queued spans.
     pub waiting: u64,
     /// Why they can't be sent.
     pub problem: Option<String>,

@@ -20,18 +20,15 @@ pub(in crate::top) struct Known {
     pub(in crate::top) daemon: Option<DaemonView>,
     /// Open incidents; in the view of incidents also resolved ones.
     pub(in crate::top) incidents: Vec<IncidentView>,
-    /// Pending approvals.
     pub(in crate::top) approvals: Vec<ApprovalView>,
     pub(in crate::top) next: Vec<SlotView>,
     /// Runs that have not ended.
     pub(in crate::top) live: Vec<RunView>,
     /// The newest runs.
     pub(in crate::top) runs: Vec<RunView>,
-    /// Ledger records.
     pub(in crate::top) ledger: LedgerPart,
     /// Agents whose newest runs were requested.
     pub(in crate::top) with_runs: BTreeSet<AgentId>,
-    /// Usage.
     pub(in crate::top) spent: SpentToday,
     /// The newest events, oldest first.
     pub(in crate::top) events: VecDeque<LoggedEvent>,

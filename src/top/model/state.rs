@@ -28,7 +28,6 @@ pub(in crate::top) enum TopView {
     /// Past and upcoming slots.
     Slots,
     Incidents,
-    /// Pending approvals.
     Approvals,
     /// Usage, and what is left of budgets.
     Spending,
@@ -36,7 +35,7 @@ pub(in crate::top) enum TopView {
 }
 
 impl TopView {
-    /// All views.
+    /// All views, in order.
     pub(in crate::top) const ALL: [Self; 8] = [
         Self::Now,
         Self::Agents,
@@ -149,7 +148,7 @@ pub(in crate::top) struct Dirty {
 }
 
 impl Dirty {
-    /// Marks everything.
+    /// Marks everything to be requested.
     pub(in crate::top) fn everything() -> Self {
         use AskKind as K;
         let kinds = [

@@ -2,7 +2,7 @@
 use crate::top::asks::{Act, TopAsk, TopHeard, TopReply};
 use ratatui::crossterm::event::KeyEvent;
 
-/// All inputs.
+/// Everything that can happen.
 #[derive(Debug, Clone)]
 pub(in crate::top) enum TopInput {
     Key(KeyEvent),
@@ -18,7 +18,7 @@ pub(in crate::top) enum TopInput {
     Acted(Result<String, String>),
 }
 
-/// All effects.
+/// Everything that may follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::top) enum TopEffect {
     /// Send a request.
@@ -33,7 +33,6 @@ pub(in crate::top) enum TopEffect {
     Edit(String, u64),
     /// Suspend until the shell continues this program.
     Suspend,
-    /// Redraw everything.
     Redraw,
     Quit,
 }
