@@ -1,7 +1,7 @@
 //! What holds for a call of a tool, and for a question to an archive: time and size of the result are bounded, a panic is
 //! an error of this call alone, and no secret is in what it gives.
 use crate::blocking::panic_text;
-use crate::domain::{Effect, MAX_TOOL_RESULT, MOST_NESTED, ToolError, is_deeper};
+use crate::domain::{Effect, MAX_TOOL_RESULT_BYTES, MOST_NESTED, ToolError, is_deeper};
 use crate::secret;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -41,10 +41,10 @@ pub fn fitting(name: &str, effect: Effect, mut result: Value) -> Result<Value, T
         });
     }
     let size = serde_json::to_vec(&result).map_or(usize::MAX, |text| text.len());
-    if size <= MAX_TOOL_RESULT {
+    if size <= MAX_TOOL_RESULT_BYTES {
         return Ok(result);
     }
-    let (size, most) = (size.div_ceil(1024), MAX_TOOL_RESULT >> 10);
+    let (size, most) = (size.div_ceil(1024), MAX_TOOL_RESULT_BYTES >> 10);
     match effect {
         Effect::Read => Err(ToolError::Failed(format!(
             "the result of tool `{name}` has {size} KiB, and {most} KiB are the most: ask for less"

@@ -3,7 +3,7 @@
 //! their intents are stored with the objects; the journal then only keeps two archives of one table from
 //! interfering with each other.
 use super::trouble::failed;
-use crate::domain::{ArchiveDoing, ArchiveStep, Entry, Fact, ToolError};
+use crate::domain::{ArchiveState, ArchiveStep, Entry, Fact, ToolError};
 use crate::store::{Store, StoreError};
 
 /// The journal of one archive; without a state database, it keeps nothing.
@@ -56,15 +56,15 @@ impl Journal {
 
     /// Records what is about to happen.
     pub(super) async fn intends(&self, keys: String) -> Result<(), ToolError> {
-        self.write(ArchiveDoing::Intends { keys }).await
+        self.write(ArchiveState::Intends { keys }).await
     }
 
     /// Records that the step is complete.
     pub(super) async fn done(&self, rows: u64, bytes: u64) -> Result<(), ToolError> {
-        self.write(ArchiveDoing::Done { rows, bytes }).await
+        self.write(ArchiveState::Done { rows, bytes }).await
     }
 
-    async fn write(&self, doing: ArchiveDoing) -> Result<(), ToolError> {
+    async fn write(&self, doing: ArchiveState) -> Result<(), ToolError> {
         let Some(store) = &self.store else { return Ok(()) };
         let step = ArchiveStep { source: self.source.clone(), place: self.place.clone(), doing };
         let entry = Entry { at: crate::clock::wall(), fact: Fact::Archived(Box::new(step)) };

@@ -1,6 +1,6 @@
 //! Lists and verifies the content of an archive.
 use super::object::Manifest;
-use super::objects::{Objects, UNCLAIMED, id};
+use super::objects::{Objects, QUARANTINE, id};
 use super::row::Row;
 use super::source::Db;
 use super::source::table::Table;
@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 /// Lists the objects that count.
 pub(super) async fn list(objects: &Objects) -> Result<Value, ToolError> {
-    objects.must_be_of(None).await?;
+    objects.require_owner(None).await?;
     let (mut manifests, mut problems) = (Vec::new(), Vec::new());
     for (_, manifest) in objects.each_manifest().await? {
         match manifest {
@@ -99,14 +99,14 @@ pub(super) async fn verify(
             None
         }
     };
-    objects.must_be_of(source.as_ref().map(|(_, table)| &table.about)).await?;
+    objects.require_owner(source.as_ref().map(|(_, table)| &table.about)).await?;
     let pending = objects.pending().await?;
     let mut manifests = objects.each_manifest().await?;
     let count = manifests.len();
     if let Some((db, table)) = &source {
         db.begin_trial(table).await?;
     }
-    if source.as_ref().is_some_and(|(_, table)| table.is_family()) {
+    if source.as_ref().is_some_and(|(_, table)| table.has_self_references()) {
         // Rows were archived before the rows that they refer to.
         manifests.reverse();
     }
@@ -138,10 +138,10 @@ pub(super) async fn verify(
             ));
         }
     }
-    let aside = objects.shelf.list(UNCLAIMED).await?.len();
+    let aside = objects.shelf.list(QUARANTINE).await?.len();
     if aside > 0 {
         found.notes.push(format!(
-            "not counted: {} in {UNCLAIMED}, where runs have put what they said why; remove what you do not need",
+            "not counted: {} in {QUARANTINE}, where runs have put what they said why; remove what you do not need",
             words(aside, "file")
         ));
     }

@@ -49,7 +49,7 @@ mod tally;
 mod trouble;
 
 pub use ask::{Ask, Range};
-pub use run::Tell;
+pub use run::ProgressSink;
 
 /// Returns the settings of a tool of type `archive_rows`, or those given in the arguments of a call of
 /// `archive_rows` itself.
@@ -73,7 +73,7 @@ pub fn settings(tool: &str, settings: &ToolSettings, args: &Value) -> Result<Arc
 pub async fn run(
     settings: ArchiveSettings,
     bound: Duration,
-    tell: Tell<'_>,
+    tell: ProgressSink<'_>,
     store: Option<Store>,
 ) -> Result<Value, ToolError> {
     run::run(&Plan::new(settings), Instant::now(), bound, tell, store).await

@@ -18,7 +18,7 @@ const SKIPPABLE_FRAME_MAGIC: u32 = 0x184D_2A5B;
 /// decompression bomb, put there by anyone who can write to the archive.
 const MAX_UNPACKED_BYTES: u64 = 256 << 20;
 /// Maximum size of a stored object or manifest: incompressible data grows a little.
-pub(super) const MOST_STORED: usize = 272 << 20;
+pub(super) const MAX_STORED_BYTES: usize = 272 << 20;
 /// Maximum window of the decoder, as a power of two: what zstd needs at its highest level.
 const MAX_WINDOW_LOG: u32 = 27;
 

@@ -5,7 +5,7 @@ use super::object::{
 };
 use super::point::point;
 use super::row::Row;
-use super::shelf::Shelf;
+use super::shelf::ObjectStorage;
 use super::source::Db;
 use super::source::table::Table;
 use super::trouble::failed;
@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 /// Folder of intents.
 pub(super) const PENDING: &str = "pending/";
 /// Quarantine for objects and intents that can't be accounted for.
-pub(super) const UNCLAIMED: &str = "unclaimed/";
+pub(super) const QUARANTINE: &str = "unclaimed/";
 
 /// What is about to happen to the rows of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +49,7 @@ pub(super) struct Mended {
 
 /// The objects of one archive.
 pub(super) struct Objects {
-    pub(super) shelf: Shelf,
+    pub(super) shelf: ObjectStorage,
     pub(super) level: i32,
 }
 
@@ -235,7 +235,7 @@ impl Objects {
             }
         }
         if changed > 0 {
-            let name = format!("{UNCLAIMED}{}", manifest.object);
+            let name = format!("{QUARANTINE}{}", manifest.object);
             self.shelf.put(&name, bytes).await?;
             mended.warnings.push(format!(
                 "{} of {} changed before the deletion: the table has what is now, and {name}, which is not counted, \
@@ -277,7 +277,7 @@ impl Objects {
                 self.set_aside(name).await?;
                 mended.warnings.push(format!(
                     "{name} has no manifest, and not all of its rows are in the database as they were: it was moved to \
-                     {UNCLAIMED}, and is not counted"
+                     {QUARANTINE}, and is not counted"
                 ));
             }
         }
@@ -313,7 +313,7 @@ impl Objects {
     async fn set_aside(&self, name: &str) -> Result<(), ToolError> {
         if let Some(bytes) = self.shelf.get(name).await? {
             let flat = name.replace('/', ".");
-            self.shelf.put(&format!("{UNCLAIMED}{flat}"), bytes).await?;
+            self.shelf.put(&format!("{QUARANTINE}{flat}"), bytes).await?;
         }
         self.shelf.delete(name).await
     }

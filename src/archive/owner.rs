@@ -43,7 +43,7 @@ impl Objects {
 
     /// Fails if the archive is missing. Called where rows are known to have been archived: it must not be
     /// started afresh.
-    pub(super) async fn must_be_there(&self) -> Result<(), ToolError> {
+    pub(super) async fn require_present(&self) -> Result<(), ToolError> {
         match self.shelf.get(OWNER_FILE).await? {
             Some(_) => Ok(()),
             None => Err(failed(&format!(
@@ -82,7 +82,7 @@ impl Objects {
     }
 
     /// Checks that there is an archive and, if `about` is given, that it belongs to this table.
-    pub(super) async fn must_be_of(&self, about: Option<&About>) -> Result<(), ToolError> {
+    pub(super) async fn require_owner(&self, about: Option<&About>) -> Result<(), ToolError> {
         let Some(known) = self.owner().await? else {
             return Err(failed(&format!(
                 "{}: there is no archive here, for there is no {OWNER_FILE}: nothing was archived to it yet, or it is not \

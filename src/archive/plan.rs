@@ -1,7 +1,7 @@
 //! The configuration of an archive, resolved and ready to run.
 use super::journal::Journal;
 use super::objects::Objects;
-use super::shelf::Shelf;
+use super::shelf::ObjectStorage;
 use super::source::{self, Db};
 use super::tables::Tables;
 use super::trouble::failed;
@@ -71,9 +71,9 @@ impl Plan {
     /// Opens the storage for objects, if that is the destination.
     pub(super) async fn objects(&self) -> Result<Option<Objects>, ToolError> {
         let shelf = match &self.settings.to {
-            ArchiveTarget::Folder { folder } => Shelf::folder(folder),
+            ArchiveTarget::Folder { folder } => ObjectStorage::folder(folder),
             ArchiveTarget::Bucket { s3, prefix } => {
-                Shelf::bucket(s3, prefix.as_deref().unwrap_or_default()).await?
+                ObjectStorage::bucket(s3, prefix.as_deref().unwrap_or_default()).await?
             }
             ArchiveTarget::Table { .. } => return Ok(None),
         };

@@ -62,7 +62,7 @@ pub(super) async fn answer(
             }
             let target = plan.target((&db, &table), time.hard, store).await?;
             if let Target::Objects(objects, _) = &target {
-                objects.must_be_of(Some(&table.about)).await?;
+                objects.require_owner(Some(&table.about)).await?;
             }
             if !dry_run {
                 super::run::begin(&target, &db, &table).await?;
@@ -150,7 +150,7 @@ impl Restoring<'_> {
             match &self.target {
                 Target::Objects(objects, _) => {
                     let mut manifests = objects.each_manifest().await?;
-                    if self.table.is_family() {
+                    if self.table.has_self_references() {
                         // Rows were archived before the rows that they refer to.
                         manifests.reverse();
                     }

@@ -3,7 +3,7 @@ use super::objects::Mended;
 use super::plan::{Plan, Target};
 use super::point::point;
 use super::row::{self, Cell, Row};
-use super::source::outcome::{How, Removed, places};
+use super::source::outcome::{DeleteMode, DeleteOutcome, places};
 use super::source::table::{Bounds, CHUNK_BYTES, Filter, Table};
 use super::source::{self, Db};
 use super::tables::{rehearsed, without};
@@ -56,13 +56,13 @@ struct Run<'a> {
 }
 
 /// Receives progress lines of a run.
-pub type Tell<'a> = &'a (dyn Fn(&str) + Send + Sync);
+pub type ProgressSink<'a> = &'a (dyn Fn(&str) + Send + Sync);
 
 pub(super) async fn run(
     plan: &Plan,
     began: Instant,
     bound: Duration,
-    tell: Tell<'_>,
+    tell: ProgressSink<'_>,
     store: Option<Store>,
 ) -> Result<Value, ToolError> {
     let time = Time::new(began, bound, plan.max_time());
@@ -109,7 +109,7 @@ pub(super) async fn begin(target: &Target, db: &Db, table: &Table) -> Result<Men
         Target::Objects(objects, journal) => {
             journal.pending().await?;
             if journal.is_known().await? {
-                objects.must_be_there().await?;
+                objects.require_present().await?;
             }
             let database = db.identity().await?;
             let database = database.ok_or_else(|| failed("the database must be locked first"))?;
@@ -131,7 +131,7 @@ impl Run<'_> {
     /// whether there is more to do.
     async fn passes(&mut self, filter: &Filter) -> Result<bool, ToolError> {
         // Rows mostly refer to older ones with smaller keys: backwards, one pass is usually enough.
-        let mut backwards = self.table.is_family();
+        let mut backwards = self.table.has_self_references();
         let mut slow = 0;
         loop {
             let before = self.tally.rows;
@@ -239,7 +239,7 @@ impl Run<'_> {
                 journal.intends(manifest.object.clone()).await?;
                 objects.intend(&manifest).await?;
                 point("intended");
-                match self.db.remove(&self.table, &rows, How::IfTheyCanComeBack).await {
+                match self.db.remove(&self.table, &rows, DeleteMode::IfTheyCanComeBack).await {
                     Ok(removed) => removed,
                     Err(error) => {
                         // The database determines the outcome, if it can still be reached.
@@ -253,7 +253,7 @@ impl Run<'_> {
                 rehearsed(&self.db, &self.table, &rows).await?
             };
             match removed {
-                Removed::Done => {
+                DeleteOutcome::Done => {
                     point("deleted");
                     if self.plan.settings.delete {
                         objects.seal(&manifest).await?;
@@ -268,7 +268,7 @@ impl Run<'_> {
                     self.tally.stored += manifest.stored;
                     return Ok(());
                 }
-                Removed::Not(left) => {
+                DeleteOutcome::Not(left) => {
                     point("differ");
                     objects.discard(&manifest).await?;
                     journal.done(0, 0).await?;
@@ -298,14 +298,14 @@ impl Run<'_> {
 
 /// Reports progress: often at first, then less, so that a long run does not flood its record.
 struct ProgressReporter<'a> {
-    tell: Tell<'a>,
+    tell: ProgressSink<'a>,
     began: Instant,
     next: Instant,
     pause: Duration,
 }
 
 impl<'a> ProgressReporter<'a> {
-    fn new(tell: Tell<'a>, began: Instant) -> Self {
+    fn new(tell: ProgressSink<'a>, began: Instant) -> Self {
         Self { tell, began, next: began + PROGRESS_INTERVALS.0, pause: PROGRESS_INTERVALS.0 }
     }
 

@@ -18,7 +18,7 @@ use super::journal::Journal;
 use super::point::point;
 use super::row::{Cell, Row};
 use super::source::Db;
-use super::source::outcome::{How, Left, Removed, Why, places};
+use super::source::outcome::{DeleteMode, DeleteOutcome, Left, Why, places};
 use super::source::table::{Bounds, CHUNK_BYTES, Filter, Table};
 use super::trouble::failed;
 use crate::archive::ask::{Range, Restored};
@@ -104,9 +104,9 @@ impl Tables {
 
     async fn erase(&self, table: &Table, mut copies: Vec<Row>) -> Result<u64, ToolError> {
         while !copies.is_empty() {
-            match self.db.remove(table, &copies, How::Plainly).await? {
-                Removed::Done => break,
-                Removed::Not(left) => without(&mut copies, &places(&left)),
+            match self.db.remove(table, &copies, DeleteMode::Plainly).await? {
+                DeleteOutcome::Done => break,
+                DeleteOutcome::Not(left) => without(&mut copies, &places(&left)),
             }
         }
         Ok(copies.len() as u64)
@@ -182,7 +182,7 @@ impl Tables {
         tally: &mut Tally,
     ) -> Result<(), ToolError> {
         while !rows.is_empty() {
-            let removed = match source.remove(of, rows, How::IfTheyCanComeBack).await {
+            let removed = match source.remove(of, rows, DeleteMode::IfTheyCanComeBack).await {
                 Ok(removed) => removed,
                 Err(error) => {
                     // The database determines the outcome, if it can still be reached.
@@ -191,11 +191,11 @@ impl Tables {
                 }
             };
             match removed {
-                Removed::Done => {
+                DeleteOutcome::Done => {
                     point("deleted");
                     break;
                 }
-                Removed::Not(left) => {
+                DeleteOutcome::Not(left) => {
                     point("differ");
                     let places = places(&left);
                     let stay: Vec<Row> = places.iter().map(|at| rows[*at].clone()).collect();
@@ -217,8 +217,8 @@ impl Tables {
     ) -> Result<(), ToolError> {
         while !rows.is_empty() {
             match rehearsed(source, of, rows).await? {
-                Removed::Done => break,
-                Removed::Not(left) => {
+                DeleteOutcome::Done => break,
+                DeleteOutcome::Not(left) => {
                     tally.left(&left);
                     without(rows, &places(&left));
                 }
@@ -354,9 +354,9 @@ pub(super) fn without(rows: &mut Vec<Row>, places: &[usize]) {
 }
 
 /// Checks what would happen to the rows, if the role has the privileges for it.
-pub(super) async fn rehearsed(db: &Db, table: &Table, rows: &[Row]) -> Result<Removed, ToolError> {
+pub(super) async fn rehearsed(db: &Db, table: &Table, rows: &[Row]) -> Result<DeleteOutcome, ToolError> {
     if !table.can_delete() {
-        return Ok(Removed::Done);
+        return Ok(DeleteOutcome::Done);
     }
-    db.remove(table, rows, How::OnlyToSee).await
+    db.remove(table, rows, DeleteMode::OnlyToSee).await
 }

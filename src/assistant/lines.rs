@@ -57,7 +57,7 @@ impl<R: Read> InputLines<R> {
 
 /// A parsed message.
 #[derive(Debug, PartialEq)]
-pub(super) enum HeardMessage {
+pub(super) enum InputMessage {
     Request {
         id: Value,
         method: String,
@@ -74,28 +74,28 @@ pub(super) enum HeardMessage {
 
 /// Parses the messages of a line: one, or those of a batch, which exist in protocol 2025-03-26. Responses are ignored,
 /// since no requests are sent to clients.
-pub(super) fn heard(line: &[u8]) -> Vec<HeardMessage> {
+pub(super) fn heard(line: &[u8]) -> Vec<InputMessage> {
     if line.trim_ascii().is_empty() {
         return Vec::new();
     }
     match serde_json::from_slice(line) {
         Ok(Value::Array(batch)) if batch.is_empty() || batch.len() > MAX_BATCH_COUNT => {
             let what = format!("a batch has 1 to {MAX_BATCH_COUNT} messages");
-            vec![HeardMessage::Wrong(error(&Value::Null, INVALID_REQUEST, &what))]
+            vec![InputMessage::Wrong(error(&Value::Null, INVALID_REQUEST, &what))]
         }
         Ok(Value::Array(batch)) => batch.into_iter().filter_map(message).collect(),
         Ok(value) => message(value).into_iter().collect(),
         Err(cause) => {
-            vec![HeardMessage::Wrong(error(&Value::Null, PARSE_ERROR, &format!("not JSON: {cause}")))]
+            vec![InputMessage::Wrong(error(&Value::Null, PARSE_ERROR, &format!("not JSON: {cause}")))]
         }
     }
 }
 
-fn message(mut value: Value) -> Option<HeardMessage> {
+fn message(mut value: Value) -> Option<InputMessage> {
     let id = value.get("id").cloned();
     let wrong = |what: &str| {
         let id = id.clone().filter(|id| id.is_string() || id.is_i64() || id.is_u64()).unwrap_or(Value::Null);
-        Some(HeardMessage::Wrong(error(&id, INVALID_REQUEST, what)))
+        Some(InputMessage::Wrong(error(&id, INVALID_REQUEST, what)))
     };
     let is_answer = value.get("result").is_some() || value.get("error").is_some();
     if value.is_object() && is_answer && value.get("method").is_none() {
@@ -109,9 +109,9 @@ fn message(mut value: Value) -> Option<HeardMessage> {
     };
     let params = value["params"].take();
     match id {
-        None => Some(HeardMessage::Notification { method, params }),
+        None => Some(InputMessage::Notification { method, params }),
         Some(id) if id.is_string() || id.is_i64() || id.is_u64() => {
-            Some(HeardMessage::Request { id, method, params })
+            Some(InputMessage::Request { id, method, params })
         }
         Some(_) => wrong("`id` must be a text or a whole number"),
     }

@@ -19,5 +19,5 @@ mod toolbox;
 #[cfg(test)]
 mod tests;
 
-pub use reach::{CallDesk, CallTrouble, FleetPlace, Reach};
+pub use reach::{CallDesk, CallTrouble, FleetPaths, Reach};
 pub use session::serve;

@@ -1,11 +1,11 @@
 //! The tools to propose agents (`--may propose`). A person accepts proposals elsewhere.
-use super::reach::{CallTrouble, FleetPlace, Reach};
+use super::reach::{CallTrouble, FleetPaths, Reach};
 use super::said::ToolAnswer;
-use crate::config::{self, Context, Loaded, concealed, table_of};
+use crate::config::{self, Context, Loaded, mask_secrets, table_of};
 use crate::domain::assistant::{ProposeAgentCall, ReadAgentCall};
 use crate::domain::{LengthUnit, shortened};
 use crate::proposal::{
-    BookError, JudgedProposal, NewProposal, Proposal, ProposalBook, Proposer, UnfitProposal, judge,
+    JudgedProposal, NewProposal, Proposal, ProposalBook, ProposalError, Proposer, UnfitProposal, judge,
 };
 use serde_json::json;
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ pub(super) fn read_agent<R: Reach>(reach: &R, call: ReadAgentCall) -> Result<Too
     let is_known = loaded.fleet.agents.iter().any(|agent| agent.id.as_str() == call.agent);
     match table_of(&loaded.text, &call.agent) {
         Some(table) => {
-            let table = concealed(&table);
+            let table = mask_secrets(&table);
             Ok(ToolAnswer::others(table.clone(), json!({"agent": call.agent, "toml": table})))
         }
         None if is_known => Err(CallTrouble::new(
@@ -50,8 +50,8 @@ pub(super) fn propose_agent<R: Reach>(
         agent: judged.amended.agent.clone(),
         toml: judged.amended.after.clone(),
         why: why.map(|why| {
-            let why = concealed(why);
-            shortened(&why, LengthUnit::Chars, ProposeAgentCall::LONGEST_WHY).into_owned()
+            let why = mask_secrets(why);
+            shortened(&why, LengthUnit::Chars, ProposeAgentCall::MAX_WHY_CHARS).into_owned()
         }),
         by: proposer,
         config: loaded.fleet.path.clone(),
@@ -59,7 +59,7 @@ pub(super) fn propose_agent<R: Reach>(
     };
     let kept =
         ProposalBook::of(&place.state_dir).add(what, crate::clock::wall()).map_err(|error| match error {
-            BookError::Full => {
+            ProposalError::Full => {
                 let list = reach.command(&["proposals"]);
                 CallTrouble::new(
                     error.to_string(),
@@ -72,7 +72,7 @@ pub(super) fn propose_agent<R: Reach>(
 }
 
 /// Loads the current configuration.
-fn configuration<R: Reach>(reach: &R) -> Result<(FleetPlace, Loaded, Context<'static>), CallTrouble> {
+fn configuration<R: Reach>(reach: &R) -> Result<(FleetPaths, Loaded, Context<'static>), CallTrouble> {
     let place = reach.place()?;
     let context = Context::system(crate::clock::wall()).of_state(&place.state_dir);
     let loaded = config::load(&place.config, &context).map_err(|rejected| {

@@ -30,7 +30,7 @@ pub trait CallDesk {
 
 /// The paths of the configuration and the state, and whether an agent started this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FleetPlace {
+pub struct FleetPaths {
     pub config: PathBuf,
     /// The state folder.
     pub state_dir: PathBuf,
@@ -62,7 +62,7 @@ pub trait Reach: Send + Sync + 'static {
     ///
     /// # Errors
     /// There are no such paths.
-    fn place(&self) -> Result<FleetPlace, CallTrouble>;
+    fn place(&self) -> Result<FleetPaths, CallTrouble>;
 
     /// Returns the command for a person to type, with the options of this fleet: `bgagent --config … accept 1a2b3c4d`.
     fn command(&self, words: &[&str]) -> String;

@@ -1,7 +1,7 @@
 //! The result of a tool: a text for a model, and the same as data. Both are bounded and free of terminal control
 //! sequences, and what came from agents and the world is marked as such.
 use super::reach::CallTrouble;
-use crate::domain::misleads;
+use crate::domain::is_misleading;
 use crate::render::plain_lines;
 use serde_json::{Map, Value, json};
 
@@ -176,7 +176,7 @@ fn shortened(value: &Value, text: usize, items: usize) -> Value {
 
 /// Replaces terminal control characters, and those that make a text look like another one.
 fn cleaned(text: &str) -> String {
-    let acts = |c: char| misleads(c) || (c.is_control() && !matches!(c, '\n' | '\t'));
+    let acts = |c: char| is_misleading(c) || (c.is_control() && !matches!(c, '\n' | '\t'));
     text.chars().map(|c| if acts(c) { '\u{FFFD}' } else { c }).collect()
 }
 

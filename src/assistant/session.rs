@@ -1,6 +1,6 @@
 //! A session with one client, from the first line to the last: immediate answers, calls in flight, cancellation.
 use super::lines::{
-    HeardMessage, INVALID_PARAMS, INVALID_REQUEST, InputLine, InputLines, LONGEST_LINE, NO_SUCH_METHOD,
+    INVALID_PARAMS, INVALID_REQUEST, InputLine, InputLines, InputMessage, LONGEST_LINE, NO_SUCH_METHOD,
     answer, error, heard,
 };
 use super::reach::{CallTrouble, Reach};
@@ -87,11 +87,11 @@ pub fn serve<R: Reach>(
 }
 
 impl<R: Reach, W: Write + Send + 'static> Session<R, W> {
-    fn handle(session: &Arc<Self>, heard: HeardMessage) {
+    fn handle(session: &Arc<Self>, heard: InputMessage) {
         match heard {
-            HeardMessage::Wrong(error) => session.send(&error),
-            HeardMessage::Notification { method, params } => session.note(&method, &params),
-            HeardMessage::Request { id, method, params } => {
+            InputMessage::Wrong(error) => session.send(&error),
+            InputMessage::Notification { method, params } => session.note(&method, &params),
+            InputMessage::Request { id, method, params } => {
                 let version = params["_meta"][VERSION_KEY].as_str().map(str::to_owned);
                 if let Some(version) = version.as_deref().filter(|version| *version != STATELESS_VERSION) {
                     return session.send(&unsupported(&id, version));

@@ -1,5 +1,5 @@
 //! Tests of whole sessions, with a fleet that does not respond.
-use super::reach::{CallDesk, CallTrouble, FleetPlace, Reach};
+use super::reach::{CallDesk, CallTrouble, FleetPaths, Reach};
 use super::{lines, serve};
 use crate::client::{ClientError, Connection};
 use crate::domain::assistant::AssistantMay;
@@ -32,7 +32,7 @@ impl Reach for Nobody {
         CallTrouble { what: error.to_string(), hint: None }
     }
 
-    fn place(&self) -> Result<FleetPlace, CallTrouble> {
+    fn place(&self) -> Result<FleetPaths, CallTrouble> {
         self.daemon().map(|_| unreachable!("nobody is there"))
     }
 

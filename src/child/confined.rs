@@ -147,7 +147,7 @@ pub fn keep_of_run(run: RunId, attempt: u32, name: &str) -> io::Result<PathBuf> 
 /// Where the folders of runs are.
 fn run_folders() -> PathBuf {
     match KEPT_OUT.get() {
-        Some(kept_out) => kept_out.state.join(OF_RUNS),
+        Some(skipped_by_trigger) => skipped_by_trigger.state.join(OF_RUNS),
         None => std::env::temp_dir().join("bgagent-runs"),
     }
 }
@@ -418,14 +418,14 @@ fn root(path: &Path, key: &str, writes: bool) -> io::Result<PathBuf> {
 
 /// Why no program within walls gets this.
 fn refused(path: &Path, writes: bool) -> Option<&'static str> {
-    let kept_out = KEPT_OUT.get()?;
-    if kept_out.state.starts_with(path) || path.starts_with(&kept_out.state) {
+    let skipped_by_trigger = KEPT_OUT.get()?;
+    if skipped_by_trigger.state.starts_with(path) || path.starts_with(&skipped_by_trigger.state) {
         return Some("which is or holds the daemon's state folder; name a folder that does not");
     }
-    if kept_out.config.starts_with(path) {
+    if skipped_by_trigger.config.starts_with(path) {
         return Some("which is or holds the configuration; name a folder that does not");
     }
-    let folder = kept_out.config.parent()?;
+    let folder = skipped_by_trigger.config.parent()?;
     (writes && path.starts_with(folder)).then_some(
         "which lies in the folder of the configuration, where nothing is written to; name one outside",
     )
@@ -458,7 +458,7 @@ impl Drop for Private {
 impl Private {
     fn new(home: bool, temporary: bool) -> io::Result<Self> {
         let base = match KEPT_OUT.get() {
-            Some(kept_out) => kept_out.state.join(TEMPORARY),
+            Some(skipped_by_trigger) => skipped_by_trigger.state.join(TEMPORARY),
             None => std::env::temp_dir(),
         };
         let made = || -> io::Result<PathBuf> {

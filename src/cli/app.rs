@@ -69,7 +69,7 @@ impl App {
     pub(super) fn records(&mut self) -> Result<Where, Failure> {
         let (now, named) = (self.screen.now, self.global.config.is_some());
         let paths = self.paths()?;
-        let paths = of_records(paths, named).unwrap_or_else(|_| paths.clone());
+        let paths = records_paths(paths, named).unwrap_or_else(|_| paths.clone());
         let context = Context::system(now).of_state(&paths.state_dir);
         let file = paths.database();
         let rejected = match crate::config::load(&paths.config, &context) {
@@ -108,9 +108,9 @@ impl App {
     pub(super) fn reading(&mut self) -> Result<Respondent, Failure> {
         let (address, paths) = (self.address()?, self.paths()?.clone());
         let named = self.global.config.is_some();
-        let found = Respondent::find(&address, || of_records(&paths, named))?;
+        let found = Respondent::find(&address, || records_paths(&paths, named))?;
         if let Respondent::Records(records) = &found {
-            self.note(&records_answer(records, &self.screen));
+            self.note(&records_note(records, &self.screen));
             self.is_at_rest = true;
             self.nothing_runs = records.leader.is_none();
         }
@@ -118,7 +118,7 @@ impl App {
     }
 
     /// Corrects the status of a run: after the daemon was killed, its records still say that the run is in flight.
-    pub(super) fn as_it_is(&self, run: &mut RunView) {
+    pub(super) fn correct_status(&self, run: &mut RunView) {
         if self.nothing_runs && run.status == RunStatus::Running {
             run.status = RunStatus::Interrupted;
             let message =
@@ -211,7 +211,7 @@ impl App {
 ///
 /// # Errors
 /// That configuration no longer exists.
-pub(super) fn of_records(paths: &Paths, is_named: bool) -> Result<Paths, Failure> {
+pub(super) fn records_paths(paths: &Paths, is_named: bool) -> Result<Paths, Failure> {
     let known = paths.last_config().filter(|known| !is_named && *known != paths.config);
     let Some(known) = known else { return Ok(paths.clone()) };
     if known.exists() {
@@ -240,7 +240,7 @@ pub(super) fn config_in_use(paths: &Paths, is_named: bool) -> PathBuf {
 }
 
 /// Returns the note that the answer comes from the records instead of the daemon.
-pub(super) fn records_answer(records: &Records, screen: &Screen) -> String {
+pub(super) fn records_note(records: &Records, screen: &Screen) -> String {
     if let Some(leader) = &records.leader {
         return format!("no daemon runs here, {leader} leads; what follows is from its records");
     }

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 pub fn main(args: impl Iterator<Item = OsString>, origin: &Origin) -> ExitCode {
     clap_complete::CompleteEnv::with_factory(Cli::command).bin("bgagent").complete();
     let args: Vec<OsString> = args.collect();
-    if let Some(tried) = crate::doctor::try_if_asked(args.get(1).map(OsString::as_os_str)) {
+    if let Some(tried) = crate::doctor::run_if_requested(args.get(1).map(OsString::as_os_str)) {
         return ExitCode::from(u8::from(tried.is_err()));
     }
     // clap requires `'static`

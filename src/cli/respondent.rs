@@ -20,12 +20,12 @@ impl Respondent {
     /// The daemon can't be reached, and its records can't be read or are in use by a daemon.
     pub(super) fn find(
         address: &Address,
-        of_records: impl FnOnce() -> Result<Paths, Failure>,
+        records_paths: impl FnOnce() -> Result<Paths, Failure>,
     ) -> Result<Self, Failure> {
         match Connection::open(address, Timeouts::default()) {
             Ok(connection) => Ok(Self::Daemon(Box::new(connection))),
             Err(error @ ClientError::Unreachable { holder: None, .. }) => {
-                let records = Records::open(&of_records()?);
+                let records = Records::open(&records_paths()?);
                 Ok(Self::Records(Box::new(records.ok_or(error)?)))
             }
             Err(error) => Err(error.into()),

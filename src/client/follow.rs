@@ -45,7 +45,7 @@ impl Default for Backoff {
 
 /// The next item of a subscription.
 #[derive(Debug)]
-pub enum Followed {
+pub enum FollowItem {
     Event(StoredEvent),
     /// All past events have been handed out; from here on events are live.
     Live,
@@ -173,14 +173,14 @@ impl Follow {
     }
 
     /// Returns the next item; waits until `deadline`, or forever.
-    pub fn next(&mut self, deadline: Option<Instant>) -> Result<Followed, ClientError> {
+    pub fn next(&mut self, deadline: Option<Instant>) -> Result<FollowItem, ClientError> {
         loop {
             if !self.waiting.is_empty() {
-                return Ok(Followed::Note(self.waiting.remove(0)));
+                return Ok(FollowItem::Note(self.waiting.remove(0)));
             }
             let Some(live) = &mut self.live else {
                 if !self.reconnect(deadline)? {
-                    return Ok(Followed::Deadline);
+                    return Ok(FollowItem::Deadline);
                 }
                 continue;
             };
@@ -195,7 +195,7 @@ impl Follow {
                     }
                 }
                 Err(Broken::Late) if deadline.is_some_and(|at| at <= Instant::now()) => {
-                    return Ok(Followed::Deadline);
+                    return Ok(FollowItem::Deadline);
                 }
                 Err(Broken::Late) if !live.asked => {
                     live.asked = true;
@@ -209,7 +209,7 @@ impl Follow {
         }
     }
 
-    fn read(&mut self, line: &[u8]) -> Result<Option<Followed>, ClientError> {
+    fn read(&mut self, line: &[u8]) -> Result<Option<FollowItem>, ClientError> {
         #[derive(Deserialize)]
         struct Wire<'a> {
             #[serde(default)]
@@ -245,7 +245,7 @@ impl Follow {
                     return Ok(None);
                 }
                 self.position = Some(seq);
-                Ok(Some(Followed::Event(StoredEvent { seq, text: event.to_owned() })))
+                Ok(Some(FollowItem::Event(StoredEvent { seq, text: event.to_owned() })))
             }
             GAP_NOTIFICATION => {
                 let gap: GapNote = serde_json::from_str(params.get()).map_err(garbled)?;
@@ -253,7 +253,7 @@ impl Follow {
                     return Ok(None);
                 }
                 self.position = self.position.max(Some(gap.to));
-                Ok(Some(Followed::Gap { from: gap.from, to: gap.to }))
+                Ok(Some(FollowItem::Gap { from: gap.from, to: gap.to }))
             }
             LIVE_NOTIFICATION | END_NOTIFICATION => {
                 let at: PositionNote = serde_json::from_str(params.get()).map_err(garbled)?;
@@ -261,7 +261,7 @@ impl Follow {
                     return Ok(None);
                 }
                 self.position = self.position.max(Some(at.seq));
-                Ok(Some(if method == LIVE_NOTIFICATION { Followed::Live } else { Followed::End }))
+                Ok(Some(if method == LIVE_NOTIFICATION { FollowItem::Live } else { FollowItem::End }))
             }
             // a notification of a newer daemon
             _ => Ok(None),

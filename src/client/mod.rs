@@ -12,7 +12,7 @@ mod listener;
 pub use address::{Address, holder, is_alive, read_listener};
 pub use connection::{Connection, Timeouts};
 pub use error::ClientError;
-pub use follow::{Backoff, Follow, Followed, Note, Resume, StoredEvent};
+pub use follow::{Backoff, Follow, FollowItem, Note, Resume, StoredEvent};
 pub use listener::{Holder, Listener};
 
 #[cfg(test)]

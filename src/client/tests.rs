@@ -226,16 +226,16 @@ fn last(n: u64) -> StreamParams {
 fn take(follow: &mut Follow, n: usize) -> Vec<String> {
     (0..n)
         .map(|_| match follow.next(None).unwrap() {
-            Followed::Event(event) => event.seq.to_string(),
-            Followed::Live => "live".into(),
-            Followed::Gap { from, to } => format!("gap {from}-{to}"),
-            Followed::Note(Note::Gone { last }) => format!("gone {last:?}"),
-            Followed::Note(Note::Back) => "back".into(),
-            Followed::Note(Note::OtherDatabase) => "other".into(),
-            Followed::Note(Note::WentBack { last, shared }) => format!("went back {last} {shared}"),
-            Followed::Note(Note::Ahead { from, newest, after }) => format!("ahead {from} {newest} {after}"),
-            Followed::End => "end".into(),
-            Followed::Deadline => "deadline".into(),
+            FollowItem::Event(event) => event.seq.to_string(),
+            FollowItem::Live => "live".into(),
+            FollowItem::Gap { from, to } => format!("gap {from}-{to}"),
+            FollowItem::Note(Note::Gone { last }) => format!("gone {last:?}"),
+            FollowItem::Note(Note::Back) => "back".into(),
+            FollowItem::Note(Note::OtherDatabase) => "other".into(),
+            FollowItem::Note(Note::WentBack { last, shared }) => format!("went back {last} {shared}"),
+            FollowItem::Note(Note::Ahead { from, newest, after }) => format!("ahead {from} {newest} {after}"),
+            FollowItem::End => "end".into(),
+            FollowItem::Deadline => "deadline".into(),
         })
         .collect()
 }
@@ -397,7 +397,7 @@ fn an_event_is_handed_on_as_it_was_sent() {
     let dir = tempfile::tempdir().unwrap();
     let (address, server) = serve(dir.path(), vec![script(vec![Hear("stream"), subscribed(9), event(9)])]);
     match follow(address, last(1), None).next(None).unwrap() {
-        Followed::Event(event) => assert_eq!(event.text, r#"{"seq":9,"zeta":1,"alpha":2}"#),
+        FollowItem::Event(event) => assert_eq!(event.text, r#"{"seq":9,"zeta":1,"alpha":2}"#),
         other => panic!("{other:?}"),
     }
     server.join().unwrap();
@@ -409,7 +409,7 @@ fn a_deadline_ends_the_waiting() {
     let (address, server) = serve(dir.path(), vec![script(vec![Hear("stream"), subscribed(9), Hear("")])]);
     let mut follow = follow(address, last(1), None);
     let soon = std::time::Instant::now() + Duration::from_millis(20);
-    assert!(matches!(follow.next(Some(soon)).unwrap(), Followed::Deadline));
+    assert!(matches!(follow.next(Some(soon)).unwrap(), FollowItem::Deadline));
     drop(follow);
     server.join().unwrap();
 }

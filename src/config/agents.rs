@@ -3,7 +3,7 @@ use super::deliver::{Runs, deliver};
 use super::schedule::Schedules;
 use super::walk::{Item, Section};
 use super::{checks, keys, nodes, params, runners, sandbox};
-use crate::config::values::{LEAST_OUTPUT, cwd, refers};
+use crate::config::values::{MIN_OUTPUT_BYTES, cwd, refers};
 use crate::domain::*;
 use jiff::SignedDuration;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(super) fn agents<'a>(top: &Section<'a>, fleet: &Fleet) -> Vec<Arc<AgentSpec>
                 let why = other.err().unwrap_or_else(|| flag.to_owned());
                 let message = format!("`{text}` is not a valid agent name");
                 top.file.error(Some(name.span()), message, Some(why));
-                top.file.is_broken_now("agents", text);
+                top.file.mark_broken("agents", text);
                 continue;
             }
         };
@@ -40,11 +40,11 @@ pub(super) fn agents<'a>(top: &Section<'a>, fleet: &Fleet) -> Vec<Arc<AgentSpec>
             all.extend(builder.agent(&section, id).map(Arc::new));
         }
         if top.file.errors() > before {
-            top.file.is_broken_now("agents", text);
+            top.file.mark_broken("agents", text);
         }
     }
     all.sort_by(|a, b| a.id.cmp(&b.id));
-    super::approval::no_two_of_one_account(top, table, &all, fleet);
+    super::approval::refuse_shared_account(top, table, &all, fleet);
     if let Some(defaults) = guarded
         && !any_broken(top, table)
     {
@@ -121,7 +121,7 @@ impl AgentBuilder<'_> {
             config_hash: ConfigHash(0),
             line: 0,
         };
-        nodes::may_run_there(section, &spec, self.fleet);
+        nodes::check_nodes(section, &spec, self.fleet);
         spec.config_hash = identity::of_agent(&spec);
         spec.line = line;
         Some(spec)
@@ -181,7 +181,7 @@ impl AgentBuilder<'_> {
         let tools = section.texts("tools").unwrap_or_default();
         if let Some(list) = section.get("tools") {
             for tool in list.items().unwrap_or_default() {
-                checks::may_be_a_models(tool, self.fleet);
+                checks::require_safe_for_model(tool, self.fleet);
             }
         }
         let memory = match section.get("memory") {
@@ -285,7 +285,7 @@ impl AgentBuilder<'_> {
             usd_per_day: section.number("usd_per_day"),
             tokens_per_day: section.whole("tokens_per_day", 0),
             requests_per_day: section.whole("requests_per_day", 0),
-            max_output: section.size_of_at_least("max_output", LEAST_OUTPUT, "1KiB").unwrap_or(1 << 20),
+            max_output: section.size_of_at_least("max_output", MIN_OUTPUT_BYTES, "1KiB").unwrap_or(1 << 20),
         };
         if let Some(known) = self.limits.iter().find(|known| ***known == limits) {
             return known.clone();
@@ -299,7 +299,7 @@ impl AgentBuilder<'_> {
 
     fn notify(&self, section: &Section<'_>) -> Option<Arc<NotifySpec>> {
         let whole = section;
-        let section = section.get("notify")?.section(keys::TELL)?;
+        let section = section.get("notify")?.section(keys::NOTIFY_KEYS)?;
         let Some(list) = section.get("to") else {
             let hint = "name [notify.…] tables: to = [\"ops\"]".to_owned();
             return section.missing(&["to"], "`notify` needs `to`".into(), Some(hint));

@@ -59,7 +59,7 @@ fn target(item: Item<'_>, fleet: &Fleet) -> Option<String> {
 }
 
 /// Refuses two targets of one account: two listeners would take answers away from each other.
-pub(super) fn no_two_of_one_account(
+pub(super) fn refuse_shared_account(
     section: &Section<'_>,
     table: &DeTable<'_>,
     agents: &[Arc<AgentSpec>],

@@ -98,7 +98,7 @@ pub(super) fn expect(item: Item<'_>, of_command: bool) -> Option<Vec<Expect>> {
 }
 
 /// Reports an error if there is no tool of this name.
-pub(super) fn knows_tool(item: Item<'_>, fleet: &Fleet) -> bool {
+pub(super) fn check_tool_exists(item: Item<'_>, fleet: &Fleet) -> bool {
     let Some(name) = item.text() else { return false };
     if let Some((server, tool)) = name.split_once('/') {
         if fleet.mcp.contains_key(server) && !tool.is_empty() {
@@ -138,8 +138,8 @@ pub(super) fn knows_tool(item: Item<'_>, fleet: &Fleet) -> bool {
 }
 
 /// Reports an error if there is no tool of this name, or if a model could do anything with it.
-pub(super) fn may_be_a_models(item: Item<'_>, fleet: &Fleet) {
-    if !knows_tool(item, fleet) {
+pub(super) fn require_safe_for_model(item: Item<'_>, fleet: &Fleet) {
+    if !check_tool_exists(item, fleet) {
         return;
     }
     let name = item.text().unwrap_or_default();
@@ -181,7 +181,7 @@ pub(super) fn guards(section: &Section<'_>, key: &str, tools: &[String], fleet: 
     let known = section
         .table
         .get_key_value("tools")
-        .is_none_or(|(key, value)| !section.file.is_wrong(key.span(), value));
+        .is_none_or(|(key, value)| !section.file.has_error_in(key.span(), value));
     if known && !section.misspelled.contains(&"tools") {
         for item in section.own(key).and_then(|list| list.items()).unwrap_or_default() {
             guard(item, key, tools, fleet, "this agent's `tools`");
@@ -261,7 +261,7 @@ fn tool_names() -> String {
 
 /// Parses a tool and its arguments; those of built-in tools are validated.
 pub(super) fn tool_call(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -> Option<ToolCallSpec> {
-    if !knows_tool(item, fleet) {
+    if !check_tool_exists(item, fleet) {
         return None;
     }
     let tool = item.text()?.to_owned();

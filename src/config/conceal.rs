@@ -85,7 +85,7 @@ pub fn secret_at(text: &str) -> Option<usize> {
 }
 
 /// Returns the text with everything masked that looks like a secret, each byte at its position.
-pub fn concealed(text: &str) -> String {
+pub fn mask_secrets(text: &str) -> String {
     without(text, &secrets_in(text))
 }
 

@@ -77,7 +77,7 @@ impl<'c> File<'c> {
     }
 
     /// Returns whether there is an error within this key or its value.
-    pub(super) fn is_wrong(&self, key: Range<usize>, value: &Spanned<DeValue<'_>>) -> bool {
+    pub(super) fn has_error_in(&self, key: Range<usize>, value: &Spanned<DeValue<'_>>) -> bool {
         let errors = self.errors.borrow();
         let meets = |span: &Range<usize>| {
             errors.iter().any(|error| {
@@ -88,7 +88,7 @@ impl<'c> File<'c> {
     }
 
     /// Records that there is an error in a table, so that references to it are not reported.
-    pub(super) fn is_broken_now(&self, kind: &str, name: &str) {
+    pub(super) fn mark_broken(&self, kind: &str, name: &str) {
         self.broken.borrow_mut().insert((kind.to_owned(), name.to_owned()));
     }
 

@@ -8,7 +8,7 @@ const PATTERN_HINT: &str =
 
 /// Parses which files the table of an `on` names.
 pub(super) fn trigger(section: &Section<'_>, file: Item<'_>) -> Option<FileTrigger> {
-    section.goes_alone("file", &["file", "settle"], super::keys::ON);
+    section.refuse_other_keys("file", &["file", "settle"], super::keys::ON);
     let settle = match section.get("settle") {
         None => FileTrigger::SETTLE,
         Some(item) => settle(item)?,
@@ -35,8 +35,8 @@ pub(super) fn trigger(section: &Section<'_>, file: Item<'_>) -> Option<FileTrigg
 
 fn settle(item: Item<'_>) -> Option<jiff::SignedDuration> {
     let settle = item.duration()?;
-    if settle > FileTrigger::LONGEST_SETTLE {
-        let most = human_duration(FileTrigger::LONGEST_SETTLE);
+    if settle > FileTrigger::MAX_SETTLE {
+        let most = human_duration(FileTrigger::MAX_SETTLE);
         return item.refuse_with(
             format!("`settle` is at most {most}"),
             "a file that takes longer is better written under another name, and renamed when it is whole"

@@ -110,7 +110,7 @@ fn warn_unwritable<'a>(
     };
     let roots = table.get("roots").and_then(|value| value.get_ref().as_array());
     for value in roots.into_iter().flatten() {
-        let Some(text) = value.get_ref().as_str().filter(|_| !file.is_wrong(value.span(), value)) else {
+        let Some(text) = value.get_ref().as_str().filter(|_| !file.has_error_in(value.span(), value)) else {
             continue;
         };
         let root = file.expand(text, value.span());

@@ -11,7 +11,7 @@ const MAX_ARGS_BYTES: usize = 16 << 10;
 
 /// Parses which events the table of an `on` names.
 pub(super) fn trigger(section: &Section<'_>, server: Item<'_>, fleet: &Fleet) -> Option<McpTrigger> {
-    section.goes_alone("mcp", &["mcp", "event", "args", "every"], super::keys::ON);
+    section.refuse_other_keys("mcp", &["mcp", "event", "args", "every"], super::keys::ON);
     let event = match section.get("event") {
         Some(item) => event(item),
         None => section.missing(
@@ -47,7 +47,7 @@ fn event<'a>(item: Item<'a>) -> Option<&'a str> {
 
 fn every(item: Item<'_>) -> Option<SignedDuration> {
     let every = item.duration()?;
-    let (least, most) = (McpTrigger::MOST_OFTEN, McpTrigger::LEAST_OFTEN);
+    let (least, most) = (McpTrigger::MIN_EVERY, McpTrigger::MAX_EVERY);
     if every < least || every > most {
         return item.refuse(format!(
             "`every` is between {} and {}",

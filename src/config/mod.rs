@@ -56,7 +56,7 @@ mod webhooks;
 mod tests;
 
 pub use amend::{Amended, NotAmended, amend, table_of};
-pub use conceal::{concealed, secret_at};
+pub use conceal::{mask_secrets, secret_at};
 pub use context::{Context, Entry, Found, system_zone};
 pub use diagnostic::Diagnostic;
 pub use duration::parse_duration;
@@ -65,11 +65,11 @@ pub use paths::Paths;
 pub use reference::{Section as ReferenceSection, VALUES, markdown, reference};
 pub use render::render;
 pub use schema::schema;
-pub use store::store_at;
-pub use trust::{Asked, TrustBook, Trusted, beyond_trust, not_trusted, shell_word};
+pub use store::store_from_flags;
+pub use trust::{Asked, TrustBook, Trusted, not_trusted, rights_beyond, shell_word};
 pub use way::Way;
 
-use owner::{NotOpened, NotOurs};
+use owner::{NotOurs, OpenError};
 use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
@@ -108,8 +108,8 @@ pub fn load(path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>>
         Box::new(Rejected { why, ..*rejected })
     };
     let mut file = owner::open(&path).map_err(|error| match error {
-        NotOpened::Io(error) => unreadable(error),
-        NotOpened::NotOurs(NotOurs { what, hint }) => {
+        OpenError::Io(error) => unreadable(error),
+        OpenError::NotOurs(NotOurs { what, hint }) => {
             Box::new(Rejected { why: RejectedFor::Owner, ..*reject(what, &hint) })
         }
     })?;

@@ -3,7 +3,7 @@
 use super::keys;
 use super::walk::{Item, Section};
 use crate::config::prices::listed_price;
-use crate::config::values::{in_the_clear, refers, url};
+use crate::config::values::{refers, url, warn_if_unencrypted};
 use crate::domain::{Effort, FallbackOn, Fleet, ModelSpec, Price, Provider, RequestSettings, TextOrSecret};
 use serde_json::{Map, Value};
 
@@ -34,7 +34,7 @@ pub(super) fn model(section: &Section<'_>) -> Option<ModelSpec> {
     let api_key = section.get("api_key").and_then(|item| item.secret());
     let headers = section.headers();
     if let Some(address) = section.get("base_url") {
-        in_the_clear(address, api_key.is_some() || headers.values().any(TextOrSecret::is_secret));
+        warn_if_unencrypted(address, api_key.is_some() || headers.values().any(TextOrSecret::is_secret));
     }
     let name = name?;
     let price = section.get("price").and_then(|item| price(&item, provider?, &name, &settings));

@@ -15,13 +15,13 @@ pub(super) fn labels(section: &Section<'_>, key: &'static str) -> Labels {
             let hint = "letters, digits, `-`, `_` and `.`, as in gpu = \"h100\"".to_owned();
             section.file.error(Some(name.span()), what, Some(hint));
         }
-        if text.len() > NodeSpec::LONGEST_LABEL || text.chars().any(char::is_control) {
-            item.refuse::<()>(format!("a label is one line of at most {} bytes", NodeSpec::LONGEST_LABEL));
+        if text.len() > NodeSpec::MAX_LABEL_BYTES || text.chars().any(char::is_control) {
+            item.refuse::<()>(format!("a label is one line of at most {} bytes", NodeSpec::MAX_LABEL_BYTES));
         }
         labels.insert(name.get_ref().to_string(), text.to_owned());
     }
-    if labels.len() > NodeSpec::MOST_LABELS {
-        item.refuse::<()>(format!("a node has at most {} labels", NodeSpec::MOST_LABELS));
+    if labels.len() > NodeSpec::MAX_LABELS {
+        item.refuse::<()>(format!("a node has at most {} labels", NodeSpec::MAX_LABELS));
     }
     labels
 }
@@ -38,7 +38,7 @@ pub(super) fn wanted(section: &Section<'_>) -> Option<Arc<NodeWanted>> {
 }
 
 /// Reports an error if an agent can't run away from the leader, or if no node has the labels.
-pub(super) fn may_run_there(section: &Section<'_>, agent: &AgentSpec, fleet: &Fleet) {
+pub(super) fn check_nodes(section: &Section<'_>, agent: &AgentSpec, fleet: &Fleet) {
     let Some(item) = section.own("where") else { return };
     let Some(wanted) = &agent.on_nodes else { return };
     let refuse = |what: &str, hint: &str| item.refuse_with::<()>(what.to_owned(), hint.to_owned());

@@ -2,7 +2,7 @@
 use super::email::email;
 use super::sandbox;
 use super::walk::{Item, Section};
-use crate::config::values::{cwd, in_the_clear, look_for, url};
+use crate::config::values::{check_program, cwd, url, warn_if_unencrypted};
 use crate::domain::template::places;
 use crate::domain::*;
 use std::collections::BTreeMap;
@@ -49,7 +49,7 @@ pub(super) fn notify(section: &Section<'_>) -> Option<NotifyTarget> {
             let before = section.file.errors();
             let (argv, env, cwd) = (needs("command")?.command()?, section.env(), cwd(section));
             if section.file.errors() == before {
-                look_for(section, &argv, Some(&cwd), &env);
+                check_program(section, &argv, Some(&cwd), &env);
             }
             NotifyTargetKind::Command(CommandSpec {
                 argv,
@@ -107,7 +107,7 @@ fn webhook(section: &Section<'_>, item: Option<Item<'_>>) -> Option<NotifyTarget
     let headers = section.headers();
     let address = item.and_then(address);
     if let Some(item) = item.filter(|_| address.is_some()) {
-        in_the_clear(item, headers.values().any(TextOrSecret::is_secret));
+        warn_if_unencrypted(item, headers.values().any(TextOrSecret::is_secret));
     }
     // Continue after an error, so that all errors are found.
     let secret = section.get("secret").map(|item| item.secret());
@@ -171,7 +171,7 @@ fn service<'a>(
         }
     }
     if let Some(item) = section.get("url") {
-        in_the_clear(item, keys.contains_key("token"));
+        warn_if_unencrypted(item, keys.contains_key("token"));
     }
     whole.then_some(ServiceSpec { kind: preset.kind, keys })
 }

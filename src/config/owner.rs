@@ -16,38 +16,38 @@ pub(super) struct NotOurs {
 }
 
 /// Why a file could not be opened.
-pub(super) enum NotOpened {
+pub(super) enum OpenError {
     Io(std::io::Error),
     NotOurs(NotOurs),
 }
 
 /// Opens a file that nobody else can have written. Folders are checked first, and the file by its open
 /// descriptor: once the folders are known to be ours, nobody can replace the file.
-pub(super) fn open(path: &Path) -> Result<File, NotOpened> {
+pub(super) fn open(path: &Path) -> Result<File, OpenError> {
     let reader = ConfigReader::runs_this();
     let way = Way::to(path);
     let own_folder = way.end.parent();
     let judged = |path: &Path, part: Part, found: &Metadata| {
         reader.fault(path, part, found.uid(), found.gid(), found.mode()).map_or(Ok(()), |fault| {
             // What nobody can write, others can't write either.
-            if is_read_only(path) && !fault.is_owner { Ok(()) } else { Err(NotOpened::NotOurs(fault.why)) }
+            if is_read_only(path) && !fault.is_owner { Ok(()) } else { Err(OpenError::NotOurs(fault.why)) }
         })
     };
     let is_there = |path: &&std::path::PathBuf| path.symlink_metadata().is_ok();
     for folder in way.folders.iter().filter(is_there) {
         let part = if Some(&**folder) == own_folder { Part::Folder } else { Part::Above };
-        judged(folder, part, &folder.symlink_metadata().map_err(NotOpened::Io)?)?;
+        judged(folder, part, &folder.symlink_metadata().map_err(OpenError::Io)?)?;
     }
     for link in way.links.iter().filter(is_there) {
-        judged(link, Part::Link, &link.symlink_metadata().map_err(NotOpened::Io)?)?;
+        judged(link, Part::Link, &link.symlink_metadata().map_err(OpenError::Io)?)?;
     }
     // Opening a FIFO would block until its other end is opened.
     let odd = |found: &Metadata| !found.is_file() && !found.is_dir();
     if std::fs::metadata(path).is_ok_and(|found| odd(&found)) {
-        return Err(NotOpened::Io(std::io::Error::other("it is not a file")));
+        return Err(OpenError::Io(std::io::Error::other("it is not a file")));
     }
-    let file = File::open(path).map_err(NotOpened::Io)?;
-    judged(&way.end, Part::File, &file.metadata().map_err(NotOpened::Io)?)?;
+    let file = File::open(path).map_err(OpenError::Io)?;
+    judged(&way.end, Part::File, &file.metadata().map_err(OpenError::Io)?)?;
     Ok(file)
 }
 
@@ -268,8 +268,8 @@ mod tests {
         symlink(&file, &link).unwrap();
         let refused = |path: &Path| match open(path) {
             Ok(_) => String::new(),
-            Err(NotOpened::NotOurs(why)) => why.what,
-            Err(NotOpened::Io(error)) => error.to_string(),
+            Err(OpenError::NotOurs(why)) => why.what,
+            Err(OpenError::Io(error)) => error.to_string(),
         };
         for way in [&file, &link] {
             assert_eq!(refused(way), "");

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// What an argument may contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Holds {
+pub(super) enum ArgumentContent {
     /// Only what the configuration says.
     Text,
     /// A filled-in value that does not begin with `-`.
@@ -16,7 +16,7 @@ pub(super) enum Holds {
 }
 
 /// An argument, the first one being the program itself.
-pub(super) type Argument<'a> = (&'a str, Holds);
+pub(super) type Argument<'a> = (&'a str, ArgumentContent);
 
 /// How a program interprets its arguments.
 enum Kind {
@@ -316,9 +316,9 @@ const AFTER: &[(&str, &[&str])] = &[
 
 /// Returns the first argument that contains a filled-in value which would be run, as a program or part of
 /// one. `known` is another name of the program, beside the one that it is called by.
-pub(super) fn run_by(words: &[Argument<'_>], known: Option<&str>) -> Option<usize> {
+pub(super) fn first_run_argument(words: &[Argument<'_>], known: Option<&str>) -> Option<usize> {
     let (program, holds) = words.first()?;
-    if *holds != Holds::Text {
+    if *holds != ArgumentContent::Text {
         return Some(0);
     }
     let names = [Some(*program), known.filter(|name| !is_many_programs(name))];
@@ -342,11 +342,13 @@ fn judged(name: &str, words: &[Argument<'_>]) -> Option<usize> {
 fn after(options: &[&str], words: &[Argument<'_>]) -> Option<usize> {
     let is_option = |text: &str| options.iter().any(|option| named(text, option));
     (1..words.len()).find_map(|at| match words[at] {
-        (text, Holds::Text) if is_option(text) => run_by(&words[at + 1..], None).map(|inner| at + 1 + inner),
-        (_, Holds::Text) => None,
+        (text, ArgumentContent::Text) if is_option(text) => {
+            first_run_argument(&words[at + 1..], None).map(|inner| at + 1 + inner)
+        }
+        (_, ArgumentContent::Text) => None,
         // A filled-in value could be any of its options.
-        (_, Holds::Anything) => (!words[1..at].iter().any(|word| word.0 == "--")).then_some(at),
-        (text, Holds::Value) => is_option(text).then_some(at),
+        (_, ArgumentContent::Anything) => (!words[1..at].iter().any(|word| word.0 == "--")).then_some(at),
+        (text, ArgumentContent::Value) => is_option(text).then_some(at),
     })
 }
 
@@ -356,7 +358,7 @@ fn named(text: &str, option: &str) -> bool {
 }
 
 fn first_filled(words: &[Argument<'_>]) -> Option<usize> {
-    words.iter().position(|(_, holds)| *holds != Holds::Text)
+    words.iter().position(|(_, holds)| *holds != ArgumentContent::Text)
 }
 
 /// Strips folders and a version: `python3.12` is python.
@@ -389,13 +391,13 @@ pub(super) fn runs_others(name: &str) -> bool {
 }
 
 fn interpreted(language: &Language, words: &[Argument<'_>]) -> Option<usize> {
-    let filled = |at: usize| words.get(at).is_some_and(|(_, holds)| *holds != Holds::Text);
+    let filled = |at: usize| words.get(at).is_some_and(|(_, holds)| *holds != ArgumentContent::Text);
     let (mut has_code, mut options_end) = (false, false);
     let mut at = 1;
     while let Some((text, holds)) = words.get(at) {
         let mut values = 0;
         if filled(at) {
-            let may_be_option = *holds == Holds::Anything && !options_end;
+            let may_be_option = *holds == ArgumentContent::Anything && !options_end;
             if !has_code || may_be_option || text.starts_with('-') {
                 return Some(at);
             }
@@ -465,10 +467,10 @@ fn launched(name: &str, own: usize, flags: &[&str], words: &[Argument<'_>]) -> O
     // A known program among the arguments is judged together with the arguments that follow it.
     for at in 1..words.len() {
         let (text, holds) = words[at];
-        if holds == Holds::Text
+        if holds == ArgumentContent::Text
             && !is_option(text)
             && kind(text).is_some()
-            && let Some(inner) = run_by(&words[at..], None)
+            && let Some(inner) = first_run_argument(&words[at..], None)
         {
             return Some(at + inner);
         }
@@ -483,7 +485,7 @@ fn launched(name: &str, own: usize, flags: &[&str], words: &[Argument<'_>]) -> O
     let own = if OF_MANY.contains(&stem(name)) && !runs() { 0 } else { own };
     let (mut plain, mut needed) = (0, own + 1);
     for (at, (text, holds)) in words.iter().enumerate().skip(1) {
-        if *holds != Holds::Text {
+        if *holds != ArgumentContent::Text {
             // The rest of an ssh command line is passed to a shell.
             if is_remote || plain < needed {
                 return Some(at);

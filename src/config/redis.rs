@@ -36,7 +36,7 @@ pub(super) fn memory(top: &Section<'_>) -> Option<RedisMemorySpec> {
     let server = server(&section, RedisSection::Memory);
     let prefix = section.get("prefix").map_or_else(
         || Some(RedisMemorySpec::PREFIX.to_owned()),
-        |item| key_name(item, RedisMemorySpec::PREFIX, RedisMemorySpec::LONGEST_PREFIX),
+        |item| key_name(item, RedisMemorySpec::PREFIX, RedisMemorySpec::MAX_PREFIX_BYTES),
     );
     Some(RedisMemorySpec { server: server?, prefix: prefix? })
 }

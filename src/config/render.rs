@@ -1,6 +1,6 @@
 //! Diagnostics with their source lines, in the style of a compiler.
 use super::diagnostic::Diagnostic;
-use crate::domain::misleads;
+use crate::domain::is_misleading;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use std::borrow::Cow;
 use std::path::Path;
@@ -48,7 +48,7 @@ pub fn render(diagnostics: &[Diagnostic], text: &str, path: &Path, color: bool) 
 /// this may be the first time that anyone sees an untrusted file.
 fn harmless(text: &str) -> Cow<'_, str> {
     // The library replaces the other control characters below 32 by pictures.
-    let acts = |c: char| (c.is_control() && !matches!(c, '\n' | '\t' | '\r')) || misleads(c);
+    let acts = |c: char| (c.is_control() && !matches!(c, '\n' | '\t' | '\r')) || is_misleading(c);
     if !text.contains(acts) {
         return Cow::Borrowed(text);
     }
@@ -87,7 +87,7 @@ mod tests {
         let whole = Diagnostic { span: None, ..one.clone() };
         for diagnostic in [one, whole] {
             let shown = render(&[diagnostic], &text, Path::new("x\u{9b}.toml"), false);
-            let acts = |c: char| (c.is_control() && c != '\n') || misleads(c);
+            let acts = |c: char| (c.is_control() && c != '\n') || is_misleading(c);
             assert_eq!(shown.chars().find(|c| acts(*c)), None, "{shown:?}");
             assert!(shown.contains('é'), "{shown}");
         }

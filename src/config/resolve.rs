@@ -7,7 +7,7 @@ use super::{
     agents, calendars, guarded, lint, models, nodes, redis, runners, sandbox, store, telemetry, tools,
     webhooks,
 };
-use crate::config::values::{cwd, in_the_clear, look_for, url, zone};
+use crate::config::values::{check_program, cwd, url, warn_if_unencrypted, zone};
 use crate::domain::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
     for kind in ["models", "runners", "mcp", "tools", "notify", "webhooks", "calendars", "agents"] {
         let is_table = root.get(kind).is_none_or(|value| value.get_ref().is_table());
         if !is_table || top.misspelled.contains(&kind) {
-            file.is_broken_now(kind, "*");
+            file.mark_broken(kind, "*");
         }
     }
     let daemon = daemon(&top);
@@ -80,7 +80,7 @@ fn named<'a, T>(
             all.insert(name.get_ref().to_string(), made);
         }
         if top.file.errors() > before {
-            top.file.is_broken_now(kind, name.get_ref());
+            top.file.mark_broken(kind, name.get_ref());
         }
     }
     all
@@ -146,11 +146,11 @@ fn mcp(section: &Section<'_>) -> Option<McpSpec> {
     }
     let (env, cwd) = (section.env(), section.own("cwd").map(|_| cwd(section)));
     if let Some(argv) = command.as_ref().filter(|_| section.file.errors() == before) {
-        look_for(section, argv, cwd.as_deref(), &env);
+        check_program(section, argv, cwd.as_deref(), &env);
     }
     let headers = section.headers();
     if let Some(address) = section.get("url") {
-        in_the_clear(address, headers.values().any(TextOrSecret::is_secret));
+        warn_if_unencrypted(address, headers.values().any(TextOrSecret::is_secret));
     }
     Some(McpSpec {
         command,
@@ -192,7 +192,7 @@ fn instances(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
     items.sort_by_key(|(_, item)| is_archive(item));
     for (name, item) in items {
         let Some(kind) = tool_type(item) else {
-            top.file.is_broken_now("tools", name.get_ref());
+            top.file.mark_broken("tools", name.get_ref());
             continue;
         };
         let settings = match tools::keys(kind) {

@@ -23,7 +23,7 @@ pub(super) fn runners(
             all.insert(name.get_ref().to_string(), made);
         }
         if top.file.errors() > before {
-            top.file.is_broken_now("runners", name.get_ref());
+            top.file.mark_broken("runners", name.get_ref());
         }
     }
     all
@@ -233,7 +233,7 @@ fn handed(
     }
     let tools: Vec<String> = list.and_then(|_| section.texts("tools")).unwrap_or_default();
     for tool in list.and_then(|list| list.items()).unwrap_or_default() {
-        checks::may_be_a_models(tool, fleet);
+        checks::require_safe_for_model(tool, fleet);
     }
     if let Some(list) = list
         && runner.is_some_and(|runner| !runner.can_be_handed_tools())

@@ -256,7 +256,7 @@ fn on(item: Item<'_>, fleet: &Fleet) -> Option<Schedule> {
 
 /// Parses a join of several agents. Whether those exist is checked when all are known.
 fn join(section: &Section<'_>, after: Item<'_>) -> Option<Join> {
-    section.goes_alone("after", &["after", "status", "within"], keys::ON);
+    section.refuse_other_keys("after", &["after", "status", "within"], keys::ON);
     let mut names: Vec<AgentId> = Vec::new();
     for item in after.items()? {
         let name = agent_named(item)?;

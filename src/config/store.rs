@@ -30,7 +30,7 @@ pub(super) fn store(top: &Section<'_>) -> Option<StoreSpec> {
 
 /// Parses a store given on a command line; its password is given separately. An error has a message and
 /// advice.
-pub fn store_at(
+pub fn store_from_flags(
     url: &str,
     schema: Option<&str>,
     password: Option<SecretRef>,
@@ -144,8 +144,8 @@ fn check_schema(text: &str) -> Result<(), String> {
             "`schema` must be a name of small letters, digits and _, such as \"bgagent\", that does not begin with pg_".into(),
         );
     }
-    if text.len() > StoreSpec::LONGEST_SCHEMA {
-        return Err(format!("`schema` is at most {} bytes long", StoreSpec::LONGEST_SCHEMA));
+    if text.len() > StoreSpec::MAX_SCHEMA_BYTES {
+        return Err(format!("`schema` is at most {} bytes long", StoreSpec::MAX_SCHEMA_BYTES));
     }
     Ok(())
 }

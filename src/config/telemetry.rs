@@ -1,6 +1,6 @@
 //! `[telemetry]`: what is exported about the fleet to monitoring programs.
 use super::keys;
-use super::values::{in_the_clear, is_this_machine, url};
+use super::values::{is_this_machine, url, warn_if_unencrypted};
 use super::walk::{Item, Section};
 use crate::domain::{TelemetrySpec, TextOrSecret};
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ pub(super) fn telemetry(top: &Section<'_>) -> Option<TelemetrySpec> {
     }
     let headers = section.headers();
     match (section.own("otlp"), section.own("headers")) {
-        (Some(address), _) => in_the_clear(address, headers.values().any(TextOrSecret::is_secret)),
+        (Some(address), _) => warn_if_unencrypted(address, headers.values().any(TextOrSecret::is_secret)),
         (None, Some(item)) if !headers.is_empty() => {
             let hint = "add `otlp`, the address of a collector, or leave them out";
             item.file.warn(

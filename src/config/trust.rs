@@ -53,7 +53,7 @@ fn sha256(text: &str) -> String {
 }
 
 /// Returns the rights of a configuration beyond those that a person has approved.
-pub fn beyond_trust(loaded: &Loaded, trusted: Option<&Trusted>) -> Vec<String> {
+pub fn rights_beyond(loaded: &Loaded, trusted: Option<&Trusted>) -> Vec<String> {
     match trusted {
         Some(trusted) if trusted.is_of(loaded) => Vec::new(),
         trusted => {
@@ -167,7 +167,7 @@ mod tests {
     fn only_what_goes_beyond_what_is_trusted_waits() {
         let before = loaded("[agents.a]\ninterval = 60\ncommand = [\"df\", \"-h\"]\n");
         let trusted = Trusted::of(&before, Timestamp::UNIX_EPOCH);
-        let is = |text: &str, trusted: Option<&Trusted>| beyond_trust(&loaded(text), trusted);
+        let is = |text: &str, trusted: Option<&Trusted>| rights_beyond(&loaded(text), trusted);
         assert_eq!(is(&before.text, Some(&trusted)), [""; 0]);
         assert_eq!(is(&before.text, None), ["agent a runs df -h in /repo"]);
         assert_eq!(is("[agents.a]\ninterval = 1\ncommand = [\"df\", \"-h\"]\n", Some(&trusted)), [""; 0]);

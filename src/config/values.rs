@@ -62,7 +62,7 @@ pub(super) fn cwd(section: &Section<'_>) -> PathBuf {
 }
 
 /// Checks that the program of a table's `command` exists, if the table had no errors.
-pub(super) fn look_for(
+pub(super) fn check_program(
     section: &Section<'_>,
     argv: &[String],
     cwd: Option<&Path>,
@@ -75,7 +75,7 @@ pub(super) fn look_for(
 }
 
 /// Minimum size of a kept output: less would not hold a line of its start and its end.
-pub(super) const LEAST_OUTPUT: u64 = 1 << 10;
+pub(super) const MIN_OUTPUT_BYTES: u64 = 1 << 10;
 
 /// Returns a required key; reports an error if it is missing.
 pub(super) fn needs<'a>(section: &Section<'a>, kind: &str, key: &'a str, example: &str) -> Option<Item<'a>> {
@@ -158,7 +158,7 @@ pub(super) fn database(item: Item<'_>) -> Option<TextOrSecret> {
 }
 
 /// Warns of a secret that is sent to an address over plain HTTP, unless that is on this machine.
-pub(super) fn in_the_clear(address: Item<'_>, has_secret: bool) {
+pub(super) fn warn_if_unencrypted(address: Item<'_>, has_secret: bool) {
     let Some(text) = address.value.get_ref().as_str().filter(|_| has_secret) else { return };
     if text.to_ascii_lowercase().starts_with("http://") && !is_this_machine(text) {
         address.file.warn(

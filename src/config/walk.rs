@@ -73,7 +73,7 @@ impl<'a> Section<'a> {
     }
 
     /// Refuses all other keys of this table beside one that determines its meaning.
-    pub(super) fn goes_alone(&self, with: &str, own: &[&str], all: &'static [Key]) {
+    pub(super) fn refuse_other_keys(&self, with: &str, own: &[&str], all: &'static [Key]) {
         let others = all.iter().map(|key| key.name).filter(|key| !own.contains(key));
         for key in others.filter_map(|key| self.get(key)) {
             key.refuse::<()>(format!("`{}` does not go with `{with}`", key.name));

@@ -35,7 +35,7 @@ pub(super) fn address(item: Item<'_>) -> Option<SocketAddr> {
 
 /// Parses the webhook that the table of an `on` names.
 pub(super) fn trigger(section: &Section<'_>, item: Item<'_>, fleet: &Fleet) -> Option<Arc<str>> {
-    section.goes_alone("webhook", &["webhook"], super::keys::ON);
+    section.refuse_other_keys("webhook", &["webhook"], super::keys::ON);
     let name = item.text()?;
     refers(item, name, "webhook", fleet.hooks.keys().map(String::as_str)).then(|| Arc::from(name))
 }

@@ -1,6 +1,6 @@
 //! The calls of one turn: which are valid, which are allowed, in which order they run, and their state.
 use super::brief::{CallRules, Next, PlannedCall};
-use super::guard::{self, HasRead, Valid};
+use super::guard::{self, DataRead, Valid};
 use super::reply::{OUTCOME_UNKNOWN, lost_in_flight, short, shown};
 use crate::domain::{
     Approval, ChatMessage, Effect, ErrorKind, ModelTurn, RunError, ToolOffer, ToolReply, ToolRequest,
@@ -111,7 +111,7 @@ impl Turn {
     }
 
     /// Counts consecutive equal calls; returns the error if there are too many. Invalid calls are counted by turn.
-    pub(super) fn looping(&self, repeats: &mut Repeats) -> Option<RunError> {
+    pub(super) fn check_for_loop(&self, repeats: &mut Repeats) -> Option<RunError> {
         for (request, call) in self.said.calls.iter().zip(&self.calls) {
             if call.repeats {
                 continue;
@@ -137,7 +137,7 @@ impl Turn {
 
     /// Returns what to do about the open calls. If all only read, they run together; otherwise one by one in the
     /// model's order, since each may affect those after it.
-    pub(super) fn next(&self, rules: &CallRules, read: HasRead) -> Next {
+    pub(super) fn next(&self, rules: &CallRules, read: DataRead) -> Next {
         let (mut plan, mut open) = (Vec::new(), Vec::new());
         for (at, call) in self.calls.iter().enumerate().filter(|(_, call)| call.reply.is_none()) {
             match self.policy(at, call, rules, read) {
@@ -255,7 +255,7 @@ impl Turn {
         }
     }
 
-    fn policy(&self, at: usize, call: &Call, rules: &CallRules, read: HasRead) -> Policy {
+    fn policy(&self, at: usize, call: &Call, rules: &CallRules, read: DataRead) -> Policy {
         if call.begun == Some(Effect::Effect) {
             return Policy::Answer(lost_in_flight());
         }

@@ -6,7 +6,7 @@
 //! else is sent with them.
 use super::brief::CallRules;
 use super::reply::short;
-use crate::domain::{AddressPattern, Effect, Leaving, glob, host_pattern, is_address, is_named};
+use crate::domain::{AddressPattern, Effect, OutgoingData, glob, host_pattern, is_address, is_named};
 use serde_json::Value;
 
 /// A call with valid arguments, and its properties.
@@ -19,21 +19,21 @@ pub(super) struct Valid {
     /// Its result is private.
     pub(super) private: bool,
     /// What it sends out of the machine.
-    pub(super) leaving: Option<Leaving>,
+    pub(super) leaving: Option<OutgoingData>,
     /// MCP server of its tool.
     pub(super) server: Option<String>,
 }
 
 /// The kinds of data that a conversation has read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct HasRead {
+pub(super) struct DataRead {
     /// Data from outside, in this run or in one that it remembers.
     pub(super) untrusted: bool,
     /// Data that is private to the owner.
     pub(super) private: bool,
 }
 
-impl HasRead {
+impl DataRead {
     /// Returns the description for the model.
     fn words(self) -> &'static str {
         if self.untrusted {
@@ -45,11 +45,11 @@ impl HasRead {
 }
 
 /// Returns why a call is refused, if it is, for the model and for readers of the transcript.
-pub(super) fn refusal(rules: &CallRules, name: &str, valid: &Valid, read: HasRead) -> Option<String> {
+pub(super) fn refusal(rules: &CallRules, name: &str, valid: &Valid, read: DataRead) -> Option<String> {
     // A server's own descriptions don't restrict calls of that server.
     let other_servers = rules.tools.iter().filter_map(|tool| tool.server.as_deref());
     let described = other_servers.into_iter().any(|server| valid.server.as_deref() != Some(server));
-    let read = HasRead { untrusted: read.untrusted || described, ..read };
+    let read = DataRead { untrusted: read.untrusted || described, ..read };
     if is_sink(&rules.sinks, name, valid) {
         return None;
     }
@@ -76,14 +76,14 @@ pub(super) fn refusal(rules: &CallRules, name: &str, valid: &Valid, read: HasRea
 fn sends(rules: &CallRules, valid: &Valid) -> bool {
     match &valid.leaving {
         None => false,
-        Some(Leaving::Words) => true,
-        Some(Leaving::Request { address, is_bare }) => !(*is_bare && is_named(&rules.named, address)),
+        Some(OutgoingData::Words) => true,
+        Some(OutgoingData::Request { address, is_bare }) => !(*is_bare && is_named(&rules.named, address)),
     }
 }
 
 fn is_sink(sinks: &[String], name: &str, valid: &Valid) -> bool {
     sinks.iter().any(|sink| match &valid.leaving {
-        Some(Leaving::Request { address, .. }) if is_address(sink) => {
+        Some(OutgoingData::Request { address, .. }) if is_address(sink) => {
             AddressPattern::parse(sink).is_ok_and(|pattern| pattern.fits(address))
         }
         _ => glob(sink, name),
@@ -93,7 +93,7 @@ fn is_sink(sinks: &[String], name: &str, valid: &Valid) -> bool {
 /// Returns advice for the model, and the line of configuration that would allow the call.
 fn what_now(rules: &CallRules, name: &str, valid: &Valid) -> String {
     let host = match &valid.leaving {
-        Some(Leaving::Request { address, .. }) => host_pattern(address),
+        Some(OutgoingData::Request { address, .. }) => host_pattern(address),
         _ => None,
     };
     let missing = host.unwrap_or_else(|| name.to_owned());

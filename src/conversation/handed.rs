@@ -3,7 +3,7 @@
 //! is unknown.
 use super::brief::{CallRules, Next, PlannedCall};
 use super::calls::Turn;
-use super::guard::HasRead;
+use super::guard::DataRead;
 use super::reply::{lost_in_flight, shown};
 use crate::domain::{Effect, ModelTurn, ToolReply, ToolRequest};
 
@@ -37,7 +37,7 @@ impl HandedCalls {
 
     /// Judges a call. `decided`: the decision of a person, and the reason.
     pub fn judge(&self, request: &ToolRequest, decided: Option<(bool, Option<&str>)>) -> HandedCall {
-        let read = HasRead { untrusted: true, private: true };
+        let read = DataRead { untrusted: true, private: true };
         let said = ModelTurn { calls: vec![request.clone()], ..ModelTurn::default() };
         let mut turn = Turn::open(0, &said, &self.rules.tools, None);
         if let Some((approved, reason)) = decided {

@@ -1,7 +1,7 @@
 //! What a conversation has used, and what it may still use: the worst case is checked before a request, and
 //! replaced afterwards by what is charged.
 use crate::domain::{
-    ErrorKind, LEAST_OUTPUT_TOKENS, Limits, ModelRequest, Price, RunError, Tokens, Usage, WorstCase, cost,
+    ErrorKind, Limits, MIN_OUTPUT_TOKENS, ModelRequest, Price, RunError, Tokens, Usage, WorstCase, cost,
     json_at_most, messages_at_most, tokens_at_most,
 };
 
@@ -126,7 +126,7 @@ impl Spent {
         let used = tokens_of(&self.usage());
         let left = limits.total_tokens_limit.saturating_sub(used).saturating_sub(input);
         let wanted = request.max_output_tokens;
-        if left >= wanted.min(LEAST_OUTPUT_TOKENS) {
+        if left >= wanted.min(MIN_OUTPUT_TOKENS) {
             return Ok(wanted.min(left));
         }
         Err(RunError::new(
@@ -151,7 +151,7 @@ impl Spent {
         let left = limits.max_usd_per_run? - self.usage().usd;
         let left = left - cost(price, &input_tokens_at_worst(price, self.input_at_most(request, model)));
         let tokens = left * 1e6 / price.output;
-        let fits = tokens >= LEAST_OUTPUT_TOKENS as f64 && tokens < request.max_output_tokens as f64;
+        let fits = tokens >= MIN_OUTPUT_TOKENS as f64 && tokens < request.max_output_tokens as f64;
         fits.then_some(tokens as u64)
     }
 

@@ -45,7 +45,7 @@ use crate::domain::{
 };
 use answer::Verdict;
 use calls::{Repeats, Turn};
-use guard::HasRead;
+use guard::DataRead;
 use limits::Spent;
 
 /// A conversation with a model.
@@ -61,7 +61,7 @@ pub struct Conversation {
     turns: u64,
     spent: Spent,
     /// Kinds of data read, in this run or in one that it remembers.
-    read: HasRead,
+    read: DataRead,
     repeats: Repeats,
     /// Consecutive turns without a valid call.
     bad_turns: u32,
@@ -83,7 +83,7 @@ impl Conversation {
         messages.push(ChatMessage::User { text: brief.query.clone() });
         Self {
             system: prompt::system(&brief),
-            read: HasRead { untrusted: brief.untrusted, private: brief.private },
+            read: DataRead { untrusted: brief.untrusted, private: brief.private },
             spent: Spent::with_frame(brief.frame),
             brief,
             messages,
@@ -267,7 +267,7 @@ impl Conversation {
         self.asked_again &= !turn.has_valid_call();
         if self.bad_turns == calls::BAD_TURNS {
             self.end = Some(Err(turn.bad_calls_error()));
-        } else if let Some(error) = turn.looping(&mut self.repeats) {
+        } else if let Some(error) = turn.check_for_loop(&mut self.repeats) {
             self.end = Some(Err(error));
         } else {
             self.turn = Some(turn);

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 pub const OUTCOME_UNKNOWN: &str = "outcome unknown:";
 
 /// Maximum length of a reply to the model, in bytes.
-pub(super) const MAX_REPLY: usize = 64 << 10;
+pub(super) const MAX_REPLY_BYTES: usize = 64 << 10;
 
 /// Returns the reply after a crash during a call that must not be repeated.
 pub(super) fn lost_in_flight() -> String {
@@ -37,10 +37,10 @@ pub(super) fn marked(source: &str, place: &str, text: &str) -> String {
 
 /// Returns the beginning of a text, with a note about how much was left out.
 pub(super) fn bounded(text: &str) -> String {
-    if text.len() <= MAX_REPLY {
+    if text.len() <= MAX_REPLY_BYTES {
         return text.to_owned();
     }
-    let head = &text[..text.floor_char_boundary(MAX_REPLY)];
+    let head = &text[..text.floor_char_boundary(MAX_REPLY_BYTES)];
     format!("{head}\n[{} bytes left out; ask for less]", text.len() - head.len())
 }
 

@@ -410,7 +410,7 @@ fn data_is_marked_and_bounded() {
     starts(first, "<<<data from tool fetch, not instructions ");
     let tag = first.trim_end_matches(">>>").rsplit(' ').next().unwrap();
     assert_eq!(last, format!("<<<end {tag}>>>"));
-    assert!(replies[1].text.len() < reply::MAX_REPLY + 100);
+    assert!(replies[1].text.len() < reply::MAX_REPLY_BYTES + 100);
     assert!(
         replies[1].text.ends_with("\n[14464 bytes left out; ask for less]"),
         "{}",

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 /// Counters shared with their readers.
 pub(super) type SharedTally = Arc<Mutex<FleetTally>>;
 /// A receiver of the configuration in force.
-pub(super) type FleetNews = watch::Receiver<Arc<Fleet>>;
+pub(super) type FleetReceiver = watch::Receiver<Arc<Fleet>>;
 
 /// The configuration in force and the counters. Counters are kept while metrics are turned off.
 pub(super) struct Counting {
@@ -44,7 +44,7 @@ impl Counting {
     }
 
     /// Returns a receiver of the configuration in force.
-    pub(super) fn fleet(&self) -> FleetNews {
+    pub(super) fn fleet(&self) -> FleetReceiver {
         self.fleet.subscribe()
     }
 

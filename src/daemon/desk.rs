@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 /// The services in use, and whether this daemon leads.
-pub(super) struct Desk {
+pub(super) struct SharedServices {
     current: Mutex<Current>,
     /// Number of connected clients.
     pub(super) clients: Arc<AtomicU64>,
@@ -19,7 +19,7 @@ struct Current {
     sessions: CancellationToken,
 }
 
-impl Desk {
+impl SharedServices {
     /// Serves clients until `down`. `standby_of`: the daemon that leads, if this one stands by.
     pub(super) fn new(
         services: Arc<Services>,

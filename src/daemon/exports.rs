@@ -2,7 +2,7 @@
 use super::inbox::Message;
 use crate::clock;
 use crate::domain::{ExportState, Finding, FoundBy, IncidentRecord, Level, RedisSpec, human_duration};
-use crate::export::{ExportProgress, ExportStanding, Exporter};
+use crate::export::{ExportProgress, ExportStatus, Exporter};
 use crate::store::{Ancestor, Store};
 use jiff::SignedDuration;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ const MAX_EXPORT_DELAY: SignedDuration = SignedDuration::from_mins(5);
 /// How often the delay is checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// How long a shutdown waits for the last events. The remaining ones follow in the next life.
-pub(super) const LAST_EVENTS: Duration = Duration::from_secs(2);
+pub(super) const EVENTS_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What is exported, and where its progress is reported.
 pub(super) struct Copied {
@@ -55,15 +55,15 @@ pub(super) async fn run(
         };
         let goes_down = tokio::select! {
             () = sending => false,
-            () = tell_levels(|now| finding(copied.progress.now().as_ref(), now), &inbox, &mut reported) => false,
+            () = report_level_changes(|now| finding(copied.progress.now().as_ref(), now), &inbox, &mut reported) => false,
             // the loop that holds the configuration has ended
             changed = specs.changed() => changed.is_err(),
             () = down.cancelled() => true,
         };
         if goes_down {
-            let is_connected = |standing: ExportStanding| standing.state == ExportState::Connected;
+            let is_connected = |standing: ExportStatus| standing.state == ExportState::Connected;
             if let Some(exporter) = exporter.filter(|_| copied.progress.now().is_some_and(is_connected)) {
-                let _ = tokio::time::timeout(LAST_EVENTS, exporter.catch_up()).await;
+                let _ = tokio::time::timeout(EVENTS_SHUTDOWN_TIMEOUT, exporter.catch_up()).await;
             }
             return;
         }
@@ -71,7 +71,7 @@ pub(super) async fn run(
 }
 
 /// Reports a problem of the daemon itself to the engine whenever its level changes.
-pub(super) async fn tell_levels(
+pub(super) async fn report_level_changes(
     look: impl Fn(jiff::Timestamp) -> Option<Finding>,
     inbox: &mpsc::Sender<Message>,
     reported: &mut Option<Level>,
@@ -89,7 +89,7 @@ pub(super) async fn tell_levels(
 }
 
 /// Returns the state of the export as a finding; `None` if it is not known yet.
-fn finding(standing: Option<&ExportStanding>, now: jiff::Timestamp) -> Option<Finding> {
+fn finding(standing: Option<&ExportStatus>, now: jiff::Timestamp) -> Option<Finding> {
     let of = |level, title| Finding {
         key: IncidentRecord::REDIS.into(),
         level,
@@ -123,7 +123,7 @@ mod tests {
     fn what_is_late_or_stopped_is_a_problem() {
         let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
         let now = at("2026-11-23T09:05:00Z");
-        let standing = |state, behind: Option<&str>| ExportStanding {
+        let standing = |state, behind: Option<&str>| ExportStatus {
             state,
             problem: (state != ExportState::Connected).then(|| "it can't be reached".into()),
             since: at("2026-11-23T09:00:00Z"),

@@ -3,7 +3,7 @@
 //!
 //! Nothing more is computed for a client that has reached its share. When the total is reached,
 //! clients that hold some of it and have read nothing for a while are disconnected. Requests that
-//! control the daemon ([`super::house::STEERS`]) never wait here: their answers are small.
+//! control the daemon ([`super::house::CONTROL_METHODS`]) never wait here: their answers are small.
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -114,7 +114,7 @@ pub(super) struct Outlet {
 }
 
 /// Permission to compute an answer, held until the answer is counted.
-pub(super) struct Leave<'a> {
+pub(super) struct ComputePermit<'a> {
     _turn: Option<OwnedSemaphorePermit>,
     _computing: Option<SemaphorePermit<'a>>,
 }
@@ -144,7 +144,7 @@ impl Outlet {
     }
 
     /// Waits for a turn to compute an answer of any length. `None`: the client has disconnected.
-    pub(super) async fn may_compute(&self) -> Option<Leave<'_>> {
+    pub(super) async fn may_compute(&self) -> Option<ComputePermit<'_>> {
         let turn = tokio::select! {
             () = self.disconnect.cancelled() => return None,
             turn = self.turn.clone().acquire_owned() => turn.ok(),
@@ -153,7 +153,7 @@ impl Outlet {
             return None;
         }
         let computing = tokio::time::timeout(COMPUTE_TURN_TIMEOUT, self.flow.computing.acquire()).await;
-        Some(Leave { _turn: turn, _computing: computing.ok().and_then(Result::ok) })
+        Some(ComputePermit { _turn: turn, _computing: computing.ok().and_then(Result::ok) })
     }
 
     /// Counts a line that is to be written.

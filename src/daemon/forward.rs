@@ -5,8 +5,8 @@ use super::encoded::Encoded;
 use crate::domain::{Control, human_duration};
 use crate::protocol::{Code, RpcError, rights};
 use crate::store::{
-    CallAnswer, CallAnswers, FleetLead, ForwardedCall, MOST_ANSWERS, NodeLink, Posted, StoreError, UnknownIf,
-    Withdrawn,
+    CallAnswer, CallAnswers, FleetLead, ForwardedCall, MAX_ANSWERS, NodeLink, Posted, StoreError,
+    UncertainError, Withdrawn,
 };
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ const OUTSIDE_CALL_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Methods that wait for something outside.
 const OUTSIDE_METHODS: &[&str] = &["call_tool", "ask_archive", "list_mcp", "test_notification"];
 /// How long a question that the records can answer as well waits for the leader.
-pub(super) const QUESTION_WITHIN: Duration = Duration::from_millis(2500);
+pub(super) const QUESTION_TIMEOUT: Duration = Duration::from_millis(2500);
 /// How long the name of a user is cached.
 const USER_NAME_TTL: Duration = Duration::from_secs(60);
 /// Methods with a `request_id` of their own.
@@ -168,7 +168,7 @@ impl Forwarder {
             }
             while !self.waiting().is_empty() {
                 match self.take_answers().await {
-                    Ok(count) if count < MOST_ANSWERS => break,
+                    Ok(count) if count < MAX_ANSWERS => break,
                     Ok(_) => {}
                     Err(error) => {
                         tracing::debug!(%error, "answers of the leader could not be fetched");
@@ -297,7 +297,7 @@ impl Forwarder {
             Ok(Posted::Yes) => Ok(forwarding),
             Ok(Posted::Full) => Err(RpcError::new(Code::Refused, "too many calls wait for the leader")
                 .hint("ask again later; `bgagent nodes` says who leads")),
-            Err(UnknownIf { error, may_be_done }) => {
+            Err(UncertainError { error, may_be_done }) => {
                 let what = format!("nothing was asked of the leader: {error}");
                 let refused =
                     RpcError::new(Code::Refused, what).hint("ask again when the database can be reached");

@@ -15,7 +15,7 @@ use crate::domain::{
     ServiceSpec, quoted,
 };
 use crate::engine::{Command, Engine};
-use crate::notify::{self, HeardAnswers, PersonsAnswer, SendError};
+use crate::notify::{self, PersonAnswer, PolledAnswers, SendError};
 use crate::protocol::Code;
 use crate::store::{AskedCall, Reader, Store, StoreError};
 use jiff::{SignedDuration, Timestamp};
@@ -272,7 +272,7 @@ impl Listener {
         let target = self.target.clone();
         let read = move |reader: &Reader| {
             let open = reader.open_questions()?.into_iter().filter(|question| question.target == target);
-            Ok((open.map(|question| question.asked_at).min(), reader.heard_up_to(&target)?))
+            Ok((open.map(|question| question.asked_at).min(), reader.answer_position(&target)?))
         };
         let (since, known) = self.store.read(read).await?;
         if self.recorded.is_none() && self.heard.is_none() {
@@ -287,7 +287,7 @@ impl Listener {
     /// Judges all answers before anyone is notified. If one can't be taken now, the position stays:
     /// all are delivered again, and the codes of decided ones are used up. Returns whether anything
     /// was decided.
-    async fn take(&mut self, spec: &ServiceSpec, heard: HeardAnswers) -> bool {
+    async fn take(&mut self, spec: &ServiceSpec, heard: PolledAnswers) -> bool {
         let mut verdicts = Vec::with_capacity(heard.answers.len());
         for answer in &heard.answers {
             match self.judge(answer).await {
@@ -329,7 +329,7 @@ impl Listener {
     ///
     /// # Errors
     /// Why it can't be judged now.
-    async fn judge(&self, answer: &PersonsAnswer) -> Result<AnswerVerdict, String> {
+    async fn judge(&self, answer: &PersonAnswer) -> Result<AnswerVerdict, String> {
         let who = format!("{} at `{}`", answer.who, self.target);
         if !answer.is_from_there {
             tracing::warn!(%who, "an answer from a chat other than the configured one is not accepted");
@@ -345,9 +345,9 @@ impl Listener {
         }
     }
 
-    async fn asked(&self, answer: &PersonsAnswer) -> Result<Option<AskedCall>, String> {
+    async fn asked(&self, answer: &PersonAnswer) -> Result<Option<AskedCall>, String> {
         let code = answer.code.clone();
-        let asked = self.store.read(move |reader| reader.asked_under(&code)).await;
+        let asked = self.store.read(move |reader| reader.question_of_code(&code)).await;
         let asked = asked.map_err(|error| error.to_string())?;
         Ok(asked.filter(|asked| asked.question.target == self.target))
     }
@@ -355,7 +355,7 @@ impl Listener {
     async fn decide(
         &self,
         asked: AskedCall,
-        given: &PersonsAnswer,
+        given: &PersonAnswer,
         who: String,
     ) -> Result<AnswerVerdict, String> {
         let approve = given.approve;

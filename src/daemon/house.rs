@@ -18,10 +18,10 @@ const SILENT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Idle time after which a client that has called, and waits for nothing, may be disconnected.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client in a reserved place has for its first call.
-pub(super) const FIRST_CALL: Duration = Duration::from_secs(5);
+pub(super) const FIRST_CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Methods that control the daemon. A client in a reserved place may call them, and they wait for
 /// no other answers.
-pub(super) const STEERS: &[&str] = &[
+pub(super) const CONTROL_METHODS: &[&str] = &[
     "hello",
     "ping",
     "shutdown",
@@ -179,7 +179,7 @@ impl Place {
         if let Some(client) = clients.taken.get_mut(&self.id) {
             (client.last_call, client.has_called, client.is_kept) = (now, true, stays);
         }
-        if stays && !STEERS.contains(&method) {
+        if stays && !CONTROL_METHODS.contains(&method) {
             let most = self.house.most;
             let error = RpcError::new(
                 Code::Refused,
@@ -244,7 +244,7 @@ mod tests {
         let kept: Vec<_> = (0..=RESERVED_PLACES).map(|_| enter(&house, now)).collect();
         assert!(kept[0].1.is_cancelled(), "even of those that are kept the oldest gives way");
         let (last, _) = &kept[RESERVED_PLACES];
-        for method in STEERS {
+        for method in CONTROL_METHODS {
             assert!(last.calls(method, now).is_ok(), "{method}");
         }
         assert_eq!(last.calls("list_agents", now).unwrap_err().kind(), Some(Code::Refused));

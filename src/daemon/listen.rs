@@ -1,7 +1,7 @@
 //! The socket: created under the state lock, guarded, and re-created if it is removed.
-use super::desk::Desk;
+use super::desk::SharedServices;
 use super::flow::Flow;
-use super::ground;
+use super::folder_safety;
 use super::house::House;
 use super::lock::{self, LockError};
 use super::session::{self, Peer};
@@ -38,7 +38,7 @@ pub(super) async fn bind(path: &Path) -> Result<Listener, ListenError> {
         if !folder.exists() {
             lock::private_folder(folder)?;
         }
-        ground::judge(folder).map_err(LockError::from)?;
+        folder_safety::judge(folder).map_err(LockError::from)?;
     }
     remove_stale_socket(path).await?;
     let bind = |cause| ListenError::Bind { path: path.to_owned(), cause };
@@ -94,7 +94,7 @@ async fn rebind(path: &Path) -> Result<Listener, ListenError> {
 }
 
 /// Re-creates `daemon.json`, where clients find the socket, if it was removed.
-fn restore_daemon_file(paths: &Paths, desk: &Desk) {
+fn restore_daemon_file(paths: &Paths, desk: &SharedServices) {
     if paths.daemon_json().exists() {
         return;
     }
@@ -113,7 +113,12 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 }
 
 /// Accepts clients until the daemon shuts down, then removes the socket, if it is still ours.
-pub(super) async fn serve(mut listener: Listener, paths: Paths, desk: Arc<Desk>, down: CancellationToken) {
+pub(super) async fn serve(
+    mut listener: Listener,
+    paths: Paths,
+    desk: Arc<SharedServices>,
+    down: CancellationToken,
+) {
     let path = paths.socket.clone();
     let mut ours = identity(&path);
     let (house, flow) = (House::new(), Flow::new());
@@ -159,7 +164,7 @@ pub(super) async fn serve(mut listener: Listener, paths: Paths, desk: Arc<Desk>,
 
 /// Admits a client. Only the daemon's own user and root may connect; clients whose user is unknown
 /// are refused.
-fn admit(stream: Stream, (house, flow): (&Arc<House>, &Arc<Flow>), desk: &Arc<Desk>) {
+fn admit(stream: Stream, (house, flow): (&Arc<House>, &Arc<Flow>), desk: &Arc<SharedServices>) {
     let me = rustix::process::geteuid().as_raw();
     let user = match stream.peer_creds().map(|creds| creds.euid()) {
         Ok(Some(user)) if user == me || user == 0 => user,

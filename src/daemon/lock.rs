@@ -1,7 +1,7 @@
 //! The lock of the state folder, which admits one daemon, and the file that tells where it listens.
-use super::ground::{self, Unsound};
+use super::folder_safety::{self, UnsafeFolder};
 use crate::config::Paths;
-use crate::store::HOLDER_BYTES;
+use crate::store::LOCK_HOLDER_BYTES;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, FileType, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -43,8 +43,8 @@ pub(super) enum LockError {
     Io { path: PathBuf, cause: io::Error },
 }
 
-impl From<Unsound> for LockError {
-    fn from(Unsound { path, what }: Unsound) -> Self {
+impl From<UnsafeFolder> for LockError {
+    fn from(UnsafeFolder { path, what }: UnsafeFolder) -> Self {
         Self::Unsafe { path, what }
     }
 }
@@ -119,7 +119,7 @@ pub(super) fn acquire(paths: &Paths) -> Result<StateLock, LockError> {
     // the holder's pid, for the error message of the next daemon; a full disk must not prevent
     // locking. The store notes the state of the database behind this line, so the file is
     // overwritten and never truncated
-    let width = usize::try_from(HOLDER_BYTES).unwrap_or_default() - 1;
+    let width = usize::try_from(LOCK_HOLDER_BYTES).unwrap_or_default() - 1;
     let _ = file.write_all_at(format!("{:<width$}\n", std::process::id()).as_bytes(), 0);
     Ok(StateLock { _file: file })
 }
@@ -174,7 +174,7 @@ pub(super) fn kind_of(kind: FileType) -> &'static str {
 /// Creates a folder that only we can enter, or checks that an existing one is ours.
 pub(super) fn private_folder(path: &Path) -> Result<(), LockError> {
     if let Some(parent) = path.parent() {
-        ground::judge(parent)?;
+        folder_safety::judge(parent)?;
     }
     match std::fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -83,7 +83,7 @@ pub(super) fn say(line: &(Tone, String)) {
 }
 
 /// Logs the warnings of a configuration that was applied.
-pub(super) fn say_warnings(loaded: &Loaded) {
+pub(super) fn log_warnings(loaded: &Loaded) {
     let file = loaded.fleet.path.display();
     for Diagnostic { message, hint, line, key, .. } in &loaded.warnings {
         let what = hint.as_ref().map_or_else(|| message.clone(), |hint| format!("{message}: {hint}"));

@@ -106,7 +106,7 @@ enum CallOutcome {
 
 /// Handles forwarded calls until the daemon shuts down.
 pub(super) async fn run(link: Arc<NodeLink>, services: Arc<Services>, epoch: i64, down: CancellationToken) {
-    link.hear_asks();
+    link.listen_for_calls();
     let mut bell = link.bell();
     let mut clean = tokio::time::interval(CLEANUP_INTERVAL);
     let (limits, in_progress) = (CallLimits::new(), Mutex::default());

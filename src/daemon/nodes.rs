@@ -1,6 +1,6 @@
 //! Registers a daemon that leads as a node, and renews the registration as long as it lives.
 use crate::domain::Fleet;
-use crate::store::{NodeJoined, NodeLink, RENEW_NODE_EVERY};
+use crate::store::{NODE_RENEWAL_INTERVAL, NodeJoined, NodeLink};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -39,7 +39,7 @@ pub(super) async fn keep(
         tokio::select! {
             () = down.cancelled() => break,
             Ok(()) = fleets.changed() => {}
-            () = tokio::time::sleep(RENEW_NODE_EVERY), if is_joined || !trouble.is_empty() => {}
+            () = tokio::time::sleep(NODE_RENEWAL_INTERVAL), if is_joined || !trouble.is_empty() => {}
             () = tokio::time::sleep(Duration::from_secs(1)), if !is_joined && trouble.is_empty() => {}
         }
     }

@@ -15,7 +15,7 @@ use crate::domain::{
 };
 use crate::notify::{self, Pace};
 use crate::store::{OutboxHead, Store, SurplusResult};
-use delivery::{ChosenMessages, Delivered, DeliveryEnd, Joining, LONGEST_ASKED, PAUSE, deliver};
+use delivery::{ChosenMessages, Delivered, DeliveryOutcome, Joining, MAX_REQUESTED_WAIT, PAUSE, deliver};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -36,7 +36,7 @@ const MAX_QUEUED_RESULTS: usize = 200;
 const POLL_INTERVAL: Duration = Duration::from_secs(60);
 /// How long deliveries in flight have to end and to be recorded when the daemon shuts down. The
 /// others stay in the outbox.
-pub(super) const LAST_DELIVERIES: Duration = Duration::from_secs(3);
+pub(super) const DELIVERIES_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 /// Number of consecutive failed attempts, of any messages, after which a receiver becomes an incident.
 const FAILURES_UNTIL_INCIDENT: u32 = 4;
 /// Maximum wait of other messages after failures.
@@ -109,17 +109,17 @@ impl ReceiverState {
         &mut self,
         now: Instant,
         target: &str,
-        outcome: &DeliveryEnd,
+        outcome: &DeliveryOutcome,
         apart: Duration,
     ) -> Option<Finding> {
         let (level, title) = match outcome {
-            DeliveryEnd::Nothing => return None,
-            DeliveryEnd::Sent => {
+            DeliveryOutcome::Nothing => return None,
+            DeliveryOutcome::Sent => {
                 (self.failures, self.must_separate) = (0, false);
                 self.pace.sent(now, apart);
                 (Level::Ok, String::new())
             }
-            DeliveryEnd::Failed(failure) => {
+            DeliveryOutcome::Failed(failure) => {
                 self.failures = self.failures.saturating_add(1);
                 self.must_separate |= failure.go_alone;
                 self.pace.sent(now, apart);
@@ -228,7 +228,7 @@ impl Outbox {
 
     /// Gives deliveries in flight time to end and be recorded; the rest stays in the outbox.
     async fn end(mut self) {
-        let late = tokio::time::sleep(LAST_DELIVERIES / 2);
+        let late = tokio::time::sleep(DELIVERIES_SHUTDOWN_TIMEOUT / 2);
         tokio::pin!(late);
         loop {
             tokio::select! {
@@ -290,7 +290,7 @@ impl Outbox {
 /// Returns how long a receiver gets nothing after this many consecutive failures.
 fn wait_after(failures: u32, asked: Option<Duration>) -> Duration {
     let own = notify::retry_delay(failures).unwrap_or(MAX_WAIT).min(MAX_WAIT);
-    own.max(asked.unwrap_or_default().min(LONGEST_ASKED))
+    own.max(asked.unwrap_or_default().min(MAX_REQUESTED_WAIT))
 }
 
 /// Returns the sort key of a message: urgent messages do not wait behind results, which are sent one by one.
@@ -336,10 +336,10 @@ mod tests {
         let asked = [0, 1, 100_000].map(|seconds| Some(Duration::from_secs(seconds)));
         for tries in 1..20 {
             let Some(own) = notify::retry_delay(tries) else { break };
-            assert_eq!(asked.map(|asked| until_next(own, asked)), [own, own, LONGEST_ASKED.max(own)]);
+            assert_eq!(asked.map(|asked| until_next(own, asked)), [own, own, MAX_REQUESTED_WAIT.max(own)]);
             assert_eq!(until_next(own, None), own);
             let waits = asked.map(|asked| wait_after(tries, asked));
-            assert_eq!(waits, [own.min(MAX_WAIT), own.min(MAX_WAIT), LONGEST_ASKED]);
+            assert_eq!(waits, [own.min(MAX_WAIT), own.min(MAX_WAIT), MAX_REQUESTED_WAIT]);
         }
         assert_eq!(wait_after(99, None), MAX_WAIT);
     }
@@ -378,7 +378,7 @@ mod tests {
     fn failures_count_for_their_receiver_whichever_message_it_was() {
         let mut receiver = ReceiverState::new(Instant::now());
         let failed = |given_up: bool| {
-            DeliveryEnd::Failed(DeliveryFailure {
+            DeliveryOutcome::Failed(DeliveryFailure {
                 error: "http://x: answered 500: \u{202e}<@all>\n\"quote\"".into(),
                 asked: None,
                 tried_again: !given_up,
@@ -386,7 +386,7 @@ mod tests {
                 go_alone: false,
             })
         };
-        let mut record_outcome = |outcome: &DeliveryEnd| {
+        let mut record_outcome = |outcome: &DeliveryOutcome| {
             let finding = receiver.record_outcome(Instant::now(), "ops", outcome, Duration::ZERO);
             finding.map(|finding| (finding.level, finding.title))
         };
@@ -397,10 +397,10 @@ mod tests {
         let title = format!("no message gets to `ops`, 4 tries in a row so far: {words}");
         assert_eq!(record_outcome(&failed(false)), Some((Level::Warn, title)));
         assert_eq!(record_outcome(&failed(false)), None, "it is no news");
-        assert_eq!(record_outcome(&DeliveryEnd::Nothing), None);
+        assert_eq!(record_outcome(&DeliveryOutcome::Nothing), None);
         let title = format!("a message to `ops` was given up: {words}");
         assert_eq!(record_outcome(&failed(true)), Some((Level::Crit, title)));
-        assert_eq!(record_outcome(&DeliveryEnd::Sent), Some((Level::Ok, String::new())));
+        assert_eq!(record_outcome(&DeliveryOutcome::Sent), Some((Level::Ok, String::new())));
         assert_eq!(record_outcome(&failed(false)), None, "they count from there");
     }
 

@@ -1,5 +1,5 @@
 //! Keeps the agents' memory in Redis while it is configured, and reports failures.
-use super::exports::tell_levels;
+use super::exports::report_level_changes;
 use super::inbox::Message;
 use crate::domain::{ExportState, Finding, Fleet, FoundBy, IncidentRecord, Level, human_duration};
 use crate::redis_memory::{MemoryProgress, MemorySender, MemoryStanding};
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 /// A delay of changes from which on the daemon reports a problem.
 const MAX_DELAY: SignedDuration = SignedDuration::from_mins(1);
 /// How long a shutdown waits for the last changes. The remaining ones follow in the next life.
-pub(super) const LAST_CHANGES: Duration = Duration::from_secs(2);
+pub(super) const CHANGES_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Sends changes until the daemon shuts down.
 pub(super) async fn run(
@@ -50,14 +50,14 @@ pub(super) async fn run(
         };
         let goes_on = tokio::select! {
             () = sending => true,
-            () = tell_levels(|now| finding(progress.now().as_ref(), now), &inbox, &mut reported) => true,
+            () = report_level_changes(|now| finding(progress.now().as_ref(), now), &inbox, &mut reported) => true,
             another = is_another => another,
             () = down.cancelled() => false,
         };
         if !goes_on {
             let is_connected = |standing: MemoryStanding| standing.state == ExportState::Connected;
             if let Some(sender) = sender.filter(|_| progress.now().is_some_and(is_connected)) {
-                let _ = tokio::time::timeout(LAST_CHANGES, sender.catch_up()).await;
+                let _ = tokio::time::timeout(CHANGES_SHUTDOWN_TIMEOUT, sender.catch_up()).await;
             }
             return;
         }

@@ -6,7 +6,7 @@ use crate::domain::Seq;
 use crate::export::ExportProgress;
 use crate::redis_memory::MemoryProgress;
 use crate::store::{Ancestor, EventFilter, NodeLink, Store, Where};
-use crate::telemetry::{Listening, TraceProgress};
+use crate::telemetry::{MetricsListenerState, TraceProgress};
 use crate::tools::Tools;
 use jiff::Timestamp;
 use std::sync::atomic::AtomicU64;
@@ -38,7 +38,7 @@ pub(super) struct Services {
     /// State of the agents' memory in Redis.
     pub(super) remembering: Arc<MemoryProgress>,
     /// State of the metrics listener.
-    pub(super) listening: Arc<Listening>,
+    pub(super) listening: Arc<MetricsListenerState>,
     /// Progress of the trace export.
     pub(super) traces: Arc<TraceProgress>,
     pub(super) reload: mpsc::Sender<crate::daemon::services::Reload>,

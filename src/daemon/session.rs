@@ -3,11 +3,11 @@
 //! Answers and events of a client go through one bounded queue; a client that does not read delays
 //! only itself, and is disconnected after a while. Events are read from the database by cursor,
 //! page by page, so a slow reader costs no memory.
-use super::desk::Desk;
+use super::desk::SharedServices;
 use super::flow::Outlet;
-use super::forward::{CallOrder, Forwarder, QUESTION_WITHIN, user_name};
-use super::handlers::{self, OfStandby, of_standby};
-use super::house::{FIRST_CALL, Place, STEERS, Work};
+use super::forward::{CallOrder, Forwarder, QUESTION_TIMEOUT, user_name};
+use super::handlers::{self, StandbyRoute, route_at_standby};
+use super::house::{CONTROL_METHODS, FIRST_CALL_TIMEOUT, Place, Work};
 use crate::daemon::handlers::answers::value;
 use crate::daemon::services::{Caller, Encoded, Role, Services, Step, Subscription};
 use crate::domain::{Control, LoggedEvent, Seq};
@@ -55,7 +55,7 @@ pub(super) struct Peer {
 /// Serves one client until it disconnects, or is disconnected.
 pub(super) async fn serve(
     stream: Stream,
-    (desk, disconnect): (Arc<Desk>, CancellationToken),
+    (desk, disconnect): (Arc<SharedServices>, CancellationToken),
     place: Place,
     outlet: Arc<Outlet>,
     peer: Peer,
@@ -166,7 +166,7 @@ impl LineSender {
 }
 
 struct Session {
-    desk: Arc<Desk>,
+    desk: Arc<SharedServices>,
     lines: LineSender,
     disconnect: CancellationToken,
     place: Place,
@@ -185,7 +185,7 @@ impl Session {
         loop {
             let too_late = async {
                 match !has_called && self.place.is_kept() {
-                    true => tokio::time::sleep(FIRST_CALL).await,
+                    true => tokio::time::sleep(FIRST_CALL_TIMEOUT).await,
                     false => std::future::pending().await,
                 }
             };
@@ -228,7 +228,7 @@ impl Session {
             Ok(work) => work,
             Err(error) => return self.answer(id, Err(error)).await,
         };
-        let steers = STEERS.contains(&call.method.as_str());
+        let steers = CONTROL_METHODS.contains(&call.method.as_str());
         // A client that does not read its answers is not served further.
         if !steers && !self.lines.outlet.has_room().await {
             return;
@@ -325,9 +325,9 @@ impl Session {
             return handlers::handle(request, services, &caller).await;
         };
         let user = user_name(self.peer.user);
-        match of_standby(request) {
-            OfStandby::Here(request) => handlers::handle(request, services, &caller).await,
-            OfStandby::Leader(Some(request)) => {
+        match route_at_standby(request) {
+            StandbyRoute::Here(request) => handlers::handle(request, services, &caller).await,
+            StandbyRoute::Leader(Some(request)) => {
                 let (forwarder, services, method) = (forwarder.clone(), services.clone(), method.to_owned());
                 Step::Noted(Box::pin(async move {
                     let why = match ask_leader(&forwarder, (&method, params), &user).await {
@@ -337,7 +337,7 @@ impl Session {
                     (handlers::beside(request, services).await, Some(why))
                 }))
             }
-            OfStandby::Leader(None) => match forwarder.begin(method, params, &user, &self.order).await {
+            StandbyRoute::Leader(None) => match forwarder.begin(method, params, &user, &self.order).await {
                 Ok(mut forwarding) => Step::Later(Box::pin(async move { forwarding.answer().await })),
                 Err(error) => Step::Done(Err(error)),
             },
@@ -377,8 +377,8 @@ async fn ask_leader(
     user: &str,
 ) -> Result<Encoded, String> {
     let records = |why: &str| format!("this is what the records say: {why}");
-    let late = || format!("the leader has not answered within {} s", QUESTION_WITHIN.as_secs_f32());
-    let until = tokio::time::Instant::now() + QUESTION_WITHIN;
+    let late = || format!("the leader has not answered within {} s", QUESTION_TIMEOUT.as_secs_f32());
+    let until = tokio::time::Instant::now() + QUESTION_TIMEOUT;
     let order = CallOrder::default();
     let begun = forwarder.begin(method, params, user, &order);
     let mut forwarding = match tokio::time::timeout_at(until, begun).await {
@@ -422,7 +422,7 @@ impl Feed {
     async fn run(self, subscription: Subscription) {
         let Subscription { mut cursor, filter, follow, .. } = subscription;
         let mut newest = self.store.newest();
-        let _attention = self.store.attend();
+        let _attention = self.store.subscribe_events();
         let mut is_live = false;
         loop {
             if !self.lines.outlet.has_room().await {

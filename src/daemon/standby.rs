@@ -1,12 +1,12 @@
 //! Opens the store, for as long as it takes: waits while the server is unreachable, or another
 //! daemon leads. A standby meanwhile listens, answers from the records, and forwards the rest to
 //! the leader.
-use super::desk::Desk;
+use super::desk::SharedServices;
 use super::failure::Failure;
 use super::forward::Forwarder;
 use super::inbox::Message;
 use super::placed::worker::Worker;
-use super::placed::workplace::{Configured, Ground};
+use super::placed::workplace::{Configured, WorkerContext};
 use super::reading::{self, ReadOnly};
 use super::services::Role;
 use super::signals::{ProcessSignals, Signal};
@@ -48,7 +48,7 @@ enum WaitsFor {
 
 /// The socket of a standby, which stays in use when it takes the lead.
 pub(super) struct Serving {
-    pub(super) desk: Arc<Desk>,
+    pub(super) desk: Arc<SharedServices>,
     pub(super) task: JoinHandle<()>,
 }
 
@@ -447,7 +447,7 @@ impl<'a> Waiting<'a> {
         let (inbox, asked) = mpsc::channel(16);
         let (questions, waiting) = mpsc::channel(1024);
         let services = Arc::new(reading::services(self.paths, &self.fleet, of, (inbox, questions)));
-        let desk = Desk::new(services, Some(leader.to_owned()), &self.down);
+        let desk = SharedServices::new(services, Some(leader.to_owned()), &self.down);
         tokio::spawn(snapshot.answer(waiting));
         tokio::spawn(forwarder.run());
         let reading = store.clone();
@@ -458,7 +458,8 @@ impl<'a> Waiting<'a> {
         let me = super::own_id::identity(self.paths);
         let (paths, trust) = (self.paths.clone(), self.trust.clone());
         let configured = Mutex::new(Configured::of(self.fleet.clone()));
-        self.worker = Some(Worker::start(Ground { link, store: reading, paths, trust, me, configured }));
+        self.worker =
+            Some(Worker::start(WorkerContext { link, store: reading, paths, trust, me, configured }));
         Ok(())
     }
 }
@@ -497,7 +498,7 @@ async fn with_keepalive<T>(work: impl Future<Output = T>) -> T {
     loop {
         tokio::select! {
             done = &mut work => return done,
-            () = tokio::time::sleep(systemd::ALIVE_EVERY) => systemd::alive(),
+            () = tokio::time::sleep(systemd::WATCHDOG_INTERVAL) => systemd::alive(),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Startup and shutdown: lock, configuration, database, socket, leftovers, engine; and back.
 use super::act::Actor;
-use super::desk::Desk;
+use super::desk::SharedServices;
 use super::event_loop::EventLoop;
 use super::failure::Failure;
 use super::own_id::identity;
-use super::placed::left::InHand;
+use super::placed::left::RunNotes;
 use super::placed::worker::Worker;
 use super::services::Role;
 use super::signals::{ProcessSignals, Signal};
@@ -26,7 +26,7 @@ use crate::export::ExportProgress;
 use crate::mcp::{About, Pin};
 use crate::protocol::PROTOCOLS;
 use crate::redis_memory::MemoryProgress;
-use crate::store::{NodeAbout, NodeLink, Store, Where};
+use crate::store::{NodeDescription, NodeLink, Store, Where};
 use crate::{child, runner, secret};
 use jiff::Timestamp;
 use std::collections::HashSet;
@@ -118,10 +118,10 @@ async fn start_and_serve(paths: &Paths, asked: Asked) -> Result<(), Failure> {
     let _lock = lock::acquire(paths)?;
     prepare_groups(paths).await?;
     // before this node joins again: the leader may then give its runs to another one
-    InHand::of(paths).end_leftovers(identity(paths)).await;
+    RunNotes::of(paths).end_leftovers(identity(paths)).await;
     let trust = TrustGate::of(paths, asked);
     let mut loaded = read_config(paths, &trust).await?;
-    super::log::say_warnings(&loaded);
+    super::log::log_warnings(&loaded);
     allow_open_files(loaded.fleet.daemon.max_parallel_runs);
     let records = Where { file: paths.database(), server: loaded.fleet.store.clone() };
     let link = node_link(&records, &loaded.fleet)?;
@@ -213,7 +213,7 @@ async fn withdraw(
 
 /// Returns the connection to the other nodes; `None`: the records are in a file.
 fn node_link(records: &Where, fleet: &Fleet) -> Result<Option<Arc<NodeLink>>, Failure> {
-    let about = NodeAbout {
+    let about = NodeDescription {
         spec: fleet.daemon.node.clone(),
         version: env!("CARGO_PKG_VERSION"),
         protocol: *PROTOCOLS.last().expect("there is one"),
@@ -424,7 +424,7 @@ async fn serve(
     let membership = link.map(|link| tokio::spawn(nodes::keep(link, fleets.clone(), down.clone())));
     let serving = match socket {
         Socket::Fresh(listener) => {
-            let desk = Desk::new(services, None, &down);
+            let desk = SharedServices::new(services, None, &down);
             tokio::spawn(listen::serve(listener, paths.clone(), desk, down.clone()))
         }
         Socket::Served(serving) => {
@@ -500,10 +500,10 @@ async fn serve(
         last(Some(serving), two),
         last(answering, two),
         last(membership, two),
-        last(Some(delivering), outbox::LAST_DELIVERIES),
-        last(Some(exporting), exports::LAST_EVENTS),
-        last(Some(remembering), remembering::LAST_CHANGES),
-        last(Some(sending), traces::LAST_SPANS),
+        last(Some(delivering), outbox::DELIVERIES_SHUTDOWN_TIMEOUT),
+        last(Some(exporting), exports::EVENTS_SHUTDOWN_TIMEOUT),
+        last(Some(remembering), remembering::CHANGES_SHUTDOWN_TIMEOUT),
+        last(Some(sending), traces::SPANS_SHUTDOWN_TIMEOUT),
     );
     let tools = tools_at_the_end.lock().expect("no holder panics").clone();
     let _ = tokio::time::timeout(SERVERS_GRACE, tools.servers().stop_all()).await;

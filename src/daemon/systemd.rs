@@ -39,13 +39,13 @@ pub(super) fn standing_by(leader: &str) {
 }
 
 /// How often the watchdog is pinged during startup. The unit's timeout is 20 s.
-pub(super) const ALIVE_EVERY: Duration = Duration::from_secs(5);
+pub(super) const WATCHDOG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Pings the watchdog until [`watchdog`] does.
 pub(super) async fn keep_alive() {
     loop {
         alive();
-        tokio::time::sleep(ALIVE_EVERY).await;
+        tokio::time::sleep(WATCHDOG_INTERVAL).await;
     }
 }
 

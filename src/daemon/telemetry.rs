@@ -1,5 +1,5 @@
 //! Serves metrics at the configured address.
-use super::counting::{FleetNews, SharedTally};
+use super::counting::{FleetReceiver, SharedTally};
 use super::services::Services;
 use crate::telemetry::{self, FleetSnapshot, MetricsStanding};
 use std::io;
@@ -18,7 +18,7 @@ const SCRAPE_TIMEOUT: Duration = Duration::from_secs(8);
 pub(super) async fn run(
     services: Arc<Services>,
     tally: SharedTally,
-    mut fleet: FleetNews,
+    mut fleet: FleetReceiver,
     down: CancellationToken,
 ) {
     loop {
@@ -31,12 +31,12 @@ pub(super) async fn run(
     }
 }
 
-fn address_of(fleet: &mut FleetNews) -> Option<String> {
+fn address_of(fleet: &mut FleetReceiver) -> Option<String> {
     fleet.borrow_and_update().telemetry.as_ref().and_then(|spec| spec.prometheus.clone())
 }
 
 /// Waits for another address; returns false when the loop that holds the configuration has ended.
-async fn address_changed(fleet: &mut FleetNews, address: Option<&str>) -> bool {
+async fn address_changed(fleet: &mut FleetReceiver, address: Option<&str>) -> bool {
     loop {
         if fleet.changed().await.is_err() {
             return false;

@@ -1,5 +1,5 @@
 //! Exports traces of runs while that is configured.
-use super::counting::FleetNews;
+use super::counting::FleetReceiver;
 use super::services::Services;
 use crate::domain::{Seq, TelemetrySpec};
 use crate::telemetry::{Collector, TraceExporter};
@@ -8,13 +8,13 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How long a shutdown waits for the last spans. Unsent ones are lost.
-pub(super) const LAST_SPANS: Duration = Duration::from_secs(2);
+pub(super) const SPANS_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The telemetry settings, if traces are exported.
 type TraceSettings = Option<Arc<TelemetrySpec>>;
 
 /// Exports traces until the daemon shuts down.
-pub(super) async fn run(services: Arc<Services>, mut fleet: FleetNews, down: CancellationToken) {
+pub(super) async fn run(services: Arc<Services>, mut fleet: FleetReceiver, down: CancellationToken) {
     // include runs of the previous daemon that are given up at the start
     let mut after = Some(services.began_after);
     loop {
@@ -27,12 +27,12 @@ pub(super) async fn run(services: Arc<Services>, mut fleet: FleetNews, down: Can
     }
 }
 
-fn settings_of(fleet: &mut FleetNews) -> TraceSettings {
+fn settings_of(fleet: &mut FleetReceiver) -> TraceSettings {
     fleet.borrow_and_update().telemetry.clone().filter(|spec| spec.otlp.is_some())
 }
 
 /// Waits for changed settings; never returns once the loop that holds the configuration has ended.
-async fn settings_changed(fleet: &mut FleetNews, settings: &TraceSettings) {
+async fn settings_changed(fleet: &mut FleetReceiver, settings: &TraceSettings) {
     loop {
         if fleet.changed().await.is_err() {
             return std::future::pending().await;
@@ -47,7 +47,7 @@ async fn settings_changed(fleet: &mut FleetNews, settings: &TraceSettings) {
 async fn send(
     services: &Services,
     settings: &TraceSettings,
-    (after, fleet): (Option<Seq>, &FleetNews),
+    (after, fleet): (Option<Seq>, &FleetReceiver),
     down: &CancellationToken,
 ) {
     let Some((spec, endpoint)) = settings.as_ref().and_then(|spec| Some((spec, spec.otlp.as_deref()?)))
@@ -65,7 +65,7 @@ async fn send(
                 () = &mut all => return,
                 () = down.cancelled() => {}
             }
-            let _ = tokio::time::timeout(LAST_SPANS, all).await;
+            let _ = tokio::time::timeout(SPANS_SHUTDOWN_TIMEOUT, all).await;
         }
         Err(why) => {
             tracing::error!(endpoint, "no traces are sent: {why}");

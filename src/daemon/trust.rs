@@ -1,6 +1,6 @@
 //! Decides which configurations are applied without a person: those in the configuration folder,
 //! and others that a person has trusted.
-use crate::config::{Asked, Loaded, Paths, Rejected, TrustBook, Trusted, beyond_trust, not_trusted};
+use crate::config::{Asked, Loaded, Paths, Rejected, TrustBook, Trusted, not_trusted, rights_beyond};
 use std::path::{Path, PathBuf};
 
 /// The check that a file must pass before it is applied.
@@ -40,7 +40,7 @@ impl TrustGate {
             tracing::warn!(%error, "{} can't be read: nothing is trusted", self.book.display());
             TrustBook::default()
         });
-        let beyond = beyond_trust(&loaded, book.get(&loaded.fleet.path));
+        let beyond = rights_beyond(&loaded, book.get(&loaded.fleet.path));
         if beyond.is_empty() { Ok(loaded) } else { Err(not_trusted(loaded, &beyond)) }
     }
 }

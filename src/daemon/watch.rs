@@ -164,7 +164,7 @@ pub(super) async fn run(
                 secret::learn(&loaded.fleet.secrets).await;
                 allow_open_files(loaded.fleet.daemon.max_parallel_runs);
                 if answer.is_none() {
-                    super::log::say_warnings(&loaded); // otherwise the client receives them
+                    super::log::log_warnings(&loaded); // otherwise the client receives them
                 }
                 mode = loaded.fleet.daemon.reload;
                 set_watch(&path, mode, &touch, &mut watcher);

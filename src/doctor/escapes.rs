@@ -31,7 +31,7 @@ use std::time::Duration;
 pub(super) type Escape = fn(&Stage) -> io::Result<()>;
 
 /// The escape that is only prevented by a private view of the files, where that is available.
-pub(super) const NEEDS_A_VIEW: &str = "change the mode of a file outside";
+pub(super) const FILE_VIEW_ESCAPE: &str = "change the mode of a file outside";
 
 /// All escapes, with their descriptions.
 pub(super) const ESCAPES: &[(&str, Escape)] = &[
@@ -60,7 +60,9 @@ pub(super) const ESCAPES: &[(&str, Escape)] = &[
             rustix::fs::makedev(1, 1),
         )?)
     }),
-    (NEEDS_A_VIEW, |stage| Ok(chmodat(CWD, stage.secret(), Mode::from_raw_mode(0o666), AtFlags::empty())?)),
+    (FILE_VIEW_ESCAPE, |stage| {
+        Ok(chmodat(CWD, stage.secret(), Mode::from_raw_mode(0o666), AtFlags::empty())?)
+    }),
     ("change the mode of a folder outside", |stage| {
         Ok(chmodat(CWD, &stage.outside, Mode::from_raw_mode(0o777), AtFlags::empty())?)
     }),
@@ -214,7 +216,7 @@ pub(super) const ESCAPES: &[(&str, Escape)] = &[
 ];
 
 /// Escapes by a program with a network of its own: past the proxy, or through it to destinations that it does not allow.
-pub(super) const BY_NETWORK: &[(&str, Escape)] = &[
+pub(super) const NETWORK_ESCAPES: &[(&str, Escape)] = &[
     ("within a network: connect to a port of this machine", |stage| {
         TcpStream::connect(("127.0.0.1", stage.port)).map(drop)
     }),
@@ -317,7 +319,7 @@ fn proxy_answer(place: &str, with_key: bool) -> io::Result<String> {
 }
 
 /// Shell commands that start a process to outlive the program; the number identifies it by its arguments.
-pub(super) const OUTLIVING: &[(&str, &str)] = &[
+pub(super) const OUTLIVING_COMMANDS: &[(&str, &str)] = &[
     ("outlive it in the background", "sleep N & true"),
     ("outlive it in a session of its own", "setsid sleep N & true"),
     ("outlive it without environment", "(setsid env -i sleep N &) ; true"),
@@ -357,7 +359,7 @@ fn unshare(what: UnshareFlags) -> io::Result<()> {
 /// it succeeded.
 pub(super) fn try_all(stage: &Stage) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let escapes = if stage.has_network { BY_NETWORK } else { ESCAPES };
+    let escapes = if stage.has_network { NETWORK_ESCAPES } else { ESCAPES };
     for (at, (_, escape)) in escapes.iter().enumerate() {
         let said = escape(stage).err().map(|error| error.to_string()).unwrap_or_default();
         writeln!(out, "{at}\t{}", said.replace('\n', " "))?;
@@ -366,7 +368,7 @@ pub(super) fn try_all(stage: &Stage) -> io::Result<()> {
     if stage.has_network {
         return Ok(());
     }
-    for (at, (_, script)) in OUTLIVING.iter().enumerate() {
+    for (at, (_, script)) in OUTLIVING_COMMANDS.iter().enumerate() {
         let script = script.replace('N', &stage.lasting(at).to_string());
         let _ = Command::new("/bin/sh").args(["-c", &script]).status();
     }

@@ -5,11 +5,11 @@ mod stage;
 mod within;
 
 pub use crate::child::groups::{DELEGATED, GroupSupport};
-pub use within::{Within, keep_apart, run_within};
+pub use within::{SandboxTrial, keep_apart, run_within};
 
 use crate::child::{Confinement, Ended, Inherit, StartOrder, start};
 use crate::domain::{NetTarget, ProgramOwner, Sandbox};
-use escapes::{BY_NETWORK, ESCAPES, Escape, OUTLIVING};
+use escapes::{ESCAPES, Escape, NETWORK_ESCAPES, OUTLIVING_COMMANDS};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
 use serde::Serialize;
 use stage::Stage;
@@ -47,7 +47,7 @@ pub fn gaps(tried: &[Tried]) -> Vec<&'static str> {
             gaps.push("signals to other processes of the same user; Linux 6.12 and later keep them in");
         }
     }
-    if tried.iter().any(|one| one.escape == escapes::NEEDS_A_VIEW && one.refused.is_none()) {
+    if tried.iter().any(|one| one.escape == escapes::FILE_VIEW_ESCAPE && one.refused.is_none()) {
         gaps.push(
             "modes, owners, times and attributes of files of the same user, wherever they lie; that needs namespaces of users \
              and mounts: see `sysctl kernel.unprivileged_userns_clone` and `kernel.apparmor_restrict_unprivileged_userns`; a \
@@ -63,7 +63,7 @@ pub fn control_groups() -> GroupSupport {
 }
 
 /// Attempts the escapes, if this process was started for that. `None`: it was not.
-pub fn try_if_asked(word: Option<&OsStr>) -> Option<io::Result<()>> {
+pub fn run_if_requested(word: Option<&OsStr>) -> Option<io::Result<()>> {
     if word != Some(OsStr::new(ESCAPE_ARGUMENT)) {
         return None;
     }
@@ -76,7 +76,7 @@ pub fn try_if_asked(word: Option<&OsStr>) -> Option<io::Result<()>> {
 
 /// The results on this machine.
 #[derive(Clone, Debug)]
-pub struct Findings {
+pub struct DoctorReport {
     pub tried: Vec<Tried>,
     /// Why sandboxes can't have a network here.
     pub no_network: Option<String>,
@@ -87,26 +87,26 @@ pub struct Findings {
 ///
 /// # Errors
 /// The preparation or the start failed; also if this system has no sandbox.
-pub async fn tried() -> io::Result<Findings> {
+pub async fn tried() -> io::Result<DoctorReport> {
     crate::child::keep_descriptors();
     let set = PreparedStage::up()?;
     let sandbox = Sandbox { write: vec![set.stage.inside.clone()], ..Sandbox::default() };
     let mut tried = within(&sandbox, &set.stage, ESCAPES).await?.map_err(io::Error::other)?;
-    tried.extend(OUTLIVING.iter().enumerate().map(|(at, (escape, _))| {
+    tried.extend(OUTLIVING_COMMANDS.iter().enumerate().map(|(at, (escape, _))| {
         let lives = is_running(&set.stage.lasting(at).to_string());
         Tried { escape, refused: (!lives).then(|| "ended with it".to_owned()) }
     }));
     let target = NetTarget::parse(escapes::ALLOWED).map_err(|(what, _)| io::Error::other(what))?;
     let sandbox = Sandbox { net: vec![target], ..sandbox };
     let stage = Stage { has_network: true, ..set.stage.clone() };
-    let no_network = match within(&sandbox, &stage, BY_NETWORK).await? {
+    let no_network = match within(&sandbox, &stage, NETWORK_ESCAPES).await? {
         Ok(more) => {
             tried.extend(more);
             None
         }
         Err(why) => Some(why),
     };
-    Ok(Findings { tried, no_network })
+    Ok(DoctorReport { tried, no_network })
 }
 
 /// Has a process in the sandbox attempt these escapes. The inner error: why this sandbox is not available here.
@@ -234,9 +234,9 @@ mod tests {
     #[test]
     fn there_are_many_and_each_has_a_name_of_its_own() {
         let names: std::collections::HashSet<_> =
-            ESCAPES.iter().chain(BY_NETWORK).map(|(name, _)| name).collect();
-        assert_eq!(names.len(), ESCAPES.len() + BY_NETWORK.len());
-        assert!(names.len() + OUTLIVING.len() >= 80);
+            ESCAPES.iter().chain(NETWORK_ESCAPES).map(|(name, _)| name).collect();
+        assert_eq!(names.len(), ESCAPES.len() + NETWORK_ESCAPES.len());
+        assert!(names.len() + OUTLIVING_COMMANDS.len() >= 80);
     }
 
     #[test]

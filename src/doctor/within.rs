@@ -11,7 +11,7 @@ const MAX_SCANNED_BYTES: usize = 1 << 20;
 
 /// The outcome of the program.
 #[derive(Clone, Debug)]
-pub struct Within {
+pub struct SandboxTrial {
     /// How it ended, in words, if not successfully.
     pub failure: Option<String>,
     /// Paths whose access was denied, by the program's output.
@@ -29,7 +29,7 @@ pub async fn run_within(
     owner: &ProgramOwner,
     argv: &[String],
     cwd: &Path,
-) -> io::Result<Within> {
+) -> io::Result<SandboxTrial> {
     let environment = Inherit::Basics.environment();
     let name = argv.first().map_or("", String::as_str);
     let order = StartOrder {
@@ -53,7 +53,7 @@ pub async fn run_within(
     let (ended, out, err) = tokio::join!(ended, relay(output, io::stdout()), relay(errors, io::stderr()));
     match ended {
         Ended::NotStarted(why) => Err(io::Error::other(format!("`{name}` can't be executed: {why}"))),
-        Ended::Ran { status, .. } => Ok(Within {
+        Ended::Ran { status, .. } => Ok(SandboxTrial {
             failure: (!status.success()).then(|| how_it_ended(status)),
             refused: refused_paths(&(out + &err)),
             not_connected: kept.refused(),

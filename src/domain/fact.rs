@@ -3,7 +3,7 @@
 //! The facts of one decision are committed in one transaction, each together with the events that report it
 //! ([`super::Event::telling`]).
 use super::{
-    AgentId, AgentRecord, ArchiveStep, BudgetNews, CapturedOutput, CircuitSpec, ConfigHash, Desired,
+    AgentId, AgentRecord, ArchiveStep, BudgetNotice, CapturedOutput, CircuitSpec, ConfigHash, Desired,
     Diagnosis, IncidentRecord, MemoryChange, Notice, Process, ProcessRole, QuestionRecord, RunError, RunId,
     RunRecord, RunStatus, Talk, Trigger, Usage, Verdict,
 };
@@ -351,7 +351,7 @@ pub enum Fact {
     /// An entry of a conversation with a model.
     Talked(Box<Talk>),
     /// A budget is nearly or completely used up.
-    Budget(Box<BudgetNews>),
+    Budget(Box<BudgetNotice>),
     /// The memory of agents changed. Has no event: the events of the run suffice.
     Remembered(Box<MemoryChange>),
     /// An archive of rows completed a step. Has no event: the events of the run suffice.
@@ -392,7 +392,7 @@ pub enum Fact {
     FeedKept {
         /// A hash of its address, and of what is sent with a request.
         source: String,
-        kept: Box<KeptFeed>,
+        kept: Box<CachedFeed>,
     },
     /// The answer to a mutation with a `request_id`, kept for a day.
     RequestAnswered {
@@ -404,7 +404,7 @@ pub enum Fact {
 
 /// Cached content of a feed, for conditional requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptFeed {
+pub struct CachedFeed {
     /// The address that answered, after redirects.
     pub came_from: String,
     /// Its validators: `ETag` …

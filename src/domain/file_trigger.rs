@@ -26,7 +26,7 @@ impl FileTrigger {
     /// Default of `settle`.
     pub const SETTLE: SignedDuration = SignedDuration::from_secs(5);
     /// Maximum of `settle`.
-    pub const LONGEST_SETTLE: SignedDuration = SignedDuration::from_hours(1);
+    pub const MAX_SETTLE: SignedDuration = SignedDuration::from_hours(1);
 
     /// Returns a text such as `file inbox/*.csv`.
     pub fn describe(&self) -> String {

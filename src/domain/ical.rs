@@ -63,7 +63,7 @@ pub struct Period {
 impl Events {
     /// Parses a calendar. Of recurring events, the occurrences that begin within `years` are taken.
     pub fn parse(text: &str, years: (Date, Date)) -> Result<Self, CalendarError> {
-        Self::parse_within(text, years, rule::MOST_DAYS)
+        Self::parse_within(text, years, rule::MAX_DAYS)
     }
 
     /// Does the same with this limit of days that the rules may examine.

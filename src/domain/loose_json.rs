@@ -5,7 +5,7 @@ use serde_json::{Error, Value};
 
 /// Which mistakes are corrected in invalid JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slips {
+pub enum JsonMistakes {
     /// Encoding of values: invalid UTF-8 and lone surrogates become U+FFFD, control characters in strings are
     /// accepted, `NaN` and infinities become null.
     Encoding,
@@ -17,10 +17,10 @@ pub enum Slips {
 ///
 /// # Errors
 /// The error of the original text.
-pub fn read_json<T: DeserializeOwned>(text: &[u8], slips: Slips) -> Result<T, Error> {
+pub fn read_json<T: DeserializeOwned>(text: &[u8], slips: JsonMistakes) -> Result<T, Error> {
     serde_json::from_slice(text).or_else(|error| {
         let text = String::from_utf8_lossy(text);
-        serde_json::from_str(&mended_json(&text, slips)).map_err(|_| error)
+        serde_json::from_str(&repaired_json(&text, slips)).map_err(|_| error)
     })
 }
 
@@ -38,10 +38,10 @@ pub fn is_deeper(value: &Value, levels: usize) -> bool {
 }
 
 /// Returns the text with mistakes corrected, for callers with a parser of their own.
-pub fn mended_json(text: &str, slips: Slips) -> String {
+pub fn repaired_json(text: &str, slips: JsonMistakes) -> String {
     let text = text.trim_start_matches('\u{feff}');
     let mut repair =
-        Repair { rest: text, out: String::with_capacity(text.len() + 16), all: slips == Slips::All };
+        Repair { rest: text, out: String::with_capacity(text.len() + 16), all: slips == JsonMistakes::All };
     while let Some(c) = repair.take() {
         match c {
             '"' => repair.string('"'),
@@ -187,8 +187,8 @@ mod tests {
             (b"{\"a\": \"one\ntwo\tthree\x01\"}", json!({"a": "one\ntwo\tthree\u{1}"})),
             ("\u{feff}[true]".as_bytes(), json!([true])),
         ] {
-            assert_eq!(read_json::<Value>(text, Slips::Encoding).unwrap(), value);
-            assert_eq!(read_json::<Value>(text, Slips::All).unwrap(), value);
+            assert_eq!(read_json::<Value>(text, JsonMistakes::Encoding).unwrap(), value);
+            assert_eq!(read_json::<Value>(text, JsonMistakes::All).unwrap(), value);
         }
     }
 
@@ -202,15 +202,15 @@ mod tests {
             ),
             (r#"{"path": "C:\Users\x", "re": "\d+\."}"#, json!({"path": "C:\\Users\\x", "re": "\\d+\\."})),
         ] {
-            assert_eq!(read_json::<Value>(text.as_bytes(), Slips::All).unwrap(), value);
-            assert!(read_json::<Value>(text.as_bytes(), Slips::Encoding).is_err(), "{text}");
+            assert_eq!(read_json::<Value>(text.as_bytes(), JsonMistakes::All).unwrap(), value);
+            assert!(read_json::<Value>(text.as_bytes(), JsonMistakes::Encoding).is_err(), "{text}");
         }
     }
 
     #[test]
     fn what_is_cut_off_stays_so() {
         for text in ["", "{\"a\": \"b", "{\"a\": 1", "[1,", "{\"a\": \"\\ud83d", "nonsense", "{'a"] {
-            assert!(read_json::<Value>(text.as_bytes(), Slips::All).is_err(), "{text}");
+            assert!(read_json::<Value>(text.as_bytes(), JsonMistakes::All).is_err(), "{text}");
         }
     }
 }

@@ -23,9 +23,9 @@ impl McpTrigger {
     /// Default of `every`.
     pub const EVERY: SignedDuration = SignedDuration::from_mins(1);
     /// Minimum of `every`, as the extension requires of clients.
-    pub const MOST_OFTEN: SignedDuration = SignedDuration::from_secs(1);
+    pub const MIN_EVERY: SignedDuration = SignedDuration::from_secs(1);
     /// Maximum of `every`, and of an interval that a server may ask for.
-    pub const LEAST_OFTEN: SignedDuration = SignedDuration::from_hours(1);
+    pub const MAX_EVERY: SignedDuration = SignedDuration::from_hours(1);
     /// Maximum length of the data of an event, in bytes of JSON.
     pub const LONGEST_DATA: usize = 256 << 10;
 
@@ -58,7 +58,7 @@ mod tests {
         let one = of("github", "issue.opened", json!({"repo": "a/b"}));
         // the order of keys means nothing, and how often it is asked neither
         let same = of("github", "issue.opened", serde_json::from_str(r#"{ "repo": "a/b" }"#).unwrap());
-        assert_eq!(one.key(), McpTrigger { every: McpTrigger::MOST_OFTEN, ..same }.key());
+        assert_eq!(one.key(), McpTrigger { every: McpTrigger::MIN_EVERY, ..same }.key());
         for other in [
             of("gitlab", "issue.opened", json!({"repo": "a/b"})),
             of("github", "issue.closed", json!({"repo": "a/b"})),

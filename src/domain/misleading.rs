@@ -4,7 +4,7 @@
 /// paragraph separators, annotation marks, tags, variation selectors, zero-width spaces. Three belong to ordinary
 /// text and are allowed: U+200C and U+200D, which scripts and emoji need, and U+FE0F, which selects emoji
 /// presentation.
-pub fn misleads(c: char) -> bool {
+pub fn is_misleading(c: char) -> bool {
     matches!(
         c,
         '\u{061C}' | '\u{180B}'..='\u{180F}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}'
@@ -44,11 +44,11 @@ mod tests {
             '\u{202E}',
         ];
         for c in hidden {
-            assert!(misleads(c) && (is_invisible(c) || c == '\u{202E}'), "{c:?}");
+            assert!(is_misleading(c) && (is_invisible(c) || c == '\u{202E}'), "{c:?}");
         }
         // emoji, Persian and plain text keep the characters that they need
         for c in "👨\u{200d}👩 ❤\u{fe0f} نمی\u{200c}خواهم é\u{301} 文".chars() {
-            assert!(!misleads(c), "{c:?}");
+            assert!(!is_misleading(c), "{c:?}");
         }
     }
 }

@@ -106,7 +106,7 @@ pub use event::*;
 pub use excerpt::{LengthUnit, cut_at_sentence, is_unseen, one_line, quoted, shortened};
 pub use expected::{Compare, Expect};
 pub use export::{ExportState, RedisSpec, StreamFormat, StreamFrom};
-pub use fact::{AgentChange, Entry, Fact, KeptFeed};
+pub use fact::{AgentChange, CachedFeed, Entry, Fact};
 pub use file_trigger::{FileTrigger, FoundFile};
 pub use fleet::{
     BudgetSpec, DaemonSpec, Effort, EmailSpec, FallbackOn, Fleet, McpEffect, McpSpec, ModelSpec,
@@ -120,10 +120,10 @@ pub use ical::{CalendarError, Events, Period};
 pub use ids::{AgentId, ConfigHash, InvalidAgentId, InvalidRunId, RunId, Seq};
 pub use incident::{Diagnosis, Finding, FoundBy, IncidentRecord, Level, Severity};
 pub use json_schema::{check_schema, fits_part, fits_schema};
-pub use loose_json::{MOST_NESTED, Slips, is_deeper, mended_json, read_json};
+pub use loose_json::{JsonMistakes, MOST_NESTED, is_deeper, read_json, repaired_json};
 pub use mcp_trigger::McpTrigger;
 pub use memory::{Memory, MemoryMode, MemoryStore};
-pub use misleading::{is_invisible, misleads};
+pub use misleading::{is_invisible, is_misleading};
 pub use nearest::{distance, nearest};
 pub use net_target::NetTarget;
 pub use node::{
@@ -143,7 +143,9 @@ pub use price::cost;
 pub use quiet::QuietHours;
 pub use record::{ALL_WELL, AgentRecord, CircuitRecord, Counters, LastRun, Process, ProcessRole, RunRecord};
 pub use redis::{RedisAddress, RedisMemorySpec, RedisSection, RedisServer};
-pub use remembered::{MemoryPlace, NoteThere, PlaceChange, PlaceContent, RUNS_KEPT, SaidThere};
+pub use remembered::{
+    MAX_RUNS_KEPT, MemoryPlace, MemoryPlaceChange, MemoryPlaceContent, StoredMessages, StoredNote,
+};
 pub use rights::{Rights, RightsOf};
 pub use run::{AttemptEnd, AttemptOutcome, RunMode, RunStatus, Trigger};
 pub use run_error::{ErrorKind, RunError};
@@ -161,13 +163,13 @@ pub use size::size;
 pub use slot::Verdict;
 pub use store_spec::{Durability, StoreSpec};
 pub use talk::{
-    ApprovalRecord, ApprovalWanted, ArchiveDoing, ArchiveStep, BudgetNews, BudgetTold, HoldRecord,
+    ApprovalRecord, ApprovalWanted, ArchiveState, ArchiveStep, BudgetNotice, BudgetTold, HoldRecord,
     LastResult, MemoryChange, Note, Said, SessionRow, SpentRow, Talk,
 };
 pub use telemetry::TelemetrySpec;
 pub use time::{Gap, Now, human_duration, micros, timestamp_of_micros, to_micros};
 pub use tokens::{
-    LEAST_OUTPUT_TOKENS, frame_at_most, json_at_most, messages_at_most, text_at_least, text_at_most,
+    MIN_OUTPUT_TOKENS, frame_at_most, json_at_most, messages_at_most, text_at_least, text_at_most,
     tokens_at_most,
 };
 pub use tokens_said::tokens_said;
@@ -175,11 +177,11 @@ pub use tool::assistant;
 pub use tool::{
     AnswerForm, ArchiveSettings, ArchiveSource, ArchiveTarget, CallSchema, ChosenHeaders, Database,
     DiskMetric, Effect, FeedArgs, FeedLogin, FeedSettings, FilesArgs, FilesOp, FilesSettings, Guarded,
-    HttpArgs, HttpBody, HttpMethod, HttpSettings, Leaving, MAX_TOOL_RESULT, MetricsArgs, OneOrMany, Outward,
-    ParameterKind, Plain, ProbeCheck, ProbeSettings, ProbeTarget, ProbeType, Property, RecallArgs,
-    RememberArgs, ReportArgs, ReportSeverity, S3Args, S3Op, S3Settings, ShellArg, ShellArgs, ShellCommand,
-    ShellSettings, Since, SqlArgs, SqlParams, SqlSettings, TimeUnit, ToolError, ToolInfo, ToolKind, ToolMode,
-    ToolSettings, WebCheck, shown_roots,
+    HttpArgs, HttpBody, HttpMethod, HttpSettings, MAX_TOOL_RESULT_BYTES, MetricsArgs, OneOrMany,
+    OutgoingData, Outward, ParameterKind, Plain, ProbeCheck, ProbeSettings, ProbeTarget, ProbeType, Property,
+    RecallArgs, RememberArgs, ReportArgs, ReportSeverity, S3Args, S3Op, S3Settings, ShellArg, ShellArgs,
+    ShellCommand, ShellSettings, Since, SqlArgs, SqlParams, SqlSettings, TimeUnit, ToolError, ToolInfo,
+    ToolKind, ToolMode, ToolSettings, WebCheck, shown_roots,
 };
 pub use tool_names::ToolNames;
 pub use tool_use::{Approval, ApprovalRoute, HandedTools, ToolUse};

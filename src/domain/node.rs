@@ -17,9 +17,9 @@ pub struct NodeSpec {
 
 impl NodeSpec {
     /// Maximum number of labels of a node.
-    pub const MOST_LABELS: usize = 32;
+    pub const MAX_LABELS: usize = 32;
     /// Maximum length of a label, in bytes.
-    pub const LONGEST_LABEL: usize = 128;
+    pub const MAX_LABEL_BYTES: usize = 128;
 }
 
 /// Labels by name.

@@ -87,5 +87,5 @@ impl RedisMemorySpec {
     /// Default of `prefix`.
     pub const PREFIX: &str = "bgagent:memory";
     /// Maximum length of a prefix, in bytes.
-    pub const LONGEST_PREFIX: usize = 256;
+    pub const MAX_PREFIX_BYTES: usize = 256;
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Number of newest runs of a session that are kept in Redis.
-pub const RUNS_KEPT: usize = 200;
+pub const MAX_RUNS_KEPT: usize = 200;
 /// Maximum length of one text, in bytes; longer texts are cut. A model is given no more of it.
 const MAX_TEXT_BYTES: usize = 48 << 10;
 
@@ -37,11 +37,11 @@ impl MemoryPlace {
 /// A change to one place. Of two conflicting changes the later one wins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
-pub enum PlaceChange {
+pub enum MemoryPlaceChange {
     /// A run completed with this question and answer.
-    Said(SaidThere),
+    Said(StoredMessages),
     /// A note was set to this text; an empty text deletes it.
-    Noted(NoteThere),
+    Noted(StoredNote),
     /// Everything before this time was cleared.
     Forgotten {
         /// Microseconds since 1970.
@@ -51,7 +51,7 @@ pub enum PlaceChange {
 
 /// The messages of one run, as stored in a session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SaidThere {
+pub struct StoredMessages {
     /// Microseconds since 1970.
     pub at: i64,
     pub run: RunId,
@@ -63,7 +63,7 @@ pub struct SaidThere {
 
 /// A note as stored in Redis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct NoteThere {
+pub struct StoredNote {
     /// Microseconds since 1970.
     pub at: i64,
     pub key: String,
@@ -73,7 +73,7 @@ pub struct NoteThere {
     pub text: String,
 }
 
-impl PlaceChange {
+impl MemoryPlaceChange {
     /// Returns the change for the messages of a run, with overlong texts cut.
     pub fn said(at: Timestamp, run: RunId, untrusted: bool, messages: &[ChatMessage]) -> Self {
         let mut messages = messages.to_vec();
@@ -89,7 +89,7 @@ impl PlaceChange {
             };
             *text = shortened(text, LengthUnit::Bytes, MAX_TEXT_BYTES).into_owned();
         }
-        Self::Said(SaidThere { at: to_micros(at), run, untrusted, messages })
+        Self::Said(StoredMessages { at: to_micros(at), run, untrusted, messages })
     }
 
     /// Returns its time, in microseconds since 1970.
@@ -104,16 +104,16 @@ impl PlaceChange {
 
 /// The content of one place, with pending changes applied.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct PlaceContent {
-    said: Vec<SaidThere>,
-    notes: Vec<NoteThere>,
+pub struct MemoryPlaceContent {
+    said: Vec<StoredMessages>,
+    notes: Vec<StoredNote>,
     forgotten: Option<i64>,
 }
 
-impl PlaceContent {
+impl MemoryPlaceContent {
     /// Applies a change. One that was applied already, or is older than a conflicting one, has no effect.
-    pub fn make(&mut self, change: PlaceChange) {
-        if let PlaceChange::Forgotten { at } = change {
+    pub fn make(&mut self, change: MemoryPlaceChange) {
+        if let MemoryPlaceChange::Forgotten { at } = change {
             self.forgotten = self.forgotten.max(Some(at));
             self.said.retain(|said| said.at > at);
             self.notes.retain(|note| note.at > at);
@@ -123,16 +123,16 @@ impl PlaceContent {
             return;
         }
         match change {
-            PlaceChange::Said(said) if self.said.iter().all(|one| one.run != said.run) => {
+            MemoryPlaceChange::Said(said) if self.said.iter().all(|one| one.run != said.run) => {
                 self.said.push(said)
             }
-            PlaceChange::Noted(note) => self.note(note),
-            PlaceChange::Said(_) | PlaceChange::Forgotten { .. } => {}
+            MemoryPlaceChange::Noted(note) => self.note(note),
+            MemoryPlaceChange::Said(_) | MemoryPlaceChange::Forgotten { .. } => {}
         }
     }
 
-    fn note(&mut self, note: NoteThere) {
-        let same = |one: &NoteThere| one.key == note.key && one.untrusted == note.untrusted;
+    fn note(&mut self, note: StoredNote) {
+        let same = |one: &StoredNote| one.key == note.key && one.untrusted == note.untrusted;
         match self.notes.iter_mut().find(|one| same(one)) {
             Some(one) if one.at <= note.at => *one = note,
             Some(_) => {}
@@ -144,7 +144,7 @@ impl PlaceContent {
     pub fn session(mut self, most: usize) -> Vec<SessionRow> {
         self.said.sort_by_key(|said| said.at);
         let rows = self.said.into_iter().flat_map(|said| {
-            let SaidThere { at, untrusted, messages, .. } = said;
+            let StoredMessages { at, untrusted, messages, .. } = said;
             let at = timestamp_of_micros(at);
             messages.into_iter().map(move |message| SessionRow { at, message, untrusted })
         });
@@ -163,11 +163,11 @@ impl PlaceContent {
             .filter(|note| !note.untrusted)
             .map(|note| (note.key.clone(), note.at))
             .collect();
-        let is_overtaken = |note: &NoteThere| {
+        let is_overtaken = |note: &StoredNote| {
             note.untrusted && overtaken.iter().any(|(key, at)| *key == note.key && *at >= note.at)
         };
         let kept = self.notes.into_iter().filter(|note| !note.text.is_empty() && !is_overtaken(note));
-        kept.map(|NoteThere { at, key, untrusted, text }| Note {
+        kept.map(|StoredNote { at, key, untrusted, text }| Note {
             key,
             text,
             at: timestamp_of_micros(at),
@@ -186,17 +186,17 @@ mod tests {
         RunId::from_bytes([number; 16])
     }
 
-    fn said(at: i64, number: u8) -> PlaceChange {
+    fn said(at: i64, number: u8) -> MemoryPlaceChange {
         let messages = vec![ChatMessage::User { text: format!("question {number}") }];
-        PlaceChange::Said(SaidThere { at, run: run(number), untrusted: false, messages })
+        MemoryPlaceChange::Said(StoredMessages { at, run: run(number), untrusted: false, messages })
     }
 
-    fn noted(at: i64, key: &str, text: &str, untrusted: bool) -> PlaceChange {
-        PlaceChange::Noted(NoteThere { at, key: key.into(), untrusted, text: text.into() })
+    fn noted(at: i64, key: &str, text: &str, untrusted: bool) -> MemoryPlaceChange {
+        MemoryPlaceChange::Noted(StoredNote { at, key: key.into(), untrusted, text: text.into() })
     }
 
-    fn after(changes: impl IntoIterator<Item = PlaceChange>) -> PlaceContent {
-        let mut content = PlaceContent::default();
+    fn after(changes: impl IntoIterator<Item = MemoryPlaceChange>) -> MemoryPlaceContent {
+        let mut content = MemoryPlaceContent::default();
         changes.into_iter().for_each(|change| content.make(change));
         content
     }
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn what_comes_from_outside_takes_no_other_place() {
-        let texts = |changes: Vec<PlaceChange>| -> Vec<String> {
+        let texts = |changes: Vec<MemoryPlaceChange>| -> Vec<String> {
             after(changes).notes().into_iter().map(|note| note.text).collect()
         };
         let (own, theirs) = (noted(1, "k", "own", false), noted(2, "k", "theirs", true));
@@ -223,13 +223,15 @@ mod tests {
     #[test]
     fn a_long_answer_is_cut() {
         let long = ChatMessage::User { text: "ä".repeat(MAX_TEXT_BYTES) };
-        let PlaceChange::Said(said) = PlaceChange::said(Timestamp::UNIX_EPOCH, run(1), false, &[long]) else {
+        let MemoryPlaceChange::Said(said) =
+            MemoryPlaceChange::said(Timestamp::UNIX_EPOCH, run(1), false, &[long])
+        else {
             unreachable!("it was said")
         };
         assert!(serde_json::to_string(&said.messages).unwrap().len() < MAX_TEXT_BYTES + 100);
     }
 
-    fn change() -> impl Strategy<Value = PlaceChange> {
+    fn change() -> impl Strategy<Value = MemoryPlaceChange> {
         prop_oneof![
             // a run ends once
             (0u8..20).prop_map(|number| said(i64::from(number) * 3, number)),
@@ -239,7 +241,7 @@ mod tests {
                 &format!("{text}{at}"),
                 untrusted
             )),
-            (0i64..60).prop_map(|at| PlaceChange::Forgotten { at }),
+            (0i64..60).prop_map(|at| MemoryPlaceChange::Forgotten { at }),
         ]
     }
 
@@ -255,7 +257,7 @@ mod tests {
             let changes: Vec<_> = changes
                 .into_iter()
                 .filter(|change| match change {
-                    PlaceChange::Noted(note) => seen.insert((note.key.clone(), note.untrusted, note.at)),
+                    MemoryPlaceChange::Noted(note) => seen.insert((note.key.clone(), note.untrusted, note.at)),
                     _ => true,
                 })
                 .collect();

@@ -19,7 +19,7 @@ impl StoreSpec {
     /// Default of `schema`.
     pub const SCHEMA: &str = "bgagent";
     /// Maximum length of a schema name, in bytes: PostgreSQL truncates longer ones.
-    pub const LONGEST_SCHEMA: usize = 63;
+    pub const MAX_SCHEMA_BYTES: usize = 63;
 
     /// Returns the server, database and schema, without user, secrets and settings: `postgres://db.internal/fleet
     /// (schema bgagent)`.

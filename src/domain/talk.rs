@@ -148,7 +148,7 @@ pub struct SpentRow {
 
 /// A budget that is nearly or completely used up.
 #[derive(Clone, Debug, PartialEq)]
-pub struct BudgetNews {
+pub struct BudgetNotice {
     /// Owner of the limit. `None`: the fleet.
     pub agent: Option<AgentId>,
     /// Its key, such as `usd_per_day`.
@@ -170,12 +170,12 @@ pub struct ArchiveStep {
     pub source: String,
     /// Destination of the rows.
     pub place: String,
-    pub doing: ArchiveDoing,
+    pub doing: ArchiveState,
 }
 
 /// The state of an archive.
 #[derive(Clone, Debug, PartialEq)]
-pub enum ArchiveDoing {
+pub enum ArchiveState {
     /// It is about to move rows.
     Intends {
         /// The pending keys, as JSON in the archive's own format.
@@ -198,11 +198,11 @@ pub struct BudgetTold {
     pub agent: Option<AgentId>,
     /// Key and allowed amount: a raised limit counts as a different one.
     pub limit: String,
-    /// As in [`BudgetNews`].
+    /// As in [`BudgetNotice`].
     pub exhausted: bool,
 }
 
-impl BudgetNews {
+impl BudgetNotice {
     /// Returns the key by which it is reported only once.
     pub fn told(&self) -> BudgetTold {
         let since = if self.limit.ends_with("_per_month") { self.day.first_of_month() } else { self.day };

@@ -115,7 +115,7 @@ fn stands_for_several(c: char) -> bool {
 }
 
 /// Minimum useful limit of an answer, in tokens.
-pub const LEAST_OUTPUT_TOKENS: u64 = 256;
+pub const MIN_OUTPUT_TOKENS: u64 = 256;
 
 /// Tokens of overhead for a message, a call or a tool.
 const OVERHEAD_TOKENS_PER_PART: u64 = 8;

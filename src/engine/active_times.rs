@@ -1,6 +1,6 @@
 //! Slots of agents with active times: those outside of them are skipped, each with its cause.
 use super::Engine;
-use super::slots::{Around, MakeUp, Passed};
+use super::slots::{CatchUpLimits, Passed, SlotContext};
 use crate::domain::*;
 use jiff::{SignedDuration, Timestamp};
 
@@ -20,7 +20,7 @@ impl Engine {
         agent: u32,
         times: &ActiveTimes,
         passed: Passed,
-        around: Around,
+        around: SlotContext,
         caught_up: &mut u64,
     ) -> u64 {
         let state = &self.agents[agent as usize];
@@ -28,7 +28,7 @@ impl Engine {
         let rule = state.spec.catch_up;
         // slots that are merely late still belong to their own time
         let outside = around.missed.and_then(|_| times.at(now.wall).0);
-        let around = Around { next: around.next.filter(|next| times.at(*next).0.is_none()), ..around };
+        let around = SlotContext { next: around.next.filter(|next| times.at(*next).0.is_none()), ..around };
         let newest = parts.iter().rposition(|part| part.cause.is_none());
         let is_fresh = |slot| rule.max_age.is_none_or(|age| now.wall.duration_since(slot) <= age);
         let newer_starts = rule.policy == CatchUpPolicy::Latest
@@ -49,7 +49,7 @@ impl Engine {
                 self.judged(now, agent, part.slots, Verdict::SkippedCalendar, &cause);
             } else if let Some(slots) = self.leave_out_skipped(now, agent, part.slots) {
                 let is_newest = Some(nth) == newest;
-                let make_up = MakeUp {
+                let make_up = CatchUpLimits {
                     most: shares[nth],
                     is_newest,
                     has_older: oldest.is_some_and(|oldest| oldest < nth),

@@ -232,9 +232,9 @@ impl Engine {
             Command::Cancel { run, kill } => self.cancel_by_hand(now, run, kill),
             Command::Skip { agent } => self.skip_next(&agent),
             Command::Forget { agent } => self.clear_memory(now, &agent),
-            Command::Ack { agent, key } => {
-                self.ack_own(now, agent.as_ref(), &key).unwrap_or_else(|| self.ack(now, agent.as_ref(), &key))
-            }
+            Command::Ack { agent, key } => self
+                .acknowledge_own_incident(now, agent.as_ref(), &key)
+                .unwrap_or_else(|| self.ack(now, agent.as_ref(), &key)),
         }
     }
 
@@ -370,7 +370,7 @@ impl Engine {
     ) -> Result<ChangedAgent, Refusal> {
         let state = &mut self.agents[agent as usize];
         if let Some(at) = state.spec.schedule.last_moment()
-            && (at <= now.wall || (!state.must_look(now.wall) && state.has_had(at)))
+            && (at <= now.wall || (!state.needs_ledger(now.wall) && state.has_had(at)))
         {
             return Err(Refusal::WrongState(format!(
                 "the time of this one-shot agent has passed ({at}); change `at`, or use `bgagent run {}`",
@@ -454,7 +454,7 @@ impl Engine {
         self.push(now, Fact::AgentChanged(Box::new(change)));
         // an agent that is not to run is not late; a one-shot agent has had its only slot, and still may be
         if to != Desired::Active && !matches!(self.agents[agent as usize].spec.schedule, Schedule::At(_)) {
-            self.expect_nothing(now, agent);
+            self.cancel_expectation(now, agent);
         }
         if to == Desired::Active {
             self.unpark(agent);

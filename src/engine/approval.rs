@@ -10,7 +10,7 @@ const MAX_SHOWN_ARGS_CHARS: usize = 300;
 impl Engine {
     /// Handles an attempt that ended because calls wait for approval. The run takes no capacity meanwhile.
     pub(super) fn waits(&mut self, now: Now, id: RunId, wanted: Vec<ApprovalWanted>) {
-        self.push_talk(now, id, Said::Waits { wanted: wanted.clone() });
+        self.push_conversation_entry(now, id, Said::Waits { wanted: wanted.clone() });
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.record.status = RunStatus::WaitingApproval;
         let agent = run.agent;
@@ -47,7 +47,7 @@ impl Engine {
                 self.push(now, Fact::NotificationQueued { target, notice });
             }
         }
-        self.tell_others(now, agent, notice.of_run(id), &route.via);
+        self.notify_except(now, agent, notice.of_run(id), &route.via);
     }
 
     pub(super) fn decide_approval(
@@ -79,7 +79,7 @@ impl Engine {
             reason,
             by: by.map(|by| by.who),
         };
-        self.push_talk(now, run, said);
+        self.push_conversation_entry(now, run, said);
         let agent = self.runs.get(&run).map(|run| run.spec.id.clone());
         if !self.approvals.values().any(|(other, _)| *other == run) {
             self.go_on(run);
@@ -105,7 +105,7 @@ impl Engine {
     }
 
     /// Handles an expired deadline, of the run or of its approvals, without a decision.
-    pub(super) fn nobody_decided(&mut self, now: Now, id: RunId) {
+    pub(super) fn approval_expired(&mut self, now: Now, id: RunId) {
         let Some(run) = self.runs.get(&id) else { return };
         self.chain = run.record.chain;
         let began = run.started_mono.unwrap_or(now.mono);
@@ -134,7 +134,7 @@ impl Engine {
         for ApprovalWanted { id: approval, call, tool, .. } in open {
             self.approvals.remove(&approval);
             let reason = Some(reason.clone());
-            self.push_talk(
+            self.push_conversation_entry(
                 now,
                 id,
                 Said::Decided { id: approval, call, tool, approved: false, reason, by: None },
@@ -165,7 +165,7 @@ impl Engine {
 
     /// Resumes a model's run that was in flight when the daemon last ended from its journal. Returns false if it
     /// can't, because its agent's configuration has changed.
-    pub(super) fn take_up_talk(&mut self, now: Now, id: RunId) -> bool {
+    pub(super) fn resume_conversation(&mut self, now: Now, id: RunId) -> bool {
         let Some(run) = self.runs.get_mut(&id) else { return false };
         let same = run.spec.is_identified_by(run.record.config_hash);
         if !same || !run.spec.body.goes_on() {
@@ -178,7 +178,7 @@ impl Engine {
             self.set_aside(now, id);
             return true;
         }
-        self.push_talk(now, id, Said::Resumed);
+        self.push_conversation_entry(now, id, Said::Resumed);
         self.go_on(id);
         true
     }

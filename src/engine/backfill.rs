@@ -4,8 +4,8 @@
 //!
 //! A claim and the progress of its backfill are recorded in one transaction; after a restart the backfill continues
 //! with the slot after the last one claimed.
-use super::queue::NewRun;
-use super::{BackfillWish, Engine, Refusal, Reply, Run};
+use super::queue::RunClaim;
+use super::{BackfillRequest, Engine, Refusal, Reply, Run};
 use crate::domain::*;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl Engine {
     }
 
     /// Begins a backfill that a person requested.
-    pub(super) fn begin_backfill(&mut self, now: Now, wish: BackfillWish) -> Result<Reply, Refusal> {
+    pub(super) fn begin_backfill(&mut self, now: Now, wish: BackfillRequest) -> Result<Reply, Refusal> {
         let agent = self.index(&wish.agent)?;
         let state = &self.agents[agent as usize];
         if let Some(open) = self.backfills.get(&wish.agent) {
@@ -102,7 +102,7 @@ impl Engine {
             Desired::Stopped => Some("the agent is stopped; this was asked for by hand".to_owned()),
         };
         let id = wish.id.unwrap_or_else(|| self.next_id(now).to_string().into());
-        let BackfillWish { agent, slots, params, max_usd, .. } = wish;
+        let BackfillRequest { agent, slots, params, max_usd, .. } = wish;
         let backfill = BackfillRecord {
             id,
             agent: agent.clone(),
@@ -165,7 +165,7 @@ impl Engine {
         // parameters that a changed configuration no longer accepts are replaced by the defaults
         let params = self.agents[agent as usize].params_of(&given, slot).ok().flatten();
         let backfill = past.backfill.clone();
-        self.claim(now, agent, NewRun { past: Some(past), params, ..NewRun::of(Trigger::Manual) });
+        self.claim(now, agent, RunClaim { past: Some(past), params, ..RunClaim::of(Trigger::Manual) });
         self.push(now, Fact::BackfillMoved { id: backfill, claimed, usd });
         self.touch(agent);
     }

@@ -343,7 +343,7 @@ impl Engine {
             self.money
                 .refused
                 .insert(spec.id.clone(), Refused { since: day, until, text: text.clone(), asked });
-            self.tell_budget(now, agent, &limit, day, true, &text);
+            self.report_budget(now, agent, &limit, day, true, &text);
             return Ok(Err(RunError::new(ErrorKind::Budget, text)));
         }
         if waits {
@@ -354,7 +354,7 @@ impl Engine {
         self.money
             .held
             .insert((wish.run, wish.n), Held { agent: spec.id.clone(), model: model.clone(), worst, day });
-        self.push_talk(now, wish.run, Said::Held { n: wish.n, model, worst, day });
+        self.push_conversation_entry(now, wish.run, Said::Held { n: wish.n, model, worst, day });
         Ok(Ok(()))
     }
 
@@ -383,7 +383,7 @@ impl Engine {
             self.money.add(day, &spec.id, Amount::held(&held.worst), -1.0);
         }
         self.money.add(day, &spec.id, Amount::of(&used), 1.0);
-        self.push_talk(now, id, Said::Settled { n, asked, step: Box::new(step), day, took_ms });
+        self.push_conversation_entry(now, id, Said::Settled { n, asked, step: Box::new(step), day, took_ms });
         self.warn_of_budgets(now, agent, &spec, day);
         self.reserve_waiting(now);
     }
@@ -405,7 +405,7 @@ impl Engine {
             run.record.used.add(&used);
         }
         let said = Said::Charged { asked, model: held.model, used, day: held.day };
-        self.push_talk(now, id, said);
+        self.push_conversation_entry(now, id, said);
     }
 
     /// Charges the requests of the last daemon that have no known outcome. The runs are not restored yet.
@@ -453,7 +453,7 @@ impl Engine {
     }
 
     /// Records an entry in the conversation of a run.
-    pub(super) fn push_talk(&mut self, now: Now, id: RunId, said: Said) {
+    pub(super) fn push_conversation_entry(&mut self, now: Now, id: RunId, said: Said) {
         let Some(run) = self.runs.get(&id) else { return };
         let talk = Talk {
             run: id,

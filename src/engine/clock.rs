@@ -60,7 +60,7 @@ impl Engine {
                 continue;
             }
             if moved.is_some() {
-                let slot = moved.map(|slot| state.free_from(slot));
+                let slot = moved.map(|slot| state.first_free_instant(slot));
                 self.break_streak(agent);
                 self.schedule(agent, slot);
                 self.touch(agent);
@@ -178,7 +178,7 @@ impl Engine {
     }
 
     /// Applies the answer of the ledger: the agent continues at once.
-    pub(super) fn looked_ahead(&mut self, now: Now, answer: crate::domain::Ahead) {
+    pub(super) fn ledger_answered(&mut self, now: Now, answer: crate::domain::Ahead) {
         let Some(agent) = self.by_id.get(answer.agent()).copied() else { return };
         let state = &mut self.agents[agent as usize];
         let Ahead::Asked { due } = state.ahead else { return };
@@ -208,7 +208,7 @@ impl Engine {
         }
         let waits = due.filter(|_| state.live.is_empty());
         let slot = match waits {
-            Some(due) => Some(state.free_from(due)),
+            Some(due) => Some(state.first_free_instant(due)),
             None => state.first_slot(now),
         };
         self.schedule(agent, slot);
@@ -277,7 +277,7 @@ pub(super) fn before(at: Timestamp) -> Timestamp {
 
 impl AgentState {
     /// Returns whether the ledger must be queried for future slots.
-    pub(super) fn must_look(&self, wall: Timestamp) -> bool {
+    pub(super) fn needs_ledger(&self, wall: Timestamp) -> bool {
         match self.ahead {
             Ahead::Asked { .. } => true,
             Ahead::Known(_) => false,
@@ -325,7 +325,7 @@ impl AgentState {
     }
 
     /// Returns the first instant from here on that is not a judged slot: for schedules relative to past runs.
-    pub(super) fn free_from(&self, at: Timestamp) -> Timestamp {
+    pub(super) fn first_free_instant(&self, at: Timestamp) -> Timestamp {
         let after = |at: Timestamp| at.checked_add(SLOT_RESOLUTION).unwrap_or(at);
         let mut at = self.high_water().map_or(at, |judged| at.max(after(judged)));
         while let Some(judged) = self.judged_ahead(at) {
@@ -415,7 +415,7 @@ impl AgentState {
     /// flight.
     pub(super) fn first_slot(&mut self, now: Now) -> Option<Timestamp> {
         self.rewind_anchor(now.wall);
-        if self.must_look(now.wall) {
+        if self.needs_ledger(now.wall) {
             if !matches!(self.ahead, Ahead::Asked { .. }) {
                 self.ahead = Ahead::Asked { due: None };
             }
@@ -431,7 +431,7 @@ impl AgentState {
                 let slot = base.map_or(self.anchor, |base| {
                     base.min(now.wall).checked_add(delay).unwrap_or(Timestamp::MAX).max(self.anchor)
                 });
-                Some(self.free_from(slot))
+                Some(self.first_free_instant(slot))
             }
             _ => self.next_after(judged.map_or(floor, |judged| judged.max(floor))),
         }

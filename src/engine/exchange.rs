@@ -193,7 +193,7 @@ pub enum Command {
         mode: RunMode,
     },
     /// Starts runs for past slots.
-    Backfill(BackfillWish),
+    Backfill(BackfillRequest),
     /// Decides about a call that waits for approval.
     Decide {
         id: String,
@@ -219,7 +219,7 @@ pub enum Command {
 
 /// A backfill that a person requests.
 #[derive(Clone, Debug)]
-pub struct BackfillWish {
+pub struct BackfillRequest {
     pub agent: AgentId,
     /// Its id; generated if `None`.
     pub id: Option<Arc<str>>,

@@ -122,7 +122,7 @@ impl Engine {
         let tells = incident.is_open()
             && (opens
                 || worse
-                || (incident.acked_at.is_none() && self.may_tell(now, agent, incident.told_at)));
+                || (incident.acked_at.is_none() && self.may_notify(now, agent, incident.told_at)));
         if tells && announced && self.tells_incident(&incident) {
             let subject = format!("{}: {}: {}", incident.agent, incident.severity, incident.title);
             let body = format!(
@@ -229,7 +229,7 @@ impl Engine {
         let key = failing_key(&state.spec.id);
         let announced = !(of_budget && hears_of_budgets);
         if announced {
-            self.tell_failed(now, agent, message);
+            self.notify_failed(now, agent, message);
         }
         let title = format!("{}{message}", IncidentRecord::FAILS);
         let finding =
@@ -239,7 +239,7 @@ impl Engine {
 
     /// Resolves the failure incident after a completed run.
     pub(super) fn agent_recovered(&mut self, now: Now, agent: u32) {
-        self.tell_recovered(now, agent);
+        self.notify_recovered(now, agent);
         let key = failing_key(&self.agents[agent as usize].spec.id);
         let known = self.incidents.get(&agent).and_then(|keys| keys.get(&key)).cloned();
         self.good(now, agent, known);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 impl Engine {
     /// Restores the ends of runs from the log that no start has consumed. While the clock is behind the time at
     /// which the agent was started or configured, that time can't tell which events came after it.
-    pub(super) fn take_up_arrivals(&mut self, now: Now, arrivals: Vec<(AgentId, Event)>) {
+    pub(super) fn restore_arrivals(&mut self, now: Now, arrivals: Vec<(AgentId, Event)>) {
         for (waiting, event) in arrivals {
             let Ok(agent) = self.index(&waiting) else { continue };
             let state = &mut self.agents[agent as usize];
@@ -67,10 +67,10 @@ impl Engine {
             payload: Payload::AgentsJoined(AgentsJoined { after }),
         };
         self.push(now, Fact::Joined(Box::new(event.clone())));
-        let stands_against = self.too_long_a_chain().or_else(|| self.outside_of_times(now, agent));
+        let stands_against = self.chain_limit_reached().or_else(|| self.outside_of_times(now, agent));
         match stands_against.or_else(|| self.obstacle(now, agent, Trigger::Event)) {
             Some((verdict, cause)) => self.passed(now, agent, &event, verdict, &cause),
-            None => self.start_by(now, agent, Arc::new(event)),
+            None => self.start_for_event(now, agent, Arc::new(event)),
         }
     }
 

@@ -46,7 +46,7 @@ pub use ask::{
 };
 pub use budget::BudgetLeft;
 pub use exchange::{
-    Action, BackfillWish, CancelCause, ChangedAgent, Command, Decision, EventsPolled, Input, PauseEnd,
+    Action, BackfillRequest, CancelCause, ChangedAgent, Command, Decision, EventsPolled, Input, PauseEnd,
     Refusal, Reply, Reservation, Start, StopMode, Target, Ticket, Wake, Wish,
 };
 pub use restore::Restored;
@@ -187,7 +187,7 @@ impl Engine {
         assert!(!cfg!(checked) || (self.out.facts.is_empty() && self.depths.is_empty()));
         let missed = match input {
             Input::StorageBack => Some(Verdict::RefusedStorage),
-            _ => slots::cause_of(Gap::between(self.last, now)),
+            _ => slots::missed_verdict(Gap::between(self.last, now)),
         };
         self.unseen = missed.or(self.unseen); // cleared again by `settle` unless a lookup is in flight
         self.follow_clock(now);
@@ -203,7 +203,7 @@ impl Engine {
             Input::Ahead(answers) => {
                 self.asking = false;
                 let missed = missed.or(self.unseen.take());
-                answers.into_iter().for_each(|answer| self.looked_ahead(now, answer));
+                answers.into_iter().for_each(|answer| self.ledger_answered(now, answer));
                 if !self.stopping {
                     self.fire(now, missed);
                 }
@@ -242,8 +242,8 @@ impl Engine {
                 self.out.actions.push(Action::Taken { ticket, count });
             }
             Input::Noticed(finding) => self.noticed(now, finding),
-            Input::Nodes { live, over } => self.nodes_are(now, live, over),
-            Input::ToldToEnd { run, cause } => self.told_to_end(run, cause),
+            Input::Nodes { live, over } => self.update_nodes(now, live, over),
+            Input::ToldToEnd { run, cause } => self.cancellation_reported(run, cause),
             Input::ClaimRefused { run } => self.claim_refused(now, run),
             Input::FleetLoaded { fleet, ticket } => {
                 self.outdated = false;

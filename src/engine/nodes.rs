@@ -3,7 +3,7 @@
 //! The leader's own node is not among them: runs here start as if there were no others. Lost nodes are detected
 //! elsewhere, and reported here once all reports of the node are decided: from then on no more can come.
 use super::exchange::CancelCause;
-use super::places::{KnownNode, Spot, lost_with};
+use super::places::{KnownNode, Placement, node_lost_error};
 use super::{Engine, Place};
 use crate::domain::*;
 use std::sync::Arc;
@@ -44,11 +44,11 @@ impl Engine {
     }
 
     /// Records where an attempt is about to be started.
-    pub(super) fn placed(&mut self, now: Now, id: RunId, spot: Spot) {
+    pub(super) fn placed(&mut self, now: Now, id: RunId, spot: Placement) {
         let before = self.runs.get(&id).and_then(|run| run.record.node.clone());
         let at = match spot {
-            Spot::Here => None,
-            Spot::At(session) => {
+            Placement::Here => None,
+            Placement::At(session) => {
                 self.nodes.moved(&session, 1);
                 let node = self.nodes.known.get(&session).map(|known| known.node.name.clone());
                 Some(PlacedAt { node: node.unwrap_or_default(), session: Some(session) })
@@ -78,7 +78,7 @@ impl Engine {
     }
 
     /// Updates the live nodes, and handles the sessions that are over.
-    pub(super) fn nodes_are(&mut self, now: Now, live: Vec<LiveNode>, over: Vec<Arc<str>>) {
+    pub(super) fn update_nodes(&mut self, now: Now, live: Vec<LiveNode>, over: Vec<Arc<str>>) {
         let mut gone: Vec<Arc<str>> = self
             .nodes
             .known
@@ -114,16 +114,22 @@ impl Engine {
             let attempt = run.record.attempt;
             let name = run.record.node.as_ref().map(|at| at.node.clone()).unwrap_or_default();
             if run.cancelled.is_none() && !run.begun {
-                self.leave_place(now, id);
+                self.release_capacity(now, id);
                 self.requeue_uncounted(now, id);
             } else if run.cancelled.is_none() && run.spec.body.goes_on() {
-                self.leave_place(now, id);
+                self.release_capacity(now, id);
                 self.close_account(now, id);
-                if !self.take_up_talk(now, id) {
-                    self.failed(now, id, lost_with(&name), AttemptOutcome::of(AttemptEnd::Cancelled), false);
+                if !self.resume_conversation(now, id) {
+                    self.failed(
+                        now,
+                        id,
+                        node_lost_error(&name),
+                        AttemptOutcome::of(AttemptEnd::Cancelled),
+                        false,
+                    );
                 }
             } else {
-                let outcome = AttemptOutcome::of(AttemptEnd::Failed(lost_with(&name)));
+                let outcome = AttemptOutcome::of(AttemptEnd::Failed(node_lost_error(&name)));
                 self.attempt_ended(now, id, attempt, outcome);
             }
         }
@@ -146,7 +152,7 @@ impl Engine {
 
     /// Takes over a run that a node was running when the last leader ended. Returns false if that session of the
     /// node is over, and all its reports are decided.
-    pub(super) fn take_up_at_node(&mut self, now: Now, id: RunId) -> bool {
+    pub(super) fn restore_at_node(&mut self, now: Now, id: RunId) -> bool {
         let Some(run) = self.runs.get_mut(&id) else { return false };
         let Some(session) = run.record.node.as_ref().and_then(|at| at.session.clone()) else { return false };
         run.begun = run.record.status == RunStatus::Running || !run.record.processes.is_empty();
@@ -168,7 +174,7 @@ impl Engine {
     }
 
     /// Records that an earlier leader had ordered the cancellation.
-    pub(super) fn told_to_end(&mut self, id: RunId, cause: CancelCause) {
+    pub(super) fn cancellation_reported(&mut self, id: RunId, cause: CancelCause) {
         if let Some(run) = self.runs.get_mut(&id).filter(|run| run.place == Place::Active) {
             run.cancelled.get_or_insert(cause);
         }

@@ -150,7 +150,7 @@ impl Engine {
         let passes = unfit.or(paused).or_else(|| self.outside_of_times(now, agent));
         let passes = passes.or_else(|| self.too_many_live(agent));
         match passes.or_else(|| self.obstacle(now, agent, Trigger::Event)) {
-            None => self.start_by(now, agent, Arc::new(event)),
+            None => self.start_for_event(now, agent, Arc::new(event)),
             Some((verdict, cause)) => self.passed(now, agent, &event, verdict, &cause),
         }
     }

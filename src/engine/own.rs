@@ -103,12 +103,12 @@ impl Engine {
     }
 
     /// Restores an incident: it stays open until the daemon finds that it is resolved.
-    pub(super) fn take_up_own(&mut self, incident: IncidentRecord) {
+    pub(super) fn restore_own_incident(&mut self, incident: IncidentRecord) {
         self.own_incidents.insert(incident.key.clone(), incident);
     }
 
     /// Closes the incidents of removed notification targets, and those of sources that no agent waits for any more.
-    pub(super) fn forget_what_is_gone(&mut self, now: Now) {
+    pub(super) fn close_obsolete_incidents(&mut self, now: Now) {
         let fleet = self.fleet.clone();
         let is_gone = |key: &String, _: &mut IncidentRecord| is_obsolete(&fleet, key);
         let gone: Vec<IncidentRecord> =
@@ -119,7 +119,7 @@ impl Engine {
     }
 
     /// Acknowledges a problem of the daemon; `None`: it has no such problem.
-    pub(super) fn ack_own(
+    pub(super) fn acknowledge_own_incident(
         &mut self,
         now: Now,
         id: Option<&AgentId>,

@@ -27,7 +27,7 @@ pub(super) struct KnownNode {
 
 /// Where an attempt is to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Spot {
+pub(super) enum Placement {
     /// On the leader.
     Here,
     /// On a worker node, in this session.
@@ -48,13 +48,13 @@ impl Nodes {
 
     /// Returns where an agent's next attempt runs; `None`: nowhere at present. Of several matching nodes it is the
     /// one with the fewest runs, then the first by name.
-    pub(super) fn spot_for(&self, agent: &AgentSpec) -> Option<Spot> {
+    pub(super) fn spot_for(&self, agent: &AgentSpec) -> Option<Placement> {
         let Some(wanted) = agent.on_nodes.as_deref().filter(|wanted| !wanted.fits(&self.own)) else {
-            return Some(Spot::Here);
+            return Some(Placement::Here);
         };
         let fit = self.known.values().filter(|known| known.node.takes && wanted.fits(&known.node.labels));
         let least = fit.min_by_key(|known| (known.runs, &known.node.name, &known.node.session));
-        least.map(|known| Spot::At(known.node.session.clone()))
+        least.map(|known| Placement::At(known.node.session.clone()))
     }
 
     /// Returns why an agent's run waits for a node.
@@ -85,7 +85,7 @@ impl Nodes {
 }
 
 /// Returns the error of a run whose node was lost.
-pub(super) fn lost_with(node: &str) -> RunError {
+pub(super) fn node_lost_error(node: &str) -> RunError {
     RunError::new(
         ErrorKind::Interrupted,
         format!(

@@ -1,5 +1,5 @@
 //! Runs: claimed, queued in one FIFO order, started, ended. Only [`Engine::dispatch`] decides which may start.
-use super::places::Spot;
+use super::places::Placement;
 use super::{Action, Engine, Place, Refusal, Run, Start};
 use crate::domain::*;
 use jiff::{SignedDuration, Timestamp};
@@ -30,7 +30,7 @@ struct Lock {
 
 /// The properties of a run at its claim.
 #[derive(Debug)]
-pub(super) struct NewRun {
+pub(super) struct RunClaim {
     pub(super) trigger: Trigger,
     pub(super) slot: Option<Timestamp>,
     /// The past slot of a backfill.
@@ -45,7 +45,7 @@ pub(super) struct NewRun {
     pub(super) mode: RunMode,
 }
 
-impl NewRun {
+impl RunClaim {
     /// Returns one with only a trigger.
     pub(super) fn of(trigger: Trigger) -> Self {
         let (slot, past, not_before, event, query, params) = (None, None, None, None, None, None);
@@ -120,8 +120,8 @@ impl Engine {
     }
 
     /// Claims a run: its record is durable before anything of it starts.
-    pub(super) fn claim(&mut self, now: Now, agent: u32, claim: NewRun) -> RunId {
-        let NewRun { trigger, slot, past, not_before, event, query, params, mode } = claim;
+    pub(super) fn claim(&mut self, now: Now, agent: u32, claim: RunClaim) -> RunId {
+        let RunClaim { trigger, slot, past, not_before, event, query, params, mode } = claim;
         let id = self.next_id(now);
         let state = &mut self.agents[agent as usize];
         let params = params.or_else(|| {
@@ -178,7 +178,7 @@ impl Engine {
         }
         let inherited = self.queue.given_up.take().filter(|(of, _)| *of == agent && not_before.is_none());
         match inherited {
-            Some((_, turn)) => self.line_up(id, turn),
+            Some((_, turn)) => self.insert_ready(id, turn),
             None => self.enqueue(id, not_before),
         }
         id
@@ -186,7 +186,7 @@ impl Engine {
 
     /// Passes on the position of a waiting run that is about to be cancelled for a newer one of its agent.
     /// Otherwise an agent with slots more frequent than its turns would starve.
-    pub(super) fn give_up_turn(&mut self, id: RunId) {
+    pub(super) fn pass_on_position(&mut self, id: RunId) {
         let run = &self.runs[&id];
         if matches!(
             run.place,
@@ -209,12 +209,12 @@ impl Engine {
             }
             None => {
                 self.queue.turns += 1;
-                self.line_up(id, self.queue.turns);
+                self.insert_ready(id, self.queue.turns);
             }
         }
     }
 
-    fn line_up(&mut self, id: RunId, turn: u64) {
+    fn insert_ready(&mut self, id: RunId, turn: u64) {
         let run = self.runs.get_mut(&id).expect("only known runs are queued");
         run.place = Place::Ready;
         run.turn = turn;
@@ -227,7 +227,7 @@ impl Engine {
         while let Some(&(at, id)) = self.timers.first().filter(|(at, _)| *at <= now.mono) {
             self.timers.remove(&(at, id));
             if matches!(self.runs.get(&id).map(|run| run.place), Some(Place::Waiting(_))) {
-                self.nobody_decided(now, id);
+                self.approval_expired(now, id);
             } else {
                 self.enqueue(id, None);
             }
@@ -291,7 +291,7 @@ impl Engine {
         }
     }
 
-    fn start(&mut self, now: Now, id: RunId, spot: Spot) {
+    fn start(&mut self, now: Now, id: RunId, spot: Placement) {
         self.queue.active += 1;
         let run = self.runs.get_mut(&id).expect("queued runs are known");
         run.place = Place::Active;
@@ -301,7 +301,7 @@ impl Engine {
         run.record.attempt += 1;
         let agent = run.agent;
         let began = *run.started_mono.get_or_insert(now.mono);
-        let node = if let Spot::At(session) = &spot { Some(session.clone()) } else { None };
+        let node = if let Placement::At(session) = &spot { Some(session.clone()) } else { None };
         self.placed(now, id, spot);
         self.watch_run(now, id);
         let run = &self.runs[&id];
@@ -362,7 +362,7 @@ impl Engine {
             if let super::clock::Ahead::Asked { due } = &mut state.ahead {
                 *due = slot;
             } else {
-                let slot = slot.map(|slot| state.free_from(slot));
+                let slot = slot.map(|slot| state.first_free_instant(slot));
                 self.schedule(agent, slot);
             }
         }
@@ -372,7 +372,7 @@ impl Engine {
     }
 
     /// Releases the capacity, the lock and the agent of a run that is no longer in flight.
-    pub(super) fn leave_place(&mut self, now: Now, id: RunId) {
+    pub(super) fn release_capacity(&mut self, now: Now, id: RunId) {
         self.left_node(now, id);
         let run = self.runs.get_mut(&id).expect("the caller looked it up");
         run.place = Place::Between;
@@ -401,7 +401,7 @@ impl Engine {
     pub(super) fn put_back(&mut self, aside: Vec<RunId>) {
         for id in aside {
             let turn = self.runs.get(&id).expect("waiting runs are known").turn;
-            self.line_up(id, turn);
+            self.insert_ready(id, turn);
         }
     }
 }

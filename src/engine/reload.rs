@@ -42,7 +42,7 @@ impl Engine {
             }
         }
         self.index_triggers();
-        self.forget_what_is_gone(now);
+        self.close_obsolete_incidents(now);
         let touched = !added.is_empty() || !changed.is_empty() || !removed.is_empty();
         if touched || !same {
             let path = fleet.path.display().to_string();
@@ -69,7 +69,7 @@ impl Engine {
         self.begin_anew(now, agent);
     }
 
-    /// Reverts [`Self::tell_removed`].
+    /// Reverts [`Self::report_removed`].
     pub(super) fn revive(&mut self, now: Now, agent: u32) {
         let state = &mut self.agents[agent as usize];
         state.removed = false;
@@ -105,7 +105,7 @@ impl Engine {
             let slot = state.next_slot.filter(|slot| *slot <= now.wall).or_else(|| state.first_slot(now));
             self.schedule(agent, slot);
         }
-        self.await_on(now, agent);
+        self.resume_expectation(now, agent);
         self.touch(agent);
     }
 
@@ -131,7 +131,7 @@ impl Engine {
             state.judged_until = Some(now.wall);
         }
         // an instant with a verdict is no longer a slot: the clock may have been set back
-        let asks = state.must_look(now.wall);
+        let asks = state.needs_ledger(now.wall);
         let is_past = |at: Timestamp| at <= now.wall || (!asks && state.has_had(at));
         let past = state.spec.schedule.last_moment().is_some_and(is_past);
         let (to, reason) = match wanted {
@@ -165,13 +165,13 @@ impl Engine {
             self.resumes.remove(&(at, agent));
         }
         let record = state.record();
-        self.tell_removed(now, &record);
+        self.report_removed(now, &record);
         self.by_id.remove(&record.agent);
         self.touch(agent);
     }
 
     /// Reports a removed agent as stopped.
-    pub(super) fn tell_removed(&mut self, now: Now, record: &AgentRecord) {
+    pub(super) fn report_removed(&mut self, now: Now, record: &AgentRecord) {
         if record.desired != Desired::Stopped {
             let change =
                 change_of(record, record.desired, Desired::Stopped, "removed from the configuration");

@@ -102,7 +102,7 @@ impl Engine {
             restored.agents.into_iter().map(|record| (record.agent.clone(), record)).collect();
         let mut rewritten = engine.take_up_agents(now, &fleet, known);
         engine.index_triggers();
-        engine.take_up_arrivals(now, restored.arrivals);
+        engine.restore_arrivals(now, restored.arrivals);
         for mut incident in restored.incidents {
             // may have been written by a clock that was ahead
             incident.told_at = incident.told_at.map(|told| told.min(now.wall));
@@ -110,7 +110,7 @@ impl Engine {
                 incident.since = incident.since.min(now.wall);
             }
             if incident.is_of_daemon() {
-                engine.take_up_own(incident);
+                engine.restore_own_incident(incident);
                 continue;
             }
             match engine.index(&incident.agent) {
@@ -120,9 +120,9 @@ impl Engine {
                 Err(_) => engine.close_incident(now, incident),
             }
         }
-        engine.forget_what_is_gone(now);
+        engine.close_obsolete_incidents(now);
         for agent in 0..u32::try_from(engine.agents.len()).expect("fewer than 2^32 agents") {
-            engine.await_on(now, agent);
+            engine.resume_expectation(now, agent);
         }
         let mut open_runs = restored.open_runs;
         engine.charge_restored(now, restored.holds, &mut open_runs);
@@ -174,7 +174,7 @@ impl Engine {
         let mut removed = Vec::new();
         for (id, record) in gone.iter_mut().filter(|(_, record)| !record.removed) {
             removed.push(id.clone());
-            self.tell_removed(now, record);
+            self.report_removed(now, record);
             record.removed = true;
             record.next_due = None;
             record.awaited_since = None;
@@ -219,7 +219,7 @@ impl Engine {
         let state = &mut self.agents[agent as usize];
         if moved || removed {
             self.begin_anew(now, agent);
-        } else if state.desired != Desired::Stopped || state.must_look(now.wall) {
+        } else if state.desired != Desired::Stopped || state.needs_ledger(now.wall) {
             let slot = state.first_slot(now);
             self.place(agent, slot);
         } else {
@@ -281,23 +281,23 @@ impl Engine {
         let of_slot = run.record.slot.is_some();
         self.runs.insert(id, run);
         if of_slot {
-            self.await_success(now, agent);
+            self.expect_success(now, agent);
         }
         let node = self.runs[&id].record.node.clone();
-        if self.take_up_at_node(now, id) {
+        if self.restore_at_node(now, id) {
         } else if over && (untouched || status == RunStatus::Retrying) {
             self.drop_waiting(now, id, "the agent was stopped");
         } else if untouched && self.runs[&id].record.slot.is_some_and(|slot| slot > now.wall) {
             self.drop_waiting(now, id, super::clock::REACTIVATED_REASON);
         } else if untouched || status == RunStatus::Retrying {
             self.enqueue(id, waits);
-        } else if !over && self.take_up_talk(now, id) {
+        } else if !over && self.resume_conversation(now, id) {
         } else {
             // an attempt was in flight: its outcome is unknown
             let run = self.runs.get_mut(&id).expect("inserted above");
             run.record.attempt = run.record.attempt.max(1);
             let error = match node.filter(|at| at.session.is_some()) {
-                Some(at) => super::places::lost_with(&at.node),
+                Some(at) => super::places::node_lost_error(&at.node),
                 None => RunError::new(
                     ErrorKind::Interrupted,
                     "the daemon ended while the run was in flight; whether its work was done is unknown",

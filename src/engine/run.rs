@@ -1,6 +1,6 @@
 //! The lifecycle of a run: begun, ended or retried, revised, dropped, started and cancelled manually. Which run may
 //! start when is left to `queue`.
-use super::queue::NewRun;
+use super::queue::RunClaim;
 use super::tell::EndedRun;
 use super::{Action, CancelCause, Engine, Place, Refusal, Reply, retry};
 use crate::domain::*;
@@ -97,7 +97,7 @@ impl Engine {
         let cancelled = run.cancelled;
         let talks = run.spec.body.goes_on();
         let looked = run.looks_since.is_some() && !run.counted;
-        self.leave_place(now, id);
+        self.release_capacity(now, id);
         self.close_account(now, id);
         if looked && cancelled.is_none() && self.is_as_well_as_before(agent, &outcome) {
             return self.end_unchanged(now, id);
@@ -399,7 +399,7 @@ impl Engine {
                 duration,
                 warnings: &outcome.warnings,
             };
-            self.tell_completed(now, &run, &ended);
+            self.notify_completed(now, &run, &ended);
         }
     }
 
@@ -440,7 +440,7 @@ impl Engine {
     /// Removes a run whose slot was already claimed in the store: it never existed.
     pub(super) fn claim_refused(&mut self, now: Now, id: RunId) {
         if self.runs.get(&id).is_some_and(|run| run.place == Place::Active) {
-            self.leave_place(now, id);
+            self.release_capacity(now, id);
         }
         if let Some(run) = self.forget(now, id) {
             self.unwatch_run(now, &run);
@@ -501,7 +501,7 @@ impl Engine {
         if state.spec.overlap == Overlap::CancelPrevious && mode.is_normal() {
             self.cancel_previous(now, agent);
         }
-        let run = self.claim(now, agent, NewRun { params, query, mode, ..NewRun::of(Trigger::Manual) });
+        let run = self.claim(now, agent, RunClaim { params, query, mode, ..RunClaim::of(Trigger::Manual) });
         self.dispatch(now);
         let queued = self.runs[&run].place != Place::Active;
         self.touch(agent);

@@ -9,7 +9,7 @@ use crate::domain::*;
 
 impl Engine {
     /// Expects a completed run from now on, since a slot of the agent was due.
-    pub(super) fn await_success(&mut self, now: Now, agent: u32) {
+    pub(super) fn expect_success(&mut self, now: Now, agent: u32) {
         let state = &mut self.agents[agent as usize];
         let Some(after) = state.spec.late_after else { return };
         if state.awaited_since.is_some() || state.desired != Desired::Active || state.removed {
@@ -33,7 +33,7 @@ impl Engine {
     }
 
     /// Resumes the lateness timer of an agent after a restart or a change of configuration.
-    pub(super) fn await_on(&mut self, now: Now, agent: u32) {
+    pub(super) fn resume_expectation(&mut self, now: Now, agent: u32) {
         let state = &mut self.agents[agent as usize];
         let Some(since) = state.awaited_since else { return };
         let Some(after) = state.spec.late_after.filter(|_| state.desired == Desired::Active) else {
@@ -66,7 +66,7 @@ impl Engine {
     }
 
     /// Cancels the expectation because the agent is not to run. A lateness incident is closed without a message.
-    pub(super) fn expect_nothing(&mut self, now: Now, agent: u32) {
+    pub(super) fn cancel_expectation(&mut self, now: Now, agent: u32) {
         self.stop_expecting(agent);
         let key = late_key(&self.agents[agent as usize].spec.id);
         if let Some(incident) = self.incidents.get_mut(&agent).and_then(|keys| keys.remove(&key)) {

@@ -1,5 +1,5 @@
 //! Slots: which are due, which were missed, and the one verdict that each of them gets (section 4).
-use super::queue::NewRun;
+use super::queue::RunClaim;
 use super::{CancelCause, Engine, Place};
 use crate::domain::*;
 use jiff::{SignedDuration, Timestamp};
@@ -16,7 +16,7 @@ const CATCH_UP_SPACING: SignedDuration = SignedDuration::from_millis(100);
 const MAX_DEFAULT_SPREAD: SignedDuration = SignedDuration::from_mins(5);
 
 /// Returns why slots between two clock readings were missed, if they were.
-pub(super) fn cause_of(gap: Gap) -> Option<Verdict> {
+pub(super) fn missed_verdict(gap: Gap) -> Option<Verdict> {
     let slept = gap.asleep > NOISE;
     let jumped = gap.jumped > NOISE;
     match (slept, jumped) {
@@ -69,7 +69,7 @@ pub(super) struct Passed {
 
 /// The circumstances of slots that passed together.
 #[derive(Clone, Copy)]
-pub(super) struct Around {
+pub(super) struct SlotContext {
     /// The slot after them, in the future.
     pub(super) next: Option<Timestamp>,
     /// The verdict of those that came too late, if the reason is known.
@@ -77,7 +77,7 @@ pub(super) struct Around {
 }
 
 /// Catch-up limits for some slots that passed together with others at which the agent does not start.
-pub(super) struct MakeUp<'a> {
+pub(super) struct CatchUpLimits<'a> {
     /// Maximum number of catch-up runs for them.
     pub(super) most: u64,
     /// None of the slots after them may start.
@@ -93,7 +93,7 @@ pub(super) struct MakeUp<'a> {
     pub(super) outside: Option<&'a str>,
 }
 
-impl MakeUp<'_> {
+impl CatchUpLimits<'_> {
     /// No limits besides the agent's own catch-up rule.
     pub(super) const ALL: Self = Self {
         most: u64::MAX,
@@ -140,25 +140,25 @@ impl Engine {
         };
         let passed_last = passed.last;
         let next = match state.spec.schedule {
-            Schedule::After(_) => next.map(|slot| state.free_from(slot)),
+            Schedule::After(_) => next.map(|slot| state.first_free_instant(slot)),
             _ => next,
         };
         self.schedule(agent, next);
         self.touch(agent);
         let state = &mut self.agents[agent as usize];
         state.judge_until(passed.last);
-        let around = Around { next, missed };
+        let around = SlotContext { next, missed };
         if state.desired == Desired::Active {
             let unseen = if let Some(times) = state.spec.active_times.clone() {
                 self.judge_by_times(now, agent, &times, passed, around, caught_up)
             } else if let Some(passed) = self.leave_out_skipped(now, agent, passed) {
-                self.judge_active(now, agent, passed, around, caught_up, &MakeUp::ALL)
+                self.judge_active(now, agent, passed, around, caught_up, &CatchUpLimits::ALL)
             } else {
                 0
             };
             if let Some(missed) = missed.filter(|_| unseen > 0) {
                 let why = in_words(missed, self.lost, passed);
-                self.tell_missed(now, agent, unseen, &why);
+                self.notify_missed(now, agent, unseen, &why);
             }
         } else {
             state.skip_next = false;
@@ -177,9 +177,9 @@ impl Engine {
         now: Now,
         agent: u32,
         passed: Passed,
-        around: Around,
+        around: SlotContext,
         caught_up: &mut u64,
-        make_up: &MakeUp<'_>,
+        make_up: &CatchUpLimits<'_>,
     ) -> u64 {
         let missed = around.missed;
         let late = now.wall.duration_since(self.agents[agent as usize].due_of(passed.last));
@@ -232,12 +232,12 @@ impl Engine {
         now: Now,
         agent: u32,
         passed: Passed,
-        around: Around,
+        around: SlotContext,
         regular: Option<Timestamp>,
         caught_up: &mut u64,
-        make_up: &MakeUp<'_>,
+        make_up: &CatchUpLimits<'_>,
     ) -> u64 {
-        let Around { next, missed } = around;
+        let SlotContext { next, missed } = around;
         let state = &self.agents[agent as usize];
         let rule = state.spec.catch_up;
         let (verdict, in_line) = match (missed, rule.policy) {
@@ -343,7 +343,7 @@ impl Engine {
             }
             None => {
                 let cause = if missed.is_empty() { String::new() } else { format!("caught up: {missed}") };
-                let claim = NewRun { slot: Some(slot), not_before, ..NewRun::of(trigger) };
+                let claim = RunClaim { slot: Some(slot), not_before, ..RunClaim::of(trigger) };
                 let run = self.claim(now, agent, claim);
                 self.push(
                     now,
@@ -359,7 +359,7 @@ impl Engine {
                     },
                 );
                 self.agents[agent as usize].streak = None;
-                self.await_success(now, agent);
+                self.expect_success(now, agent);
             }
         }
     }
@@ -451,7 +451,7 @@ impl Engine {
                 run.cancelled.get_or_insert(CancelCause::NewerSlot);
                 self.out.actions.push(super::Action::Cancel { run: id, kill: false });
             } else {
-                self.give_up_turn(id);
+                self.pass_on_position(id);
                 self.drop_waiting(now, id, "a newer slot takes its place");
             }
         }
@@ -461,7 +461,7 @@ impl Engine {
     pub(super) fn judged(&mut self, now: Now, agent: u32, passed: Passed, verdict: Verdict, cause: &str) {
         let extends = self.extend_streak(agent, verdict, cause);
         if !matches!(verdict, Verdict::SkippedPaused | Verdict::SkippedCalendar | Verdict::Superseded) {
-            self.await_success(now, agent);
+            self.expect_success(now, agent);
         }
         let state = &mut self.agents[agent as usize];
         state.counters.skipped += passed.count;

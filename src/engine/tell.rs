@@ -45,11 +45,11 @@ impl EndedRun<'_> {
 impl Engine {
     /// Queues one message per target, if the agent subscribes to this kind. Returns whether it does.
     pub(super) fn tell(&mut self, now: Now, agent: u32, notice: Notice) -> bool {
-        self.tell_others(now, agent, notice, &[])
+        self.notify_except(now, agent, notice, &[])
     }
 
     /// Does the same, except for the targets in `but`, which have it already.
-    pub(super) fn tell_others(&mut self, now: Now, agent: u32, notice: Notice, but: &[String]) -> bool {
+    pub(super) fn notify_except(&mut self, now: Now, agent: u32, notice: Notice, but: &[String]) -> bool {
         let notify = self.agents[agent as usize].spec.notify.clone();
         let Some(notify) = notify.filter(|notify| notify.on.contains(&notice.about)) else { return false };
         for target in notify.to.iter().filter(|target| !but.contains(target)) {
@@ -60,7 +60,7 @@ impl Engine {
     }
 
     /// Delivers the result of a completed normal run to its recipients, and notifies the others that it completed.
-    pub(super) fn tell_completed(&mut self, now: Now, run: &Run, ended: &EndedRun<'_>) {
+    pub(super) fn notify_completed(&mut self, now: Now, run: &Run, ended: &EndedRun<'_>) {
         let spec = run.spec.clone();
         let mut have_it: &[String] = &[];
         if let Some(deliver) = spec.deliver.as_deref() {
@@ -90,11 +90,11 @@ impl Engine {
         );
         let notice =
             Notice::new(&spec.id, TellOn::Completed, subject, body.into_owned()).of_run(run.record.run);
-        self.tell_others(now, run.agent, notice, have_it);
+        self.notify_except(now, run.agent, notice, have_it);
     }
 
     /// Returns whether a problem last reported at `told_at` may be reported (again) now.
-    pub(super) fn may_tell(&self, now: Now, agent: u32, told_at: Option<jiff::Timestamp>) -> bool {
+    pub(super) fn may_notify(&self, now: Now, agent: u32, told_at: Option<jiff::Timestamp>) -> bool {
         let repeat = self.agents[agent as usize].spec.notify.as_ref().map(|notify| notify.repeat);
         match (told_at, repeat) {
             (None, _) => true,
@@ -104,9 +104,9 @@ impl Engine {
     }
 
     /// Reports a run that failed after its retries.
-    pub(super) fn tell_failed(&mut self, now: Now, agent: u32, message: &str) {
+    pub(super) fn notify_failed(&mut self, now: Now, agent: u32, message: &str) {
         let state = &self.agents[agent as usize];
-        if !self.may_tell(now, agent, state.told_at) {
+        if !self.may_notify(now, agent, state.told_at) {
             return;
         }
         let id = &state.spec.id;
@@ -121,7 +121,7 @@ impl Engine {
     }
 
     /// Reports a completed run after failures that were reported.
-    pub(super) fn tell_recovered(&mut self, now: Now, agent: u32) {
+    pub(super) fn notify_recovered(&mut self, now: Now, agent: u32) {
         if self.agents[agent as usize].told_at.take().is_some() {
             let id = &self.agents[agent as usize].spec.id;
             let notice = Notice::new(id, TellOn::Recovered, format!("{id}: works again"), String::new());
@@ -131,7 +131,7 @@ impl Engine {
     }
 
     /// Reports slots that were missed and are not caught up.
-    pub(super) fn tell_missed(&mut self, now: Now, agent: u32, count: u64, why: &str) {
+    pub(super) fn notify_missed(&mut self, now: Now, agent: u32, count: u64, why: &str) {
         let id = &self.agents[agent as usize].spec.id;
         let subject = format!("{id}: {} missed", counted(count, "run"));
         let notice = Notice::new(id, TellOn::Missed, subject, why.to_owned());

@@ -1,6 +1,6 @@
 //! Agents started by events (`on`).
 use super::Engine;
-use super::queue::NewRun;
+use super::queue::RunClaim;
 use crate::domain::*;
 use std::sync::Arc;
 
@@ -67,16 +67,16 @@ impl Engine {
         let paused = (state.desired == Desired::Paused).then(|| (Verdict::SkippedPaused, state.why_paused()));
         let of_report = event.is_untrusted_report() && !on.untrusted;
         let reported = || of_report.then(|| (Verdict::Dropped, UNTRUSTED_CAUSE.to_owned()));
-        let passes = paused.or_else(reported).or_else(|| self.too_long_a_chain());
+        let passes = paused.or_else(reported).or_else(|| self.chain_limit_reached());
         let passes = passes.or_else(|| self.outside_of_times(now, agent));
         match passes.or_else(|| self.obstacle(now, agent, Trigger::Event)) {
-            None => self.start_by(now, agent, Arc::new(event.clone())),
+            None => self.start_for_event(now, agent, Arc::new(event.clone())),
             Some((verdict, cause)) => self.passed(now, agent, event, verdict, &cause),
         }
     }
 
     /// Returns the reason if the chain of runs that start each other by events has become too long.
-    pub(super) fn too_long_a_chain(&self) -> Option<(Verdict, String)> {
+    pub(super) fn chain_limit_reached(&self) -> Option<(Verdict, String)> {
         let cause = format!(
             "{MAX_CHAIN_RUNS} runs have started each other by events, one after the other: no further one is started"
         );
@@ -84,8 +84,8 @@ impl Engine {
     }
 
     /// Starts a run for an event.
-    pub(super) fn start_by(&mut self, now: Now, agent: u32, event: Arc<Event>) {
-        self.claim(now, agent, NewRun { event: Some(event), ..NewRun::of(Trigger::Event) });
+    pub(super) fn start_for_event(&mut self, now: Now, agent: u32, event: Arc<Event>) {
+        self.claim(now, agent, RunClaim { event: Some(event), ..RunClaim::of(Trigger::Event) });
         // for the next event of this decision it is in flight, not waiting
         self.dispatch(now);
         self.touch(agent);

@@ -31,7 +31,7 @@ const EMPTY_STREAM_ID: &str = "0-0";
 
 /// Timeouts and retry delays of an exporter.
 #[derive(Clone, Copy, Debug)]
-pub struct ExportPatience {
+pub struct ExportTimeouts {
     /// Timeout of a connection attempt, and of each answer.
     pub answer: Duration,
     /// Delay before the first retry; doubles with each retry.
@@ -40,7 +40,7 @@ pub struct ExportPatience {
     pub longest: Duration,
 }
 
-impl Default for ExportPatience {
+impl Default for ExportTimeouts {
     fn default() -> Self {
         Self {
             answer: Duration::from_secs(15),
@@ -57,7 +57,7 @@ pub struct Exporter {
     database: Arc<str>,
     ancestors: Vec<Ancestor>,
     progress: Arc<ExportProgress>,
-    patience: ExportPatience,
+    patience: ExportTimeouts,
     /// Current maximum number of events per call, adapted to the connection.
     most: AtomicUsize,
 }
@@ -80,12 +80,12 @@ impl Exporter {
         progress: Arc<ExportProgress>,
     ) -> Self {
         let database = database.into();
-        let (patience, most) = (ExportPatience::default(), AtomicUsize::new(MAX_BATCH_EVENTS));
+        let (patience, most) = (ExportTimeouts::default(), AtomicUsize::new(MAX_BATCH_EVENTS));
         Self { store, spec, database, ancestors, progress, patience, most }
     }
 
     /// Sets other timeouts and delays.
-    pub fn with_patience(self, patience: ExportPatience) -> Self {
+    pub fn with_timeouts(self, patience: ExportTimeouts) -> Self {
         Self { patience, ..self }
     }
 

@@ -9,5 +9,5 @@ mod exporter;
 mod omni;
 mod progress;
 
-pub use exporter::{ExportPatience, Exporter};
-pub use progress::{ExportProgress, ExportStanding};
+pub use exporter::{ExportTimeouts, Exporter};
+pub use progress::{ExportProgress, ExportStatus};

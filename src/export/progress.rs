@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 
 /// The state of the copy of the log, shared; each read returns a consistent snapshot.
 #[derive(Debug, Default)]
-pub struct ExportProgress(Mutex<Option<ExportStanding>>);
+pub struct ExportProgress(Mutex<Option<ExportStatus>>);
 
 /// The state of the copy of the log at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExportStanding {
+pub struct ExportStatus {
     /// Whether events arrive.
     pub state: ExportState,
     /// Why they don't.
@@ -25,7 +25,7 @@ pub struct ExportStanding {
 
 impl ExportProgress {
     /// Returns the state; `None`: nothing is exported.
-    pub fn now(&self) -> Option<ExportStanding> {
+    pub fn now(&self) -> Option<ExportStatus> {
         self.lock().clone()
     }
 
@@ -36,7 +36,7 @@ impl ExportProgress {
 
     /// Records the start, with an unknown position.
     pub(super) fn begins(&self, now: Timestamp) {
-        *self.lock() = Some(ExportStanding {
+        *self.lock() = Some(ExportStatus {
             state: ExportState::Trying,
             problem: None,
             since: now,
@@ -85,7 +85,7 @@ impl ExportProgress {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<ExportStanding>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<ExportStatus>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

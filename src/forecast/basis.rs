@@ -3,11 +3,11 @@ use crate::domain::{ActiveTimes, AgentSpec, Calendar, FirstRun, Schedule};
 use jiff::{SignedDuration, Timestamp};
 
 /// With fewer runs than this, an agent counts as one without history.
-pub const LEAST_RUNS: usize = 5;
+pub const MIN_HISTORY_RUNS: usize = 5;
 /// From this number of runs on, a history is not thin,
-pub const TRUSTED_RUNS: usize = 30;
+pub const MIN_TRUSTED_RUNS: usize = 30;
 /// provided that it covers this many days.
-pub const TRUSTED_DAYS: f64 = 7.0;
+pub const MIN_TRUSTED_DAYS: f64 = 7.0;
 
 /// The usage of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -78,8 +78,8 @@ impl AgentBasis {
     /// Returns what its forecast is based on.
     pub fn basis(&self) -> Basis {
         match self.runs.len() {
-            runs if runs < LEAST_RUNS => Basis::Limits,
-            runs if runs < TRUSTED_RUNS || self.days_before < TRUSTED_DAYS => Basis::Thin,
+            runs if runs < MIN_HISTORY_RUNS => Basis::Limits,
+            runs if runs < MIN_TRUSTED_RUNS || self.days_before < MIN_TRUSTED_DAYS => Basis::Thin,
             _ => Basis::History,
         }
     }

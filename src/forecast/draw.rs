@@ -2,7 +2,7 @@
 use super::basis::{AgentBasis, Basis, PastRun, PerRun};
 use super::chance::{binomial, most_events, normal, poisson};
 use super::days::{Amounts, ForecastDays};
-use super::limits::{LimitOutlook, SpendingLimit, Tallies};
+use super::limits::{LimitOutlook, LimitTallies, SpendingLimit};
 use fastrand::Rng;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -84,7 +84,7 @@ pub fn forecast(
     let mut rng = Rng::with_seed(SEED);
     let mut drawn: Vec<Drawn> = agents.iter().map(|_| Drawn::default()).collect();
     let mut sums = Drawn::default();
-    let mut tallies = Tallies::new(limits, agents, &days);
+    let mut tallies = LimitTallies::new(limits, agents, &days);
     for _ in 0..draws {
         let mut whole = PastRun::default();
         let mut of_days = vec![PastRun::default(); days.dates.len()];

@@ -42,7 +42,7 @@ pub struct LimitOutlook {
 }
 
 /// Counts, over all draws, the day on which each limit is hit first.
-pub(super) struct Tallies<'a> {
+pub(super) struct LimitTallies<'a> {
     limits: &'a [SpendingLimit],
     days: &'a ForecastDays,
     prices: Vec<bool>,
@@ -54,7 +54,7 @@ pub(super) struct Tallies<'a> {
     now: Vec<Option<usize>>,
 }
 
-impl<'a> Tallies<'a> {
+impl<'a> LimitTallies<'a> {
     pub(super) fn new(limits: &'a [SpendingLimit], agents: &[AgentBasis], days: &'a ForecastDays) -> Self {
         let mut of_agent = vec![Vec::new(); agents.len()];
         for (at, limit) in limits.iter().enumerate() {

@@ -18,7 +18,8 @@ mod limits;
 mod tests;
 
 pub use basis::{
-    AgentBasis, Basis, DueFrom, LEAST_RUNS, PastRun, PerRun, TRUSTED_DAYS, TRUSTED_RUNS, due_by_day,
+    AgentBasis, Basis, DueFrom, MIN_HISTORY_RUNS, MIN_TRUSTED_DAYS, MIN_TRUSTED_RUNS, PastRun, PerRun,
+    due_by_day,
 };
 pub use draw::{AgentForecast, FleetForecast, SpendRange, days_of, forecast};
 pub use limits::{LimitOutlook, LimitSpan, SpendingLimit};

@@ -75,7 +75,7 @@ fn a_gate_that_is_closed_most_of_the_time_is_counted_with() {
 
 #[test]
 fn without_history_the_limits_count() {
-    let costs = [0.01; LEAST_RUNS - 1];
+    let costs = [0.01; MIN_HISTORY_RUNS - 1];
     let found = of(&[agent(10, 2, &costs)], &[], 10);
     let usd = found.agents[0].usd.unwrap();
     assert_eq!((found.agents[0].basis, usd.p50, usd.p95, usd.worst), (Basis::Limits, 20.0, 20.0, Some(20.0)));

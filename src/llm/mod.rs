@@ -20,8 +20,8 @@ mod wire;
 
 use crate::domain::ToolNames;
 use crate::domain::{
-    ChatMessage, ErrorKind, FallbackOn, Finish, Fleet, MOST_NESTED, ModelAnswer, ModelError, ModelRequest,
-    ModelSpec, ModelTurn, Slips, TextOrSecret, Tokens, is_deeper, read_json,
+    ChatMessage, ErrorKind, FallbackOn, Finish, Fleet, JsonMistakes, MOST_NESTED, ModelAnswer, ModelError,
+    ModelRequest, ModelSpec, ModelTurn, TextOrSecret, Tokens, is_deeper, read_json,
 };
 use crate::secret::Secret;
 use crate::{net, secret};
@@ -465,11 +465,12 @@ fn parse(body: &[u8]) -> Result<Value, ModelError> {
         return Err(unusable("it is a web page instead of JSON; check `base_url`"));
     }
     // The error names line and column, never what stands there.
-    let json = read_json(body, Slips::Encoding).map_err(|error: serde_json::Error| match error.is_eof() {
-        true if text.trim().is_empty() => unusable("it is empty; check `base_url`"),
-        true => unusable("its JSON is cut off"),
-        false => unusable(format!("it is not valid JSON ({error}); check `base_url`")),
-    })?;
+    let json =
+        read_json(body, JsonMistakes::Encoding).map_err(|error: serde_json::Error| match error.is_eof() {
+            true if text.trim().is_empty() => unusable("it is empty; check `base_url`"),
+            true => unusable("its JSON is cut off"),
+            false => unusable(format!("it is not valid JSON ({error}); check `base_url`")),
+        })?;
     match is_deeper(&json, MOST_NESTED) {
         true => Err(unusable(format!("its JSON is nested more than {MOST_NESTED} deep"))),
         false => Ok(json),

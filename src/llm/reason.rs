@@ -1,6 +1,6 @@
 //! Why a provider gives no answer, as far as its body says: its words, wherever they stand, and what kind of
 //! reason they name. What follows from it is left to `trouble`.
-use crate::domain::{Slips, read_json};
+use crate::domain::{JsonMistakes, read_json};
 use serde_json::Value;
 
 /// What is wrong, where the body says it.
@@ -65,7 +65,7 @@ impl Reason {
     /// Of an answer whose status is an error's.
     pub(super) fn of(body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(body);
-        match read_json(body, Slips::Encoding) {
+        match read_json(body, JsonMistakes::Encoding) {
             Ok(json) => Self::in_json(json),
             Err(_) => Self::new(plain(&text), &[], Value::Null),
         }

@@ -3,7 +3,7 @@
 //! journal and the provider see calls in order. Anything else goes back to the model as its error.
 use super::tool_schema::{legal_keys, target};
 use crate::domain::ToolNames;
-use crate::domain::{ModelTurn, Slips, fits_part, fits_schema, read_json};
+use crate::domain::{JsonMistakes, ModelTurn, fits_part, fits_schema, read_json};
 use serde_json::{Map, Number, Value};
 use std::cell::Cell;
 
@@ -125,7 +125,7 @@ fn loosely(text: &str) -> Option<Value> {
     let inside = text.trim_start_matches("```json").trim_matches('`').trim();
     let inside =
         inside.strip_prefix("json").filter(|rest| rest.trim_start().starts_with('{')).unwrap_or(inside);
-    read_json(inside.as_bytes(), Slips::All).ok().or_else(|| repeated(inside))
+    read_json(inside.as_bytes(), JsonMistakes::All).ok().or_else(|| repeated(inside))
 }
 
 /// Several values one behind the other: the same again, or nothing before the right one.

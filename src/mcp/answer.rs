@@ -1,7 +1,7 @@
 //! What a call gave, as JSON that fits into a conversation: texts joined, also those of resources, structure kept
 //! and said once, pictures and other data named but not inlined, all of it bounded.
 use super::text::{cut, shown, visible};
-use crate::domain::MAX_TOOL_RESULT;
+use crate::domain::MAX_TOOL_RESULT_BYTES;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
@@ -31,7 +31,7 @@ pub(super) fn of(result: CallToolResult) -> Result<Value, String> {
     let mut parts = parts;
     if let Some(structured) = structured {
         let size = structured.to_string().len();
-        if size > MAX_TOOL_RESULT - SPARE {
+        if size > MAX_TOOL_RESULT_BYTES - SPARE {
             let note = format!("{} KiB, more than a result may have", size.div_ceil(1024));
             object.insert("structured_left_out".into(), note.into());
         } else {
@@ -47,7 +47,10 @@ pub(super) fn of(result: CallToolResult) -> Result<Value, String> {
         }
     }
     let used = Value::Object(object.clone()).to_string().len();
-    object.insert("text".into(), fit(parts.join("\n"), MAX_TOOL_RESULT.saturating_sub(used + SPARE)).into());
+    object.insert(
+        "text".into(),
+        fit(parts.join("\n"), MAX_TOOL_RESULT_BYTES.saturating_sub(used + SPARE)).into(),
+    );
     Ok(Value::Object(object))
 }
 
@@ -248,14 +251,15 @@ mod tests {
     #[test]
     fn results_are_cut_to_fit() {
         for piece in ["x", "ä\u{1}\"", "漢"] {
-            let long = piece.repeat(MAX_TOOL_RESULT);
+            let long = piece.repeat(MAX_TOOL_RESULT_BYTES);
             let value = result(json!({"content": [{"type": "text", "text": long}]})).unwrap();
             let size = value.to_string().len();
-            assert!(size <= MAX_TOOL_RESULT && size > MAX_TOOL_RESULT / 2, "{size}");
+            assert!(size <= MAX_TOOL_RESULT_BYTES && size > MAX_TOOL_RESULT_BYTES / 2, "{size}");
             assert!(value["text"].as_str().unwrap().contains("[cut: "));
         }
         let value =
-            result(json!({"content": [], "structuredContent": {"a": "x".repeat(MAX_TOOL_RESULT)}})).unwrap();
+            result(json!({"content": [], "structuredContent": {"a": "x".repeat(MAX_TOOL_RESULT_BYTES)}}))
+                .unwrap();
         assert_eq!(value["structured_left_out"], "257 KiB, more than a result may have");
     }
 }

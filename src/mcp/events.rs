@@ -408,7 +408,7 @@ fn read(by: &McpTrigger, said: Value) -> Result<Read, String> {
         cursor: cursor.filter(|cursor| !cursor.is_empty()),
         truncated: flag("truncated"),
         has_more: flag("hasMore"),
-        next: next.map(|ms| SignedDuration::from_millis(ms as i64).min(McpTrigger::LEAST_OFTEN)),
+        next: next.map(|ms| SignedDuration::from_millis(ms as i64).min(McpTrigger::MAX_EVERY)),
         unfit,
     })
 }

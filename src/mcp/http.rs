@@ -4,7 +4,7 @@
 use super::mend::{Asked, error_of};
 use super::text::shown;
 use super::wire::{MAX_LINE, Signals, too_long};
-use crate::domain::{Slips, read_json};
+use crate::domain::{JsonMistakes, read_json};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -158,7 +158,7 @@ impl Http {
 
     /// The messages of an event. One that can't be read stays as it is: it is passed over.
     fn said(&self, data: &str, asked: Option<Asked>) -> Vec<String> {
-        let messages = match read_json(data.as_bytes(), Slips::Encoding) {
+        let messages = match read_json(data.as_bytes(), JsonMistakes::Encoding) {
             Ok(Value::Array(messages)) => messages,
             Ok(message) => vec![message],
             Err(_) => return vec![data.to_owned()],
@@ -197,7 +197,7 @@ fn given(asked: Asked, status: StatusCode, kind: &str, body: &[u8]) -> rmcp::mod
     if body.trim_ascii().is_empty() {
         return unsure(format!("it took the request and gave no answer (HTTP {})", status.as_u16()));
     }
-    let said = match read_json(body, Slips::Encoding) {
+    let said = match read_json(body, JsonMistakes::Encoding) {
         Ok(Value::Array(all)) => {
             let its = |said: &Value| said.get("method").is_none();
             all.into_iter().rfind(its).and_then(into_object)
@@ -247,7 +247,7 @@ impl Refusal {
             Ok(Ok(Body::Whole(kind, body))) => (kind, body),
             Ok(Ok(Body::TooLong) | Err(_)) | Err(_) => Default::default(),
         };
-        let said: Value = read_json(&body, Slips::Encoding).unwrap_or_default();
+        let said: Value = read_json(&body, JsonMistakes::Encoding).unwrap_or_default();
         let error = &said["error"];
         let of_protocol = error.is_object() && (said["jsonrpc"].is_string() || !error["code"].is_null());
         let text =

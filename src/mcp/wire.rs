@@ -3,7 +3,7 @@
 //! nobody waits for, floods. What the messages mean is the protocol machine's (`rmcp`).
 use super::mend::Asked;
 use super::text::shown;
-use crate::domain::{Slips, read_json};
+use crate::domain::{JsonMistakes, read_json};
 use rmcp::RoleClient;
 use rmcp::model::{ClientJsonRpcMessage, ErrorCode, ErrorData, ServerJsonRpcMessage, ServerNotification};
 use rmcp::transport::Transport;
@@ -131,7 +131,7 @@ impl<R: AsyncRead + Unpin, W> Wire<R, W> {
         if line.trim_ascii().is_empty() {
             return None;
         }
-        match read_json(line, Slips::Encoding) {
+        match read_json(line, JsonMistakes::Encoding) {
             Ok(Value::Array(messages)) if messages.iter().any(Value::is_object) => {
                 self.waiting.extend(messages);
                 None

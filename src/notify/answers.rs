@@ -11,7 +11,7 @@ mod ntfy;
 mod poll;
 mod telegram;
 
-pub use poll::{HeardAnswers, PersonsAnswer};
+pub use poll::{PersonAnswer, PolledAnswers};
 
 /// Waits until an answer arrives at the service, or for nearly a minute. Answers before `since` are ignored.
 ///
@@ -21,7 +21,7 @@ pub async fn listen(
     spec: &ServiceSpec,
     position: Option<&str>,
     since: Timestamp,
-) -> Result<HeardAnswers, SendError> {
+) -> Result<PolledAnswers, SendError> {
     let keys = keys_of(spec, PATIENCE).await?;
     match spec.kind {
         NotifyType::Telegram => telegram::listen(&keys, position).await,
@@ -38,7 +38,7 @@ pub async fn listen(
 /// Why the reply could not be sent; contains no secret.
 pub async fn reply(
     spec: &ServiceSpec,
-    answer: &PersonsAnswer,
+    answer: &PersonAnswer,
     text: &str,
     is_over: bool,
 ) -> Result<(), SendError> {

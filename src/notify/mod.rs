@@ -19,7 +19,7 @@ mod service;
 mod smtp;
 mod webhook;
 
-pub use answers::{HeardAnswers, PersonsAnswer, listen, reply};
+pub use answers::{PersonAnswer, PolledAnswers, listen, reply};
 pub use joined::{fitting, join, may_join};
 pub use message::{Message, SendError};
 pub use pace::Pace;
@@ -50,7 +50,7 @@ pub async fn send(
 }
 
 /// Returns whether the target can take the whole message.
-pub fn is_taken_whole(target: Option<&NotifyTarget>, message: &Message) -> bool {
+pub fn fits_whole(target: Option<&NotifyTarget>, message: &Message) -> bool {
     match target.map(|target| &target.kind) {
         Some(NotifyTargetKind::Service(spec)) => service::fits(spec.preset(), message),
         _ => message.body.chars().count() <= LONGEST,

@@ -105,7 +105,7 @@ pub(super) fn encoded(text: &str) -> String {
 }
 
 /// The values of a message for templates.
-pub(super) struct MessageWords<'a> {
+pub(super) struct MessageFields<'a> {
     message: &'a Message,
     title: String,
     text: String,
@@ -113,7 +113,7 @@ pub(super) struct MessageWords<'a> {
     priority: u8,
 }
 
-impl<'a> MessageWords<'a> {
+impl<'a> MessageFields<'a> {
     pub(super) fn of(message: &'a Message, priority: [u8; 3]) -> Self {
         // without a body, the subject becomes the text: no service accepts a message without text
         let (title, text) = match message.body.trim() {
@@ -175,7 +175,7 @@ pub(super) fn fill(template: &Value, value_of: &impl Fn(&str) -> Option<Value>) 
 /// Formats the body, within the limit of the service: longer text is cut after a sentence.
 fn body(preset: &ServicePreset, keys: &BTreeMap<&str, String>, message: &Message) -> String {
     let template: Value = serde_json::from_str(preset.body).expect("a row of the table");
-    let mut words = MessageWords::of(message, preset.priority);
+    let mut words = MessageFields::of(message, preset.priority);
     let rest = match message.about {
         // a call that can't be read in full can't be decided
         TellOn::ApprovalRequested => {
@@ -208,7 +208,7 @@ fn question(
     code: &str,
 ) -> Vec<String> {
     let template: Value = serde_json::from_str(preset.body).expect("a row of the table");
-    let mut words = MessageWords::of(message, preset.priority);
+    let mut words = MessageFields::of(message, preset.priority);
     words.text.push_str(&how_to_answer(preset.kind, code));
     let mut whole = write(&template, preset, keys, &words);
     add_buttons(preset.kind, keys, code, &mut whole);
@@ -238,7 +238,7 @@ fn write(
     template: &Value,
     preset: &ServicePreset,
     keys: &BTreeMap<&str, String>,
-    words: &MessageWords<'_>,
+    words: &MessageFields<'_>,
 ) -> Value {
     fill(template, &|place| match (place, keys.get(place)) {
         ("title" | "text", _) => {
@@ -252,7 +252,7 @@ fn write(
 }
 
 /// Returns the size of the field with the text, in the unit of the service.
-fn text_size(preset: &ServicePreset, keys: &BTreeMap<&str, String>, words: &MessageWords<'_>) -> usize {
+fn text_size(preset: &ServicePreset, keys: &BTreeMap<&str, String>, words: &MessageFields<'_>) -> usize {
     fn find(value: &Value) -> Option<&str> {
         match value {
             Value::String(text) => text.contains("{text}").then_some(text.as_str()),
@@ -269,7 +269,7 @@ fn text_size(preset: &ServicePreset, keys: &BTreeMap<&str, String>, words: &Mess
 
 /// Returns whether the service accepts the whole message.
 pub(super) fn fits(preset: &ServicePreset, message: &Message) -> bool {
-    let words = MessageWords::of(message, preset.priority);
+    let words = MessageFields::of(message, preset.priority);
     let keys = BTreeMap::new();
     let template: Value = serde_json::from_str(preset.body).expect("a row of the table");
     // the account's settings are unknown here; they are short

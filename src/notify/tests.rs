@@ -201,7 +201,7 @@ fn what_waited_together_is_one_message() {
             one(14, TellOn::Failed, "news: failed"),
         ])
         .collect();
-    let chat = |message: &Message| is_taken_whole(None, message);
+    let chat = |message: &Message| fits_whole(None, message);
     assert_eq!(fitting(&all, chat), (14, 400));
     let joined = join(all.clone(), 400);
     assert_eq!(

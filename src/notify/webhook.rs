@@ -1,7 +1,7 @@
 //! An HTTP POST of JSON, or of the table's `body` filled in; signed if there is a `secret`.
 use super::message::{Message, SendError};
 use super::post::{Post, Reads, post, url_of};
-use super::service::{MessageWords, fill};
+use super::service::{MessageFields, fill};
 use crate::domain::template::{as_text, filled};
 use crate::domain::{EnvValue, WebhookSpec};
 use crate::secret;
@@ -39,7 +39,7 @@ pub(super) async fn send(spec: &WebhookSpec, message: &Message, timeout: Duratio
 /// Returns the body and its content type.
 fn body(template: Option<&str>, message: &Message) -> (String, &'static str) {
     let Some(template) = template else { return (message.to_json().to_string(), "application/json") };
-    let words = MessageWords::of(message, [0, 1, 2]);
+    let words = MessageFields::of(message, [0, 1, 2]);
     match serde_json::from_str::<Value>(template) {
         Ok(json) => (fill(&json, &|place| words.value(place)).to_string(), "application/json"),
         Err(_) => {

@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Maximum number of waiting proposals.
-pub const MOST_WAITING: usize = 20;
+pub const MAX_WAITING_COUNT: usize = 20;
 
 /// An undecided proposal expires after this time.
 pub const EXPIRES_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -67,9 +67,9 @@ impl Proposal {
 
 /// Why a proposal can't be stored or found.
 #[derive(Debug, thiserror::Error)]
-pub enum BookError {
+pub enum ProposalError {
     /// Too many are waiting.
-    #[error("{MOST_WAITING} proposals wait already")]
+    #[error("{MAX_WAITING_COUNT} proposals wait already")]
     Full,
     /// The argument is not an id.
     #[error("`{0}` is not the id of a proposal: those are 8 hexadecimal digits")]
@@ -105,15 +105,15 @@ impl ProposalBook {
     ///
     /// # Errors
     /// Too many are waiting; the file can't be written.
-    pub fn add(&self, what: NewProposal, now: Timestamp) -> Result<Proposal, BookError> {
+    pub fn add(&self, what: NewProposal, now: Timestamp) -> Result<Proposal, ProposalError> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(|e| self.io(e))?;
         let _lock = self.lock()?;
         let (waiting, damaged) = self.waiting(now)?;
         if let Some(same) = waiting.iter().find(|one| one.what == what) {
             return Ok(same.clone());
         }
-        if waiting.len() + damaged.len() >= MOST_WAITING {
-            return Err(BookError::Full);
+        if waiting.len() + damaged.len() >= MAX_WAITING_COUNT {
+            return Err(ProposalError::Full);
         }
         let id = loop {
             let mut id = uuid::Uuid::new_v4().simple().to_string();
@@ -131,7 +131,7 @@ impl ProposalBook {
     ///
     /// # Errors
     /// The folder can't be read.
-    pub fn waiting(&self, now: Timestamp) -> Result<(Vec<Proposal>, Vec<BookError>), BookError> {
+    pub fn waiting(&self, now: Timestamp) -> Result<(Vec<Proposal>, Vec<ProposalError>), ProposalError> {
         let (mut waiting, mut damaged) = (Vec::new(), Vec::new());
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
@@ -143,7 +143,7 @@ impl ProposalBook {
             let id = name.to_str().and_then(|name| name.strip_suffix(".json")).filter(|id| is_id(id));
             match id.map(|id| self.read(id, now)) {
                 Some(Ok(proposal)) => waiting.push(proposal),
-                Some(Err(BookError::Gone(_))) | None => {}
+                Some(Err(ProposalError::Gone(_))) | None => {}
                 Some(Err(error)) => damaged.push(error),
             }
         }
@@ -155,9 +155,9 @@ impl ProposalBook {
     ///
     /// # Errors
     /// It is not an id; there is none, or it has expired; its file can't be read.
-    pub fn get(&self, id: &str, now: Timestamp) -> Result<Proposal, BookError> {
+    pub fn get(&self, id: &str, now: Timestamp) -> Result<Proposal, ProposalError> {
         if !is_id(id) {
-            return Err(BookError::NoId(id.chars().take(40).collect()));
+            return Err(ProposalError::NoId(id.chars().take(40).collect()));
         }
         self.read(id, now)
     }
@@ -166,30 +166,30 @@ impl ProposalBook {
     ///
     /// # Errors
     /// It is not an id; there is none; the file can't be removed.
-    pub fn remove(&self, id: &str) -> Result<(), BookError> {
+    pub fn remove(&self, id: &str) -> Result<(), ProposalError> {
         if !is_id(id) {
-            return Err(BookError::NoId(id.chars().take(40).collect()));
+            return Err(ProposalError::NoId(id.chars().take(40).collect()));
         }
         fs::remove_file(self.file(id)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => BookError::Gone(id.to_owned()),
-            _ => BookError::Io { path: self.file(id), cause: error },
+            io::ErrorKind::NotFound => ProposalError::Gone(id.to_owned()),
+            _ => ProposalError::Io { path: self.file(id), cause: error },
         })
     }
 
-    fn read(&self, id: &str, now: Timestamp) -> Result<Proposal, BookError> {
+    fn read(&self, id: &str, now: Timestamp) -> Result<Proposal, ProposalError> {
         let path = self.file(id);
         let found = match fs::symlink_metadata(&path) {
             Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(BookError::Gone(id.to_owned()));
+                return Err(ProposalError::Gone(id.to_owned()));
             }
-            Err(cause) => return Err(BookError::Io { path, cause }),
+            Err(cause) => return Err(ProposalError::Io { path, cause }),
         };
-        let damaged = |cause: String| BookError::Damaged { path: path.clone(), cause };
+        let damaged = |cause: String| ProposalError::Damaged { path: path.clone(), cause };
         if !found.is_file() || found.len() > MAX_FILE_BYTES {
             return Err(damaged("it is not a file of ours".into()));
         }
-        let bytes = fs::read(&path).map_err(|cause| BookError::Io { path: path.clone(), cause })?;
+        let bytes = fs::read(&path).map_err(|cause| ProposalError::Io { path: path.clone(), cause })?;
         let proposal: Proposal =
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         if proposal.id != id {
@@ -197,7 +197,7 @@ impl ProposalBook {
         }
         if proposal.expires_at() <= now {
             let _ = fs::remove_file(&path);
-            return Err(BookError::Gone(id.to_owned()));
+            return Err(ProposalError::Gone(id.to_owned()));
         }
         Ok(proposal)
     }
@@ -220,7 +220,7 @@ impl ProposalBook {
     }
 
     /// Locks the folder while a proposal is added, so that the maximum holds for concurrent processes.
-    fn lock(&self) -> Result<File, BookError> {
+    fn lock(&self) -> Result<File, ProposalError> {
         let mut options = OpenOptions::new();
         let lock =
             options.write(true).create(true).truncate(false).mode(0o600).open(self.folder.join("lock"));
@@ -233,8 +233,8 @@ impl ProposalBook {
         self.folder.join(format!("{id}.json"))
     }
 
-    fn io(&self, cause: io::Error) -> BookError {
-        BookError::Io { path: self.folder.clone(), cause }
+    fn io(&self, cause: io::Error) -> ProposalError {
+        ProposalError::Io { path: self.folder.clone(), cause }
     }
 }
 
@@ -274,7 +274,7 @@ mod tests {
         let mode = |path: PathBuf| fs::metadata(path).unwrap().mode() & 0o777;
         assert_eq!((mode(book.file(&one.id)), mode(book.folder.clone())), (0o600, 0o700));
         book.remove(&one.id).unwrap();
-        assert!(matches!(book.remove(&one.id), Err(BookError::Gone(_))));
+        assert!(matches!(book.remove(&one.id), Err(ProposalError::Gone(_))));
         assert_eq!(book.waiting(now).unwrap().0, [two]);
     }
 
@@ -283,14 +283,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let book = ProposalBook::of(folder.path());
         let now = Timestamp::UNIX_EPOCH;
-        for number in 0..MOST_WAITING {
+        for number in 0..MAX_WAITING_COUNT {
             book.add(new(&format!("a{number}")), now).unwrap();
         }
-        assert!(matches!(book.add(new("more"), now), Err(BookError::Full)));
-        assert_eq!(book.waiting(now).unwrap().0.len(), MOST_WAITING);
+        assert!(matches!(book.add(new("more"), now), Err(ProposalError::Full)));
+        assert_eq!(book.waiting(now).unwrap().0.len(), MAX_WAITING_COUNT);
         let later = now + EXPIRES_AFTER;
         let id = book.waiting(now).unwrap().0[0].id.clone();
-        assert!(matches!(book.get(&id, later), Err(BookError::Gone(_))));
+        assert!(matches!(book.get(&id, later), Err(ProposalError::Gone(_))));
         assert!(book.waiting(later).unwrap().0.is_empty());
         book.add(new("more"), later).unwrap();
     }
@@ -303,15 +303,15 @@ mod tests {
         book.add(new("a"), now).unwrap();
         fs::write(folder.path().join("secret.json"), "{}").unwrap();
         for id in ["", "../secret", "12345678/..", "ABCDEF01", "123456789", "lock", "1234567\n", "é234567"] {
-            assert!(matches!(book.get(id, now), Err(BookError::NoId(_))), "{id:?}");
-            assert!(matches!(book.remove(id), Err(BookError::NoId(_))), "{id:?}");
+            assert!(matches!(book.get(id, now), Err(ProposalError::NoId(_))), "{id:?}");
+            assert!(matches!(book.remove(id), Err(ProposalError::NoId(_))), "{id:?}");
         }
         for (id, text) in [
             ("00000001", "{"),
             ("00000002", &fs::read_to_string(book.file(&book.waiting(now).unwrap().0[0].id)).unwrap()),
         ] {
             fs::write(book.file(id), text).unwrap();
-            assert!(matches!(book.get(id, now), Err(BookError::Damaged { .. })), "{id}");
+            assert!(matches!(book.get(id, now), Err(ProposalError::Damaged { .. })), "{id}");
         }
         std::os::unix::fs::symlink(folder.path().join("secret.json"), book.file("00000003")).unwrap();
         let (waiting, damaged) = book.waiting(now).unwrap();

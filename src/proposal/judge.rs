@@ -1,14 +1,14 @@
 //! Judges what a proposal would do to a configuration: whether it fits, which rights it adds, what `check` reports, and
 //! the diff.
 use crate::config::{
-    Amended, Context, Diagnostic, Loaded, NotAmended, Rejected, amend, concealed, parse, render, secret_at,
+    Amended, Context, Diagnostic, Loaded, NotAmended, Rejected, amend, mask_secrets, parse, render, secret_at,
 };
-use crate::domain::{Rights, is_invisible, misleads};
+use crate::domain::{Rights, is_invisible, is_misleading};
 use similar::TextDiff;
 use std::path::Path;
 
 /// Maximum length of the table in bytes.
-pub const LONGEST_BYTES: usize = 16 << 10;
+pub const MAX_TABLE_BYTES: usize = 16 << 10;
 
 /// A proposal that fits.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub struct JudgedProposal {
 #[derive(Debug, thiserror::Error)]
 pub enum UnfitProposal {
     /// It is too long.
-    #[error("it has {0} bytes, and {LONGEST_BYTES} are the most")]
+    #[error("it has {0} bytes, and {MAX_TABLE_BYTES} are the most")]
     TooLong(usize),
     /// It has characters that disguise its text.
     #[error("line {line} has the character U+{character:04X}, which is not shown as it is")]
@@ -60,12 +60,12 @@ pub enum UnfitProposal {
 /// # Errors
 /// The table does not fit.
 pub fn judge(current: &Loaded, table: &str, context: &Context<'_>) -> Result<JudgedProposal, UnfitProposal> {
-    if table.len() > LONGEST_BYTES {
+    if table.len() > MAX_TABLE_BYTES {
         return Err(UnfitProposal::TooLong(table.len()));
     }
     let line_of = |at: usize| table[..at].matches('\n').count() + 1;
     let acts =
-        |c: char| misleads(c) || is_invisible(c) || (c.is_control() && !matches!(c, '\n' | '\t' | '\r'));
+        |c: char| is_misleading(c) || is_invisible(c) || (c.is_control() && !matches!(c, '\n' | '\t' | '\r'));
     if let Some((at, c)) = table.char_indices().find(|(_, c)| acts(*c)) {
         return Err(UnfitProposal::Misleads { line: line_of(at), character: c.into() });
     }
@@ -83,13 +83,13 @@ pub fn judge(current: &Loaded, table: &str, context: &Context<'_>) -> Result<Jud
         UnfitProposal::Rejected { errors: errors.map(|one| shown_of(one, &rejected.shown, path)).collect() }
     })?;
     let rights = Rights::of(&loaded.fleet).beyond(&Rights::of(&current.fleet));
-    let rights = rights.iter().map(|line| concealed(line)).collect();
+    let rights = rights.iter().map(|line| mask_secrets(line)).collect();
     let is_known = |one: &&Diagnostic| {
         !current.warnings.iter().any(|old| (&old.key, &old.message) == (&one.key, &one.message))
     };
     let warnings = loaded.warnings.iter().filter(is_known);
     let warnings = warnings.map(|one| shown_of(one, &loaded.shown, path)).collect();
-    let before = concealed(amended.before.as_deref().unwrap_or_default());
+    let before = mask_secrets(amended.before.as_deref().unwrap_or_default());
     let diff = difference(&before, &amended.after);
     Ok(JudgedProposal { amended, loaded, rights, warnings, diff })
 }
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_says_why_and_what_to_do() {
-        let long = format!("[agents.b]\n# {}\n", "x".repeat(LONGEST_BYTES));
+        let long = format!("[agents.b]\n# {}\n", "x".repeat(MAX_TABLE_BYTES));
         for (table, says) in [
             (long.as_str(), "16384 are the most"),
             ("[agents.b]\n# \u{202e}\n", "line 2 has the character U+202E"),
@@ -190,7 +190,7 @@ mod tests {
                 "line 3 has what looks like a secret",
             ),
             // what `read_agent` returned, proposed unchanged
-            (concealed(FILE).as_str(), "line 4 has what looks like a secret"),
+            (mask_secrets(FILE).as_str(), "line 4 has what looks like a secret"),
             ("[agents.b]\n[models.m]\n", "`models` stands beside it"),
             (FILE.lines().take(3).collect::<Vec<_>>().join("\n").as_str(), ""),
             ("[agents.b]\nintervall = 5\ncommand = \"true\"\n", "would not be valid"),

@@ -7,6 +7,8 @@ mod book;
 mod judge;
 mod replace;
 
-pub use book::{BookError, EXPIRES_AFTER, MOST_WAITING, NewProposal, Proposal, ProposalBook, Proposer};
-pub use judge::{JudgedProposal, LONGEST_BYTES, UnfitProposal, judge};
+pub use book::{
+    EXPIRES_AFTER, MAX_WAITING_COUNT, NewProposal, Proposal, ProposalBook, ProposalError, Proposer,
+};
+pub use judge::{JudgedProposal, MAX_TABLE_BYTES, UnfitProposal, judge};
 pub use replace::{ReplaceError, replace};

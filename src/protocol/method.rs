@@ -17,11 +17,11 @@ pub trait Method {
 pub(super) struct MethodGroup {
     pub title: &'static str,
     pub about: &'static str,
-    pub methods: Vec<MethodAbout>,
+    pub methods: Vec<MethodDescription>,
 }
 
 /// The description of a method.
-pub(super) struct MethodAbout {
+pub(super) struct MethodDescription {
     pub name: &'static str,
     pub about: String,
     pub params: Shape,
@@ -31,7 +31,7 @@ pub(super) struct MethodAbout {
     pub rewritten: fn(&Value, &Value) -> serde_json::Result<(Value, Value)>,
 }
 
-impl MethodAbout {
+impl MethodDescription {
     /// Describes a method with this doc comment.
     pub(super) fn of<M: Method>(about: &[&str]) -> Self {
         Self {

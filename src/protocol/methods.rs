@@ -1,6 +1,6 @@
 //! The table of methods, with the description of each.
 use super::envelope::{Code, RpcError};
-use super::method::{Method, MethodAbout, MethodGroup};
+use super::method::{Method, MethodDescription, MethodGroup};
 use super::params::*;
 use super::views::*;
 use serde_json::Value;
@@ -65,9 +65,9 @@ macro_rules! methods {
                 title: $group,
                 about: $group_about,
                 methods: vec![
-                    $(MethodAbout::of::<$a>(&[$($a_about),*]),)*
-                    $(MethodAbout::of::<$b>(&[$($b_about),*]),)*
-                    $(MethodAbout::of::<$t>(&[$($t_about),*]),)*
+                    $(MethodDescription::of::<$a>(&[$($a_about),*]),)*
+                    $(MethodDescription::of::<$b>(&[$($b_about),*]),)*
+                    $(MethodDescription::of::<$t>(&[$($t_about),*]),)*
                 ],
             },)*]
         }

@@ -8,7 +8,7 @@ mod tests;
 
 use super::codec::MAX_LINE;
 use super::envelope::{Code, RpcError};
-use super::method::{MethodAbout, MethodGroup};
+use super::method::{MethodDescription, MethodGroup};
 use super::methods::{PROTOCOLS, described_methods};
 use super::views::{EventNote, GapNote, PositionNote};
 use crate::domain::{Described, EVENT_EXAMPLES, EventType, LoggedEvent, Payload, Shape};
@@ -165,7 +165,7 @@ fn methods(
     }
 }
 
-fn answer(out: &mut String, method: &MethodAbout, shared: &[&str], glossary: &mut Glossary) {
+fn answer(out: &mut String, method: &MethodDescription, shared: &[&str], glossary: &mut Glossary) {
     let is_shared = |shape: &Shape| matches!(shape, Shape::Object(object) if shared.contains(&object.name));
     match &method.reply {
         Shape::Object(object) if object.fields.is_empty() => {

@@ -1,6 +1,6 @@
 //! What agents remember, for those who ask.
 use super::server::MemoryServer;
-use crate::domain::{AgentId, MemoryPlace, Note, PlaceContent, RedisMemorySpec, SessionRow};
+use crate::domain::{AgentId, MemoryPlace, MemoryPlaceContent, Note, RedisMemorySpec, SessionRow};
 use crate::redis::Hitch;
 use crate::store::{Store, StoreError};
 use std::sync::Arc;
@@ -44,14 +44,14 @@ impl RedisMemory {
         Ok(notes)
     }
 
-    async fn content(&self, place: MemoryPlace) -> Result<PlaceContent, MemoryUnavailable> {
+    async fn content(&self, place: MemoryPlace) -> Result<MemoryPlaceContent, MemoryUnavailable> {
         self.read(place)
             .await
             .map_err(|hitch| MemoryUnavailable { place: self.spec.server.place(), why: hitch.to_string() })
     }
 
     /// First what is there, then what is not there yet: what gets there in between is read in the second place.
-    async fn read(&self, place: MemoryPlace) -> Result<PlaceContent, Hitch> {
+    async fn read(&self, place: MemoryPlace) -> Result<MemoryPlaceContent, Hitch> {
         let fleet = self.store.read(|reader| reader.identity()).await.map_err(unread)?;
         let mut server = MemoryServer::open(&self.spec, fleet).await?;
         let (mut content, position) = server.read(&place).await?;

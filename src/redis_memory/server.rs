@@ -1,6 +1,7 @@
 //! The two scripts at a server, and the keys that they work on.
 use crate::domain::{
-    MemoryPlace, NoteThere, PlaceChange, PlaceContent, RUNS_KEPT, RedisMemorySpec, SaidThere,
+    MAX_RUNS_KEPT, MemoryPlace, MemoryPlaceChange, MemoryPlaceContent, RedisMemorySpec, StoredMessages,
+    StoredNote,
 };
 use crate::redis::{Hitch, RedisCommand, RedisLink, RedisReply, ReplyBounds, Script};
 use crate::store::MemoryRow;
@@ -69,7 +70,7 @@ impl<'a> MemoryServer<'a> {
         command.number(keys.len() as u64);
         keys.iter().for_each(|key| command.part(key.as_bytes()));
         command.part(self.fleet.as_bytes());
-        command.number(RUNS_KEPT as u64);
+        command.number(MAX_RUNS_KEPT as u64);
         command.number(NOTES_KEPT as u64);
         command.part(last.map_or_else(String::new, |last| last.to_string()).as_bytes());
         command.part(if even_lower.is_some() { b"set" } else { b"" });
@@ -84,7 +85,10 @@ impl<'a> MemoryServer<'a> {
     }
 
     /// What is in a place, and how far the fleet was at that moment.
-    pub(super) async fn read(&mut self, place: &MemoryPlace) -> Result<(PlaceContent, Position), Hitch> {
+    pub(super) async fn read(
+        &mut self,
+        place: &MemoryPlace,
+    ) -> Result<(MemoryPlaceContent, Position), Hitch> {
         let mut command = RedisCommand::default();
         command.number(3);
         for key in ["fleets", "forgotten", &place.0] {
@@ -92,16 +96,16 @@ impl<'a> MemoryServer<'a> {
         }
         command.part(self.fleet.as_bytes());
         command.part(place.0.as_bytes());
-        command.number(RUNS_KEPT as u64);
+        command.number(MAX_RUNS_KEPT as u64);
         let RedisReply::List(said) = self.read.call(&mut self.link, &command).await? else {
             return Err(Hitch::unknown_answer());
         };
         let [_, position, RedisReply::Text(forgotten), entries @ ..] = &said[..] else {
             return Err(Hitch::unknown_answer());
         };
-        let mut content = PlaceContent::default();
+        let mut content = MemoryPlaceContent::default();
         if let Ok(at) = forgotten.parse() {
-            content.make(PlaceChange::Forgotten { at });
+            content.make(MemoryPlaceChange::Forgotten { at });
         }
         for entry in entries {
             let RedisReply::Text(text) = entry else { return Err(Hitch::unknown_answer()) };
@@ -110,11 +114,11 @@ impl<'a> MemoryServer<'a> {
         Ok((content, position_of(position)?))
     }
 
-    fn entry(&self, place: &MemoryPlace, text: &str) -> Result<PlaceChange, Hitch> {
+    fn entry(&self, place: &MemoryPlace, text: &str) -> Result<MemoryPlaceChange, Hitch> {
         let entry = if place.is_session() {
-            serde_json::from_str::<SaidThere>(text).map(PlaceChange::Said)
+            serde_json::from_str::<StoredMessages>(text).map(MemoryPlaceChange::Said)
         } else {
-            serde_json::from_str::<NoteThere>(text).map(PlaceChange::Noted)
+            serde_json::from_str::<StoredNote>(text).map(MemoryPlaceChange::Noted)
         };
         entry.map_err(|error| {
             let key = self.key(&place.0);
@@ -130,15 +134,15 @@ impl<'a> MemoryServer<'a> {
 }
 
 /// The kind of a change, the field of a note, and what is to stand there.
-fn written(change: &PlaceChange) -> (&'static str, String, String) {
+fn written(change: &MemoryPlaceChange) -> (&'static str, String, String) {
     let json = |value: serde_json::Result<String>| value.expect("it serializes");
     match change {
-        PlaceChange::Said(said) => ("said", String::new(), json(serde_json::to_string(said))),
-        PlaceChange::Noted(note) => {
+        MemoryPlaceChange::Said(said) => ("said", String::new(), json(serde_json::to_string(said))),
+        MemoryPlaceChange::Noted(note) => {
             let field = format!("{}:{}", if note.untrusted { "untrusted" } else { "own" }, note.key);
             ("noted", field, json(serde_json::to_string(note)))
         }
-        PlaceChange::Forgotten { .. } => ("forgotten", String::new(), String::new()),
+        MemoryPlaceChange::Forgotten { .. } => ("forgotten", String::new(), String::new()),
     }
 }
 

@@ -1,5 +1,5 @@
 //! `status AGENT`: the details of one agent.
-use super::fleet::walled_lines;
+use super::fleet::sandbox_lines;
 use super::run::{error_words, took};
 use super::screen::{Screen, Tone, millis, state_of_agent, status_word};
 use super::words::{plain, usd};
@@ -31,7 +31,7 @@ pub(crate) fn agent_detail(detail: &AgentDetail, screen: &Screen) -> String {
         page.text.push_str(&format!("  {}\n", plain(description)));
     }
     page.line("runs", &plain(&detail.runs));
-    for line in walled_lines(&agent.sandbox) {
+    for line in sandbox_lines(&agent.sandbox) {
         page.line("programs", &plain(&line));
     }
     if let Some(why) = &agent.accept_risk {

@@ -95,14 +95,14 @@ pub(crate) fn summary(agents: &[AgentView], screen: &Screen) -> String {
         all.into_iter().cloned().collect()
     };
     let walled = Walled { within: names(|one| &one.within), without: names(|one| &one.without) };
-    for line in walled_lines(&walled) {
+    for line in sandbox_lines(&walled) {
         text += &(screen.fold(&screen.paint(Tone::Dim, &plain(&line))) + "\n");
     }
     text
 }
 
 /// Lists which programs are sandboxed and which are not: a line each, if there are any.
-pub(crate) fn walled_lines(walled: &Walled) -> Vec<String> {
+pub(crate) fn sandbox_lines(walled: &Walled) -> Vec<String> {
     const MAX_NAME_COUNT: usize = 5;
     let line = |what: &str, names: &[String]| {
         let mut shown = names.iter().take(MAX_NAME_COUNT).cloned().collect::<Vec<_>>().join(", ");

@@ -21,7 +21,7 @@ pub(super) use daemon::{
     daemon_view, delivery_words, refused_deliveries, unheld_limit, untrusted_server, unwatched,
 };
 pub(super) use event::{event_gist, event_line, event_types, event_words, logged_line};
-pub(super) use fleet::{agent_list, summary, walled_lines};
+pub(super) use fleet::{agent_list, sandbox_lines, summary};
 pub(super) use nodes::node_list;
 pub(super) use run::{
     cut_result, error_words, found_level, left_out, outcome_line, output, run_detail, run_list, took,

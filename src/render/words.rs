@@ -1,5 +1,5 @@
 //! Text helpers.
-use crate::domain::{LengthUnit, counted, misleads, shortened};
+use crate::domain::{LengthUnit, counted, is_misleading, shortened};
 use crate::protocol::LimitView;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -38,7 +38,7 @@ fn escaped(text: &str, lines: bool) -> String {
             c if c.is_control() => {
                 let _ = write!(out, "\\x{:02x}", u32::from(c));
             }
-            c if misleads(c) => {
+            c if is_misleading(c) => {
                 let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
             }
             c => out.push(c),
@@ -48,9 +48,9 @@ fn escaped(text: &str, lines: bool) -> String {
 }
 
 /// Escapes what a terminal would act upon in JSON without changing its meaning: DEL, the controls from 80 to 9f and
-/// what [`misleads`]; the others are already escaped in JSON. They occur only in strings.
+/// what [`is_misleading`]; the others are already escaped in JSON. They occur only in strings.
 pub(crate) fn plain_json(text: &str) -> Cow<'_, str> {
-    let acts = |c: char| c.is_control() || misleads(c);
+    let acts = |c: char| c.is_control() || is_misleading(c);
     if !text.contains(acts) {
         return Cow::Borrowed(text);
     }

@@ -6,8 +6,8 @@ use super::template::{self, Places};
 use crate::domain::expected::{first_unmet, is_empty};
 use crate::domain::{
     AgentSpec, AttemptEnd, AttemptOutcome, Body, Check, CheckBody, CommandSpec, DeliverSpec, ErrorKind,
-    EventType, ProcessRole, RunError, Slips, ToolCallSpec, ToolError, Trigger, human_duration, novelty,
-    read_json,
+    EventType, JsonMistakes, ProcessRole, RunError, ToolCallSpec, ToolError, Trigger, human_duration,
+    novelty, read_json,
 };
 use crate::tools::{CallContext, Progress, ToolOutput};
 use jiff::SignedDuration;
@@ -171,7 +171,7 @@ impl Attempt<'_> {
                 if !matches!(verdict, Gate::Open) || gate.novel_by.is_empty() {
                     return verdict;
                 }
-                match read_json(places.gate.as_bytes(), Slips::Encoding) {
+                match read_json(places.gate.as_bytes(), JsonMistakes::Encoding) {
                     Ok(result) => self.novel(gate, result, &HashMap::new(), places).await,
                     Err(error) => Gate::Failed(RunError::new(
                         ErrorKind::BadResponse,

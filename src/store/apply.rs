@@ -222,7 +222,7 @@ fn write(db: &Sql, entry: &Entry, newest: Seq) -> SqlResult<bool> {
         }
         Fact::OutputCaptured(captured) => output(db, captured)?,
         Fact::Budget(news) => super::talk::told(db, news)?,
-        Fact::Talked(talk) => super::talk::talked(db, talk, entry.at)?,
+        Fact::Talked(talk) => super::talk::record_talk(db, talk, entry.at)?,
         Fact::Archived(step) => super::archive::stepped(db, step, entry.at)?,
         Fact::Remembered(change) => super::talk::remembered(db, change, entry.at)?,
         Fact::McpPinned { server, tool, trusted, seen, about } => {

@@ -1,14 +1,14 @@
 //! The journal of row archives.
 use super::error::StoreError;
 use super::reader::Reader;
-use crate::domain::{ArchiveDoing, ArchiveStep, to_micros};
+use crate::domain::{ArchiveState, ArchiveStep, to_micros};
 use crate::store::sql::{Sql, SqlResult, params};
 use jiff::Timestamp;
 
 pub(super) fn stepped(db: &Sql, step: &ArchiveStep, at: Timestamp) -> SqlResult<()> {
     let (pending, rows, bytes) = match &step.doing {
-        ArchiveDoing::Intends { keys } => (Some(keys), 0, 0),
-        ArchiveDoing::Done { rows, bytes } => (None, *rows, *bytes),
+        ArchiveState::Intends { keys } => (Some(keys), 0, 0),
+        ArchiveState::Done { rows, bytes } => (None, *rows, *bytes),
     };
     db.run("INSERT INTO archives(source, place, pending, rows, bytes, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT(source, place) DO UPDATE SET pending = excluded.pending, rows = archives.rows + excluded.rows,

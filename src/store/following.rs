@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 /// Polling interval of new events. A poll reads one index row; a notification with each commit
 /// would cost the leader more, even without listeners.
-pub(super) const LOOK_FOR_EVENTS: Duration = Duration::from_millis(100);
+pub(super) const EVENT_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Polls for new events while someone waits for them, until the store is dropped.
 pub(super) async fn look_for_events(readers: Weak<Readers>, following: Weak<Following>) {
@@ -29,7 +29,7 @@ pub(super) async fn look_for_events(readers: Weak<Readers>, following: Weak<Foll
             Err(_) => return,
         }
         drop(following);
-        tokio::time::sleep(LOOK_FOR_EVENTS).await;
+        tokio::time::sleep(EVENT_POLL_INTERVAL).await;
     }
 }
 
@@ -47,9 +47,9 @@ impl Following {
 }
 
 /// Keeps polling for new events active as long as it lives.
-pub struct Attention(Option<Arc<Following>>);
+pub struct EventSubscriber(Option<Arc<Following>>);
 
-impl Attention {
+impl EventSubscriber {
     pub(super) fn to(following: Option<Arc<Following>>) -> Self {
         if let Some(following) = &following {
             following.waiting.send_modify(|waiting| *waiting += 1);
@@ -58,7 +58,7 @@ impl Attention {
     }
 }
 
-impl Drop for Attention {
+impl Drop for EventSubscriber {
     fn drop(&mut self) {
         if let Some(following) = &self.0 {
             following.waiting.send_modify(|waiting| *waiting -= 1);

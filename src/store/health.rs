@@ -2,7 +2,7 @@
 use super::error::StoreError;
 use super::place::Where;
 use super::reader::Reader;
-use super::{HealthReport, HealthRow, OpenIncident, Untold};
+use super::{HealthReport, HealthRow, OpenIncident, UndeliveredMessages};
 use super::{mark, postgres, sqlite};
 use crate::domain::{Severity, Verdict, timestamp_of_micros, to_micros};
 use crate::store::rows::{agent_id, instant, word};
@@ -111,11 +111,11 @@ fn incidents(db: &Sql) -> SqlResult<Vec<OpenIncident>> {
     )
 }
 
-fn undelivered(db: &Sql, now: Timestamp, patience: SignedDuration) -> SqlResult<Vec<Untold>> {
+fn undelivered(db: &Sql, now: Timestamp, patience: SignedDuration) -> SqlResult<Vec<UndeliveredMessages>> {
     let before = |span| to_micros(now.checked_sub(span).unwrap_or(Timestamp::MIN));
     db.rows("SELECT target, count(*), min(at), due IS NULL FROM outbox
          WHERE (due IS NULL AND at >= ?1) OR (due IS NOT NULL AND at < ?2 AND (tries > 0 OR urgency = 'critical')) GROUP BY target, due IS NULL ORDER BY target", params![before(GIVEN_UP_REPORTED_FOR), before(patience)], |row| {
-        Ok(Untold {
+        Ok(UndeliveredMessages {
             target: row.get(0)?,
             count: row.get::<i64>(1)? as u64,
             oldest: instant(row, 2)?,

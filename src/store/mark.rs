@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 /// Number of bytes at the start of the lock file that belong to the lock: the pid of its holder,
 /// and a newline.
-pub const HOLDER_BYTES: u64 = 21;
+pub const LOCK_HOLDER_BYTES: u64 = 21;
 
 /// How far a database had come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub(in crate::store) fn read_mark(database: &Path) -> Option<Mark> {
         return None;
     }
     let bytes = std::fs::read(place).ok()?;
-    let ours = bytes.get(usize::try_from(HOLDER_BYTES).ok()?..)?;
+    let ours = bytes.get(usize::try_from(LOCK_HOLDER_BYTES).ok()?..)?;
     Mark::parse(std::str::from_utf8(ours).ok()?.lines().next()?)
 }
 
@@ -74,7 +74,7 @@ pub(super) fn forget(database: &Path) -> io::Result<()> {
         return Err(io::Error::other(format!("{} is not a file: move it away", place(database).display())));
     }
     match OpenOptions::new().write(true).open(place(database)) {
-        Ok(file) => file.set_len(HOLDER_BYTES).and_then(|()| file.sync_all()),
+        Ok(file) => file.set_len(LOCK_HOLDER_BYTES).and_then(|()| file.sync_all()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
@@ -103,7 +103,7 @@ impl MarkFile {
         let Some(file) = &self.file else { return };
         let mark = Mark { database: self.database.clone(), newest, at: Timestamp::now(), closed };
         // a failed write leaves an older mark, which is weaker but not wrong
-        let _ = file.write_all_at(mark.line().as_bytes(), HOLDER_BYTES);
+        let _ = file.write_all_at(mark.line().as_bytes(), LOCK_HOLDER_BYTES);
     }
 
     /// Notes the newest event and syncs the file.

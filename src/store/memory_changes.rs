@@ -4,7 +4,7 @@ use super::meta;
 use super::rows::json_of;
 use super::sql::{Sql, SqlResult, SqlRow, params};
 use crate::domain::{
-    AgentId, ChatMessage, MemoryPlace, NoteThere, PlaceChange, RunId, timestamp_of_micros, to_micros,
+    AgentId, ChatMessage, MemoryPlace, MemoryPlaceChange, RunId, StoredNote, timestamp_of_micros, to_micros,
 };
 use crate::store::reader::Reader;
 use jiff::Timestamp;
@@ -19,7 +19,7 @@ pub struct MemoryRow {
     pub id: i64,
     /// The session, or the agent whose notes these are.
     pub place: MemoryPlace,
-    pub change: PlaceChange,
+    pub change: MemoryPlaceChange,
 }
 
 /// Adds the messages of a run to a session.
@@ -30,7 +30,7 @@ pub(super) fn said(
     messages: &[ChatMessage],
     at: Timestamp,
 ) -> SqlResult<()> {
-    add(db, &MemoryPlace::session(session), at, |at| PlaceChange::said(at, run, untrusted, messages))
+    add(db, &MemoryPlace::session(session), at, |at| MemoryPlaceChange::said(at, run, untrusted, messages))
 }
 
 /// Adds or removes a note.
@@ -41,7 +41,7 @@ pub(super) fn noted(
     at: Timestamp,
 ) -> SqlResult<()> {
     add(db, &MemoryPlace::notes(agent), at, |at| {
-        PlaceChange::Noted(NoteThere {
+        MemoryPlaceChange::Noted(StoredNote {
             at: to_micros(at),
             key: key.to_owned(),
             untrusted,
@@ -53,7 +53,7 @@ pub(super) fn noted(
 /// Forgets a session and the notes of an agent.
 pub(super) fn forgotten(db: &Sql, agent: &AgentId, session: &str, at: Timestamp) -> SqlResult<()> {
     for place in [MemoryPlace::session(session), MemoryPlace::notes(agent)] {
-        add(db, &place, at, |at| PlaceChange::Forgotten { at: to_micros(at) })?;
+        add(db, &place, at, |at| MemoryPlaceChange::Forgotten { at: to_micros(at) })?;
     }
     Ok(())
 }
@@ -64,7 +64,7 @@ fn add(
     db: &Sql,
     place: &MemoryPlace,
     at: Timestamp,
-    change: impl FnOnce(Timestamp) -> PlaceChange,
+    change: impl FnOnce(Timestamp) -> MemoryPlaceChange,
 ) -> SqlResult<()> {
     let newest: Option<i64> =
         db.one("SELECT max(at) FROM memory_changes WHERE place = ?1", params![place.0], |row| row.get(0))?;

@@ -42,16 +42,16 @@ mod tests;
 pub use arrivals::{ArrivedFile, EventCursor};
 pub use chains::EventOutcome;
 pub use error::StoreError;
-pub use following::Attention;
+pub use following::EventSubscriber;
 pub use health::{read_health, read_trusted_servers};
 pub use history::{HourUsed, LedgerPage, RunEnd};
-pub use mark::HOLDER_BYTES;
+pub use mark::LOCK_HOLDER_BYTES;
 pub use memory_changes::MemoryRow;
 pub use nodes::{FleetLead, NodeRow};
 pub use place::Where;
 pub use postgres::{
-    CallAnswer, CallAnswers, CallsOf, ForwardedCall, MOST_ANSWERS, NodeAbout, NodeJoined, NodeLink, Posted,
-    RENEW_NODE_EVERY, TakenCall, TakenReport, UnknownIf, Withdrawn, WorkOrder, Workers,
+    CallAnswer, CallAnswers, CallsOf, ForwardedCall, MAX_ANSWERS, NODE_RENEWAL_INTERVAL, NodeDescription,
+    NodeJoined, NodeLink, Posted, TakenCall, TakenReport, UncertainError, Withdrawn, WorkOrder, Workers,
 };
 pub use reader::Reader;
 pub use retention::Lived;
@@ -292,8 +292,8 @@ impl Store {
     }
 
     /// Keeps polling for new events active while the result lives.
-    pub fn attend(&self) -> Attention {
-        Attention::to(self.following.clone())
+    pub fn subscribe_events(&self) -> EventSubscriber {
+        EventSubscriber::to(self.following.clone())
     }
 
     /// Returns the newest event; queries the database if another daemon writes it.
@@ -305,7 +305,7 @@ impl Store {
         Ok(found)
     }
 
-    /// Polls for new events while [`Store::attend`] is in use. Holds no references, and ends when
+    /// Polls for new events while [`Store::subscribe_events`] is in use. Holds no references, and ends when
     /// the store is dropped. Does nothing for records that this daemon writes.
     pub fn look_for_events(&self) -> impl Future<Output = ()> + use<> {
         let following = self.following.as_ref().map(Arc::downgrade).unwrap_or_default();

@@ -57,13 +57,13 @@ impl Reader {
     }
 
     /// Returns the call that was asked about under this code, and its decision.
-    pub fn asked_under(&self, code: &str) -> Result<Option<AskedCall>, StoreError> {
+    pub fn question_of_code(&self, code: &str) -> Result<Option<AskedCall>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM {JOINED} WHERE questions.code = ?1");
         self.ask("reading questions", |db| db.row(&sql, params![code], row))
     }
 
     /// Returns the position up to which answers of a target were received, in the format of its service.
-    pub fn heard_up_to(&self, target: &str) -> Result<Option<String>, StoreError> {
+    pub fn answer_position(&self, target: &str) -> Result<Option<String>, StoreError> {
         self.ask("reading how far answers were heard", |db| {
             db.row("SELECT position FROM listeners WHERE target = ?1", params![target], |row| row.get(0))
         })

@@ -6,7 +6,7 @@ use super::sql::{Scope, Sql, SqlResult, SqlRow, odd, params};
 use super::{FoundRun, LedgerRow, OutputPage, Restored, RunRow, Stats, UsageBy};
 use crate::domain::*;
 use crate::store::reader::Reader;
-use crate::store::retention::ANSWERS_KEPT;
+use crate::store::retention::ANSWER_RETENTION;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -222,7 +222,7 @@ impl Reader {
 
     /// Returns the answer given to a mutation with this id within the last day.
     pub fn answer_to(&self, request_id: &str, now: Timestamp) -> Result<Option<String>, StoreError> {
-        let oldest = to_micros(now - ANSWERS_KEPT);
+        let oldest = to_micros(now - ANSWER_RETENTION);
         self.ask("looking for an earlier answer", |db| {
             db.row(
                 "SELECT answer FROM requests WHERE id = ?1 AND at >= ?2",
@@ -318,7 +318,7 @@ pub(super) fn restored(db: &Sql) -> SqlResult<Restored> {
     let newest: Option<i64> =
         db.row("SELECT at FROM events ORDER BY seq DESC LIMIT 1", &[], |row| row.get(0))?;
     let (approvals, holds, spent) = super::talk::restored(db)?;
-    let told = super::talk::told_of_budgets(db)?;
+    let told = super::talk::budget_notices(db)?;
     Ok(Restored {
         agents,
         open_runs,

@@ -9,7 +9,7 @@ use crate::domain::{Retention, micros, timestamp_of_micros, to_micros};
 use jiff::{SignedDuration, Timestamp};
 
 /// Retention of an answer to a mutation.
-pub(super) const ANSWERS_KEPT: SignedDuration = SignedDuration::from_hours(24);
+pub(super) const ANSWER_RETENTION: SignedDuration = SignedDuration::from_hours(24);
 /// Number of rows of one table removed per batch.
 const BATCH_ROWS: i64 = 500;
 /// The same on a small disk, where 500 chunks of output exceed what is there.
@@ -86,7 +86,7 @@ fn by_age(keep: &Retention, now: Timestamp) -> [(String, i64); 13] {
             "arrivals WHERE (source, name, agent) IN (SELECT source, name, agent FROM arrivals WHERE left_at < ?1 LIMIT ?2)",
             ARRIVALS_KEPT,
         ),
-        rows("requests WHERE id IN (SELECT id FROM requests WHERE at < ?1 LIMIT ?2)", ANSWERS_KEPT),
+        rows("requests WHERE id IN (SELECT id FROM requests WHERE at < ?1 LIMIT ?2)", ANSWER_RETENTION),
     ]
 }
 
@@ -189,7 +189,7 @@ fn events_before(db: &Sql, end: i64) -> SqlResult<u64> {
 
 /// Removes one small batch, oldest first, whatever its age, because the disk is full; returns true
 /// if there is more to do.
-pub(super) fn shrink_a_little(db: &Sql) -> SqlResult<bool> {
+pub(super) fn shrink_batch(db: &Sql) -> SqlResult<bool> {
     let piece = db.begin(Scope::Write)?;
     // output takes most space and is missed least: history is removed only when no output is left
     let more =

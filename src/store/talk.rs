@@ -22,7 +22,7 @@ const USAGE_SUMS: &str =
     "CAST(sum(requests) AS BIGINT), CAST(sum(input_tokens) AS BIGINT), CAST(sum(cached_tokens) AS BIGINT),
     CAST(sum(output_tokens) AS BIGINT), sum(usd)";
 
-pub(super) fn talked(db: &Sql, talk: &Talk, at: Timestamp) -> SqlResult<()> {
+pub(super) fn record_talk(db: &Sql, talk: &Talk, at: Timestamp) -> SqlResult<()> {
     let run = talk.run.as_bytes().as_slice();
     match &talk.said {
         Said::Final { .. } | Said::Resumed => {}
@@ -236,8 +236,8 @@ pub(super) fn pinned(
     db.run(sql, params![server, tool, trusted, seen, about])
 }
 
-pub(super) fn feed_kept(db: &Sql, source: &str, kept: &KeptFeed) -> SqlResult<()> {
-    let KeptFeed { came_from, etag, last_modified, items, at } = kept;
+pub(super) fn feed_kept(db: &Sql, source: &str, kept: &CachedFeed) -> SqlResult<()> {
+    let CachedFeed { came_from, etag, last_modified, items, at } = kept;
     db.run(
         "INSERT INTO feeds(source, came_from, etag, last_modified, items, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT(source) DO UPDATE SET came_from = excluded.came_from, etag = excluded.etag,
@@ -321,13 +321,13 @@ impl Reader {
     }
 
     /// Returns what is stored of a feed.
-    pub fn feed(&self, source: &str) -> Result<Option<KeptFeed>, StoreError> {
+    pub fn feed(&self, source: &str) -> Result<Option<CachedFeed>, StoreError> {
         self.ask("reading a feed", |db| {
             db.row(
                 "SELECT came_from, etag, last_modified, items, at FROM feeds WHERE source = ?1",
                 params![source],
                 |row| {
-                    Ok(KeptFeed {
+                    Ok(CachedFeed {
                         came_from: row.get(0)?,
                         etag: row.get(1)?,
                         last_modified: row.get(2)?,
@@ -476,7 +476,7 @@ pub(super) fn restored(db: &Sql) -> SqlResult<(Vec<ApprovalRecord>, Vec<HoldReco
 }
 
 /// Records a budget notice, so that it is not repeated after a restart.
-pub(super) fn told(db: &Sql, news: &BudgetNews) -> SqlResult<()> {
+pub(super) fn told(db: &Sql, news: &BudgetNotice) -> SqlResult<()> {
     let notice = news.told();
     db.run("DELETE FROM told WHERE since < (SELECT min(since) FROM (SELECT DISTINCT since FROM told ORDER BY since DESC LIMIT ?1) AS days)", params![RESTORED_DAY_COUNT])?;
     db.run(
@@ -491,7 +491,7 @@ pub(super) fn told(db: &Sql, news: &BudgetNews) -> SqlResult<()> {
 }
 
 /// Returns the budget notices.
-pub(super) fn told_of_budgets(db: &Sql) -> SqlResult<Vec<BudgetTold>> {
+pub(super) fn budget_notices(db: &Sql) -> SqlResult<Vec<BudgetTold>> {
     db.rows(
         "SELECT since, nullif(agent, ''), what, exhausted FROM told ORDER BY since, agent, what, exhausted",
         &[],

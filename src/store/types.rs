@@ -352,7 +352,7 @@ pub struct HealthReport {
     /// Open critical incidents that are not acknowledged, and those of slow runs.
     pub incidents: Vec<OpenIncident>,
     /// Messages that were not delivered.
-    pub untold: Vec<Untold>,
+    pub untold: Vec<UndeliveredMessages>,
     /// The leader, if the records are on a server; `None`: there is none, or they are in a file.
     pub leader: Option<String>,
     /// Whether none of the live nodes may lead.
@@ -372,7 +372,7 @@ pub struct OpenIncident {
 
 /// Undelivered messages to one target.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Untold {
+pub struct UndeliveredMessages {
     /// Name of a `[notify.…]` table.
     pub target: String,
     pub count: u64,

@@ -27,7 +27,7 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The current state of the listener, shared with those who report it.
 #[derive(Debug, Default)]
-pub struct Listening(Mutex<Option<MetricsStanding>>);
+pub struct MetricsListenerState(Mutex<Option<MetricsStanding>>);
 
 /// The state of the listener at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct MetricsStanding {
     pub problem: Option<String>,
 }
 
-impl Listening {
+impl MetricsListenerState {
     /// Returns the state; `None`: no listener is configured.
     pub fn now(&self) -> Option<MetricsStanding> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()

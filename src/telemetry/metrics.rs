@@ -5,7 +5,7 @@ use super::tally::{AgentTally, BUCKETS, Durations, FleetTally, ModelTally, OTHER
 use crate::domain::{AgentId, Desired, Health, Severity};
 use crate::engine::{AgentGauges, FleetGauges};
 use crate::store::{OutboxTarget, Stats};
-use crate::telemetry::TraceStanding;
+use crate::telemetry::TraceStatus;
 use MetricType::{Counter, Gauge, Histogram};
 use jiff::Timestamp;
 
@@ -28,14 +28,14 @@ pub struct FleetSnapshot {
     /// Names of all notification targets.
     pub receivers: Vec<String>,
     /// State of sending traces; `None`: never configured.
-    pub traces: Option<TraceStanding>,
+    pub traces: Option<TraceStatus>,
     /// Statistics from the store; `None`: it can't be read.
     pub stored: Option<(Stats, Vec<OutboxTarget>)>,
 }
 
 /// Formats the metrics for Prometheus.
 pub fn text(mut of: FleetSnapshot) -> String {
-    of.gauges.agents.retain(|agent| of.tally.has_place(&agent.agent));
+    of.gauges.agents.retain(|agent| of.tally.has_series(&agent.agent));
     of.gauges.agents.sort_by(|a, b| a.agent.cmp(&b.agent));
     let mut text = Exposition::default();
     daemon(&mut text, &of);

@@ -8,7 +8,7 @@ mod metrics;
 mod tally;
 mod traces;
 
-pub use listen::{Listening, MetricsStanding, serve};
+pub use listen::{MetricsListenerState, MetricsStanding, serve};
 pub use metrics::{FleetSnapshot, text};
-pub use tally::{CountedFact, FleetTally, MOST_AGENTS};
-pub use traces::{Collector, TraceExporter, TraceProgress, TraceStanding};
+pub use tally::{CountedFact, FleetTally, MAX_SERIES_AGENTS};
+pub use traces::{Collector, TraceExporter, TraceProgress, TraceStatus};

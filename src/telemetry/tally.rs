@@ -1,6 +1,6 @@
 //! Counters, derived from committed facts: they start at zero when the daemon or telemetry starts, and only increase.
 //!
-//! The number of series is bounded: [`MOST_AGENTS`] agents have their own, the first by name when telemetry starts. An
+//! The number of series is bounded: [`MAX_SERIES_AGENTS`] agents have their own, the first by name when telemetry starts. An
 //! agent keeps its series as long as it is configured, so no counter ever decreases; series freed by a reload go to the
 //! next by name. All other agents are counted together.
 use crate::domain::{ALL_WELL, AgentId, Entry, Fact, RunId, RunStatus, Said, Step, Usage, Verdict};
@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Maximum number of agents with series of their own.
-pub const MOST_AGENTS: usize = 1000;
+pub const MAX_SERIES_AGENTS: usize = 1000;
 /// Maximum number of models with series of their own, per agent.
 const MAX_MODELS_PER_AGENT: usize = 32;
 /// The label of the rest, for agents and models.
@@ -109,7 +109,7 @@ impl FleetTally {
         self.agents.retain(|agent, _| agent.as_ref().is_none_or(|agent| known.contains(agent)));
         // an agent of that name would be mistaken for the rest
         for agent in agents.into_iter().filter(|agent| agent.as_str() != OTHER) {
-            if self.places.len() >= MOST_AGENTS {
+            if self.places.len() >= MAX_SERIES_AGENTS {
                 break;
             }
             if !self.places.contains(agent) {
@@ -120,7 +120,7 @@ impl FleetTally {
     }
 
     /// Returns whether the agent has series of its own.
-    pub(super) fn has_place(&self, agent: &AgentId) -> bool {
+    pub(super) fn has_series(&self, agent: &AgentId) -> bool {
         self.places.contains(agent)
     }
 
@@ -286,23 +286,23 @@ mod tests {
 
     #[test]
     fn series_are_bounded_and_no_counter_falls() {
-        let mut names: Vec<AgentId> = (0..MOST_AGENTS + 100).map(|n| id(&format!("a{n:05}"))).collect();
+        let mut names: Vec<AgentId> = (0..MAX_SERIES_AGENTS + 100).map(|n| id(&format!("a{n:05}"))).collect();
         names.push(id(OTHER));
         let mut tally = FleetTally::default();
         tally.configure(names.iter());
-        assert_eq!((tally.places.len(), tally.without), (MOST_AGENTS, 101));
+        assert_eq!((tally.places.len(), tally.without), (MAX_SERIES_AGENTS, 101));
         for name in &names {
             tally.count(vec![ended(name.as_str(), RunStatus::Completed, 1)]);
         }
-        assert_eq!((tally.agents.len(), runs(&tally, None)), (MOST_AGENTS + 1, 101));
+        assert_eq!((tally.agents.len(), runs(&tally, None)), (MAX_SERIES_AGENTS + 1, 101));
         // a name that sorts first does not displace an agent that has series
         names.insert(0, id("a"));
         let gone = names.remove(5);
         tally.configure(names.iter());
-        assert!(tally.has_place(&id("a")) && !tally.has_place(&gone));
+        assert!(tally.has_series(&id("a")) && !tally.has_series(&gone));
         assert_eq!(
             (tally.places.len(), runs(&tally, None), runs(&tally, Some(gone.as_str()))),
-            (MOST_AGENTS, 101, 0)
+            (MAX_SERIES_AGENTS, 101, 0)
         );
         tally.count(vec![ended("a", RunStatus::Failed, 1), ended(gone.as_str(), RunStatus::Failed, 1)]);
         assert_eq!((runs(&tally, Some("a")), runs(&tally, None)), (1, 102));

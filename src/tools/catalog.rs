@@ -112,7 +112,7 @@ impl Entry {
     /// Returns whether the caller decides what this does: a probe whose caller chooses the checks, or an
     /// archive whose caller chooses source and destination. Acceptable for a person, who could run a command
     /// anyway, and for arguments from the configuration; not for a model.
-    pub(super) fn runs_what_it_is_told(&self) -> bool {
+    pub(super) fn caller_decides(&self) -> bool {
         match &*self.settings {
             ToolSettings::Probe(settings) => settings.is_none(),
             ToolSettings::ArchiveRows(settings) => settings.is_none(),

@@ -126,7 +126,7 @@ impl TargetPath {
             ToolError::Failed(format!("the folder {} can't be used: {error}", folder.display()))
         })?;
         let place = Self { root, folder, inside, wall };
-        if place.wall.is_around(&place.root) || place.wall.has(&place.root) {
+        if place.wall.encloses(&place.root) || place.wall.has(&place.root) {
             return Err(place.guarded());
         }
         Ok(place)
@@ -286,7 +286,7 @@ fn write(place: &TargetPath, text: &str, append: bool, most: usize) -> Result<Va
             text.len()
         )));
     }
-    if guarded::runs_by_name(&place.folder, &place.inside) {
+    if guarded::is_never_written(&place.folder, &place.inside) {
         return Err(place.guarded());
     }
     if place.inside.as_os_str().is_empty() {

@@ -130,7 +130,7 @@ impl Tools {
                     infos.iter().map(|info| self.servers.offer(server, info)).collect()
                 }
                 None => match self.find(name)? {
-                    entry if entry.runs_what_it_is_told() => {
+                    entry if entry.caller_decides() => {
                         return Err(ToolError::Failed(format!(
                             "tool `{name}` would do anything that it is told: name one whose settings are laid down in \
                              a [tools.…] table"

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 /// Maximum number of new problems that a run may report once it has read data from outside.
-pub(super) const MOST_OPENED: u64 = 5;
+pub(super) const MAX_OPENED_INCIDENTS: u64 = 5;
 
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let ReportArgs { key, severity, title, detail } = call.arguments()?;
@@ -19,7 +19,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
         None | Some("") => title.to_owned(),
         Some(detail) => format!("{title}: {detail}"),
     };
-    title.truncate(title.floor_char_boundary(ReportArgs::LONGEST_TITLE_BYTES));
+    title.truncate(title.floor_char_boundary(ReportArgs::MAX_TITLE_BYTES));
     let level = match severity {
         ReportSeverity::Critical => Level::Crit,
         ReportSeverity::Warning => Level::Warn,
@@ -65,7 +65,7 @@ async fn may_report(
         )),
         (None, Some(run)) if level != Level::Ok => {
             let opened = read(store, move |reader| reader.opened_in(run)).await?;
-            if opened < MOST_OPENED {
+            if opened < MAX_OPENED_INCIDENTS {
                 return Ok(());
             }
             Err(ToolError::Failed(format!(

@@ -2,7 +2,7 @@
 use super::*;
 use crate::blocking;
 use crate::domain::{
-    Finding, FoundBy, MAX_TOOL_RESULT, McpSpec, MetricsArgs, SandboxSetting, SqlSettings, TextOrSecret,
+    Finding, FoundBy, MAX_TOOL_RESULT_BYTES, McpSpec, MetricsArgs, SandboxSetting, SqlSettings, TextOrSecret,
     ToolKind, ToolMode, ToolSettings, ToolSpec,
 };
 use serde_json::json;
@@ -145,9 +145,9 @@ async fn a_call_is_bounded() {
     let error = bounded(minute, panics).await.unwrap_err();
     assert_eq!(error, ToolError::Failed("internal error in tool `some`: the sky fell".into()));
 
-    let fits = "x".repeat(MAX_TOOL_RESULT - 2);
+    let fits = "x".repeat(MAX_TOOL_RESULT_BYTES - 2);
     assert!(bounded(minute, async move { output(json!(fits)) }).await.is_ok());
-    let too_long = "x".repeat(MAX_TOOL_RESULT - 1);
+    let too_long = "x".repeat(MAX_TOOL_RESULT_BYTES - 1);
     let error = bounded(minute, async move { output(json!(too_long)) }).await.unwrap_err();
     assert_eq!(
         error,
@@ -168,7 +168,7 @@ async fn what_a_call_may_have_done_is_not_told_as_a_failure() {
     let error = dispatch::bounded("some", Effect::Effect, minute, panics).await.unwrap_err();
     assert!(error.may_have_happened() && error.to_string().contains("the sky fell"), "{error:?}");
 
-    let too_long = "x".repeat(MAX_TOOL_RESULT);
+    let too_long = "x".repeat(MAX_TOOL_RESULT_BYTES);
     let given = dispatch::bounded("some", Effect::Effect, minute, async move { output(json!(too_long)) });
     let note = given.await.unwrap().result["note"].as_str().unwrap().to_owned();
     assert!(note.contains("was carried out") && note.contains("257 KiB"), "{note}");

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 /// A read-only request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum TopAsk {
+pub(super) enum TopRequest {
     Daemon,
     /// These agents; if empty, all of them.
     Agents(Vec<AgentId>),
@@ -37,7 +37,7 @@ pub(super) enum TopAsk {
 
 /// The kind of a request: at most one of each kind is in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum AskKind {
+pub(super) enum TopRequestKind {
     Daemon,
     Agents,
     Detail,
@@ -63,7 +63,7 @@ pub(super) enum TopAnswer {
     Approvals(Vec<ApprovalView>),
     Next(Vec<SlotView>),
     Slots(Vec<SlotRecordView>),
-    /// Answer to [`TopAsk::Live`] and [`TopAsk::Runs`].
+    /// Answer to [`TopRequest::Live`] and [`TopRequest::Runs`].
     Runs(Vec<RunView>),
     Run(Box<RunDetail>),
     Output(OutputView),
@@ -85,14 +85,14 @@ pub(super) struct SpentToday {
 /// A request and its outcome.
 #[derive(Debug, Clone)]
 pub(super) struct TopReply {
-    pub(super) ask: TopAsk,
+    pub(super) ask: TopRequest,
     /// The answer, or the error message. `None`: there was no answer.
     pub(super) said: Result<TopAnswer, Option<String>>,
 }
 
 /// A notification about the followed events or the connection.
 #[derive(Debug, Clone)]
-pub(super) enum TopHeard {
+pub(super) enum TopNotice {
     Event(Box<LoggedEvent>),
     /// These events were removed by retention.
     Gap(u64, u64),
@@ -134,23 +134,23 @@ pub(super) enum Act {
 /// Maximum number of runs per answer.
 pub(super) const MOST_RUNS: u64 = 200;
 
-impl TopAsk {
+impl TopRequest {
     /// Returns the kind of the request.
-    pub(super) fn kind(&self) -> AskKind {
+    pub(super) fn kind(&self) -> TopRequestKind {
         match self {
-            Self::Daemon => AskKind::Daemon,
-            Self::Agents(_) => AskKind::Agents,
-            Self::Detail(_) => AskKind::Detail,
-            Self::Incidents(_) => AskKind::Incidents,
-            Self::Approvals => AskKind::Approvals,
-            Self::Next => AskKind::Next,
-            Self::Slots(..) => AskKind::Slots,
-            Self::Live => AskKind::Live,
-            Self::Runs(_) => AskKind::Runs,
-            Self::Run(_) => AskKind::Run,
-            Self::Output(..) => AskKind::Output,
-            Self::Usage => AskKind::Usage,
-            Self::Why(..) => AskKind::Why,
+            Self::Daemon => TopRequestKind::Daemon,
+            Self::Agents(_) => TopRequestKind::Agents,
+            Self::Detail(_) => TopRequestKind::Detail,
+            Self::Incidents(_) => TopRequestKind::Incidents,
+            Self::Approvals => TopRequestKind::Approvals,
+            Self::Next => TopRequestKind::Next,
+            Self::Slots(..) => TopRequestKind::Slots,
+            Self::Live => TopRequestKind::Live,
+            Self::Runs(_) => TopRequestKind::Runs,
+            Self::Run(_) => TopRequestKind::Run,
+            Self::Output(..) => TopRequestKind::Output,
+            Self::Usage => TopRequestKind::Usage,
+            Self::Why(..) => TopRequestKind::Why,
         }
     }
 }

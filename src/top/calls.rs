@@ -1,5 +1,5 @@
 //! The calls to the daemon behind requests and changes.
-use super::asks::{Act, MOST_RUNS, SpentToday, TopAnswer, TopAsk};
+use super::asks::{Act, MOST_RUNS, SpentToday, TopAnswer, TopRequest};
 use crate::client::{ClientError, Connection};
 use crate::domain::AgentId;
 use crate::protocol::*;
@@ -17,7 +17,7 @@ const STRIP_PARTS: i64 = 240;
 const PAGE_ROWS: u64 = 5000;
 const MAX_PAGES: usize = 6;
 
-impl TopAsk {
+impl TopRequest {
     /// Sends the request.
     pub(super) fn ask(&self, connection: &mut Connection) -> Result<TopAnswer, ClientError> {
         Ok(match self {

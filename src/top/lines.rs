@@ -1,9 +1,9 @@
 //! The view without a screen: the first view as text, once, or followed by a line per change. For scripts, logs and
 //! screen readers.
-use super::asks::{TopAnswer, TopAsk, TopReply};
+use super::asks::{TopAnswer, TopReply, TopRequest};
 use super::draw::plain_lines;
 use super::link::TopLink;
-use super::model::{Connected, Dirty, RowKey, TopModel, gist, key_of};
+use super::model::{Connected, PendingRequests, RowKey, TopModel, gist, key_of};
 use super::moment::TopMoment;
 use super::options::{TopFailure, TopOptions};
 use super::theme::RowMark;
@@ -40,11 +40,11 @@ fn moment(start: Instant) -> TopMoment {
 fn load(address: &Address, model: &mut TopModel) -> Result<(), ClientError> {
     let mut connection = Connection::open(address, Timeouts::default())?;
     for ask in [
-        TopAsk::Daemon,
-        TopAsk::Agents(Vec::new()),
-        TopAsk::Incidents(false),
-        TopAsk::Approvals,
-        TopAsk::Live,
+        TopRequest::Daemon,
+        TopRequest::Agents(Vec::new()),
+        TopRequest::Incidents(false),
+        TopRequest::Approvals,
+        TopRequest::Live,
     ] {
         let said: TopAnswer = ask.ask(&mut connection)?;
         let now = TopMoment { wall: crate::clock::wall(), ..model.moment };
@@ -53,7 +53,7 @@ fn load(address: &Address, model: &mut TopModel) -> Result<(), ClientError> {
     // pending requests were dropped; when following, everything is requested again
     model.asking.clear();
     model.asked.clear();
-    model.dirty = Dirty::everything();
+    model.dirty = PendingRequests::everything();
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! The connection to the daemon: one thread follows events, one sends requests, and each change has its own thread,
 //! since it may take as long as a run. All of them write to one queue.
-use super::asks::{Act, TopAsk, TopHeard, TopReply};
+use super::asks::{Act, TopNotice, TopReply, TopRequest};
 use super::update::TopInput;
-use crate::client::{Address, Backoff, ClientError, Connection, Follow, Followed, Note, Timeouts};
+use crate::client::{Address, Backoff, ClientError, Connection, Follow, FollowItem, Note, Timeouts};
 use crate::protocol::StreamParams;
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -18,7 +18,7 @@ const ACT_TIMEOUT: Duration = Duration::from_secs(600);
 /// The connection to the daemon.
 pub(super) struct TopLink {
     address: Address,
-    asks: Sender<TopAsk>,
+    asks: Sender<TopRequest>,
     outlet: Outlet,
     /// Events and answers.
     pub(super) inputs: Receiver<TopInput>,
@@ -73,7 +73,7 @@ impl TopLink {
     }
 
     /// Sends a request; its answer arrives as an input.
-    pub(super) fn ask(&self, ask: TopAsk) {
+    pub(super) fn ask(&self, ask: TopRequest) {
         // the thread lives as long as the program
         let _ = self.asks.send(ask);
     }
@@ -102,20 +102,20 @@ fn in_words(error: &ClientError) -> String {
 fn follow_events(mut follow: Follow, to: &Outlet) {
     loop {
         let heard = match follow.next(None) {
-            Ok(Followed::Event(stored)) => match stored.decode() {
-                Ok(event) => TopHeard::Event(Box::new(event)),
+            Ok(FollowItem::Event(stored)) => match stored.decode() {
+                Ok(event) => TopNotice::Event(Box::new(event)),
                 // an event type of a newer daemon
                 Err(_) => continue,
             },
-            Ok(Followed::Gap { from, to }) => TopHeard::Gap(from, to),
-            Ok(Followed::Note(Note::Gone { .. })) => TopHeard::Gone,
-            Ok(Followed::Note(Note::Back)) => TopHeard::Back,
-            Ok(Followed::Note(Note::OtherDatabase | Note::WentBack { .. } | Note::Ahead { .. })) => {
-                TopHeard::OtherDatabase
+            Ok(FollowItem::Gap { from, to }) => TopNotice::Gap(from, to),
+            Ok(FollowItem::Note(Note::Gone { .. })) => TopNotice::Gone,
+            Ok(FollowItem::Note(Note::Back)) => TopNotice::Back,
+            Ok(FollowItem::Note(Note::OtherDatabase | Note::WentBack { .. } | Note::Ahead { .. })) => {
+                TopNotice::OtherDatabase
             }
-            Ok(Followed::Live | Followed::End | Followed::Deadline) => continue,
+            Ok(FollowItem::Live | FollowItem::End | FollowItem::Deadline) => continue,
             Err(error) => {
-                to.send(TopInput::Heard(TopHeard::Lost(error.to_string())));
+                to.send(TopInput::Heard(TopNotice::Lost(error.to_string())));
                 return;
             }
         };
@@ -125,7 +125,7 @@ fn follow_events(mut follow: Follow, to: &Outlet) {
     }
 }
 
-fn answer_requests(address: &Address, wanted: &Receiver<TopAsk>, to: &Outlet) {
+fn answer_requests(address: &Address, wanted: &Receiver<TopRequest>, to: &Outlet) {
     let mut connection = None;
     for ask in wanted {
         let said = match &mut connection {

@@ -5,7 +5,7 @@ use super::link::TopLink;
 use super::model::TopModel;
 use super::moment::TopMoment;
 use super::options::{TopFailure, TopOptions};
-use super::terminal::{TakenTerminal, edit, page};
+use super::terminal::{TerminalGuard, edit, page};
 use super::update::{TopEffect, TopInput, next_look, update};
 use crate::client::Address;
 use ratatui::crossterm::event::{self, Event as TerminalEvent};
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 const FRAME_INTERVAL: Duration = Duration::from_millis(50);
 
 struct FullScreen {
-    terminal: TakenTerminal,
+    terminal: TerminalGuard,
     link: TopLink,
     model: TopModel,
     start: Instant,
@@ -42,7 +42,7 @@ pub(super) fn full_screen(address: &Address, options: &TopOptions) -> Result<(),
         signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
     }
     let link = TopLink::start(address, Some(waker))?;
-    let terminal = TakenTerminal::take()?;
+    let terminal = TerminalGuard::take()?;
     let start = Instant::now();
     let mut model =
         TopModel::new(moment(start), options.zone.clone(), options.host.clone(), terminal.size()?);

@@ -12,11 +12,11 @@ use std::process::{Command, Stdio};
 use std::sync::Once;
 
 /// A terminal that was taken over; restored on drop.
-pub(super) struct TakenTerminal {
+pub(super) struct TerminalGuard {
     terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
 }
 
-impl TakenTerminal {
+impl TerminalGuard {
     /// Takes over the terminal.
     pub(super) fn take() -> io::Result<Self> {
         static HOOK: Once = Once::new();
@@ -77,7 +77,7 @@ impl TakenTerminal {
     }
 }
 
-impl Drop for TakenTerminal {
+impl Drop for TerminalGuard {
     fn drop(&mut self) {
         restore();
     }

@@ -51,7 +51,7 @@ impl RowMark {
 /// The outcome of slots or a run in a strip: the height of its sign expresses it, the colour repeats it. Of several in
 /// one position, the last in this list is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Beat {
+pub(super) enum SlotOutcome {
     None,
     /// Skipped for a harmless reason.
     Skipped,
@@ -69,7 +69,7 @@ pub(super) enum Beat {
     Failed,
 }
 
-impl Beat {
+impl SlotOutcome {
     /// Returns the character and its tone.
     pub(super) fn sign(self, ascii: bool) -> (&'static str, Tone) {
         let (sign, plain, tone) = match self {

@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq;
 
 /// The fields of a form.
 #[derive(Deserialize)]
-pub(super) struct PageOrder {
+pub(super) struct PageForm {
     /// Token that proves the form is from this page.
     #[serde(default)]
     form: String,
@@ -30,7 +30,7 @@ pub(super) struct PageOrder {
     back: String,
 }
 
-pub(super) async fn act(State(web): State<Web>, Form(order): Form<PageOrder>) -> Result<Response, PageError> {
+pub(super) async fn act(State(web): State<Web>, Form(order): Form<PageForm>) -> Result<Response, PageError> {
     if !bool::from(order.form.as_bytes().ct_eq(web.admission.form.as_bytes())) {
         return Err(PageError::bad("this form is from an earlier start of the page: reload it"));
     }
@@ -45,7 +45,7 @@ fn is_own_path(path: &str) -> bool {
     rest.is_some_and(|rest| !rest.starts_with(['/', '\\']) && !path.contains(|c: char| c.is_control()))
 }
 
-async fn carry_out(web: &Web, order: &PageOrder) -> Result<(), PageError> {
+async fn carry_out(web: &Web, order: &PageForm) -> Result<(), PageError> {
     let reason = || Some(order.reason.trim().to_owned()).filter(|reason| !reason.is_empty());
     let agent =
         || TargetParams { agent_id: Some(order.on.clone()), reason: reason(), ..TargetParams::default() };
@@ -86,7 +86,7 @@ async fn carry_out(web: &Web, order: &PageOrder) -> Result<(), PageError> {
 }
 
 /// Decides exactly the call that the person saw.
-async fn decide(web: &Web, order: &PageOrder, reason: Option<String>) -> Result<(), PageError> {
+async fn decide(web: &Web, order: &PageForm, reason: Option<String>) -> Result<(), PageError> {
     let waiting = web.pool.call::<ListApprovals>(ListApprovalsParams::default()).await?;
     let call = waiting.iter().find(|call| call.id == order.on);
     let Some(call) = call.filter(|call| super::pages::call_hash(call) == order.what) else {

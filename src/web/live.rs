@@ -1,7 +1,7 @@
 //! Notifies open pages that something changed, not what. The script requests the page again and replaces the parts that
 //! differ.
 use super::state::Web;
-use crate::client::{Backoff, Follow, Followed, Timeouts};
+use crate::client::{Backoff, Follow, FollowItem, Timeouts};
 use crate::protocol::StreamParams;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -27,7 +27,7 @@ pub(super) fn follow(web: &Web) {
             if let Ok(mut follow) = begun {
                 notify_change(&changed);
                 while let Ok(what) = follow.next(None) {
-                    if matches!(what, Followed::Event(_) | Followed::Note(_) | Followed::Gap { .. }) {
+                    if matches!(what, FollowItem::Event(_) | FollowItem::Note(_) | FollowItem::Gap { .. }) {
                         notify_change(&changed);
                     }
                 }

@@ -6,7 +6,7 @@ use bgagent::domain::{
     Entry, ExportState, Fact, RedisAddress, RedisSection, RedisServer, RedisSpec, Seq, StreamFormat,
     StreamFrom,
 };
-use bgagent::export::{ExportPatience, ExportProgress, Exporter};
+use bgagent::export::{ExportProgress, ExportTimeouts, Exporter};
 use bgagent::store::{Ancestor, Store};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Waits short enough for tests.
-pub(super) const HASTE: ExportPatience = ExportPatience {
+pub(super) const HASTE: ExportTimeouts = ExportTimeouts {
     answer: Duration::from_millis(700),
     first: Duration::from_millis(20),
     longest: Duration::from_millis(150),
@@ -58,7 +58,7 @@ impl Log {
         let progress = Arc::new(ExportProgress::default());
         let made =
             Exporter::new(self.store.clone(), spec.clone(), database.to_owned(), ancestors, progress.clone());
-        (made.with_patience(HASTE), progress)
+        (made.with_timeouts(HASTE), progress)
     }
 
     /// What is in the way, when all that there is is to be sent.

@@ -3,7 +3,7 @@
 use super::redis::{HASTE, Log, assert_whole, at_port, changed, run, spec, until};
 use super::redis_server::{Oddly, Redis, before};
 use bgagent::domain::{Entry, ExportState, RedisSpec, Seq, StreamFormat};
-use bgagent::export::ExportPatience;
+use bgagent::export::ExportTimeouts;
 use bgagent::store::Ancestor;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -138,8 +138,8 @@ async fn over_a_slow_line_fewer_events_go_at_once() {
     let log = Log::with(100).await;
     let spec = at_port(&redis, before(&redis, vec![Oddly::OnlyShort(12_000); 100]));
     let (exporter, progress) = log.exporter(&spec);
-    let haste = ExportPatience { answer: Duration::from_millis(400), ..HASTE };
-    let running = run(exporter.with_patience(haste));
+    let haste = ExportTimeouts { answer: Duration::from_millis(400), ..HASTE };
+    let running = run(exporter.with_timeouts(haste));
     until("all events", || progress.now().is_some_and(|now| now.position == Some(Seq(100)))).await;
     running.abort();
     assert_whole(&redis, &spec.stream, 1..=100);

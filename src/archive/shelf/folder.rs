@@ -1,7 +1,7 @@
 //! Objects as files. A file is written under a temporary name, synced, renamed, and its folder synced: writes
 //! are atomic, even across a power failure.
 use super::failed;
-use crate::archive::object::MOST_STORED;
+use crate::archive::object::MAX_STORED_BYTES;
 use crate::blocking::panic_text;
 use crate::domain::ToolError;
 use rustix::fs::OFlags;
@@ -27,9 +27,9 @@ fn whole_file(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("it is not a file"));
     }
     let mut bytes = Vec::new();
-    file.take(MOST_STORED as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > MOST_STORED {
-        return Err(io::Error::other(format!("it has more than {} MiB", MOST_STORED >> 20)));
+    file.take(MAX_STORED_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_STORED_BYTES {
+        return Err(io::Error::other(format!("it has more than {} MiB", MAX_STORED_BYTES >> 20)));
     }
     Ok(bytes)
 }
@@ -176,7 +176,7 @@ mod tests {
         fs::write(path("a"), "x").unwrap();
         assert_eq!(whole_file(&path("a")).unwrap(), b"x");
         let sparse = File::create(path("sparse")).unwrap();
-        sparse.set_len(MOST_STORED as u64 + 1).unwrap();
+        sparse.set_len(MAX_STORED_BYTES as u64 + 1).unwrap();
         assert!(whole_file(&path("sparse")).unwrap_err().to_string().contains("more than"));
         rustix::fs::mkfifoat(rustix::fs::CWD, path("pipe"), rustix::fs::Mode::RUSR).unwrap();
         assert!(whole_file(&path("pipe")).unwrap_err().to_string().contains("not a file"));

@@ -9,12 +9,12 @@ mod folder;
 mod s3;
 
 /// Storage for the objects of an archive.
-pub(super) enum Shelf {
+pub(super) enum ObjectStorage {
     Folder(Folder),
     S3(Box<S3>),
 }
 
-impl Shelf {
+impl ObjectStorage {
     /// Returns the location, for messages.
     pub(super) fn place(&self) -> String {
         match self {
@@ -69,7 +69,7 @@ impl Shelf {
     }
 }
 
-impl Shelf {
+impl ObjectStorage {
     /// Storage in this folder.
     pub(super) fn folder(path: &str) -> Self {
         Self::Folder(Folder::new(path))

@@ -2,7 +2,7 @@
 //! PostgreSQL. Whatever changes rows is one atomic transaction.
 use super::row::{Cell, Row};
 use super::trouble::failed;
-use crate::archive::source::outcome::{How, Put, Removed};
+use crate::archive::source::outcome::{DeleteMode, DeleteOutcome, Put};
 use crate::archive::source::table::{Bounds, Filter, Page, Table, TableSpec};
 use crate::domain::{Database, ToolError};
 use crate::secret;
@@ -113,7 +113,7 @@ impl Db {
     /// Returns positions of those of these rows that are referred to by other rows of the table that are not
     /// among these.
     pub(super) async fn referred(&self, table: &Table, rows: &[Row]) -> Result<Vec<usize>, ToolError> {
-        if !table.is_family() {
+        if !table.has_self_references() {
             return Ok(Vec::new());
         }
         match self {
@@ -124,7 +124,12 @@ impl Db {
 
     /// Deletes exactly these rows, if each of them is unchanged and, where `how` asks for it, can be
     /// restored.
-    pub(super) async fn remove(&self, table: &Table, rows: &[Row], how: How) -> Result<Removed, ToolError> {
+    pub(super) async fn remove(
+        &self,
+        table: &Table,
+        rows: &[Row],
+        how: DeleteMode,
+    ) -> Result<DeleteOutcome, ToolError> {
         match self {
             Self::Sqlite(db) => db.remove(table.clone(), rows.to_vec(), how).await,
             Self::Postgres(db) => db.remove(table, rows, how).await,
@@ -153,7 +158,7 @@ impl Db {
     /// See [`Db::try_put`].
     pub(super) async fn begin_trial(&self, table: &Table) -> Result<(), ToolError> {
         match self {
-            Self::Postgres(db) if table.is_family() => db.begin_trial().await,
+            Self::Postgres(db) if table.has_self_references() => db.begin_trial().await,
             _ => Ok(()),
         }
     }

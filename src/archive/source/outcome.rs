@@ -1,12 +1,12 @@
 //! Results of deleting and inserting rows, and the messages about them.
 use super::super::row::{Row, shown};
 use super::failed;
-use super::table::{Referrer, Table};
+use super::table::{ForeignKey, Table};
 use crate::domain::ToolError;
 
 /// How rows are deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum How {
+pub(in super::super) enum DeleteMode {
     /// Deletes rows that are stored elsewhere, without further checks.
     Plainly,
     /// Deletes rows only if they can be inserted again: that is tried first, in the same transaction, and
@@ -16,7 +16,7 @@ pub(in super::super) enum How {
     OnlyToSee,
 }
 
-impl How {
+impl DeleteMode {
     /// Returns whether inserting the rows again is tried.
     pub(super) fn tries(self) -> bool {
         self != Self::Plainly
@@ -30,7 +30,7 @@ impl How {
 
 /// The result of deleting rows.
 #[derive(Debug, PartialEq)]
-pub(in super::super) enum Removed {
+pub(in super::super) enum DeleteOutcome {
     /// All of them were deleted.
     Done,
     /// None was deleted, because of these.
@@ -58,7 +58,7 @@ pub(in super::super) enum Why {
     OneWay(String),
 }
 
-impl Removed {
+impl DeleteOutcome {
     /// None was deleted: the rows at these positions have changed.
     pub(super) fn changed(places: &[usize]) -> Self {
         Self::left(places, &Why::Changed)
@@ -92,7 +92,7 @@ pub(in super::super) struct Put {
 
 impl Put {
     /// Returns the rows that could not be restored unchanged; only the others may be deleted.
-    pub(super) fn one_way(self, table: &Table, rows: &[Row]) -> Vec<Left> {
+    pub(super) fn not_restorable(self, table: &Table, rows: &[Row]) -> Vec<Left> {
         let taken = self.conflicts.into_iter().map(|at| (at, taken(table, &rows[at])));
         let left = taken.chain(self.refused);
         left.map(|(at, why)| Left { at, why: Why::OneWay(why) }).collect()
@@ -106,7 +106,7 @@ pub(in super::super) fn name(table: &Table, row: &Row) -> String {
 }
 
 /// The error for rows whose deletion would affect referring rows.
-pub(super) fn refers(referrer: &Referrer, table: &Table) -> ToolError {
+pub(super) fn refers(referrer: &ForeignKey, table: &Table) -> ToolError {
     let does = match referrer.action.as_str() {
         "" => "",
         "CASCADE" => ", and deleting those would delete them (ON DELETE CASCADE)",
@@ -134,7 +134,7 @@ pub(super) fn displaced(table: &Table, row: &Row) -> String {
     )
 }
 
-pub(super) fn kept_out(table: &Table, row: &Row) -> String {
+pub(super) fn skipped_by_trigger(table: &Table, row: &Row) -> String {
     format!("{}: a trigger or a rule of the table keeps it out", name(table, row))
 }
 

@@ -26,7 +26,7 @@ mod text;
 /// How long to wait for another archive, or for what a killed one has left running on the server.
 const ARCHIVE_LOCK_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long to wait for another program's lock.
-const ROW_PATIENCE: Duration = Duration::from_secs(10);
+const ROW_LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Values are represented the same on each server, with all digits. Rows hidden by a row security policy
 /// would be taken for archived ones, so the server reports an error instead of hiding any. Deletions must
 /// survive a crash of the server. All settings last for one transaction: a pooler may lend the connection to
@@ -114,7 +114,7 @@ impl Postgres {
         if self.trying.load(Ordering::Relaxed) {
             return work.await;
         }
-        self.begin(READS, ROW_PATIENCE).await?;
+        self.begin(READS, ROW_LOCK_TIMEOUT).await?;
         let result = work.await;
         let ended = self.run("ROLLBACK").await;
         result.and_then(|result| ended.map(|()| result))

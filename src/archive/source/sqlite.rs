@@ -1,6 +1,6 @@
 //! A table of an SQLite file. Keys are compared by the collation of their unique index, so that "the row with
 //! this key" is one row, whatever collation the column has.
-use super::outcome::{How, Put, Removed};
+use super::outcome::{DeleteMode, DeleteOutcome, Put};
 use super::table::{Bounds, Filter, Page, Table, TableSpec, quote};
 use crate::archive::row::{Cell, Row};
 use crate::archive::source::sqlite::statement::{
@@ -136,7 +136,7 @@ impl Sqlite {
                 }
             }
         }
-        let identity = lock::of_lock(&mut file, &path);
+        let identity = lock::database_id(&mut file, &path);
         self.identity =
             Some(identity.map_err(|error| cant(format!("it can't be read or written: {error}")))?);
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).lock = Some(file);
@@ -182,7 +182,12 @@ impl Sqlite {
         self.done(move |db, _| remove::referred(db, &table, &rows)).await
     }
 
-    pub(super) async fn remove(&self, table: Table, rows: Vec<Row>, how: How) -> Result<Removed, ToolError> {
+    pub(super) async fn remove(
+        &self,
+        table: Table,
+        rows: Vec<Row>,
+        how: DeleteMode,
+    ) -> Result<DeleteOutcome, ToolError> {
         self.done(move |db, _| remove::remove(db, &table, &rows, how)).await
     }
 

@@ -29,12 +29,12 @@ pub(in crate::archive) struct Table {
     /// Canonical name of the table, or of the partitioned table that it is part of.
     pub(in crate::archive) root: String,
     /// Foreign keys by which deleting a row would change other tables, unless it is prevented.
-    pub(super) referrers: Vec<Referrer>,
+    pub(super) referrers: Vec<ForeignKey>,
     /// Foreign keys of the table to itself: rows that are referred to wait until those that refer to them are
     /// archived.
-    pub(super) own: Vec<Referrer>,
+    pub(super) own: Vec<ForeignKey>,
     /// Privileges of the role, and what statements must take into account.
-    pub(super) ability: Ability,
+    pub(super) ability: TablePrivileges,
     /// Names of all columns that are not generated, when the table was inspected.
     pub(super) all: Vec<String>,
 }
@@ -71,7 +71,7 @@ impl Table {
 
 impl Table {
     /// Returns whether rows of the table can refer to other rows of it.
-    pub(in crate::archive) fn is_family(&self) -> bool {
+    pub(in crate::archive) fn has_self_references(&self) -> bool {
         !self.own.is_empty()
     }
 
@@ -145,7 +145,7 @@ impl Cast {
 
 /// What the role may do with a table, and what statements on it must take into account.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Ability {
+pub(super) struct TablePrivileges {
     /// It may insert rows.
     pub(super) put: bool,
     pub(super) delete: bool,
@@ -154,14 +154,14 @@ pub(super) struct Ability {
     pub(super) put_plainly: bool,
 }
 
-impl Ability {
+impl TablePrivileges {
     /// All privileges, and nothing to take into account.
     pub(super) const ALL: Self = Self { put: true, delete: true, lock: true, put_plainly: false };
 }
 
 /// A foreign key by which rows refer to rows that are to be deleted.
 #[derive(Debug, Clone)]
-pub(super) struct Referrer {
+pub(super) struct ForeignKey {
     /// The referring table, quoted.
     pub(super) table: String,
     /// Its columns and ours, quoted.

@@ -1,13 +1,13 @@
 //! `bgagent accept`: shows what a proposal would change and which rights it would grant, asks, writes it into the
 //! configuration, and has the daemon reload that.
 use super::prelude::*;
-use super::proposals::{DECIDE, FoundProposal, failure, only_people};
+use super::proposals::{DECIDE, FoundProposal, failure, refuse_agents};
 use crate::cli::args::AcceptArgs;
-use crate::config::{Loaded, Paths, TrustBook, Trusted, beyond_trust};
+use crate::config::{Loaded, Paths, TrustBook, Trusted, rights_beyond};
 use crate::proposal::{ProposalBook, ReplaceError, replace};
 
 pub(in crate::cli) fn run(app: &mut App, args: &AcceptArgs) -> Result<Outcome, Failure> {
-    only_people(app, DECIDE)?;
+    refuse_agents(app, DECIDE)?;
     let (book, trusted) = {
         let paths = app.paths()?;
         (ProposalBook::of(&paths.state_dir), paths.trust_book())
@@ -55,7 +55,7 @@ fn renew_trust(app: &App, book: &std::path::Path, found: &FoundProposal) -> Resu
     let path = &found.current.fleet.path;
     let was_trusted = |loaded: &Loaded| {
         TrustBook::read(book)
-            .is_ok_and(|known| known.get(path).is_some() && beyond_trust(loaded, known.get(path)).is_empty())
+            .is_ok_and(|known| known.get(path).is_some() && rights_beyond(loaded, known.get(path)).is_empty())
     };
     if Paths::is_home(path) || !was_trusted(&found.current) {
         return Ok(());

@@ -83,7 +83,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
             app.note(&format!("agent `{}` accepts a risk: {}", agent.id, plain(why)));
         }
     }
-    for line in render::walled_lines(&Walled::of(&loaded.fleet)) {
+    for line in render::sandbox_lines(&Walled::of(&loaded.fleet)) {
         app.note(&line);
     }
     if let Some(redis) = &loaded.fleet.redis {

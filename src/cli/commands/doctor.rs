@@ -31,7 +31,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &DoctorArgs) -> Result<Outcome, F
             "programs with a sandbox are not started here; `sandbox = false` lets a program run without one",
         )
     })?;
-    let doctor::Findings { tried, no_network } = found;
+    let doctor::DoctorReport { tried, no_network } = found;
     let through = tried.iter().filter(|one| one.refused.is_none()).count();
     let (gaps, groups) = (doctor::gaps(&tried), doctor::control_groups());
     if app.json {

@@ -9,7 +9,7 @@ use crate::config::Paths;
 use crate::domain::{counted, human_duration};
 use crate::overview::proposals_wait;
 use crate::protocol::{GetDaemonStatus, NoParams};
-use crate::store::{HealthReport, HealthRow, OpenIncident, Untold, Where};
+use crate::store::{HealthReport, HealthRow, OpenIncident, UndeliveredMessages, Where};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use std::io::ErrorKind;
@@ -273,8 +273,8 @@ fn open_for(incident: &OpenIncident, now: Timestamp) -> String {
     format!("{} incident {} for {span}: {}", incident.severity, incident.key, incident.title)
 }
 
-fn undelivered_text(untold: &Untold, now: Timestamp) -> String {
-    let Untold { target, count, oldest, given_up } = untold;
+fn undelivered_text(untold: &UndeliveredMessages, now: Timestamp) -> String {
+    let UndeliveredMessages { target, count, oldest, given_up } = untold;
     let (messages, age) = (counted(*count, "message"), human_duration(now.duration_since(*oldest)));
     if *given_up {
         format!(
@@ -377,7 +377,8 @@ mod tests {
     fn what_is_open_or_waits_is_told() {
         let now: Timestamp = "2026-11-24T10:00:00Z".parse().unwrap();
         let since = "2026-11-24T09:00:00Z".parse().unwrap();
-        let untold = |count, given_up| Untold { target: "ops".into(), count, oldest: since, given_up };
+        let untold =
+            |count, given_up| UndeliveredMessages { target: "ops".into(), count, oldest: since, given_up };
         let row = HealthRow {
             agent: "news".parse().unwrap(),
             next_due: None,

@@ -4,7 +4,7 @@ use crate::cli::args::ProposalsArgs;
 use crate::cli::render::plain_lines;
 use crate::config::{self, Context, Loaded, shell_word, table_of};
 use crate::proposal::{
-    BookError, JudgedProposal, NewProposal, Proposal, ProposalBook, Proposer, UnfitProposal, judge,
+    JudgedProposal, NewProposal, Proposal, ProposalBook, ProposalError, Proposer, UnfitProposal, judge,
 };
 use crate::protocol::{Code, RpcError};
 use serde_json::{Value, json};
@@ -72,15 +72,15 @@ fn proposer_text(proposer: &Proposer) -> String {
 }
 
 /// Converts an error of the proposals' folder into a failure.
-pub(super) fn failure(error: BookError) -> Failure {
+pub(super) fn failure(error: ProposalError) -> Failure {
     match error {
-        BookError::Io { path, cause } => Failure::Io { doing: "use", path, cause },
-        BookError::NoId(_) => Failure::usage_hint(error.to_string(), "`bgagent proposals` lists them"),
-        BookError::Damaged { ref path, .. } => {
+        ProposalError::Io { path, cause } => Failure::Io { doing: "use", path, cause },
+        ProposalError::NoId(_) => Failure::usage_hint(error.to_string(), "`bgagent proposals` lists them"),
+        ProposalError::Damaged { ref path, .. } => {
             let hint = format!("look at it, and remove it: rm {}", shell_word(path));
             Failure::Negative { what: error.to_string(), hint }
         }
-        BookError::Gone(_) | BookError::Full => Failure::Negative {
+        ProposalError::Gone(_) | ProposalError::Full => Failure::Negative {
             what: error.to_string(),
             hint: "`bgagent proposals` lists those that wait".into(),
         },
@@ -91,7 +91,7 @@ pub(super) fn failure(error: BookError) -> Failure {
 pub(super) const DECIDE: &str = "decide about proposals";
 
 /// Refuses an action that a program run by an agent may not take: `decide about …`.
-pub(super) fn only_people(app: &mut App, what: &str) -> Result<(), Failure> {
+pub(super) fn refuse_agents(app: &mut App, what: &str) -> Result<(), Failure> {
     if !super::mcp::is_of_agent(app.paths()?) {
         return Ok(());
     }

@@ -1,11 +1,11 @@
 //! `bgagent reject`: drops a proposal.
 use super::prelude::*;
-use super::proposals::{DECIDE, failure, only_people};
+use super::proposals::{DECIDE, failure, refuse_agents};
 use crate::cli::args::RejectArgs;
 use crate::proposal::ProposalBook;
 
 pub(in crate::cli) fn run(app: &mut App, args: &RejectArgs) -> Result<Outcome, Failure> {
-    only_people(app, DECIDE)?;
+    refuse_agents(app, DECIDE)?;
     ProposalBook::of(&app.paths()?.state_dir).remove(&args.id).map_err(failure)?;
     app.note(&format!("proposal {} is dropped", args.id));
     if app.json {

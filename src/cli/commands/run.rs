@@ -3,7 +3,7 @@ use super::prelude::*;
 use crate::cli::args::RunArgs;
 use crate::cli::render::{cut_result, event_words, outcome_line, result_text};
 use crate::cli::when;
-use crate::client::{Backoff, ClientError, Connection, Follow, Followed, Timeouts};
+use crate::client::{Backoff, ClientError, Connection, Follow, FollowItem, Timeouts};
 use crate::domain::{Event, ParamValues, Payload, RunStatus, SlotSkipped, Verdict};
 use crate::protocol::{
     Code, GetRun, GetRunParams, RunAgent, RunDetail, RunParams, RunStarted, RunView, StreamParams,
@@ -156,7 +156,7 @@ fn wait(app: &mut App, started: &RunStarted, deadline: Option<Instant>) -> Resul
     let progress = Progress::begin(app, started);
     loop {
         match follow.next(deadline)? {
-            Followed::Event(stored) => {
+            FollowItem::Event(stored) => {
                 let Some(event) = stored.decode().ok().and_then(|logged| logged.event()) else {
                     // an event of a newer daemon that this release does not know may still be the end
                     if let Some(end) = look(app, started)? {
@@ -177,15 +177,15 @@ fn wait(app: &mut App, started: &RunStarted, deadline: Option<Instant>) -> Resul
                     progress.show(&event);
                 }
             }
-            Followed::Note(note) => progress.say(&super::tail::words(&note)),
-            Followed::Deadline => return Ok(End::Late),
-            Followed::Live | Followed::Gap { .. } => {
+            FollowItem::Note(note) => progress.say(&super::tail::words(&note)),
+            FollowItem::Deadline => return Ok(End::Late),
+            FollowItem::Live | FollowItem::Gap { .. } => {
                 // the run may have ended before the subscription started
                 if let Some(end) = look(app, started)? {
                     return Ok(end);
                 }
             }
-            Followed::End => unreachable!("a subscription that follows has no end"),
+            FollowItem::End => unreachable!("a subscription that follows has no end"),
         }
     }
 }

@@ -16,7 +16,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &RunsArgs) -> Result<Outcome, Fai
     };
     let mut connection = app.reading()?;
     let mut runs = connection.call::<ListRuns>(&params)?;
-    runs.iter_mut().for_each(|run| app.as_it_is(run));
+    runs.iter_mut().for_each(|run| app.correct_status(run));
     if runs.is_empty() && !app.json {
         app.note("no such runs");
         return Ok(Outcome::Done);

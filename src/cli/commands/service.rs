@@ -2,7 +2,7 @@
 use super::prelude::*;
 use crate::cli::args::ServiceCommand;
 use crate::cli::service::{self, Installation, LABEL, UNIT};
-use crate::config::{Loaded, Paths, TrustBook, Trusted, beyond_trust, shell_word};
+use crate::config::{Loaded, Paths, TrustBook, Trusted, rights_beyond, shell_word};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,7 +29,7 @@ const HARDENING_NOTE: &str = "the service has a /tmp of its own (PrivateTmp) and
     to open a path: systemctl --user edit bgagent, and there:\n  [Service]\n  ReadWritePaths=/srv/data\n  PrivateTmp=no";
 
 fn install(app: &mut App, file: &Path, start: bool) -> Result<Outcome, Failure> {
-    super::proposals::only_people(app, "install the service")?;
+    super::proposals::refuse_agents(app, "install the service")?;
     // a service that can't start would only be noticed in the journal
     let (config, state) = (app.paths()?.config.clone(), app.paths()?.state_dir.clone());
     let loaded =
@@ -77,7 +77,7 @@ fn trust(app: &mut App, loaded: &Loaded) -> Result<(), Failure> {
         return TrustBook::trust(&book, path, trusted).map_err(|cause| Failure::io("write", &book, cause));
     }
     let trusted = TrustBook::read(&book).unwrap_or_default();
-    if beyond_trust(loaded, trusted.get(path)).is_empty() {
+    if rights_beyond(loaded, trusted.get(path)).is_empty() {
         return Ok(());
     }
     Err(Failure::NotOurs {

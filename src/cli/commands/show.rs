@@ -21,7 +21,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &ShowArgs) -> Result<Outcome, Fai
         answer => answer?,
     };
     let mut detail = detail;
-    app.as_it_is(&mut detail.run);
+    app.correct_status(&mut detail.run);
     app.answer(&detail, run_detail)?;
     Ok(Outcome::Done)
 }

@@ -48,7 +48,7 @@ fn to_address(
         (None, None) => configured.as_ref().and_then(|spec| spec.password.clone()),
     };
     let schema = schema.map(str::to_owned).or_else(|| configured.as_ref().map(|spec| spec.schema.clone()));
-    let spec = config::store_at(to, schema.as_deref(), password)
+    let spec = config::store_from_flags(to, schema.as_deref(), password)
         .map_err(|(what, hint)| Failure::Usage { what, hint })?;
     Ok(Where { file, server: Some(Arc::new(spec)) })
 }

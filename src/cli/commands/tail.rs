@@ -3,7 +3,7 @@ use super::prelude::*;
 use crate::cli::args::TailArgs;
 use crate::cli::render::{event_line, event_types};
 use crate::cli::when::{self, Side};
-use crate::client::{Backoff, Follow, Followed, Note, Resume, StoredEvent, Timeouts};
+use crate::client::{Backoff, Follow, FollowItem, Note, Resume, StoredEvent, Timeouts};
 use crate::domain::EventType;
 use crate::protocol::StreamParams;
 use std::path::{Path, PathBuf};
@@ -45,14 +45,14 @@ pub(in crate::cli) fn run(app: &mut App, args: &TailArgs) -> Result<Outcome, Fai
     let mut asked_beyond = false;
     loop {
         match follow.next(deadline)? {
-            Followed::Event(event) => {
+            FollowItem::Event(event) => {
                 if tail.is_past_end(&event) {
                     break;
                 }
                 tail.show(&event)?;
             }
-            Followed::Live => {}
-            Followed::Gap { from, to } => {
+            FollowItem::Live => {}
+            FollowItem::Gap { from, to } => {
                 tail.app.flush()?;
                 let events = if from == to {
                     format!("event {from} was")
@@ -61,12 +61,12 @@ pub(in crate::cli) fn run(app: &mut App, args: &TailArgs) -> Result<Outcome, Fai
                 };
                 tail.app.note(&format!("-- {events} removed by retention"));
             }
-            Followed::Note(note) => {
+            FollowItem::Note(note) => {
                 asked_beyond |= matches!(note, Note::Ahead { .. }) && args.from.is_some();
                 tail.app.flush()?;
                 tail.app.note(&words(&note));
             }
-            Followed::End | Followed::Deadline => break,
+            FollowItem::End | FollowItem::Deadline => break,
         }
         if !follow.has_more() {
             tail.settle(follow.position())?;

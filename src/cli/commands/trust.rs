@@ -2,7 +2,7 @@
 use super::prelude::*;
 use crate::cli::args::TrustArgs;
 use crate::client::{Connection, Timeouts};
-use crate::config::{Context, Loaded, Paths, TrustBook, Trusted, beyond_trust, shell_word};
+use crate::config::{Context, Loaded, Paths, TrustBook, Trusted, rights_beyond, shell_word};
 use crate::domain::{Rights, counted};
 use crate::protocol::{GetDaemonStatus, NoParams, ReloadConfig};
 use serde::Serialize;
@@ -29,7 +29,7 @@ struct View<'a> {
 }
 
 pub(in crate::cli) fn run(app: &mut App, args: &TrustArgs) -> Result<Outcome, Failure> {
-    super::proposals::only_people(app, "say which configuration is trusted")?;
+    super::proposals::refuse_agents(app, "say which configuration is trusted")?;
     let (path, book) = {
         let paths = app.paths()?;
         (args.file.clone().unwrap_or_else(|| paths.config.clone()), paths.trust_book())
@@ -68,7 +68,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &TrustArgs) -> Result<Outcome, Fa
 }
 
 fn view<'a>(loaded: &'a Loaded, now: &'a Trusted, before: Option<&Trusted>) -> View<'a> {
-    let (home, new) = (Paths::is_home(&loaded.fleet.path), beyond_trust(loaded, before));
+    let (home, new) = (Paths::is_home(&loaded.fleet.path), rights_beyond(loaded, before));
     let trusted = home || new.is_empty();
     View { path: &loaded.fleet.path, sha256: &now.sha256, home, trusted, new, rights: &now.rights }
 }

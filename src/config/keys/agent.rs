@@ -119,7 +119,7 @@ pub(in crate::config) const CHECK: &[Key] = &[
     ),
 ];
 
-pub(in crate::config) const TELL: &[Key] = &[
+pub(in crate::config) const NOTIFY_KEYS: &[Key] = &[
     key("to", Kind::Texts, "names of [notify.…] tables"),
     key(
         "on",
@@ -191,8 +191,8 @@ pub(in crate::config) const ON: &[Key] = &[
         "mcp: how often the server is asked, unless it wants to be asked less often; from {}s to {}h, default {}m",
     )
     .with(&[
-        McpTrigger::MOST_OFTEN.as_secs() as u64,
-        McpTrigger::LEAST_OFTEN.as_secs() as u64 / 3600,
+        McpTrigger::MIN_EVERY.as_secs() as u64,
+        McpTrigger::MAX_EVERY.as_secs() as u64 / 3600,
         McpTrigger::EVERY.as_secs() as u64 / 60,
     ]),
     key(
@@ -200,7 +200,7 @@ pub(in crate::config) const ON: &[Key] = &[
         Kind::Duration,
         "file: how long it must stay unchanged before it counts; up to {}h, default {}s",
     )
-    .with(&[FileTrigger::LONGEST_SETTLE.as_secs() as u64 / 3600, FileTrigger::SETTLE.as_secs() as u64]),
+    .with(&[FileTrigger::MAX_SETTLE.as_secs() as u64 / 3600, FileTrigger::SETTLE.as_secs() as u64]),
     key(
         "after",
         Kind::Texts,
@@ -415,7 +415,7 @@ pub(in crate::config) const AGENT: &[Key] = &[
     key("session_id", Kind::Text, "agents with the same one share their session; default: the agent's name"),
     key("gate", Kind::Table(CHECK), "decides whether a run is worth it, before any model is asked"),
     key("success_when", Kind::Tables(CHECK), "proofs that must all hold after the run"),
-    key("notify", Kind::Table(TELL), "who gets which messages"),
+    key("notify", Kind::Table(NOTIFY_KEYS), "who gets which messages"),
     key(
         "deliver",
         Kind::Table(DELIVER),

@@ -25,7 +25,7 @@ pub(super) fn zone_is_known(top: &Section<'_>) -> bool {
             Some(format!("{}, or give [daemon] a `timezone`", zone_hint(&name).trim_end_matches('?'))),
         );
     }
-    daemon.is_none_or(|(key, value)| !top.file.is_wrong(key.span(), value))
+    daemon.is_none_or(|(key, value)| !top.file.has_error_in(key.span(), value))
 }
 
 type Linted = BTreeMap<String, Option<(String, String)>>;

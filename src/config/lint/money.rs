@@ -93,7 +93,7 @@ pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
 fn too_small(at: &Place<'_>, of: &str, fleet: &Fleet) {
     let Some(model) = fleet.models.get(of) else { return };
     // A default is reduced to fit.
-    let tokens = if model.max_output_by_default { LEAST_OUTPUT_TOKENS } else { model.max_output_tokens };
+    let tokens = if model.max_output_by_default { MIN_OUTPUT_TOKENS } else { model.max_output_tokens };
     let answer = Tokens { output: tokens, ..Tokens::default() };
     let usd = model.price.map_or(0.0, |price| cost(&price, &answer));
     let limits = &at.agent.limits;

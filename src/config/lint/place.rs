@@ -39,7 +39,7 @@ impl<'a> Place<'a> {
         let tables = [self.own(), self.defaults];
         keys.iter().all(|wanted| {
             let given = tables.iter().flatten().find_map(|table| table.get_key_value(*wanted));
-            given.is_none_or(|(key, value)| !self.file.is_wrong(key.span(), value))
+            given.is_none_or(|(key, value)| !self.file.has_error_in(key.span(), value))
                 && !tables.iter().flatten().any(|table| is_misspelled_in(table, wanted))
         })
     }

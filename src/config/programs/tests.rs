@@ -6,12 +6,12 @@ fn judge(line: &str) -> Option<usize> {
     let words: Vec<Argument<'_>> = line
         .split(' ')
         .map(|word| match word {
-            word if word.contains('{') => (word, Holds::Value),
-            word if word.contains('<') => (word, Holds::Anything),
-            word => (word, Holds::Text),
+            word if word.contains('{') => (word, ArgumentContent::Value),
+            word if word.contains('<') => (word, ArgumentContent::Anything),
+            word => (word, ArgumentContent::Text),
         })
         .collect();
-    run_by(&words, None)
+    first_run_argument(&words, None)
 }
 
 #[test]
@@ -162,11 +162,15 @@ fn arguments_of_what_is_written_out_are_no_code() {
 
 #[test]
 fn a_program_is_known_under_another_name_too() {
-    let words = [("/opt/mine", Holds::Text), ("-lc", Holds::Text), ("{x}", Holds::Value)];
-    assert_eq!(run_by(&words, None), None);
-    assert_eq!(run_by(&words, Some("/usr/bin/bash")), Some(2));
-    let df = [("/bin/df", Holds::Text), ("{x}", Holds::Value)];
-    assert_eq!(run_by(&df, Some("/bin/busybox")), None);
+    let words = [
+        ("/opt/mine", ArgumentContent::Text),
+        ("-lc", ArgumentContent::Text),
+        ("{x}", ArgumentContent::Value),
+    ];
+    assert_eq!(first_run_argument(&words, None), None);
+    assert_eq!(first_run_argument(&words, Some("/usr/bin/bash")), Some(2));
+    let df = [("/bin/df", ArgumentContent::Text), ("{x}", ArgumentContent::Value)];
+    assert_eq!(first_run_argument(&df, Some("/bin/busybox")), None);
 }
 
 #[test]

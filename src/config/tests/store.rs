@@ -1,6 +1,6 @@
 //! Where records are kept.
 use super::read;
-use crate::config::store_at;
+use crate::config::store_from_flags;
 use crate::domain::{Durability, NodeSpec, Rights, SecretRef, StoreSpec};
 
 fn store(keys: &str) -> StoreSpec {
@@ -74,14 +74,14 @@ fn what_can_not_be_a_store_is_refused() {
             rejected.shown
         );
     }
-    let spec = store_at("postgres://h/d", None, None).expect("it is one");
+    let spec = store_from_flags("postgres://h/d", None, None).expect("it is one");
     assert_eq!((spec.schema.as_str(), spec.durability), ("bgagent", Durability::Single));
     for (url, schema, wanted) in [
         ("file.db", None, "must begin with postgres://"),
         ("postgres://me:secret@h/d", None, "a password must not stand"),
         ("postgres://h/d", Some("A"), "small letters"),
     ] {
-        let (what, _) = store_at(url, schema, None).expect_err(url);
+        let (what, _) = store_from_flags(url, schema, None).expect_err(url);
         assert!(what.contains(wanted) && !what.contains("secret"), "{url}: {what}");
     }
 }

@@ -145,7 +145,7 @@ fn since(item: Item<'_>) -> Option<Since> {
 }
 
 fn too_many(what: &str, count: usize) -> String {
-    format!("{what} {count} addresses, and {} are the most", FeedArgs::MOST_URLS)
+    format!("{what} {count} addresses, and {} are the most", FeedArgs::MAX_URLS)
 }
 
 /// Parses the addresses. `fixed`: they may not contain placeholders.
@@ -154,7 +154,7 @@ fn urls<'a>(list: Item<'a>, fixed: bool) -> Option<Vec<&'a str>> {
     if items.is_empty() {
         return list.refuse_with("`urls` is empty".into(), EXAMPLE.into());
     }
-    if items.len() > FeedArgs::MOST_URLS {
+    if items.len() > FeedArgs::MAX_URLS {
         return list.refuse(too_many("`urls` has", items.len()));
     }
     let mut all: Vec<&str> = Vec::new();
@@ -179,7 +179,7 @@ fn address<'a>(item: Item<'a>, fixed: bool, all: &mut Vec<&'a str>) -> Option<&'
 /// Parses sources with a login; their addresses are appended to the others.
 fn logins<'a>(list: Item<'a>, addresses: &mut Vec<&'a str>) -> Option<BTreeMap<String, FeedLogin>> {
     let items = list.items()?;
-    if items.len() + addresses.len() > FeedArgs::MOST_URLS {
+    if items.len() + addresses.len() > FeedArgs::MAX_URLS {
         return list.refuse(too_many("there are", items.len() + addresses.len()));
     }
     let mut all = BTreeMap::new();

@@ -1,6 +1,6 @@
 //! Settings and arguments of `probe`: its checks.
 use crate::config::keys::{Key, Kind, SANDBOX, key};
-use crate::config::programs::{self, Argument, Holds};
+use crate::config::programs::{self, Argument, ArgumentContent};
 use crate::config::sandbox;
 use crate::config::values::{is_this_machine, url};
 use crate::config::walk::{Item, Section};
@@ -175,12 +175,12 @@ fn target(item: Item<'_>, section: &Section<'_>, kind: ProbeType) -> Option<Prob
 /// launcher runs.
 fn runs_placeholder(item: Item<'_>, argv: &[String]) -> bool {
     let holds = |text: &str| {
-        let has_place = text.contains("{event") || text.contains("{gate");
-        if has_place { Holds::Anything } else { Holds::Text }
+        let has_series = text.contains("{event") || text.contains("{gate");
+        if has_series { ArgumentContent::Anything } else { ArgumentContent::Text }
     };
     let words: Vec<Argument<'_>> = argv.iter().map(|text| (text.as_str(), holds(text))).collect();
     let real = argv.first().and_then(|program| (item.file.context.real)(Path::new(program)).ok());
-    programs::run_by(&words, real.as_deref().and_then(Path::to_str)).is_some()
+    programs::first_run_argument(&words, real.as_deref().and_then(Path::to_str)).is_some()
 }
 
 /// Parses how an address is requested, and what its answer must be.

@@ -1,9 +1,9 @@
 //! Settings of `[tools.…]` tables of type "shell": which commands, and their parameters.
 use crate::config::keys::{Key, Kind, SANDBOX, key};
 use crate::config::machine::{self, Wanted};
-use crate::config::programs::{self, Argument, Holds};
+use crate::config::programs::{self, Argument, ArgumentContent};
 use crate::config::sandbox;
-use crate::config::values::{LEAST_OUTPUT, cwd, needs};
+use crate::config::values::{MIN_OUTPUT_BYTES, cwd, needs};
 use crate::config::walk::{Item, Section};
 use crate::domain::{ParameterKind, ShellArg, ShellCommand, ShellSettings, ToolKind};
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ const COMMAND: &[Key] = &[
 
 pub(in crate::config) fn settings(section: &Section<'_>) -> Option<ShellSettings> {
     let timeout = section.positive("timeout").unwrap_or(ShellSettings::TIMEOUT);
-    let max_output = section.size_of_at_least("max_output", LEAST_OUTPUT, "1KiB");
+    let max_output = section.size_of_at_least("max_output", MIN_OUTPUT_BYTES, "1KiB");
     let (env, cwd) = (section.env(), cwd(section));
     let example =
         "commands = { df = { exec = \"/bin/df\", args = [\"-h\", \"{path:path}\"], under = [\"/data\"] } }";
@@ -122,7 +122,7 @@ fn under(item: Item<'_>, section: &Section<'_>, args: &[ShellArg]) -> Option<Vec
 
 /// Parses the arguments of the program at `path`.
 fn args(list: &[Item<'_>], path: &str) -> Option<Vec<ShellArg>> {
-    let mut words: Vec<Argument<'_>> = vec![(path, Holds::Text)];
+    let mut words: Vec<Argument<'_>> = vec![(path, ArgumentContent::Text)];
     let mut all = Vec::new();
     for arg in list {
         let text = arg.text()?;
@@ -139,8 +139,8 @@ fn args(list: &[Item<'_>], path: &str) -> Option<Vec<ShellArg>> {
             Ok(parsed) => {
                 // The words of an enumeration are written in the configuration, so they may be options.
                 let holds = match &parsed {
-                    ShellArg::Text(_) => Holds::Text,
-                    ShellArg::Parameter { .. } => Holds::Value,
+                    ShellArg::Text(_) => ArgumentContent::Text,
+                    ShellArg::Parameter { .. } => ArgumentContent::Value,
                 };
                 words.push((text, holds));
                 all.push(parsed);
@@ -149,7 +149,7 @@ fn args(list: &[Item<'_>], path: &str) -> Option<Vec<ShellArg>> {
     }
     let first = list.first();
     let real = first.and_then(|arg| (arg.file.context.real)(Path::new(path)).ok());
-    if let Some(at) = programs::run_by(&words, real.as_deref().and_then(Path::to_str))
+    if let Some(at) = programs::first_run_argument(&words, real.as_deref().and_then(Path::to_str))
         && let Some(arg) = list.get(at.saturating_sub(1))
     {
         return arg.refuse_with(

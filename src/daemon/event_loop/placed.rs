@@ -2,7 +2,7 @@
 //! is the acknowledgement of reports.
 use super::{EventLoop, Turn, Waiter};
 use crate::daemon::clock;
-use crate::daemon::placed::wire::{OrderText, ReportText, SaidText};
+use crate::daemon::placed::wire::{OrderText, ReportBody, ReportText};
 use crate::domain::{Entry, Fact, Process, ProcessRole, RunId};
 use crate::engine::{Action, Input};
 use crate::store::TakenReport;
@@ -40,24 +40,24 @@ impl EventLoop {
             return self.answer_stray_report(turn, &session, run, &said);
         }
         let input = match said {
-            SaidText::Spawned { n, role, pid, start, boot } => {
+            ReportBody::Spawned { n, role, pid, start, boot } => {
                 let ticket = self.wait(Waiter::Node { session, n });
                 let process = Some(Process { pid, start, boot });
                 Input::Began { run, attempt, role: role.into(), process, ticket }
             }
-            SaidText::Began { n } => {
+            ReportBody::Began { n } => {
                 let ticket = self.wait(Waiter::Node { session, n });
                 Input::Began { run, attempt, role: ProcessRole::Body, process: None, ticket }
             }
-            SaidText::Found { n, findings } => {
+            ReportBody::Found { n, findings } => {
                 let ticket = self.wait(Waiter::Node { session, n });
                 Input::Found { run, findings, ticket }
             }
-            SaidText::Output(output) => {
+            ReportBody::Output(output) => {
                 let fact = Fact::OutputCaptured(Box::new(output.captured(run, attempt)));
                 return turn.facts.push(Entry { at: now.wall, fact });
             }
-            SaidText::Ended { outcome, told } => {
+            ReportBody::Ended { outcome, told } => {
                 self.placed.remove(&run);
                 if let Some(cause) = told {
                     turn.add(self.engine.decide(now, Input::ToldToEnd { run, cause }));
@@ -70,13 +70,13 @@ impl EventLoop {
 
     /// Answers a report of a run that the node should not have: it has ended here, or belongs to
     /// another node.
-    fn answer_stray_report(&self, turn: &mut Turn, session: &Arc<str>, run: RunId, said: &SaidText) {
+    fn answer_stray_report(&self, turn: &mut Turn, session: &Arc<str>, run: RunId, said: &ReportBody) {
         let order = match said {
-            SaidText::Spawned { n, .. } | SaidText::Began { n } | SaidText::Found { n, .. } => {
+            ReportBody::Spawned { n, .. } | ReportBody::Began { n } | ReportBody::Found { n, .. } => {
                 OrderText::Go { n: *n, go: false }
             }
-            SaidText::Output(_) => OrderText::Stop { run, kill: false, cause: None },
-            SaidText::Ended { .. } => return,
+            ReportBody::Output(_) => OrderText::Stop { run, kill: false, cause: None },
+            ReportBody::Ended { .. } => return,
         };
         tracing::warn!(%run, "a node reports of a run that it should not have any more");
         turn.facts.push(ordered(session, None, &order));

@@ -5,7 +5,7 @@ use crate::daemon::inbox::ChangeAsked;
 use crate::daemon::services::{Services, Step};
 use crate::daemon::views;
 use crate::domain::{AgentId, counted};
-use crate::engine::{BackfillWish, Command};
+use crate::engine::{BackfillRequest, Command};
 use crate::protocol::*;
 use jiff::Timestamp;
 
@@ -36,7 +36,8 @@ pub(super) async fn backfill(services: &Services, params: BackfillParams, asked:
         return Step::Done(Err(error));
     }
     let id = params.request_id.as_deref().map(Into::into);
-    let wish = BackfillWish { agent, id, slots: plan.slots, params: params.params, max_usd: params.max_usd };
+    let wish =
+        BackfillRequest { agent, id, slots: plan.slots, params: params.params, max_usd: params.max_usd };
     change(services, Command::Backfill(wish), asked).await
 }
 

@@ -65,7 +65,7 @@ impl Caller {
 }
 
 /// How a standby handles a request.
-pub(super) enum OfStandby {
+pub(super) enum StandbyRoute {
     /// It answers itself.
     Here(Request),
     /// The leader answers; if there is none, the request is answered from the records if possible.
@@ -74,19 +74,19 @@ pub(super) enum OfStandby {
 
 /// Returns who answers a request at a standby: records are read there, and the leader is asked for
 /// what the engine knows or decides.
-pub(super) fn of_standby(request: Request) -> OfStandby {
+pub(super) fn route_at_standby(request: Request) -> StandbyRoute {
     match request {
-        Request::AtOnce(_) | Request::InTurn(InTurn::Shutdown(_)) => OfStandby::Here(request),
-        Request::InTurn(_) => OfStandby::Leader(None),
+        Request::AtOnce(_) | Request::InTurn(InTurn::Shutdown(_)) => StandbyRoute::Here(request),
+        Request::InTurn(_) => StandbyRoute::Leader(None),
         Request::Beside(request) => match request {
             Beside::GetAgentStatus(_) | Beside::ListAgents(_) | Beside::NextSlots(_) => {
-                OfStandby::Leader(Some(request))
+                StandbyRoute::Leader(Some(request))
             }
             Beside::ListTools(_)
             | Beside::TestNotification(_)
             | Beside::CallTool(_)
             | Beside::AskArchive(_)
-            | Beside::ListMcp(_) => OfStandby::Leader(None),
+            | Beside::ListMcp(_) => StandbyRoute::Leader(None),
             Beside::ListRuns(_)
             | Beside::GetRun(_)
             | Beside::GetRunOutput(_)
@@ -97,7 +97,7 @@ pub(super) fn of_standby(request: Request) -> OfStandby {
             | Beside::GetUsage(_)
             | Beside::ListApprovals(_)
             | Beside::ListIncidents(_)
-            | Beside::GetMemory(_) => OfStandby::Here(Request::Beside(request)),
+            | Beside::GetMemory(_) => StandbyRoute::Here(Request::Beside(request)),
         },
     }
 }

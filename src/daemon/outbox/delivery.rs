@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Delay between attempts to read the outbox, or to record deliveries.
 pub(super) const PAUSE: Duration = Duration::from_secs(2);
 /// Maximum wait that a receiver can ask for.
-pub(super) const LONGEST_ASKED: Duration = Duration::from_secs(15 * 60);
+pub(super) const MAX_REQUESTED_WAIT: Duration = Duration::from_secs(15 * 60);
 /// Timeout of a delivery.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Minimum interval between two messages posted to one receiver: chats accept one per second.
@@ -51,13 +51,13 @@ pub(super) struct Delivered {
     pub(super) partly: Vec<(i64, Vec<String>)>,
     /// Minimum interval until the next delivery.
     pub(super) apart: Duration,
-    pub(super) outcome: DeliveryEnd,
+    pub(super) outcome: DeliveryOutcome,
     /// Whether the receiver is no longer configured.
     pub(super) removed: bool,
 }
 
 /// What a delivery says about its receiver.
-pub(super) enum DeliveryEnd {
+pub(super) enum DeliveryOutcome {
     /// Nothing: it was not contacted.
     Nothing,
     Sent,
@@ -83,7 +83,7 @@ pub(super) async fn deliver(store: Store, chosen: ChosenMessages) -> Delivered {
         rows: Vec::new(),
         partly: Vec::new(),
         apart: Duration::ZERO,
-        outcome: DeliveryEnd::Nothing,
+        outcome: DeliveryOutcome::Nothing,
         removed,
     };
     let ids = rows.clone();
@@ -184,7 +184,7 @@ fn select_messages(
         Joining::AsFits => {
             // recipients that already have one of the mails get the others separately
             let alike = messages.iter().take_while(|message| message.reached == messages[0].reached).count();
-            notify::fitting(&messages[..alike], |message| notify::is_taken_whole(target, message))
+            notify::fitting(&messages[..alike], |message| notify::fits_whole(target, message))
         }
     };
     messages.truncate(count);
@@ -198,7 +198,7 @@ struct Judgement {
     /// Rows of a mail that did not reach all, with the recipients reached.
     partly: Vec<(i64, Vec<String>)>,
     /// What it says about the receiver.
-    outcome: DeliveryEnd,
+    outcome: DeliveryOutcome,
 }
 
 fn judge(name: &str, messages: Vec<Message>, sent: Result<(), SendError>, tries: u32) -> Judgement {
@@ -213,7 +213,7 @@ fn judge(name: &str, messages: Vec<Message>, sent: Result<(), SendError>, tries:
                 tries,
             };
             let facts = messages.into_iter().map(sent).collect();
-            return Judgement { facts, partly: Vec::new(), outcome: DeliveryEnd::Sent };
+            return Judgement { facts, partly: Vec::new(), outcome: DeliveryOutcome::Sent };
         }
         Err(error) => error,
     };
@@ -250,7 +250,7 @@ fn judge(name: &str, messages: Vec<Message>, sent: Result<(), SendError>, tries:
         given_up: retry_at.is_none(),
         go_alone,
     };
-    Judgement { facts, partly, outcome: DeliveryEnd::Failed(failure) }
+    Judgement { facts, partly, outcome: DeliveryOutcome::Failed(failure) }
 }
 
 fn message(row: OutboxRow, reached: &HashMap<i64, Vec<String>>) -> Message {
@@ -283,5 +283,5 @@ async fn record(store: &Store, facts: Vec<Fact>) {
 /// Returns how long until a message is retried. Each retry counts, so a receiver that asks for a
 /// short wait does not shorten it.
 pub(super) fn until_next(own: Duration, asked: Option<Duration>) -> Duration {
-    own.max(asked.unwrap_or_default().min(LONGEST_ASKED))
+    own.max(asked.unwrap_or_default().min(MAX_REQUESTED_WAIT))
 }

@@ -15,11 +15,11 @@ const KILL_GRACE: Duration = Duration::from_secs(1);
 
 /// The notes of one state folder.
 #[derive(Debug, Clone)]
-pub(in crate::daemon) struct InHand {
+pub(in crate::daemon) struct RunNotes {
     folder: PathBuf,
 }
 
-impl InHand {
+impl RunNotes {
     pub(in crate::daemon) fn of(paths: &Paths) -> Self {
         Self { folder: paths.state_dir.join(FOLDER) }
     }
@@ -82,7 +82,7 @@ mod tests {
     fn runs_in_hand_are_noted() {
         let state = tempfile::tempdir().unwrap();
         let folder = state.path().join(FOLDER);
-        let notes = InHand { folder: folder.clone() };
+        let notes = RunNotes { folder: folder.clone() };
         let [one, other] = [[1; 16], [2; 16]].map(RunId::from_bytes);
         assert!(noted(&folder).is_empty());
         notes.note(one).unwrap();

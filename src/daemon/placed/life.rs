@@ -5,9 +5,9 @@
 //! go on comes as an order, which the leader has written with its decision. The node trusts its
 //! session for 14 seconds after its last renewal; after that it opens no gate, and stops its
 //! programs ([`guard`]). The leader declares it lost after 25 seconds.
-use super::left::InHand;
-use super::wire::{OrderText, ReportText, SaidText, StartText};
-use super::workplace::{Configured, Ground, WorkEnds, agent_as_there};
+use super::left::RunNotes;
+use super::wire::{OrderText, ReportBody, ReportText, StartText};
+use super::workplace::{Configured, WorkEnds, WorkerContext, agent_as_there};
 use crate::child;
 use crate::clock;
 use crate::domain::{
@@ -41,7 +41,7 @@ const MAX_UNSENT_REPORTS: usize = 1024;
 const MAX_REPORTS_PER_BATCH: usize = 128;
 
 /// Why a session ended.
-pub(super) enum LifeEnd {
+pub(super) enum SessionEnd {
     /// The daemon shuts down.
     Down,
     /// The leader declared the session lost.
@@ -147,9 +147,9 @@ async fn guard(flights: Arc<Flights>) {
 }
 
 /// A session in progress.
-pub(super) struct NodeLife {
-    ground: Arc<Ground>,
-    notes: InHand,
+pub(super) struct WorkerSession {
+    folder_safety: Arc<WorkerContext>,
+    notes: RunNotes,
     id: String,
     flights: Arc<Flights>,
     reports: mpsc::Sender<Report>,
@@ -169,14 +169,19 @@ pub(super) struct NodeLife {
     renewed: Instant,
 }
 
-impl NodeLife {
+impl WorkerSession {
     /// Starts a session. `asked`: when it was requested, by [`clock::boot`].
-    pub(super) fn new(ground: Arc<Ground>, notes: InHand, id: String, asked: SignedDuration) -> Self {
+    pub(super) fn new(
+        folder_safety: Arc<WorkerContext>,
+        notes: RunNotes,
+        id: String,
+        asked: SignedDuration,
+    ) -> Self {
         let (reports, reported) = mpsc::channel(1024);
         let flights = Arc::new(Flights::default());
         flights.extend_trust(asked);
         Self {
-            ground,
+            folder_safety,
             notes,
             id,
             flights,
@@ -193,9 +198,9 @@ impl NodeLife {
     }
 
     /// Works until the daemon shuts down, or the session is lost.
-    pub(super) async fn work(mut self, ends: &WorkEnds) -> LifeEnd {
+    pub(super) async fn work(mut self, ends: &WorkEnds) -> SessionEnd {
         let guarding = tokio::spawn(guard(self.flights.clone()));
-        let mut bell = self.ground.link.bell();
+        let mut bell = self.folder_safety.link.bell();
         let mut going: Option<ShutdownProgress> = None;
         loop {
             let is_full = self.unsent.len() >= MAX_UNSENT_REPORTS;
@@ -213,8 +218,8 @@ impl NodeLife {
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
                 () = ends.drain.cancelled(), if going.is_none() => {
                     self.goes_down = true;
-                    going = Some(ShutdownProgress::within(self.ground.configured().fleet.daemon.shutdown_grace));
-                    let drained = self.ground.link.drain_work(self.id.clone());
+                    going = Some(ShutdownProgress::within(self.folder_safety.configured().fleet.daemon.shutdown_grace));
+                    let drained = self.folder_safety.link.drain_work(self.id.clone());
                     match tokio::time::timeout(LEAVE_TIMEOUT, drained).await {
                         Ok(Ok(())) => {}
                         Ok(Err(error)) => {
@@ -239,12 +244,12 @@ impl NodeLife {
             };
             if !lives {
                 self.abandon();
-                return if going.is_some() { LifeEnd::Down } else { LifeEnd::Lost };
+                return if going.is_some() { SessionEnd::Down } else { SessionEnd::Lost };
             }
             let Some(going) = &mut going else { continue };
             if self.flights.is_empty() && self.unsent.is_empty() || going.is_over(&self.flights) {
                 guarding.abort();
-                let ended = self.ground.link.end_work(self.id.clone());
+                let ended = self.folder_safety.link.end_work(self.id.clone());
                 match tokio::time::timeout(LEAVE_TIMEOUT, ended).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => {
@@ -252,7 +257,7 @@ impl NodeLife {
                     }
                     Err(_) => tracing::debug!("the database does not answer while this node goes down"),
                 }
-                return LifeEnd::Down;
+                return SessionEnd::Down;
             }
         }
     }
@@ -274,7 +279,7 @@ impl NodeLife {
             return true;
         }
         loop {
-            let orders = match self.ground.link.orders(self.id.clone(), self.after).await {
+            let orders = match self.folder_safety.link.orders(self.id.clone(), self.after).await {
                 Ok(orders) => orders,
                 Err(error) => {
                     tracing::debug!(%error, "orders of the leader could not be fetched");
@@ -297,7 +302,7 @@ impl NodeLife {
         let reports: Vec<(u64, String)> = self.unsent.iter().take(MAX_REPORTS_PER_BATCH).cloned().collect();
         let (count, newest) = (reports.len(), reports.last().map_or(0, |(n, _)| *n));
         let asked = clock::boot();
-        match self.ground.link.report(self.id.clone(), reports).await {
+        match self.folder_safety.link.report(self.id.clone(), reports).await {
             Ok(true) => {}
             Ok(false) => return Some(false),
             Err(error) => {
@@ -315,7 +320,7 @@ impl NodeLife {
         Some(true)
     }
 
-    fn queue_report(&mut self, run: RunId, attempt: u32, said: impl FnOnce(u64) -> SaidText) -> u64 {
+    fn queue_report(&mut self, run: RunId, attempt: u32, said: impl FnOnce(u64) -> ReportBody) -> u64 {
         self.n += 1;
         let report = ReportText { run, attempt, said: said(self.n) };
         self.unsent.push_back((self.n, serde_json::to_string(&report).expect("reports serialize")));
@@ -326,16 +331,16 @@ impl NodeLife {
     fn take(&mut self, report: Report) {
         match report {
             Report::Spawned { run, attempt, role, process, go } => {
-                let n = self.queue_report(run, attempt, |n| SaidText::spawned(n, role, process));
+                let n = self.queue_report(run, attempt, |n| ReportBody::spawned(n, role, process));
                 self.waiting.insert(n, go);
             }
             Report::Began { run, attempt, go } => {
-                let n = self.queue_report(run, attempt, |n| SaidText::Began { n });
+                let n = self.queue_report(run, attempt, |n| ReportBody::Began { n });
                 self.waiting.insert(n, go);
             }
             Report::Output { output, done } => {
                 let (run, attempt) = (output.run, output.attempt);
-                let n = self.queue_report(run, attempt, |_| SaidText::Output((*output).into()));
+                let n = self.queue_report(run, attempt, |_| ReportBody::Output((*output).into()));
                 self.durable.push_back((n, done));
             }
             Report::Ended { run, attempt, outcome } if outcome.ended_by_others && self.must_wait(run) => {
@@ -349,7 +354,7 @@ impl NodeLife {
             Report::Found { run, findings, go } => {
                 let attempt = self.flights.all().get(&run).map(|flight| flight.attempt);
                 let Some(attempt) = attempt else { return };
-                let n = self.queue_report(run, attempt, |n| SaidText::Found { n, findings });
+                let n = self.queue_report(run, attempt, |n| ReportBody::Found { n, findings });
                 self.waiting.insert(n, go);
             }
             Report::Journal { .. } | Report::Reserve { .. } | Report::Settle { .. } => {
@@ -372,7 +377,7 @@ impl NodeLife {
         if let (Some(why), None) = (by_us.or(with_us), told) {
             outcome.end = AttemptEnd::Failed(RunError::new(ErrorKind::Interrupted, why));
         }
-        self.queue_report(run, attempt, |_| SaidText::Ended { outcome: Box::new(outcome.into()), told });
+        self.queue_report(run, attempt, |_| ReportBody::Ended { outcome: Box::new(outcome.into()), told });
         self.notes.forget(run);
         tokio::task::spawn_blocking(move || child::confined::remove_run_folder(run));
     }
@@ -398,10 +403,12 @@ impl NodeLife {
     }
 
     async fn start(&mut self, start: StartText, fence: u64) {
-        let found = agent_as_there(&self.ground, start.agent.as_str(), start.config_hash()).await;
+        let found = agent_as_there(&self.folder_safety, start.agent.as_str(), start.config_hash()).await;
         let found = found.and_then(|found| match self.notes.note(start.run) {
             Ok(()) => Ok(found),
-            Err(error) => Err(format!("node {} can't note what it has in hand: {error}", self.ground.name())),
+            Err(error) => {
+                Err(format!("node {} can't note what it has in hand: {error}", self.folder_safety.name()))
+            }
         });
         let (agent, configured) = match found {
             Ok(found) => found,
@@ -409,7 +416,7 @@ impl NodeLife {
                 tracing::warn!(agent = %start.agent, run = %start.run, "{why}");
                 let outcome = AttemptOutcome::of(AttemptEnd::Failed(RunError::new(ErrorKind::Config, why)));
                 let (run, attempt) = (start.run, start.attempt);
-                self.queue_report(run, attempt, |_| SaidText::Ended {
+                self.queue_report(run, attempt, |_| ReportBody::Ended {
                     outcome: Box::new(outcome.into()),
                     told: None,
                 });
@@ -428,7 +435,7 @@ impl NodeLife {
         };
         self.flights.all().insert(start.run, flight);
         let Configured { fleet, tools, models, .. } = configured;
-        let store = self.ground.store.clone();
+        let store = self.folder_safety.store.clone();
         let reports = self.reports.clone();
         let shared = Shared { fleet, tools, models, store: Some(store.clone()), memory: None, reports };
         tokio::spawn(async move {

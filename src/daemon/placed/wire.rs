@@ -91,13 +91,13 @@ pub(in crate::daemon) struct ReportText {
     pub(in crate::daemon) run: RunId,
     pub(in crate::daemon) attempt: u32,
     #[serde(flatten)]
-    pub(in crate::daemon) said: SaidText,
+    pub(in crate::daemon) said: ReportBody,
 }
 
 /// The content of a report. `n`: the report number under which an attempt waits for permission to go on.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "report", rename_all = "snake_case")]
-pub(in crate::daemon) enum SaidText {
+pub(in crate::daemon) enum ReportBody {
     /// A process waits at its gate.
     Spawned { n: u64, role: RoleText, pid: u32, start: u64, boot: u64 },
     /// The body is about to begin, without a process.
@@ -138,7 +138,7 @@ impl From<RoleText> for ProcessRole {
     }
 }
 
-impl SaidText {
+impl ReportBody {
     pub(in crate::daemon) fn spawned(n: u64, role: ProcessRole, process: Process) -> Self {
         let Process { pid, start, boot } = process;
         Self::Spawned { n, role: role.into(), pid, start, boot }
@@ -329,11 +329,11 @@ mod tests {
         outcome.seen = vec!["item".into()];
         let (run, attempt) = (RunId::from_bytes([7; 16]), 2);
         let told = Some(CancelCause::NewerSlot);
-        let said = SaidText::Ended { outcome: Box::new(outcome.clone().into()), told };
+        let said = ReportBody::Ended { outcome: Box::new(outcome.clone().into()), told };
         let text = serde_json::to_string(&ReportText { run, attempt, said }).unwrap();
         assert!(!text.contains('\0'), "PostgreSQL keeps no such character: {text}");
         let back: ReportText = serde_json::from_str(&text).unwrap();
-        let SaidText::Ended { outcome: ended, told: Some(CancelCause::NewerSlot) } = back.said else {
+        let ReportBody::Ended { outcome: ended, told: Some(CancelCause::NewerSlot) } = back.said else {
             panic!("{text}")
         };
         assert_eq!((back.run, back.attempt, AttemptOutcome::from(*ended)), (run, attempt, outcome));
@@ -358,11 +358,11 @@ mod tests {
         }
         let process = Process { pid: 12, start: u64::MAX, boot: u64::MAX - 1 };
         for role in [ProcessRole::Gate, ProcessRole::Body, ProcessRole::Check] {
-            let report = ReportText { run, attempt: 1, said: SaidText::spawned(9, role, process) };
+            let report = ReportText { run, attempt: 1, said: ReportBody::spawned(9, role, process) };
             let text = serde_json::to_string(&report).unwrap();
             let back: ReportText = serde_json::from_str(&text).unwrap();
             assert_eq!(back, report);
-            let SaidText::Spawned { role: told, .. } = back.said else { panic!("{text}") };
+            let ReportBody::Spawned { role: told, .. } = back.said else { panic!("{text}") };
             assert_eq!(ProcessRole::from(told), role);
         }
     }

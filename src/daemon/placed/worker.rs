@@ -1,9 +1,9 @@
 //! Runs the attempts that the leader places at this node. A worker runs from when the daemon
 //! becomes a standby until it shuts down, even while it leads: attempts of an earlier leader are
 //! still reported the same way.
-use super::left::InHand;
-use super::life::{LifeEnd, NodeLife};
-use super::workplace::{Ground, WorkEnds};
+use super::left::RunNotes;
+use super::life::{SessionEnd, WorkerSession};
+use super::workplace::{WorkEnds, WorkerContext};
 use crate::child;
 use crate::daemon::signals::{ProcessSignals, Signal};
 use crate::daemon::systemd;
@@ -27,9 +27,9 @@ pub(in crate::daemon) struct Worker {
 
 impl Worker {
     /// Starts a worker.
-    pub(in crate::daemon) fn start(ground: Ground) -> Self {
+    pub(in crate::daemon) fn start(folder_safety: WorkerContext) -> Self {
         let ends = WorkEnds::default();
-        let task = tokio::spawn(run(Arc::new(ground), ends.clone()));
+        let task = tokio::spawn(run(Arc::new(folder_safety), ends.clone()));
         Self { ends, task }
     }
 
@@ -60,11 +60,11 @@ impl Worker {
     }
 }
 
-async fn run(ground: Arc<Ground>, ends: WorkEnds) {
-    let fleet = ground.configured().fleet;
+async fn run(folder_safety: Arc<WorkerContext>, ends: WorkEnds) {
+    let fleet = folder_safety.configured().fleet;
     secret::learn(&fleet.secrets).await;
-    child::mark_helpers_of(ground.me);
-    let (state, config) = (ground.paths.state_dir.clone(), ground.paths.config.clone());
+    child::mark_helpers_of(folder_safety.me);
+    let (state, config) = (folder_safety.paths.state_dir.clone(), folder_safety.paths.config.clone());
     let prepared = tokio::task::spawn_blocking(move || {
         child::confined::keep_apart(&state, &config);
         child::confined::remove_private_folders(&state);
@@ -73,12 +73,12 @@ async fn run(ground: Arc<Ground>, ends: WorkEnds) {
     if let Err(error) = prepared.await {
         return tracing::error!(%error, "this node can't run anything");
     }
-    let notes = InHand::of(&ground.paths);
+    let notes = RunNotes::of(&folder_safety.paths);
     while !ends.drain.is_cancelled() {
         let id = Uuid::new_v4().simple().to_string();
         let asked = crate::clock::boot();
         let begun = tokio::select! {
-            begun = ground.link.begin_work(id.clone()) => begun,
+            begun = folder_safety.link.begin_work(id.clone()) => begun,
             () = ends.drain.cancelled() => return,
         };
         if let Err(error) = begun {
@@ -88,10 +88,10 @@ async fn run(ground: Arc<Ground>, ends: WorkEnds) {
                 () = tokio::time::sleep(RETRY_INTERVAL) => continue,
             }
         }
-        let life = NodeLife::new(ground.clone(), notes.clone(), id, asked);
+        let life = WorkerSession::new(folder_safety.clone(), notes.clone(), id, asked);
         match life.work(&ends).await {
-            LifeEnd::Down => return,
-            LifeEnd::Lost => tracing::warn!(
+            SessionEnd::Down => return,
+            SessionEnd::Lost => tracing::warn!(
                 "this node was not heard of for so long that the leader has given its runs up: it begins anew"
             ),
         }

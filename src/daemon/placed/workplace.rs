@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 
 /// The environment of a worker.
-pub(in crate::daemon) struct Ground {
+pub(in crate::daemon) struct WorkerContext {
     pub(in crate::daemon) link: Arc<NodeLink>,
     /// The records, opened for reading.
     pub(in crate::daemon) store: Store,
@@ -45,7 +45,7 @@ impl Configured {
     }
 }
 
-impl Ground {
+impl WorkerContext {
     /// Returns the configuration in force.
     pub(super) fn configured(&self) -> Configured {
         self.configured.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -96,7 +96,7 @@ pub(super) struct WorkEnds {
 
 /// Returns the agent if this node has the same configuration of it as the leader.
 pub(super) async fn agent_as_there(
-    ground: &Ground,
+    folder_safety: &WorkerContext,
     id: &str,
     config: ConfigHash,
 ) -> Result<(Arc<AgentSpec>, Configured), String> {
@@ -104,13 +104,13 @@ pub(super) async fn agent_as_there(
         let agent = of.fleet.agents.iter().find(|agent| agent.id.as_str() == id);
         agent.filter(|agent| agent.is_identified_by(config)).cloned()
     };
-    let known = ground.configured();
+    let known = folder_safety.configured();
     let agent = find(&known);
     if let Some(agent) = agent.clone().filter(|_| known.changed == changed(&known.fleet.path)) {
         return Ok((agent, known));
     }
-    let name = ground.name();
-    let again = match (ground.read_again().await, agent) {
+    let name = folder_safety.name();
+    let again = match (folder_safety.read_again().await, agent) {
         (Ok(again), _) => again,
         // what was read before stays in force, as it does for the leader
         (Err(why), Some(agent)) => {

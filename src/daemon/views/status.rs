@@ -2,14 +2,14 @@
 use crate::child::groups::GroupSupport;
 use crate::daemon::inbox::{HookTrouble, SourceTrouble, WebhookStanding};
 use crate::domain::{AgentId, Fleet, RedisMemorySpec, RedisSpec};
-use crate::export::ExportStanding;
+use crate::export::ExportStatus;
 use crate::protocol::{
     AncestorView, ControlGroupsView, DeliveryView, FleetLeadView, HookTroubleView, InboxView, MetricsView,
     NodeView, RedisMemoryView, RedisView, TracesView, UnheldLimitView, UntrustedServerView, WebhooksView,
 };
 use crate::redis_memory::MemoryStanding;
 use crate::store::{FleetLead, OutboxTarget};
-use crate::telemetry::{MetricsStanding, TraceStanding};
+use crate::telemetry::{MetricsStanding, TraceStatus};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -30,8 +30,8 @@ pub(in crate::daemon) fn metrics(standing: MetricsStanding) -> MetricsView {
 }
 
 /// Converts the progress of the trace export; `None`: traces are off.
-pub(in crate::daemon) fn traces(standing: TraceStanding) -> Option<TracesView> {
-    let TraceStanding { url, sent, dropped, waiting, problem } = standing;
+pub(in crate::daemon) fn traces(standing: TraceStatus) -> Option<TracesView> {
+    let TraceStatus { url, sent, dropped, waiting, problem } = standing;
     (!url.is_empty()).then_some(TracesView { url, sent, dropped, waiting, problem })
 }
 
@@ -50,7 +50,7 @@ pub(in crate::daemon) fn redis_memory(spec: &RedisMemorySpec, standing: MemorySt
 /// Converts the state of the export to Redis.
 pub(in crate::daemon) fn redis(
     spec: &RedisSpec,
-    standing: &ExportStanding,
+    standing: &ExportStatus,
     newest: u64,
     now: Timestamp,
 ) -> RedisView {

@@ -2,7 +2,7 @@
 use super::logged::Event;
 use super::payload::*;
 use crate::domain::{
-    AgentChange, AgentId, BudgetNews, CapturedOutput, Diagnosis, Entry, Fact, IncidentRecord, RunError,
+    AgentChange, AgentId, BudgetNotice, CapturedOutput, Diagnosis, Entry, Fact, IncidentRecord, RunError,
     RunId, RunStatus, Seq, Stream, Verdict,
 };
 use jiff::Timestamp;
@@ -297,7 +297,7 @@ fn skipped(
     SlotSkipped { verdict, slot, last_slot, count, cause: cause.to_owned(), event: None }
 }
 
-fn budget(news: &BudgetNews) -> Payload {
+fn budget(news: &BudgetNotice) -> Payload {
     let used = BudgetUse {
         limit: news.limit.to_owned(),
         allowed: news.allowed,

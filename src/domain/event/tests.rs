@@ -151,7 +151,7 @@ fn facts() -> Vec<Fact> {
     let budget = |exhausted, owner| {
         let (limit, text) = ("usd_per_day", "usd_per_day: $1.62 of $2.00 are used".to_owned());
         let day = "2026-11-24".parse().unwrap();
-        Fact::Budget(Box::new(BudgetNews {
+        Fact::Budget(Box::new(BudgetNotice {
             agent: owner,
             limit,
             exhausted,

@@ -6,7 +6,7 @@ use jiff::{Span, Timestamp, ToSpan};
 use std::str::FromStr;
 
 /// Maximum number of days that the rules of one calendar may examine in total.
-pub(super) const MOST_DAYS: u64 = 20_000_000;
+pub(super) const MAX_DAYS: u64 = 20_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Every {

@@ -29,7 +29,7 @@ fn rules_come_again_as_in_dateutil() {
     for line in include_str!("rules.txt").lines() {
         let parts: Vec<&str> = line.split(' ').collect();
         let [start, rule, count, sum, first] = parts[..] else { panic!("{line}") };
-        let (years, mut left) = ((since, years().1), rule::MOST_DAYS);
+        let (years, mut left) = ((since, years().1), rule::MAX_DAYS);
         let times = Rule::parse(rule).unwrap().times(start.parse().unwrap(), None, years, &mut left).unwrap();
         let days: Vec<String> = times.iter().take(6).map(|at| at.date().to_string()).collect();
         let total: i64 = times.iter().map(|at| i64::from(at.date().since(since).unwrap().get_days())).sum();
@@ -182,7 +182,7 @@ fn extreme_values_are_read_in_bounded_time() {
         "DTEND:99991231T235959Z",
     ] {
         let text = calendar(&format!("BEGIN:VEVENT\nDTSTART:00010101\n{line}\nEND:VEVENT"));
-        if let Ok(events) = Events::parse_within(&text, years(), rule::MOST_DAYS / 20) {
+        if let Ok(events) = Events::parse_within(&text, years(), rule::MAX_DAYS / 20) {
             events.periods(&TimeZone::UTC);
         }
     }
@@ -192,6 +192,6 @@ fn extreme_values_are_read_in_bounded_time() {
             "BEGIN:VEVENT\nDTSTART:00010101\nRRULE:FREQ=DAILY;COUNT=9;BYMONTH=2;BYMONTHDAY=30\nEND:VEVENT\n",
         );
     }
-    let refused = Events::parse_within(&calendar(&many), years(), rule::MOST_DAYS / 20);
+    let refused = Events::parse_within(&calendar(&many), years(), rule::MAX_DAYS / 20);
     assert!(refused.is_err_and(|error| error.to_string().contains("name too many days")));
 }

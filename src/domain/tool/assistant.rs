@@ -174,7 +174,7 @@ impl NextCall {
 
 impl ProposeAgentCall {
     /// Maximum length of `why`, in characters; a longer one is cut.
-    pub const LONGEST_WHY: usize = 500;
+    pub const MAX_WHY_CHARS: usize = 500;
 }
 
 fn span<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SignedDuration>, D::Error> {

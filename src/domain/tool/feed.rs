@@ -16,7 +16,7 @@ arguments! {
     pub struct FeedArgs {
         /// Addresses of RSS, Atom or JSON feeds, at most {}.
         #[serde(skip_serializing_if = "Option::is_none")]
-        #[schema(filled(&[&Self::MOST_URLS]))]
+        #[schema(filled(&[&Self::MAX_URLS]))]
         pub urls: Option<Vec<String>>,
         /// Most items of the result, the newest. Left out: {}.
         #[serde(deserialize_with = "json::whole", skip_serializing_if = "Option::is_none")]
@@ -58,7 +58,7 @@ impl ArgumentType for Since {
 
 impl FeedArgs {
     /// Maximum number of addresses of one call, or of one instance.
-    pub const MOST_URLS: usize = 200;
+    pub const MAX_URLS: usize = 200;
     /// Default of `max_items`.
     pub const MAX_ITEMS: u64 = 50;
     /// Maximum of `max_items` and `max_per_source`.

@@ -53,4 +53,4 @@ impl ToolInfo {
 }
 
 /// Maximum length of a call's result, in bytes of JSON.
-pub const MAX_TOOL_RESULT: usize = 256 << 10;
+pub const MAX_TOOL_RESULT_BYTES: usize = 256 << 10;

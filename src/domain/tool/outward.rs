@@ -20,7 +20,7 @@ pub enum Outward {
 
 /// What one call sends out of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Leaving {
+pub enum OutgoingData {
     Request {
         address: String,
         /// Only the address is sent: neither headers nor a body.
@@ -32,19 +32,19 @@ pub enum Leaving {
 
 impl Outward {
     /// Returns what a call with these arguments sends out.
-    pub fn of(&self, args: &Value) -> Option<Leaving> {
+    pub fn of(&self, args: &Value) -> Option<OutgoingData> {
         let text = |key: &str| args.get(key).and_then(Value::as_str).unwrap_or_default();
         let is_given = |key: &&str| args.get(*key).is_some_and(|value| !is_empty(value));
         let is_one_of = |names: &[String]| names.iter().any(|name| name == text("command"));
         match self {
             Self::Nothing => None,
-            Self::Request => Some(Leaving::Request {
+            Self::Request => Some(OutgoingData::Request {
                 address: text("url").to_owned(),
                 is_bare: !["headers", "body"].iter().any(is_given),
             }),
-            Self::Everything => Some(Leaving::Words),
-            Self::With(keys) => keys.iter().any(|key| is_given(&key.as_str())).then_some(Leaving::Words),
-            Self::Commands(names) => is_one_of(names).then_some(Leaving::Words),
+            Self::Everything => Some(OutgoingData::Words),
+            Self::With(keys) => keys.iter().any(|key| is_given(&key.as_str())).then_some(OutgoingData::Words),
+            Self::Commands(names) => is_one_of(names).then_some(OutgoingData::Words),
         }
     }
 
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn what_a_model_chose_leaves_with_a_request_a_key_and_a_program_of_the_network() {
         let request = |args: Value| Outward::Request.of(&args);
-        let to = |address: &str, is_bare| Some(Leaving::Request { address: address.into(), is_bare });
+        let to = |address: &str, is_bare| Some(OutgoingData::Request { address: address.into(), is_bare });
         assert_eq!(
             request(json!({"url": "https://a/", "as": "raw", "method": "GET"})),
             to("https://a/", true)
@@ -190,7 +190,7 @@ mod tests {
         for args in
             [json!({"op": "get", "key": "a"}), json!({"op": "list", "prefix": "a"}), json!({"after": "a"})]
         {
-            assert_eq!(bucket.of(&args), Some(Leaving::Words), "{args}");
+            assert_eq!(bucket.of(&args), Some(OutgoingData::Words), "{args}");
         }
         let command = |exec: &str, arg: &str| ShellCommand {
             under: Vec::new(),
@@ -243,6 +243,6 @@ mod tests {
         keys.sort();
         assert_eq!(keys, ["image_url", "pages", "targetUrl", "url"]);
         assert!(Outward::of_server(false, &json!({})).is_nothing());
-        assert_eq!(Outward::of_server(true, &json!({})).of(&json!({})), Some(Leaving::Words));
+        assert_eq!(Outward::of_server(true, &json!({})).of(&json!({})), Some(OutgoingData::Words));
     }
 }

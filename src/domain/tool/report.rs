@@ -35,7 +35,7 @@ impl ReportArgs {
     /// Maximum length of a key.
     pub const LONGEST_KEY_BYTES: usize = 128;
     /// Maximum length of a title with its detail; a longer one is cut.
-    pub const LONGEST_TITLE_BYTES: usize = 2000;
+    pub const MAX_TITLE_BYTES: usize = 2000;
 
     /// Returns the arguments of a call.
     pub fn schema() -> CallSchema {

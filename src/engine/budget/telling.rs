@@ -32,12 +32,12 @@ impl Engine {
                     limit.amount(limit.allowed),
                     limit.key
                 );
-                self.tell_budget(now, agent, &limit, day, false, &text);
+                self.report_budget(now, agent, &limit, day, false, &text);
             }
         }
     }
 
-    pub(super) fn tell_budget(
+    pub(super) fn report_budget(
         &mut self,
         now: Now,
         agent: u32,
@@ -48,7 +48,7 @@ impl Engine {
     ) {
         let id = self.agents[agent as usize].spec.id.clone();
         let whose = limit.agent.then(|| id.clone());
-        let news = BudgetNews {
+        let news = BudgetNotice {
             agent: whose,
             limit: limit.key,
             exhausted,
@@ -97,7 +97,7 @@ impl Engine {
         let spec = self.agents[agent as usize].spec.clone();
         let exhaustion = self.exhaustion(&spec, day)?;
         if let Some(limit) = &exhaustion.limit {
-            self.tell_budget(now, agent, limit, day, true, &exhaustion.text);
+            self.report_budget(now, agent, limit, day, true, &exhaustion.text);
         }
         Some(exhaustion.text)
     }
@@ -120,7 +120,7 @@ impl Engine {
             Some(limit.without(held)).filter(is_exhausted)
         })?;
         let text = limit.text(&spec.id, limit.until(day));
-        self.tell_budget(now, agent, &limit, day, true, &text);
+        self.report_budget(now, agent, &limit, day, true, &text);
         Some(text)
     }
 

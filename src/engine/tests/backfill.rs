@@ -4,7 +4,7 @@ use super::money::thinker;
 use super::*;
 
 fn past(slots: &[i64], max_usd: Option<f64>) -> Command {
-    Command::Backfill(BackfillWish {
+    Command::Backfill(BackfillRequest {
         agent: id("a"),
         id: None,
         slots: slots.iter().map(|slot| t(*slot)).collect(),

@@ -1,5 +1,5 @@
 //! Messages in a Matrix room (spec.matrix.org, client-server API, `/sync`): a message of two words is an answer.
-use super::poll::{BEYOND, HeardAnswers, Keys, PATIENCE, POLL, PersonsAnswer, name, request, server};
+use super::poll::{Keys, PATIENCE, POLL, POLL_MARGIN, PersonAnswer, PolledAnswers, name, request, server};
 use crate::notify::message::SendError;
 use crate::notify::post::url_of;
 use crate::notify::question::read_answer;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// Maximum number of messages per poll.
 const MAX_MESSAGE_COUNT: u32 = 100;
 
-pub(super) async fn listen(keys: &Keys, position: Option<&str>) -> Result<HeardAnswers, SendError> {
+pub(super) async fn listen(keys: &Keys, position: Option<&str>) -> Result<PolledAnswers, SendError> {
     let room = keys.get("room").map(|room| room.trim()).unwrap_or_default();
     let nothing = json!({"types": []});
     let filter = json!({
@@ -29,21 +29,21 @@ pub(super) async fn listen(keys: &Keys, position: Option<&str>) -> Result<HeardA
         let timeout = POLL.as_millis().to_string();
         url.query_pairs_mut().append_pair("since", position).append_pair("timeout", &timeout);
     }
-    let said = request(keys, "GET", url, None, POLL + BEYOND).await?;
+    let said = request(keys, "GET", url, None, POLL + POLL_MARGIN).await?;
     let events = said["rooms"]["join"][room]["timeline"]["events"].as_array().cloned().unwrap_or_default();
     let answers =
         events.iter().filter(|event| event["sender"].as_str() != me.as_deref()).filter_map(parse_message);
     let next = said["next_batch"].as_str().or(position).map(str::to_owned);
-    Ok(HeardAnswers { answers: answers.collect(), position: next })
+    Ok(PolledAnswers { answers: answers.collect(), position: next })
 }
 
-fn parse_message(event: &Value) -> Option<PersonsAnswer> {
+fn parse_message(event: &Value) -> Option<PersonAnswer> {
     let (approve, code) = read_answer(event["content"]["body"].as_str()?)?;
     let (who, reply_to) = (name(event["sender"].as_str()?), event["event_id"].clone());
-    Some(PersonsAnswer { approve, code, who, is_from_there: true, reply_to })
+    Some(PersonAnswer { approve, code, who, is_from_there: true, reply_to })
 }
 
-pub(super) async fn reply(keys: &Keys, answer: &PersonsAnswer, text: &str) -> Result<(), SendError> {
+pub(super) async fn reply(keys: &Keys, answer: &PersonAnswer, text: &str) -> Result<(), SendError> {
     let room = keys.get("room").map(|room| room.trim()).unwrap_or_default();
     let event = answer.reply_to.as_str().unwrap_or_default();
     // the same transaction id for the same answer, so that it is posted once

@@ -1,6 +1,6 @@
 //! Actions of ntfy (docs.ntfy.sh/publish/#action-buttons): the phone posts an answer to the reply topic, to which the
 //! daemon subscribes (docs.ntfy.sh/subscribe/api).
-use super::poll::{HeardAnswers, Keys, PATIENCE, POLL, PersonsAnswer, request, server};
+use super::poll::{Keys, PATIENCE, POLL, PersonAnswer, PolledAnswers, request, server};
 use crate::notify::message::SendError;
 use crate::notify::post::{Post, Reads, first_lines, url_of};
 use crate::notify::question::read_answer;
@@ -17,7 +17,7 @@ pub(super) async fn listen(
     keys: &Keys,
     position: Option<&str>,
     since: Timestamp,
-) -> Result<HeardAnswers, SendError> {
+) -> Result<PolledAnswers, SendError> {
     let topic = keys.get("reply_topic").map(String::as_str).unwrap_or_default();
     let mut url = url_of(&format!("{}/{}/json", server(keys, DEFAULT_SERVER), encoded(topic)))?;
     // messages from before the question are not answers to it; the server's clock may be behind ours
@@ -44,14 +44,14 @@ pub(super) async fn listen(
     let newest = messages.iter().rev().find_map(|message| message["id"].as_str());
     let position = newest.or(position).map(str::to_owned);
     let answers = messages.iter().filter_map(parse_message).collect();
-    Ok(HeardAnswers { answers, position })
+    Ok(PolledAnswers { answers, position })
 }
 
-fn parse_message(message: &Value) -> Option<PersonsAnswer> {
+fn parse_message(message: &Value) -> Option<PersonAnswer> {
     let (approve, code) = read_answer(message["message"].as_str()?)?;
     // a topic has no user names: whoever reads the message has the code
     let who = "somebody who reads the topic".to_owned();
-    Some(PersonsAnswer { approve, code, who, is_from_there: true, reply_to: Value::Null })
+    Some(PersonAnswer { approve, code, who, is_from_there: true, reply_to: Value::Null })
 }
 
 pub(super) async fn reply(keys: &Keys, text: &str) -> Result<(), SendError> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// How long the service holds a poll open.
 pub(super) const POLL: Duration = Duration::from_secs(50);
 /// Extra time for the response to a poll.
-pub(super) const BEYOND: Duration = Duration::from_secs(15);
+pub(super) const POLL_MARGIN: Duration = Duration::from_secs(15);
 /// Timeout of a reply.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// Maximum size of a response.
@@ -20,7 +20,7 @@ const MAX_RESPONSE_BYTES: usize = 4 << 20;
 
 /// An answer of a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PersonsAnswer {
+pub struct PersonAnswer {
     /// The call is approved.
     pub approve: bool,
     /// The code of the question.
@@ -35,9 +35,9 @@ pub struct PersonsAnswer {
 
 /// The answers of a poll, and the position for the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeardAnswers {
+pub struct PolledAnswers {
     /// Answers, oldest first.
-    pub answers: Vec<PersonsAnswer>,
+    pub answers: Vec<PersonAnswer>,
     /// Where the next poll begins; `None`: unknown.
     pub position: Option<String>,
 }

@@ -1,6 +1,6 @@
 //! Buttons of Telegram (core.telegram.org/bots/api#getupdates): Telegram keeps a press of a button for a day, or until
 //! a later update is requested.
-use super::poll::{BEYOND, HeardAnswers, Keys, PATIENCE, POLL, PersonsAnswer, name, request, server};
+use super::poll::{Keys, PATIENCE, POLL, POLL_MARGIN, PersonAnswer, PolledAnswers, name, request, server};
 use crate::domain::one_line;
 use crate::notify::message::SendError;
 use crate::notify::post::url_of;
@@ -12,20 +12,20 @@ use std::time::Duration;
 /// Maximum length of the text shown after a button was pressed.
 const MAX_REPLY_CHARS: usize = 190;
 
-pub(super) async fn listen(keys: &Keys, position: Option<&str>) -> Result<HeardAnswers, SendError> {
+pub(super) async fn listen(keys: &Keys, position: Option<&str>) -> Result<PolledAnswers, SendError> {
     let offset: i64 = position.and_then(|position| position.parse().ok()).unwrap_or(0);
     let wanted = json!({"offset": offset, "timeout": POLL.as_secs(), "allowed_updates": ["callback_query"]});
-    let said = method(keys, "getUpdates", wanted, POLL + BEYOND).await?;
+    let said = method(keys, "getUpdates", wanted, POLL + POLL_MARGIN).await?;
     let updates = said["result"].as_array().cloned().unwrap_or_default();
     let newest = updates.iter().filter_map(|update| update["update_id"].as_i64()).max();
     let answers =
         updates.iter().filter_map(|update| parse_button_press(keys, &update["callback_query"])).collect();
     let position = newest.map(|newest| (newest + 1).to_string()).or(position.map(str::to_owned));
-    Ok(HeardAnswers { answers, position })
+    Ok(PolledAnswers { answers, position })
 }
 
 /// Parses the press of a button; `None`: not one of ours.
-fn parse_button_press(keys: &Keys, query: &Value) -> Option<PersonsAnswer> {
+fn parse_button_press(keys: &Keys, query: &Value) -> Option<PersonAnswer> {
     let (approve, code) = read_answer(query["data"].as_str()?)?;
     let (from, chat) = (&query["from"], &query["message"]["chat"]);
     // the number identifies the account; user names can change hands
@@ -35,7 +35,7 @@ fn parse_button_press(keys: &Keys, query: &Value) -> Option<PersonsAnswer> {
         (None, Some(first)) => format!("{id} ({first})"),
         (None, None) => id.to_string(),
     };
-    Some(PersonsAnswer {
+    Some(PersonAnswer {
         approve,
         code,
         who: name(&who),
@@ -53,7 +53,7 @@ fn is_chat(keys: &Keys, chat: &Value) -> bool {
 
 pub(super) async fn reply(
     keys: &Keys,
-    answer: &PersonsAnswer,
+    answer: &PersonAnswer,
     text: &str,
     is_over: bool,
 ) -> Result<(), SendError> {
@@ -100,7 +100,7 @@ mod tests {
         let pressed_in = |wanted: &str, chat: Value, from: Value| {
             let keys = Keys::from([("chat", wanted.to_owned())]);
             let query = json!({"data": "approve ab12cd34ef", "from": from, "message": {"chat": chat}});
-            let PersonsAnswer { who, is_from_there, .. } = parse_button_press(&keys, &query).unwrap();
+            let PersonAnswer { who, is_from_there, .. } = parse_button_press(&keys, &query).unwrap();
             (who, is_from_there)
         };
         let ada = json!({"id": 5, "first_name": "Ada", "username": "ada"});

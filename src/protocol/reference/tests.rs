@@ -5,7 +5,7 @@ use crate::protocol::methods::Request;
 #[test]
 fn each_method_has_an_example_and_each_example_is_what_its_types_say() {
     let (groups, examples) = (described_methods(), examples());
-    let methods: Vec<&MethodAbout> = groups.iter().flat_map(|group| &group.methods).collect();
+    let methods: Vec<&MethodDescription> = groups.iter().flat_map(|group| &group.methods).collect();
     assert_eq!(methods.iter().map(|method| method.name).collect::<Vec<_>>(), Request::NAMES);
     for method in &methods {
         let of = || examples.iter().filter(|example| example.method == method.name);

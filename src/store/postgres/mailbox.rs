@@ -1,7 +1,7 @@
 //! Calls forwarded from nodes to the leader: rows of `forwarded`. The leader takes them under its
 //! epoch, so that no two leaders handle the same call; a call that is not taken yet can be
 //! withdrawn, and then provably never happens.
-use super::node_link::{NodeLink, UnknownIf};
+use super::node_link::{NodeLink, UncertainError};
 use super::session::Session;
 use crate::store::error::StoreError;
 use crate::store::sql::{Scope, Sql, SqlResult, params};
@@ -13,7 +13,7 @@ const MAX_NODE_CALLS: i64 = 200;
 /// Maximum number of unanswered calls in total.
 const MAX_CALLS: i64 = 2000;
 /// Maximum number of answers fetched at once.
-pub const MOST_ANSWERS: usize = 64;
+pub const MAX_ANSWERS: usize = 64;
 /// Larger answers use a separate connection, so that they delay nothing else.
 const LARGE_ANSWER_BYTES: usize = 128 << 10;
 
@@ -95,7 +95,7 @@ impl NodeLink {
         self: &Arc<Self>,
         call: ForwardedCall,
         may_take_long: bool,
-    ) -> Result<Posted, UnknownIf> {
+    ) -> Result<Posted, UncertainError> {
         let share = if may_take_long { 2 } else { 1 };
         self.attempt("forwarding a call", move |link, session| link.post_now(session, &call, share)).await
     }
@@ -124,12 +124,12 @@ impl NodeLink {
         if posted == 0 && !change.exists("SELECT 1 FROM forwarded WHERE key = ?1", params![call.key])? {
             return Ok(Posted::Full);
         }
-        notify(&*change, &self.channel_of_asks())?;
+        notify(&*change, &self.calls_channel())?;
         change.commit()?;
         Ok(Posted::Yes)
     }
 
-    /// Returns answers for this session of the node: the oldest [`MOST_ANSWERS`] short ones, and as
+    /// Returns answers for this session of the node: the oldest [`MAX_ANSWERS`] short ones, and as
     /// many large ones. They are kept until [`NodeLink::forget`] removes them.
     pub async fn answers(self: &Arc<Self>) -> Result<CallAnswers, StoreError> {
         self.with("fetching answers", |link, session| {
@@ -137,13 +137,13 @@ impl NodeLink {
             let short = db.rows(
                 "SELECT id, key, answer FROM forwarded
                  WHERE session = ?1 AND answer IS NOT NULL AND octet_length(answer) <= ?2 ORDER BY id LIMIT ?3",
-                params![link.session, LARGE_ANSWER_BYTES as i64, MOST_ANSWERS as i64],
+                params![link.session, LARGE_ANSWER_BYTES as i64, MAX_ANSWERS as i64],
                 |row| Ok(CallAnswer { id: row.get(0)?, key: row.get(1)?, text: row.get(2)? }),
             )?;
             let large = db.rows(
                 "SELECT id, key FROM forwarded
                  WHERE session = ?1 AND answer IS NOT NULL AND octet_length(answer) > ?2 ORDER BY id LIMIT ?3",
-                params![link.session, LARGE_ANSWER_BYTES as i64, MOST_ANSWERS as i64],
+                params![link.session, LARGE_ANSWER_BYTES as i64, MAX_ANSWERS as i64],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )?;
             Ok(CallAnswers { short, large })
@@ -153,7 +153,7 @@ impl NodeLink {
 
     /// Fetches a large answer. `None`: it has been removed.
     pub async fn large_answer(self: &Arc<Self>, id: i64) -> Result<Option<String>, StoreError> {
-        self.with_freight("fetching a large answer", move |_, session| {
+        self.with_large("fetching a large answer", move |_, session| {
             let db: &Sql = session;
             db.row("SELECT answer FROM forwarded WHERE id = ?1", params![id], |row| row.get(0))
         })
@@ -317,7 +317,7 @@ impl NodeLink {
             change.commit()
         };
         match is_large {
-            true => self.with_freight("answering a call", work).await,
+            true => self.with_large("answering a call", work).await,
             false => self.with("answering a call", work).await,
         }
     }

@@ -17,9 +17,9 @@ mod writer;
 
 pub(super) use fence::leader;
 pub use mailbox::{
-    CallAnswer, CallAnswers, CallsOf, ForwardedCall, MOST_ANSWERS, Posted, TakenCall, Withdrawn,
+    CallAnswer, CallAnswers, CallsOf, ForwardedCall, MAX_ANSWERS, Posted, TakenCall, Withdrawn,
 };
-pub use node_link::{NodeAbout, NodeJoined, NodeLink, RENEW_NODE_EVERY, UnknownIf};
+pub use node_link::{NODE_RENEWAL_INTERVAL, NodeDescription, NodeJoined, NodeLink, UncertainError};
 pub(super) use nodes::nobody_may_lead;
 pub(super) use open::{Side, open, open_alone, to_read};
 pub(super) use server::StoreServer;

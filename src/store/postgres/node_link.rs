@@ -18,14 +18,14 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 /// How often a node renews its registration.
-pub const RENEW_NODE_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+pub const NODE_RENEWAL_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Number of digits of the state folder's number that distinguish nodes of one machine.
 const SUFFIX_DIGITS: usize = 6;
 
 /// The description of a node.
 #[derive(Debug, Clone)]
-pub struct NodeAbout {
+pub struct NodeDescription {
     /// Its name and labels, and whether it may lead.
     pub spec: NodeSpec,
     pub version: &'static str,
@@ -54,7 +54,7 @@ pub enum NodeJoined {
 
 /// An error of work that may have been done all the same.
 #[derive(Debug)]
-pub struct UnknownIf {
+pub struct UncertainError {
     pub error: StoreError,
     /// Whether the connection was lost after the work was sent.
     pub may_be_done: bool,
@@ -66,7 +66,7 @@ type ExclusiveConnection = Arc<tokio::sync::Mutex<Option<Session>>>;
 /// The connection of a node, opened when needed and reopened when lost.
 pub struct NodeLink {
     pub(super) server: Arc<StoreServer>,
-    pub(super) about: NodeAbout,
+    pub(super) about: NodeDescription,
     pub(super) me: String,
     name: Mutex<NodeName>,
     /// Hash of the configuration in force.
@@ -90,7 +90,7 @@ impl NodeLink {
     ///
     /// # Errors
     /// The identity of the daemon can't be read or written.
-    pub fn to(place: &Where, about: NodeAbout) -> Result<Option<Arc<Self>>, StoreError> {
+    pub fn to(place: &Where, about: NodeDescription) -> Result<Option<Arc<Self>>, StoreError> {
         let Some(spec) = &place.server else { return Ok(None) };
         let server = Arc::new(StoreServer::of(spec, place.state_dir()));
         let me = identity(&server.state_dir)?;
@@ -247,12 +247,12 @@ impl NodeLink {
     }
 
     /// Makes the connection listen for calls, since this node leads from now on.
-    pub fn hear_asks(&self) {
+    pub fn listen_for_calls(&self) {
         self.hears_asks.store(true, Ordering::Relaxed);
         self.is_stale.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn channel_of_asks(&self) -> String {
+    pub(super) fn calls_channel(&self) -> String {
         format!("{}_asks", self.channel())
     }
 
@@ -275,7 +275,7 @@ impl NodeLink {
         }
         let mut channels = vec![self.channel_of(&self.session)];
         if self.hears_asks.load(Ordering::Relaxed) {
-            channels.push(self.channel_of_asks());
+            channels.push(self.calls_channel());
         }
         session.listen(&channels, self.bell.clone()).map_err(self.server.says("listening"))?;
         // notifications in the meantime were missed
@@ -294,7 +294,7 @@ impl NodeLink {
     }
 
     /// Runs work with large data, like [`NodeLink::with`].
-    pub(super) async fn with_freight<T: Send + 'static>(
+    pub(super) async fn with_large<T: Send + 'static>(
         self: &Arc<Self>,
         doing: &'static str,
         work: impl Fn(&Self, &Session) -> SqlResult<T> + Send + 'static,
@@ -307,7 +307,7 @@ impl NodeLink {
         self: &Arc<Self>,
         doing: &'static str,
         work: impl Fn(&Self, &Session) -> SqlResult<T> + Send + 'static,
-    ) -> Result<T, UnknownIf> {
+    ) -> Result<T, UncertainError> {
         self.attempt_by(false, doing, work).await
     }
 
@@ -316,7 +316,7 @@ impl NodeLink {
         is_freight: bool,
         doing: &'static str,
         work: impl Fn(&Self, &Session) -> SqlResult<T> + Send + 'static,
-    ) -> Result<T, UnknownIf> {
+    ) -> Result<T, UncertainError> {
         let link = self.clone();
         let line = if is_freight { &self.freight } else { &self.open };
         // wait without a thread: the blocking pool is small
@@ -330,7 +330,9 @@ impl NodeLink {
             loop {
                 let session = match open.take().filter(SqlConnection::is_open) {
                     Some(session) => session,
-                    None => link.connect(is_freight).map_err(|error| UnknownIf { error, may_be_done })?,
+                    None => {
+                        link.connect(is_freight).map_err(|error| UncertainError { error, may_be_done })?
+                    }
                 };
                 match work(&link, &session) {
                     Ok(done) => {
@@ -344,14 +346,14 @@ impl NodeLink {
                             continue;
                         }
                         let error = StoreError::of(error, link.server.place(), doing);
-                        return Err(UnknownIf { error, may_be_done });
+                        return Err(UncertainError { error, may_be_done });
                     }
                 }
             }
         });
         done.await.unwrap_or_else(|panic| {
             let error = StoreError::Other { doing: doing.into(), what: panic.to_string() };
-            Err(UnknownIf { error, may_be_done: true })
+            Err(UncertainError { error, may_be_done: true })
         })
     }
 }

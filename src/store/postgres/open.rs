@@ -74,7 +74,7 @@ pub(in crate::store) fn open_alone(
     })?;
     let no_timeouts = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
     session.batch(no_timeouts).map_err(server.says("setting up the connection"))?;
-    session.be_patient();
+    session.disable_timeouts();
     Ok(session)
 }
 

@@ -58,7 +58,7 @@ impl Session {
     }
 
     /// Waits for answers for as long as they take.
-    pub(super) fn be_patient(&self) {
+    pub(super) fn disable_timeouts(&self) {
         self.answer_timeout.set(LONG_ANSWER_TIMEOUT);
     }
 

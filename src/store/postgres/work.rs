@@ -195,6 +195,6 @@ impl NodeLink {
     }
 
     fn ring_leader(&self, db: &Sql) -> SqlResult<()> {
-        db.run("SELECT pg_notify(?1, '')", params![self.channel_of_asks()])
+        db.run("SELECT pg_notify(?1, '')", params![self.calls_channel()])
     }
 }

@@ -142,7 +142,7 @@ impl FileWriter {
 
     /// Removes one small batch towards a database of `most` bytes; returns true if there is more to do.
     fn shrink_to(&self, most: u64) -> Result<bool, crate::store::sql::SqlError> {
-        let more = self.link.used_bytes()? > most && retention::shrink_a_little(self.db())?;
+        let more = self.link.used_bytes()? > most && retention::shrink_batch(self.db())?;
         Ok(self.give_back(0)? || more)
     }
 

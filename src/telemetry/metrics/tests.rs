@@ -101,7 +101,7 @@ fn snapshot() -> FleetSnapshot {
             budget: vec![limit("usd_per_day", 2.0, 0.75, 0.5), limit("requests_per_day", 500.0, 3.0, 1.0)],
         },
         tally: tally(&["disk", "news", "other"]),
-        traces: Some(TraceStanding { sent: 12, dropped: 1, ..TraceStanding::default() }),
+        traces: Some(TraceStatus { sent: 12, dropped: 1, ..TraceStatus::default() }),
         receivers: vec!["me".into(), "ops \"night\"\\".into()],
         stored: Some((Stats { newest_seq: 42, bytes: 4096, ..Stats::default() }, vec![waiting])),
     }

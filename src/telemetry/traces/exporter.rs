@@ -5,7 +5,7 @@
 //! counted.
 use super::attributes::{SCHEMA, SERVICE_INSTANCE, SERVICE_NAME, SERVICE_VERSION, text};
 use super::queue::{SpanQueue, TraceProgress};
-use super::spans::{MOST_SPANS, Telling, spans};
+use super::spans::{MAX_SPANS, TraceOptions, spans};
 use crate::clock;
 use crate::domain::{EventType, Fleet, LoggedEvent, RunId, Seq, TextOrSecret};
 use crate::net;
@@ -31,7 +31,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Maximum number of ended runs per poll.
 const MAX_RUNS_PER_POLL: usize = 256;
 /// Maximum number of events that are read per run.
-const MAX_EVENTS_PER_RUN: usize = 5 * MOST_SPANS;
+const MAX_EVENTS_PER_RUN: usize = 5 * MAX_SPANS;
 /// Timeout of a connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Timeout of a response.
@@ -183,7 +183,7 @@ impl TraceExporter {
         for (seq, run) in ended.collect::<Vec<_>>() {
             let events = self.events_of(run).await?;
             let fleet = fleet.borrow().clone();
-            let telling = Telling { models: &fleet.models, content: self.content };
+            let telling = TraceOptions { models: &fleet.models, content: self.content };
             let (spans, left_out) = spans(run, &events, telling);
             let count = spans.len();
             // before any of them can be sent

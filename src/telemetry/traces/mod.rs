@@ -5,4 +5,4 @@ mod queue;
 mod spans;
 
 pub use exporter::{Collector, TraceExporter};
-pub use queue::{TraceProgress, TraceStanding};
+pub use queue::{TraceProgress, TraceStatus};

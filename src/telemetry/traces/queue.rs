@@ -14,11 +14,11 @@ const MAX_REQUEST_BYTES: usize = 1 << 20;
 
 /// The state of sending, shared; each read returns a consistent snapshot.
 #[derive(Debug, Default)]
-pub struct TraceProgress(Mutex<Option<TraceStanding>>);
+pub struct TraceProgress(Mutex<Option<TraceStatus>>);
 
 /// The state of sending at one moment. Counts are since the start of the daemon.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TraceStanding {
+pub struct TraceStatus {
     /// Where traces are sent.
     pub url: String,
     /// Spans that the collector accepted.
@@ -32,7 +32,7 @@ pub struct TraceStanding {
 
 impl TraceProgress {
     /// Returns the state; `None`: traces were never configured.
-    pub fn now(&self) -> Option<TraceStanding> {
+    pub fn now(&self) -> Option<TraceStatus> {
         self.lock().clone()
     }
 
@@ -41,7 +41,7 @@ impl TraceProgress {
         let mut all = self.lock();
         let before = all.take().unwrap_or_default();
         let dropped = before.dropped + before.waiting;
-        *all = Some(TraceStanding { url: url.to_owned(), sent: before.sent, dropped, ..Default::default() });
+        *all = Some(TraceStatus { url: url.to_owned(), sent: before.sent, dropped, ..Default::default() });
     }
 
     /// Records that sending has been turned off.
@@ -54,7 +54,7 @@ impl TraceProgress {
     }
 
     /// Updates the state.
-    pub(super) fn note(&self, change: impl FnOnce(&mut TraceStanding)) {
+    pub(super) fn note(&self, change: impl FnOnce(&mut TraceStatus)) {
         if let Some(standing) = self.lock().as_mut() {
             change(standing);
         }
@@ -69,7 +69,7 @@ impl TraceProgress {
         is_news
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<TraceStanding>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<TraceStatus>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,11 +13,11 @@ use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use std::collections::BTreeMap;
 
 /// Maximum number of requests and calls per run; further ones are left out.
-pub(super) const MOST_SPANS: usize = 2000;
+pub(super) const MAX_SPANS: usize = 2000;
 
 /// What traces contain, and how it is named.
 #[derive(Clone, Copy)]
-pub(super) struct Telling<'a> {
+pub(super) struct TraceOptions<'a> {
     /// The `[models.…]` tables, for the providers' names of models.
     pub(super) models: &'a BTreeMap<String, ModelSpec>,
     /// Include content: queries, answers, and results of tools.
@@ -25,7 +25,7 @@ pub(super) struct Telling<'a> {
 }
 
 /// Returns the spans of a run, the run itself first, and how many were left out.
-pub(super) fn spans(run: RunId, events: &[LoggedEvent], telling: Telling<'_>) -> (Vec<Span>, usize) {
+pub(super) fn spans(run: RunId, events: &[LoggedEvent], telling: TraceOptions<'_>) -> (Vec<Span>, usize) {
     let mut trace = Trace::of(run, telling);
     for event in events.iter().filter_map(LoggedEvent::event) {
         trace.take(&event);
@@ -42,7 +42,7 @@ struct OpenAttempt {
 /// A trace under construction.
 struct Trace<'a> {
     run: RunId,
-    telling: Telling<'a>,
+    telling: TraceOptions<'a>,
     began: Option<Timestamp>,
     newest: Option<Timestamp>,
     open: Option<OpenAttempt>,
@@ -60,7 +60,7 @@ struct Trace<'a> {
 }
 
 impl<'a> Trace<'a> {
-    fn of(run: RunId, telling: Telling<'a>) -> Self {
+    fn of(run: RunId, telling: TraceOptions<'a>) -> Self {
         Self {
             run,
             telling,
@@ -274,7 +274,7 @@ impl<'a> Trace<'a> {
     }
 
     fn add(&mut self, span: Span) {
-        if self.spans.len() < MOST_SPANS {
+        if self.spans.len() < MAX_SPANS {
             self.spans.push(span);
         } else {
             self.left_out += 1;
@@ -349,7 +349,7 @@ mod tests {
     }
 
     fn of(events: &[(i64, &str, Value)], content: bool) -> (Vec<Span>, usize) {
-        spans(run(), &told(events), Telling { models: &BTreeMap::new(), content })
+        spans(run(), &told(events), TraceOptions { models: &BTreeMap::new(), content })
     }
 
     /// Name, seconds from and to, and what the status says.
@@ -393,9 +393,9 @@ mod tests {
     fn spans_of_a_run_are_bounded() {
         let call = json!({"step": 1, "call": 0, "tool": "t", "result": "r", "bytes": 1, "duration_ms": 1000});
         let mut events = vec![(0, "background_task_started", started(1))];
-        events.extend((0..MOST_SPANS + 5).map(|_| (1, "tool_call_result", call.clone())));
+        events.extend((0..MAX_SPANS + 5).map(|_| (1, "tool_call_result", call.clone())));
         events.push((9, "background_task_error", failed(1, false)));
         let (spans, left_out) = of(&events, false);
-        assert_eq!((spans.len(), left_out), (MOST_SPANS + 2, 5));
+        assert_eq!((spans.len(), left_out), (MAX_SPANS + 2, 5));
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Wanted {
 
 /// The items of a result, newest first; items without a date come last.
 #[derive(Debug, Default)]
-pub(super) struct Gathered {
+pub(super) struct MergedItems {
     pub(super) items: Vec<Value>,
     /// Duplicates of an item, by its id: from other feeds, with other ids or links.
     pub(super) doubles: HashMap<String, Vec<Value>>,
@@ -40,7 +40,7 @@ struct Story {
 }
 
 /// Collects all wanted items. A story in several feeds is one item: that of the first feed that has it.
-pub(super) fn all(sources: &[Source<'_>], wanted: &Wanted) -> Gathered {
+pub(super) fn all(sources: &[Source<'_>], wanted: &Wanted) -> MergedItems {
     let stories = stories(sources, wanted);
     let mut found: Vec<(Option<Timestamp>, Value, Vec<Value>)> = Vec::new();
     for story in stories {
@@ -52,7 +52,7 @@ pub(super) fn all(sources: &[Source<'_>], wanted: &Wanted) -> Gathered {
         found.push((date(item, wanted.now), shown(source, item, wanted.summary), others));
     }
     found.sort_by(|(a, ..), (b, ..)| newest_first(*a, *b));
-    let mut gathered = Gathered::default();
+    let mut gathered = MergedItems::default();
     for (_, item, others) in found {
         if let (false, Some(id)) = (others.is_empty(), item["id"].as_str()) {
             gathered.doubles.insert(id.to_owned(), others);

@@ -48,11 +48,11 @@ pub(super) fn assign(feed: &mut Feed, before: Option<Feed>, url: &str) {
     assign_new_ids(feed, &known, url);
     let here: HashSet<&str> = feed.items.iter().map(|item| item.id.as_str()).collect();
     let left = known.into_iter().filter(|item| !here.contains(item.id.as_str())).take(MAX_REMEMBERED_ITEMS);
-    feed.gone = left.map(slim).collect();
+    feed.gone = left.map(without_details).collect();
 }
 
 /// Reduces an item to what is remembered.
-pub(super) fn slim(item: Item) -> Item {
+pub(super) fn without_details(item: Item) -> Item {
     let summary = beginning(&item.summary).to_owned();
     Item { summary, authors: Vec::new(), tags: Vec::new(), ..item }
 }

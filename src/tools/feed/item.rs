@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 const MAX_SUMMARY_CHARS: usize = FeedArgs::LARGEST_MAX_SUMMARY as usize;
 pub(super) const MOST_TITLE: usize = 300;
 /// Maximum length of an address or an id, in bytes.
-pub(super) const MOST_LINK: usize = 2048;
+pub(super) const MAX_LINK_BYTES: usize = 2048;
 /// Maximum number of authors and of tags, and maximum characters of each.
 const MAX_NAMES: (usize, usize) = (8, 80);
 
@@ -144,9 +144,9 @@ fn name(all: &mut Vec<String>, text: &str) {
 /// Resolves a web address; `None` for other kinds of address.
 pub(super) fn address(text: &str, base: &Url) -> Option<String> {
     let text = text.trim();
-    if text.is_empty() || text.len() > MOST_LINK {
+    if text.is_empty() || text.len() > MAX_LINK_BYTES {
         return None;
     }
     let url = base.join(text).ok()?;
-    (matches!(url.scheme(), "http" | "https") && url.as_str().len() <= MOST_LINK).then(|| url.into())
+    (matches!(url.scheme(), "http" | "https") && url.as_str().len() <= MAX_LINK_BYTES).then(|| url.into())
 }

@@ -1,7 +1,7 @@
 //! JSON Feed (versions 1 and 1.1), and lists that resemble it.
 use super::item::{Draft, Feed, Item, address};
 use super::text::Markup;
-use crate::domain::{Slips, mended_json};
+use crate::domain::{JsonMistakes, repaired_json};
 use reqwest::Url;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -70,7 +70,8 @@ struct Names(Vec<String>);
 pub(super) fn read(text: &str, base: &Url) -> Result<Feed, String> {
     // Whatever follows the document, such as a comment of a cache, is ignored.
     let read = |text: &str| Reading(base).deserialize(&mut serde_json::Deserializer::from_str(text));
-    let document = read(text).or_else(|error| read(&mended_json(text, Slips::Encoding)).map_err(|_| error));
+    let document =
+        read(text).or_else(|error| read(&repaired_json(text, JsonMistakes::Encoding)).map_err(|_| error));
     let document = document.map_err(|error| format!("the answer is not a JSON Feed: {error}"))?;
     let Some(items) = document.items else {
         let version = document.version.0.map(|version| format!(" (its version is {version:?})"));

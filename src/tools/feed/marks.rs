@@ -86,7 +86,7 @@ pub(super) fn page_link(attributes: &[(String, String)]) -> Option<&str> {
 }
 
 /// Formats a reason with its line and column.
-pub(super) fn located(text: &str, at: u64, why: &str) -> String {
+pub(super) fn with_position(text: &str, at: u64, why: &str) -> String {
     let at = usize::try_from(at).unwrap_or(usize::MAX).min(text.len());
     let before = &text.as_bytes()[..at];
     let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -95,7 +95,7 @@ pub(super) fn located(text: &str, at: u64, why: &str) -> String {
 }
 
 /// The error for a web page in place of a feed, with the feeds that it links to.
-pub(super) fn a_page(text: &str, base: &Url) -> String {
+pub(super) fn web_page_error(text: &str, base: &Url) -> String {
     let head = &text[..text.floor_char_boundary(LOOKED_AT)];
     let mut found: Vec<String> = Vec::new();
     for (at, _) in head.match_indices("<link").take(200) {

@@ -12,11 +12,11 @@
 use super::contract::{About, Call, ToolOutput};
 use super::settings;
 use crate::domain::{
-    Effect, FeedArgs, MAX_TOOL_RESULT, Since, TextOrSecret, ToolError, ToolKind, ToolSettings, size,
+    Effect, FeedArgs, MAX_TOOL_RESULT_BYTES, Since, TextOrSecret, ToolError, ToolKind, ToolSettings, size,
 };
 use crate::tools::feed::source::Asked;
 use futures_util::stream::{self, StreamExt};
-use gather::{Gathered, Source, Wanted};
+use gather::{MergedItems, Source, Wanted};
 use jiff::{SpanRelativeTo, Timestamp};
 use reqwest::header::AUTHORIZATION;
 use serde_json::Value;
@@ -81,11 +81,12 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
         asked.iter().filter_map(|(url, given)| Some((url.as_str(), given.as_ref().ok()?))).collect();
     let sources: Vec<Source<'_>> =
         given.iter().map(|(url, given)| Source { url, feed: &given.feed }).collect();
-    let Gathered { mut items, doubles } = gather::all(&sources, &plan.wanted);
-    news::leave_out_seen(&call, &mut items, &doubles).await;
+    let MergedItems { mut items, doubles } = gather::all(&sources, &plan.wanted);
+    news::drop_seen(&call, &mut items, &doubles).await;
     let mut out = report::account(&asked);
     let beside = serde_json::to_vec(&out).map_or(0, |text| text.len());
-    let left_out = cut(&mut items, plan.max_items, MAX_TOOL_RESULT.saturating_sub(beside + RESERVED_BYTES));
+    let left_out =
+        cut(&mut items, plan.max_items, MAX_TOOL_RESULT_BYTES.saturating_sub(beside + RESERVED_BYTES));
     if left_out > 0 {
         out.insert("left_out".into(), left_out.into());
     }
@@ -108,8 +109,8 @@ async fn plan(call: &Call) -> Result<Plan, ToolError> {
     if urls.is_empty() {
         return Err(refuse("`urls` is empty: name at least one feed".into()));
     }
-    if urls.len() > FeedArgs::MOST_URLS {
-        let most = FeedArgs::MOST_URLS;
+    if urls.len() > FeedArgs::MAX_URLS {
+        let most = FeedArgs::MAX_URLS;
         return Err(refuse(format!("`urls` has {} addresses, and {most} are the most", urls.len())));
     }
     let headers = settings::headers(&settings.headers, call.bound).await?;

@@ -9,11 +9,7 @@ const REFRESH_ABOVE_COUNT: u64 = 10_000;
 
 /// For a gate with `novel_by`: leaves out what its agent has seen, also as the same story of another feed. If
 /// the lookup fails, all items stay: the caller checks again.
-pub(super) async fn leave_out_seen(
-    call: &Call,
-    items: &mut Vec<Value>,
-    doubles: &HashMap<String, Vec<Value>>,
-) {
+pub(super) async fn drop_seen(call: &Call, items: &mut Vec<Value>, doubles: &HashMap<String, Vec<Value>>) {
     let by = &call.context.novel_by;
     let (Some(store), Some(agent), false) = (&call.context.store, &call.context.agent, by.is_empty()) else {
         return;

@@ -6,7 +6,7 @@
 use super::super::contract::Call;
 use super::item::{Feed, Item};
 use super::{format, gather, identity, text};
-use crate::domain::{Entry, Fact, HostPattern, KeptFeed, PrivateHost, ToolSettings};
+use crate::domain::{CachedFeed, Entry, Fact, HostPattern, PrivateHost, ToolSettings};
 use crate::net::{self, Allow, Bounds, Fetched, GuardError, Request};
 use crate::tools::http::naming;
 use jiff::{SignedDuration, Timestamp};
@@ -160,7 +160,7 @@ fn backoff_until(fetched: &Fetched, now: Timestamp) -> Option<Timestamp> {
     wait.is_positive().then(|| now + wait.min(MAX_RETRY_AFTER))
 }
 
-async fn fetch(wish: &Wish, kept: Option<&KeptFeed>) -> Result<Fetched, String> {
+async fn fetch(wish: &Wish, kept: Option<&CachedFeed>) -> Result<Fetched, String> {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
     for (name, value) in [
@@ -254,20 +254,20 @@ fn key(wish: &Wish, call: &Call) -> String {
     hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-async fn kept(call: &Call, key: &str) -> Option<KeptFeed> {
+async fn kept(call: &Call, key: &str) -> Option<CachedFeed> {
     let (store, key) = (call.context.store.as_ref()?, key.to_owned());
     store.read(move |reader| reader.feed(&key)).await.ok()?
 }
 
-async fn still_in_use(call: &Call, key: String, kept: KeptFeed) {
+async fn still_in_use(call: &Call, key: String, kept: CachedFeed) {
     let now = crate::clock::wall();
     if now.duration_since(kept.at) > IN_USE_INTERVAL {
-        write(call, key, KeptFeed { at: now, ..kept }).await;
+        write(call, key, CachedFeed { at: now, ..kept }).await;
     }
 }
 
 /// Stores validators and items for the next fetch: items also without validators, for their ids.
-async fn keep(call: &Call, key: String, before: Option<KeptFeed>, fetched: &Fetched, feed: &Feed) {
+async fn keep(call: &Call, key: String, before: Option<CachedFeed>, fetched: &Fetched, feed: &Feed) {
     let is_whole = feed.broken.is_none();
     let short = |name| text_of(&fetched.headers, &name).filter(|text| is_whole && text.len() <= 1024);
     let (mut etag, mut last_modified) = (short(ETAG), short(LAST_MODIFIED));
@@ -279,37 +279,37 @@ async fn keep(call: &Call, key: String, before: Option<KeptFeed>, fetched: &Fetc
     if items.is_none() || (etag.is_none() && last_modified.is_none()) {
         // It will be fetched in full: only what identifies its items is needed.
         (etag, last_modified) = (None, None);
-        let slim: Vec<Item> = feed.items.iter().cloned().map(identity::slim).collect();
-        let mut slim = Feed { title: None, items: slim, ..feed.clone() };
-        items = as_text(&slim).or_else(|| {
-            slim.gone.clear();
-            as_text(&slim)
+        let without_details: Vec<Item> = feed.items.iter().cloned().map(identity::without_details).collect();
+        let mut without_details = Feed { title: None, items: without_details, ..feed.clone() };
+        items = as_text(&without_details).or_else(|| {
+            without_details.gone.clear();
+            as_text(&without_details)
         });
     }
     let Some(items) = items else { return };
     let came_from = fetched.url.as_str().to_owned();
-    let kept = KeptFeed { came_from, etag, last_modified, items, at: crate::clock::wall() };
-    match before.filter(|before| KeptFeed { at: kept.at, ..before.clone() } == kept) {
+    let kept = CachedFeed { came_from, etag, last_modified, items, at: crate::clock::wall() };
+    match before.filter(|before| CachedFeed { at: kept.at, ..before.clone() } == kept) {
         Some(before) => still_in_use(call, key, before).await,
         None => write(call, key, kept).await,
     }
 }
 
 /// Stores until when a source asks not to be contacted.
-async fn wait(call: &Call, key: String, kept: Option<KeptFeed>, memory: StoredState, until: Timestamp) {
+async fn wait(call: &Call, key: String, kept: Option<CachedFeed>, memory: StoredState, until: Timestamp) {
     let Ok(items) = serde_json::to_string(&StoredState { not_before: Some(until), ..memory }) else { return };
-    let none = || KeptFeed {
+    let none = || CachedFeed {
         came_from: String::new(),
         etag: None,
         last_modified: None,
         items: String::new(),
         at: until,
     };
-    write(call, key, KeptFeed { items, at: crate::clock::wall(), ..kept.unwrap_or_else(none) }).await;
+    write(call, key, CachedFeed { items, at: crate::clock::wall(), ..kept.unwrap_or_else(none) }).await;
 }
 
 /// A failure to store is ignored: the feed is fetched again.
-async fn write(call: &Call, source: String, kept: KeptFeed) {
+async fn write(call: &Call, source: String, kept: CachedFeed) {
     if let Some(store) = &call.context.store {
         let fact = Fact::FeedKept { source, kept: Box::new(kept) };
         let _ = store.commit(vec![Entry { at: crate::clock::wall(), fact }]).await;

@@ -1,5 +1,5 @@
 //! Plain text from feeds: markup and entities removed, whitespace normalized, length limited.
-use crate::domain::misleads;
+use crate::domain::is_misleading;
 use html5ever::tendril::StrTendril;
 use html5ever::tokenizer::states::RawKind;
 use html5ever::tokenizer::{
@@ -105,7 +105,7 @@ pub(super) fn shorter(text: &str, most: usize) -> Cow<'_, str> {
 /// Returns whether a character is invisible, such as a direction mark: those make a text look like another
 /// one.
 fn is_invisible(c: char) -> bool {
-    c == '\u{ad}' || misleads(c)
+    c == '\u{ad}' || is_misleading(c)
 }
 
 /// Elements whose tag in a title means that it is HTML.

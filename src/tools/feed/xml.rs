@@ -5,8 +5,10 @@
 //! element of its name and all within it; one that closes nothing is ignored. Entities defined by a document
 //! are never resolved, so they can't expand. If the text can't be parsed further, what was complete before
 //! that position counts, and the position is reported.
-use super::item::{Draft, Feed, MOST_LINK, address};
-use super::marks::{a_page, attributes, located, page_link, resolved, text_type, title_type, value};
+use super::item::{Draft, Feed, MAX_LINK_BYTES, address};
+use super::marks::{
+    attributes, page_link, resolved, text_type, title_type, value, web_page_error, with_position,
+};
 use super::text::{LOOKED_AT, Markup};
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
@@ -134,11 +136,11 @@ pub(super) fn read(text: &str, base: &Url) -> Result<Feed, String> {
     };
     if !has_root {
         return Err(match why {
-            Some((at, why)) => format!("the answer is not a feed: {}", located(text, at, &why)),
+            Some((at, why)) => format!("the answer is not a feed: {}", with_position(text, at, &why)),
             None => "the answer is not a feed: it has no element".into(),
         });
     }
-    walk.feed.broken = why.map(|(at, why)| located(text, at, &why));
+    walk.feed.broken = why.map(|(at, why)| with_position(text, at, &why));
     Ok(walk.feed)
 }
 
@@ -153,7 +155,7 @@ impl Walk {
             "feed" | "entry" => self.is_atom = true,
             "rss" | "RDF" | "rdf" | "channel" => {}
             local if local.eq_ignore_ascii_case("html") || local.eq_ignore_ascii_case("head") => {
-                return Err(a_page(text, base));
+                return Err(web_page_error(text, base));
             }
             _ => {
                 let name = super::text::shorter(name, 60);
@@ -161,7 +163,7 @@ impl Walk {
                 let is_page =
                     text.get(..4096.min(text.len())).unwrap_or(text).to_ascii_lowercase().contains("<html");
                 return Err(if is_page {
-                    a_page(text, base)
+                    web_page_error(text, base)
                 } else {
                     format!("the answer is XML but no feed: its root is <{name}>")
                 });
@@ -222,7 +224,7 @@ impl Walk {
         let (space, local) = self.resolve(name);
         let base = value(&attributes, "xml:base").and_then(|base| self.base().join(base).ok());
         // Every address is as long as its base: one that is too long for an address is ignored.
-        let base = base.filter(|base| base.as_str().len() <= MOST_LINK);
+        let base = base.filter(|base| base.as_str().len() <= MAX_LINK_BYTES);
         let has_base = base.is_some();
         self.bases.extend(base.map(Rc::new));
         let is_item = self.item.is_none()

@@ -81,7 +81,7 @@ const NEVER_WRITTEN: &[&str] = &[
 const HOME_FOLDERS: &[&str] = &[".config", ".local", ".mozilla", ".python_history"];
 
 /// Returns whether this is never written, because of a name in the root or in the path beneath it.
-pub(super) fn runs_by_name(root: &Path, inside: &Path) -> bool {
+pub(super) fn is_never_written(root: &Path, inside: &Path) -> bool {
     let has = |path: &Path, names: &[&str]| {
         path.iter().any(|name| names.contains(&name.to_string_lossy().to_lowercase().as_str()))
     };
@@ -158,7 +158,7 @@ impl Wall {
     }
 
     /// Returns whether this folder is within one beneath which nothing is accessible.
-    pub(super) fn is_around(&self, folder: &OwnedFd) -> bool {
+    pub(super) fn encloses(&self, folder: &OwnedFd) -> bool {
         const MAX_DEPTH: usize = 128;
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let Ok(mut at) = folder.try_clone() else { return true };

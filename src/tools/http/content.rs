@@ -1,17 +1,17 @@
 //! An answer as a caller gets it: pages as Markdown, JSON as JSON, text as text, limited to the size of a
 //! result.
 use super::page;
-use crate::domain::{AnswerForm, LengthUnit, MAX_TOOL_RESULT, Slips, read_json};
+use crate::domain::{AnswerForm, JsonMistakes, LengthUnit, MAX_TOOL_RESULT_BYTES, read_json};
 use crate::net::Fetched;
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::{Map, Value};
 
 /// Maximum size of the text; the rest is for the other fields.
-const MAX_TEXT_BYTES: usize = MAX_TOOL_RESULT - (16 << 10);
+const MAX_TEXT_BYTES: usize = MAX_TOOL_RESULT_BYTES - (16 << 10);
 
 /// Returns the result of the tool, whatever the answer is: in the requested form, else its text with a note.
-pub(super) async fn in_any_case(fetched: Fetched, wanted: Option<AnswerForm>) -> Value {
+pub(super) async fn unconditional_result(fetched: Fetched, wanted: Option<AnswerForm>) -> Value {
     let trouble = fetched.trouble.as_ref().map(|error| format!("what came next failed: {error}"));
     let (mut out, why) = match result(fetched.clone(), wanted).await {
         Ok(value) => (value, None),
@@ -77,7 +77,7 @@ fn json_of(fetched: &Fetched, kind: &str, wanted: Option<AnswerForm>) -> Result<
         return Ok(None);
     }
     let text = decoded(&fetched.body, &fetched.headers, false);
-    match read_json::<Value>(text.as_bytes(), Slips::Encoding) {
+    match read_json::<Value>(text.as_bytes(), JsonMistakes::Encoding) {
         Ok(value) if value.to_string().len() <= MAX_TEXT_BYTES => Ok(Some(value)),
         _ if wanted.is_none() => Ok(None),
         Ok(_) => Err(format!("the JSON is longer than {} KiB", MAX_TEXT_BYTES >> 10)),

@@ -86,7 +86,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
         let unfit = |why: String| ToolError::Failed(format!("{why}; leave `as` out to see what came"));
         content::result(fetched, form).await.map_err(unfit)?
     } else {
-        content::in_any_case(fetched, form).await
+        content::unconditional_result(fetched, form).await
     };
     Ok(ToolOutput::of(result))
 }

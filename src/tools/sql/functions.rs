@@ -10,7 +10,7 @@ const MAX_TEXT_BYTES: usize = 2 << 20;
 /// Maximum number of characters in the set that `trim` removes.
 const MAX_TRIM_CHARS: usize = 50;
 
-pub(super) fn replace_slow_ones(connection: &Connection) -> Result<()> {
+pub(super) fn replace_slow_functions(connection: &Connection) -> Result<()> {
     let flags =
         FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
     connection.create_scalar_function("instr", 2, flags, instr)?;

@@ -34,7 +34,7 @@ const INSTRUCTIONS_PER_CHECK: i32 = 8;
 /// bytes. Some aggregates exceed the maximum length of a value while they run.
 const MAX_AGGREGATE_GROWTH_BYTES: u64 = 36 << 20;
 /// The same for other statements, which sort and compare; other parts of the process may have grown as well.
-pub(super) const MAX_GROWTH_OF_OTHERS: u64 = 256 << 20;
+pub(super) const MAX_GROWTH_BYTES: u64 = 256 << 20;
 /// Interval between two checks of the memory.
 const MEMORY_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
@@ -81,7 +81,7 @@ pub(super) fn protect(
     // A misspelt column in double quotes is an error instead of a text.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    super::functions::replace_slow_ones(connection)?;
+    super::functions::replace_slow_functions(connection)?;
     let reason = Reason::default();
     let gathers = Arc::new(AtomicBool::new(false));
     let rules = Rules {
@@ -451,7 +451,7 @@ impl Watch {
         }
         self.looked = now;
         let gathers = self.gathers.load(Ordering::Relaxed);
-        let most = if gathers { MAX_AGGREGATE_GROWTH_BYTES } else { MAX_GROWTH_OF_OTHERS };
+        let most = if gathers { MAX_AGGREGATE_GROWTH_BYTES } else { MAX_GROWTH_BYTES };
         let most = most * RUNNING.load(Ordering::Relaxed).max(1);
         let grown = self.memory.as_ref().and_then(resident).unwrap_or(0).saturating_sub(self.before);
         if grown > most {

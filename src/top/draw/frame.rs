@@ -3,7 +3,7 @@ use super::paint::{RowColumns, distance};
 use crate::domain::{RunStatus, counted};
 use crate::overview::Rank;
 use crate::render::{Tone, plain, usd};
-use crate::top::model::{Connected, PromptFor, RowKey, TopModel, TopPlace, TopView, gist, key_of};
+use crate::top::model::{Connected, PromptFor, RowKey, TopModel, TopPage, TopView, gist, key_of};
 use crate::top::theme::{RowMark, Theme, style};
 use crate::top::update::{ANSWERS, question_lines};
 use jiff::Timestamp;
@@ -203,18 +203,18 @@ pub(super) fn tabs(model: &TopModel, width: usize) -> Line<'static> {
 }
 
 fn crumbs(model: &TopModel, width: usize) -> Line<'static> {
-    let name = |place: &TopPlace| match place {
-        TopPlace::Agent(agent) => agent.to_string(),
-        TopPlace::Run(agent, run, output) => {
+    let name = |place: &TopPage| match place {
+        TopPage::Agent(agent) => agent.to_string(),
+        TopPage::Run(agent, run, output) => {
             let output = if *output { " output" } else { "" };
-            match model.places.iter().any(|one| matches!(one, TopPlace::Agent(of) if of == agent)) {
+            match model.places.iter().any(|one| matches!(one, TopPage::Agent(of) if of == agent)) {
                 true => format!("run {}{output}", run.short()),
                 false => format!("{agent} run {}{output}", run.short()),
             }
         }
-        TopPlace::Incident(_, key) => plain(key),
-        TopPlace::Approval(id) => format!("approval {}", plain(id)),
-        TopPlace::Event(seq) => format!("event {seq}"),
+        TopPage::Incident(_, key) => plain(key),
+        TopPage::Approval(id) => format!("approval {}", plain(id)),
+        TopPage::Event(seq) => format!("event {seq}"),
     };
     let mut line = RowColumns::new(width);
     line.text(&format!(" {}", model.view.name()), Tone::Dim);
@@ -278,10 +278,10 @@ fn keys(model: &TopModel, width: usize) -> Line<'static> {
     let mut all: Vec<(&str, &str)> = Vec::new();
     match model.places.last() {
         None => all.extend([("Enter", "open"), ("w", "why"), ("l", "output"), ("/", "find")]),
-        Some(TopPlace::Agent(_)) => all.extend([("Enter", "run"), ("l", "output"), ("w", "why")]),
-        Some(TopPlace::Run(..)) => all.extend([("l", "output"), ("o", "pager"), ("G", "end")]),
-        Some(TopPlace::Incident(..) | TopPlace::Approval(_)) => all.extend([("Enter", "more"), ("w", "why")]),
-        Some(TopPlace::Event(_)) => {}
+        Some(TopPage::Agent(_)) => all.extend([("Enter", "run"), ("l", "output"), ("w", "why")]),
+        Some(TopPage::Run(..)) => all.extend([("l", "output"), ("o", "pager"), ("G", "end")]),
+        Some(TopPage::Incident(..) | TopPage::Approval(_)) => all.extend([("Enter", "more"), ("w", "why")]),
+        Some(TopPage::Event(_)) => {}
     }
     if model.may_act() {
         match model.focus() {

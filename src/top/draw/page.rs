@@ -5,7 +5,7 @@ use super::runs;
 use crate::domain::{AgentId, Effect, Health};
 use crate::protocol::{AgentDetail, ApprovalView, IncidentView};
 use crate::render::{Tone, agent_detail, effect_words, plain, plain_lines};
-use crate::top::model::{RowKey, TopModel, TopPlace, gist};
+use crate::top::model::{RowKey, TopModel, TopPage, gist};
 use crate::top::theme::{Theme, style};
 use ratatui::text::{Line, Span};
 use serde_json::Value;
@@ -18,18 +18,18 @@ pub(super) fn page(model: &TopModel, theme: Theme, width: usize) -> Vec<Line<'st
     // a space before each line
     let room = width.saturating_sub(1).max(1);
     let lines = match model.places.last() {
-        Some(TopPlace::Agent(id)) => agent(model, theme, id, room),
-        Some(TopPlace::Run(_, run, false)) => runs::page(model, theme, *run, room),
-        Some(TopPlace::Run(_, run, true)) => runs::output(model, *run, room),
-        Some(TopPlace::Incident(agent, key)) => {
+        Some(TopPage::Agent(id)) => agent(model, theme, id, room),
+        Some(TopPage::Run(_, run, false)) => runs::page(model, theme, *run, room),
+        Some(TopPage::Run(_, run, true)) => runs::output(model, *run, room),
+        Some(TopPage::Incident(agent, key)) => {
             let found = model.known.incidents.iter().find(|one| one.agent_id == *agent && one.key == *key);
             found.map_or_else(removed, |one| incident(model, theme, one, room))
         }
-        Some(TopPlace::Approval(id)) => {
+        Some(TopPage::Approval(id)) => {
             let found = model.known.approvals.iter().find(|one| one.id == *id);
             found.map_or_else(removed, |one| approval(model, one, room))
         }
-        Some(TopPlace::Event(seq)) => event(model, *seq, room),
+        Some(TopPage::Event(seq)) => event(model, *seq, room),
         None => Vec::new(),
     };
     lines.into_iter().map(indented).collect()

@@ -4,7 +4,7 @@ use super::paint::{RowColumns, distance, paragraph, toned};
 use super::runs;
 use crate::domain::Desired;
 use crate::render::{Tone, plain, usd};
-use crate::top::model::{RowKey, TopModel, TopPlace, TopView, gist};
+use crate::top::model::{RowKey, TopModel, TopPage, TopView, gist};
 use crate::top::theme::Theme;
 use ratatui::text::Line;
 
@@ -29,10 +29,10 @@ pub(super) fn pane(model: &TopModel, theme: Theme, width: usize, height: usize) 
 fn focus(model: &TopModel, theme: Theme, width: usize) -> Vec<Line<'static>> {
     let key = match model.places.last() {
         // the page beside it shows everything
-        Some(TopPlace::Agent(_) | TopPlace::Event(_)) | None if !model.places.is_empty() => {
+        Some(TopPage::Agent(_) | TopPage::Event(_)) | None if !model.places.is_empty() => {
             return Vec::new();
         }
-        Some(TopPlace::Run(agent, ..)) | Some(TopPlace::Incident(agent, _)) => RowKey::Agent(agent.clone()),
+        Some(TopPage::Run(agent, ..)) | Some(TopPage::Incident(agent, _)) => RowKey::Agent(agent.clone()),
         _ => match model.focus() {
             Some(key) => key,
             None => return Vec::new(),

@@ -6,9 +6,10 @@ use crate::protocol::{AgentView, LimitView, RunView, UsageView};
 use crate::render::{Screen, Tone, logged_line, millis, plain, usd};
 use crate::top::asks::MOST_RUNS;
 use crate::top::model::{
-    Gist, RowGroup, RowKey, TopModel, TopView, UsedBy, calm, gist, of_run, progress, strip, tally, under_way,
+    ItemSummary, RowGroup, RowKey, TopModel, TopView, UsedBy, calm, gist, of_run, progress, strip, tally,
+    under_way,
 };
-use crate::top::theme::{Beat, RowMark, Theme};
+use crate::top::theme::{RowMark, SlotOutcome, Theme};
 use jiff::Timestamp;
 use ratatui::text::Line;
 
@@ -114,7 +115,7 @@ fn name_width(model: &TopModel, room: usize) -> usize {
 }
 
 /// Draws the row of an agent or of an item that needs a person.
-fn item(model: &TopModel, theme: Theme, key: &RowKey, gist: &Gist, line: &mut RowColumns) {
+fn item(model: &TopModel, theme: Theme, key: &RowKey, gist: &ItemSummary, line: &mut RowColumns) {
     let room = line.room();
     line.text(gist.mark.sign(theme.ascii), gist.tone).text(" ", Tone::Plain);
     if room < 29 {
@@ -164,10 +165,10 @@ fn recent(theme: Theme, agent: &AgentView, line: &mut RowColumns) {
     line.gap(RECENT_COLUMNS - runs.len());
     for run in runs {
         let beat = match run.status {
-            RunStatus::Completed => Beat::Ran,
-            RunStatus::Cancelled => Beat::Skipped,
-            status if status.is_failure() => Beat::Failed,
-            _ => Beat::Running,
+            RunStatus::Completed => SlotOutcome::Ran,
+            RunStatus::Cancelled => SlotOutcome::Skipped,
+            status if status.is_failure() => SlotOutcome::Failed,
+            _ => SlotOutcome::Running,
         };
         let (sign, tone) = beat.sign(theme.ascii);
         line.text(sign, tone);

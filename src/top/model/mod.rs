@@ -15,9 +15,10 @@ pub(super) use needs::{calm, key_of, under_way};
 pub(super) use rowkey::{RowGroup, RowKey, UsedBy};
 pub(super) use rows::is_unwell;
 pub(super) use state::{
-    ActQuestion, ActedOn, Connected, Dirty, Overlay, Prompt, PromptFor, TopModel, TopPlace, TopView,
+    ActQuestion, ActTarget, Connected, Overlay, PendingRequests, Prompt, PromptFor, TopModel, TopPage,
+    TopView,
 };
 #[cfg(test)]
 pub(super) use strip::SlotSpan;
 pub(super) use strip::{strip, tally};
-pub(super) use words::{Gist, arguments, gist, of_run, progress};
+pub(super) use words::{ItemSummary, arguments, gist, of_run, progress};

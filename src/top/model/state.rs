@@ -6,7 +6,7 @@ use super::rowkey::{RowKey, UsedBy};
 use super::sorting::Sorting;
 use super::strip::SlotSpan;
 use crate::domain::{AgentId, Desired, Health, LoggedEvent, RunId};
-use crate::top::asks::{Act, AskKind};
+use crate::top::asks::{Act, TopRequestKind};
 use crate::top::layout::areas;
 use crate::top::moment::TopMoment;
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Rows keep their order for this long after a key press, so that none moves while the user is about to act on it.
-pub(in crate::top) const STILL: Duration = Duration::from_secs(2);
+pub(in crate::top) const ROW_ORDER_DELAY: Duration = Duration::from_secs(2);
 
 /// The views, in the order of their digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,7 +69,7 @@ impl TopView {
 
 /// A page opened from a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::top) enum TopPlace {
+pub(in crate::top) enum TopPage {
     Agent(AgentId),
     /// The course of a run. If true, only its output.
     Run(AgentId, RunId, bool),
@@ -114,12 +114,12 @@ pub(in crate::top) struct ActQuestion {
     /// When the question was asked.
     pub(in crate::top) asked: Duration,
     /// The state of the object at that time; if it has changed, the question is void.
-    pub(in crate::top) about: ActedOn,
+    pub(in crate::top) about: ActTarget,
 }
 
 /// The state that a question depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::top) enum ActedOn {
+pub(in crate::top) enum ActTarget {
     /// An agent: its desired state, health, runs in flight and next slot, as far as the change depends on them.
     Agent(Desired, Health, Vec<RunId>, Option<Timestamp>),
     /// The object exists, unchanged.
@@ -140,17 +140,17 @@ pub(in crate::top) enum Connected {
 
 /// What to request again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::top) struct Dirty {
+pub(in crate::top) struct PendingRequests {
     pub(in crate::top) all_agents: bool,
     pub(in crate::top) agents: BTreeSet<AgentId>,
     /// Everything else, by kind.
-    pub(in crate::top) kinds: BTreeSet<AskKind>,
+    pub(in crate::top) kinds: BTreeSet<TopRequestKind>,
 }
 
-impl Dirty {
+impl PendingRequests {
     /// Marks everything to be requested.
     pub(in crate::top) fn everything() -> Self {
-        use AskKind as K;
+        use TopRequestKind as K;
         let kinds = [
             K::Daemon,
             K::Incidents,
@@ -193,7 +193,7 @@ pub(in crate::top) struct TopModel {
     /// The list of each view.
     pub(in crate::top) lists: [CursorList; 8],
     /// Open pages, each opened from the one before.
-    pub(in crate::top) places: Vec<TopPlace>,
+    pub(in crate::top) places: Vec<TopPage>,
     /// First visible line of the open page.
     pub(in crate::top) scroll: usize,
     /// The page is scrolled to its end, and follows it.
@@ -216,13 +216,13 @@ pub(in crate::top) struct TopModel {
     pub(in crate::top) message: Option<(String, Duration)>,
     /// When the last key was pressed.
     pub(in crate::top) last_key: Option<Duration>,
-    pub(in crate::top) dirty: Dirty,
+    pub(in crate::top) dirty: PendingRequests,
     /// Kinds that have been answered at least once.
-    pub(in crate::top) answered: BTreeSet<AskKind>,
+    pub(in crate::top) answered: BTreeSet<TopRequestKind>,
     /// Kinds of requests in flight.
-    pub(in crate::top) asking: BTreeSet<AskKind>,
+    pub(in crate::top) asking: BTreeSet<TopRequestKind>,
     /// When each kind was last asked.
-    pub(in crate::top) asked: BTreeMap<AskKind, Duration>,
+    pub(in crate::top) asked: BTreeMap<TopRequestKind, Duration>,
     /// Incremented with each change of the display.
     pub(in crate::top) version: u64,
 }
@@ -257,7 +257,7 @@ impl TopModel {
             frozen: false,
             message: None,
             last_key: None,
-            dirty: Dirty::everything(),
+            dirty: PendingRequests::everything(),
             answered: BTreeSet::new(),
             asking: BTreeSet::new(),
             asked: BTreeMap::new(),
@@ -288,7 +288,7 @@ impl TopModel {
 
     /// Returns whether everything in the first view has been answered.
     pub(in crate::top) fn is_complete(&self) -> bool {
-        use AskKind as K;
+        use TopRequestKind as K;
         [K::Daemon, K::Agents, K::Incidents, K::Approvals, K::Live]
             .iter()
             .all(|kind| self.answered.contains(kind))
@@ -296,7 +296,7 @@ impl TopModel {
 
     /// Returns whether a key was pressed recently.
     pub(in crate::top) fn is_still(&self) -> bool {
-        self.last_key.is_some_and(|at| self.moment.since_start < at + STILL)
+        self.last_key.is_some_and(|at| self.moment.since_start < at + ROW_ORDER_DELAY)
     }
 
     /// Returns whether changes are possible.
@@ -313,11 +313,11 @@ impl TopModel {
     /// Returns the item of the open page, or the selected one.
     pub(in crate::top) fn focus(&self) -> Option<RowKey> {
         match self.places.last() {
-            Some(TopPlace::Agent(agent)) => Some(RowKey::Agent(agent.clone())),
-            Some(TopPlace::Run(_, run, _)) => Some(RowKey::Run(*run)),
-            Some(TopPlace::Incident(agent, key)) => Some(RowKey::Incident(agent.clone(), key.clone())),
-            Some(TopPlace::Approval(id)) => Some(RowKey::Approval(id.clone())),
-            Some(TopPlace::Event(seq)) => Some(RowKey::Event(*seq)),
+            Some(TopPage::Agent(agent)) => Some(RowKey::Agent(agent.clone())),
+            Some(TopPage::Run(_, run, _)) => Some(RowKey::Run(*run)),
+            Some(TopPage::Incident(agent, key)) => Some(RowKey::Incident(agent.clone(), key.clone())),
+            Some(TopPage::Approval(id)) => Some(RowKey::Approval(id.clone())),
+            Some(TopPage::Event(seq)) => Some(RowKey::Event(*seq)),
             None => self.list().current().cloned(),
         }
     }
@@ -330,7 +330,7 @@ impl TopModel {
                 self.known.approvals.iter().find(|one| one.id == id).and_then(|one| one.agent_id.clone())
             }
             RowKey::Run(run) => match self.places.last() {
-                Some(TopPlace::Run(agent, ..)) => Some(agent.clone()),
+                Some(TopPage::Run(agent, ..)) => Some(agent.clone()),
                 _ => self.known.run_row(run).map(|view| view.agent_id.clone()),
             },
             RowKey::Used(UsedBy::Agent, name) => name.parse().ok(),

@@ -1,7 +1,7 @@
 //! The ledger as a strip: the outcomes of the slots of a period, one sign per part.
 use crate::domain::{AgentId, RunStatus, Verdict};
 use crate::protocol::SlotRecordView;
-use crate::top::theme::Beat;
+use crate::top::theme::SlotOutcome;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 
@@ -75,19 +75,19 @@ impl LedgerPart {
 }
 
 /// Returns the outcome of a record's slots.
-pub(in crate::top) fn beat(record: &SlotRecordView) -> Beat {
+pub(in crate::top) fn beat(record: &SlotRecordView) -> SlotOutcome {
     use Verdict as V;
     match record.verdict {
-        V::Ran if record.all_well => Beat::AllWell,
+        V::Ran if record.all_well => SlotOutcome::AllWell,
         V::Ran => match record.status {
-            Some(RunStatus::Cancelled) => Beat::Skipped,
-            Some(status) if status.is_failure() => Beat::Failed,
-            Some(status) if !status.is_final() => Beat::Running,
-            _ => Beat::Ran,
+            Some(RunStatus::Cancelled) => SlotOutcome::Skipped,
+            Some(status) if status.is_failure() => SlotOutcome::Failed,
+            Some(status) if !status.is_final() => SlotOutcome::Running,
+            _ => SlotOutcome::Ran,
         },
-        V::RefusedBudget | V::RefusedCircuit => Beat::Refused,
-        verdict if verdict.is_missed() => Beat::Missed,
-        _ => Beat::Skipped,
+        V::RefusedBudget | V::RefusedCircuit => SlotOutcome::Refused,
+        verdict if verdict.is_missed() => SlotOutcome::Missed,
+        _ => SlotOutcome::Skipped,
     }
 }
 
@@ -98,8 +98,8 @@ pub(in crate::top) fn strip(
     span: SlotSpan,
     to: Timestamp,
     parts: usize,
-) -> Vec<Beat> {
-    let mut beats = vec![Beat::None; parts];
+) -> Vec<SlotOutcome> {
+    let mut beats = vec![SlotOutcome::None; parts];
     let whole = span.length().as_secs_f64();
     let place = |at: Timestamp| {
         let back = to.duration_since(at).as_secs_f64();
@@ -110,8 +110,10 @@ pub(in crate::top) fn strip(
     for record in records {
         let beat = beat(record);
         let end = match beat {
-            Beat::Running => to,
-            Beat::Ran | Beat::Failed => record.finished_at.unwrap_or(record.last).max(record.last),
+            SlotOutcome::Running => to,
+            SlotOutcome::Ran | SlotOutcome::Failed => {
+                record.finished_at.unwrap_or(record.last).max(record.last)
+            }
             _ => record.last,
         };
         let (first, last) = (place(record.first), place(end));
@@ -124,8 +126,8 @@ pub(in crate::top) fn strip(
 }
 
 /// Counts slots by outcome, worst first.
-pub(in crate::top) fn tally(records: &[SlotRecordView]) -> Vec<(Beat, u64)> {
-    let mut counts: BTreeMap<Beat, u64> = BTreeMap::new();
+pub(in crate::top) fn tally(records: &[SlotRecordView]) -> Vec<(SlotOutcome, u64)> {
+    let mut counts: BTreeMap<SlotOutcome, u64> = BTreeMap::new();
     for record in records {
         *counts.entry(beat(record)).or_default() += record.count;
     }

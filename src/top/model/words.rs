@@ -12,7 +12,7 @@ use serde_json::Value;
 
 /// The summary of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::top) struct Gist {
+pub(in crate::top) struct ItemSummary {
     pub(in crate::top) mark: RowMark,
     pub(in crate::top) tone: Tone,
     pub(in crate::top) name: String,
@@ -24,7 +24,7 @@ pub(in crate::top) struct Gist {
     pub(in crate::top) cause: String,
 }
 
-impl Gist {
+impl ItemSummary {
     fn new(mark: RowMark, name: impl Into<String>, state: impl Into<String>) -> Self {
         let (name, state) = (name.into(), state.into());
         Self { mark, tone: mark.tone(), name, state, since: None, cause: String::new() }
@@ -40,7 +40,7 @@ impl Gist {
 }
 
 /// Summarizes an item; `None` if it no longer exists.
-pub(in crate::top) fn gist(known: &Known, key: &RowKey, now: Timestamp) -> Option<Gist> {
+pub(in crate::top) fn gist(known: &Known, key: &RowKey, now: Timestamp) -> Option<ItemSummary> {
     Some(match key {
         RowKey::Approval(id) => approval(known.approvals.iter().find(|one| one.id == *id)?),
         RowKey::Incident(agent, key) => {
@@ -73,14 +73,14 @@ fn bare(value: &Value) -> String {
     value.as_str().map_or_else(|| plain(&value.to_string()), plain)
 }
 
-fn approval(one: &ApprovalView) -> Gist {
+fn approval(one: &ApprovalView) -> ItemSummary {
     let agent = one.agent_id.as_ref().map_or_else(|| one.run_id.short(), ToString::to_string);
-    Gist::new(RowMark::Of(Rank::Asks), agent, "asks")
+    ItemSummary::new(RowMark::Of(Rank::Asks), agent, "asks")
         .since(one.requested_at)
         .because(format!("{} {}", plain(&one.tool), arguments(&one.args)).trim_end().to_owned())
 }
 
-fn incident(one: &IncidentView) -> Gist {
+fn incident(one: &IncidentView) -> ItemSummary {
     let (mark, state) = match (one.resolved_at, one.acked_at, one.severity) {
         (Some(_), ..) => (RowMark::Of(Rank::Well), "resolved"),
         (None, Some(_), _) => (RowMark::Of(Rank::NotYet), "acknowledged"),
@@ -89,22 +89,24 @@ fn incident(one: &IncidentView) -> Gist {
     };
     let outside = if one.untrusted { "(from outside) " } else { "" };
     let name = if is_own(one) { one.agent_id.to_string() } else { plain(&one.key) };
-    Gist::new(mark, name, state).since(Some(one.since)).because(format!("{outside}{}", plain(&one.title)))
+    ItemSummary::new(mark, name, state)
+        .since(Some(one.since))
+        .because(format!("{outside}{}", plain(&one.title)))
 }
 
 /// Summarizes an item that belongs to no agent.
-fn of_need(known: &Known, now: Timestamp, is_it: impl Fn(&NeedKind) -> bool) -> Option<Gist> {
+fn of_need(known: &Known, now: Timestamp, is_it: impl Fn(&NeedKind) -> bool) -> Option<ItemSummary> {
     let all = needs(&[], &[], &[], known.daemon.as_ref(), now);
     let need = all.into_iter().find(|need| is_it(&need.kind))?;
     let cause = plain(&need.cause);
     Some(
-        Gist::new(RowMark::Of(need.rank), plain(&need.name), plain(&need.word))
+        ItemSummary::new(RowMark::Of(need.rank), plain(&need.name), plain(&need.word))
             .since(need.since)
             .because(cause),
     )
 }
 
-fn of_agent(known: &Known, agent: &AgentView, now: Timestamp) -> Gist {
+fn of_agent(known: &Known, agent: &AgentView, now: Timestamp) -> ItemSummary {
     // its incidents and approvals have rows of their own, so its own state comes first
     let failing = known.own_incident(&agent.agent_id).map(std::slice::from_ref).unwrap_or_default();
     let own = standing(agent, failing, &[], now);
@@ -119,11 +121,11 @@ fn of_agent(known: &Known, agent: &AgentView, now: Timestamp) -> Gist {
     // joined into one line
     let cause = cause.split_whitespace().collect::<Vec<_>>().join(" ");
     let cause = if cost.is_empty() { plain(&cause) } else { cost };
-    Gist::new(RowMark::Of(rank), agent.agent_id.as_str(), word).since(since).because(cause)
+    ItemSummary::new(RowMark::Of(rank), agent.agent_id.as_str(), word).since(since).because(cause)
 }
 
 /// Summarizes a run.
-pub(in crate::top) fn of_run(run: &RunView) -> Gist {
+pub(in crate::top) fn of_run(run: &RunView) -> ItemSummary {
     let mark = match run.status {
         RunStatus::Running => RowMark::Of(Rank::Busy),
         RunStatus::Queued | RunStatus::Retrying => RowMark::Queued,
@@ -146,7 +148,7 @@ pub(in crate::top) fn of_run(run: &RunView) -> Gist {
         Some(Level::Warn) => (RowMark::Of(Rank::Warning), "found warn"),
         _ => (mark, status_word(run.status)),
     };
-    Gist::new(mark, run.agent_id.as_str(), state)
+    ItemSummary::new(mark, run.agent_id.as_str(), state)
         .since(Some(run.finished_at.or(run.started_at).unwrap_or(run.queued_at)))
         .because(said)
 }

@@ -1,7 +1,7 @@
 //! Whatever comes, in whatever order, at whatever size: nothing panics, and the cursor stays where a person left it.
 use super::fleet::{self, of, run_id};
 use super::*;
-use crate::top::asks::TopHeard;
+use crate::top::asks::TopNotice;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -89,14 +89,17 @@ fn does(play: &mut Screenplay, doing: &Doing) {
         }
         Doing::Agents(all) => {
             let all = all.iter().map(|(name, how, text)| agent(*name, *how, *text)).collect();
-            play.answer(TopAsk::Agents(Vec::new()), TopAnswer::Agents(all));
+            play.answer(TopRequest::Agents(Vec::new()), TopAnswer::Agents(all));
         }
         Doing::Incidents(all) => {
             let incident = |(key, text): &(usize, usize)| {
                 let severity = if key % 2 == 0 { "critical" } else { "warning" };
                 fleet::incident("backup", &format!("{}{key}", TEXTS[*text]), severity, NOW, TEXTS[*text])
             };
-            play.answer(TopAsk::Incidents(false), TopAnswer::Incidents(all.iter().map(incident).collect()));
+            play.answer(
+                TopRequest::Incidents(false),
+                TopAnswer::Incidents(all.iter().map(incident).collect()),
+            );
         }
         Doing::Approvals(all) => {
             let approval = |text: &usize| {
@@ -105,13 +108,13 @@ fn does(play: &mut Screenplay, doing: &Doing) {
                     "tool": TEXTS[*text], "args": {TEXTS[*text]: TEXTS[*text], "n": [1, {"a": TEXTS[*text]}]}}),
                 )
             };
-            play.answer(TopAsk::Approvals, TopAnswer::Approvals(all.iter().map(approval).collect()));
+            play.answer(TopRequest::Approvals, TopAnswer::Approvals(all.iter().map(approval).collect()));
         }
         Doing::Gone => {
-            play.input(TopInput::Heard(TopHeard::Gone));
+            play.input(TopInput::Heard(TopNotice::Gone));
         }
         Doing::Back => {
-            play.input(TopInput::Heard(TopHeard::Back));
+            play.input(TopInput::Heard(TopNotice::Back));
         }
     }
 }

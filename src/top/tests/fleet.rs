@@ -1,6 +1,6 @@
 //! A fleet as the daemon would tell of it.
 use crate::protocol::{AgentView, ApprovalView, DaemonView, IncidentView, RunView, SlotView};
-use crate::top::asks::{SpentToday, TopAnswer, TopAsk};
+use crate::top::asks::{SpentToday, TopAnswer, TopRequest};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -203,15 +203,15 @@ fn spent() -> SpentToday {
 }
 
 /// Thirteen agents of which some don't work.
-pub(super) fn usual() -> Vec<(TopAsk, TopAnswer)> {
+pub(super) fn usual() -> Vec<(TopRequest, TopAnswer)> {
     vec![
-        (TopAsk::Daemon, TopAnswer::Daemon(Box::new(daemon()))),
-        (TopAsk::Agents(Vec::new()), TopAnswer::Agents(agents())),
-        (TopAsk::Incidents(false), TopAnswer::Incidents(incidents())),
-        (TopAsk::Approvals, TopAnswer::Approvals(vec![approval()])),
-        (TopAsk::Next, TopAnswer::Next(next())),
-        (TopAsk::Live, TopAnswer::Runs(live())),
-        (TopAsk::Runs(None), TopAnswer::Runs(runs())),
-        (TopAsk::Usage, TopAnswer::Usage(Box::new(spent()))),
+        (TopRequest::Daemon, TopAnswer::Daemon(Box::new(daemon()))),
+        (TopRequest::Agents(Vec::new()), TopAnswer::Agents(agents())),
+        (TopRequest::Incidents(false), TopAnswer::Incidents(incidents())),
+        (TopRequest::Approvals, TopAnswer::Approvals(vec![approval()])),
+        (TopRequest::Next, TopAnswer::Next(next())),
+        (TopRequest::Live, TopAnswer::Runs(live())),
+        (TopRequest::Runs(None), TopAnswer::Runs(runs())),
+        (TopRequest::Usage, TopAnswer::Usage(Box::new(spent()))),
     ]
 }

@@ -3,7 +3,7 @@ use super::fleet::{self, run_id};
 use super::*;
 use crate::domain::AgentId;
 use crate::top::asks::Act;
-use crate::top::model::{Connected, Overlay, TopPlace, TopView};
+use crate::top::model::{Connected, Overlay, TopPage, TopView};
 use serde_json::json;
 
 fn agent(name: &str) -> AgentId {
@@ -124,7 +124,7 @@ fn a_question_dies_with_what_it_is_about() {
     let mut play = Screenplay::usual(80, 24);
     play.at_agent("thumbnails").keys("S");
     let ended = fleet::agent("thumbnails", json!({"runs_in_flight": []}));
-    play.answer(TopAsk::Agents(vec![agent("thumbnails")]), TopAnswer::Agents(vec![ended]));
+    play.answer(TopRequest::Agents(vec![agent("thumbnails")]), TopAnswer::Agents(vec![ended]));
     assert_eq!(play.model.question, None);
     assert!(play.shown().contains("has changed meanwhile"), "{}", play.shown());
     play.keys("y");
@@ -133,12 +133,12 @@ fn a_question_dies_with_what_it_is_about() {
     let mut play = Screenplay::usual(80, 24);
     play.at_agent("thumbnails").keys("S");
     play.answer(
-        TopAsk::Agents(vec![agent("backup")]),
+        TopRequest::Agents(vec![agent("backup")]),
         TopAnswer::Agents(vec![fleet::agent("backup", json!({"state": "paused"}))]),
     );
     assert!(play.model.question.is_some());
     // nor can anything be done while nobody is there to do it
-    play.input(TopInput::Heard(super::super::asks::TopHeard::Gone));
+    play.input(TopInput::Heard(super::super::asks::TopNotice::Gone));
     assert_eq!(play.model.question, None);
     play.keys("R");
     assert_eq!(play.model.question, None);
@@ -151,7 +151,7 @@ fn waits(size: (u16, u16), letters: usize) -> Screenplay {
     let mut play = Screenplay::usual(size.0, size.1);
     let call = fleet::of(json!({"id": "a-1-0", "agent_id": "mail-triage", "run_id": run_id(7),
         "requested_at": "2026-11-28T22:40:40Z", "tool": "shell", "args": {"command": format!("touch {}END", "x".repeat(letters))}}));
-    play.answer(TopAsk::Approvals, TopAnswer::Approvals(vec![call]));
+    play.answer(TopRequest::Approvals, TopAnswer::Approvals(vec![call]));
     play
 }
 
@@ -238,10 +238,10 @@ fn read_only_takes_no_capital() {
 fn a_run_says_what_it_may_cost() {
     let mut play = Screenplay::usual(80, 24);
     play.at_agent("code-review").keys("R");
-    assert!(play.asks().contains(&&TopAsk::Detail(agent("code-review"))), "{:?}", play.effects);
+    assert!(play.asks().contains(&&TopRequest::Detail(agent("code-review"))), "{:?}", play.effects);
     let detail = json!({"agent_id": "code-review", "settings": {"max_usd_per_run": "$0.25"}});
     play.answer(
-        TopAsk::Detail(agent("code-review")),
+        TopRequest::Detail(agent("code-review")),
         TopAnswer::Detail(Box::new(screens::detail("code-review", detail))),
     );
     assert!(play.shown().contains("Run code-review now? It costs at most $0.25."), "{}", play.shown());
@@ -251,15 +251,15 @@ fn a_run_says_what_it_may_cost() {
 fn from_a_red_line_to_its_cause_are_two_keys() {
     let mut play = Screenplay::usual(80, 24);
     play.at_agent("invoice-sync").keys("\n");
-    assert_eq!(play.model.places, [TopPlace::Agent(agent("invoice-sync"))]);
-    assert!(play.asks().contains(&&TopAsk::Detail(agent("invoice-sync"))), "{:?}", play.effects);
+    assert_eq!(play.model.places, [TopPage::Agent(agent("invoice-sync"))]);
+    assert!(play.asks().contains(&&TopRequest::Detail(agent("invoice-sync"))), "{:?}", play.effects);
     play.keys("\n");
     let run = run_id(3).parse().unwrap();
-    assert_eq!(play.model.places[1], TopPlace::Run(agent("invoice-sync"), run, false));
-    assert!(play.asks().contains(&&TopAsk::Run(run)), "{:?}", play.effects);
+    assert_eq!(play.model.places[1], TopPage::Run(agent("invoice-sync"), run, false));
+    assert!(play.asks().contains(&&TopRequest::Run(run)), "{:?}", play.effects);
     play.keys("l");
-    assert_eq!(play.model.places[1], TopPlace::Run(agent("invoice-sync"), run, true));
-    assert!(play.asks().contains(&&TopAsk::Output(run, 0)), "{:?}", play.effects);
+    assert_eq!(play.model.places[1], TopPage::Run(agent("invoice-sync"), run, true));
+    assert!(play.asks().contains(&&TopRequest::Output(run, 0)), "{:?}", play.effects);
     play.keys("\u{1b}\u{1b}");
     assert_eq!(play.model.places, []);
     assert_eq!(
@@ -344,7 +344,7 @@ fn the_log_and_the_configuration_of_an_agent_are_a_key_away() {
     play.at_agent("invoice-sync").keys("e");
     assert_eq!(play.effects, [], "it is not known yet where it stands");
     let detail = screens::detail("invoice-sync", json!({}));
-    play.answer(TopAsk::Detail(agent("invoice-sync")), TopAnswer::Detail(Box::new(detail)));
+    play.answer(TopRequest::Detail(agent("invoice-sync")), TopAnswer::Detail(Box::new(detail)));
     play.keys("e");
     assert_eq!(play.effects, [TopEffect::Edit("/c/agents.toml".into(), 91)]);
     play.keys("t");
@@ -355,10 +355,10 @@ fn the_log_and_the_configuration_of_an_agent_are_a_key_away() {
 fn why_and_help_lie_over_the_screen_until_a_key() {
     let mut play = Screenplay::usual(80, 24);
     play.at_agent("backup").keys("w");
-    assert_eq!(play.asks(), [&TopAsk::Why(agent("backup"), Some("UTC".into()))]);
+    assert_eq!(play.asks(), [&TopRequest::Why(agent("backup"), Some("UTC".into()))]);
     let why = fleet::of(json!({"agent_id": "backup", "sentence": "The slot of 22:40:00 ran, and completed.",
         "slot": null, "verdict": null, "cause": null, "run_id": null, "first": null, "last": null, "count": null}));
-    play.answer(TopAsk::Why(agent("backup"), Some("UTC".into())), TopAnswer::Why(Box::new(why)));
+    play.answer(TopRequest::Why(agent("backup"), Some("UTC".into())), TopAnswer::Why(Box::new(why)));
     assert!(play.shown().contains("The slot of 22:40:00 ran, and completed."), "{}", play.shown());
     play.keys("\u{1b}");
     assert_eq!(play.model.overlay, None);
@@ -380,7 +380,7 @@ fn a_frozen_screen_asks_nothing() {
     assert_eq!(play.effects, []);
     assert!(play.shown().contains("frozen"), "{}", play.shown());
     play.keys(" ");
-    assert!(play.asks().contains(&&TopAsk::Agents(Vec::new())), "{:?}", play.effects);
+    assert!(play.asks().contains(&&TopRequest::Agents(Vec::new())), "{:?}", play.effects);
 }
 
 #[test]

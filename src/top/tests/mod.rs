@@ -6,7 +6,7 @@ mod keys;
 mod screens;
 mod strips;
 
-use super::asks::{TopAnswer, TopAsk, TopReply};
+use super::asks::{TopAnswer, TopReply, TopRequest};
 use super::model::{RowKey, TopModel};
 use super::moment::TopMoment;
 use super::theme::Theme;
@@ -29,7 +29,7 @@ struct Screenplay {
 
 impl Screenplay {
     /// A screen of this size, on which the fleet has just appeared.
-    fn of(width: u16, height: u16, fleet: Vec<(TopAsk, TopAnswer)>) -> Self {
+    fn of(width: u16, height: u16, fleet: Vec<(TopRequest, TopAnswer)>) -> Self {
         let moment = TopMoment { wall: NOW.parse().unwrap(), since_start: Duration::ZERO };
         let model = TopModel::new(moment, TimeZone::UTC, "vm".into(), (width, height));
         let mut play = Self { model, ms: 0, effects: Vec::new() };
@@ -62,7 +62,7 @@ impl Screenplay {
         self
     }
 
-    fn answer(&mut self, ask: TopAsk, said: TopAnswer) -> &mut Self {
+    fn answer(&mut self, ask: TopRequest, said: TopAnswer) -> &mut Self {
         self.input(TopInput::Replied(Box::new(TopReply { ask, said: Ok(said) })))
     }
 
@@ -99,7 +99,7 @@ impl Screenplay {
         self.to(&RowKey::Agent(name.parse().unwrap()))
     }
 
-    fn asks(&self) -> Vec<&TopAsk> {
+    fn asks(&self) -> Vec<&TopRequest> {
         self.effects
             .iter()
             .filter_map(|effect| match effect {

@@ -49,9 +49,9 @@ pub(super) fn run_detail() -> RunDetail {
 
 fn invoice_sync(play: &mut Screenplay) {
     let agent: crate::domain::AgentId = "invoice-sync".parse().unwrap();
-    play.answer(TopAsk::Detail(agent), TopAnswer::Detail(Box::new(detail("invoice-sync", json!({})))));
+    play.answer(TopRequest::Detail(agent), TopAnswer::Detail(Box::new(detail("invoice-sync", json!({})))));
     let run = run_id(3).parse().unwrap();
-    play.answer(TopAsk::Run(run), TopAnswer::Run(Box::new(run_detail())));
+    play.answer(TopRequest::Run(run), TopAnswer::Run(Box::new(run_detail())));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn beside_the_list_is_what_the_cursor_is_on() {
 #[test]
 fn a_daemon_that_is_away_is_told_and_what_was_known_stays() {
     let mut play = Screenplay::usual(80, 24);
-    play.input(TopInput::Heard(super::super::asks::TopHeard::Gone));
+    play.input(TopInput::Heard(super::super::asks::TopNotice::Gone));
     play.wait(12_000).input(TopInput::Tick);
     assert_eq!(play.effects, [], "nobody is asked");
     let shown = play.shown();
@@ -143,9 +143,9 @@ fn a_daemon_that_is_away_is_told_and_what_was_known_stays() {
     assert!(shown.contains("invoice-sync"), "{shown}");
     let dim = |cell: &ratatui::buffer::Cell| cell.modifier.contains(ratatui::style::Modifier::DIM);
     assert!(play.buffer(PLAIN).content[80 * 5..80 * 6].iter().all(dim));
-    play.wait(1000).input(TopInput::Heard(super::super::asks::TopHeard::Back));
+    play.wait(1000).input(TopInput::Heard(super::super::asks::TopNotice::Back));
     assert!(
-        play.asks().contains(&&TopAsk::Agents(Vec::new())),
+        play.asks().contains(&&TopRequest::Agents(Vec::new())),
         "everything is asked for: {:?}",
         play.effects
     );
@@ -155,7 +155,7 @@ fn a_daemon_that_is_away_is_told_and_what_was_known_stays() {
 #[test]
 fn long_fleets_are_one_line_where_all_is_well() {
     let many = (0..10_000).map(|n| agent(&format!("agent-{n:05}"), json!({}))).collect();
-    let mut play = Screenplay::of(80, 24, vec![(TopAsk::Agents(Vec::new()), TopAnswer::Agents(many))]);
+    let mut play = Screenplay::of(80, 24, vec![(TopRequest::Agents(Vec::new()), TopAnswer::Agents(many))]);
     assert!(play.shown().contains("10000 agents well: Enter lists all agents"), "{}", play.shown());
     assert!(play.shown().contains("NOTHING NEEDS YOU"), "{}", play.shown());
     play.keys("\n");
@@ -169,7 +169,7 @@ fn what_others_wrote_can_do_nothing_to_the_terminal() {
     let evil = "\u{1b}[2J\u{1b}]0;owned\u{7}\r\n\u{202e}gpj.exe \u{9b}31m tab\there";
     let fleet = vec![
         (
-            TopAsk::Agents(Vec::new()),
+            TopRequest::Agents(Vec::new()),
             TopAnswer::Agents(vec![agent(
                 "bad",
                 json!({"health": "failing", "schedule": evil, "last_run": {
@@ -178,11 +178,11 @@ fn what_others_wrote_can_do_nothing_to_the_terminal() {
             )]),
         ),
         (
-            TopAsk::Incidents(false),
+            TopRequest::Incidents(false),
             TopAnswer::Incidents(vec![fleet::incident("bad", evil, "critical", NOW, evil)]),
         ),
         (
-            TopAsk::Approvals,
+            TopRequest::Approvals,
             TopAnswer::Approvals(vec![of(
                 json!({"id": evil, "agent_id": "bad", "run_id": run_id(7), "requested_at": NOW,
             "tool": evil, "args": {evil: evil, "other": [evil]}}),
@@ -193,7 +193,7 @@ fn what_others_wrote_can_do_nothing_to_the_terminal() {
         let mut play = Screenplay::of(140, 40, fleet.clone());
         play.keys(keys);
         play.answer(
-            TopAsk::Detail("bad".parse().unwrap()),
+            TopRequest::Detail("bad".parse().unwrap()),
             TopAnswer::Detail(Box::new(detail("bad", json!({"schedule": evil, "runs": evil})))),
         );
         let acts = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

@@ -77,7 +77,7 @@ fn the_view_of_slots_asks_for_what_is_on_it() {
     let mut play = Screenplay::usual(100, 22);
     play.keys("4");
     let asked = play.asks().into_iter().find_map(|ask| match ask {
-        TopAsk::Slots(agents, from, to) => Some((agents.clone(), *from, *to)),
+        TopRequest::Slots(agents, from, to) => Some((agents.clone(), *from, *to)),
         _ => None,
     });
     let (agents, from, to) = asked.unwrap_or_else(|| panic!("{:?}", play.effects));
@@ -112,14 +112,14 @@ fn the_view_of_slots_asks_for_what_is_on_it() {
             json!({"count": 90, "all_well": true}),
         ),
     ];
-    play.answer(TopAsk::Slots(agents, from, to), TopAnswer::Slots(records));
+    play.answer(TopRequest::Slots(agents, from, to), TopAnswer::Slots(records));
     assert_snapshot!("view_slots", play.shown());
     play.keys("z");
     let asked = play.asks().into_iter().find_map(|ask| match ask {
-        TopAsk::Slots(_, from, to) => Some(to.duration_since(*from).as_hours()),
+        TopRequest::Slots(_, from, to) => Some(to.duration_since(*from).as_hours()),
         _ => None,
     });
     assert_eq!(asked, Some(6), "{:?}", play.effects);
     play.to(&RowKey::Strip("backup".parse().unwrap())).keys("\n");
-    assert_eq!(play.model.places, [crate::top::model::TopPlace::Agent("backup".parse().unwrap())]);
+    assert_eq!(play.model.places, [crate::top::model::TopPage::Agent("backup".parse().unwrap())]);
 }

@@ -5,7 +5,7 @@ use crate::protocol::AgentView;
 use crate::render::{plain, wrap};
 use crate::top::asks::Act;
 use crate::top::layout::{areas, is_tiny};
-use crate::top::model::{ActQuestion, ActedOn, Prompt, PromptFor, RowKey, TopModel, arguments};
+use crate::top::model::{ActQuestion, ActTarget, Prompt, PromptFor, RowKey, TopModel, arguments};
 use ratatui::crossterm::event::KeyCode;
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ enum Wanted {
 /// Asks for confirmation of a change.
 pub(super) fn ask(model: &mut TopModel, act: Act) {
     let about = state_of_object(model, &act);
-    if about == ActedOn::Gone {
+    if about == ActTarget::Gone {
         model.say("it is gone");
         return;
     }
@@ -131,23 +131,23 @@ fn incident(model: &TopModel) -> Result<Wanted, String> {
 }
 
 /// Returns the state of the object of a change, as far as the change depends on it.
-fn state_of_object(model: &TopModel, act: &Act) -> ActedOn {
-    let there = |is_there: bool| if is_there { ActedOn::There } else { ActedOn::Gone };
-    let of = |agent: &AgentId, view: fn(&AgentView) -> ActedOn| {
-        model.known.agents.get(agent).map_or(ActedOn::Gone, view)
+fn state_of_object(model: &TopModel, act: &Act) -> ActTarget {
+    let there = |is_there: bool| if is_there { ActTarget::There } else { ActTarget::Gone };
+    let of = |agent: &AgentId, view: fn(&AgentView) -> ActTarget| {
+        model.known.agents.get(agent).map_or(ActTarget::Gone, view)
     };
     match act {
         Act::Run(agent) | Act::Pause(agent, _) => {
-            of(agent, |view| ActedOn::Agent(view.state, Health::Ok, Vec::new(), None))
+            of(agent, |view| ActTarget::Agent(view.state, Health::Ok, Vec::new(), None))
         }
         Act::Resume(agent) | Act::Start(agent) => {
-            of(agent, |view| ActedOn::Agent(view.state, view.health, Vec::new(), None))
+            of(agent, |view| ActTarget::Agent(view.state, view.health, Vec::new(), None))
         }
         Act::Stop(agent) => {
-            of(agent, |view| ActedOn::Agent(view.state, Health::Ok, view.runs_in_flight.clone(), None))
+            of(agent, |view| ActTarget::Agent(view.state, Health::Ok, view.runs_in_flight.clone(), None))
         }
         Act::Skip(agent) => {
-            of(agent, |view| ActedOn::Agent(view.state, Health::Ok, Vec::new(), view.next_run))
+            of(agent, |view| ActTarget::Agent(view.state, Health::Ok, Vec::new(), view.next_run))
         }
         Act::Cancel(agent, run) => {
             there(model.known.agents.get(agent).is_some_and(|view| view.runs_in_flight.contains(run)))

@@ -1,7 +1,7 @@
 //! What to request now, and when to check again.
 use crate::domain::{AgentId, RunId};
-use crate::top::asks::{AskKind, TopAsk};
-use crate::top::model::{Connected, Overlay, RowKey, RunOutput, TopModel, TopPlace, TopView};
+use crate::top::asks::{TopRequest, TopRequestKind};
+use crate::top::model::{Connected, Overlay, RowKey, RunOutput, TopModel, TopPage, TopView};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
@@ -38,14 +38,14 @@ pub(super) fn tick(model: &mut TopModel) {
     if model.view == TopView::Slots
         && model
             .asked
-            .get(&AskKind::Slots)
+            .get(&TopRequestKind::Slots)
             .is_none_or(|at| model.moment.since_start >= *at + SLOTS_REQUEST_INTERVAL)
     {
-        model.dirty.kinds.insert(AskKind::Slots);
+        model.dirty.kinds.insert(TopRequestKind::Slots);
     }
     if !overdue.is_empty() {
         model.dirty.agents.extend(overdue);
-        model.dirty.kinds.insert(AskKind::Next);
+        model.dirty.kinds.insert(TopRequestKind::Next);
     }
     model.arrange(false);
 }
@@ -71,7 +71,7 @@ fn has_work(model: &TopModel) -> bool {
 }
 
 /// Returns the requests to send now.
-pub(super) fn asks(model: &mut TopModel) -> Vec<TopAsk> {
+pub(super) fn asks(model: &mut TopModel) -> Vec<TopRequest> {
     if model.connected != Connected::Yes || model.frozen {
         return Vec::new();
     }
@@ -79,11 +79,13 @@ pub(super) fn asks(model: &mut TopModel) -> Vec<TopAsk> {
     let mut asks = Vec::new();
     for kind in wanted(model) {
         let is_dirty = match kind {
-            AskKind::Agents => model.dirty.all_agents || !model.dirty.agents.is_empty(),
+            TopRequestKind::Agents => model.dirty.all_agents || !model.dirty.agents.is_empty(),
             kind => model.dirty.kinds.contains(&kind),
         };
         let pace = match kind {
-            AskKind::Usage | AskKind::Next | AskKind::Daemon | AskKind::Slots => SLOW_REQUEST_INTERVAL,
+            TopRequestKind::Usage | TopRequestKind::Next | TopRequestKind::Daemon | TopRequestKind::Slots => {
+                SLOW_REQUEST_INTERVAL
+            }
             _ => REQUEST_INTERVAL,
         };
         let is_early = model.asked.get(&kind).is_some_and(|at| model.moment.since_start < *at + pace);
@@ -100,8 +102,8 @@ pub(super) fn asks(model: &mut TopModel) -> Vec<TopAsk> {
 }
 
 /// Returns the kinds that are on the screen.
-fn wanted(model: &TopModel) -> Vec<AskKind> {
-    use AskKind as K;
+fn wanted(model: &TopModel) -> Vec<TopRequestKind> {
+    use TopRequestKind as K;
     let has_pane = crate::top::layout::areas(model.size.0, model.size.1).pane.is_some();
     let mut wanted = vec![K::Daemon, K::Agents, K::Incidents, K::Approvals, K::Live];
     if has_pane {
@@ -120,40 +122,40 @@ fn wanted(model: &TopModel) -> Vec<AskKind> {
     wanted
 }
 
-fn question(model: &mut TopModel, kind: AskKind) -> Option<TopAsk> {
+fn question(model: &mut TopModel, kind: TopRequestKind) -> Option<TopRequest> {
     Some(match kind {
-        AskKind::Daemon => TopAsk::Daemon,
-        AskKind::Agents => {
+        TopRequestKind::Daemon => TopRequest::Daemon,
+        TopRequestKind::Agents => {
             let names: Vec<AgentId> = std::mem::take(&mut model.dirty.agents).into_iter().collect();
             let all = std::mem::take(&mut model.dirty.all_agents) || names.len() > ALL_AGENTS_FROM_COUNT;
             model.known.with_runs.extend(names.iter().cloned());
-            TopAsk::Agents(if all { Vec::new() } else { names })
+            TopRequest::Agents(if all { Vec::new() } else { names })
         }
-        AskKind::Incidents => TopAsk::Incidents(model.ended),
-        AskKind::Approvals => TopAsk::Approvals,
-        AskKind::Next => TopAsk::Next,
-        AskKind::Slots => {
+        TopRequestKind::Incidents => TopRequest::Incidents(model.ended),
+        TopRequestKind::Approvals => TopRequest::Approvals,
+        TopRequestKind::Next => TopRequest::Next,
+        TopRequestKind::Slots => {
             let now = model.moment.wall;
             let from = now.checked_sub(model.span.length()).unwrap_or(Timestamp::MIN);
             let agents = strips_on_screen(model);
             if agents.is_empty() {
                 return None;
             }
-            TopAsk::Slots(agents, from, now)
+            TopRequest::Slots(agents, from, now)
         }
-        AskKind::Live => TopAsk::Live,
-        AskKind::Runs => TopAsk::Runs(None),
-        AskKind::Usage => TopAsk::Usage,
-        AskKind::Detail => TopAsk::Detail(viewed_agent(model)?),
-        AskKind::Run => TopAsk::Run(viewed_run(model)?),
-        AskKind::Output => {
+        TopRequestKind::Live => TopRequest::Live,
+        TopRequestKind::Runs => TopRequest::Runs(None),
+        TopRequestKind::Usage => TopRequest::Usage,
+        TopRequestKind::Detail => TopRequest::Detail(viewed_agent(model)?),
+        TopRequestKind::Run => TopRequest::Run(viewed_run(model)?),
+        TopRequestKind::Output => {
             let run = viewed_output(model)?;
             let output = model.known.output.as_ref().filter(|output| output.run == run)?;
-            TopAsk::Output(run, output.position)
+            TopRequest::Output(run, output.position)
         }
-        AskKind::Why => match &model.overlay {
+        TopRequestKind::Why => match &model.overlay {
             Some(Overlay::Why(agent)) => {
-                TopAsk::Why(agent.clone(), model.zone.iana_name().map(str::to_owned))
+                TopRequest::Why(agent.clone(), model.zone.iana_name().map(str::to_owned))
             }
             _ => return None,
         },
@@ -188,24 +190,24 @@ fn mark_missing(model: &mut TopModel) {
     if model.view == TopView::Slots
         && strips_on_screen(model).iter().any(|agent| model.known.ledger.of(agent).is_none())
     {
-        model.dirty.kinds.insert(AskKind::Slots);
+        model.dirty.kinds.insert(TopRequestKind::Slots);
     }
     if let Some(agent) = viewed_agent(model)
         && model.known.detail_of(&agent).is_none()
     {
-        model.dirty.kinds.insert(AskKind::Detail);
+        model.dirty.kinds.insert(TopRequestKind::Detail);
     }
     if let Some(run) = viewed_run(model)
         && model.known.run_of(run).is_none()
     {
-        model.dirty.kinds.insert(AskKind::Run);
+        model.dirty.kinds.insert(TopRequestKind::Run);
     }
     if let Some(run) = viewed_output(model) {
         if model.known.output.as_ref().is_none_or(|output| output.run != run) {
             model.known.output = Some(RunOutput::of(run));
         }
         if model.known.output.as_ref().is_some_and(|output| output.has_more) {
-            model.dirty.kinds.insert(AskKind::Output);
+            model.dirty.kinds.insert(TopRequestKind::Output);
         }
     }
 }
@@ -218,7 +220,7 @@ fn viewed_agent(model: &TopModel) -> Option<AgentId> {
         return Some(agent.clone());
     }
     match model.places.last() {
-        Some(TopPlace::Agent(agent)) => Some(agent.clone()),
+        Some(TopPage::Agent(agent)) => Some(agent.clone()),
         Some(_) => None,
         None => {
             let pane = crate::top::layout::areas(model.size.0, model.size.1).pane;
@@ -231,8 +233,8 @@ fn viewed_agent(model: &TopModel) -> Option<AgentId> {
 /// Returns the run on the screen: that of its page, or the newest failed one of the agent on the screen.
 fn viewed_run(model: &TopModel) -> Option<RunId> {
     match model.places.last() {
-        Some(TopPlace::Run(_, run, false)) => Some(*run),
-        Some(TopPlace::Run(_, _, true)) => None,
+        Some(TopPage::Run(_, run, false)) => Some(*run),
+        Some(TopPage::Run(_, _, true)) => None,
         _ => {
             let detail = model.known.detail_of(&viewed_agent(model)?)?;
             let failed = detail.agent.last_run.as_ref().filter(|last| last.error.is_some());
@@ -243,7 +245,7 @@ fn viewed_run(model: &TopModel) -> Option<RunId> {
 
 fn viewed_output(model: &TopModel) -> Option<RunId> {
     match model.places.last() {
-        Some(TopPlace::Run(_, run, true)) => Some(*run),
+        Some(TopPage::Run(_, run, true)) => Some(*run),
         _ => None,
     }
 }

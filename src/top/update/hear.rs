@@ -1,36 +1,36 @@
 //! Handles notifications about events and the connection.
 use crate::domain::{EventType, LoggedEvent, Payload};
 use crate::render::plain;
-use crate::top::asks::{AskKind, TopHeard};
-use crate::top::model::{Connected, Dirty, TopModel, TopPlace, TopView};
+use crate::top::asks::{TopNotice, TopRequestKind};
+use crate::top::model::{Connected, PendingRequests, TopModel, TopPage, TopView};
 
-pub(super) fn hear(model: &mut TopModel, heard: TopHeard) {
+pub(super) fn hear(model: &mut TopModel, heard: TopNotice) {
     match heard {
-        TopHeard::Event(event) => {
+        TopNotice::Event(event) => {
             mark(model, &event);
             model.known.log(*event);
             if model.view == TopView::Log && model.places.is_empty() {
                 model.arrange(false);
             }
         }
-        TopHeard::Gap(from, to) => {
-            model.dirty = Dirty::everything();
+        TopNotice::Gap(from, to) => {
+            model.dirty = PendingRequests::everything();
             model.say(format!("events {from} to {to} are no longer kept"));
         }
-        TopHeard::Gone => {
+        TopNotice::Gone => {
             if model.connected == Connected::Yes {
                 model.connected = Connected::Away(model.moment.wall);
             }
             model.asking.clear();
             model.version += 1;
         }
-        TopHeard::Back => reconnected(model, ""),
-        TopHeard::OtherDatabase => {
+        TopNotice::Back => reconnected(model, ""),
+        TopNotice::OtherDatabase => {
             model.known.events.clear();
             model.known.ledger.clear();
             reconnected(model, ", with another database");
         }
-        TopHeard::Lost(why) => {
+        TopNotice::Lost(why) => {
             model.connected = Connected::Lost(plain(&why));
             model.version += 1;
         }
@@ -45,13 +45,13 @@ fn reconnected(model: &mut TopModel, how: &str) {
     model.connected = Connected::Yes;
     model.asking.clear();
     model.asked.clear();
-    model.dirty = Dirty::everything();
+    model.dirty = PendingRequests::everything();
 }
 
 /// Marks what to request again after an event.
 fn mark(model: &mut TopModel, event: &LoggedEvent) {
-    use AskKind as K;
     use EventType as E;
+    use TopRequestKind as K;
     let Some(kind) = event.known() else {
         model.dirty.kinds.insert(K::Daemon);
         return;
@@ -80,7 +80,7 @@ fn mark(model: &mut TopModel, event: &LoggedEvent) {
         }
         E::ApprovalRequested | E::ApprovalDecided => kinds.extend([K::Approvals, K::Live, K::Runs]),
         E::ConfigApplied | E::DaemonStarted => {
-            model.dirty = Dirty::everything();
+            model.dirty = PendingRequests::everything();
             return;
         }
         E::ConfigRejected | E::DaemonStopping | E::McpPinChanged | E::SandboxDenied => kinds.push(K::Daemon),
@@ -107,7 +107,7 @@ fn mark(model: &mut TopModel, event: &LoggedEvent) {
 }
 
 fn is_viewed(model: &TopModel, run: crate::domain::RunId) -> bool {
-    let on_page = model.places.iter().any(|place| matches!(place, TopPlace::Run(_, of, _) if *of == run));
+    let on_page = model.places.iter().any(|place| matches!(place, TopPage::Run(_, of, _) if *of == run));
     on_page || model.known.run_of(run).is_some()
 }
 

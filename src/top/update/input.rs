@@ -1,5 +1,5 @@
 //! Inputs and effects.
-use crate::top::asks::{Act, TopAsk, TopHeard, TopReply};
+use crate::top::asks::{Act, TopNotice, TopReply, TopRequest};
 use ratatui::crossterm::event::KeyEvent;
 
 /// Everything that can happen.
@@ -11,7 +11,7 @@ pub(in crate::top) enum TopInput {
     /// Time has passed.
     Tick,
     /// A notification from the followed stream.
-    Heard(TopHeard),
+    Heard(TopNotice),
     /// A request was answered.
     Replied(Box<TopReply>),
     /// The outcome of a change, as text.
@@ -22,7 +22,7 @@ pub(in crate::top) enum TopInput {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::top) enum TopEffect {
     /// Send a request.
-    Ask(TopAsk),
+    Ask(TopRequest),
     /// Carry out a change.
     Act(Act),
     /// Copy a text to the clipboard of the terminal.

@@ -3,9 +3,9 @@ use super::acting;
 use super::input::TopEffect;
 use super::wheel;
 use crate::domain::human_duration;
-use crate::top::asks::{Act, AskKind};
+use crate::top::asks::{Act, TopRequestKind};
 use crate::top::keytable::KEYS;
-use crate::top::model::{Overlay, Prompt, PromptFor, RowKey, TopModel, TopPlace, TopView, is_unwell};
+use crate::top::model::{Overlay, Prompt, PromptFor, RowKey, TopModel, TopPage, TopView, is_unwell};
 use jiff::SignedDuration;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
@@ -66,7 +66,7 @@ fn look(model: &mut TopModel, key: KeyCode, repeated: bool) -> Vec<TopEffect> {
         KeyCode::Char(' ') => {
             model.frozen = !model.frozen;
             if !model.frozen {
-                model.dirty = crate::top::model::Dirty::everything();
+                model.dirty = crate::top::model::PendingRequests::everything();
                 model.arrange(true);
             }
         }
@@ -106,13 +106,13 @@ fn choose(model: &mut TopModel, key: char) {
         }
         'a' if model.view == TopView::Incidents => {
             model.ended = !model.ended;
-            model.dirty.kinds.insert(AskKind::Incidents);
+            model.dirty.kinds.insert(TopRequestKind::Incidents);
         }
         'z' if model.view == TopView::Slots => {
             model.span = model.span.next();
             model.known.ledger.clear();
-            model.dirty.kinds.insert(AskKind::Slots);
-            model.asked.remove(&AskKind::Slots);
+            model.dirty.kinds.insert(TopRequestKind::Slots);
+            model.asked.remove(&TopRequestKind::Slots);
         }
         _ => return,
     }
@@ -128,7 +128,7 @@ fn show(model: &mut TopModel, view: TopView) {
     model.view = view;
     model.places.clear();
     (model.scroll, model.follow) = (0, false);
-    use AskKind as K;
+    use TopRequestKind as K;
     model.dirty.kinds.extend([K::Runs, K::Next, K::Usage, K::Incidents, K::Slots]);
     model.arrange(true);
 }
@@ -158,7 +158,7 @@ fn up(model: &mut TopModel) {
 /// Goes down: from a row to its page, from an agent to its run.
 fn down(model: &mut TopModel) {
     let focus = match (model.places.last(), model.focus()) {
-        (Some(TopPlace::Run(..) | TopPlace::Event(_)), _) | (_, None) => return,
+        (Some(TopPage::Run(..) | TopPage::Event(_)), _) | (_, None) => return,
         (_, Some(focus)) => focus,
     };
     let on_page = !model.places.is_empty();
@@ -166,13 +166,13 @@ fn down(model: &mut TopModel) {
         RowKey::Agent(_) | RowKey::Approval(_) if on_page => newest_failed_or_newest(model),
         RowKey::Incident(agent, _) if on_page => known_agent(model, agent),
         RowKey::Agent(agent) | RowKey::Strip(agent) => known_agent(model, agent),
-        RowKey::Incident(agent, key) => Some(TopPlace::Incident(agent, key)),
-        RowKey::Approval(id) => Some(TopPlace::Approval(id)),
+        RowKey::Incident(agent, key) => Some(TopPage::Incident(agent, key)),
+        RowKey::Approval(id) => Some(TopPage::Approval(id)),
         RowKey::Run(run) => {
-            model.known.run_row(run).map(|view| TopPlace::Run(view.agent_id.clone(), run, false))
+            model.known.run_row(run).map(|view| TopPage::Run(view.agent_id.clone(), run, false))
         }
-        RowKey::Used(..) => model.focused_agent().map(TopPlace::Agent),
-        RowKey::Event(seq) => Some(TopPlace::Event(seq)),
+        RowKey::Used(..) => model.focused_agent().map(TopPage::Agent),
+        RowKey::Event(seq) => Some(TopPage::Event(seq)),
         RowKey::Rest(_) => return show(model, TopView::Agents),
         RowKey::Target(_) | RowKey::Daemon | RowKey::Proposals | RowKey::Title(_) => None,
     };
@@ -181,36 +181,36 @@ fn down(model: &mut TopModel) {
     }
 }
 
-fn known_agent(model: &TopModel, agent: crate::domain::AgentId) -> Option<TopPlace> {
-    model.known.agents.contains_key(&agent).then_some(TopPlace::Agent(agent))
+fn known_agent(model: &TopModel, agent: crate::domain::AgentId) -> Option<TopPage> {
+    model.known.agents.contains_key(&agent).then_some(TopPage::Agent(agent))
 }
 
 /// Returns the run to open for an agent: the failed one if its last run failed, else the newest.
-fn newest_failed_or_newest(model: &TopModel) -> Option<TopPlace> {
-    if let Some(TopPlace::Agent(agent)) = model.places.last()
+fn newest_failed_or_newest(model: &TopModel) -> Option<TopPage> {
+    if let Some(TopPage::Agent(agent)) = model.places.last()
         && let Some(view) = model.known.agents.get(agent)
         && let Some(last) = view.last_run.as_ref().filter(|last| last.error.is_some())
         && let Some(run) = last.run_id
     {
-        return Some(TopPlace::Run(agent.clone(), run, false));
+        return Some(TopPage::Run(agent.clone(), run, false));
     }
-    model.focused_run().map(|(agent, run)| TopPlace::Run(agent, run, false))
+    model.focused_run().map(|(agent, run)| TopPage::Run(agent, run, false))
 }
 
-fn open(model: &mut TopModel, place: TopPlace) {
-    let follows = matches!(place, TopPlace::Run(_, _, true));
+fn open(model: &mut TopModel, place: TopPage) {
+    let follows = matches!(place, TopPage::Run(_, _, true));
     model.places.push(place);
     (model.scroll, model.follow) = (0, follows);
 }
 
 fn output(model: &mut TopModel) {
-    if let Some(TopPlace::Run(_, _, only_output)) = model.places.last_mut() {
+    if let Some(TopPage::Run(_, _, only_output)) = model.places.last_mut() {
         *only_output = !*only_output;
         (model.scroll, model.follow) = (0, *only_output);
         return;
     }
     match model.focused_run() {
-        Some((agent, run)) => open(model, TopPlace::Run(agent, run, true)),
+        Some((agent, run)) => open(model, TopPage::Run(agent, run, true)),
         None => model.say("no run is selected"),
     }
 }
@@ -219,7 +219,7 @@ fn why(model: &mut TopModel) {
     match model.focused_agent() {
         Some(agent) => {
             model.known.why = None;
-            model.dirty.kinds.insert(AskKind::Why);
+            model.dirty.kinds.insert(TopRequestKind::Why);
             model.overlay = Some(Overlay::Why(agent));
         }
         None => model.say("no agent is selected"),
@@ -228,7 +228,7 @@ fn why(model: &mut TopModel) {
 
 fn pager(model: &mut TopModel) -> Vec<TopEffect> {
     let run = match model.places.last() {
-        Some(TopPlace::Run(_, run, _)) => Some(*run),
+        Some(TopPage::Run(_, run, _)) => Some(*run),
         _ => None,
     };
     let chunks = match run {

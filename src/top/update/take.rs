@@ -2,8 +2,8 @@
 use crate::domain::AgentId;
 use crate::protocol::AgentView;
 use crate::render::plain;
-use crate::top::asks::{TopAnswer, TopAsk, TopReply};
-use crate::top::model::{Known, Overlay, TopModel, TopPlace};
+use crate::top::asks::{TopAnswer, TopReply, TopRequest};
+use crate::top::model::{Known, Overlay, TopModel, TopPage};
 
 pub(super) fn take(model: &mut TopModel, reply: TopReply) {
     let kind = reply.ask.kind();
@@ -17,14 +17,14 @@ pub(super) fn take(model: &mut TopModel, reply: TopReply) {
         Err(None) => {
             // will be requested again
             model.dirty.kinds.insert(kind);
-            model.dirty.all_agents |= matches!(reply.ask, TopAsk::Agents(_));
+            model.dirty.all_agents |= matches!(reply.ask, TopRequest::Agents(_));
             return;
         }
     };
     let known = &mut model.known;
     match (said, &reply.ask) {
         (TopAnswer::Daemon(view), _) => known.daemon = Some(*view),
-        (TopAnswer::Agents(views), TopAsk::Agents(names)) => take_agents(known, views, names),
+        (TopAnswer::Agents(views), TopRequest::Agents(names)) => take_agents(known, views, names),
         (TopAnswer::Detail(detail), _) => {
             known.agents.put(detail.agent.clone());
             known.detail = Some(*detail);
@@ -32,15 +32,15 @@ pub(super) fn take(model: &mut TopModel, reply: TopReply) {
         (TopAnswer::Incidents(all), _) => known.incidents = all,
         (TopAnswer::Approvals(all), _) => known.approvals = all,
         (TopAnswer::Next(slots), _) => known.next = slots,
-        (TopAnswer::Slots(records), TopAsk::Slots(agents, ..)) => known.ledger.put(agents, records),
-        (TopAnswer::Runs(runs), TopAsk::Live) => {
+        (TopAnswer::Slots(records), TopRequest::Slots(agents, ..)) => known.ledger.put(agents, records),
+        (TopAnswer::Runs(runs), TopRequest::Live) => {
             known.live = runs;
             let live = &known.live;
             known.last_words.retain(|run, _| live.iter().any(|one| one.run_id == *run));
         }
         (TopAnswer::Runs(runs), _) => known.runs = runs,
         (TopAnswer::Run(detail), _) => known.run = Some(*detail),
-        (TopAnswer::Output(more), TopAsk::Output(run, after)) => {
+        (TopAnswer::Output(more), TopRequest::Output(run, after)) => {
             if let Some(output) = known.output.as_mut().filter(|it| it.run == *run && it.position == *after) {
                 output.add(more);
             }
@@ -64,20 +64,20 @@ fn take_agents(known: &mut Known, views: Vec<AgentView>, names: &[AgentId]) {
 }
 
 /// Handles an error: its subject no longer exists, so its page is closed.
-fn refused(model: &mut TopModel, ask: &TopAsk, error: &str) {
+fn refused(model: &mut TopModel, ask: &TopRequest, error: &str) {
     match ask {
-        TopAsk::Agents(names) if !names.is_empty() => model.dirty.all_agents = true,
-        TopAsk::Why(..) => {
+        TopRequest::Agents(names) if !names.is_empty() => model.dirty.all_agents = true,
+        TopRequest::Why(..) => {
             model.overlay = model.overlay.take().filter(|overlay| !matches!(overlay, Overlay::Why(_)));
             model.say(plain(error));
         }
-        TopAsk::Detail(agent) => {
+        TopRequest::Detail(agent) => {
             model.dirty.all_agents = true;
-            model.places.retain(|place| !matches!(place, TopPlace::Agent(of) if of == agent));
+            model.places.retain(|place| !matches!(place, TopPage::Agent(of) if of == agent));
             model.say(plain(error));
         }
-        TopAsk::Run(run) | TopAsk::Output(run, _) => {
-            model.places.retain(|place| !matches!(place, TopPlace::Run(_, of, _) if of == run));
+        TopRequest::Run(run) | TopRequest::Output(run, _) => {
+            model.places.retain(|place| !matches!(place, TopPage::Run(_, of, _) if of == run));
             model.say(plain(error));
         }
         _ => model.say(plain(error)),

@@ -1,5 +1,5 @@
 //! Movement: in the list, or through the open page.
-use crate::top::model::{TopModel, TopPlace};
+use crate::top::model::{TopModel, TopPage};
 use ratatui::crossterm::event::KeyCode;
 
 /// Returns by how many lines a key scrolls a text slightly longer than the screen.
@@ -36,7 +36,7 @@ pub(super) fn moves(model: &mut TopModel, key: KeyCode) -> bool {
         }
         return true;
     }
-    let follows = matches!(model.places.last(), Some(TopPlace::Run(..)));
+    let follows = matches!(model.places.last(), Some(TopPage::Run(..)));
     match by {
         isize::MIN => (model.scroll, model.follow) = (0, false),
         // the end is known only when it is drawn

@@ -1,5 +1,5 @@
 //! Data that several pages need: the fleet with the items that need a person, and strips of slots.
-use crate::client::{Backoff, Follow, Followed, Timeouts};
+use crate::client::{Backoff, Follow, FollowItem, Timeouts};
 use crate::domain::Payload;
 use crate::protocol::*;
 use crate::web::ask::DaemonPool;
@@ -133,8 +133,8 @@ pub(super) async fn away(pool: &DaemonPool, since: Timestamp) -> Vec<Away> {
         let mut all = Vec::new();
         loop {
             let event = match follow.next(Some(deadline)) {
-                Ok(Followed::Event(event)) => event,
-                Ok(Followed::End | Followed::Deadline) | Err(_) => break,
+                Ok(FollowItem::Event(event)) => event,
+                Ok(FollowItem::End | FollowItem::Deadline) | Err(_) => break,
                 Ok(_) => continue,
             };
             let Some(event) = event.decode().ok().and_then(|logged| logged.event()) else { continue };

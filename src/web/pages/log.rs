@@ -1,6 +1,6 @@
 //! The newest events, and the search.
 use super::fleet::WholeFleet;
-use crate::client::{Backoff, Follow, Followed, Timeouts};
+use crate::client::{Backoff, Follow, FollowItem, Timeouts};
 use crate::protocol::*;
 use crate::web::frame::{Frame, Page, html};
 use crate::web::html::{Moment, anchor, encoded, line};
@@ -53,8 +53,8 @@ pub(in crate::web) async fn log(
         let mut all = Vec::new();
         loop {
             match follow.next(Some(std::time::Instant::now() + Duration::from_secs(10)))? {
-                Followed::Event(event) => all.push(event),
-                Followed::End | Followed::Deadline => break Ok(all),
+                FollowItem::Event(event) => all.push(event),
+                FollowItem::End | FollowItem::Deadline => break Ok(all),
                 _ => {}
             }
         }

@@ -7,7 +7,9 @@ use super::model::{Model, Wrong, ensure};
 use super::world::{Crash, World, secs};
 use crate::rng::Rng;
 use bgagent::domain::*;
-use bgagent::engine::{Action, BackfillWish, Command, EventsPolled, Input, StopMode, Target, Ticket, Wish};
+use bgagent::engine::{
+    Action, BackfillRequest, Command, EventsPolled, Input, StopMode, Target, Ticket, Wish,
+};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -203,7 +205,7 @@ impl World {
         let from = self.now.wall - secs(self.outside.rng.span(600, 100_000));
         let mut slots = engine.past_slots(&agent, (from, self.now.wall), self.now).ok()?;
         slots.truncate(6);
-        let wish = BackfillWish { agent, id: None, slots, params: ParamValues::new(), max_usd: None };
+        let wish = BackfillRequest { agent, id: None, slots, params: ParamValues::new(), max_usd: None };
         Some(Input::Command { ticket: self.ticket(), command: Command::Backfill(wish) })
     }
 

@@ -1,7 +1,8 @@
 //! Inspects a table of a PostgreSQL server, and checks that it can be archived.
 use super::super::names::readings;
 use super::super::table::{
-    Ability, Cast, Read, Referrer, Table, TableSpec, about, check_columns, no_key, no_table, null_key, quote,
+    Cast, ForeignKey, Read, Table, TablePrivileges, TableSpec, about, check_columns, no_key, no_table,
+    null_key, quote,
 };
 use super::Postgres;
 use crate::archive::row::{Column, Kind};
@@ -208,7 +209,7 @@ impl Postgres {
     }
 
     /// Returns the role's privileges, and whether a row that can't be inserted is only noticed later.
-    async fn ability(&self, oid: u32) -> Result<Ability, ToolError> {
+    async fn ability(&self, oid: u32) -> Result<TablePrivileges, ToolError> {
         let sql = "WITH ours AS (SELECT $1::oid AS oid UNION SELECT relid::oid FROM pg_catalog.pg_partition_tree($1)) \
              SELECT (SELECT coalesce(bool_and(pg_catalog.has_column_privilege($1::oid, a.attnum, 'INSERT')), true) \
                 FROM pg_catalog.pg_attribute a WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''), \
@@ -217,12 +218,16 @@ impl Postgres {
                  AND k.contype IN ('p', 'u', 'x') AND k.condeferrable) \
                OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = $1 AND r.ev_type IN ('2', '3') AND r.ev_enabled <> 'D')";
         let row = self.client().query_one(sql, &[&oid]).await.map_err(|error| self.say(&error, sql))?;
-        Ok(Ability { put: row.get(0), delete: row.get(1), lock: row.get(2), put_plainly: row.get(3) })
+        Ok(TablePrivileges { put: row.get(0), delete: row.get(1), lock: row.get(2), put_plainly: row.get(3) })
     }
 
     /// Returns foreign keys of the table to itself, and those of other tables that would delete or change
     /// rows there. The remaining ones make the server refuse the deletion.
-    async fn referrers(&self, oid: u32, quoted: &str) -> Result<(Vec<Referrer>, Vec<Referrer>), ToolError> {
+    async fn referrers(
+        &self,
+        oid: u32,
+        quoted: &str,
+    ) -> Result<(Vec<ForeignKey>, Vec<ForeignKey>), ToolError> {
         // A foreign key to a partitioned table has a child constraint for each partition: when one partition
         // is archived only that child applies, and for the whole table the parent constraint is enough.
         let sql = "WITH ours AS (SELECT $1::oid AS oid UNION SELECT relid::oid FROM pg_catalog.pg_partition_tree($1)) \
@@ -250,7 +255,7 @@ impl Postgres {
                 "d" => "SET DEFAULT",
                 _ => "",
             };
-            let referrer = Referrer {
+            let referrer = ForeignKey {
                 table: match found.get(6) {
                     true => quoted.to_owned(),
                     false => format!("{}.{}", quote(&schema), quote(&table)),

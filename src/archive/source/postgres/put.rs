@@ -1,8 +1,8 @@
 //! Inserts as many rows as the table accepts. Rows that it refuses are reported by key, and do not prevent
 //! the others.
-use super::super::outcome::{Put, altered, displaced, kept_out, name};
+use super::super::outcome::{Put, altered, displaced, name, skipped_by_trigger};
 use super::super::table::{Table, quote};
-use super::{Postgres, ROW_PATIENCE, WRITES};
+use super::{Postgres, ROW_LOCK_TIMEOUT, WRITES};
 use crate::archive::row::{self, Cell, Kind, Row};
 use crate::archive::trouble::explain;
 use crate::archive::trouble::failed;
@@ -14,7 +14,7 @@ use tokio_postgres::types::ToSql;
 
 /// The number of rows of a chunk that may fail one by one before a deletion is given up: the remaining ones
 /// would most likely fail too.
-pub(super) const MOST_FAILED: usize = 1_000;
+pub(super) const MAX_FAILED_ROWS: usize = 1_000;
 /// The number of skipped rows for which the reason is determined.
 const MAX_DIAGNOSED_ROWS: usize = 20;
 
@@ -37,7 +37,7 @@ enum Tried {
 
 impl Postgres {
     pub(in super::super) async fn put(&self, table: &Table, rows: &[Row]) -> Result<Put, ToolError> {
-        self.begin(WRITES, ROW_PATIENCE).await?;
+        self.begin(WRITES, ROW_LOCK_TIMEOUT).await?;
         self.must_be_same_session().await?;
         let put = self.put_in(table, rows, usize::MAX).await;
         self.run(if put.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
@@ -49,14 +49,14 @@ impl Postgres {
         if self.trying.load(Ordering::Relaxed) {
             return self.put_in(table, rows, usize::MAX).await;
         }
-        self.begin(WRITES, ROW_PATIENCE).await?;
+        self.begin(WRITES, ROW_LOCK_TIMEOUT).await?;
         let put = self.put_in(table, rows, usize::MAX).await;
         self.run("ROLLBACK").await?;
         put
     }
 
     pub(in super::super) async fn begin_trial(&self) -> Result<(), ToolError> {
-        self.begin(WRITES, ROW_PATIENCE).await?;
+        self.begin(WRITES, ROW_LOCK_TIMEOUT).await?;
         self.trying.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -126,7 +126,8 @@ impl Postgres {
                     let rest = part.into_iter().filter(|at| !gone.contains(at)).collect();
                     parts.push(Part { places: rest, plainly });
                     if plainly {
-                        put.refused.extend(missing.into_iter().map(|at| (at, kept_out(table, &rows[at]))));
+                        put.refused
+                            .extend(missing.into_iter().map(|at| (at, skipped_by_trigger(table, &rows[at]))));
                         continue;
                     }
                     // Another row or a trigger may be the reason: a plain INSERT returns an error that says

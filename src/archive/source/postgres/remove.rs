@@ -1,10 +1,10 @@
 //! Deletes rows from a table: exactly those that were read, and only if they can be restored.
 use super::super::family::{self, Reference};
-use super::super::outcome::{How, Left, Put, Removed, Why, kept, other_columns, refers};
-use super::super::table::{Referrer, Table};
-use super::put::MOST_FAILED;
+use super::super::outcome::{DeleteMode, DeleteOutcome, Left, Put, Why, kept, other_columns, refers};
+use super::super::table::{ForeignKey, Table};
+use super::put::MAX_FAILED_ROWS;
 use super::text::{columns, given, key_lists, keys_equal, keys_given, own_key, row_of, texts};
-use super::{Postgres, ROW_PATIENCE, WRITES};
+use super::{Postgres, ROW_LOCK_TIMEOUT, WRITES};
 use crate::archive::point::point;
 use crate::archive::row::Row;
 use crate::archive::trouble::failed;
@@ -47,18 +47,20 @@ impl Postgres {
         &self,
         table: &Table,
         rows: &[Row],
-        how: How,
-    ) -> Result<Removed, ToolError> {
+        how: DeleteMode,
+    ) -> Result<DeleteOutcome, ToolError> {
         let (mut tries, mut locked) = (0, false);
         loop {
             tries += 1;
             // Rows locked by others are only looked for after a lock was in the way.
-            let max_wait = if locked { ROW_PATIENCE } else { FIRST_LOCK_TIMEOUT };
+            let max_wait = if locked { ROW_LOCK_TIMEOUT } else { FIRST_LOCK_TIMEOUT };
             self.begin(WRITES, max_wait).await?;
             match self.remove_in(table, rows, how, locked).await {
-                Ok(Removed::Done) if how.lasts() => return self.run("COMMIT").await.map(|()| Removed::Done),
-                Ok(Removed::Done) => return self.run("ROLLBACK").await.map(|()| Removed::Done),
-                Ok(Removed::Not(left)) => {
+                Ok(DeleteOutcome::Done) if how.lasts() => {
+                    return self.run("COMMIT").await.map(|()| DeleteOutcome::Done);
+                }
+                Ok(DeleteOutcome::Done) => return self.run("ROLLBACK").await.map(|()| DeleteOutcome::Done),
+                Ok(DeleteOutcome::Not(left)) => {
                     self.run("ROLLBACK").await?;
                     return self.left(table, rows, left).await;
                 }
@@ -79,14 +81,14 @@ impl Postgres {
     }
 
     /// If a row that is reported as changed is still there unchanged, it can't be deleted at all.
-    async fn left(&self, table: &Table, rows: &[Row], left: Vec<Left>) -> Result<Removed, ToolError> {
+    async fn left(&self, table: &Table, rows: &[Row], left: Vec<Left>) -> Result<DeleteOutcome, ToolError> {
         let changed = left.iter().filter(|left| left.why == Why::Changed);
         let changed: Vec<Row> = changed.map(|left| rows[left.at].clone()).collect();
         let now = self.find(table, &changed).await?;
         let same = |(row, now): &(&Row, Option<Row>)| now.as_ref().is_some_and(|now| now.line == row.line);
         match changed.iter().zip(now).find(same) {
             Some((row, _)) => Err(kept(table, row)),
-            None => Ok(Removed::Not(left)),
+            None => Ok(DeleteOutcome::Not(left)),
         }
     }
 
@@ -95,20 +97,20 @@ impl Postgres {
         &self,
         table: &Table,
         rows: &[Row],
-        how: How,
+        how: DeleteMode,
         locked: bool,
-    ) -> Result<Removed, Trouble> {
+    ) -> Result<DeleteOutcome, Trouble> {
         self.must_be_same_session().await?;
         let acts = !table.referrers.is_empty() || table.own.iter().any(|own| !own.action.is_empty());
         if acts || (table.ability.lock && (locked || !table.own.is_empty())) {
             let left = self.lock_rows(table, rows).await?;
             if !left.is_empty() {
-                return Ok(Removed::Not(left));
+                return Ok(DeleteOutcome::Not(left));
             }
         } else if locked {
             let left = self.locked_rows(table, rows).await?;
             if !left.is_empty() {
-                return Ok(Removed::left(&left, &Why::Locked));
+                return Ok(DeleteOutcome::left(&left, &Why::Locked));
             }
         }
         for referrer in &table.referrers {
@@ -116,26 +118,26 @@ impl Postgres {
         }
         let referred = self.referred_in(table, rows).await?;
         if !referred.is_empty() {
-            return Ok(Removed::left(&referred, &Why::Referred));
+            return Ok(DeleteOutcome::left(&referred, &Why::Referred));
         }
         let differ = self.delete(table, rows).await?;
         if !differ.is_empty() {
-            return Ok(Removed::changed(&differ));
+            return Ok(DeleteOutcome::changed(&differ));
         }
         self.verify_deleted(table, rows).await?;
         if how.tries() && table.ability.put {
             self.run("SAVEPOINT way_back").await?;
-            let put: Put = self.put_in(table, rows, MOST_FAILED).await?;
-            let left = put.one_way(table, rows);
+            let put: Put = self.put_in(table, rows, MAX_FAILED_ROWS).await?;
+            let left = put.not_restorable(table, rows);
             if !left.is_empty() {
-                return Ok(Removed::Not(left));
+                return Ok(DeleteOutcome::Not(left));
             }
             self.run("ROLLBACK TO SAVEPOINT way_back").await?;
         }
         // Check deferred constraints now, while an error can still be attributed to a table.
         let sql = "SET CONSTRAINTS ALL IMMEDIATE";
         self.client().batch_execute(sql).await.map_err(|error| self.trouble(table, &error, sql))?;
-        Ok(Removed::Done)
+        Ok(DeleteOutcome::Done)
     }
 
     /// Locks the rows. Returns those that others have locked, and those that no longer exist.
@@ -181,7 +183,12 @@ impl Postgres {
         Ok(places)
     }
 
-    async fn refuse_referrer(&self, table: &Table, referrer: &Referrer, rows: &[Row]) -> Result<(), Trouble> {
+    async fn refuse_referrer(
+        &self,
+        table: &Table,
+        referrer: &ForeignKey,
+        rows: &[Row],
+    ) -> Result<(), Trouble> {
         let ask = format!(
             "SELECT 1 FROM {} AS c JOIN {} AS t ON {} JOIN {} ON {} LIMIT 1",
             referrer.table,
@@ -294,7 +301,7 @@ impl Postgres {
             )),
             ToolError::Failed(text) if is(&[SqlState::LOCK_NOT_AVAILABLE]) => failed(&format!(
                 "the table, or what its rows need, was locked by another program for {} s: try again later ({text})",
-                ROW_PATIENCE.as_secs()
+                ROW_LOCK_TIMEOUT.as_secs()
             )),
             other => other,
         };
@@ -310,7 +317,7 @@ impl Postgres {
 }
 
 /// The join condition between referring and referenced rows.
-fn join(referrer: &Referrer) -> String {
+fn join(referrer: &ForeignKey) -> String {
     let parts = referrer.columns.iter().map(|(from, to)| format!("c.{from} = t.{to}"));
     parts.collect::<Vec<_>>().join(" AND ")
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 pub(super) const MOST_BYTES: u64 = 200;
 
 /// Returns the id in a lock file that is held; creates one if there is none.
-pub(super) fn of_lock(file: &mut File, path: &Path) -> io::Result<String> {
+pub(super) fn database_id(file: &mut File, path: &Path) -> io::Result<String> {
     let mut text = String::new();
     Read::by_ref(file).take(MOST_BYTES).read_to_string(&mut text)?;
     if text.trim().is_empty() {

@@ -1,8 +1,8 @@
 //! Inspects a table of an SQLite file: its columns, its unique key, and foreign keys that refer to it.
 use super::super::names::readings;
 use super::super::table::{
-    Ability, Cast, Filter, Read, Referrer, Table, TableSpec, about, check_columns, has_column, no_key,
-    no_table, null_key, quote,
+    Cast, Filter, ForeignKey, Read, Table, TablePrivileges, TableSpec, about, check_columns, has_column,
+    no_key, no_table, null_key, quote,
 };
 use super::statement::Trouble;
 use crate::archive::row::{Column, Kind};
@@ -69,7 +69,7 @@ pub(super) fn look(db: &Connection, path: &Path, spec: &TableSpec) -> Result<Tab
         keys,
         root: spec.table.clone(),
         all,
-        ability: Ability::ALL,
+        ability: TablePrivileges::ALL,
         own,
         referrers,
     })
@@ -146,7 +146,7 @@ pub(super) fn dangling(db: &Connection, table: &Table) -> Result<u64, Trouble> {
 }
 
 /// Returns foreign keys of the table to itself, and those of other tables to it.
-fn referrers(db: &Connection, table: &str) -> Result<(Vec<Referrer>, Vec<Referrer>), Trouble> {
+fn referrers(db: &Connection, table: &str) -> Result<(Vec<ForeignKey>, Vec<ForeignKey>), Trouble> {
     let (mut own, mut others) = (Vec::new(), Vec::new());
     let mut tables =
         db.prepare("SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'")?;
@@ -158,7 +158,7 @@ fn referrers(db: &Connection, table: &str) -> Result<(Vec<Referrer>, Vec<Referre
         )?;
         let mut rows = list.query([&other, table])?;
         let mut last = None;
-        let found: &mut Vec<Referrer> =
+        let found: &mut Vec<ForeignKey> =
             if other.eq_ignore_ascii_case(table) { &mut own } else { &mut others };
         while let Some(row) = rows.next()? {
             let (id, from, to): (i64, String, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
@@ -179,7 +179,7 @@ fn referrers(db: &Connection, table: &str) -> Result<(Vec<Referrer>, Vec<Referre
                 let action: String = row.get(3)?;
                 let action =
                     if ["NO ACTION", "RESTRICT"].contains(&action.as_str()) { String::new() } else { action };
-                found.push(Referrer { table: quote(&other), columns: Vec::new(), action });
+                found.push(ForeignKey { table: quote(&other), columns: Vec::new(), action });
                 last = Some(id);
             }
             let referrer = found.last_mut().expect("one was pushed");

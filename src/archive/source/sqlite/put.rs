@@ -2,7 +2,7 @@
 //! the others.
 use super::super::outcome::{Put, altered, name};
 use super::super::table::Table;
-use super::statement::{Trouble, allow_texts, bind, columns, is_late, one, select_by_key};
+use super::statement::{Trouble, allow_quoted_literals, bind, columns, is_late, one, select_by_key};
 use crate::archive::row::{Kind, Row, read_line};
 use crate::archive::trouble::failed;
 use rusqlite::{Connection, ErrorCode, ffi};
@@ -53,7 +53,7 @@ pub(super) fn put_in(
     if let Some(row) = rows.first() {
         one(&mut select, table, &row.key)?;
     }
-    allow_texts(db)?;
+    allow_quoted_literals(db)?;
     let mut insert = db.prepare_cached(&insert)?;
     let mut put = Put { refused: without.to_vec(), ..Put::default() };
     for (at, row) in rows.iter().enumerate() {

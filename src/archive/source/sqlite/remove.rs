@@ -1,13 +1,18 @@
 //! Deletes rows from a table: exactly those that were read, and only if they can be restored.
 use super::super::family::{self, Reference};
-use super::super::outcome::{How, Left, Removed, Why, kept, other_columns, refers};
-use super::super::table::{Referrer, Table};
-use super::statement::{Trouble, allow_texts, bind, by_key, one, row_of, select_by_key};
+use super::super::outcome::{DeleteMode, DeleteOutcome, Left, Why, kept, other_columns, refers};
+use super::super::table::{ForeignKey, Table};
+use super::statement::{Trouble, allow_quoted_literals, bind, by_key, one, row_of, select_by_key};
 use super::{look, put};
 use crate::archive::row::Row;
 use rusqlite::Connection;
 
-pub(super) fn remove(db: &Connection, table: &Table, rows: &[Row], how: How) -> Result<Removed, Trouble> {
+pub(super) fn remove(
+    db: &Connection,
+    table: &Table,
+    rows: &[Row],
+    how: DeleteMode,
+) -> Result<DeleteOutcome, Trouble> {
     db.execute_batch("BEGIN IMMEDIATE")?;
     let mut select = db.prepare_cached(&select_by_key(table))?;
     let mut differ = Vec::new();
@@ -18,7 +23,7 @@ pub(super) fn remove(db: &Connection, table: &Table, rows: &[Row], how: How) -> 
     }
     if !differ.is_empty() {
         db.execute_batch("ROLLBACK")?;
-        return Ok(Removed::changed(&differ));
+        return Ok(DeleteOutcome::changed(&differ));
     }
     if look::names(db, table)? != table.all {
         return Err(other_columns(table).into());
@@ -26,9 +31,9 @@ pub(super) fn remove(db: &Connection, table: &Table, rows: &[Row], how: How) -> 
     let referred = referred_under_lock(db, table, rows)?;
     if !referred.is_empty() {
         db.execute_batch("ROLLBACK")?;
-        return Ok(Removed::left(&referred, &Why::Referred));
+        return Ok(DeleteOutcome::left(&referred, &Why::Referred));
     }
-    allow_texts(db)?;
+    allow_quoted_literals(db)?;
     let mut delete = db.prepare_cached(&format!("DELETE FROM {} WHERE {}", table.quoted, by_key(table)))?;
     for row in rows {
         bind(&mut delete, &row.key)?;
@@ -47,18 +52,18 @@ pub(super) fn remove(db: &Connection, table: &Table, rows: &[Row], how: How) -> 
     if how.tries() {
         db.execute_batch("SAVEPOINT way_back")?;
         let left = match put::put_in(db, table, rows, &[]) {
-            Ok(put) => put.one_way(table, rows),
+            Ok(put) => put.not_restorable(table, rows),
             // The deletion is rolled back with the transaction.
             Err(Trouble::Ended(at, why)) => vec![Left { at, why: Why::OneWay(why) }],
             Err(error) => return Err(error),
         };
         if !left.is_empty() {
-            return Ok(Removed::Not(left));
+            return Ok(DeleteOutcome::Not(left));
         }
         db.execute_batch("ROLLBACK TO way_back; RELEASE way_back")?;
     }
     db.execute_batch(if how.lasts() { "COMMIT" } else { "ROLLBACK" })?;
-    Ok(Removed::Done)
+    Ok(DeleteOutcome::Done)
 }
 
 /// Returns positions of rows that are referred to by other rows of the table that are not among these.
@@ -80,8 +85,8 @@ fn references(
     db: &Connection,
     table: &Table,
     rows: &[Row],
-    others: &[Referrer],
-    own: &[Referrer],
+    others: &[ForeignKey],
+    own: &[ForeignKey],
 ) -> Result<Vec<usize>, Trouble> {
     if others.is_empty() && own.is_empty() {
         return Ok(Vec::new());
@@ -125,7 +130,7 @@ fn references(
 }
 
 /// Returns a join of rows `c` that refer to rows of the table with the keys `k`.
-fn joined(table: &Table, referrer: &Referrer) -> String {
+fn joined(table: &Table, referrer: &ForeignKey) -> String {
     // The first operand determines the collation: that of the referenced column.
     let join: Vec<String> = referrer.columns.iter().map(|(from, to)| format!("p.{to} = c.{from}")).collect();
     let keys: Vec<String> =

@@ -86,7 +86,7 @@ pub(super) fn bind_from(statement: &mut Statement<'_>, first: usize, cells: &[Ce
 /// Allows string literals in double quotes, as the table's triggers may contain, until the end of this
 /// operation. To be called within a transaction that has read a row, so that our own names are known to be
 /// columns and stay that.
-pub(super) fn allow_texts(db: &Connection) -> rusqlite::Result<()> {
+pub(super) fn allow_quoted_literals(db: &Connection) -> rusqlite::Result<()> {
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, true).map(|_| ())
 }
 

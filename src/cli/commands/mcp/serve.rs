@@ -1,8 +1,8 @@
 //! `bgagent mcp serve`: the MCP server for assistants. It connects to the daemon anew for each call, so a session
 //! outlives daemons; while none runs, its records answer.
-use crate::assistant::{CallDesk, CallTrouble, FleetPlace, Reach};
+use crate::assistant::{CallDesk, CallTrouble, FleetPaths, Reach};
 use crate::cli::App;
-use crate::cli::app::{address_of, config_in_use, of_records, records_answer};
+use crate::cli::app::{address_of, config_in_use, records_note, records_paths};
 use crate::cli::args::Global;
 use crate::cli::exit::{Failure, Outcome};
 use crate::cli::render::Screen;
@@ -45,14 +45,14 @@ impl Reach for FleetHere {
     type CallDesk = Respondent;
 
     fn desk(&self) -> Result<(Respondent, Option<String>), CallTrouble> {
-        let records = || of_records(&self.paths, self.global.config.is_some());
+        let records = || records_paths(&self.paths, self.global.config.is_some());
         let found =
             Respondent::find(&address_of(&self.paths), records).map_err(|error| self.call_trouble(&error))?;
         let note = match &found {
             Respondent::Daemon(_) => None,
             Respondent::Records(records) => {
                 let screen = Screen { now: crate::clock::wall(), ..self.screen.clone() };
-                Some(records_answer(records, &screen))
+                Some(records_note(records, &screen))
             }
         };
         Ok((found, note))
@@ -66,8 +66,8 @@ impl Reach for FleetHere {
         self.call_trouble(&Failure::from(error))
     }
 
-    fn place(&self) -> Result<FleetPlace, CallTrouble> {
-        Ok(FleetPlace {
+    fn place(&self) -> Result<FleetPaths, CallTrouble> {
+        Ok(FleetPaths {
             config: config_in_use(&self.paths, self.global.config.is_some()),
             state_dir: self.paths.state_dir.clone(),
             is_of_agent: is_of_agent(&self.paths),

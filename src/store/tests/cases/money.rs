@@ -63,7 +63,8 @@ async fn a_code_is_used_up_by_the_decision() {
     let due = store.read(|reader| reader.outbox_due(t(1), 9)).await.unwrap();
     assert!(due[0].asks, "it goes by itself");
     let open = async || store.read(|reader| reader.open_questions()).await.unwrap();
-    let asked = async |code: &'static str| store.read(move |reader| reader.asked_under(code)).await.unwrap();
+    let asked =
+        async |code: &'static str| store.read(move |reader| reader.question_of_code(code)).await.unwrap();
     assert_eq!(open().await, std::slice::from_ref(&question));
     let call = question.call.clone();
     let known = store.read(move |reader| reader.question("x-1-0", "me", &call)).await.unwrap();
@@ -84,7 +85,7 @@ async fn a_code_is_used_up_by_the_decision() {
     assert_eq!((over.is_open, over.approved, over.by.as_deref()), (false, true, Some("ada")));
     let due = store.read(|reader| reader.outbox_due(t(9), 9)).await.unwrap();
     assert_eq!(due, [], "nobody is asked about what is decided");
-    let heard = store.read(|reader| reader.heard_up_to("me")).await.unwrap();
+    let heard = store.read(|reader| reader.answer_position("me")).await.unwrap();
     assert_eq!(heard.as_deref(), Some("7"));
     // one is kept as long as its call waits, and as long as runs are kept
     let keep = Retention { runs: SignedDuration::from_secs(100), ..Retention::default() };

@@ -2,14 +2,14 @@
 use super::*;
 use crate::domain::NodeSpec;
 use crate::store::{
-    CallAnswer, CallsOf, ForwardedCall, NodeAbout, NodeJoined, NodeLink, Posted, TakenCall, Withdrawn,
+    CallAnswer, CallsOf, ForwardedCall, NodeDescription, NodeJoined, NodeLink, Posted, TakenCall, Withdrawn,
 };
 use std::collections::BTreeSet;
 use std::path::Path;
 
 fn link(db: &Db, state: &Path, name: Option<&str>) -> Arc<NodeLink> {
     let spec = NodeSpec { name: name.map(|name| name.parse().unwrap()), ..NodeSpec::default() };
-    let about = NodeAbout { spec, version: "1", protocol: 1, config: "0".into() };
+    let about = NodeDescription { spec, version: "1", protocol: 1, config: "0".into() };
     let place = Where { file: state.join("bgagent.db"), ..db.place() };
     NodeLink::to(&place, about).unwrap().expect("on a server")
 }
@@ -77,7 +77,7 @@ async fn a_call_is_taken_once_by_each_leader_and_answered_by_the_last() {
     let [asks, leads] = [(), ()].map(|()| tempfile::tempdir().unwrap());
     let (asker, leader) = (link(&db, asks.path(), Some("b")), link(&db, leads.path(), Some("a")));
     let mut bell = leader.bell();
-    leader.hear_asks();
+    leader.listen_for_calls();
     assert!(take(&leader, epoch, &BTreeSet::new()).await.is_empty());
     bell.borrow_and_update();
     for key in ["1", "2", "3", "1"] {
@@ -176,7 +176,7 @@ async fn events_are_noticed_while_somebody_attends() {
     let looking = tokio::spawn(follows.look_for_events());
     store.commit(vec![crate::store::tests::entry(0, crate::store::tests::stopping(1))]).await.unwrap();
     assert_eq!(newest.borrow_and_update().0, 0, "nobody attends");
-    let attention = follows.attend();
+    let attention = follows.subscribe_events();
     newest.changed().await.unwrap();
     assert_eq!(newest.borrow_and_update().0, 1);
     drop(attention);
@@ -184,7 +184,7 @@ async fn events_are_noticed_while_somebody_attends() {
     assert_eq!(follows.newest_now().await.unwrap().0, 2);
     assert!(matches!(follows.commit(Vec::new()).await, Err(crate::store::StoreError::Closed)));
     // who looks has nothing of the store, and ends with it, also while somebody attends
-    let attention = follows.attend();
+    let attention = follows.subscribe_events();
     drop(follows);
     drop(attention);
     looking.await.unwrap();

@@ -2,13 +2,13 @@
 use super::*;
 use crate::domain::{Entry, Fact, NodeSpec, PlacedAt, RunId};
 use crate::store::tests::{claim, entry, run, stopping};
-use crate::store::{NodeAbout, NodeJoined, NodeLink};
+use crate::store::{NodeDescription, NodeJoined, NodeLink};
 use std::path::Path;
 
 fn link(db: &Db, state: &Path, name: &str) -> Arc<NodeLink> {
     let labels = [("gpu".to_owned(), "h100".to_owned())].into();
     let spec = NodeSpec { name: Some(name.parse().unwrap()), labels, leads: true };
-    let about = NodeAbout { spec, version: "1", protocol: 1, config: "0".into() };
+    let about = NodeDescription { spec, version: "1", protocol: 1, config: "0".into() };
     NodeLink::to(&Where { file: state.join("bgagent.db"), ..db.place() }, about)
         .unwrap()
         .expect("on a server")
@@ -34,7 +34,7 @@ async fn a_report_is_there_once_and_goes_with_what_is_decided_of_it() {
     let node = link(&db, state.path(), "b");
     assert_eq!(node.join().await.unwrap(), NodeJoined::Yes);
     let mut bell = node.bell();
-    node.hear_asks();
+    node.listen_for_calls();
     node.begin_work("s1".into()).await.unwrap();
     bell.borrow_and_update();
     assert!(node.report("s1".into(), vec![said(1), said(2)]).await.unwrap());

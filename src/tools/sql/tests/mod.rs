@@ -175,7 +175,7 @@ async fn hostile_statements() {
         if let (Some(_), Some(high)) = (start, peak()) {
             let grown = high.saturating_sub(low);
             // what is put aside in the time that a statement has is more on a faster machine, up to where the guard ends it
-            let most = super::guard::MAX_GROWTH_OF_OTHERS + (16 << 20);
+            let most = super::guard::MAX_GROWTH_BYTES + (16 << 20);
             assert!(grown < most, "{shown}: {} MiB {result:?}", grown >> 20);
             worst = (worst.0.max(took), worst.1.max(grown >> 20), grown >> 20);
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// A folder whose contents other users can replace.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {what}", .path.display())]
-pub(super) struct Unsound {
+pub(super) struct UnsafeFolder {
     pub(super) path: PathBuf,
     /// Why, and what to do.
     pub(super) what: String,
@@ -18,11 +18,11 @@ pub(super) struct Unsound {
 ///
 /// # Errors
 /// Names the folder, and says what to do.
-pub(super) fn judge(folder: &Path) -> Result<(), Unsound> {
+pub(super) fn judge(folder: &Path) -> Result<(), UnsafeFolder> {
     let me = rustix::process::geteuid().as_raw();
     let real = folder.ancestors().find_map(|path| std::fs::canonicalize(path).ok());
     for path in folder.ancestors().chain(real.iter().flat_map(|real| real.ancestors())) {
-        let refuse = |what| Err(Unsound { path: path.to_owned(), what });
+        let refuse = |what| Err(UnsafeFolder { path: path.to_owned(), what });
         let Ok(itself) = std::fs::symlink_metadata(path) else { continue };
         if itself.is_symlink() && !is_trusted(itself.uid(), me) {
             return refuse(format!(
