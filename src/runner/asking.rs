@@ -1,5 +1,5 @@
-//! One request of a conversation: to the model, or to the next of its chain, held for before and settled
-//! afterwards. What is asked, and what an answer means, `conversation` decides.
+//! One request of a conversation: to its model or the next fallback, held in the budget before and settled afterwards. What is
+//! asked, and what an answer means, is decided by `conversation`.
 use super::command::Attempt;
 use super::report::StopOrder;
 use super::talk::Journal;
@@ -15,17 +15,17 @@ use serde_json::Value;
 use std::borrow::Cow;
 use tokio::time::Instant;
 
-/// No server has a context so short that it cuts a request of fewer tokens.
-const LEAST_CUT: u64 = 1000;
+/// Requests with fewer tokens are never truncated by a server.
+const MIN_TRUNCATED_TOKENS: u64 = 1000;
 
 impl Attempt<'_> {
-    /// The first of the chain that may be asked now; the last one, if none may.
+    /// Returns the index of the first model in the chain that may be asked now; the last one if none may.
     pub(super) fn first_open(&self, models: &[String]) -> usize {
         let is_open = |model: &String| self.shared.models.closed_for(model).is_none();
         models.iter().position(is_open).unwrap_or(models.len() - 1)
     }
 
-    /// One request: to this model of the chain, or to the next if it can't answer now.
+    /// Sends one request: to this model of the chain, or to the next if it is unavailable.
     pub(super) async fn ask(
         &mut self,
         models: &[String],
@@ -35,13 +35,13 @@ impl Attempt<'_> {
         journal: &mut Journal,
         talk: &mut Conversation,
     ) -> Result<(), Break> {
-        // how soon one of those that could not answer wants to be asked again
+        // the shortest retry delay of the models that were unavailable
         let closed = models[..first].iter().filter_map(|model| self.shared.models.closed_for(model));
         let mut soonest = closed.filter_map(|wait| wait.try_into().ok()).min();
         let mut error: Option<RunError> = None;
         for (nth, model) in models.iter().enumerate().skip(first) {
             let is_last = nth + 1 == models.len();
-            // nobody asks it now, so that is no request
+            // it is not asked while it is closed, so this is not a request
             if let (false, Some(wait)) = (is_last, self.shared.models.closed_for(model)) {
                 soonest = sooner(soonest, wait.try_into().ok());
                 continue;
@@ -81,8 +81,8 @@ impl Attempt<'_> {
                 return Ok(());
             };
             soonest = sooner(soonest, failed.retry_after);
-            // one that stands in and does not take this conversation is passed over
-            let is_passed_over = nth > 0 && does_not_take_it(&failed);
+            // a fallback that rejects this conversation is skipped
+            let is_passed_over = nth > 0 && rejects_conversation(&failed);
             let goes_on = (failed.try_fallback || is_passed_over) && !is_last;
             error = Some(match is_passed_over {
                 true => passed_over(error.take(), &models[0], &failed.error),
@@ -95,12 +95,12 @@ impl Attempt<'_> {
         error.map_or(Ok(()), |error| Err(Break::Failed(error, soonest)))
     }
 
-    /// Says so where a server has read less of a request than there are words in it.
+    /// Records a warning if a server has read fewer tokens of a request than it has words.
     fn warn_if_cut(&mut self, model: &str, request: &ModelRequest, read: Option<Tokens>) {
         let Some(read) = read.map(|tokens| tokens.input) else { return };
-        let least = least_of(request);
-        // a template may leave something out; a server that cuts leaves out much
-        if read > 0 && least > LEAST_CUT && read < least - least / 10 {
+        let least = min_tokens(request);
+        // a template may drop a little; truncation drops much
+        if read > 0 && least > MIN_TRUNCATED_TOKENS && read < least - least / 10 {
             self.cut_by_server = Some(format!(
                 "the server of model `{model}` has read {read} tokens of a request that has at least {least}: it \
                  cuts what does not fit its context; raise that (`num_ctx` for ollama), or send less"
@@ -108,7 +108,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Holds a request's worst case. Where others are under way, that can take as long as they do.
+    /// Holds a request's worst case in the budget. May wait for other requests that are in flight.
     async fn reserve(&mut self, model: &str, worst: WorstCase, journal: &mut Journal) -> Result<Step, Break> {
         let deadline = self.deadline;
         let mut orders = self.orders.clone();
@@ -149,12 +149,12 @@ impl Attempt<'_> {
     }
 }
 
-/// Does a model refuse this conversation, whatever it would answer to another?
-fn does_not_take_it(failed: &ModelError) -> bool {
+/// Returns whether a model rejects this conversation regardless of the request.
+fn rejects_conversation(failed: &ModelError) -> bool {
     matches!(failed.error.kind, ErrorKind::Config | ErrorKind::Auth) && !failed.try_fallback
 }
 
-/// The error of a request that another model could not take over: what the first one said decides.
+/// Returns the error of a request that no fallback could take over: the first model's error decides.
 fn passed_over(first: Option<RunError>, model: &str, other: &RunError) -> RunError {
     let first = first.unwrap_or_else(|| {
         let message = format!("model `{model}` is not asked for now: its provider asked to wait");
@@ -163,8 +163,8 @@ fn passed_over(first: Option<RunError>, model: &str, other: &RunError) -> RunErr
     RunError { message: format!("{}; instead of it: {}", first.message, other.message), ..first }
 }
 
-/// The least tokens that the words of a request are.
-fn least_of(request: &ModelRequest) -> u64 {
+/// Estimates the minimum number of tokens in a request.
+fn min_tokens(request: &ModelRequest) -> u64 {
     let of_message = |message: &ChatMessage| match message {
         ChatMessage::User { text } => text_at_least(text),
         ChatMessage::Model(turn) => text_at_least(&turn.text),
@@ -178,8 +178,7 @@ fn sooner(one: Option<SignedDuration>, other: Option<SignedDuration>) -> Option<
     one.into_iter().chain(other).min()
 }
 
-/// Whatever a model says, and however it came to know it: no secret is written down, handed to a tool or
-/// sent back.
+/// Redacts secrets from an answer, wherever the model got them: none is recorded, passed to a tool or sent back.
 fn without_secrets(mut answer: ModelAnswer) -> ModelAnswer {
     let clean = |text: &mut String| {
         if let Cow::Owned(redacted) = secret::redact(text) {
@@ -191,7 +190,7 @@ fn without_secrets(mut answer: ModelAnswer) -> ModelAnswer {
     for call in &mut answer.turn.calls {
         clean(&mut call.name);
         clean(&mut call.arguments);
-        // and what is escaped once more in there
+        // and secrets that are escaped once more inside it
         if let Ok(before) = serde_json::from_str::<Value>(&call.arguments) {
             let mut after = before.clone();
             secret::redact_json(&mut after);
@@ -207,7 +206,7 @@ fn without_secrets(mut answer: ModelAnswer) -> ModelAnswer {
     answer
 }
 
-/// What is charged for a request. A provider that says nothing is believed the worst of.
+/// Returns what is charged for a request. If the provider reports no usage, the worst case is assumed.
 fn used(answer: &Result<ModelAnswer, ModelError>, worst: &WorstCase, price: Option<Price>) -> Usage {
     let (tokens, may_cost) = match answer {
         Ok(answer) => (answer.tokens, true),

@@ -17,14 +17,14 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-/// The newest bytes of a command's standard output that are its result: as many as a delivery has.
-const RESULT: usize = 64 << 10;
-/// Of the output of gates and proofs, so much is looked at.
-const LOOKED_AT: usize = 64 << 10;
-/// The same of a gate that prints items.
-const ITEMS: usize = 1 << 20;
+/// Bytes at the end of a command's standard output that form its result: as many as a delivery takes.
+const RESULT_BYTES: usize = 64 << 10;
+/// Bytes of the output of gates and proofs that are evaluated.
+const MAX_CHECKED_BYTES: usize = 64 << 10;
+/// The same for a gate that prints items.
+const MAX_ITEMS_BYTES: usize = 1 << 20;
 
-/// Runs an attempt and says how it ended.
+/// Runs an attempt and returns its outcome.
 pub(super) async fn outcome(
     brief: Brief,
     shared: Shared,
@@ -45,14 +45,14 @@ pub(super) async fn outcome(
         gate_before: None,
         cut_by_server: None,
     };
-    // its places are named in the configuration, by path
+    // the path to each placeholder is written in the configuration
     let event =
         brief.event.as_ref().and_then(|event| serde_json::to_value(event).ok()).unwrap_or(Value::Null);
     let mut places = Places { event, params: brief.params.clone(), ..Places::default() };
     let mut warnings = Vec::new();
-    // A conversation that has begun goes on. All others are asked for in each attempt: an earlier one may have
-    // ended in its gate, the world may have changed since, and the body needs `{gate}`. A person who asks for
-    // a run wants it: then the gate is asked for what it gives only, where that is needed.
+    // A conversation that has begun continues without the gate. Otherwise the gate runs in each attempt: an earlier one may
+    // have ended in its gate, the world may have changed since, and the body needs `{gate}`. A run started by hand always
+    // proceeds: its gate only runs if its output is needed.
     let by_hand = brief.trigger == Trigger::Manual;
     let gate = brief.agent.gate.clone().filter(|_| !by_hand || brief.agent.uses_gate(brief.query.as_deref()));
     if let Some(gate) = gate
@@ -65,7 +65,7 @@ pub(super) async fn outcome(
             }
             Gate::Open => {}
             Gate::Closed if by_hand => {}
-            // the body would not have run: what is wrong is for those slots to say that do
+            // the body would not have run: errors are left to the slots that run it
             Gate::Failed(error) if brief.gate_only => {
                 warnings.push(error.message);
                 return attempt.with(AttemptOutcome::of(AttemptEnd::GateOpen), warnings);
@@ -104,17 +104,17 @@ enum Gate {
     Open,
     Closed,
     Stopped,
-    /// What is new can't be known: a run would tell nothing, or everything again.
+    /// What is new can't be determined: a run would report nothing, or everything again.
     Failed(RunError),
 }
 
-/// Has the delivery of the result a place for what the gate gave?
+/// Returns whether the delivery has a placeholder for the gate's output.
 fn delivers_gate(brief: &Brief) -> bool {
     brief.agent.deliver.as_ref().is_some_and(|deliver| deliver.uses_gate())
 }
 
 impl Attempt<'_> {
-    /// An outcome, with what was noticed around its body.
+    /// Adds the warnings noticed around the body to an outcome.
     fn with(self, mut outcome: AttemptOutcome, warnings: Vec<String>) -> AttemptOutcome {
         outcome.warnings.splice(0..0, warnings);
         outcome.findings.extend(self.findings);
@@ -122,7 +122,7 @@ impl Attempt<'_> {
         outcome
     }
 
-    /// Is there a place for what the gate gave in what comes after the conversation: a proof, the delivery?
+    /// Returns whether the gate's output is used after the conversation: in a proof or the delivery.
     pub(super) fn needs_gate_later(&self) -> bool {
         self.proofs_use_gate() || delivers_gate(self.brief)
     }
@@ -137,14 +137,13 @@ impl Attempt<'_> {
         talks && self.journal().await.is_ok_and(|steps| !steps.is_empty())
     }
 
-    /// Command: exit 0 = run, 1 = nothing to do, anything else = the gate is broken and the run goes
-    /// ahead. Tool: by its key `wake`, else runs if its result is not empty. Where something is
-    /// expected of it, that alone decides. Where only what is new counts, a run without a gate has nothing
-    /// to work on: it fails.
+    /// Evaluates the gate. A command: exit 0 = run, 1 = nothing to do, anything else = the gate is broken and the run goes
+    /// ahead. A tool: by its key `wake`, else runs if its result is not empty. If the gate has an `expect`, that alone decides.
+    /// If only new items count, a run without a gate has no input: it fails.
     async fn gate(&mut self, gate: &Check, places: &mut Places, warnings: &mut Vec<String>) -> Gate {
         match &gate.body {
             CheckBody::Command(command) => {
-                let kept = if gate.novel_by.is_empty() { LOOKED_AT } else { ITEMS };
+                let kept = if gate.novel_by.is_empty() { MAX_CHECKED_BYTES } else { MAX_ITEMS_BYTES };
                 let ran = self.run(command, ProcessRole::Gate, Output::in_memory(kept)).await;
                 let verdict = match &ran.end {
                     End::Exited(code) if !gate.expect.is_empty() && ran.is_executed() => {
@@ -178,7 +177,7 @@ impl Attempt<'_> {
                         format!(
                             "its output is not valid JSON ({error}): with `novel_by` it prints a list of items, at most \
                              {} KiB",
-                            ITEMS >> 10
+                            MAX_ITEMS_BYTES >> 10
                         ),
                     )),
                 }
@@ -211,8 +210,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Open if there is something that was not seen; only that is handed on, and becomes seen when the
-    /// run has succeeded.
+    /// Opens the gate if there are unseen items; only those are passed on, and they are marked as seen when the run has
+    /// succeeded.
     async fn novel(
         &mut self,
         gate: &Check,
@@ -253,7 +252,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// What was delivered to the webhook that started it, or what the MCP server said: for the program to read, unless the configuration says what it reads.
+    /// Returns the webhook delivery or MCP event that started the run, as the program's stdin, unless the configuration sets
+    /// it.
     fn delivered(&self) -> Option<String> {
         let event = self.brief.event.as_ref()?;
         let said = match event.known()? {
@@ -268,7 +268,7 @@ impl Attempt<'_> {
         let delivered = self.delivered().filter(|_| command.stdin.is_none());
         let reading = delivered.map(|body| CommandSpec { stdin: Some(body), ..command.clone() });
         let command = reading.as_ref().unwrap_or(command);
-        let output = Output::kept(self.brief, self.shared.reports.clone(), RESULT);
+        let output = Output::kept(self.brief, self.shared.reports.clone(), RESULT_BYTES);
         let ran = self.run(command, ProcessRole::Body, output).await;
         let name = format!("`{}`", command.argv.first().map(String::as_str).unwrap_or_default());
         let end = match (&ran.end, ran.error(&name)) {
@@ -285,7 +285,7 @@ impl Attempt<'_> {
             warnings.push(format!(
                 "it printed more than {} KiB, so its result is only the end of that and has no fields for `deliver`; all of it: \
                  bgagent logs {}",
-                RESULT >> 10,
+                RESULT_BYTES >> 10,
                 self.brief.run.short()
             ));
         }
@@ -316,16 +316,16 @@ impl Attempt<'_> {
         }
     }
 
-    /// Says that the body begins, and waits until that is on record.
+    /// Reports that the body begins, and waits until that is durable.
     async fn may_begin(&self) -> bool {
         let (go, may_go) = oneshot::channel();
         let report = Report::Began { run: self.brief.run, attempt: self.brief.attempt, go };
         self.shared.reports.send(report).await.is_ok() && may_go.await.is_ok()
     }
 
-    /// A call whose lines of progress become output of the run.
+    /// Makes a call whose progress lines become output of the run.
     async fn followed(&mut self, call: &ToolCallSpec, places: &Places) -> Called {
-        let mut output = Output::kept(self.brief, self.shared.reports.clone(), RESULT);
+        let mut output = Output::kept(self.brief, self.shared.reports.clone(), RESULT_BYTES);
         let (progress, mut lines) = Progress::new();
         let called = {
             let mut calling = std::pin::pin!(self.call_with(call, places, &[], Some(progress)));
@@ -376,9 +376,9 @@ impl Attempt<'_> {
             novel_by: novel_by.to_vec(),
             progress,
             control: self.brief.agent.control,
-            // what fills its places may come from outside
+            // the values of placeholders may come from outside
             untrusted: args != template::fill_params(&call.args, places),
-            // a person has written where it goes
+            // the destination is written in the configuration
             redirects: None,
             traceparent: self.brief.traceparent.clone(),
         };
@@ -401,13 +401,14 @@ impl Attempt<'_> {
         }
     }
 
-    /// Every check must hold. `None`: they do.
+    /// Runs all proofs; returns the end of the attempt if one fails, else `None`.
     async fn proofs(&mut self, places: &Places, warnings: &mut Vec<String>) -> Option<AttemptEnd> {
         let checks = self.brief.agent.success_when.clone();
         for (number, check) in (1..).zip(checks.iter()) {
             let (what, unmet) = match &check.body {
                 CheckBody::Command(command) => {
-                    let ran = self.run(command, ProcessRole::Check, Output::in_memory(LOOKED_AT)).await;
+                    let ran =
+                        self.run(command, ProcessRole::Check, Output::in_memory(MAX_CHECKED_BYTES)).await;
                     if matches!(ran.end, End::Stopped) {
                         return Some(AttemptEnd::Cancelled);
                     }
@@ -442,7 +443,7 @@ impl Attempt<'_> {
                 first_unmet(&check.expect, &ran.as_found(*code))
             }
             (End::Exited(code), Some(error)) => Some(match last_line(&ran.stdout) {
-                // many programs say what is wrong on standard output
+                // many programs report errors on standard output
                 Some(line) if last_line(&ran.stderr).is_none() => format!("exit status {code}: {line}"),
                 _ => error.message,
             }),
@@ -451,13 +452,13 @@ impl Attempt<'_> {
     }
 }
 
-/// The last line of a text that says something.
+/// Returns the last line that is not blank.
 fn last_line(text: &str) -> Option<String> {
     let line = text.lines().rfind(|line| !line.trim().is_empty())?;
     Some(super::output::shorten(line.trim(), 300))
 }
 
-/// What came of a tool call.
+/// The outcome of a tool call.
 enum Called {
     Gave(ToolOutput),
     Failed(RunError),

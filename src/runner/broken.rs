@@ -1,13 +1,13 @@
-//! Why a conversation can not go on.
+//! Why a conversation can't continue.
 use crate::domain::{ErrorKind, RunError};
 use jiff::SignedDuration;
 use std::time::Duration;
 
-/// Why a conversation can't go on in this attempt.
+/// Why a conversation can't continue in this attempt.
 pub(super) enum Break {
-    /// Somebody wants the run to end.
+    /// The run is to be stopped.
     Stopped,
-    /// It failed; the provider may have asked to wait.
+    /// It failed; with the provider's retry delay, if it gave one.
     Failed(RunError, Option<SignedDuration>),
 }
 

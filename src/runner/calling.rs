@@ -1,4 +1,4 @@
-//! One call of a tool for a run: what it is told, and what of its outcome is told on.
+//! One call of a tool for a run: its context, and what of its outcome is passed on.
 use super::report::{Brief, Report, Shared};
 use crate::conversation::{OUTCOME_UNKNOWN, PlannedCall};
 use crate::domain::{AddressPattern, AgentSpec, Effect, RunId, ToolError, ToolReply, glob, is_address};
@@ -24,7 +24,7 @@ pub(super) struct ToolCaller {
 }
 
 impl ToolCaller {
-    /// For the run of this brief.
+    /// Creates the caller for the run of this brief.
     pub(super) fn of(brief: &Brief, shared: &Shared) -> Self {
         Self {
             tools: shared.tools.clone(),
@@ -37,8 +37,8 @@ impl ToolCaller {
         }
     }
 
-    /// Makes the call, in `bound` at the most. Returns the reply, and whether what it holds comes from outside. `key`: equal in
-    /// each try of the same call.
+    /// Makes the call, within `bound`. Returns the reply, and whether its content comes from outside. `key` is the idempotency
+    /// key, equal for each try of the same call.
     pub(super) async fn call(&self, call: &PlannedCall, key: String, bound: Duration) -> (ToolReply, bool) {
         let context = CallContext {
             progress: None,
@@ -59,7 +59,7 @@ impl ToolCaller {
         (self.reply(given, call).await, untrusted)
     }
 
-    /// Where the request of a call that only an address in `sinks` allows may be redirected to: to such addresses.
+    /// Returns the addresses to which a call that is only allowed by `sinks` may be redirected.
     fn redirects(&self, call: &PlannedCall) -> Option<Vec<AddressPattern>> {
         let sinks = self.agent.body.tool_use()?.sinks;
         let is_sink_by_name = sinks.iter().any(|sink| !is_address(sink) && glob(sink, &call.name));
@@ -79,7 +79,7 @@ impl ToolCaller {
                 if !given.findings.is_empty() {
                     let (go, durable) = oneshot::channel();
                     let report = Report::Found { run: self.run, findings: given.findings, go };
-                    // on record before the call counts as made, which is not made again
+                    // durable before the call counts as made, since it is not repeated
                     if self.reports.send(report).await.is_ok() {
                         let _ = durable.await;
                     }

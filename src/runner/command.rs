@@ -1,4 +1,4 @@
-//! Runs one program, from its start at the gate to the last of its group.
+//! Runs one program, from its start at the gate until the last process of its group has ended.
 use super::broken::Break;
 use super::output::{self, Output, Piece};
 use super::report::{Brief, Report, Shared, StopOrder};
@@ -20,46 +20,39 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Pieces of output that wait to be looked at.
-const PIECES_WAITING: usize = 16;
-/// How often output is handed on.
-const HAND_ON: Duration = Duration::from_millis(100);
-/// After the leader's end, pipes that others hold open are read no longer than this…
-const LONGEST_DRAIN: Duration = Duration::from_secs(2);
-/// …and only while something comes.
-const SILENCE: Duration = Duration::from_millis(200);
+/// Capacity of the channel for pieces of output.
+const MAX_QUEUED_PIECES: usize = 16;
+/// Interval at which output is handed on.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
+/// Maximum time for draining pipes that others hold open after the leader has ended…
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// …given up earlier if nothing arrives for this long.
+const DRAIN_IDLE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// How a program ended.
 #[derive(Debug)]
 pub(super) enum End {
-    /// By itself, with this code.
     Exited(i32),
-    /// By a signal that we did not send.
+    /// By a signal that the daemon did not send.
     Signalled(i32),
-    /// By the system, since it took more memory than it may: what is to be said of it.
+    /// By the OOM killer, with the message about it.
     OverMemory(String),
-    /// It ran longer than it may.
     TimedOut(Bound),
-    /// Somebody wanted it to end.
     Stopped,
-    /// It did not get on with its work.
+    /// It made no progress.
     Stuck(RunError),
-    /// It could not be started.
     NotStarted(String),
-    /// It was let start, and could not be executed: why.
+    /// Permission was given, but it could not be executed: why.
     NotExecuted(String),
-    /// Something that it needs can't be had: a secret.
+    /// Something that it needs is unavailable: a secret.
     Unconfigured(String),
 }
 
-/// The bound of time that something must keep.
+/// The time limit that applies.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Bound {
-    /// That of one attempt.
     Attempt(SignedDuration),
-    /// That of all attempts together.
     Total(SignedDuration),
-    /// That of a gate.
     Gate(SignedDuration),
 }
 
@@ -89,38 +82,36 @@ impl fmt::Display for Bound {
 pub(super) struct StartPlan<'s> {
     pub(super) spec: &'s CommandSpec,
     pub(super) role: ProcessRole,
-    /// Whose it is.
     pub(super) owner: ProgramOwner,
     pub(super) surroundings: Surroundings,
 }
 
-/// Whoever takes what a program prints.
+/// Receives what a program prints.
 pub(super) trait Audience: Send {
-    /// It has been let go.
+    /// Called when the program has been given permission to start.
     fn begins(&mut self) {}
 
-    /// Takes a piece.
     fn add(&mut self, piece: Piece);
 
-    /// Hands on what waits. True: something waits still.
+    /// Hands on pending output. Returns true if some is still pending.
     fn flush(&mut self) -> impl Future<Output = bool> + Send;
 
-    /// When it is to be asked whether the program still gets on; `None`: never.
+    /// Returns when to check whether the program makes progress; `None`: never.
     fn look_at(&self) -> Option<Instant> {
         None
     }
 
-    /// Returns when that is to be asked at once.
+    /// Resolves when that must be checked at once.
     fn must_be_looked_at(&self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
 
-    /// Why the program must end now, if it does not get on.
+    /// Returns why the program must be terminated now, if it makes no progress.
     fn lost_patience(&mut self) -> Option<RunError> {
         None
     }
 
-    /// It is about to be ended, for this.
+    /// Called before the program is terminated, with the reason.
     fn must_end(&mut self, _end: &End) {}
 }
 
@@ -138,45 +129,41 @@ impl Audience for Output {
 #[derive(Debug)]
 pub(super) struct Ran {
     pub(super) end: End,
-    /// The end of its standard output.
     pub(super) stdout: String,
-    /// Was there more of it before that?
+    /// Whether its beginning was dropped.
     pub(super) stdout_is_cut: bool,
-    /// The end of its standard error.
     pub(super) stderr: String,
     pub(super) warnings: Vec<String>,
 }
 
-/// What the parts of an attempt share.
+/// The state shared by the parts of an attempt.
 pub(super) struct Attempt<'a> {
     pub(super) brief: &'a Brief,
     pub(super) shared: &'a Shared,
     pub(super) orders: watch::Receiver<StopOrder>,
-    /// When what is under way must be over: the gate, or body and proof together.
+    /// Deadline of the current phase: the gate, or body and proof together.
     pub(super) deadline: Instant,
-    /// Which bound that is.
+    /// Which limit the deadline comes from.
     pub(super) bound: Bound,
-    /// When all attempts together must be over.
+    /// Deadline of all attempts together.
     pub(super) last: Option<Instant>,
-    /// What probes found that are its gate or a proof.
-    /// Items of the gate that are new.
+    /// Findings of probes that are its gate or a proof. New items of the gate.
     pub(super) seen: Vec<String>,
-    /// What the gate gave when a conversation began that goes on now.
+    /// The gate's output at the beginning of a conversation that is now continued.
     pub(super) gate_before: Option<String>,
-    /// What is to be said of a model's server that does not read all that it is sent.
+    /// The warning about a model server that truncates requests.
     pub(super) cut_by_server: Option<String>,
     pub(super) findings: Vec<Finding>,
 }
 
 impl Attempt<'_> {
-    /// Begins to count the time of the body. To be called (again) when it may really go on: what was
-    /// waited for before is not its time.
+    /// Starts the clock of the body. Called (again) when it may really proceed: earlier waiting does not count.
     pub(super) fn start_clock(&mut self) {
         let limit = self.brief.agent.limits.timeout;
         self.allow(limit, Bound::Attempt(limit));
     }
 
-    /// Begins to count the time of the gate, which is not taken from that of the body.
+    /// Starts the clock of the gate, which has its own time limit.
     pub(super) fn start_gate_clock(&mut self) {
         let limits = &self.brief.agent.limits;
         let limit = limits.tool_call_timeout.min(limits.timeout / 2);
@@ -197,7 +184,7 @@ impl Attempt<'_> {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// Does what comes before the program, unless the run is stopped or its time is up meanwhile.
+    /// Runs what precedes the program, unless the run is stopped or times out meanwhile.
     pub(super) async fn while_wanted<T>(&self, what: impl Future<Output = T>) -> Result<T, Break> {
         let mut orders = self.orders.clone();
         tokio::select! {
@@ -210,8 +197,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Does what comes after the program: in the time that is left or at least in `least`, and after a stop no longer than
-    /// that. `None`: it took too long, or the run is to be killed.
+    /// Runs what follows the program, within the remaining time or `least` if that is longer, and after a stop within `least`.
+    /// `None`: it timed out, or the run is to be killed.
     pub(super) async fn before_it_is_over<T>(
         &self,
         least: Duration,
@@ -232,7 +219,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Runs a program; `output` takes what it prints.
+    /// Runs a program; `output` receives what it prints.
     pub(super) async fn run(&mut self, spec: &CommandSpec, role: ProcessRole, mut output: Output) -> Ran {
         let mut warnings = Vec::new();
         let owner = owner(self.brief, role);
@@ -249,7 +236,7 @@ impl Attempt<'_> {
         Ran { end, stdout, stdout_is_cut, stderr, warnings }
     }
 
-    /// Starts a program and follows it to its end; `output` takes what it prints.
+    /// Starts a program and follows it to its end; `output` receives what it prints.
     pub(super) async fn started(
         &mut self,
         plan: &StartPlan<'_>,
@@ -262,7 +249,7 @@ impl Attempt<'_> {
             return End::Stopped;
         }
         let brief = self.brief;
-        // what hinders a start is the better reason than that time was up
+        // an error of the start is a better reason than the timeout
         let patience = self.time_left().saturating_sub(Duration::from_secs(1));
         let starting = async {
             let (environment, more) = env::of_command(brief, spec).await.map_err(End::Unconfigured)?;
@@ -287,8 +274,8 @@ impl Attempt<'_> {
             return End::NotStarted(why);
         }
         output.begins();
-        let (pieces, mut printed) = mpsc::channel(PIECES_WAITING);
-        // They end with this call: whoever still holds a pipe open then is not read any more.
+        let (pieces, mut printed) = mpsc::channel(MAX_QUEUED_PIECES);
+        // They end with this call: pipes that others still hold open are not read any more.
         let _readers = [
             AbortOnDropHandle::new(tokio::spawn(output::read(stdout, Stream::Stdout, pieces.clone()))),
             AbortOnDropHandle::new(tokio::spawn(output::read(stderr, Stream::Stderr, pieces))),
@@ -314,7 +301,7 @@ impl Attempt<'_> {
             return end;
         }
         drain(&mut printed, output).await;
-        // what the program left behind ends with it
+        // terminates what the program left behind
         if let Ok(Ended::Ran { left: true, .. }) = ended {
             warnings.extend(stop::end_left_behind(&mut running, self.brief.run, &mut self.orders).await);
         }
@@ -332,7 +319,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Makes the process durable; then it may go on. `None`: it must not, and is gone.
+    /// Makes the process durable and lets it proceed. `None`: it must not proceed, and was terminated.
     async fn at_gate(&mut self, running: Running, role: ProcessRole) -> Option<Running> {
         let (go, may_go) = oneshot::channel();
         let report = Report::Spawned {
@@ -358,14 +345,14 @@ impl Attempt<'_> {
         None
     }
 
-    /// Follows a program until it has ended, or must be ended: then this is why.
+    /// Follows a program until it has ended or must be terminated, and returns the reason.
     async fn watch(
         &mut self,
         running: &mut Running,
         printed: &mut mpsc::Receiver<Piece>,
         output: &mut impl Audience,
     ) -> Result<Ended, End> {
-        let mut hand_on = tokio::time::interval(HAND_ON);
+        let mut hand_on = tokio::time::interval(FLUSH_INTERVAL);
         hand_on.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut dirty = false;
         loop {
@@ -392,7 +379,6 @@ impl Attempt<'_> {
     }
 }
 
-/// Whose program it is.
 fn owner(brief: &Brief, role: ProcessRole) -> ProgramOwner {
     let agent = &brief.agent.id;
     let table = match role {
@@ -403,19 +389,19 @@ fn owner(brief: &Brief, role: ProcessRole) -> ProgramOwner {
     ProgramOwner { table, agent: Some(agent.clone()), run: Some(brief.run) }
 }
 
-/// Warnings for the run, if the sandbox refused connections.
+/// Returns warnings for the run if the sandbox refused connections.
 fn refused(running: &Running) -> Vec<String> {
-    const MOST: usize = 5;
+    const MAX_SHOWN: usize = 5;
     let mut told = running.refused();
-    let more = told.len().saturating_sub(MOST);
-    told.truncate(MOST);
+    let more = told.len().saturating_sub(MAX_SHOWN);
+    told.truncate(MAX_SHOWN);
     if more > 0 {
         told.push(format!("the sandbox did not connect to {more} more places either"));
     }
     told
 }
 
-/// Returns at this time; `None`: never.
+/// Resolves at this time; `None`: never.
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
@@ -423,19 +409,19 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-/// Returns when somebody wants the run to end.
+/// Resolves when the run is to be stopped.
 async fn ordered(orders: &mut watch::Receiver<StopOrder>) {
     if orders.wait_for(|order| *order > StopOrder::None).await.is_err() {
         std::future::pending::<()>().await; // nobody is left who could
     }
 }
 
-/// Reads what is still in the pipes. A grandchild that holds them open is not waited for.
+/// Reads what is left in the pipes. Does not wait for a grandchild that holds them open.
 async fn drain(printed: &mut mpsc::Receiver<Piece>, output: &mut impl Audience) {
-    let longest = Instant::now() + LONGEST_DRAIN;
+    let longest = Instant::now() + DRAIN_TIMEOUT;
     while Instant::now() < longest {
-        // longer than a reader holds back half a line
-        match tokio::time::timeout(SILENCE + Duration::from_millis(60), printed.recv()).await {
+        // longer than a reader holds back a partial line
+        match tokio::time::timeout(DRAIN_IDLE_TIMEOUT + Duration::from_millis(60), printed.recv()).await {
             Ok(Some(piece)) => output.add(piece),
             Ok(None) | Err(_) => return,
         }
@@ -451,12 +437,12 @@ fn end_of(status: ExitStatus) -> End {
 }
 
 impl Ran {
-    /// Was the program executed?
+    /// Returns whether the program was executed.
     pub(super) fn is_executed(&self) -> bool {
         !matches!(self.end, End::NotExecuted(_))
     }
 
-    /// What is looked at where something is expected of it.
+    /// Returns the outcome in the form that `expect` is evaluated on.
     pub(super) fn as_found(&self, code: i32) -> Value {
         json!({
             "exit_code": code,
@@ -466,7 +452,7 @@ impl Ran {
         })
     }
 
-    /// Was it ended by a signal with which programs are asked or made to end (signal(7)), and not from here?
+    /// Returns whether it was ended by a termination signal (signal(7)) that the daemon did not send.
     pub(super) fn was_ended_by_others(&self) -> bool {
         use rustix::process::Signal;
         let End::Signalled(signal) = self.end else { return false };
@@ -474,7 +460,7 @@ impl Ran {
         ending.iter().any(|one| one.as_raw() == signal)
     }
 
-    /// Why this is no success, as an error of a run; `None` if it is one.
+    /// Returns why this is a failure, as an error of a run; `None` if it succeeded.
     pub(super) fn error(&self, what: &str) -> Option<RunError> {
         Some(match &self.end {
             End::Exited(0) => return None,

@@ -7,20 +7,19 @@ use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::time::Duration;
 
-/// The variable that every process of a run carries, and by which it is found again.
+/// The variable that every process of a run carries, and that identifies it.
 pub(super) const RUN_ID: &str = crate::child::RUN_ID;
 
-/// Linux refuses a longer single string (`MAX_ARG_STRLEN`, 128 KiB, with its name and a NUL).
-const LONGEST: usize = 120 * 1024;
-/// What is handed on of the last result.
-const LAST_RESULT_MAX: usize = 64 * 1024;
-/// How long one secret may take.
+/// Linux refuses longer single strings (`MAX_ARG_STRLEN`, 128 KiB including the name and a NUL).
+const MAX_VALUE_BYTES: usize = 120 * 1024;
+const MAX_LAST_RESULT_BYTES: usize = 64 * 1024;
+/// Time limit for resolving one secret.
 const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The environment for a command of this attempt, and warnings about what does not fit into it.
+/// Returns the environment for a command of this attempt, and warnings about what does not fit into it.
 ///
 /// # Errors
-/// A sentence, if a secret can't be had.
+/// A sentence, if a secret is unavailable.
 pub(super) async fn of_command(
     brief: &Brief,
     command: &CommandSpec,
@@ -37,15 +36,15 @@ pub(super) async fn of_command(
         };
         environment.insert(name.into(), value.into());
     }
-    // whoever sets it is in a trace of his own
+    // if the command sets it, it belongs to its own trace
     if let Some(traceparent) = brief.traceparent.as_deref().filter(|_| !command.env.contains_key(TRACEPARENT))
     {
         environment.insert(TRACEPARENT.into(), traceparent.into());
     }
     let mut warnings = Vec::new();
     for (name, value) in of_attempt(brief) {
-        // Only the event and the query are without a bound of their own, and neither can be cut and still be right.
-        if value.len() > LONGEST {
+        // Only the event and the query have no limit of their own, and truncating either would corrupt it.
+        if value.len() > MAX_VALUE_BYTES {
             let size = value.len() / 1024;
             warnings.push(format!("{name} was left out: {size} KiB don't fit into an environment variable"));
             environment.remove(OsStr::new(&*name));
@@ -56,7 +55,7 @@ pub(super) async fn of_command(
     Ok((environment, warnings))
 }
 
-/// Equal in all attempts of a run, and for all runs of the same slot.
+/// Returns a key that is equal in all attempts of a run, and for all runs of the same slot.
 pub(super) fn idempotency_key(brief: &Brief) -> String {
     let subject = match brief.slot {
         Some(slot) => format!("{}\n{slot}", brief.agent.id),
@@ -85,7 +84,7 @@ fn of_attempt(brief: &Brief) -> Vec<(Cow<'static, str>, String)> {
         }
     }
     if let Some(result) = brief.last_result.as_ref().map(|last| &last.text) {
-        let end = result.floor_char_boundary(LAST_RESULT_MAX);
+        let end = result.floor_char_boundary(MAX_LAST_RESULT_BYTES);
         variables.push(("BGAGENT_LAST_RESULT", result[..end].to_owned()));
     }
     let of_param = |(name, value): (&String, &serde_json::Value)| {
@@ -96,7 +95,7 @@ fn of_attempt(brief: &Brief) -> Vec<(Cow<'static, str>, String)> {
     variables.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).chain(params).collect()
 }
 
-/// The system takes no NUL within a variable.
+/// Replaces NUL, which environment variables can't contain.
 fn without_nul(value: String) -> String {
     if value.contains('\0') { value.replace('\0', "\u{FFFD}") } else { value }
 }

@@ -1,20 +1,17 @@
-//! Makes one attempt of a run happen: gate, body, proof. Starts programs, reads what they print,
-//! ends them, and cleans up after a daemon that died.
+//! Executes one attempt of a run: gate, body, proof. Starts programs, reads their output, terminates them, and cleans up after
+//! a daemon that crashed.
 //!
 //! # Theory of operation
 //!
-//! Everything that must be durable before it takes effect is a [`Report`] with a sender in it: the
-//! attempt stops until the other side has written the report and answers. A program is started
-//! by a keeper ([`crate::child::trampoline`]), which waits for permission; that is given after the answer to
-//! [`Report::Spawned`]. If this process dies first, the keeper sees the end of its connection and ends: a program whose
-//! process is not on record never ran.
+//! Everything that must be durable before it takes effect is a [`Report`] that carries a reply sender: the attempt waits until
+//! the report has been written and acknowledged. A program is started by a keeper ([`crate::child::trampoline`]), which waits
+//! for permission; it is given after [`Report::Spawned`] is acknowledged. If this process dies first, the keeper sees its
+//! connection close and exits: a program whose process is not on record never ran.
+//! A started program stays below its keeper, in a session led by the program, and carries its run id in its environment. The
+//! keeper ends everything below it; processes that have lost their keeper are found in `/proc` and identified by their start
+//! time. No process is ever signalled by its PID alone.
 //!
-//! What is started stays below its keeper, is in a session that this leads, and carries its run id in its environment. The
-//! keeper ends all that is below it; who has lost a keeper is found in `/proc`, and told apart by its start time.
-//! No process is ever signalled by its number alone.
-//!
-//! Left to others: when an attempt is due or retried (`engine`), writing reports down (`daemon`),
-//! what tools do (`tools`).
+//! Left to others: when an attempt is due or retried (`engine`), recording reports (`daemon`), what tools do (`tools`).
 mod asking;
 mod attempt;
 mod broken;
@@ -43,7 +40,7 @@ use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-/// Runs one attempt: gate, body, proof. Always ends with [`Report::Ended`], also when it panics.
+/// Runs one attempt: gate, body, proof. Always ends with [`Report::Ended`], even when it panics.
 pub async fn attempt(brief: Brief, shared: Shared, stop: watch::Receiver<StopOrder>) {
     let (run, number, reports) = (brief.run, brief.attempt, shared.reports.clone());
     let span = tracing::info_span!("run", agent = %brief.agent.id, run = %run, attempt = number);
@@ -61,23 +58,23 @@ pub async fn attempt(brief: Brief, shared: Shared, stop: watch::Receiver<StopOrd
         }
     };
     let ended = Report::Ended { run, attempt: number, outcome: Box::new(outcome) };
-    // A closed channel means that the other side is gone; there is nobody left to tell.
+    // A closed channel means that the receiver is gone; there is nobody left to notify.
     let _ = reports.send(ended).await;
 }
 
-/// Ends what a dead daemon left behind: the given processes with their groups, and every process
-/// that carries one of the run ids in its environment. Returns how many there were.
+/// Terminates what a crashed daemon left behind: the given processes with their groups, and every process that carries one of
+/// the run ids in its environment. Returns how many there were.
 pub async fn reap_leftovers(runs: &[(RunId, Vec<Process>)], grace: std::time::Duration) -> usize {
     reap::leftovers(runs, grace).await
 }
 
-/// Does any process carry one of these ids in its environment? One look at all that live.
+/// Returns whether any process carries one of these ids in its environment. Scans all processes once.
 pub async fn lives_any_of(ids: &HashSet<RunId>) -> bool {
     proc::living().await.iter().any(|seen| seen.run.is_some_and(|run| ids.contains(&run)))
 }
 
-/// What programs leave behind becomes a child of this process, so that it is found by its parent as
-/// well as by its environment; this process waits for it then. Once, before anything is started.
+/// Makes this process the subreaper, so that orphans become its children and are found by their parent as well as by their
+/// environment; this process then reaps them. Called once, before anything is started.
 pub fn adopt_orphans() {
     #[cfg(target_os = "linux")]
     if let Err(error) = orphans::adopt() {
@@ -85,14 +82,14 @@ pub fn adopt_orphans() {
     }
 }
 
-/// Ends what programs have left behind and nothing that lives can have started. At the end of the daemon.
+/// Terminates orphans that no running program can have started. Called when the daemon shuts down.
 pub async fn end_strays() {
     #[cfg(target_os = "linux")]
     stop::end_strays().await;
 }
 
-/// Signals that whoever started this process had it ignore (nohup(1), the background of a shell) are ignored by it
-/// alone: what has a handler has none after execve(2), while what is ignored stays so. Inside the runtime.
+/// Installs handlers for the signals that were ignored when this process was started (nohup(1), background of a shell), so that
+/// only this process ignores them: execve(2) resets handled signals but preserves ignored ones. Called inside the runtime.
 pub fn keep_ignored_signals() {
     #[cfg(target_os = "linux")]
     for number in proc::ignored_signals() {
@@ -102,7 +99,7 @@ pub fn keep_ignored_signals() {
     }
 }
 
-/// Identity of this boot, as in [`Process::boot`].
+/// Returns the identity of this boot, as in [`Process::boot`].
 pub fn boot_hash() -> u64 {
     proc::boot_hash()
 }

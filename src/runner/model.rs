@@ -1,5 +1,5 @@
-//! The body of an attempt that a model carries out: drives the conversation, and writes each step
-//! down before the next one is taken. What the next step is, `conversation` decides.
+//! The body of an attempt that is carried out by a model: drives the conversation, and records each step before the next one is
+//! taken. What the next step is, is decided by `conversation`.
 use super::command::Attempt;
 use super::report::{Report, StopOrder};
 use super::talk::{Calls, Journal};
@@ -15,10 +15,10 @@ use crate::store::StepRow;
 use crate::tools::Offers;
 use tokio::sync::oneshot;
 
-/// Messages of a session that are looked at; how many are used is bounded by tokens.
-const MESSAGES: usize = 400;
+/// Messages of a session that are read; how many are used is bounded by tokens.
+const MAX_SESSION_MESSAGES: usize = 400;
 
-/// What the record says of a conversation that can't go on.
+/// What is recorded of a conversation that can't continue.
 #[derive(Default)]
 struct SoFar {
     usage: Usage,
@@ -26,7 +26,7 @@ struct SoFar {
 }
 
 impl Attempt<'_> {
-    /// Begins the conversation of this run, or goes on with it, up to its end.
+    /// Begins or continues the conversation of this run, and runs it to its end.
     pub(super) async fn query(&mut self, spec: &QuerySpec, places: &Places) -> AttemptOutcome {
         let (go, may_go) = oneshot::channel();
         let report = Report::Began { run: self.brief.run, attempt: self.brief.attempt, go };
@@ -108,7 +108,7 @@ impl Attempt<'_> {
                 Next::Call(planned) => {
                     let mut steps = Vec::new();
                     let made = calls.make(self, journal, planned, &mut steps).await;
-                    // also of calls that were broken off it is known that they were begun
+                    // includes calls that were interrupted: it is known that they began
                     for step in &steps {
                         talk.apply(step);
                     }
@@ -120,14 +120,13 @@ impl Attempt<'_> {
         }
     }
 
-    /// What this run has written down so far; empty for one without a model.
+    /// Returns what this run has recorded so far; empty for a run without a model.
     pub(super) async fn journal(&self) -> Result<Vec<StepRow>, Break> {
         let run = self.brief.run;
         self.read(move |reader| reader.steps(run)).await
     }
 
-    /// A replay asks what the recorded run was asked, gate and event included, unless a person asks
-    /// something else.
+    /// Makes a replay ask what the recorded run was asked, gate and event included, unless a person gives another query.
     async fn ask_as_recorded(&self, brief: &mut Brief) -> Result<(), Break> {
         let (RunMode::Replay { of, .. }, None) = (&self.brief.mode, &self.brief.query) else { return Ok(()) };
         let of = *of;
@@ -138,7 +137,7 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// What the conversation is about, and what is not as its tools should be.
+    /// Returns the setup of the conversation, and warnings about its tools.
     async fn conversation(&self, spec: &QuerySpec, places: &Places) -> Result<(Brief, Vec<String>), Break> {
         let agent = &self.brief.agent;
         let query = self.brief.query.as_deref().unwrap_or(&spec.query);
@@ -150,7 +149,7 @@ impl Attempt<'_> {
             return Err(Break::failed(ErrorKind::Config, format!("there is no model `{}`", spec.model)));
         };
         let dollars = agent.limits.max_usd_per_run.or(agent.limits.usd_per_day);
-        // the configuration proves that for the agent's own models; a replay may name another one
+        // the configuration guarantees that for the agent's own models; a replay may name another one
         let unpriced =
             |name: &&String| self.shared.fleet.models.get(*name).is_some_and(|of| of.price.is_none());
         if let (Some(_), Some(name)) = (dollars, chain.iter().find(unpriced)) {
@@ -162,7 +161,7 @@ impl Attempt<'_> {
         let (filled, from_query) = template::fill_query(query, places);
         let brief = Brief {
             system: spec.system_instruction.clone(),
-            // what a gate gave may be notes or rows
+            // the gate's output may be notes or rows
             private: !memory.is_empty() || (agent.gate.is_some() && query.contains("{gate}")),
             memory,
             query: filled,
@@ -172,7 +171,7 @@ impl Attempt<'_> {
                 tools: offers.tools,
                 sinks: spec.sinks.clone(),
                 named: named(&spec.query, spec.system_instruction.as_deref()),
-                // what is not called for real needs nobody's word
+                // calls that are not made for real need no approval
                 approve: if real { spec.approve.clone() } else { Vec::new() },
                 approval: spec.approval,
             },
@@ -187,7 +186,7 @@ impl Attempt<'_> {
         Ok((brief, offers.warnings))
     }
 
-    /// What it may call. Servers that have to be started first may take as long as they are allowed to.
+    /// Returns the tools that it may call. Servers that have to be started first get their full start timeout.
     pub(super) async fn offers(&self, names: &[String]) -> Result<Offers, Break> {
         let bound = self.time_left().min(to_std(self.brief.agent.limits.tool_call_timeout));
         let mut orders = self.orders.clone();
@@ -200,7 +199,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// What it is told of earlier runs, and whether one of them had read data from outside.
+    /// Returns the memory of earlier runs, and whether one of them had read data from outside.
     async fn memory(&self, spec: &QuerySpec) -> Result<(Vec<ChatMessage>, bool), Break> {
         match spec.memory {
             Memory::None => Ok((Vec::new(), false)),
@@ -212,7 +211,7 @@ impl Attempt<'_> {
                 let session = self.brief.agent.session();
                 let rows = match store {
                     MemoryStore::Database => {
-                        self.read(move |reader| reader.session(&session, MESSAGES)).await?
+                        self.read(move |reader| reader.session(&session, MAX_SESSION_MESSAGES)).await?
                     }
                     MemoryStore::Redis => self.session_in_redis(&session).await?,
                 };
@@ -223,12 +222,12 @@ impl Attempt<'_> {
         }
     }
 
-    /// A run does not begin without what it is to remember.
+    /// Reads the session from Redis. A run does not begin without its memory.
     async fn session_in_redis(&self, session: &str) -> Result<Vec<SessionRow>, Break> {
         let failed = |why: String| Break::failed(ErrorKind::Memory, why);
         let memory =
             self.shared.memory.as_ref().ok_or_else(|| failed("there is no [memory.redis]".into()))?;
-        memory.session(session, MESSAGES).await.map_err(|error| failed(error.to_string()))
+        memory.session(session, MAX_SESSION_MESSAGES).await.map_err(|error| failed(error.to_string()))
     }
 
     pub(super) async fn read<T: Send + 'static>(
@@ -236,11 +235,11 @@ impl Attempt<'_> {
         question: impl FnOnce(&crate::store::Reader) -> Result<T, crate::store::StoreError> + Send + 'static,
     ) -> Result<T, Break> {
         let store = self.shared.store.as_ref().ok_or(Break::Stopped)?;
-        // what can't be read now may be readable in the next attempt
+        // a failed read may succeed in the next attempt
         store.read(question).await.map_err(|error| Break::failed(ErrorKind::Interrupted, error.to_string()))
     }
 
-    /// The model, and those that may be asked instead.
+    /// Returns the model and its fallbacks.
     fn chain(&self, spec: &QuerySpec) -> Vec<String> {
         let first = match &self.brief.mode {
             RunMode::Replay { model: Some(model), .. } => model,
@@ -250,13 +249,13 @@ impl Attempt<'_> {
         std::iter::once(first.clone()).chain(fallback.unwrap_or_default()).collect()
     }
 
-    /// What the providers of a chain may add to a request, at the most.
+    /// Returns the maximum overhead that a provider of the chain may add to a request.
     fn widest_frame(&self, chain: &[String], tools: bool) -> u64 {
         let models = chain.iter().filter_map(|name| self.shared.fleet.models.get(name));
         models.map(|model| frame_at_most(model.provider, tools)).max().unwrap_or(0)
     }
 
-    /// What a request may cost at the worst, whichever model answers it.
+    /// Returns the highest price in the chain: an upper bound, whichever model answers.
     fn dearest(&self, chain: &[String]) -> Option<Price> {
         let prices = chain.iter().filter_map(|name| self.shared.fleet.models.get(name)?.price);
         prices.reduce(|a, b| Price {
@@ -277,7 +276,7 @@ impl Attempt<'_> {
     }
 }
 
-/// Addresses that the agent's own texts name whole: those of the configuration, whatever a person asks instead.
+/// Returns addresses that the configured texts contain in full, regardless of what a person asks instead.
 pub(super) fn named(query: &str, system_instruction: Option<&str>) -> Vec<String> {
     let texts = [Some(query), system_instruction];
     texts.into_iter().flatten().flat_map(addresses_in).collect()

@@ -1,7 +1,7 @@
-//! Orphans: what programs leave behind becomes a child of this process instead of the system's first
-//! one. So it can be found by its parent, and must be waited for here; and it is ended once it belongs to nothing that
-//! lives any more. What a run leaves behind is ended at its end (`stop`); here is what helpers leave (checks, notifiers,
-//! tools, servers), and what could not be told from the doing of another program then.
+//! Orphans: what programs leave behind becomes a child of this process instead of init. So it can be found by its parent, must
+//! be reaped here, and is terminated once it belongs to no running program. What a run leaves behind is ended when the run ends
+//! (`stop`); this module handles what helpers leave (checks, notifiers, tools, servers), and what could not be distinguished
+//! from another program's processes at that time.
 use super::proc::seen::Seen;
 use super::proc::{self};
 use crate::child;
@@ -12,12 +12,10 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-/// An ended child is an orphan if nobody here has said that it is theirs, and nobody has waited for
-/// it, for so long.
-const UNWANTED_FOR: Duration = Duration::from_millis(100);
-/// How often orphans are looked at that live.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Between TERM and KILL.
+/// An exited child counts as an orphan if it was neither claimed nor reaped here for this long.
+const UNCLAIMED_TIMEOUT: Duration = Duration::from_millis(100);
+/// Interval at which live orphans are checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// See [`super::adopt_orphans`].
@@ -25,27 +23,27 @@ pub(super) fn adopt() -> std::io::Result<()> {
     proc::adopts_from_now_on();
     // Any process stands for "yes".
     set_child_subreaper(Some(rustix::process::getpid()))?;
-    // Before anything can be adopted and end.
+    // Registered before any orphan can be adopted and exit.
     let mut changes = signal(SignalKind::child())?;
     tokio::spawn(async move {
         let mut strays = HashMap::new();
         loop {
-            // an orphan comes when its parent ends; that of a longer life than its parent's is looked at again
+            // an orphan arrives when its parent exits; those that were adopted alive are checked again later
             let some = !strays.is_empty() || proc::may_have_orphans();
             tokio::select! {
                 changed = changes.recv() => if changed.is_none() { return },
-                () = tokio::time::sleep(LOOK_AGAIN), if some => {}
+                () = tokio::time::sleep(CHECK_INTERVAL), if some => {}
             }
-            // the children that are waited for are gone after that
-            tokio::time::sleep(UNWANTED_FOR).await;
-            while any_has_ended() && bury().await {}
+            // children that are owned here have been reaped by then
+            tokio::time::sleep(UNCLAIMED_TIMEOUT).await;
+            while any_has_ended() && reap_orphans().await {}
             end_strays(&mut strays);
         }
     });
     Ok(())
 }
 
-/// Asks those to end that belong to nothing that lives; later kills them. `known`: who was asked, and when.
+/// Sends TERM to orphans that belong to no running program, and KILL later. `known`: who received TERM, and when.
 fn end_strays(known: &mut HashMap<(u32, u64), Instant>) {
     let left: Vec<Seen> = proc::adopted().into_iter().filter(|seen| seen.is_stray()).collect();
     known.retain(|key, _| left.iter().any(|seen| seen.key() == *key));
@@ -64,8 +62,8 @@ fn end_strays(known: &mut HashMap<(u32, u64), Instant>) {
     }
 }
 
-/// Waits for the orphans among the ended children. Were there any?
-async fn bury() -> bool {
+/// Reaps the orphans among the exited children. Returns whether there were any.
+async fn reap_orphans() -> bool {
     let unwanted = || {
         let mut ended = proc::ended_children();
         ended.retain(|(pid, _)| !child::is_owned(*pid));
@@ -75,14 +73,14 @@ async fn bury() -> bool {
     if before.is_empty() {
         return false;
     }
-    tokio::time::sleep(UNWANTED_FOR).await;
+    tokio::time::sleep(UNCLAIMED_TIMEOUT).await;
     for orphan in unwanted().into_iter().filter(|ended| before.contains(ended)) {
         let _ = waitpid(pid_of(orphan.0), WaitOptions::NOHANG);
     }
     true
 }
 
-/// One call to the system, so that the end of an ordinary program costs no more.
+/// Checks for an exited child with a single system call, so that the end of an ordinary program costs no more.
 fn any_has_ended() -> bool {
     let how = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
     matches!(waitid(WaitId::All, how), Ok(Some(_)))

@@ -1,8 +1,7 @@
 //! What a program prints: read in lines, bounded, handed on piece by piece.
 //!
-//! The first half of `max_output` is kept for good, of the rest only the newest half. A flood costs
-//! neither memory nor much of the database: what is overtaken before it was handed on is only
-//! counted.
+//! The first half of `max_output` is kept for good; of the rest, only the newest half is kept. A flood costs neither memory nor
+//! much of the database: output that is superseded before it was handed on is only counted.
 use super::report::{Brief, Report};
 use crate::domain::{CapturedOutput, LengthUnit, OutputChunk, Stream, shortened};
 use crate::secret::Redactor;
@@ -12,47 +11,47 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{mpsc, oneshot};
 
-/// Bytes that one read takes at the most.
-const READ: usize = 16 << 10;
-/// A line longer than this is handed on in parts.
-const LONGEST_LINE: usize = 64 << 10;
-/// A line without an end is handed on after this much silence.
-const SILENCE: Duration = Duration::from_millis(200);
-/// Pieces of an attempt that an event tells.
-const TOLD_PIECES: u32 = 200;
+/// Maximum bytes per read.
+const READ_BYTES: usize = 16 << 10;
+/// Longer lines are handed on in parts.
+const MAX_LINE_BYTES: usize = 64 << 10;
+/// An unterminated line is handed on after this much silence.
+const PARTIAL_LINE_TIMEOUT: Duration = Duration::from_millis(200);
+/// Maximum pieces per attempt that are emitted as events.
+const MAX_EMITTED_PIECES: u32 = 200;
 
-/// A text for a message, of at most this many bytes.
+/// Shortens a text for a message to at most this many bytes.
 pub(super) fn shorten(text: &str, most: usize) -> String {
     shortened(text, LengthUnit::Bytes, most).into_owned()
 }
 
-/// What was read of a pipe, fit to be kept.
+/// A piece of output read from a pipe, sanitized.
 pub(super) struct Piece {
     pub(super) stream: Stream,
     pub(super) text: String,
-    /// What the program wrote for it: the text has other bytes where those were no characters, or a secret.
+    /// Bytes that the program wrote for it: the text differs where they were invalid UTF-8, or a secret.
     pub(super) written: u64,
 }
 
 impl Piece {
-    /// A line that a tool of ours says.
+    /// Creates a piece from a line that a built-in tool prints.
     pub(super) fn of_line(line: String) -> Self {
         let text = line + "\n";
         Self { stream: Stream::Stdout, written: text.len() as u64, text }
     }
 }
 
-/// Pieces on their way from the pipe, clean of secrets also where one is split over two of them.
+/// Turns bytes into pieces, and redacts secrets even where one is split over two pieces.
 struct Clean {
     stream: Stream,
     redactor: Redactor,
-    /// Written by the program, and not part of a piece so far.
+    /// Bytes written by the program that are not part of a piece yet.
     written: u64,
     pieces: mpsc::Sender<Piece>,
 }
 
 impl Clean {
-    /// False: nobody listens any more.
+    /// Sends what is complete. Returns false if the receiver is gone.
     async fn send(&mut self, bytes: &[u8]) -> bool {
         self.written += bytes.len() as u64;
         let text = self.redactor.push(&String::from_utf8_lossy(bytes));
@@ -71,17 +70,17 @@ impl Clean {
     }
 }
 
-/// Reads a pipe to its end, as pieces of whole lines where there are any, without secrets.
+/// Reads a pipe to its end, as pieces of whole lines where possible, with secrets redacted.
 pub(super) async fn read(mut pipe: impl AsyncRead + Unpin, stream: Stream, pieces: mpsc::Sender<Piece>) {
-    let mut held: Vec<u8> = Vec::with_capacity(READ);
+    let mut held: Vec<u8> = Vec::with_capacity(READ_BYTES);
     let mut clean = Clean { stream, redactor: Redactor::new(), written: 0, pieces };
     loop {
-        let mut fresh = [0; READ];
+        let mut fresh = [0; READ_BYTES];
         let read = pipe.read(&mut fresh);
         let count = if held.is_empty() {
             read.await.unwrap_or(0)
         } else {
-            match tokio::time::timeout(SILENCE, read).await {
+            match tokio::time::timeout(PARTIAL_LINE_TIMEOUT, read).await {
                 Ok(count) => count.unwrap_or(0),
                 Err(_) => {
                     // a prompt, or progress: a whole number of characters
@@ -98,7 +97,7 @@ pub(super) async fn read(mut pipe: impl AsyncRead + Unpin, stream: Stream, piece
         }
         held.extend_from_slice(&fresh[..count]);
         let lines = held.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1);
-        let ready = lines.or_else(|| (held.len() > LONGEST_LINE).then(|| whole_characters(&held)));
+        let ready = lines.or_else(|| (held.len() > MAX_LINE_BYTES).then(|| whole_characters(&held)));
         if let Some(ready) = ready.filter(|ready| *ready > 0)
             && !clean.send(&take(&mut held, ready)).await
         {
@@ -117,7 +116,7 @@ fn take(held: &mut Vec<u8>, count: usize) -> Vec<u8> {
     std::mem::replace(held, rest)
 }
 
-/// How many bytes form whole characters; a character that is cut off at the end waits for its rest.
+/// Returns how many bytes form whole characters; an incomplete character at the end is held back.
 fn whole_characters(bytes: &[u8]) -> usize {
     for back in 1..=3.min(bytes.len()) {
         let byte = bytes[bytes.len() - back];
@@ -133,7 +132,7 @@ fn whole_characters(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// The end of a text, up to so many bytes.
+/// The end of a text, limited to a number of bytes.
 #[derive(Debug)]
 pub(super) struct Tail {
     text: String,
@@ -146,7 +145,7 @@ impl Tail {
         Self { text: String::new(), most, is_cut: false }
     }
 
-    /// Was there more than is kept?
+    /// Returns whether the beginning was dropped.
     pub(super) fn is_cut(&self) -> bool {
         self.is_cut || self.text.len() > self.most
     }
@@ -160,7 +159,7 @@ impl Tail {
         }
     }
 
-    /// What is left of it: whole lines where that leaves any, else whole sentences.
+    /// Returns what is left of it, from the first line boundary if possible, else from the first sentence.
     pub(super) fn finish(self) -> String {
         if !self.is_cut() {
             return self.text;
@@ -174,7 +173,7 @@ impl Tail {
     }
 }
 
-/// Output on its way to the store, and its ends in memory.
+/// Output on its way to the store, with its end kept in memory.
 pub(super) struct Output {
     pub(super) stdout: Tail,
     pub(super) stderr: Tail,
@@ -206,30 +205,28 @@ impl Output {
         }
     }
 
-    /// Hands on what waits, if the piece before is durable. True: something waits still.
+    /// Hands on pending output if the previous piece is durable. Returns true if some is still pending.
     pub(super) async fn flush(&mut self) -> bool {
         let Some(keeper) = &mut self.keeper else { return false };
         keeper.flush(false).await;
         !keeper.waiting.is_empty()
     }
 
-    /// Hands on everything, and waits until it is durable: as long as the store can't write, the end of the
-    /// run could not be recorded either.
+    /// Hands on everything and waits until it is durable: as long as the store can't write, the end of the run could not be
+    /// recorded either.
     pub(super) async fn finish(&mut self) {
         if let Some(keeper) = &mut self.keeper {
             keeper.flush(true).await;
             keeper.settle().await;
-            // once more, if what was given up is still to be counted
+            // once more, if dropped bytes are still to be counted
             keeper.flush(true).await;
             keeper.settle().await;
         }
     }
 }
 
-/// A chunk of the tail.
 struct InTail {
     n: u64,
-    /// Bytes of its text.
     size: usize,
     /// Bytes that the program wrote for it.
     written: u64,
@@ -243,17 +240,16 @@ struct Keeper {
     next: u64,
     head_bytes: usize,
     keep_head: u64,
-    /// The chunks of the tail.
     tail: VecDeque<InTail>,
     tail_bytes: usize,
     drop_before: u64,
-    /// Bytes that the program wrote and that are not kept.
+    /// Bytes that the program wrote and that were dropped.
     dropped: u64,
-    told_dropped: u64,
+    reported_dropped: u64,
     /// Each with the bytes that the program wrote for it.
     waiting: VecDeque<(OutputChunk, u64)>,
-    /// A piece that is not durable yet, and the bytes that the program wrote for it.
-    on_its_way: Option<(oneshot::Receiver<()>, u64)>,
+    /// The piece that is not durable yet, and the bytes that the program wrote for it.
+    in_flight: Option<(oneshot::Receiver<()>, u64)>,
     pieces: u32,
 }
 
@@ -270,14 +266,14 @@ impl Keeper {
             tail_bytes: 0,
             drop_before: 0,
             dropped: 0,
-            told_dropped: 0,
+            reported_dropped: 0,
             waiting: VecDeque::new(),
-            on_its_way: None,
+            in_flight: None,
             pieces: 0,
         }
     }
 
-    /// Takes a piece, in parts where it is longer than what is kept of each end.
+    /// Accepts a piece, split if it is longer than each of the two kept halves.
     fn add(&mut self, Piece { stream, text, written }: Piece) {
         let (mut rest, mut left) = (text.as_str(), written);
         while rest.len() > self.half {
@@ -324,15 +320,15 @@ impl Keeper {
     async fn flush(&mut self, all: bool) {
         if all {
             self.settle().await;
-        } else if let Some((way, bytes)) = &mut self.on_its_way {
+        } else if let Some((way, bytes)) = &mut self.in_flight {
             match way.try_recv() {
                 Err(oneshot::error::TryRecvError::Empty) => return,
                 Err(oneshot::error::TryRecvError::Closed) => self.dropped += *bytes,
                 Ok(()) => {}
             }
-            self.on_its_way = None;
+            self.in_flight = None;
         }
-        if self.waiting.is_empty() && self.dropped == self.told_dropped {
+        if self.waiting.is_empty() && self.dropped == self.reported_dropped {
             return;
         }
         let (done, durable) = oneshot::channel();
@@ -346,18 +342,18 @@ impl Keeper {
             keep_head: self.keep_head,
             drop_before: self.drop_before,
             dropped_bytes: self.dropped,
-            told: self.pieces <= TOLD_PIECES,
+            told: self.pieces <= MAX_EMITTED_PIECES,
         };
         let report = Report::Output { output: Box::new(output), done };
-        self.told_dropped = self.dropped;
+        self.reported_dropped = self.dropped;
         if self.reports.send(report).await.is_ok() {
-            self.on_its_way = Some((durable, written.iter().sum()));
+            self.in_flight = Some((durable, written.iter().sum()));
         }
     }
 
-    /// Waits until what is on its way is durable, or was given up: then it is left out, and counted.
+    /// Waits until the piece in flight is durable or was given up: then it is counted as dropped.
     async fn settle(&mut self) {
-        if let Some((way, bytes)) = self.on_its_way.take()
+        if let Some((way, bytes)) = self.in_flight.take()
             && way.await.is_err()
         {
             self.dropped += bytes;

@@ -1,7 +1,7 @@
-//! What the system knows of processes: who lives, since when, in which group, for which run.
+//! What the system knows about processes: which are alive, since when, in which group, for which run.
 #[cfg(target_os = "linux")]
 mod linux;
-// Tested here as well, since few can run the tests where it is used.
+// Also compiled for tests here, since few can run the tests on its own platform.
 #[cfg(any(test, not(target_os = "linux")))]
 #[cfg_attr(target_os = "linux", expect(dead_code, reason = "the tests don't use all of it"))]
 mod portable;
@@ -25,7 +25,7 @@ use portable as system;
 pub(super) use system::{adopted, ended_children, ignored_signals};
 pub(super) use system::{adopted_stopped, may_have_orphans, name_of, signal};
 
-/// From now on orphans come here. Before anything is started.
+/// Declares that orphans are adopted from now on. Called before anything is started.
 #[cfg(target_os = "linux")]
 pub(super) fn adopts_from_now_on() {
     let me = std::process::id();
@@ -33,23 +33,26 @@ pub(super) fn adopts_from_now_on() {
     let _ = ADOPTS_SINCE.set(system::start_of(me).filter(|_| alone));
 }
 
-/// Names of processes for people, at most a handful: `sleep (process 4711)`.
+/// Formats processes for messages, at most a handful: `sleep (process 4711)`.
 pub(super) fn in_words(all: &[Seen]) -> String {
-    const MOST: usize = 5;
-    let mut names: Vec<String> =
-        all.iter().take(MOST).map(|seen| format!("{} (process {})", name_of(seen.pid), seen.pid)).collect();
-    if all.len() > MOST {
-        names.push(format!("and {} more", all.len() - MOST));
+    const MAX_NAMED: usize = 5;
+    let mut names: Vec<String> = all
+        .iter()
+        .take(MAX_NAMED)
+        .map(|seen| format!("{} (process {})", name_of(seen.pid), seen.pid))
+        .collect();
+    if all.len() > MAX_NAMED {
+        names.push(format!("and {} more", all.len() - MAX_NAMED));
     }
     names.join(", ")
 }
 
-/// The process with this number, as it is written down; it must not have been waited for yet.
+/// Identifies the process with this PID for the record; it must not have been reaped yet.
 pub(super) fn identify(pid: u32) -> Process {
     Process { pid, start: system::start_of(pid).unwrap_or(0), boot: boot_hash() }
 }
 
-/// All processes, from a scan that began after this call. Callers that come together share one.
+/// Returns all live processes, from a scan that began after this call. Concurrent callers share one scan.
 pub(super) async fn living() -> Arc<Vec<Seen>> {
     static LATEST: Mutex<Option<(Instant, Arc<Vec<Seen>>)>> = Mutex::const_new(None);
     let asked = Instant::now();
@@ -65,8 +68,8 @@ pub(super) async fn living() -> Arc<Vec<Seen>> {
     seen
 }
 
-/// All processes, from a scan of its own that stops whom `wanted` names in the moment that it sees
-/// them: one that forks and exits in a loop is gone when a scan is at its end.
+/// Returns all live processes, from a separate scan that sends STOP to those that `wanted` selects as soon as it sees them: a
+/// process that forks and exits in a loop is gone by the end of a scan.
 pub(super) async fn living_stopped(wanted: impl Fn(&Seen) -> bool + Send + 'static) -> Vec<Seen> {
     let stop = move |seen: &Seen| {
         if wanted(seen) {
@@ -76,7 +79,7 @@ pub(super) async fn living_stopped(wanted: impl Fn(&Seen) -> bool + Send + 'stat
     tokio::task::spawn_blocking(move || system::scan(stop)).await.unwrap_or_default()
 }
 
-/// Identity of this boot; 0 where the system does not tell.
+/// Returns the identity of this boot; 0 where the system does not provide one.
 pub(super) fn boot_hash() -> u64 {
     static BOOT: OnceLock<u64> = OnceLock::new();
     *BOOT.get_or_init(|| match system::boot_id() {

@@ -1,4 +1,4 @@
-//! Ends what a dead daemon left behind.
+//! Terminates what a crashed daemon left behind.
 use super::proc;
 use super::stop::{self, LOOK, Quarry};
 use crate::domain::{Process, RunId};

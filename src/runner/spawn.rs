@@ -12,39 +12,39 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio_util::task::AbortOnDropHandle;
 
-/// The first pause before a start is tried again that failed for want of memory, process numbers or open
-/// files; each further one is twice as long, up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Delays before retrying a start that failed for lack of memory, PIDs or file descriptors: doubled each time, up to
+/// [`MAX_RETRY_DELAY`].
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(100);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// A program that waits for permission to start, or runs, with the keeper that goes on record for it. When it is dropped, all
-/// that lives of it is killed.
+/// A program that waits for permission to start, or runs, with the keeper that goes on record for it. Dropping it kills
+/// everything that is left of it.
 #[derive(Debug)]
 pub(super) struct Running {
-    /// Who its keeper is.
+    /// Its keeper.
     pub(super) process: Process,
     kept: KeptProgram,
     feeder: Option<AbortOnDropHandle<()>>,
 }
 
-/// What a program has around it, beside what its command says.
+/// The surroundings of a program that its command does not define.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Surroundings {
-    /// Where it asks models, in a network of its own.
+    /// The gateway to models, in a network namespace of its own.
     pub(super) meter: Option<Arc<Meter>>,
-    /// Folders of its run, which it may change.
+    /// Folders of its run that it may write to.
     pub(super) folders: Vec<PathBuf>,
     /// Folders beneath which it may execute files.
     pub(super) executes: Vec<PathBuf>,
-    /// The arguments as they stand in the configuration, where those of the command were filled in; `None`: they are its own.
+    /// The arguments as configured, before placeholders were filled in; `None`: the command's own.
     pub(super) configured: Option<Vec<String>>,
 }
 
-/// Starts the keeper of a command. It waits for permission. What the system lacks for now is waited for,
-/// as long as `patience`. `owner`: whose it is. `control`: what it may ask of the daemon.
+/// Starts the keeper of a command, which waits for permission. Retries for up to `patience` if the system lacks resources.
+/// `owner`: the run that it belongs to. `control`: what it may ask of the daemon.
 ///
 /// # Errors
-/// A sentence: the program or its directory is not there, or the system gives no process.
+/// A sentence: the program or its directory does not exist, or the system can't start a process.
 pub(super) async fn start(
     command: &CommandSpec,
     environment: Environment,
@@ -54,7 +54,7 @@ pub(super) async fn start(
     patience: Duration,
 ) -> Result<(Running, OutputPipes), String> {
     let until = Instant::now() + patience;
-    let mut pause = FIRST_PAUSE;
+    let mut pause = FIRST_RETRY_DELAY;
     loop {
         let named = surroundings.configured.as_ref().unwrap_or(&command.argv);
         let order = StartOrder {
@@ -76,18 +76,18 @@ pub(super) async fn start(
             Err(StartError::Final(why)) => return Err(why),
             Err(StartError::ForNow(why)) if Instant::now() + pause >= until => return Err(why),
             Err(StartError::ForNow(why)) => {
-                if pause == FIRST_PAUSE {
+                if pause == FIRST_RETRY_DELAY {
                     tracing::warn!("a start waits: {why}");
                 }
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                pause = (pause * 2).min(MAX_RETRY_DELAY);
             }
         }
     }
 }
 
 enum StartError {
-    /// A later try may succeed.
+    /// A retry may succeed.
     ForNow(String),
     Final(String),
 }
@@ -109,13 +109,13 @@ fn judged(failure: StartFailure, cwd: &Path) -> StartError {
 }
 
 impl Running {
-    /// Lets the program start, which reads `stdin`, if it is to.
+    /// Lets the program start, with `stdin` as its input if given.
     ///
     /// # Errors
-    /// A sentence: what it is to read can't be handed to it. If it died meanwhile, its end says so better.
+    /// A sentence: its input can't be passed to it. If it died meanwhile, its end is the better report.
     pub(super) fn go(&mut self, stdin: Option<&str>) -> Result<(), String> {
         let let_go = |kept: &KeptProgram, input| match kept.go(input) {
-            // if it died meanwhile, its end says so better
+            // if it died meanwhile, its end is the better report
             Err(error) if !matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
                 Err(format!("its keeper can't be told to start it: {error}"))
             }
@@ -127,33 +127,33 @@ impl Running {
         let_go(&self.kept, Some(theirs))?;
         let text = text.to_owned();
         self.feeder = Some(AbortOnDropHandle::new(tokio::spawn(async move {
-            // A program need not read what it is given.
+            // A program need not read its input.
             let _ = ours.write_all(text.as_bytes()).await;
         })));
         Ok(())
     }
 
-    /// Waits until the program has ended. Its keeper lives on.
+    /// Waits until the program has ended. Its keeper stays alive.
     pub(super) async fn ended(&mut self) -> Ended {
         self.kept.ended().await
     }
 
-    /// What is said of each place of the network that it was refused.
+    /// Returns the messages about refused connections, per destination.
     pub(super) fn refused(&self) -> Vec<String> {
         self.kept.refused()
     }
 
-    /// Asks all that lives of it to end.
+    /// Sends TERM to everything that is left of it.
     pub(super) fn ask(&self) {
         self.kept.ask();
     }
 
-    /// Kills all that lives of it.
+    /// Kills everything that is left of it.
     pub(super) fn kill(&self) {
         self.kept.kill();
     }
 
-    /// Is it in a control group, which ends as one?
+    /// Returns whether it is in a control group, which ends as one.
     pub(super) fn is_in_group(&self) -> bool {
         self.kept.is_in_group()
     }
@@ -168,12 +168,12 @@ impl Running {
         self.kept.refused_processes()
     }
 
-    /// For a program that never got permission: ends its keeper, and with it the attempt to start.
+    /// Ends the keeper of a program that was never given permission, and with it the start.
     pub(super) async fn turn_away(self) {
         self.kept.turn_away().await;
     }
 
-    /// Waits for the end of a keeper that was told to kill. What can't be killed is not waited for.
+    /// Waits for the end of a keeper that was told to kill. Gives up on what can't be killed.
     pub(super) async fn wait_a_moment(&mut self) {
         self.feeder = None;
         self.kept.wait_a_moment().await;

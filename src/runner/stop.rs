@@ -1,4 +1,4 @@
-//! Ends what a run has started: TERM, grace, KILL, until nothing of it lives any more.
+//! Terminates what a run has started: TERM, grace, KILL, until nothing of it is left.
 use super::proc::seen::Seen;
 use super::proc::{self};
 use super::report::StopOrder;
@@ -11,37 +11,36 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long all may be asked, with the looks at who they are.
-const LONGEST_ASKING: Duration = Duration::from_secs(8);
-/// How long we wait for what was killed; what is still there then can't be killed.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two looks at who lives.
+/// Time limit for sending TERM to all, including the scans.
+const TERM_TIMEOUT: Duration = Duration::from_secs(8);
+/// Timeout for killed processes to disappear; what is still there then can't be killed.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Interval between two scans.
 pub(super) const LOOK: Duration = Duration::from_millis(20);
-/// After the end of a program, others of it that end within this time were not left behind.
-const ABOUT_TO_END: Duration = Duration::from_millis(100);
-/// Only so many looks in a row that see nobody prove that nobody is there: a process that forks and
-/// exits in a loop can be missed by one.
-const EMPTY_LOOKS: u32 = 5;
+/// After the end of a program, its processes that exit within this time were not left behind.
+const EXIT_SETTLE_TIME: Duration = Duration::from_millis(100);
+/// Only this many consecutive empty scans prove that no process is left: a single scan can miss a process that forks and exits
+/// in a loop.
+const EMPTY_SCAN_COUNT: u32 = 5;
 
-/// Who is to be ended.
+/// Selects the processes that are to be terminated.
 #[derive(Debug, Default)]
 pub(super) struct Quarry {
-    /// Who carries the id of one of these runs,
+    /// Those that carry the id of one of these runs,
     pub(super) runs: HashSet<RunId>,
-    /// or is below this keeper, which is not yet waited for, or in its session. The keeper itself is not meant: it ends
-    /// when it is told to.
+    /// or are below this keeper, which is not reaped yet, or in its session. The keeper itself is excluded: it exits when told
+    /// to.
     pub(super) keeper: Option<u32>,
-    /// or is one of these recorded processes (number and start), or in a group that one of them
-    /// leads,
+    /// or are one of these recorded processes (PID and start), or in a group led by one of them,
     pub(super) recorded: HashSet<(u32, u64)>,
-    /// or is an orphan that has come to us: each program has a keeper that adopts what it leaves, so this one has lost it.
+    /// or are orphans that this process has adopted: each program has a keeper that adopts what it leaves, so these have lost
+    /// it.
     pub(super) strays: bool,
 }
 
 impl Quarry {
-    /// Does a process belong to it by what is known of itself? A number alone proves nothing.
+    /// Returns whether a process is selected by its own attributes. A PID alone proves nothing.
     fn marks(&self, seen: &Seen) -> bool {
         seen.pid != std::process::id()
             && Some(seen.pid) != self.keeper
@@ -51,7 +50,7 @@ impl Quarry {
                 || (self.strays && seen.is_stray()))
     }
 
-    /// All that belong to it, among all that live: also the descendants of others that do.
+    /// Returns all selected processes among the live ones, including the descendants of others that are.
     pub(super) fn among(&self, living: &[Seen], known: &HashSet<(u32, u64)>) -> Vec<Seen> {
         let me = std::process::id();
         let leading: HashSet<u32> = living
@@ -90,8 +89,8 @@ impl Quarry {
     }
 }
 
-/// Ends a process with its whole group, everything else that carries the run's id, and their
-/// descendants. Returns warnings about what would not end.
+/// Terminates a process with its whole group, everything else that carries the run's id, and their descendants. Returns
+/// warnings about what would not exit.
 pub(super) async fn end(
     running: &mut Running,
     run: RunId,
@@ -103,24 +102,24 @@ pub(super) async fn end(
     let mut known = HashSet::new();
     if order < StopOrder::Kill {
         let asking = ask_all(running, &quarry, &mut known, orders);
-        // where others start all the time, a look at all has no end
-        let _ = tokio::time::timeout(LONGEST_ASKING, asking).await;
+        // where new processes start all the time, the scans would not end
+        let _ = tokio::time::timeout(TERM_TIMEOUT, asking).await;
     }
     if running.is_in_group() {
-        // whoever starts others in a loop is not to be chased
+        // a program that starts processes in a loop can't be chased
         running.kill();
     }
     kill_all(quarry, known, || running.kill()).await.warnings
 }
 
-/// Asks all to end, and waits for that. `known`: who was seen to belong to it.
+/// Sends TERM to all, and waits until they have exited. `known`: processes that were seen to belong to it.
 async fn ask_all(
     running: &Running,
     quarry: &Quarry,
     known: &mut HashSet<(u32, u64)>,
     orders: &watch::Receiver<StopOrder>,
 ) {
-    // First the look: the children of who ends can't be told by their parent any more.
+    // Scan first: after a parent has exited, its children can't be found by it any more.
     let all = quarry.among(&proc::living().await, known);
     known.extend(all.iter().map(Seen::key));
     running.ask();
@@ -145,7 +144,7 @@ fn quarry_of(run: RunId, keeper: u32) -> Quarry {
     Quarry { runs: HashSet::from([run]), keeper: Some(keeper), strays: true, ..Quarry::default() }
 }
 
-/// A program has ended by itself: ends what it has left in the background. Returns what to say of that.
+/// Terminates what a program that exited by itself has left in the background. Returns warnings about it.
 pub(super) async fn end_left_behind(
     running: &mut Running,
     run: RunId,
@@ -157,11 +156,11 @@ pub(super) async fn end_left_behind(
         if quarry.among(&proc::living().await, &nobody).is_empty() {
             return Vec::new();
         }
-        // who is about to end, as the rest of a pipeline is, was not left behind
-        tokio::time::sleep(ABOUT_TO_END).await;
+        // processes that are about to exit, like the rest of a pipeline, were not left behind
+        tokio::time::sleep(EXIT_SETTLE_TIME).await;
         quarry.among(&proc::living().await, &nobody)
     };
-    let mut said = match tokio::time::timeout(LONGEST_ASKING, looks).await {
+    let mut said = match tokio::time::timeout(TERM_TIMEOUT, looks).await {
         Ok(left) if left.is_empty() => return Vec::new(),
         Ok(left) => vec![format!(
             "{} left in the background, and ended with the one that had started {}: {}",
@@ -178,7 +177,7 @@ pub(super) async fn end_left_behind(
     said
 }
 
-/// Ends all that was adopted and belongs to nothing that lives. At the end of the daemon.
+/// Terminates all adopted orphans that belong to no running program. Called when the daemon shuts down.
 #[cfg(target_os = "linux")]
 pub(super) async fn end_strays() {
     let quarry = Quarry { strays: true, ..Quarry::default() };
@@ -198,24 +197,23 @@ pub(super) async fn sweep(run: RunId) -> Vec<String> {
     kill_all(quarry, HashSet::new(), || {}).await.warnings
 }
 
-/// What came of killing.
+/// The result of killing.
 pub(super) struct Killed {
-    /// Number and start of all that were found.
+    /// PID and start time of all that were found.
     pub(super) found: HashSet<(u32, u64)>,
-    /// About what would not end.
+    /// About processes that would not exit.
     pub(super) warnings: Vec<String>,
 }
 
-/// Kills until nobody is left. First all are stopped, until a look finds nobody new: what stands
-/// still can't fork, and nobody is there to do something about the death of another. `found` are
-/// those that are known to belong to it; `group` kills the group of the leader.
+/// Kills until none is left. First all are stopped, until a scan finds no new one: stopped processes can't fork, and none can
+/// react to the death of another. `found`: those known to belong to it; `group` kills the leader's group.
 pub(super) async fn kill_all(
     quarry: Quarry,
     mut found: HashSet<(u32, u64)>,
     mut group: impl FnMut(),
 ) -> Killed {
     let quarry = Arc::new(quarry);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + KILL_TIMEOUT;
     let mut stopped = HashSet::new();
     let mut empty = 0;
     let mut hunting = false;
@@ -235,7 +233,7 @@ pub(super) async fn kill_all(
         if !hunting {
             group();
             empty += 1;
-            if empty == EMPTY_LOOKS {
+            if empty == EMPTY_SCAN_COUNT {
                 return Killed { found, warnings: Vec::new() };
             }
             continue;

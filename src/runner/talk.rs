@@ -1,5 +1,5 @@
-//! The journal of a conversation, and the calls of tools that it asks for: for real, in a rehearsal, or
-//! as they were in an earlier run.
+//! The journal of a conversation, and the tool calls that it requests: made for real, in a rehearsal, or replayed from an
+//! earlier run.
 use super::calling::ToolCaller;
 use super::command::Attempt;
 use super::report::{Brief, Report, Shared, StopOrder};
@@ -14,22 +14,22 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-/// Most of the arguments of a call that events and lists show.
-const ARGS_SHOWN: usize = 2000;
+/// Maximum length of a call's arguments in events and lists.
+const MAX_SHOWN_ARGS_BYTES: usize = 2000;
 
-/// Writes the steps of one run down, in order.
+/// Records the steps of one run, in order.
 pub(super) struct Journal {
     reports: mpsc::Sender<Report>,
     template: Talk,
     next: u64,
-    /// Place of the newest request.
+    /// Position of the newest request.
     asked: u64,
-    /// Place of the newest answer: it names the turn of its calls, also in a later try.
+    /// Position of the newest answer: it identifies the turn of its calls, also in a retry.
     answer: u64,
 }
 
 impl Journal {
-    /// Goes on behind what was written down so far.
+    /// Continues after what was recorded so far.
     pub(super) fn after(brief: &Brief, shared: &Shared, rows: &[StepRow]) -> Self {
         let template = Talk {
             run: brief.run,
@@ -53,7 +53,7 @@ impl Journal {
         self.next - 1
     }
 
-    /// The first entry.
+    /// Records the first entry.
     pub(super) async fn begin(
         &mut self,
         query: String,
@@ -65,7 +65,7 @@ impl Journal {
         self.write(vec![Said::Query { n, text: query, untrusted, seen, gate }]).await
     }
 
-    /// Returns when all of it is durable.
+    /// Sends entries. Returns when all of them are durable.
     pub(super) async fn write(&self, said: Vec<Said>) -> Result<(), Break> {
         let talks = said.into_iter().map(|said| Talk { said, ..self.template.clone() }).collect();
         let (done, durable) = oneshot::channel();
@@ -73,7 +73,7 @@ impl Journal {
         durable.await.map_err(|_| Break::Stopped)
     }
 
-    /// Asks for the worst case of a request. When this returns, it is held and on record.
+    /// Reserves the worst case of a request. When this returns, it is held and on record.
     pub(super) async fn reserve(&mut self, model: &str, worst: WorstCase) -> Result<Step, Break> {
         let n = self.take_place();
         self.asked = n;
@@ -90,7 +90,7 @@ impl Journal {
         }
     }
 
-    /// Puts what a request used in the place of what was held.
+    /// Replaces the hold of a request by what it used.
     pub(super) async fn settle(&mut self, step: &Step, took: Duration) -> Result<(), Break> {
         let n = self.take_place();
         if matches!(step, Step::Answered { .. }) {
@@ -122,7 +122,7 @@ impl Journal {
         }
     }
 
-    /// What a person is asked about a call.
+    /// Returns the question that a person is asked about a call.
     pub(super) fn wish(&self, call: &PlannedCall) -> ApprovalWanted {
         ApprovalWanted {
             id: format!("{}-{}-{}", self.template.run.short(), self.next, call.call),
@@ -142,15 +142,15 @@ fn shown(args: &Value) -> String {
 }
 
 fn shortened(args: &str) -> String {
-    super::output::shorten(&secret::redact(args), ARGS_SHOWN)
+    super::output::shorten(&secret::redact(args), MAX_SHOWN_ARGS_BYTES)
 }
 
-/// Replies to calls by tool and arguments, in order, and whether each is data from outside.
+/// Replies to calls by tool and arguments, in order, and whether each comes from outside.
 type Recorded = HashMap<(String, String), VecDeque<(ToolReply, bool)>>;
 
 /// How calls are answered.
 pub(super) struct Calls {
-    /// Answers of an earlier run, by tool and arguments.
+    /// Replies of an earlier run.
     recorded: Option<Recorded>,
     rehearsal: bool,
     would_have: Vec<String>,
@@ -169,13 +169,13 @@ impl Calls {
         Ok(Self { recorded, rehearsal, would_have: Vec::new() })
     }
 
-    /// What the calls of a rehearsal would have done.
+    /// Takes what the calls of a rehearsal would have done.
     pub(super) fn would_have(&mut self) -> Vec<String> {
         std::mem::take(&mut self.would_have)
     }
 
-    /// Makes the calls, and writes each down before and after. `steps` gets the steps that were taken,
-    /// also if it has to break off.
+    /// Makes the calls, and records each before and after. `steps` receives the steps that were taken, even if the calls are
+    /// interrupted.
     pub(super) async fn make(
         &mut self,
         attempt: &mut Attempt<'_>,
@@ -221,7 +221,7 @@ impl Calls {
         Ok(())
     }
 
-    /// Calls that only look, at the same time.
+    /// Makes read-only calls concurrently.
     async fn all(
         &mut self,
         attempt: &mut Attempt<'_>,
@@ -263,7 +263,7 @@ impl Calls {
         journal.write(entries).await
     }
 
-    /// The reply to a call that is not made for real, and whether it is data from outside.
+    /// Returns the reply to a call that is not made for real, and whether it comes from outside.
     fn without_a_call(&mut self, call: &PlannedCall) -> Option<(ToolReply, bool)> {
         let reply = |text: String, is_error| {
             (ToolReply { id: call.id.clone(), name: call.name.clone(), text, is_error }, false)
@@ -293,7 +293,7 @@ impl Calls {
     }
 }
 
-/// The answers of a recorded run.
+/// Collects the replies of a recorded run.
 fn recorded(rows: Vec<StepRow>) -> Recorded {
     let mut turn: Vec<(String, String)> = Vec::new();
     let mut all = Recorded::new();
@@ -330,8 +330,7 @@ async fn real(
     raced(attempt, orders, key, call).await
 }
 
-/// A call, until somebody wants the run to end or its time is up; and whether what it gave comes from
-/// outside.
+/// Makes a call, unless the run is to be stopped or times out; also returns whether its reply comes from outside.
 async fn raced(
     attempt: &Attempt<'_>,
     mut orders: tokio::sync::watch::Receiver<StopOrder>,

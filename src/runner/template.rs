@@ -1,7 +1,6 @@
-//! Places in configured texts that are filled when an attempt begins: `{event.a.b}`, `{gate}` and `{param.NAME}`.
+//! Placeholders in configured texts that are filled when an attempt begins: `{event.a.b}`, `{gate}` and `{param.NAME}`.
 //!
-//! One pass: what was filled in is never looked at again, so that an event can't smuggle in a
-//! place of its own.
+//! Single pass: what was filled in is not expanded again, so that an event can't inject a placeholder.
 use crate::conversation::prompt;
 use crate::domain::ParamValues;
 use crate::domain::novelty::at_path;
@@ -10,24 +9,23 @@ use crate::domain::template::filled;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// What places are filled with.
+/// The values of placeholders.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     /// The event that started the run; null if none did.
     pub(super) event: Value,
-    /// The parameters of the run.
     pub(super) params: Option<Arc<ParamValues>>,
-    /// What the gate gave, as text.
+    /// The gate's output, as text.
     pub(super) gate: String,
-    /// That may come from outside.
+    /// The gate's output may come from outside.
     pub(super) untrusted_gate: bool,
 }
 
-/// What an event says of itself; all else that it carries may come from outside.
-const OF_THE_EVENT: &[&str] =
+/// Fields set by the daemon; everything else in an event may come from outside.
+const OWN_EVENT_FIELDS: &[&str] =
     &["event.type", "event.seq", "event.ts", "event.agent_id", "event.run_id", "event.session_id"];
 
-/// A copy of `value` with the places in all its strings filled; keys stay as they are.
+/// Returns a copy of `value` with the placeholders in all its strings filled; keys stay as they are.
 pub(super) fn fill(value: &Value, places: &Places) -> Value {
     map_texts(value, &|text| fill_text(text, places))
 }
@@ -44,18 +42,18 @@ fn map_texts(value: &Value, fill: &impl Fn(&str) -> String) -> Value {
     }
 }
 
-/// A copy of `value` with nothing filled but what a person gave: the parameters of the run.
+/// Returns a copy of `value` with only the run's parameters filled, which a person gave.
 pub(super) fn fill_params(value: &Value, places: &Places) -> Value {
     map_texts(value, &|text| filled(text, |name| param(name, places)))
 }
 
-/// `text` with its places filled. Braces around anything else stay as they are; a path that leads
-/// nowhere becomes empty.
+/// Returns `text` with its placeholders filled. Braces around anything else stay as they are; a path that does not exist yields
+/// an empty text.
 pub(super) fn fill_text(text: &str, places: &Places) -> String {
     filled(text, |name| value_at(name, places))
 }
 
-/// A query with its places filled, and whether words from outside came into it. Those are marked.
+/// Returns a query with its placeholders filled, and whether untrusted text was inserted. Such text is marked.
 pub(super) fn fill_query(text: &str, places: &Places) -> (String, bool) {
     let mut untrusted = false;
     let query = filled(text, |name| {
@@ -66,12 +64,12 @@ pub(super) fn fill_query(text: &str, places: &Places) -> (String, bool) {
         };
         let is_ours = |name: &str| {
             let of_run = [".run_id", ".status", ".finished_at"].iter().any(|field| name.ends_with(field));
-            OF_THE_EVENT.contains(&name)
+            OWN_EVENT_FIELDS.contains(&name)
                 || (name.starts_with("after.") && name.matches('.').count() == 2 && of_run)
         };
         let trusted = match name {
             "gate" => !places.untrusted_gate,
-            // as the query itself, they are what a person asks for
+            // like the query itself, they are what a person asks for
             name => is_ours(name) || param(name, places).is_some(),
         };
         if trusted || value.is_empty() {
@@ -83,27 +81,27 @@ pub(super) fn fill_query(text: &str, places: &Places) -> (String, bool) {
     (query, untrusted)
 }
 
-/// The parameter that stands for the place of this name; `None`: the run has no such parameter.
+/// Returns the run's parameter for this placeholder; `None`: there is no such parameter.
 fn param(name: &str, places: &Places) -> Option<String> {
     places.params.as_ref()?.get(name.strip_prefix("param.")?).map(as_text)
 }
 
-/// What stands for the place of this name; `None`: it is no place.
+/// Returns the value of this placeholder; `None`: it is not a placeholder.
 fn value_at(name: &str, places: &Places) -> Option<String> {
     match name {
         "gate" => Some(places.gate.clone()),
         "event" => Some(as_text(&places.event)),
         _ if name.starts_with("param.") => param(name, places),
         _ => {
-            // the runs that were waited for are a part of the event that tells that all have ended
+            // joined runs are a part of the payload of the event that reports the end of all
             let in_event = match name.strip_prefix("after.") {
                 Some(path) => format!("payload.after.{path}"),
                 None => name.strip_prefix("event.")?.to_owned(),
             };
-            // a field of the event itself, or else of what it says; which never stands for what is ours
+            // a field of the event itself, else of its payload, which never overrides the former
             let said = at_path(&places.event, &in_event);
             let carried = || at_path(places.event.get("payload")?, &in_event);
-            let said = if OF_THE_EVENT.contains(&name) { said } else { said.or_else(carried) };
+            let said = if OWN_EVENT_FIELDS.contains(&name) { said } else { said.or_else(carried) };
             Some(said.map(as_text).unwrap_or_default())
         }
     }

@@ -1,14 +1,14 @@
-//! By `/proc` (proc(5)), pidfds and the subreaper.
+//! Implementation with `/proc` (proc(5)), pidfds and the subreaper.
 use super::seen::Seen;
 use crate::child::trampoline::process::{self, Stat, stat};
 use rustix::process::Signal;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long orphans are chased at a time.
-const CHASE: Duration = Duration::from_millis(20);
+/// Time limit of one chase after orphans.
+const CHASE_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// The value of a variable in a block as in `/proc/PID/environ`.
+/// Returns the value of a variable in a block like `/proc/PID/environ`.
 fn variable<'a>(block: &'a [u8], name: &str) -> Option<&'a [u8]> {
     block.split(|&byte| byte == 0).find_map(|entry| {
         let value = entry.strip_prefix(name.as_bytes())?;
@@ -16,8 +16,8 @@ fn variable<'a>(block: &'a [u8], name: &str) -> Option<&'a [u8]> {
     })
 }
 
-/// Signals that this process ignores and may have a handler for: `SigIgn` of proc_pid_status(5). Not SIGPIPE, which the
-/// runtime of the language ignores, and restores for programs.
+/// Returns the signals that this process ignores and could handle: `SigIgn` of proc_pid_status(5). Excludes SIGPIPE, which the
+/// Rust runtime ignores, and restores for programs.
 pub(in crate::runner) fn ignored_signals() -> Vec<i32> {
     let fixed = [Signal::KILL, Signal::STOP, Signal::ILL, Signal::FPE, Signal::SEGV, Signal::PIPE]
         .map(Signal::as_raw);
@@ -25,12 +25,12 @@ pub(in crate::runner) fn ignored_signals() -> Vec<i32> {
     let status = String::from_utf8_lossy(&status);
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    // the C library keeps two for itself
+    // the C library reserves two
     let free = |number: &i32| !fixed.contains(number) && !matches!(number, 32 | 33);
     (1..=64).filter(|number| mask >> (number - 1) & 1 == 1).filter(free).collect()
 }
 
-/// Number and start of the children of this process that have ended and were not waited for.
+/// Returns PID and start time of the exited children of this process that were not reaped.
 pub(in crate::runner) fn ended_children() -> Vec<(u32, u64)> {
     let me = std::process::id();
     let ended = |pid: u32| {
@@ -45,21 +45,21 @@ pub(in crate::runner) fn ended_children() -> Vec<(u32, u64)> {
     children.into_iter().filter_map(ended).collect()
 }
 
-/// The orphans that this process has adopted and that live.
+/// Returns the live orphans that this process has adopted.
 pub(in crate::runner) fn adopted() -> Vec<Seen> {
     let mut all = children().unwrap_or_default();
     all.retain(|pid| !crate::child::is_owned(*pid));
     all.into_iter().filter_map(look_at).collect()
 }
 
-/// Is there a child here that lives and that nobody here has started, or can't that be known? What a program leaves
-/// behind becomes one in the moment of its end: so where there is none, nothing was left.
+/// Returns whether there is a live child that was not started here, or whether that is unknown. Whatever a program leaves
+/// behind becomes one as soon as the program exits: if there is none, nothing was left.
 pub(in crate::runner) fn may_have_orphans() -> bool {
     let lives = |pid: &u32| !crate::child::is_owned(*pid) && stat(*pid).is_some_and(|stat| stat.lives());
     children().is_none_or(|all| all.iter().any(lives))
 }
 
-/// What the process is called: its program as it was named when it started, else the kernel's word.
+/// Returns the name of a process: its program as named on its command line, else the kernel's name.
 pub(in crate::runner) fn name_of(pid: u32) -> String {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let first = line.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -75,12 +75,11 @@ pub(in crate::runner) fn name_of(pid: u32) -> String {
     if name.is_empty() { "unnamed".into() } else { name }
 }
 
-/// Stops whom `wanted` names among the orphans that this process has adopted, the newest first. Each
-/// process of one that forks and exits in a loop becomes such an orphan. Nobody: either there is
-/// none, or they were too fast for this time.
+/// Sends STOP to those that `wanted` selects among the adopted orphans, the newest first. Each process of one that forks and
+/// exits in a loop becomes such an orphan. Empty: there are none, or they were too fast for the time limit.
 pub(in crate::runner) async fn adopted_stopped(wanted: impl Fn(&Seen) -> bool + Send + 'static) -> Vec<Seen> {
     let chase = move || {
-        let until = Instant::now() + CHASE;
+        let until = Instant::now() + CHASE_TIMEOUT;
         let mut known = std::collections::HashSet::new();
         loop {
             let mut caught = Vec::new();
@@ -103,22 +102,22 @@ pub(in crate::runner) async fn adopted_stopped(wanted: impl Fn(&Seen) -> bool + 
     tokio::task::spawn_blocking(chase).await.unwrap_or_default()
 }
 
-/// Sends a signal to exactly the process that was seen; if it is gone, to nobody.
+/// Sends a signal to exactly the process that was seen; does nothing if it is gone.
 pub(in crate::runner) fn signal(seen: &Seen, signal: Signal) -> rustix::io::Result<()> {
     process::signal(seen.pid, seen.start, signal)
 }
 
-/// Since when the process lives, in ticks since the boot; also of one that ended and was not waited for.
+/// Returns when the process started, in ticks since boot; also for one that has exited and was not reaped.
 pub(in crate::runner) fn start_of(pid: u32) -> Option<u64> {
     Some(stat(pid)?.start)
 }
 
-/// A word that each boot has of its own.
+/// Returns a string that is unique for each boot.
 pub(super) fn boot_id() -> Option<String> {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()
 }
 
-/// All that live, each told to `each` in the moment that it is seen.
+/// Returns all live processes; `each` is called for each as soon as it is seen.
 pub(super) fn scan(each: impl Fn(&Seen)) -> Vec<Seen> {
     let mut seen = Vec::new();
     each_number(|pid| {
@@ -130,13 +129,13 @@ pub(super) fn scan(each: impl Fn(&Seen)) -> Vec<Seen> {
     seen
 }
 
-/// Tells the number of each process right after the system gave it. A list of all at once would be
-/// old at its end: a process that forks and exits in a loop would be found dead each time.
+/// Reads `/proc` in small steps and passes on each PID at once. A complete list would be outdated at its end: a process that
+/// forks and exits in a loop would always be found dead.
 fn each_number(mut each: impl FnMut(u32)) {
     use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let Ok(folder) = openat(CWD, "/proc", flags, Mode::empty()) else { return };
-    // Room for one or two, and for more where a driver has put a long name there.
+    // Space for one or two entries, and for more where a driver has added a long name.
     for size in [64, 512] {
         let mut room = vec![std::mem::MaybeUninit::uninit(); size];
         let mut entries = RawDir::new(&folder, &mut room);
@@ -154,7 +153,7 @@ fn each_number(mut each: impl FnMut(u32)) {
     }
 }
 
-/// Our children, thread by thread; `None` where the kernel was built without this list.
+/// Returns the children of this process, per thread; `None` if the kernel was built without this list.
 fn children() -> Option<Vec<u32>> {
     let mut children = Vec::new();
     for thread in std::fs::read_dir("/proc/self/task").ok()?.flatten() {
@@ -162,7 +161,7 @@ fn children() -> Option<Vec<u32>> {
             Ok(list) => {
                 children.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()))
             }
-            // the thread ended meanwhile
+            // the thread has exited meanwhile
             Err(_) if !thread.path().exists() => {}
             Err(_) => return None,
         }
@@ -172,7 +171,7 @@ fn children() -> Option<Vec<u32>> {
 
 fn look_at(pid: u32) -> Option<Seen> {
     let stat = stat(pid).filter(Stat::lives)?;
-    // Threads of the kernel are in no group and have no environment. Another user's can't be read.
+    // Kernel threads have no process group and no environment. Another user's environment can't be read.
     let environ = match stat.group {
         0 => Vec::new(),
         _ => std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default(),

@@ -1,6 +1,5 @@
-//! By what `sysinfo` reads from the system, and ps(1) says of groups. There is no handle of a process
-//! and no subreaper: between a look and a signal a number could be given to another process, and nobody
-//! is adopted. Sessions are not known.
+//! Implementation with `sysinfo` and ps(1) for groups. There are no process handles and no subreaper: the PID could be reused
+//! between a scan and a signal, and no orphan is adopted. Sessions are unknown.
 use super::seen::Seen;
 use crate::child::trampoline::process::pid_of;
 use rustix::process::{Signal, kill_process};
@@ -9,21 +8,21 @@ use std::ffi::OsString;
 use std::process::Command;
 use sysinfo::{Pid, Process, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System, UpdateKind};
 
-/// Since when the process lives, in seconds since 1970; also of one that ended and was not waited for,
-/// where the system tells.
+/// Returns when the process started, in seconds since 1970; also for one that has exited and was not reaped, where the system
+/// provides it.
 pub(super) fn start_of(pid: u32) -> Option<u64> {
     let pid = Pid::from_u32(pid);
     Some(look(ProcessesToUpdate::Some(&[pid]))?.process(pid)?.start_time())
 }
 
-/// A word that each boot has of its own: `kern.bootsessionuuid` of sysctl(8) on macOS.
+/// Returns a string that is unique for each boot: `kern.bootsessionuuid` of sysctl(8) on macOS.
 pub(super) fn boot_id() -> Option<String> {
     let said = Command::new("/usr/sbin/sysctl").args(["-n", "kern.bootsessionuuid"]).output();
     let said = said.ok().filter(|said| said.status.success())?;
     String::from_utf8(said.stdout).ok().filter(|id| !id.trim().is_empty())
 }
 
-/// All that live; each told to `each`.
+/// Returns all live processes; `each` is called for each.
 pub(super) fn scan(each: impl Fn(&Seen)) -> Vec<Seen> {
     let Some(all) = look(ProcessesToUpdate::All) else { return Vec::new() };
     let groups = groups();
@@ -31,7 +30,7 @@ pub(super) fn scan(each: impl Fn(&Seen)) -> Vec<Seen> {
     alive.map(|process| seen(process, &groups)).inspect(|one| each(one)).collect()
 }
 
-/// Sends a signal to the process that was seen; if it is gone, to nobody.
+/// Sends a signal to the process that was seen; does nothing if it is gone.
 pub(in crate::runner) fn signal(seen: &Seen, signal: Signal) -> rustix::io::Result<()> {
     let Some(pid) = pid_of(seen.pid).filter(|_| still_lives(seen)) else { return Ok(()) };
     match kill_process(pid, signal) {
@@ -40,17 +39,17 @@ pub(in crate::runner) fn signal(seen: &Seen, signal: Signal) -> rustix::io::Resu
     }
 }
 
-/// Nobody: orphans are given to the system's first process.
+/// Always empty: orphans are reparented to init.
 pub(in crate::runner) async fn adopted_stopped(_: impl Fn(&Seen) -> bool + Send + 'static) -> Vec<Seen> {
     Vec::new()
 }
 
-/// Not known: whoever wants to know must look at all.
+/// Unknown: callers must scan all processes.
 pub(in crate::runner) fn may_have_orphans() -> bool {
     true
 }
 
-/// What the process is called.
+/// Returns the name of the process.
 pub(in crate::runner) fn name_of(pid: u32) -> String {
     let pid = Pid::from_u32(pid);
     let now = look(ProcessesToUpdate::Some(&[pid]));
@@ -90,8 +89,7 @@ fn seen(process: &Process, groups: &HashMap<u32, u32>) -> Seen {
     }
 }
 
-/// The group of each process. By ps(1), which POSIX describes: the safe call panics where a process of
-/// the system is in group 0.
+/// Returns the group of each process, by ps(1) as in POSIX: the safe call panics if a system process is in group 0.
 fn groups() -> HashMap<u32, u32> {
     let said = Command::new("/bin/ps").args(["-A", "-o", "pid=", "-o", "pgid="]).output();
     let said = said.map(|said| said.stdout).unwrap_or_default();

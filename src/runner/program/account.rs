@@ -1,4 +1,4 @@
-//! Who pays for the requests of an agent program: the budgets of its run, in the words that other runs use as well.
+//! Pays for the requests of an agent program: from the budgets of its run, recorded like those of other runs.
 use super::journal::ProgramJournal;
 use crate::domain::{ErrorKind, Finish, ModelAnswer, ModelTurn, RunError, Step};
 use crate::llm::Models;
@@ -18,11 +18,11 @@ pub(super) struct ProgramAccount {
     journal: Arc<ProgramJournal>,
     reports: mpsc::Sender<Report>,
     models: Arc<Models>,
-    /// Nobody waits longer for a place among the requests of a model.
+    /// Deadline for waiting for a slot among a model's concurrent requests.
     deadline: Instant,
-    /// The program has ended: what waits for a budget waits no more.
+    /// Cancelled when the program has ended: no request waits for a budget any more.
     over: CancellationToken,
-    /// Places of requests under way, by what each is held as.
+    /// Slots of requests in flight, by hold.
     places: Mutex<HashMap<u64, RequestPlace>>,
 }
 
@@ -97,7 +97,7 @@ fn going_down() -> RunError {
     RunError::new(ErrorKind::Interrupted, "the daemon is shutting down")
 }
 
-/// What the journal has of a request. What the model said comes with the program's own events.
+/// Returns the journal entry of a request. What the model said comes with the program's own events.
 fn step(settled: Settled) -> Step {
     let Settled { table: model, used, tokens, end, .. } = settled;
     let finish = match end {

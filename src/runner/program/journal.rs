@@ -1,5 +1,5 @@
-//! The journal of a run that an agent program carries out: places are given to whoever asks, since requests and events come
-//! side by side.
+//! The journal of a run that is carried out by an agent program: positions are allocated on demand, since requests and events
+//! arrive concurrently.
 use crate::conversation::PlannedCall;
 use crate::domain::{
     ApprovalWanted, Effect, OUTCOMES, Said, Step, Talk, ToolReply, ToolRequest, Usage, WorstCase,
@@ -15,24 +15,24 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// Most of the arguments of a call that events and lists show.
-const ARGS_SHOWN: usize = 2000;
+/// Maximum length of a call's arguments in events and lists.
+const MAX_SHOWN_ARGS_BYTES: usize = 2000;
 
-/// Writes down what happens in one run, in places of one journal.
+/// Records what happens in one run, at positions of one journal.
 pub(super) struct ProgramJournal {
     reports: mpsc::Sender<Report>,
     template: Talk,
     next: AtomicU64,
-    /// Calls of tools so far, of those of the program and of those that it is handed.
+    /// Number of tool calls so far, the program's own and handed ones.
     calls: AtomicUsize,
-    /// Those of earlier attempts that were of tools that it is handed.
+    /// Calls of handed tools in earlier attempts.
     handed: u64,
-    /// Tools of its own that the program was denied in earlier attempts.
+    /// The program's own tools that it was denied in earlier attempts.
     denied: Vec<String>,
 }
 
 impl ProgramJournal {
-    /// Goes on behind what was written down so far.
+    /// Continues after what was recorded so far.
     pub(super) fn after(brief: &Brief, shared: &Shared, rows: &[StepRow]) -> Self {
         let template = Talk {
             run: brief.run,
@@ -53,23 +53,23 @@ impl ProgramJournal {
         }
     }
 
-    /// Tools of its own that the program was denied in earlier attempts, by the rules and not by a person.
+    /// Returns the program's own tools that the rules, not a person, denied in earlier attempts.
     pub(super) fn denied_uses(&self) -> &[String] {
         &self.denied
     }
 
-    /// The number of a call that nobody else gets.
+    /// Returns a unique number for a call.
     pub(super) fn take_call(&self) -> usize {
         self.calls.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A call is about to be made. Returns when that is durable.
+    /// Records that a call is about to be made. Returns when that is durable.
     pub(super) async fn calling(&self, n: usize, call: &PlannedCall) -> Result<(), Break> {
         let step = Step::Calling { call: n, effect: call.effect };
         self.write(vec![self.of_call(step, call.name.clone(), args_shown(call), Duration::ZERO)]).await
     }
 
-    /// A call was made, or answered without being made.
+    /// Records that a call was made, or answered without being made.
     pub(super) async fn called(
         &self,
         n: usize,
@@ -82,7 +82,7 @@ impl ProgramJournal {
         self.write(vec![self.of_call(step, call.name.clone(), args_shown(call), took)]).await
     }
 
-    /// A call of a tool that the program is handed came.
+    /// Records that a call of a handed tool arrived.
     pub(super) async fn handed(
         &self,
         n: usize,
@@ -97,7 +97,7 @@ impl ProgramJournal {
         Ok(place)
     }
 
-    /// A call waits for a person: what that is asked.
+    /// Records that a call needs approval; returns the question.
     pub(super) async fn wanted(
         &self,
         n: usize,
@@ -108,7 +108,7 @@ impl ProgramJournal {
         Ok(self.question(place, n, &call.name, &call.args.to_string()))
     }
 
-    /// The same again, of a call that waits since an earlier attempt.
+    /// Returns the same question for a call that has waited since an earlier attempt.
     pub(super) fn wanted_of(&self, past: &PastCall) -> ApprovalWanted {
         self.question(past.place, past.call, &past.request.name, &past.request.arguments)
     }
@@ -122,22 +122,22 @@ impl ProgramJournal {
         }
     }
 
-    /// Calls of earlier attempts of the tools that the program is handed.
+    /// Returns the number of handed calls in earlier attempts.
     pub(super) fn handed_calls(&self) -> u64 {
         self.handed
     }
 
-    /// Equal in each try of a call, another for each other one.
+    /// Returns an idempotency key: equal in each try of a call, unique per call.
     pub(super) fn key_of(&self, n: usize) -> String {
         format!("{}-call-{n}", self.template.run)
     }
 
-    /// A place that nobody else gets.
+    /// Returns a unique position.
     pub(super) fn take_place(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Returns when all of it is durable.
+    /// Sends entries. Returns when all of them are durable.
     pub(super) async fn write(&self, said: Vec<Said>) -> Result<(), Break> {
         if said.is_empty() {
             return Ok(());
@@ -148,12 +148,12 @@ impl ProgramJournal {
         durable.await.map_err(|_| Break::Stopped)
     }
 
-    /// An entry that is about no tool.
+    /// Returns an entry that concerns no tool.
     pub(super) fn entry(&self, step: Step) -> Said {
         self.of_call(step, String::new(), String::new(), Duration::ZERO)
     }
 
-    /// An entry about a call of a tool.
+    /// Returns an entry about a tool call.
     pub(super) fn of_call(&self, step: Step, tool: String, args: String, took: Duration) -> Said {
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         Said::Step { n: self.take_place(), step: Box::new(step), tool, args, took_ms }
@@ -171,49 +171,48 @@ impl ProgramJournal {
 /// What earlier attempts of a run have left in its journal.
 #[derive(Debug, Default)]
 pub(super) struct Past {
-    /// What was asked; `None`: this is the first attempt that comes to ask.
+    /// The query; `None`: no attempt has recorded one yet.
     pub(super) query: Option<String>,
     pub(super) untrusted: bool,
     pub(super) seen: Vec<String>,
     pub(super) gate: Option<String>,
-    /// The program's session.
     pub(super) session: Option<String>,
-    /// What is charged.
+    /// The usage that is charged.
     pub(super) used: Usage,
-    /// Calls of tools that nobody saw the end of.
+    /// Tool calls without a recorded end.
     pub(super) open_calls: Vec<String>,
-    /// Calls of tools that it is handed, and of which it can't have heard the end.
+    /// Calls of handed tools whose end the program can't have received.
     pub(super) handed: Vec<PastCall>,
 }
 
-/// A call of a tool that a program is handed.
+/// A call of a handed tool.
 #[derive(Debug)]
 pub(super) struct PastCall {
-    /// Its place in the journal.
+    /// Its position in the journal.
     pub(super) place: u64,
-    /// It was to wait for a person.
+    /// It was to wait for approval.
     pub(super) waits: bool,
     /// Its number in the journal.
     pub(super) call: usize,
     pub(super) request: ToolRequest,
-    /// Whether it may be made, and what the person said.
+    /// Whether it may be made, and the person's comment.
     pub(super) decided: Option<(bool, Option<String>)>,
-    /// It was begun; what it may do.
+    /// Set if it began: its effect.
     pub(super) begun: Option<Effect>,
-    /// What came of it, and whether that is from outside.
+    /// Its reply, and whether that comes from outside.
     pub(super) reply: Option<(ToolReply, bool)>,
 }
 
-/// The arguments of a call, as events and lists show them.
+/// Formats the arguments of a call for events and lists.
 fn args_shown(call: &PlannedCall) -> String {
     let args = match &call.args {
         Value::Null => call.sent.clone(),
         args => args.to_string(),
     };
-    shorten(&secret::redact(&args), ARGS_SHOWN)
+    shorten(&secret::redact(&args), MAX_SHOWN_ARGS_BYTES)
 }
 
-/// The program's own tools whose use the rules have denied: what was put to a person has come as a call before.
+/// Returns the program's own tools that the rules have denied: uses that a person was asked about are preceded by a call.
 fn denied_of(rows: &[StepRow]) -> Vec<String> {
     let mut asked = BTreeSet::new();
     let mut denied: Vec<String> = Vec::new();
@@ -236,7 +235,7 @@ fn denied_of(rows: &[StepRow]) -> Vec<String> {
     denied
 }
 
-/// How many calls of tools a journal has.
+/// Returns the number of tool calls in a journal.
 fn calls_of(rows: &[StepRow]) -> usize {
     let numbers = rows.iter().filter_map(|row| match &row.step {
         Step::Handed { call, .. } | Step::Calling { call, .. } | Step::Called { call, .. } => Some(call + 1),
@@ -261,7 +260,8 @@ impl Past {
                 Step::Session { id, .. } => past.session = Some(id.clone()),
                 Step::Asked { worst, .. } => {
                     asked.push(*worst);
-                    // whoever asks its model has read the replies to its calls; of those that waited it asks
+                    // a program that sent its model a request has read the replies to its calls; it asks for those of calls
+                    // that waited
                     past.handed.retain(|one| one.reply.is_none() || one.waits);
                 }
                 Step::Answered { used, .. } | Step::Unanswered { used, .. } => {
@@ -303,7 +303,7 @@ impl Past {
                 Step::Told { .. } | Step::Kept { .. } => {}
             }
         }
-        // it is not known which of them have no end: the dearest may be among them
+        // it is unknown which requests have no end: assume the most expensive ones
         asked.sort_by(|a, b| b.usd.total_cmp(&a.usd).then(b.tokens.cmp(&a.tokens)));
         let lost = asked.len().saturating_sub(ended);
         asked.iter().take(lost).for_each(|worst| past.used.add(&worst.usage()));

@@ -1,5 +1,5 @@
-//! Listens to an agent program: what it prints becomes entries of the journal and lines of the run's output. Knows when it
-//! has been silent for too long.
+//! Follows an agent program: its output becomes journal entries and lines of the run's output. Detects when it has been silent
+//! for too long.
 use super::handed::HandedServer;
 use super::journal::ProgramJournal;
 use crate::agent_program::{Decoder, HeardSoFar, ProgramEvent, is_session_id};
@@ -17,55 +17,55 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Most of what a tool gave that is written down.
-const RESULT: usize = 64 << 10;
-/// Most of one thing that it said or thought that is written down.
-const TOLD: usize = 256 << 10;
-/// Most of a version that is written down.
-const VERSION: usize = 200;
-/// Longest name of a call that is kept as it is, in bytes.
-const CALL_NAME: usize = 200;
-/// Most of the arguments of a call that events and lists show.
-const ARGS_SHOWN: usize = 2000;
-/// Most calls that are open at a time.
-const OPEN_CALLS: usize = 256;
-/// Most of one attempt that is written down, in bytes…
-const JOURNALED: usize = 32 << 20;
+/// Maximum recorded bytes of a tool's result.
+const MAX_RESULT_BYTES: usize = 64 << 10;
+/// Maximum recorded bytes of one message or thought.
+const MAX_TEXT_BYTES: usize = 256 << 10;
+/// Maximum recorded bytes of a version.
+const MAX_VERSION_BYTES: usize = 200;
+/// Longer call ids are hashed, in bytes.
+const MAX_CALL_ID_BYTES: usize = 200;
+/// Maximum length of a call's arguments in events and lists.
+const MAX_SHOWN_ARGS_BYTES: usize = 2000;
+/// Maximum calls that are open at a time.
+const MAX_OPEN_CALLS: usize = 256;
+/// Limit of what is recorded per attempt, in bytes…
+const MAX_JOURNALED_BYTES: usize = 32 << 20;
 /// …and in entries.
-const ENTRIES: usize = 10_000;
+const MAX_ENTRIES: usize = 10_000;
 
-/// A call of a tool that has no end yet.
+/// A tool call that has not ended.
 struct OpenCall {
-    /// Its number in the journal; `None`: there was no room to write it down.
+    /// Its number in the journal; `None`: there was no room to record it.
     call: Option<usize>,
     tool: String,
     args: String,
     began: Instant,
 }
 
-/// The name of a call, or of a longer one its beginning with a hash: names that begin alike stay different.
+/// Returns the id of a call, or for a longer one its prefix with a hash, so that ids with the same prefix stay distinct.
 fn bounded(id: String) -> String {
-    if id.len() <= CALL_NAME {
+    if id.len() <= MAX_CALL_ID_BYTES {
         return id;
     }
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);
-    format!("{}-{:016x}", &id[..id.floor_char_boundary(CALL_NAME)], hasher.finish())
+    format!("{}-{:016x}", &id[..id.floor_char_boundary(MAX_CALL_ID_BYTES)], hasher.finish())
 }
 
-/// How much of an attempt was written down.
+/// What was recorded of an attempt.
 #[derive(Default)]
 struct Journaled {
     bytes: usize,
     entries: usize,
-    /// Entries that were not.
+    /// Entries that were left out.
     left_out: u64,
 }
 
 impl Journaled {
-    /// Is there room for a further entry of this size? One that is left out is counted.
+    /// Returns whether there is room for another entry of this size; counts it as left out if not.
     fn has_room(&mut self, bytes: usize) -> bool {
-        if self.entries >= ENTRIES || self.bytes + bytes > JOURNALED {
+        if self.entries >= MAX_ENTRIES || self.bytes + bytes > MAX_JOURNALED_BYTES {
             self.left_out += 1;
             return false;
         }
@@ -75,24 +75,22 @@ impl Journaled {
     }
 }
 
-/// Listens to one attempt of a program.
+/// Follows one attempt of a program.
 pub(super) struct ProgramListener {
     decoder: Decoder,
     pub(super) heard: HeardSoFar,
     journal: Arc<ProgramJournal>,
     meter: Arc<Meter>,
     pub(super) output: Output,
-    /// What is to be written down.
+    /// Entries that are to be recorded.
     waiting: Vec<Said>,
     journaled: Journaled,
     calls: HashMap<String, OpenCall>,
-    /// The tools that the program is handed.
     handed: Option<Arc<HandedServer>>,
     first_event: Duration,
     idle: Duration,
-    /// Since when it runs.
     began: Instant,
-    /// When it last got on, by its own word.
+    /// When it last reported progress.
     progress: Option<Instant>,
 }
 
@@ -121,7 +119,7 @@ impl ProgramListener {
         }
     }
 
-    /// Nothing more comes. Returns what is to be said of what was not understood, and of what was not written down.
+    /// Finishes after the end of the output. Returns warnings about what was not understood or not recorded.
     pub(super) async fn finish(&mut self) -> Vec<String> {
         let last = self.decoder.finish();
         self.take(last);
@@ -130,8 +128,8 @@ impl ProgramListener {
         let left_out = match self.journaled.left_out {
             0 => None,
             count => Some(format!(
-                "the program said more than is written down of one attempt ({} MiB, or {ENTRIES} entries): {} of it left out",
-                JOURNALED >> 20,
+                "the program said more than is written down of one attempt ({} MiB, or {MAX_ENTRIES} entries): {} of it left out",
+                MAX_JOURNALED_BYTES >> 20,
                 if count == 1 { "1 entry is".to_owned() } else { format!("{count} entries are") }
             )),
         };
@@ -151,9 +149,9 @@ impl ProgramListener {
                 );
                 continue;
             }
-            // a secret can stand in several parts of what it printed, or be written with escapes there
+            // a secret may span several parts of the output, or contain escapes there
             let event = event.with_texts(|text| secret::redact(&text).into_owned());
-            // some say it again with each step
+            // some repeat it with each step
             let is_known =
                 matches!(&event, ProgramEvent::Session { id, .. } if self.heard.session.as_ref() == Some(id));
             self.heard.hear(&event);
@@ -164,7 +162,7 @@ impl ProgramListener {
     }
 
     fn told(&mut self, text: String, thought: Option<String>) {
-        let shortened = |text: String| shorten(&text, TOLD);
+        let shortened = |text: String| shorten(&text, MAX_TEXT_BYTES);
         let (text, thought) = (shortened(text), thought.map(shortened));
         if self.journaled.has_room(text.len() + thought.as_ref().map_or(0, String::len)) {
             self.waiting.push(self.journal.entry(Step::Told { text, thought }));
@@ -174,7 +172,7 @@ impl ProgramListener {
     fn note(&mut self, event: ProgramEvent) {
         match event {
             ProgramEvent::Session { id, version } => {
-                let version = version.map(|version| shorten(&version, VERSION));
+                let version = version.map(|version| shorten(&version, MAX_VERSION_BYTES));
                 if self.journaled.has_room(id.len() + version.as_ref().map_or(0, String::len)) {
                     self.waiting.push(self.journal.entry(Step::Session { id, version }));
                 }
@@ -184,15 +182,19 @@ impl ProgramListener {
                 self.told(text, None);
             }
             ProgramEvent::Thought(text) => self.told(String::new(), Some(text)),
-            // those that it is handed are written down where they are made
+            // handed calls are recorded where they are made
             ProgramEvent::ToolBegan { tool, .. } if self.is_handed(&tool) => {}
             ProgramEvent::ToolBegan { id, tool, args } => self.began(id, &tool, &args),
             ProgramEvent::ToolEnded { id, text, is_error, .. } => {
                 let id = bounded(id);
                 let Some(OpenCall { call, tool, args, began }) = self.calls.remove(&id) else { return };
                 let Some(call) = call else { return };
-                // a call that was written down has an end
-                let most = if self.journaled.has_room(text.len().min(RESULT)) { RESULT } else { 0 };
+                // every recorded call gets an end
+                let most = if self.journaled.has_room(text.len().min(MAX_RESULT_BYTES)) {
+                    MAX_RESULT_BYTES
+                } else {
+                    0
+                };
                 let reply = ToolReply { id, name: tool.clone(), text: shorten(&text, most), is_error };
                 let step = Step::Called { call, reply, untrusted: true };
                 self.waiting.push(self.journal.of_call(step, tool, args, began.elapsed()));
@@ -208,13 +210,13 @@ impl ProgramListener {
     }
 
     fn began(&mut self, id: String, tool: &str, args: &str) {
-        let (id, tool) = (bounded(id), shorten(tool, ARGS_SHOWN));
-        let args = shorten(args, ARGS_SHOWN);
-        if self.calls.len() >= OPEN_CALLS {
+        let (id, tool) = (bounded(id), shorten(tool, MAX_SHOWN_ARGS_BYTES));
+        let args = shorten(args, MAX_SHOWN_ARGS_BYTES);
+        if self.calls.len() >= MAX_OPEN_CALLS {
             self.journaled.left_out += 1;
             return;
         }
-        // one that is not written down is under way all the same: its silence is no idleness
+        // an unrecorded call is in flight all the same: silence during it is not idleness
         let has_room = self.journaled.has_room(tool.len() + args.len());
         let call = has_room.then(|| self.journal.take_call());
         if let Some(call) = call {
@@ -229,14 +231,14 @@ impl ProgramListener {
     }
 
     async fn write(&mut self) {
-        // who can't write down ends soon, for the same reason
+        // a failed write ends the attempt soon, for the same reason
         let _ = self.journal.write(std::mem::take(&mut self.waiting)).await;
     }
 
-    /// When it last showed a sign of life, and how long it may be silent from then on.
+    /// Returns when it last showed activity, and how long it may be silent after that.
     fn life(&self) -> (Instant, Duration) {
         let report = self.meter.report();
-        // a build may be silent for long: what runs for the program is bounded by `timeout`
+        // a build may be silent for long: what runs for the program is limited by `timeout`
         if report.in_flight > 0 || !self.calls.is_empty() {
             return (Instant::now(), self.idle);
         }
@@ -325,7 +327,7 @@ mod tests {
     fn long_names_of_calls_are_bounded_and_stay_different() {
         let long = "é".repeat(5000);
         let (one, other) = (bounded(format!("{long}1")), bounded(format!("{long}2")));
-        assert!(one != other && one.len() < CALL_NAME + 20 && other.len() < CALL_NAME + 20);
+        assert!(one != other && one.len() < MAX_CALL_ID_BYTES + 20 && other.len() < MAX_CALL_ID_BYTES + 20);
         assert_eq!(one, bounded(format!("{long}1")), "its end finds it");
         assert_eq!(bounded("toolu_1".into()), "toolu_1");
     }

@@ -1,10 +1,9 @@
-//! The body of an attempt that an agent program carries out.
+//! The body of an attempt that is carried out by an agent program.
 //!
-//! The program gets a home of its own, the address of a [`Meter`] in the place of its provider's, and a key that is good
-//! there alone. Its requests are held for and settled like those of other runs (`account`); what it prints becomes entries of
-//! the same journal (`listener`). Tools of the daemon that it is handed are called here, by the rules of a conversation (`handed`).
-//! How it ended is judged by what the meter has seen (`agent_program::judge`), and by its own
-//! word last.
+//! The program gets its own home, the address of a [`Meter`] in place of its provider's, and a key that is only valid there.
+//! Budget for its requests is held and settled as for other runs (`account`); its output becomes entries of the same journal
+//! (`listener`). Tools of the daemon that are handed to it are called here, under the rules of a conversation (`handed`). The
+//! outcome is judged by what the meter has seen (`agent_program::judge`), and only then by the program's own report.
 mod account;
 mod handed;
 mod journal;
@@ -52,41 +51,40 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-/// Of what it says, so much is kept at hand.
-const TAIL: usize = 4 << 10;
-/// After the end of a program, its work is brought back in what is left of its time, or in this if that is more.
-const LAST_STEPS: Duration = Duration::from_secs(30);
+/// Bytes of its output that are kept in memory.
+const TAIL_BYTES: usize = 4 << 10;
+/// Minimum time for bringing the work back after the program has ended; more if more of the attempt's time is left.
+const MIN_BRING_BACK_TIME: Duration = Duration::from_secs(30);
 
-/// What the record says of a run whose program gave no answer.
+/// What is recorded of a run whose program gave no answer.
 #[derive(Default)]
 struct ProgramSoFar {
     usage: Usage,
     warnings: Vec<String>,
     exit_code: Option<i32>,
     ended_by_others: bool,
-    /// It ended before it had said or asked anything.
+    /// It ended before it had printed or requested anything.
     never_began: bool,
-    /// It was ended since these calls wait for a person.
+    /// Calls that wait for approval, for which the program was terminated.
     waits: Vec<ApprovalWanted>,
-    /// There was no repository in its folder when it began: one that is there now came while it ran.
+    /// Its folder contained no repository at the start: one that is there afterwards was created during the run.
     began_in_folder: bool,
 }
 
-/// A program that is about to start.
+/// A program that is ready to start.
 struct Ready {
     name: String,
     command: CommandSpec,
     meter: Arc<Meter>,
     journal: Arc<ProgramJournal>,
-    /// The tools that it is handed.
     handed: Option<Arc<HandedServer>>,
     surroundings: Surroundings,
-    /// Says to whoever waits for a budget that the program has ended.
+    /// Tells those that wait for a budget that the program has ended.
     over: CancellationToken,
 }
 
 impl Attempt<'_> {
-    /// Has the agent's program do what it is asked, and judges the outcome.
+    /// Runs the agent's program, and judges the outcome.
     pub(super) async fn program(&mut self, query: &RunnerQuery, places: &Places) -> AttemptOutcome {
         let mut so_far = ProgramSoFar::default();
         let carried_out = self.carried_out(query, places, &mut so_far).await;
@@ -121,7 +119,7 @@ impl Attempt<'_> {
     ) -> Result<String, Break> {
         let world = World::open(self.brief.run).await;
         let world = world.map_err(|why| Break::failed(ErrorKind::Spawn, why))?;
-        // one that is only tried has no journal
+        // a trial has no journal
         let rows = if self.shared.store.is_some() { self.journal().await } else { Ok(Vec::new()) };
         let journal = rows.as_ref().ok().map(|rows| ProgramJournal::after(self.brief, self.shared, rows));
         let journal = journal.map(Arc::new);
@@ -134,7 +132,7 @@ impl Attempt<'_> {
         let repository = match &query.workspace {
             Workspace::Repository(repository) => repository,
             Workspace::Folder(folder) if so_far.began_in_folder => {
-                // however it ended
+                // regardless of how it ended
                 let LookedThrough::Found(found) = planted::look(folder).await else { return came };
                 let error = planted::refusal(folder, &found);
                 if came.is_ok() {
@@ -145,21 +143,21 @@ impl Attempt<'_> {
             }
             Workspace::Folder(_) | Workspace::Empty => return came,
         };
-        // however it ended: this attempt or one before it may have left work there
+        // regardless of how it ended: this attempt or an earlier one may have left work there
         if !repository::was_cloned(&world) {
             return came;
         }
         let brought = self.bring_back(repository, query, &world, journal.as_deref()).await;
         match (brought, &came) {
             (Ok(others), _) => so_far.warnings.extend(others),
-            // what it did is not where it should be: that is no success
+            // its work could not be brought back: not a success
             (Err(why), Ok(_)) => return Err(Break::failed(ErrorKind::Tool, why)),
             (Err(why), Err(_)) => so_far.warnings.push(why),
         }
         came
     }
 
-    /// Whose programs run here, for messages and in the list of processes.
+    /// Returns the owner of the programs that run here, for messages and the list of processes.
     fn owner_of(&self, query: &RunnerQuery) -> ProgramOwner {
         ProgramOwner {
             table: format!("runners.{}", query.runner),
@@ -168,7 +166,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// All of it but what comes after the program.
+    /// Does everything but the steps after the program.
     async fn in_world(
         &mut self,
         query: &RunnerQuery,
@@ -203,7 +201,7 @@ impl Attempt<'_> {
         let mut task =
             Task { query, spec, model, past, world, rules: None, outcomes: &[], granted: &[], anew: false };
         if let Workspace::Repository(repository) = &query.workspace {
-            // a session remembers files: it is of no use where they are not
+            // a session refers to files: it is useless without them
             task.anew = !repository::is_cloned(world);
             let cloning = repository::clone(repository, world, self.brief.agent.id.as_str());
             let cloned = self.while_wanted(cloning).await?;
@@ -237,7 +235,7 @@ impl Attempt<'_> {
         came
     }
 
-    /// The tools that the program is handed, and what is not as they should be; `None`: it is handed none.
+    /// Returns the rules for the handed tools, and warnings about these tools; `None`: none are handed.
     async fn rules(&self, query: &RunnerQuery) -> Result<Option<(CallRules, Vec<String>)>, Break> {
         let handed = &query.handed;
         if handed.tools.is_empty() && !query.permissions.as_ref().is_some_and(Permissions::are_judged) {
@@ -260,7 +258,7 @@ impl Attempt<'_> {
         HandedLimits { one_call: to_std(limits.tool_call_timeout), calls: limits.max_steps }
     }
 
-    /// Starts the program with a meter of its own, and follows it to its end.
+    /// Starts the program with its own meter, and follows it to its end.
     async fn asked_to_work(
         &mut self,
         task: &Task<'_>,
@@ -285,8 +283,8 @@ impl Attempt<'_> {
         self.watched(task.spec, ready, owner, so_far).await
     }
 
-    /// A proof of what the program has done: it runs where that worked, and may change what that may. `None`: there is no
-    /// such program.
+    /// Returns a proof about the program's work: it runs in the same place with the same write access. `None`: there is no such
+    /// program.
     pub(super) fn proof_of_program(&self, spec: &CommandSpec) -> Option<(CommandSpec, Surroundings)> {
         let Body::Runner(query) = &self.brief.agent.body else { return None };
         let folder = run_folder(self.brief.run);
@@ -308,7 +306,7 @@ impl Attempt<'_> {
         ))
     }
 
-    /// What the program is to do: as it was asked in the first attempt of the run.
+    /// Returns the task of the program: as in the first attempt of the run.
     async fn asked(
         &mut self,
         query: &RunnerQuery,
@@ -329,7 +327,7 @@ impl Attempt<'_> {
         Ok(text)
     }
 
-    /// What stands for the program's provider.
+    /// Creates the meter that replaces the program's provider.
     async fn meter(
         &self,
         spec: &RunnerSpec,
@@ -352,7 +350,7 @@ impl Attempt<'_> {
         Ok(Meter::new(metered, Arc::new(account)))
     }
 
-    /// Everything that a start needs: arguments, environment, files, walls.
+    /// Prepares everything that a start needs: arguments, environment, files, sandbox.
     async fn ready(
         &self,
         task: &Task<'_>,
@@ -394,11 +392,11 @@ impl Attempt<'_> {
         Ok(Ready { name: name_of(spec), command, meter, journal, handed, surroundings, over })
     }
 
-    /// What the program made in its clone becomes a branch, also after a stop. What can't be brought back stays in the state
-    /// folder. Returns what to say of further branches.
+    /// Brings back what the program made in its clone as a branch, also after a stop. What can't be brought back stays in the
+    /// state folder. Returns warnings about further branches.
     ///
     /// # Errors
-    /// A sentence: what stands against it, and where the work is.
+    /// A sentence: the reason, and where the work is.
     async fn bring_back(
         &self,
         repository: &RepositorySpec,
@@ -408,7 +406,7 @@ impl Attempt<'_> {
     ) -> Result<Option<String>, String> {
         let owner = self.owner_of(query);
         let fleet = self.shared.fleet.clone();
-        // what the program left may run when it is committed, and nobody knows within which walls any more
+        // committing may execute what the program left, and the sandbox that applied to it is no longer known
         let Some(spec) = fleet.runners.get(&query.runner) else {
             return Err(self.kept_aside(
                 world,
@@ -420,26 +418,26 @@ impl Attempt<'_> {
         let agent = self.brief.agent.id.as_str();
         let bringing =
             repository::bring_back(repository, world, sandbox.as_ref(), &owner, agent, self.brief.run);
-        let brought = self.before_it_is_over(LAST_STEPS, bringing).await;
+        let brought = self.before_it_is_over(MIN_BRING_BACK_TIME, bringing).await;
         let late = || Err("there was no time to bring back what it made".to_owned());
         let repository::Brought { head, others, missing } =
             brought.unwrap_or_else(late).map_err(|why| self.kept_aside(world, why))?;
         if let (Some(repository::KeptBranch { branch, summary: changes }), Some(journal)) = (head, journal) {
             let repository = repository.path.display().to_string();
             let step = Step::Kept { repository, branch, changes };
-            // who can't write it down ends soon, for the same reason
+            // a failed write ends the attempt soon, for the same reason
             let _ = journal.write(vec![journal.entry(step)]).await;
         }
         missing.map_or(Ok(others), |why| Err(self.kept_aside(world, why)))
     }
 
-    /// Moves what can't be brought back to where it stays; a further attempt begins with a clone of its own. Returns what to
-    /// say of it: `why`, and the place.
+    /// Moves what can't be brought back to the folder where it is kept; a further attempt starts with a new clone. Returns the
+    /// message: `why`, and the path.
     fn kept_aside(&self, world: &World, why: String) -> String {
         match keep_of_run(self.brief.run, self.brief.attempt, world::WORK_FOLDER) {
             Ok(place) => {
                 repository::forget_clone(world);
-                // git that runs there runs what the settings of a clone name
+                // git run there would execute what the clone's settings name
                 format!(
                     "{why}. Take it by `git clone --no-local`, and use no git in it: the program could have set what git runs \
                      there. Its work is kept in {}",
@@ -450,7 +448,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// From the start of the program to the word on its outcome.
+    /// Follows the program from its start until its outcome is judged.
     async fn watched(
         &mut self,
         spec: &RunnerSpec,
@@ -459,13 +457,13 @@ impl Attempt<'_> {
         so_far: &mut ProgramSoFar,
     ) -> Result<String, Break> {
         let Ready { name, command, meter, journal, handed, surroundings, over } = ready;
-        let output = Output::kept(self.brief, self.shared.reports.clone(), TAIL);
+        let output = Output::kept(self.brief, self.shared.reports.clone(), TAIL_BYTES);
         let mut listener = ProgramListener::new(spec, journal, meter.clone(), output, handed.clone());
         let plan = StartPlan { spec: &command, role: ProcessRole::Body, owner: owner.clone(), surroundings };
         let end = self.started(&plan, &mut listener, &mut so_far.warnings).await;
-        // whatever the program left on its way is settled before its run can end
+        // everything that the program has in flight is settled before its run can end
         over.cancel();
-        // whoever is stopped, or has taken too long, waits for nothing
+        // a run that was stopped or timed out waits for nothing
         let cut = matches!(end, End::Stopped | End::TimedOut(_));
         let handed = match &handed {
             Some(handed) => handed.finish(cut).await,
@@ -480,11 +478,11 @@ impl Attempt<'_> {
         so_far.warnings.extend(taken_out(&report));
         so_far.warnings.extend(without_room(&report));
         let ProgramListener { mut heard, output, .. } = listener;
-        // what it was denied here counts, whatever it says of it itself
+        // denials recorded here count, whatever the program reports itself
         heard.denied = handed.denied.iter().chain(&heard.denied).cloned().collect();
         let (stdout, stderr) = (String::new(), output.stderr.finish());
         let ran = Ran { end, stdout, stdout_is_cut: false, stderr, warnings: Vec::new() };
-        // one that did its work has an answer, and no code that anybody asks for
+        // a successful program has an answer, and its exit code is of no interest
         so_far.exit_code = if let End::Exited(code @ 1..) = ran.end { Some(code) } else { None };
         so_far.ended_by_others = ran.was_ended_by_others();
         let asked = report.used.requests + report.refused > 0 || handed.was_called;
@@ -493,7 +491,7 @@ impl Attempt<'_> {
         let metered = metered(&report);
         let judged = match &ran.end {
             End::Stopped => return Err(Break::Stopped),
-            // whether it was ended for that, or by itself meanwhile
+            // whether it was terminated for that, or exited meanwhile
             End::Stuck(_) | End::Exited(_) | End::Signalled(_) if !handed.waits.is_empty() => {
                 so_far.waits = handed.waits;
                 return Err(Break::Stopped);

@@ -1,11 +1,11 @@
-//! What the meter's report and the end of a process mean for the outcome of an attempt.
+//! What the meter's report and the end of the process mean for the outcome of an attempt.
 use crate::agent_program::{Metered, ProgramEnd};
 use crate::domain::{ErrorKind, Finish, RunError, counted};
 use crate::proxy::meter::{AnswerEnd, MeterReport};
 use crate::runner::command::{End, Ran};
 use crate::runner::output::shorten;
 
-/// What is to be said of tools and fields that were taken out of requests.
+/// Returns a warning about tools and fields that were removed from requests.
 pub(super) fn taken_out(report: &MeterReport) -> Option<String> {
     let tools: Vec<String> = report
         .taken_out
@@ -22,7 +22,7 @@ pub(super) fn taken_out(report: &MeterReport) -> Option<String> {
     })
 }
 
-/// What is to be said of requests that had to wait for memory for too long.
+/// Returns a warning about requests that waited for memory for too long.
 pub(super) fn without_room(report: &MeterReport) -> Option<String> {
     let count = usize::try_from(report.no_room).unwrap_or(usize::MAX);
     (count > 0).then(|| {
@@ -34,7 +34,7 @@ pub(super) fn without_room(report: &MeterReport) -> Option<String> {
     })
 }
 
-/// What counts of the meter's report for the outcome. What it was told to refuse at the end is no reason of its own.
+/// Returns the part of the meter's report that counts for the outcome. Requests refused because of the end are not a cause.
 pub(super) fn metered(report: &MeterReport) -> Metered {
     let counts = |error: &RunError| error.kind != ErrorKind::Interrupted;
     let mut metered = Metered {
@@ -51,7 +51,7 @@ pub(super) fn metered(report: &MeterReport) -> Metered {
             let why = "the model's last answer had neither text nor a tool call";
             metered.failed.get_or_insert_with(|| RunError::new(ErrorKind::EmptyAnswer, why));
         }
-        // a request that the program left open when it ended
+        // a request that was in flight when the program ended
         Some(AnswerEnd::Failed(error)) if !counts(error) => {}
         Some(AnswerEnd::Failed(error)) => {
             metered.failed.get_or_insert_with(|| error.clone());
@@ -61,7 +61,7 @@ pub(super) fn metered(report: &MeterReport) -> Metered {
     metered
 }
 
-/// How the process ended, in the words of `judge`.
+/// Converts how the process ended into the type that `judge` takes.
 pub(super) fn end_of(ran: &Ran) -> ProgramEnd {
     let last = ran.stderr.lines().rfind(|line| !line.trim().is_empty()).map(str::trim);
     let said = last.map_or(String::new(), |line| format!(": {}", shorten(line, 300)));

@@ -1,29 +1,29 @@
-//! Git repositories in a folder that a program may change: their settings make git run programs as whoever uses it there, so
-//! that a program that can't leave its walls would have somebody else leave them.
+//! Git repositories in a folder that a program may change: their settings make git run programs as whoever uses it there, which
+//! would let a sandboxed program run code outside its sandbox.
 use crate::domain::{ErrorKind, RunError, holds_repository};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Most entries that are looked at below a folder.
-const ENTRIES: usize = 200_000;
-/// For how long.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Maximum number of entries that are checked below a folder.
+const MAX_ENTRIES: usize = 200_000;
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What was found of repositories in a folder, above it and below.
+/// The result of a search for repositories in a folder, above it and below.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LookedThrough {
     None,
     Found(PathBuf),
-    /// None in what there was time for.
+    /// None in the part that was searched in time.
     Cut,
 }
 
-/// Looks for a repository in a folder, above it, and below it: what is nearest first.
+/// Searches for a repository in a folder, above it, and below it, the nearest first.
 pub(super) async fn look(folder: &Path) -> LookedThrough {
     let folder = folder.to_owned();
-    let looking = tokio::task::spawn_blocking(move || looked(&folder, ENTRIES, Instant::now() + PATIENCE));
-    // who panics has not looked to the end
+    let looking =
+        tokio::task::spawn_blocking(move || looked(&folder, MAX_ENTRIES, Instant::now() + SEARCH_TIMEOUT));
+    // after a panic, the search is incomplete
     looking.await.unwrap_or(LookedThrough::Cut)
 }
 
@@ -35,14 +35,14 @@ fn looked(folder: &Path, entries: usize, until: Instant) -> LookedThrough {
     let mut left = entries;
     let mut folders = VecDeque::from([folder.to_owned()]);
     while let Some(folder) = folders.pop_front() {
-        // what can't be read by the owner of the folder, git can't read either
+        // what the folder's owner can't read, git can't read either
         let Ok(found) = std::fs::read_dir(&folder) else { continue };
         for entry in found.flatten() {
             if left == 0 || Instant::now() > until {
                 return LookedThrough::Cut;
             }
             left -= 1;
-            // links are not followed: what they lead to is not the program's to change
+            // links are not followed: the program can't change their targets
             if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
@@ -56,7 +56,7 @@ fn looked(folder: &Path, entries: usize, until: Instant) -> LookedThrough {
     LookedThrough::None
 }
 
-/// Why no program runs in a folder with a repository, and why a run that has left one there has failed.
+/// Returns the error for a folder with a repository: no program runs there, and a run that has left one there has failed.
 pub(super) fn refusal(folder: &Path, found: &Path) -> RunError {
     let why = format!(
         "in its folder `{}`, or above it, there is a git repository now: `{}`. What the program writes there could make git run \
@@ -68,7 +68,7 @@ pub(super) fn refusal(folder: &Path, found: &Path) -> RunError {
     RunError::new(ErrorKind::Config, why)
 }
 
-/// What is said of a folder that is too large to be looked through.
+/// Returns the warning about a folder that is too large to be searched.
 pub(super) fn too_large(folder: &Path) -> String {
     format!(
         "its folder `{}` has so many files that not all of it was looked through for git repositories, whose settings git \
@@ -99,7 +99,7 @@ mod tests {
         let folder = base.path().join("notes");
         std::fs::create_dir_all(folder.join("a/b")).unwrap();
         std::fs::write(folder.join("a/HEAD"), "x").unwrap();
-        assert_eq!(looked(&folder, ENTRIES, later()), LookedThrough::None);
+        assert_eq!(looked(&folder, MAX_ENTRIES, later()), LookedThrough::None);
         for place in [folder.clone(), base.path().to_owned(), folder.join("a/b"), folder.join("x/y/z")] {
             let planted: [&dyn Fn(); 3] =
                 [&|| bare(&place), &|| std::fs::write(place.join(".git"), "gitdir: /x").unwrap(), &|| {
@@ -108,7 +108,7 @@ mod tests {
             for plant in planted {
                 std::fs::create_dir_all(&place).unwrap();
                 plant();
-                assert_eq!(looked(&folder, ENTRIES, later()), LookedThrough::Found(place.clone()));
+                assert_eq!(looked(&folder, MAX_ENTRIES, later()), LookedThrough::Found(place.clone()));
                 for name in [".git", "HEAD", "config"] {
                     let _ = std::fs::remove_file(place.join(name));
                 }
@@ -117,7 +117,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(looked(&folder, ENTRIES, later()), LookedThrough::None);
+        assert_eq!(looked(&folder, MAX_ENTRIES, later()), LookedThrough::None);
     }
 
     #[test]
@@ -129,13 +129,13 @@ mod tests {
         assert_eq!(looked(folder.path(), 20, later()), LookedThrough::None);
         assert_eq!(looked(folder.path(), 19, later()), LookedThrough::Cut);
         assert_eq!(
-            looked(folder.path(), ENTRIES, Instant::now() - Duration::from_millis(1)),
+            looked(folder.path(), MAX_ENTRIES, Instant::now() - Duration::from_millis(1)),
             LookedThrough::Cut
         );
         // a link leads elsewhere
         let other = tempfile::tempdir().unwrap();
         bare(&other.path().join("r"));
         std::os::unix::fs::symlink(other.path(), folder.path().join("link")).unwrap();
-        assert_eq!(looked(folder.path(), ENTRIES, later()), LookedThrough::None);
+        assert_eq!(looked(folder.path(), MAX_ENTRIES, later()), LookedThrough::None);
     }
 }

@@ -1,10 +1,10 @@
-//! What an agent program is told to do.
+//! The prompt of an agent program.
 use super::handed::HandedOutcome;
 use crate::domain::OUTCOMES;
 
-/// The words of a prompt: who the program is to be, and what is asked of it. Where its session goes on, it is told so, and
-/// which calls were in flight: programs forget them. Of calls that were settled meanwhile it is
-/// told the names: what came of them is nobody's business who can see its command line.
+/// Builds the prompt: the program's role and the query. If its session continues, it is told so, and which calls were in
+/// flight: programs forget them. Of calls that were settled meanwhile, only the names are given: the command line is visible to
+/// others, so it must not contain their outcomes.
 pub(super) fn of(
     system: Option<&str>,
     query: &str,

@@ -1,11 +1,11 @@
-//! The workspace that is a clone: it shares the objects of a repository that nothing here can write, and what was made in it
-//! comes back as a branch.
+//! The workspace that is a clone: it shares the objects of a repository that is read-only here, and what was made in it is
+//! brought back as a branch.
 //!
-//! What the program can write is not trusted: its hooks, filters and settings run within its walls and never here. So the
-//! commit and the bundle are made within, and only the bundle is read outside: a copy that the program can't change, of a bounded
-//! size. Its head is read here, and its pack is taken by a git that runs no hook, has bounds of memory and time, checks each object
-//! (no tree with a `.git` in it), and takes it only if all that its commits name is there. A worktree would not do: its repository
-//! can be told to run things as its owner.
+//! Nothing that the program can write is trusted: its hooks, filters and settings only run in its sandbox. So the commit and
+//! the bundle are made in the sandbox, and only the bundle is read outside: a copy of bounded size that the program can't
+//! change. Its header is read here; its pack is unpacked by a git that runs no hook, is limited in memory and time, checks each
+//! object (no tree with a `.git` in it), and accepts it only if everything that its commits reference is present. A worktree
+//! would not do: its repository can be made to run things as its owner.
 mod bundle;
 mod git;
 
@@ -17,19 +17,19 @@ use git::{PATIENCE, SAID, done, git, git_bounded};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long the summary of what was made may take: without one, a branch is as good.
-const FOR_SUMMARY: Duration = Duration::from_secs(60);
-/// Lines of the summary of what changed.
-const SUMMARY: usize = 30;
-/// Where the clone began, in the folder of the run: beside what the program can write.
-const BASE: &str = "base";
-/// Which folders of objects it reads, one in each line; there as well.
-const OBJECTS: &str = "objects";
-/// The hash of a tree with nothing in it.
-const NOTHING: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+/// Time limit of the diff summary, which is optional.
+const SUMMARY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Maximum number of lines of the diff summary.
+const MAX_SUMMARY_LINES: usize = 30;
+/// File with the commit that the clone started from, in the folder of the run: outside what the program can write.
+const BASE_FILE: &str = "base";
+/// File with the object folders that the clone reads, one per line; also there.
+const OBJECTS_FILE: &str = "objects";
+/// The hash of the empty tree.
+const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
 
-/// Commits what is left, and makes a bundle of what is new on all branches: `$1`, from `$2` on. Hooks that the program has left would only
-/// stand in its way.
+/// Commits what is left, and makes a bundle `$1` of what is new on all branches since `$2`. Hooks that the program has left
+/// would only interfere.
 const SCRIPT: &str = r#"
 git() { command git -c core.hooksPath=/dev/null -c core.fsmonitor=false "$@"; }
 rm -f "$1"
@@ -39,47 +39,45 @@ git rev-parse --verify --quiet HEAD >/dev/null || exit 0
 test -z "$(git rev-list --max-count=1 HEAD --branches ${2:+"^$2"})" || git bundle create --quiet "$1" HEAD --branches ${2:+"^$2"}
 "#;
 
-/// Most branches beside its own that are brought back of a run.
-const MORE_BRANCHES: usize = 20;
+/// Maximum number of branches that are brought back of a run besides its own.
+const MAX_OTHER_BRANCHES: usize = 20;
 
 /// What was brought back of a run.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Brought {
-    /// Where the head of the clone is now, if anything is to be kept of it.
+    /// The branch for the head of the clone, if anything in it is to be kept.
     pub(super) head: Option<KeptBranch>,
-    /// What is to be said of other branches that the program left.
+    /// The message about other branches that the program left.
     pub(super) others: Option<String>,
-    /// Why some of it is in the clone alone.
+    /// Why some of the work is only in the clone.
     pub(super) missing: Option<String>,
 }
 
-/// A branch with what the run has made.
+/// A branch with the work of the run.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct KeptBranch {
-    /// The branch in the repository.
     pub(super) branch: String,
-    /// What changed, file by file.
     pub(super) summary: String,
 }
 
-/// Was the clone made, by this attempt or an earlier one?
+/// Returns whether the clone was made, by this attempt or an earlier one.
 pub(super) fn was_cloned(world: &World) -> bool {
-    world.folder.join(BASE).exists()
+    world.folder.join(BASE_FILE).exists()
 }
 
-/// The same, and its folder was not moved away or emptied since.
+/// Returns whether the clone was made, and its folder was not moved away or emptied since.
 pub(super) fn is_cloned(world: &World) -> bool {
     let has_files = || std::fs::read_dir(world.work()).is_ok_and(|mut found| found.next().is_some());
     was_cloned(world) && has_files()
 }
 
-/// Its folder was moved away: a further attempt makes it anew.
+/// Forgets the clone after its folder was moved away: a further attempt makes a new one.
 pub(super) fn forget_clone(world: &World) {
-    // one that stays is of no harm: nothing counts as a clone without its files
-    let _ = std::fs::remove_file(world.folder.join(BASE));
+    // one that stays does no harm: nothing counts as a clone without its files
+    let _ = std::fs::remove_file(world.folder.join(BASE_FILE));
 }
 
-/// Makes the clone, unless an earlier attempt has. Returns what to say of the repository.
+/// Makes the clone, unless an earlier attempt has. Returns warnings about the repository.
 ///
 /// # Errors
 /// A sentence: there is no such repository, or git can't clone it.
@@ -107,14 +105,14 @@ pub(super) async fn clone(spec: &RepositorySpec, world: &World, agent: &str) -> 
         &repo,
         &work,
     ];
-    // what an attempt that was cut off here has left
+    // left by an attempt that was interrupted here
     let _ = std::fs::remove_dir_all(world.work());
     git(&cloning).await.map_err(|why| format!("`{shown}` can't be cloned: {why}"))?;
     let head = git(&["-C", &work, "rev-parse", "--verify", "--quiet", "HEAD"]).await;
     let base = head.map(|head| head.trim().to_owned()).unwrap_or_default();
     let objects: Vec<String> = objects_of(&repo).await?.iter().map(|path| text(path)).collect();
-    std::fs::write(world.folder.join(OBJECTS), objects.join("\n"))
-        .and_then(|()| std::fs::write(world.folder.join(BASE), &base))
+    std::fs::write(world.folder.join(OBJECTS_FILE), objects.join("\n"))
+        .and_then(|()| std::fs::write(world.folder.join(BASE_FILE), &base))
         .map_err(|error| format!("where the clone begins can't be written down: {error}"))?;
     let mut warnings = Vec::new();
     if base.is_empty() {
@@ -133,16 +131,16 @@ pub(super) async fn clone(spec: &RepositorySpec, world: &World, agent: &str) -> 
     Ok(warnings)
 }
 
-/// The folders of objects that the clone in the folder of a run reads.
+/// Returns the object folders that the clone in a run's folder reads.
 pub(super) fn objects(folder: &Path) -> Vec<PathBuf> {
-    let known = std::fs::read_to_string(folder.join(OBJECTS)).unwrap_or_default();
+    let known = std::fs::read_to_string(folder.join(OBJECTS_FILE)).unwrap_or_default();
     known.lines().map(PathBuf::from).collect()
 }
 
 async fn objects_of(repo: &str) -> Result<Vec<PathBuf>, String> {
     let path = git(&["-C", repo, "rev-parse", "--path-format=absolute", "--git-path", "objects"]).await?;
     let own = PathBuf::from(path.trim_end_matches('\n'));
-    // one that is a clone of this kind itself
+    // the repository may itself be a clone that shares objects
     let others = std::fs::read_to_string(own.join("info/alternates")).unwrap_or_default();
     let others = others.lines().filter(|line| line.starts_with('/')).map(PathBuf::from);
     Ok(std::iter::once(own.clone()).chain(others.filter(|path| path.is_dir())).collect())
@@ -159,7 +157,7 @@ async fn uncommitted(repo: &str) -> Option<String> {
     })
 }
 
-/// Brings back what was made: the head of the clone as the run's branch, others beside it.
+/// Brings back what was made: the head of the clone as the run's branch, and its other branches.
 ///
 /// # Errors
 /// A sentence: what could not be brought back, and where it is.
@@ -174,7 +172,7 @@ pub(super) async fn bring_back(
     if spec.keep == KeepBranch::Never {
         return Ok(Brought::default());
     }
-    let base = std::fs::read_to_string(world.folder.join(BASE)).map_err(|error| error.to_string())?;
+    let base = std::fs::read_to_string(world.folder.join(BASE_FILE)).map_err(|error| error.to_string())?;
     let made = world.temporary().join("result.bundle");
     bundled(world, sandbox, owner, &base, &made).await?;
     let bundle = world.folder.join("result.pack");
@@ -197,7 +195,7 @@ pub(super) async fn bring_back(
     if is_kept {
         let place = format!("refs/heads/{branch}");
         git(&["-C", &repo, "update-ref", &place, &head]).await?;
-        let from = if base.is_empty() { NOTHING } else { base.as_str() };
+        let from = if base.is_empty() { EMPTY_TREE } else { base.as_str() };
         let summary = match changes(&repo, from, &place).await {
             Ok(changes) => shortened(&changes),
             Err(why) => format!("what changed can't be summed up: {why}"),
@@ -216,7 +214,7 @@ pub(super) async fn bring_back(
     Ok(brought)
 }
 
-/// Makes branches of the repository of those that the program left beside the head of its clone. Returns what to say of them.
+/// Creates branches in the repository for those that the program left besides its head. Returns the message about them.
 async fn bring_others(
     repo: &str,
     branches: &[(String, String)],
@@ -226,11 +224,11 @@ async fn bring_others(
     let mut kept: Vec<String> = Vec::new();
     let mut left = 0;
     for (at, (commit, name)) in branches.iter().enumerate() {
-        if kept.len() == MORE_BRANCHES {
+        if kept.len() == MAX_OTHER_BRANCHES {
             left = branches.len() - at;
             break;
         }
-        // what the head has, and what was there before, is lost with no branch
+        // a branch is not needed for commits that are in the head or were there before
         let new = ["-C", repo, "rev-list", "--max-count=1", commit, "--not", "--all", head];
         if git(&new[..if head.is_empty() { 7 } else { 8 }]).await?.trim().is_empty() {
             continue;
@@ -255,23 +253,22 @@ async fn bring_others(
     })
 }
 
-/// What changed between two commits, file by file.
+/// Returns what changed between two commits, per file.
 async fn changes(repo: &str, from: &str, to: &str) -> Result<String, String> {
     let diff = ["diff", "--no-ext-diff", "--no-textconv", "--no-renames", "--stat=100", from, to, "--"];
-    git_bounded(repo, &diff, None, FOR_SUMMARY).await
+    git_bounded(repo, &diff, None, SUMMARY_TIMEOUT).await
 }
 
 /// What a bundle has brought into a repository.
 struct Unpacked {
     /// The commit that was the head of the clone; `None`: nothing is new there.
     head: Option<String>,
-    /// Its branches: commit and name, as the program gave it.
+    /// Its branches: commit and name, as given by the program.
     branches: Vec<(String, String)>,
-    /// There were more than are kept.
     is_cut: bool,
 }
 
-/// Takes the objects of a bundle into a repository, if each of them is sound.
+/// Unpacks the objects of a bundle into a repository, if each of them is valid.
 async fn unpack(repo: &str, pack: &str, heads: &Heads) -> Result<Unpacked, String> {
     if heads.all.is_empty() {
         return Err("the bundle names no commit".into());
@@ -293,8 +290,7 @@ async fn unpack(repo: &str, pack: &str, heads: &Heads) -> Result<Unpacked, Strin
     Ok(Unpacked { head, branches: branches.collect(), is_cut: heads.is_cut })
 }
 
-/// Commits what is left uncommitted and makes the bundle, within the walls of the program. There is none where there is
-/// nothing new.
+/// Commits what is left uncommitted and makes the bundle, in the program's sandbox. Makes none if nothing is new.
 async fn bundled(
     world: &World,
     sandbox: Option<&Sandbox>,
@@ -323,17 +319,17 @@ async fn bundled(
 }
 
 fn branch(agent: &str, run: RunId) -> String {
-    // dots have meanings of their own in names of branches
+    // dots have a special meaning in branch names
     format!("bgagent/{}/{run}", agent.replace('.', "-"))
 }
 
 fn shortened(summary: &str) -> String {
     let lines: Vec<&str> = summary.lines().collect();
-    if lines.len() <= SUMMARY {
+    if lines.len() <= MAX_SUMMARY_LINES {
         return summary.trim_end().to_owned();
     }
     let (last, first) = lines.split_last().expect("there are more than some");
-    format!("{}\n …\n{last}", first[..SUMMARY - 2].join("\n"))
+    format!("{}\n …\n{last}", first[..MAX_SUMMARY_LINES - 2].join("\n"))
 }
 
 fn text(path: &Path) -> String {

@@ -1,4 +1,4 @@
-//! What a program is to do, and how it is started for that.
+//! The task of a program, and the command that starts it.
 use super::handed::{GrantedUse, HandedOutcome, Uses};
 use super::journal::Past;
 use super::world::{self, World};
@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Linux refuses a longer single argument (`MAX_ARG_STRLEN`).
-const LONGEST_ARGUMENT: usize = 120 << 10;
+/// Linux refuses longer single arguments (`MAX_ARG_STRLEN`).
+const MAX_ARGUMENT_BYTES: usize = 120 << 10;
 
 /// What is to be done, by which program, where.
 #[derive(Clone, Copy)]
@@ -27,24 +27,23 @@ pub(super) struct Task<'t> {
     pub(super) model: &'t ModelSpec,
     pub(super) past: &'t Past,
     pub(super) world: &'t World,
-    /// The tools that it is handed.
     pub(super) rules: Option<&'t CallRules>,
-    /// What it is to be told of calls of before.
+    /// Outcomes of earlier calls that the program is to be informed of.
     pub(super) outcomes: &'t [HandedOutcome],
-    /// What it may use of its own tools since a person has allowed it.
+    /// Uses of its own tools that were approved.
     pub(super) granted: &'t [GrantedUse],
     /// Its session is gone, whatever the journal says.
     pub(super) anew: bool,
 }
 
 impl Task<'_> {
-    /// Does the program go on with its session? Not where that went with its folder.
+    /// Returns whether the program resumes its session. It can't if the session was lost with its folder.
     pub(super) fn goes_on(&self) -> bool {
         let may = self.query.resume != ResumePolicy::Never && self.spec.can_resume();
         may && !self.world.fresh && !self.anew
     }
 
-    /// What the program asks before it uses a tool of its own; `None`: it does not ask.
+    /// Returns the judge of the program's own tools; `None`: it does not ask.
     pub(super) fn uses(&self) -> Option<Uses> {
         let permissions = self.query.permissions.as_ref().filter(|permissions| permissions.are_judged())?;
         Some(Uses::new(permissions.clone(), self.spec.preset()?, self.granted.to_vec()))
@@ -53,18 +52,18 @@ impl Task<'_> {
     pub(super) fn prompt(&self, asked: &str, goes_on: bool) -> Result<String, Break> {
         let system = self.query.system_instruction.as_deref();
         let prompt = prompt::of(system, asked, goes_on, &self.past.open_calls, self.outcomes);
-        if prompt.len() <= LONGEST_ARGUMENT {
+        if prompt.len() <= MAX_ARGUMENT_BYTES {
             return Ok(prompt);
         }
         let why = format!(
             "the query has {} KiB, and a program can't be handed more than {}; write it into a file of the workspace",
             prompt.len() >> 10,
-            LONGEST_ARGUMENT >> 10
+            MAX_ARGUMENT_BYTES >> 10
         );
         Err(Break::failed(ErrorKind::Config, why))
     }
 
-    /// The program as it is started, and what it has around it.
+    /// Returns the program's command, and its surroundings.
     pub(super) fn command(
         &self,
         launched: Launch,
@@ -98,7 +97,7 @@ impl Task<'_> {
     }
 }
 
-/// Longest answer, in tokens: that of the model's table, or of the preset where nobody has set one.
+/// Returns the maximum output of an answer, in tokens: from the model's table, or the preset's if none is set.
 pub(super) fn output_bound(spec: &RunnerSpec, model: &ModelSpec) -> u64 {
     match spec.preset() {
         Some(preset) if model.max_output_by_default => preset.output,
@@ -106,7 +105,7 @@ pub(super) fn output_bound(spec: &RunnerSpec, model: &ModelSpec) -> u64 {
     }
 }
 
-/// What the program is called in messages.
+/// Returns the program's name for messages.
 pub(super) fn name_of(spec: &RunnerSpec) -> String {
     match spec.preset {
         Some(preset) => preset.to_string(),
@@ -117,7 +116,7 @@ pub(super) fn name_of(spec: &RunnerSpec) -> String {
     }
 }
 
-/// Where the program works.
+/// Returns the program's working directory.
 pub(super) fn work_of(workspace: &Workspace, folder: &Path) -> PathBuf {
     match workspace {
         Workspace::Empty | Workspace::Repository(_) => folder.join(world::WORK_FOLDER),
@@ -125,7 +124,7 @@ pub(super) fn work_of(workspace: &Workspace, folder: &Path) -> PathBuf {
     }
 }
 
-/// The walls, with what the workspace needs. `folder`: that of the run.
+/// Returns the sandbox with what the workspace needs. `folder`: that of the run.
 pub(super) fn with_workspace(sandbox: &Sandbox, workspace: &Workspace, folder: &Path) -> Sandbox {
     let mut sandbox = sandbox.clone();
     match workspace {
@@ -136,7 +135,7 @@ pub(super) fn with_workspace(sandbox: &Sandbox, workspace: &Workspace, folder: &
     sandbox
 }
 
-/// Without walls the program is in the daemon's own network: the meter listens there.
+/// Makes the meter listen on localhost: without a sandbox, the program is in the daemon's own network.
 pub(super) fn served_here(meter: &Meter) -> std::io::Result<String> {
     let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;

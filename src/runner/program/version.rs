@@ -1,4 +1,4 @@
-//! Which version an agent program has: asked of each file once.
+//! The version of an agent program, requested once per executable file.
 use super::world::World;
 use crate::child::{self, ChildError, Confinement, Inherit, Program};
 use crate::domain::{ErrorKind, ProgramOwner, RunnerSpec, RunnerVersion};
@@ -8,22 +8,21 @@ use std::ffi::OsStr;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// How long a program may take to say it.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Of what it says, so much is read.
-const SAID: usize = 4 << 10;
+const VERSION_TIMEOUT: Duration = Duration::from_secs(30);
+/// Maximum bytes of its output that are read.
+const MAX_OUTPUT_BYTES: usize = 4 << 10;
 
-/// A command, and its file as it was when it was asked.
+/// A command, and the modification time and size of its file.
 type AskedFile = (Vec<String>, Option<SystemTime>, u64);
 
 static KNOWN: LazyLock<Mutex<HashMap<AskedFile, String>>> = LazyLock::new(Mutex::default);
-/// Warnings that were given: each once in the life of a daemon.
+/// Warnings that were given: each once in the daemon's lifetime.
 static WARNED: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
 
-/// Is it the version that is expected? A warning, if another one may run, and nobody was warned of it so far.
+/// Checks the version against the expected one. Returns a warning, once, if a different version is tolerated.
 ///
 /// # Errors
-/// Another version must not run; or the program does not say which one it is.
+/// A different version must not run, or the version is unknown.
 pub(super) async fn expected(
     spec: &RunnerSpec,
     expected: &RunnerVersion,
@@ -50,10 +49,10 @@ pub(super) async fn expected(
     Ok(is_new.then_some(warning))
 }
 
-/// The version that a program says it has, within the walls that it has otherwise.
+/// Returns the version that a program reports, in its usual sandbox.
 ///
 /// # Errors
-/// A sentence: it can't be run, or says nothing that is a version.
+/// A sentence: it can't be run, or its output contains no version.
 pub(in crate::runner) async fn version_of(
     spec: &RunnerSpec,
     world: &World,
@@ -67,7 +66,7 @@ pub(in crate::runner) async fn version_of(
     let found = std::fs::metadata(&program).ok();
     let modified = found.as_ref().and_then(|found| found.modified().ok());
     let flags = spec.preset().map_or(&["--version"][..], |preset| preset.version);
-    // what comes before the first place is the program: an interpreter with its script, say
+    // words before the first placeholder form the program: an interpreter with its script, say
     let fixed = spec.command.iter().take_while(|word| !word.contains('{'));
     let argv: Vec<String> = fixed.cloned().chain(flags.iter().map(|flag| (*flag).to_owned())).collect();
     let asked = (argv.clone(), modified, found.map_or(0, |found| found.len()));
@@ -87,9 +86,9 @@ pub(in crate::runner) async fn version_of(
         stdin: None,
         confinement,
         control: None,
-        max_output: SAID,
+        max_output: MAX_OUTPUT_BYTES,
     };
-    let told = child::run(asking, PATIENCE).await.map_err(|error: ChildError| error.to_string())?;
+    let told = child::run(asking, VERSION_TIMEOUT).await.map_err(|error: ChildError| error.to_string())?;
     let said = String::from_utf8_lossy(&told.stdout).into_owned();
     let version = first_version(&said).ok_or_else(|| {
         let words = child::first_line(if told.stdout.is_empty() { &told.stderr } else { &told.stdout });
@@ -99,7 +98,7 @@ pub(in crate::runner) async fn version_of(
     Ok(version)
 }
 
-/// The first word that is a version.
+/// Returns the first word that looks like a version.
 fn first_version(said: &str) -> Option<String> {
     let plain = |word: &str| {
         word.trim_start_matches('v').trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()

@@ -1,15 +1,15 @@
-//! The folders of a run: a home, one for temporary files, and one to work in. Its attempts share them, so that the program's
-//! session is there when it goes on; they are removed when the run has ended.
+//! The folders of a run: home, temporary files, and working directory. Its attempts share them, so that the program's session
+//! is there when it resumes; they are removed when the run has ended.
 use crate::child::confined::{make_run_folders, run_folder};
 use crate::domain::RunId;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Of the folder of a run, the one to work in.
+/// Name of the working directory in the folder of a run.
 pub(in crate::runner) const WORK_FOLDER: &str = "work";
 const FOLDERS: [&str; 3] = ["home", "tmp", WORK_FOLDER];
 
-/// Where a program lives.
+/// The folders that a program works in.
 #[derive(Clone, Debug)]
 pub(in crate::runner) struct World {
     pub(in crate::runner) folder: PathBuf,
@@ -18,10 +18,10 @@ pub(in crate::runner) struct World {
 }
 
 impl World {
-    /// That of a run.
+    /// Opens the folders of a run.
     ///
     /// # Errors
-    /// A sentence: the folders can't be made.
+    /// A sentence: the folders can't be created.
     pub(in crate::runner) async fn open(run: RunId) -> Result<Self, String> {
         let made = move || -> io::Result<Self> {
             let fresh = !run_folder(run).join("home").exists();
@@ -31,12 +31,12 @@ impl World {
         made.map_err(|error| format!("no folder for the run in the state folder: {error}"))
     }
 
-    /// What the program may change. Beside that there are files of this side, which it may not.
+    /// Returns the folders that the program may write to. The run's other files belong to the daemon.
     pub(in crate::runner) fn writable(&self) -> Vec<PathBuf> {
         writable(&self.folder)
     }
 
-    /// What it finds its folders by.
+    /// Returns the environment variables for its folders.
     pub(in crate::runner) fn environment(&self) -> [(String, String); 2] {
         [("HOME", self.home()), ("TMPDIR", self.temporary())]
             .map(|(name, path)| (name.to_owned(), path.display().to_string()))
@@ -50,15 +50,15 @@ impl World {
         self.folder.join("tmp")
     }
 
-    /// An empty folder, to work in.
+    /// Returns its working directory.
     pub(in crate::runner) fn work(&self) -> PathBuf {
         self.folder.join(WORK_FOLDER)
     }
 
-    /// Writes files into its home, over those that are there.
+    /// Writes files into its home, replacing existing ones.
     ///
     /// # Errors
-    /// A sentence: which, and why.
+    /// A sentence: which file, and why.
     pub(in crate::runner) async fn write(&self, files: Vec<(String, String)>) -> Result<(), String> {
         let home = self.home();
         let written = move || -> Result<(), String> {
@@ -72,12 +72,12 @@ impl World {
     }
 }
 
-/// Of the folder of a run, those that its program may change.
+/// Returns the subfolders of a run's folder that its program may write to.
 pub(in crate::runner) fn writable(folder: &Path) -> Vec<PathBuf> {
     FOLDERS.iter().map(|name| folder.join(name)).collect()
 }
 
-/// Puts a file in the place of whatever is there: a program may have put links to somewhere else, in each part of the path.
+/// Replaces a file: the program may have planted symbolic links in each part of the path.
 fn replaced(home: &Path, path: &Path, text: &str) -> io::Result<()> {
     let mut folder = home.to_path_buf();
     for part in path.parent().into_iter().flat_map(Path::components) {

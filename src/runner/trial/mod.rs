@@ -1,6 +1,5 @@
-//! `bgagent runner test`: an agent program is started as for a run, within the same walls, and its requests are answered by
-//! this side (`provider`): so it costs nothing and needs no network. The attempt is a real one; only what would be written
-//! down is not.
+//! `bgagent runner test`: starts an agent program as for a run, in the same sandbox, and answers its requests locally
+//! (`provider`), so that it costs nothing and needs no network. The attempt is a real one; only nothing is recorded.
 mod provider;
 
 use super::program::{World, version_of};
@@ -22,32 +21,28 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-/// How long all of it may take.
-const PATIENCE: SignedDuration = SignedDuration::from_mins(3);
-/// What the program is asked.
+/// Time limit of the whole trial.
+const TRIAL_TIMEOUT: SignedDuration = SignedDuration::from_mins(3);
+/// The query that the program is given.
 const QUERY: &str = "Answer with one short sentence. Call no tool.";
 
-/// What a trial has shown.
+/// The result of a trial.
 #[derive(Debug)]
 pub struct Trial {
-    /// The version that the program says it has; or why that is not known.
+    /// The version that the program reports, or why it is unknown.
     pub version: Result<String, String>,
-    /// The program's session.
     pub session: Option<String>,
-    /// Its answer, or why there is none.
     pub answer: Result<String, RunError>,
-    /// What its requests came to, had they been real.
+    /// What its requests would have used, had they been real.
     pub used: Usage,
-    /// What else was noticed.
     pub warnings: Vec<String>,
-    /// From its start to its end.
     pub took: Duration,
 }
 
-/// Tries the program of a `[runners.…]` table.
+/// Tries out the program of a `[runners.…]` table.
 ///
 /// # Errors
-/// There is no such table, or this side can't answer.
+/// There is no such table, or the local provider can't start.
 pub async fn try_runner(fleet: &Fleet, name: &str) -> Result<Trial, String> {
     let spec = fleet.runners.get(name).ok_or_else(|| format!("there is no [runners.{name}]"))?;
     let provider =
@@ -68,7 +63,7 @@ pub async fn try_runner(fleet: &Fleet, name: &str) -> Result<Trial, String> {
     let (_stop, stopped) = watch::channel(StopOrder::None);
     let began = Instant::now();
     let (session, outcome) =
-        tokio::join!(tokio::spawn(granting(heard)), super::attempt(brief, shared, stopped))
+        tokio::join!(tokio::spawn(acknowledge_reports(heard)), super::attempt(brief, shared, stopped))
             .0
             .map_err(|error| error.to_string())?;
     remove_run_folder(run);
@@ -87,7 +82,7 @@ pub async fn try_runner(fleet: &Fleet, name: &str) -> Result<Trial, String> {
     })
 }
 
-/// The fleet, with the model of the runner answered by this side.
+/// Returns the fleet with the runner's model answered by the local provider.
 fn answered_by(provider: &TrialProvider, fleet: &Fleet, name: &str) -> Fleet {
     let mut fleet = fleet.clone();
     let meter = fleet.runners.get(name).map(|spec| spec.meter.clone()).unwrap_or_default();
@@ -101,7 +96,7 @@ fn answered_by(provider: &TrialProvider, fleet: &Fleet, name: &str) -> Fleet {
         model.price = Some(Price { input: 0.0, cached_input: 0.0, cache_write: 0.0, output: 0.0 });
     }
     if let Some(spec) = fleet.runners.get_mut(name) {
-        // it is said below, and is no reason not to try it
+        // the version is reported below, and does not prevent the trial
         spec.version = None;
     }
     fleet
@@ -113,7 +108,7 @@ async fn version(spec: &RunnerSpec, name: &str, run: RunId) -> Result<String, St
     version_of(spec, &world, &owner).await
 }
 
-/// An agent that asks this runner once.
+/// Returns an agent that queries this runner once.
 fn agent(runner: &str) -> AgentSpec {
     let none = RetrySpec {
         max: 0,
@@ -146,9 +141,9 @@ fn agent(runner: &str) -> AgentSpec {
         gate: None,
         success_when: Arc::from([]),
         limits: Arc::new(Limits {
-            timeout: PATIENCE,
+            timeout: TRIAL_TIMEOUT,
             total_timeout: None,
-            tool_call_timeout: PATIENCE,
+            tool_call_timeout: TRIAL_TIMEOUT,
             request_limit: 20,
             total_tokens_limit: RunnerSpec::TOTAL_TOKENS_LIMIT,
             max_steps: 30,
@@ -195,9 +190,9 @@ fn brief(run: RunId, agent: Arc<AgentSpec>) -> Brief {
     }
 }
 
-/// Answers what an attempt reports, as if all of it were written down. Returns the session that the program has named, and
-/// the end.
-async fn granting(mut heard: mpsc::Receiver<Report>) -> (Option<String>, Option<AttemptOutcome>) {
+/// Acknowledges the reports of an attempt as if they were recorded. Returns the session that the program has named, and the
+/// outcome.
+async fn acknowledge_reports(mut heard: mpsc::Receiver<Report>) -> (Option<String>, Option<AttemptOutcome>) {
     let mut session = None;
     while let Some(report) = heard.recv().await {
         match report {

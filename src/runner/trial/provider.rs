@@ -1,5 +1,5 @@
-//! A provider that costs nothing: it answers each request with the same words, in the form of its wire, whole or as a
-//! stream. For trying whether a program works; it is no model.
+//! A provider that costs nothing: it answers each request with the same text, in the format of its wire, whole or as a stream.
+//! For trying out programs; there is no model behind it.
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -13,20 +13,20 @@ use std::net::SocketAddr;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-/// What it answers.
+/// The text of each answer.
 pub(super) const WORDS: &str = "This answer came from bgagent itself, and the program has read it.";
 
-/// It answers as long as this lives.
+/// Serves requests while it lives.
 pub(super) struct TrialProvider {
     pub(super) address: SocketAddr,
     _serving: AbortOnDropHandle<()>,
 }
 
 impl TrialProvider {
-    /// On a port of this machine that nobody else has.
+    /// Starts on a free local port.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     pub(super) async fn start() -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
@@ -54,7 +54,7 @@ fn look_up() -> Value {
     json!({ "data": [], "models": [] })
 }
 
-/// Its type and its text.
+/// Returns the content type and the body of an answer.
 fn answer(path: &str, body: &Value) -> (&'static str, String) {
     let model = body["model"].as_str().unwrap_or("trial");
     let streams = body["stream"] == true || path.contains("streamGenerateContent");
@@ -73,7 +73,7 @@ fn answer(path: &str, body: &Value) -> (&'static str, String) {
     ("text/event-stream", events.concat())
 }
 
-/// An event with its name, as Anthropic and the Responses write it.
+/// Formats an event with its name, as used by Anthropic and the Responses API.
 fn named(event: &Value) -> String {
     format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default())
 }

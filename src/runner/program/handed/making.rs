@@ -1,4 +1,4 @@
-//! How a call of a handed tool is made.
+//! Makes the calls of handed tools.
 use crate::conversation::{HandedCalls, PlannedCall};
 use crate::domain::{ToolReply, ToolRequest};
 use crate::runner::broken::Break;
@@ -7,16 +7,16 @@ use crate::runner::program::journal::ProgramJournal;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What bounds the calls of a program.
+/// The limits on a program's calls.
 #[derive(Clone, Copy)]
 pub(in crate::runner::program) struct HandedLimits {
-    /// Longest time of a call.
+    /// Timeout of one call.
     pub(in crate::runner::program) one_call: Duration,
-    /// `max_steps`: calls of the run, those that were refused as well.
+    /// `max_steps`: calls of the run, including refused ones.
     pub(in crate::runner::program) calls: u64,
 }
 
-/// Makes a call, and writes it down before and after.
+/// Makes a call, and records it before and after.
 pub(super) async fn made(
     caller: &ToolCaller,
     journal: &ProgramJournal,

@@ -1,8 +1,7 @@
-//! The daemon's tools that a program is handed: each call is judged, written down before and after, and made here. A call that
-//! needs a person ends the program; when it was decided, it is made before the program goes on.
-//!
-//! What came of calls that a program can't have heard of, it is told by the tool [`OUTCOMES`] (`settled`). Where its agent has
-//! `permissions` that are judged use by use, the program asks here whether it may use a tool of its own (`uses`).
+//! The daemon's tools that are handed to a program: each call is authorized, recorded before and after, and made here. A call
+//! that needs approval ends the program; after the decision, the call is made before the program resumes.
+//! The outcomes of calls that the program can't have received are available through the tool [`OUTCOMES`] (`settled`). If the
+//! agent has `permissions` that are judged per use, the program asks here whether it may use one of its own tools (`uses`).
 mod making;
 mod settled;
 mod uses;
@@ -32,71 +31,70 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uses::NAME;
 
-/// Calls of one program that are made at a time. Further ones wait.
-const AT_A_TIME: usize = 8;
-/// After a call that waits for a person, others that the program makes with it are waited for.
-const WITH_IT: Duration = Duration::from_secs(1);
-/// Most that is written down of why a use is denied, in bytes.
-const SHOWN: usize = 2000;
-/// Most denied uses of an attempt that are written down; all count.
-const DENIED: usize = 256;
+/// Maximum number of concurrent calls of one program. Further ones wait.
+const MAX_CONCURRENT_CALLS: usize = 8;
+/// Grace period after a call that waits for approval, for further calls that the program makes along with it.
+const FURTHER_CALLS_GRACE: Duration = Duration::from_secs(1);
+/// Maximum recorded length of the reason why a use is denied, in bytes.
+const MAX_REASON_BYTES: usize = 2000;
+/// Maximum recorded denials per attempt; all of them count.
+const MAX_RECORDED_DENIALS: usize = 256;
 
-/// The tools of one attempt.
+/// The handed tools of one attempt.
 pub(super) struct HandedServer {
     calls: HandedCalls,
-    /// Whether it may use tools of its own; `None`: it does not ask.
+    /// Decides about the program's own tools; `None`: the program does not ask.
     uses: Option<Uses>,
-    /// What it is to be told of calls of before.
+    /// Outcomes of earlier calls that the program is to be informed of.
     outcomes: Vec<HandedOutcome>,
-    /// What the program sees.
+    /// The tools that are offered to the program.
     shown: Vec<ToolOffer>,
     caller: ToolCaller,
     journal: Arc<ProgramJournal>,
     limits: HandedLimits,
-    /// No further call is taken up, and none waits any more.
+    /// Cancelled: no further call is accepted, and none keeps waiting.
     closed: CancellationToken,
-    /// Calls that are under way are given up.
+    /// Cancelled: calls in flight are abandoned.
     cut: CancellationToken,
     places: Semaphore,
     tasks: TaskTracker,
     state: Mutex<State>,
-    /// A call waits for a person.
+    /// Notified when a call waits for approval.
     waits: Notify,
 }
 
 struct State {
-    /// Calls of the run.
+    /// Calls of the run so far.
     made: u64,
-    /// Calls that are being made.
     in_flight: usize,
-    /// When the last of them ended.
+    /// When the last call in flight ended.
     last: Option<Instant>,
-    /// Calls that change something, and have no end.
+    /// Calls with side effects that have not ended.
     open: BTreeMap<usize, String>,
     wanted: Vec<ApprovalWanted>,
-    /// Since when one waits for a person.
+    /// When the first call began to wait for approval.
     since: Option<Instant>,
-    /// Tools of its own that it was denied, in this attempt and those before.
+    /// The program's own tools that it was denied, in this attempt and earlier ones.
     denied: Vec<String>,
-    /// How many denied uses of this attempt were written down.
+    /// Denials recorded in this attempt.
     noted: usize,
 }
 
-/// What the end of a program leaves.
+/// What remains after a program has ended.
 #[derive(Default)]
 pub(super) struct HandedEnd {
-    /// Calls that wait for a person.
+    /// Calls that wait for approval.
     pub(super) waits: Vec<ApprovalWanted>,
-    /// Calls of which nobody knows whether they happened.
+    /// Calls whose outcome is unknown.
     pub(super) unknown: Vec<String>,
-    /// Calls were made, or asked for.
+    /// Whether any call was made or requested.
     pub(super) was_called: bool,
-    /// Tools of its own that its run was denied by the rules.
+    /// The program's own tools that the rules denied in this run.
     pub(super) denied: Vec<String>,
 }
 
 impl HandedServer {
-    /// For a program that is about to start.
+    /// Creates the server for a program that is about to start.
     pub(super) fn new(
         rules: CallRules,
         uses: Option<Uses>,
@@ -128,40 +126,40 @@ impl HandedServer {
             limits,
             closed: CancellationToken::new(),
             cut: CancellationToken::new(),
-            places: Semaphore::new(AT_A_TIME),
+            places: Semaphore::new(MAX_CONCURRENT_CALLS),
             tasks: TaskTracker::new(),
             state: Mutex::new(state),
             waits: Notify::new(),
         }
     }
 
-    /// Is this one of them, as the program calls it?
+    /// Returns whether this is a handed tool, by the name that the program uses.
     pub(super) fn has(&self, tool: &str) -> bool {
         mcp::is_handed(tool, &self.shown)
     }
 
-    /// When a call last gave a sign of life; `None`: there was none.
+    /// Returns when a call last showed activity; `None`: there was none.
     pub(super) fn last_sign(&self) -> Option<Instant> {
         let state = self.state();
         if state.in_flight > 0 { Some(Instant::now()) } else { state.last }
     }
 
-    /// When the program is to be ended, since a call waits for a person.
+    /// Returns when the program is to be terminated because a call waits for approval.
     pub(super) fn ends_at(&self) -> Option<Instant> {
-        self.state().since.map(|since| since + WITH_IT)
+        self.state().since.map(|since| since + FURTHER_CALLS_GRACE)
     }
 
-    /// Returns when a call begins to wait for a person.
+    /// Resolves when a call begins to wait for approval.
     pub(super) async fn waits(&self) {
         self.waits.notified().await;
     }
 
-    /// From now on no further call is taken up: the program is being ended.
+    /// Stops accepting calls: the program is being terminated.
     pub(super) fn close(&self) {
         self.closed.cancel();
     }
 
-    /// The program has ended. What is under way is waited for, or given up if `cut`.
+    /// Called after the program has ended. Waits for the calls in flight, or abandons them if `cut`.
     pub(super) async fn finish(&self, cut: bool) -> HandedEnd {
         self.closed.cancel();
         if cut {
@@ -179,7 +177,7 @@ impl HandedServer {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // counters and lists: a panic leaves nothing half done that matters
+        // counters and lists: a panic leaves no inconsistent state that matters
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -215,7 +213,7 @@ impl HandedServer {
         self.judged(&request).await.unwrap_or_else(|_| over())
     }
 
-    /// Counts a call. False: it is one too many.
+    /// Counts a call. Returns false if the limit is exceeded.
     fn may_call(&self) -> bool {
         let mut state = self.state();
         let may = state.made < self.limits.calls;
@@ -223,14 +221,14 @@ impl HandedServer {
         may
     }
 
-    /// Counts a use that the rules deny. False: so many are written down that this one is not.
+    /// Counts a use that the rules deny. Returns false if the limit of recorded denials is reached.
     fn counts_as_denied(&self, tool: &str) -> bool {
         let mut state = self.state();
-        if state.denied.len() < DENIED && !state.denied.iter().any(|known| known == tool) {
+        if state.denied.len() < MAX_RECORDED_DENIALS && !state.denied.iter().any(|known| known == tool) {
             state.denied.push(tool.to_owned());
         }
         state.noted += 1;
-        state.noted <= DENIED
+        state.noted <= MAX_RECORDED_DENIALS
     }
 
     async fn judged(&self, request: &ToolRequest) -> Result<ToolReply, Break> {
@@ -257,7 +255,7 @@ impl HandedServer {
         }
     }
 
-    /// Asks a person about a call: the program ends, and never hears of it here.
+    /// Requests approval of a call: the program is terminated and never receives the reply here.
     async fn wait(&self, n: usize, call: &PlannedCall, request: &ToolRequest) -> Result<ToolReply, Break> {
         let wanted = self.journal.wanted(n, call, request).await?;
         {
@@ -270,13 +268,13 @@ impl HandedServer {
         Err(Break::Stopped)
     }
 
-    /// The program asks whether it may use a tool of its own.
+    /// Answers the program's question whether it may use one of its own tools.
     async fn asked_for_use(&self, uses: &Uses, asked: &ToolRequest) -> Result<ToolReply, Break> {
         match uses.judge(asked) {
             uses::UseVerdict::Said(reply) => Ok(reply),
             uses::UseVerdict::Denied { call, reply, why } => {
                 if self.counts_as_denied(&call.name) {
-                    let text = shorten(&format!("denied: {why}"), SHOWN);
+                    let text = shorten(&format!("denied: {why}"), MAX_REASON_BYTES);
                     let noted =
                         ToolReply { id: reply.id.clone(), name: call.name.clone(), text, is_error: true };
                     let n = self.journal.take_call();
@@ -310,7 +308,8 @@ impl ToolServer for HandedServer {
                     };
                     let request =
                         ToolRequest { id: id_text(&id), name, arguments: without_secrets(arguments) };
-                    // a call goes on, whoever waits for it no more; the tracker is asked first, so that none is missed
+                    // a call continues even if nobody waits for it any more; the token is taken before the check, so that no
+                    // call is missed
                     let tracked = self.tasks.token();
                     if self.closed.is_cancelled() {
                         return None;
@@ -328,7 +327,7 @@ impl ToolServer for HandedServer {
     }
 }
 
-/// Counts a call as being made, as long as it lives.
+/// Counts a call as in flight while it lives.
 struct Busy<'t>(&'t HandedServer);
 
 impl<'t> Busy<'t> {
@@ -357,7 +356,7 @@ fn offer_of_outcomes() -> ToolOffer {
     uses::plain_offer(OUTCOMES, about, json!({"type": "object", "properties": {}}))
 }
 
-/// Whatever a program says, and however it came to know it: no secret is written down or handed to a tool.
+/// Redacts secrets from the arguments, wherever the program got them: none is recorded or passed to a tool.
 fn without_secrets(arguments: String) -> String {
     let Ok(before) = serde_json::from_str::<Value>(&arguments) else {
         return secret::redact(&arguments).into_owned();

@@ -1,4 +1,4 @@
-//! Calls of earlier attempts that their program can't have heard the end of: they are settled before it goes on.
+//! Calls of earlier attempts whose outcome the program can't have received: they are settled before it continues.
 use super::making::{HandedLimits, made};
 use super::uses::{self, GrantedUse};
 use crate::conversation::{CallRules, HandedCall, HandedCalls};
@@ -9,10 +9,10 @@ use crate::runner::output::shorten;
 use crate::runner::program::journal::{PastCall, ProgramJournal};
 use std::time::Duration;
 
-/// Most of the arguments of a call that its outcome repeats, in bytes.
-const ARGS: usize = 2000;
+/// Maximum length of a call's arguments that its outcome repeats, in bytes.
+const MAX_ARGS_BYTES: usize = 2000;
 
-/// What came of a call.
+/// The outcome of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::runner::program) struct HandedOutcome {
     pub(in crate::runner::program) tool: String,
@@ -23,7 +23,7 @@ pub(in crate::runner::program) struct HandedOutcome {
 impl HandedOutcome {
     fn of(call: &PastCall, reply: String) -> Self {
         let request = &call.request;
-        Self { tool: request.name.clone(), args: shorten(&request.arguments, ARGS), reply }
+        Self { tool: request.name.clone(), args: shorten(&request.arguments, MAX_ARGS_BYTES), reply }
     }
 
     #[cfg(test)]
@@ -32,21 +32,21 @@ impl HandedOutcome {
     }
 }
 
-/// What a program is told of outcomes.
+/// Formats outcomes for the program.
 pub(super) fn text_of(outcomes: &[HandedOutcome]) -> String {
     let of_one = |one: &HandedOutcome| format!("`{}` {}\n{}\n", one.tool, one.args, one.reply);
     outcomes.iter().map(of_one).collect::<Vec<_>>().join("\n")
 }
 
-/// What is to be done before a program goes on.
+/// What has to happen before a program continues.
 pub(in crate::runner::program) enum SettledCalls {
-    /// Nothing: it may go on, with these outcomes, and what it may use of its own tools.
+    /// Nothing: it may continue, with these outcomes and granted uses of its own tools.
     All(Vec<HandedOutcome>, Vec<GrantedUse>),
-    /// A person is still to decide about these: they were asked for, and then the attempt ended otherwise.
+    /// These wait for approval: it was requested, but the attempt ended for another reason.
     Waits(Vec<ApprovalWanted>),
 }
 
-/// Makes the calls that a person has allowed, and answers the others.
+/// Makes the calls that were approved, and answers the others.
 pub(in crate::runner::program) async fn settled(
     rules: &CallRules,
     caller: &ToolCaller,
@@ -72,7 +72,7 @@ pub(in crate::runner::program) async fn settled(
     Ok(SettledCalls::All(outcomes, granted))
 }
 
-/// Is a person still to be asked?
+/// Returns whether approval is still pending.
 fn still_waits(calls: &HandedCalls, one: &PastCall) -> bool {
     let is_open = one.waits && one.decided.is_none() && one.begun.is_none() && one.reply.is_none();
     is_open && (uses::is_use(&one.request) || matches!(calls.judge(&one.request, None), HandedCall::Wait(_)))

@@ -1,5 +1,5 @@
-//! Whether a program may use tools of its own: it asks before each use, and is told by the `permissions` of its agent, or by a
-//! person. What a person has allowed is allowed once, and to the letter.
+//! Whether a program may use its own tools: it asks before each use, and is answered by its agent's `permissions` or by a
+//! person. An approval is valid once, for exactly that use.
 use crate::agent_program::mcp::is_of_server;
 use crate::agent_program::permission::{Permit, is_same_use, permit};
 use crate::conversation::PlannedCall;
@@ -14,15 +14,15 @@ use serde_json::{Value, json};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Longest name of a tool or id of a message that is kept, in bytes.
+/// Maximum length of a tool name or message id, in bytes.
 pub(super) const NAME: usize = 64;
 
-/// What a person has allowed, and was not done yet.
+/// An approved use that has not happened yet.
 #[derive(Clone)]
 pub(in crate::runner::program) struct GrantedUse {
     /// Its number in the journal.
     n: usize,
-    /// The use, as it was asked about.
+    /// The use, as in the question.
     request: ToolRequest,
 }
 
@@ -33,36 +33,35 @@ pub(in crate::runner::program) struct Uses {
     granted: Mutex<Vec<GrantedUse>>,
 }
 
-/// What comes of a question.
+/// The verdict on a use.
 pub(super) enum UseVerdict {
     /// It is answered.
     Said(ToolReply),
-    /// The rules deny it: to be written down, since the program says what it likes of that.
+    /// The rules deny it: recorded here, since the program's own report of it is not reliable.
     Denied {
         call: Box<PlannedCall>,
-        /// What the program is told.
+        /// The reply to the program.
         reply: ToolReply,
-        /// Why, for the record.
         why: String,
     },
-    /// A person has allowed it: to be written down first.
+    /// It was approved: to be recorded first.
     Granted {
         /// Its number in the journal.
         n: usize,
         call: Box<PlannedCall>,
-        /// What the program is told.
+        /// The reply to the program.
         reply: ToolReply,
     },
-    /// A person is to decide.
+    /// It needs approval.
     Wait {
         call: Box<PlannedCall>,
-        /// The same, as it is written down.
+        /// The same use, as recorded.
         request: ToolRequest,
     },
 }
 
 impl Uses {
-    /// By these permissions, of a program of this preset.
+    /// Creates the judge from these permissions, for a program of this preset.
     pub(in crate::runner::program) fn new(
         permissions: Permissions,
         preset: &'static Preset,
@@ -77,7 +76,7 @@ impl Uses {
         let (Some(tool), Some(input)) = (question["tool_name"].as_str(), question.get("input")) else {
             return told(denied("a question names the tool and its input: `tool_name`, `input`"));
         };
-        // tools of this side are judged when they are called
+        // the daemon's tools are judged when they are called
         if is_of_server(tool) {
             return told(allowed(input));
         }
@@ -109,13 +108,13 @@ impl Uses {
         }
     }
 
-    /// The use that a question is about, as it is written down.
+    /// Returns the use that a question is about, as it is recorded.
     fn use_of(&self, asked: &ToolRequest, tool: &str, input: &Value) -> ToolRequest {
         let name = format!("{}:{}", self.preset.name, shorten(&secret::redact(tool), NAME));
         ToolRequest { id: asked.id.clone(), name, arguments: input.to_string() }
     }
 
-    /// Takes what was granted: it is so once.
+    /// Consumes a grant: it is valid once.
     fn take(&self, name: &str, input: &Value) -> Option<usize> {
         let mut granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
         let is_it = |one: &GrantedUse| {
@@ -131,7 +130,7 @@ fn reply_of(asked: &ToolRequest, behavior: Value) -> ToolReply {
     ToolReply { id: asked.id.clone(), name: asked.name.clone(), text: behavior.to_string(), is_error: false }
 }
 
-/// The tool by which a program asks.
+/// Returns the tool through which a program asks.
 pub(super) fn offer() -> ToolOffer {
     let about =
         "Says whether a tool may be used. The program asks it by itself; there is no need to call it.";
@@ -143,7 +142,7 @@ pub(super) fn offer() -> ToolOffer {
     plain_offer(PERMISSION, about, schema)
 }
 
-/// A tool that only says something.
+/// Returns a tool without effect.
 pub(super) fn plain_offer(name: &str, about: &str, schema: Value) -> ToolOffer {
     ToolOffer {
         def: ToolDef { name: name.to_owned(), description: about.to_owned(), schema },
@@ -156,12 +155,13 @@ pub(super) fn plain_offer(name: &str, about: &str, schema: Value) -> ToolOffer {
     }
 }
 
-/// Was a person asked about the use of a tool of the program? No tool of this side has such a name.
+/// Returns whether the request was about a use of the program's own tools. No handed tool has such a name.
 pub(super) fn is_use(request: &ToolRequest) -> bool {
     request.name.contains(':')
 }
 
-/// What a program is told of a use that a person has decided about. One that was allowed is `granted`: it does that itself.
+/// Records the reply to a use that was decided by a person. One that was allowed goes to `granted`: the program makes it
+/// itself.
 pub(super) async fn settle(
     journal: &ProgramJournal,
     past: &PastCall,
@@ -201,7 +201,7 @@ pub(super) fn planned(request: &ToolRequest, input: Value) -> PlannedCall {
     }
 }
 
-/// In the words of Claude Code's `--permission-prompt-tool`.
+/// The format of Claude Code's `--permission-prompt-tool`.
 fn allowed(input: &Value) -> Value {
     json!({"behavior": "allow", "updatedInput": input})
 }

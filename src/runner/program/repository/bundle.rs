@@ -1,4 +1,4 @@
-//! A bundle as a program gives it: copied to where it can't be changed any more, and its head read.
+//! A bundle made by a program: copied to where the program can't change it, and its header read.
 use super::git::SAID;
 use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions};
@@ -6,18 +6,17 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Largest bundle.
+/// Maximum size of a bundle.
 pub(super) const MOST_BUNDLE: u64 = 1 << 30;
-/// Longest head of a bundle, which names its branches.
-const MOST_HEADS: u64 = 16 << 20;
-/// How bundles begin (gitformat-bundle(5)).
-const BUNDLES: [&str; 2] = ["# v2 git bundle\n", "# v3 git bundle\n"];
+/// Maximum size of a bundle's header, which names its branches.
+const MAX_HEADER_BYTES: u64 = 16 << 20;
+/// Signatures of the bundle formats (gitformat-bundle(5)).
+const SIGNATURES: [&str; 2] = ["# v2 git bundle\n", "# v3 git bundle\n"];
 
-/// The commits that a bundle names, as the program gave it: commit and name.
+/// The references of a bundle, as given by the program: commit and name.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Heads {
     pub(super) all: Vec<(String, String)>,
-    /// There were more than are kept.
     pub(super) is_cut: bool,
 }
 
@@ -39,7 +38,7 @@ pub(super) fn take_bundle(from: &Path, to: &Path, most: u64) -> std::io::Result<
         return refuse(&format!("one of {} MiB, and at most {} are read", found.len() >> 20, most >> 20));
     }
     let mut bundle = BufReader::new(file.take(most));
-    let heads = match heads_of((&mut bundle).take(MOST_HEADS))? {
+    let heads = match heads_of((&mut bundle).take(MAX_HEADER_BYTES))? {
         Ok(heads) => heads,
         Err(what) => return refuse(what),
     };
@@ -48,11 +47,11 @@ pub(super) fn take_bundle(from: &Path, to: &Path, most: u64) -> std::io::Result<
     Ok(Some(heads))
 }
 
-/// Reads the head of a bundle, up to its pack. The inner error: what there is instead.
+/// Reads the header of a bundle, up to its pack. The inner error describes what there is instead.
 fn heads_of(mut bundle: impl BufRead) -> std::io::Result<Result<Heads, &'static str>> {
     let mut line = Vec::new();
     (&mut bundle).take(64).read_until(b'\n', &mut line)?;
-    if !BUNDLES.iter().any(|known| line == known.as_bytes()) {
+    if !SIGNATURES.iter().any(|known| line == known.as_bytes()) {
         return Ok(Err("something that is not a bundle"));
     }
     let (mut heads, mut kept) = (Heads::default(), 0);
@@ -63,7 +62,7 @@ fn heads_of(mut bundle: impl BufRead) -> std::io::Result<Result<Heads, &'static 
         let text = String::from_utf8_lossy(whole);
         match text.as_bytes().first() {
             None => return Ok(Ok(heads)),
-            // what the repository has already: whether that is so is seen when all is there
+            // prerequisites: whether the repository has them is checked when everything is unpacked
             Some(b'-') => continue,
             Some(b'@') if text.starts_with("@object-format=") => continue,
             Some(b'@') => return Ok(Err("a bundle of a kind that is not read")),

@@ -1,14 +1,14 @@
-//! git as it is called here: without any setting of whoever runs the daemon, in bounded time.
+//! Calls of git: without any settings of the user that the daemon runs as, and limited in time.
 use crate::child::{self, ChildError, Finished, Inherit, Program};
 use std::time::Duration;
 
-/// How long one call of git may take.
+/// Timeout of one call of git.
 pub(super) const PATIENCE: Duration = Duration::from_secs(600);
-/// Memory of a git that reads what a program has made, in KiB: a few objects can stand for more files than fit any memory.
-const MEMORY: u32 = 2 << 20;
-/// Of what it prints, so much is kept.
+/// Memory limit of a git that reads what a program has made, in KiB: a few objects can expand to more files than fit in memory.
+const MEMORY_KIB: u32 = 2 << 20;
+/// Bytes of its output that are kept.
 pub(super) const SAID: usize = 64 << 10;
-/// Nothing of whoever runs the daemon counts but the repository itself: no hooks, no helpers, no settings of theirs.
+/// Ignores all settings of the user that the daemon runs as: no hooks, helpers or configuration but the repository's own.
 const QUIET: &[&str] = &[
     "-c",
     "core.hooksPath=/dev/null",
@@ -22,20 +22,20 @@ const QUIET: &[&str] = &[
     "transfer.fsckObjects=true",
 ];
 
-/// Runs git without any setting but the repository's own. Its standard output.
+/// Runs git with no settings but the repository's own. Returns its standard output.
 pub(super) async fn git(args: &[&str]) -> Result<String, String> {
     let argv: Vec<String> = quiet(args).map(str::to_owned).collect();
     run(&argv, PATIENCE).await
 }
 
-/// The same in a repository, for what a program has made: with bounds of memory and time, and with this file to read.
+/// Runs git in a repository on what a program has made: limited in memory and time, with this file as its input.
 pub(super) async fn git_bounded(
     repo: &str,
     args: &[&str],
     input: Option<&str>,
     patience: Duration,
 ) -> Result<String, String> {
-    /// Objects that are larger are not held in memory as a whole.
+    /// Larger objects are not held in memory as a whole.
     const FRUGAL: [&str; 8] = [
         "-c",
         "core.bigFileThreshold=16m",
@@ -46,7 +46,7 @@ pub(super) async fn git_bounded(
         "-c",
         "pack.threads=1",
     ];
-    let memory = if input.is_some() { MEMORY } else { MEMORY / 2 };
+    let memory = if input.is_some() { MEMORY_KIB } else { MEMORY_KIB / 2 };
     let script = format!("ulimit -v {memory} 2>/dev/null; exec \"$@\" <\"$0\"");
     let shell = ["/bin/sh", "-c", &script, input.unwrap_or("/dev/null")];
     let args: Vec<&str> = FRUGAL.into_iter().chain(["-C", repo]).chain(args.iter().copied()).collect();

@@ -120,7 +120,7 @@ async fn a_tree_of_trees_does_not_take_the_memory() {
     let commit = commit_of(&repo, &base, &hash).await;
     let began = std::time::Instant::now();
     let told = changes(&repo, &base, &commit).await.unwrap_err();
-    assert!(began.elapsed() < FOR_SUMMARY + Duration::from_secs(60), "{told}");
+    assert!(began.elapsed() < SUMMARY_TIMEOUT + Duration::from_secs(60), "{told}");
 }
 
 async fn repository(folder: &Path) -> (String, String) {
@@ -159,7 +159,7 @@ async fn of_many_branches_some_are_brought_back_and_the_others_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let (repo, head) = repository(folder.path()).await;
     let mut branches = Vec::new();
-    for at in 0..MORE_BRANCHES + 5 {
+    for at in 0..MAX_OTHER_BRANCHES + 5 {
         let who = ["-c", "user.name=a", "-c", "user.email=a@localhost", "-C", &repo];
         let (message, tree) = (format!("{at}"), format!("{head}^{{tree}}"));
         let making = ["commit-tree", "-p", &head, "-m", &message, &tree];
@@ -169,7 +169,7 @@ async fn of_many_branches_some_are_brought_back_and_the_others_are_named() {
     let said = bring_others(&repo, &branches, &head, "bgagent/a/r").await.unwrap().unwrap();
     assert!(said.contains("of 5 of them"), "{said}");
     let made = git(&["-C", &repo, "for-each-ref", "refs/heads/bgagent"]).await.unwrap();
-    assert_eq!(made.lines().count(), MORE_BRANCHES, "{made}");
+    assert_eq!(made.lines().count(), MAX_OTHER_BRANCHES, "{made}");
 }
 
 #[test]
@@ -177,6 +177,6 @@ fn a_long_summary_keeps_its_last_line() {
     let long: String =
         (0..100).map(|at| format!(" f{at} | 1 +\n")).chain([" 100 files changed".into()]).collect();
     let short = shortened(&long);
-    assert!(short.lines().count() == SUMMARY && short.ends_with(" 100 files changed"), "{short}");
+    assert!(short.lines().count() == MAX_SUMMARY_LINES && short.ends_with(" 100 files changed"), "{short}");
     assert_eq!(shortened(" f | 1 +\n"), " f | 1 +");
 }
