@@ -1,4 +1,4 @@
-//! What goes on to the place that was asked for, and comes back.
+//! Forwards requests and tunnels to their destination.
 use super::listen::Place;
 use super::reply::{Answer, said, without_connection};
 use super::state::PassState;
@@ -13,9 +13,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// How long one side of a tunnel may go on when the other has ended.
-const LAST_WORDS: Duration = Duration::from_secs(60);
-/// From now on all bytes go to and fro, until either side ends.
+/// Timeout of the other direction of a tunnel after one side has closed.
+const HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Copies bytes in both directions until either side closes.
 pub(super) fn tunnel(
     state: &PassState,
     request: Request<Incoming>,
@@ -34,7 +34,7 @@ pub(super) fn tunnel(
     answer
 }
 
-/// Carries bytes to and fro. When one side has no more to say, the other may go on for [`LAST_WORDS`].
+/// Copies bytes in both directions. When one side closes, the other may continue for [`HALF_CLOSE_TIMEOUT`].
 async fn carry(program: impl AsyncRead + AsyncWrite, stream: TcpStream) {
     let (mut from_program, mut to_program) = tokio::io::split(program);
     let (mut from_place, mut to_place) = stream.into_split();
@@ -48,12 +48,12 @@ async fn carry(program: impl AsyncRead + AsyncWrite, stream: TcpStream) {
     };
     tokio::pin!(out, back);
     tokio::select! {
-        () = &mut out => { let _ = tokio::time::timeout(LAST_WORDS, back).await; }
-        () = &mut back => { let _ = tokio::time::timeout(LAST_WORDS, out).await; }
+        () = &mut out => { let _ = tokio::time::timeout(HALF_CLOSE_TIMEOUT, back).await; }
+        () = &mut back => { let _ = tokio::time::timeout(HALF_CLOSE_TIMEOUT, out).await; }
     }
 }
 
-/// Sends a request on, and hands back what is answered as it comes.
+/// Forwards a request, and streams the response back.
 pub(super) async fn request(
     state: &Arc<PassState>,
     mut request: Request<Incoming>,
@@ -71,7 +71,7 @@ pub(super) async fn request(
     };
     *request.uri_mut() = path;
     without_connection(request.headers_mut());
-    // the place that was judged, whatever the program says it is (RFC 9112, 3.2.2)
+    // the checked destination, whatever the program's header says (RFC 9112, 3.2.2)
     request.headers_mut().insert(HOST, host);
     let (mut sender, connection) = match http1::handshake(TokioIo::new(stream)).await {
         Ok(both) => both,

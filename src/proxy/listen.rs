@@ -1,4 +1,4 @@
-//! Connections that come to a listener, bounded in number and in time; what is answered on them is for others to say.
+//! Accepts the connections of a listener, bounded in number and time; how they are answered is left to others.
 use super::reply::Answer;
 use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
@@ -14,49 +14,49 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// Connections of one program at a time, if that is no more than a quarter of all. Further ones wait.
-const AT_A_TIME: usize = 64;
-/// How long.
-const FULL: Duration = Duration::from_secs(10);
-/// What they get then.
-const NO_PLACE: &[u8] =
+/// Maximum concurrent connections of one program, but at most a quarter of all. Further ones wait.
+const MAX_CONNECTIONS_PER_PROGRAM: usize = 64;
+/// Timeout of that wait.
+const SLOT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The response after it.
+const NO_SLOT_RESPONSE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
     bgagent: too many connections of sandboxes are open.\n";
-/// How long the head of a request may take.
-const HEAD: Duration = Duration::from_secs(30);
-/// Longest head of a request, in bytes.
-const LONGEST_HEAD: usize = 64 << 10;
+/// Timeout for receiving the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_HEAD_BYTES: usize = 64 << 10;
 
-/// Connections of all programs at a time: each takes two files, and an eighth of those that may be open is enough.
-static PLACES: LazyLock<usize> = LazyLock::new(|| {
+/// Maximum connections of all programs: each takes two file descriptors; together they take an eighth of the limit.
+static MAX_CONNECTIONS: LazyLock<usize> = LazyLock::new(|| {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     usize::try_from(files.unwrap_or(u64::MAX) / 16).unwrap_or(usize::MAX).clamp(16, 1 << 16)
 });
-static ALL: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(*PLACES)));
+static CONNECTION_SLOTS: LazyLock<Arc<Semaphore>> =
+    LazyLock::new(|| Arc::new(Semaphore::new(*MAX_CONNECTIONS)));
 
-/// How many of all places one program may take.
+/// Returns how many of all connections one program may have.
 fn share(places: usize) -> usize {
-    AT_A_TIME.min(places / 4)
+    MAX_CONNECTIONS_PER_PROGRAM.min(places / 4)
 }
 
-/// Places among those that are served at a time, of its program and of all, as long as any part of a connection lives.
+/// The slots of a connection, in its program's and the overall limit, held as long as any part of the connection lives.
 #[derive(Debug)]
 pub(super) struct ConnectionPlaces {
     _permits: [OwnedSemaphorePermit; 2],
-    /// Where the program has come to.
+    /// The port that the program connected to.
     pub(super) port: u16,
 }
 
-/// The same, shared by all that goes on on a connection.
+/// The same, shared by everything that belongs to a connection.
 pub(super) type Place = Arc<ConnectionPlaces>;
 
-/// Who answers.
+/// A service that answers requests.
 pub(super) trait Answers: Send + Sync + 'static {
-    /// One request.
+    /// Answers one request.
     fn answer(self: Arc<Self>, request: Request<Incoming>, place: Place) -> BoxFuture<'static, Answer>;
 }
 
-/// Serves the listener that comes, until `ended`.
+/// Serves the listener once it is available, until `ended`.
 pub(super) fn serve<A: Answers>(
     who: Arc<A>,
     ended: CancellationToken,
@@ -74,14 +74,14 @@ pub(super) fn serve<A: Answers>(
 }
 
 async fn all<A: Answers>(who: Arc<A>, ended: CancellationToken, listener: TcpListener) {
-    let own = Arc::new(Semaphore::new(share(*PLACES)));
-    // whatever others take, each has one
+    let own = Arc::new(Semaphore::new(share(*MAX_CONNECTIONS)));
+    // one reserved connection per program, regardless of the others
     let reserved = Arc::new(Semaphore::new(1));
     let port = listener.local_addr().map_or(0, |address| address.port());
     loop {
         let mut stream = match listener.accept().await {
             Ok((stream, _)) => stream,
-            // no files for now, or the other side went away
+            // out of file descriptors, or the client disconnected
             Err(_) => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
@@ -93,31 +93,31 @@ async fn all<A: Answers>(who: Arc<A>, ended: CancellationToken, listener: TcpLis
             tokio::select! {
                 biased;
                 place = reserved.clone().acquire_owned() => (own, place),
-                place = ALL.clone().acquire_owned() => (own, place),
+                place = CONNECTION_SLOTS.clone().acquire_owned() => (own, place),
             }
         };
-        match tokio::time::timeout(FULL, place).await {
+        match tokio::time::timeout(SLOT_TIMEOUT, place).await {
             Ok((Ok(own), Ok(one_of_all))) => {
                 let place = ConnectionPlaces { _permits: [own, one_of_all], port };
                 let serving = connection(who.clone(), stream, Arc::new(place));
                 tokio::spawn(ended.clone().run_until_cancelled_owned(serving));
             }
             _ => {
-                let _ = stream.try_write(NO_PLACE);
+                let _ = stream.try_write(NO_SLOT_RESPONSE);
                 let _ = stream.shutdown().await;
             }
         }
     }
 }
 
-/// Does an address name the proxy itself, where it is reached?
+/// Returns whether an address names the proxy itself, at the port where it is reached.
 pub(super) fn is_itself(uri: &Uri, place: &Place) -> bool {
     let Some(authority) = uri.authority() else { return false };
     let is_here = matches!(authority.host(), "127.0.0.1" | "localhost" | "[::1]");
     is_here && !authority.as_str().contains('@') && authority.port_u16().unwrap_or(80) == place.port
 }
 
-/// Answers on one connection, until it ends.
+/// Serves one connection until it ends.
 pub(super) async fn connection<A: Answers>(
     who: Arc<A>,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -129,8 +129,8 @@ pub(super) async fn connection<A: Answers>(
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(LONGEST_HEAD)
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), serving)
         .with_upgrades()
         .await;

@@ -1,18 +1,18 @@
-//! What a program is answered, and the headers that do not go on.
+//! Responses to a program, and hop-by-hop headers.
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::body::Bytes;
 use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use std::error::Error;
 
-/// Why the body of an answer breaks off.
+/// Why the body of a response breaks off.
 pub(super) type BodyError = Box<dyn Error + Send + Sync>;
 
-/// What a program is answered.
+/// A response to a program.
 pub(super) type Answer = Response<UnsyncBoxBody<Bytes, BodyError>>;
 
-/// Headers that are for one connection only (RFC 9110, 7.6.1), beside those that `Connection` names.
-const OF_ONE_CONNECTION: [&str; 8] = [
+/// Hop-by-hop headers (RFC 9110, 7.6.1), besides those that `Connection` lists.
+const HOP_BY_HOP_HEADERS: [&str; 8] = [
     "connection",
     "keep-alive",
     "proxy-authenticate",
@@ -23,12 +23,12 @@ const OF_ONE_CONNECTION: [&str; 8] = [
     "upgrade",
 ];
 
-/// An answer of our own.
+/// Returns a plain text response of the daemon.
 pub(super) fn said(status: StatusCode, words: &str) -> Answer {
     of_type(status, "text/plain; charset=utf-8", words.to_owned())
 }
 
-/// The same in another form.
+/// Returns a response of this content type.
 pub(super) fn of_type(status: StatusCode, content_type: &'static str, words: String) -> Answer {
     let body = Full::new(Bytes::from(words)).map_err(|never| match never {}).boxed_unsync();
     let mut answer = Response::new(body);
@@ -37,7 +37,7 @@ pub(super) fn of_type(status: StatusCode, content_type: &'static str, words: Str
     answer
 }
 
-/// Takes out what is for one connection only.
+/// Removes hop-by-hop headers.
 pub(super) fn without_connection(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
@@ -49,7 +49,7 @@ pub(super) fn without_connection(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
-    for name in OF_ONE_CONNECTION {
+    for name in HOP_BY_HOP_HEADERS {
         headers.remove(name);
     }
 }

@@ -1,4 +1,4 @@
-//! Who comes, and what they want: the requests of a program to its proxy.
+//! Handles the requests of a program to its proxy.
 use super::forward;
 use super::listen::{Answers, Place, is_itself};
 use super::reply::{Answer, said};
@@ -13,11 +13,11 @@ use std::time::Duration;
 use subtle::ConstantTimeEq;
 use tokio::net::TcpStream;
 
-/// How long connecting may take, with the look-up of the name.
-const CONNECTING: Duration = Duration::from_secs(30);
+/// Timeout for connecting, including the DNS lookup.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Answers for PassState {
-    /// What is for the provider of a model goes to the run's meter, which has a key of its own; all else is for the proxy.
+    /// Passes requests for a model's provider to the run's meter, which has its own key; all others are for the proxy.
     fn answer(self: Arc<Self>, request: Request<Incoming>, place: Place) -> BoxFuture<'static, Answer> {
         let is_for_meter = request.method() != Method::CONNECT && request.uri().authority().is_none();
         match &self.meter {
@@ -60,7 +60,7 @@ async fn pass(state: &Arc<PassState>, request: Request<Incoming>, place: Place) 
     }
 }
 
-/// Host and port, where there is nothing else in the authority (RFC 9110, 4.2.4 and 9.3.6).
+/// Returns host and port, if the authority contains nothing else (RFC 9110, 4.2.4 and 9.3.6).
 fn asked_for(uri: &Uri, tunnel: bool) -> Option<(String, u16)> {
     let authority = uri.authority()?;
     let host = authority.host();
@@ -76,10 +76,10 @@ fn asked_for(uri: &Uri, tunnel: bool) -> Option<(String, u16)> {
     Some((host.to_owned(), port))
 }
 
-/// Connects, or says why not.
+/// Connects, or returns the response that explains why not.
 async fn reached(state: &PassState, host: &str, port: u16, named: &str) -> Result<TcpStream, Box<Answer>> {
     let connecting = net::connect(host, port, &state.allow, &state.lookups);
-    let error = match tokio::time::timeout(CONNECTING, connecting).await {
+    let error = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(Ok(stream)) => {
             state.connected(named);
             return Ok(stream);

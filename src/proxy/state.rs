@@ -1,4 +1,4 @@
-//! What is known of one program at its proxy: its key, where it may go, and what it asked for.
+//! The state of one program at its proxy: its key, its allowed destinations, and what it requested.
 use super::meter::MeterState;
 use crate::domain::{NetTarget, ProgramOwner};
 use crate::net::{Allow, GuardError};
@@ -7,19 +7,18 @@ use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-/// So many places are reported for one program. What it is refused beyond that is only answered.
-const MOST_REPORTED: usize = 32;
-/// So many places are counted for one program.
-const MOST_COUNTED: usize = 1000;
-/// So much of a place is kept: a name has 253 characters at most.
-const LONGEST: usize = 300;
-/// So many reports wait to be taken; more are only logged.
-const WAITING: usize = 1024;
+/// Maximum destinations that are reported per program. Further refusals are only answered.
+const MAX_REPORTED_TARGETS: usize = 32;
+/// Maximum destinations that are counted per program.
+const MAX_COUNTED_TARGETS: usize = 1000;
+/// Bytes that are kept of a destination: a host name has 253 characters at most.
+const MAX_TARGET_BYTES: usize = 300;
+/// Maximum queued reports; further ones are only logged.
+const MAX_QUEUED_REPORTS: usize = 1024;
 
-/// A place that a program was not connected to.
+/// A destination that a program was not connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
-    /// Whose program it is.
     pub owner: ProgramOwner,
     pub program: String,
     /// Host and port, as the program named them.
@@ -29,35 +28,35 @@ pub struct Denial {
 
 static REPORTS: OnceLock<mpsc::Sender<Denial>> = OnceLock::new();
 
-/// What is refused from now on. Once, before anything is started; a second call gets nothing.
+/// Returns the channel of future refusals. Called once, before anything is started; a second call gets nothing.
 pub fn denials() -> mpsc::Receiver<Denial> {
-    let (sender, receiver) = mpsc::channel(WAITING);
+    let (sender, receiver) = mpsc::channel(MAX_QUEUED_REPORTS);
     let _ = REPORTS.set(sender);
     receiver
 }
 
 #[derive(Debug)]
 pub(super) struct PassState {
-    /// What a request must say, in the form of its header.
+    /// The expected `Proxy-Authorization` header.
     pub(super) credentials: String,
     pub(super) key: String,
     pub(super) allow: Allow,
     pub(super) reaches_this_machine: bool,
     pub(super) owner: ProgramOwner,
     pub(super) program: String,
-    /// As many names as it may look up at a time.
+    /// Permits for concurrent DNS lookups.
     pub(super) lookups: Arc<Semaphore>,
     pub(super) seen: Mutex<Seen>,
     pub(super) ended: CancellationToken,
-    /// What stands there for the provider of a model.
+    /// Serves requests for the provider of a model.
     pub(super) meter: Option<Arc<MeterState>>,
 }
 
-/// What was asked so far, by place.
+/// What was requested so far, by destination.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) connections: BTreeMap<String, u64>,
-    /// With what the program was told.
+    /// With the message to the program.
     pub(super) refused: BTreeMap<String, String>,
 }
 
@@ -68,14 +67,14 @@ impl PassState {
 
     pub(super) fn connected(&self, place: &str) {
         let mut seen = self.seen();
-        if seen.connections.len() < MOST_COUNTED || seen.connections.contains_key(place) {
+        if seen.connections.len() < MAX_COUNTED_TARGETS || seen.connections.contains_key(place) {
             *seen.connections.entry(place.to_owned()).or_default() += 1;
         }
     }
 
-    /// Keeps and reports a refusal. Returns what the program is told.
+    /// Records and reports a refusal. Returns the message to the program.
     pub(super) fn refuse(&self, place: &str, why: &GuardError) -> String {
-        let place = &place[..place.floor_char_boundary(LONGEST)];
+        let place = &place[..place.floor_char_boundary(MAX_TARGET_BYTES)];
         let table = if self.owner.table.is_empty() { "its table" } else { &self.owner.table };
         let reason = match why {
             GuardError::Host { .. } | GuardError::Port { .. } => "it is not listed in `net`".to_owned(),
@@ -87,7 +86,7 @@ impl PassState {
         }
         let is_new = {
             let mut seen = self.seen();
-            let is_new = seen.refused.len() < MOST_REPORTED && !seen.refused.contains_key(place);
+            let is_new = seen.refused.len() < MAX_REPORTED_TARGETS && !seen.refused.contains_key(place);
             if is_new {
                 seen.refused.insert(place.to_owned(), told.clone());
             }
@@ -104,8 +103,7 @@ impl PassState {
     }
 }
 
-/// The entry of `net` that would allow it. What is no address, or leads to where clouds keep their keys, is not
-/// advised.
+/// Returns the entry of `net` that would allow it. None is suggested for invalid addresses and cloud metadata services.
 pub(super) fn would_allow(place: &str, why: &GuardError) -> Option<String> {
     match why {
         GuardError::Host { .. } | GuardError::Port { .. } => {

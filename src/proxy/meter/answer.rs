@@ -1,69 +1,68 @@
-//! An answer as it goes by: what the provider says it used, and how it ended. Nothing is held up for that.
+//! Reads an answer while it is streamed: the provider's usage report, and how the answer ended. Adds no delay.
 use super::account::AnswerEnd;
 use super::wire::ModelWire;
 use crate::domain::{ErrorKind, RunError, Tokens, tokens_said};
 use hyper::body::Bytes;
 use serde_json::{Map, Value};
 
-/// Longest event of a stream, or whole answer, that is read. The last event of a stream of Responses says all again.
-const LONGEST: usize = 16 << 20;
-/// So much of what a model says is kept.
-const MOST_TEXT: usize = 64 << 10;
-/// So many calls are kept by name.
-const MOST_CALLS: usize = 100;
-/// So many characters of an error are shown.
-const MOST_SAID: usize = 300;
-/// So much of an answer is kept as it came.
+/// Maximum size of a stream event or whole answer that is parsed. The last event of a Responses stream repeats everything.
+const MAX_PARSED_BYTES: usize = 16 << 20;
+const MAX_TEXT_BYTES: usize = 64 << 10;
+/// Maximum tool calls that are kept by name.
+const MAX_CALLS: usize = 100;
+/// Maximum characters of an error that are shown.
+const MAX_ERROR_CHARS: usize = 300;
+/// Bytes of an answer that are kept as received.
 pub(super) const MOST_KEPT: usize = 1 << 20;
 
-/// Reads an answer while it goes by.
+/// Incremental parser of an answer.
 #[derive(Debug)]
 pub(super) struct AnswerReading {
     wire: ModelWire,
     form: Form,
-    /// What is not read yet: the begin of a line, or a whole answer.
+    /// Unparsed bytes: an incomplete line, or a whole answer.
     open: Vec<u8>,
     /// The last line ended with `\r`.
     after_return: bool,
-    /// The data of an event whose end did not come yet.
+    /// The data of an incomplete event.
     event: Vec<u8>,
-    /// Something was longer than is read.
+    /// Something exceeded the size limit.
     is_lost: bool,
     seen: Seen,
     kept: Vec<u8>,
     left_out: u64,
 }
 
-/// How an answer is written.
+/// The format of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Events,
-    /// One value, or at Gemini a list of them.
+    /// One value, or a list of them for Gemini.
     Json,
 }
 
-/// What was said so far.
+/// What was received so far.
 #[derive(Debug, Default)]
 struct Seen {
-    /// The largest of each number that was said of usage.
+    /// The maximum of each usage number.
     usage: Map<String, Value>,
-    /// That is what all of it came to, and not what it began with.
+    /// The usage is the final total, not the initial report.
     is_final: bool,
     finish: Option<AnswerEnd>,
     text: String,
     calls: Vec<String>,
     anything: bool,
-    /// The mark came that stands behind the last event.
+    /// The end marker was received, which follows the last event.
     is_done: bool,
 }
 
-/// What an answer came to.
+/// The result of an answer.
 #[derive(Debug)]
 pub(super) struct HeardAnswer {
     pub(super) end: AnswerEnd,
-    /// What the provider said it used.
+    /// The usage reported by the provider.
     pub(super) tokens: Option<Tokens>,
-    /// That is of the whole answer.
+    /// It covers the whole answer.
     pub(super) is_final: bool,
     pub(super) text: String,
     pub(super) calls: Vec<String>,
@@ -72,14 +71,14 @@ pub(super) struct HeardAnswer {
 }
 
 impl HeardAnswer {
-    /// No answer came.
+    /// Returns the result when there was no answer.
     pub(super) fn nothing() -> Self {
         AnswerReading::new(ModelWire::Chat, "").end(false)
     }
 }
 
 impl AnswerReading {
-    /// `content_type`: what the answer says it is.
+    /// Creates a parser; `content_type` is the answer's header.
     pub(super) fn new(wire: ModelWire, content_type: &str) -> Self {
         let form = if content_type.contains("event-stream") { Form::Events } else { Form::Json };
         Self {
@@ -95,13 +94,13 @@ impl AnswerReading {
         }
     }
 
-    /// It can't be read: it is compressed in a way that nobody asked for.
+    /// Marks the answer as unreadable: it has a content encoding that was not requested.
     pub(super) fn unreadable(mut self) -> Self {
         self.is_lost = true;
         self
     }
 
-    /// The next bytes of it.
+    /// Adds the next bytes.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         let room = MOST_KEPT - self.kept.len();
         self.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -113,7 +112,7 @@ impl AnswerReading {
     }
 
     fn fill(&mut self, bytes: &[u8]) {
-        if self.open.len() + bytes.len() > LONGEST {
+        if self.open.len() + bytes.len() > MAX_PARSED_BYTES {
             self.is_lost = true;
             self.open = Vec::new();
         }
@@ -152,7 +151,7 @@ impl AnswerReading {
         }
         let Some(data) = line.strip_prefix(b"data:") else { return };
         let data = data.strip_prefix(b" ").unwrap_or(data);
-        if self.event.len() + data.len() > LONGEST {
+        if self.event.len() + data.len() > MAX_PARSED_BYTES {
             self.is_lost = true;
             self.event = Vec::new();
             return;
@@ -175,12 +174,12 @@ impl AnswerReading {
         }
     }
 
-    /// No event is open: something may be said behind what came.
+    /// Returns whether no event is incomplete: an event of our own may be appended.
     pub(super) fn is_between_events(&self) -> bool {
         self.open.is_empty() && self.event.is_empty()
     }
 
-    /// All came that will come. `whole`: to the end that the provider gave it.
+    /// Finishes the answer. `whole`: it arrived completely.
     pub(super) fn end(mut self, whole: bool) -> HeardAnswer {
         match self.form {
             Form::Events => self.end_event(),
@@ -196,7 +195,7 @@ impl AnswerReading {
             }
         }
         let usage = Value::Object(std::mem::take(&mut self.seen.usage));
-        // a request can't have used nothing: who says so does not count
+        // a request can't have used nothing: a usage of zero does not count
         let tokens = tokens_said(&usage).filter(|tokens| tokens.input > 0 || tokens.output > 0);
         let tokens = tokens.map(|tokens| all_iterations(&usage, tokens));
         // in these wires usage may come with each part
@@ -220,8 +219,8 @@ impl AnswerReading {
     }
 }
 
-/// A provider that asks its model several times for one request lists them, and leaves some out of the sums ("Compaction" of
-/// Anthropic's documentation).
+/// Sums up iterations: a provider that runs its model several times for one request lists them, and omits some from the totals
+/// ("Compaction" of Anthropic's documentation).
 fn all_iterations(usage: &Value, said: Tokens) -> Tokens {
     let each = usage["iterations"].as_array().into_iter().flatten().filter_map(tokens_said);
     let all = each.map(Tokens::believed).fold(Tokens::default(), |sum, one| Tokens {
@@ -233,14 +232,14 @@ fn all_iterations(usage: &Value, said: Tokens) -> Tokens {
     if all.input.saturating_add(all.output) > said.input.saturating_add(said.output) { all } else { said }
 }
 
-/// What a provider says of an error, in its own words.
+/// Returns a provider's error message.
 pub(super) fn error_said(body: &[u8]) -> String {
     let json = serde_json::from_slice::<Value>(body).unwrap_or_default();
     let json = if json.is_array() { &json[0] } else { &json };
     let places = [&json["error"]["message"], &json["error"], &json["message"], &json["detail"]];
     let said = places.into_iter().find_map(Value::as_str);
-    let text = String::from_utf8_lossy(&body[..body.len().min(4 * MOST_SAID)]);
-    said.unwrap_or(text.trim()).chars().take(MOST_SAID).collect()
+    let text = String::from_utf8_lossy(&body[..body.len().min(4 * MAX_ERROR_CHARS)]);
+    said.unwrap_or(text.trim()).chars().take(MAX_ERROR_CHARS).collect()
 }
 
 impl Seen {
@@ -260,7 +259,8 @@ impl Seen {
         }
     }
 
-    /// Numbers of usage: each wire says some at the beginning and others at the end, and some say all again and again.
+    /// Merges usage numbers: each wire reports some at the beginning and others at the end, and some are repeated with growing
+    /// values.
     fn usage(&mut self, said: &Value) {
         fn larger(into: &mut Map<String, Value>, from: &Map<String, Value>) {
             for (key, value) in from {
@@ -281,12 +281,12 @@ impl Seen {
 
     fn say(&mut self, text: &Value) {
         let Some(text) = text.as_str() else { return };
-        let room = MOST_TEXT - self.text.len();
+        let room = MAX_TEXT_BYTES - self.text.len();
         self.text.push_str(&text[..text.floor_char_boundary(room)]);
     }
 
     fn call(&mut self, name: &Value) {
-        if self.calls.len() < MOST_CALLS {
+        if self.calls.len() < MAX_CALLS {
             self.calls.push(name.as_str().unwrap_or("?").chars().take(100).collect());
         }
     }
@@ -301,13 +301,13 @@ impl Seen {
             () if has(&["authentication_error", "permission_error", "insufficient_quota"]) => ErrorKind::Auth,
             () => ErrorKind::Provider,
         };
-        let said: String = said.chars().take(MOST_SAID).collect();
+        let said: String = said.chars().take(MAX_ERROR_CHARS).collect();
         let message = format!("the provider broke its answer off: {said}");
         self.finish = Some(AnswerEnd::Failed(RunError::new(kind, message)));
     }
 
     fn finished(&mut self, end: AnswerEnd) {
-        // an error stays one, whatever is said behind it
+        // an error is final, whatever follows
         if !matches!(self.finish, Some(AnswerEnd::Failed(_))) {
             self.finish = Some(end);
         }
@@ -374,7 +374,7 @@ impl Seen {
         }
     }
 
-    /// `says`: its texts were not heard before.
+    /// Reads a complete response. `says`: its texts were not streamed before.
     fn whole_response(&mut self, response: &Value, says: bool) {
         self.usage(&response["usage"]);
         self.is_final = true;

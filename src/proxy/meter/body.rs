@@ -1,10 +1,9 @@
-//! The body of a request, whole: bounded in size, in time, and in the memory of all that are in memory at a time, of which one
-//! run has its share.
+//! Reads the whole body of a request: limited in size, time, and memory across all requests, with a share per run.
 //!
-//! All that a body takes is reserved before: as it comes, by its length, and for one that is compressed, before it is unpacked,
-//! from a memory of its own, by the size that it says it has or by the most that it can have. Who has the second waits for
-//! nothing, and nobody has the second and waits for the first; so all who wait get their turn. What reading takes beside the
-//! body is bounded by how many are read at a time (`receive`).
+//! Everything that a body takes is reserved beforehand: by its length as it arrives, and before decompression, from a separate
+//! pool, by its declared or maximum decompressed size. Whoever holds memory of the second pool waits for nothing, and never for
+//! the first; so there is no deadlock, and all waiting requests get their turn. The memory for parsing is limited by the number
+//! of concurrent parsers (`receive`).
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
@@ -14,28 +13,28 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-/// Largest body, before and after decompression: what Anthropic takes.
+/// Maximum body size, before and after decompression: Anthropic's limit.
 pub(super) const LARGEST: usize = 32 << 20;
-/// What memory is counted in.
-const UNIT: usize = 64 << 10;
-/// Of all bodies at a time: for small ones, which never wait behind large ones, for the others, and for what is unpacked.
-const FOR_SMALL: usize = 64 << 20;
-const FOR_LARGE: usize = 256 << 20;
-const FOR_UNPACKED: usize = FOR_SMALL + FOR_LARGE;
-/// What a small one is at the most.
-const SMALL: usize = 1 << 20;
-/// One meter has an eighth: of what comes, and of what is unpacked. The largest body fits, with what unpacking takes.
-const SHARE: usize = FOR_UNPACKED / 8;
-/// No gzip unpacks to more times its size (RFC 1951: 258 bytes from two bits).
-const MOST_OF_GZIP: usize = 1032;
-/// What unpacking takes beside the bytes themselves (RFC 8878, 3.1.1.1.2: the window that all readers have).
-const WINDOW: usize = 8 << 20;
-/// So much is unpacked before others have their turn.
-const STEP: usize = 256 << 10;
-/// Longest pause within a body, and wait for memory.
-const PAUSE: Duration = Duration::from_secs(60);
-/// Longest time until all of a body has come, without waits for memory.
-const ARRIVAL: Duration = Duration::from_secs(120);
+/// Bytes per semaphore permit.
+const PERMIT_BYTES: usize = 64 << 10;
+/// Memory for all bodies: for small ones, which never wait behind large ones, for the others, and for decompressed ones.
+const SMALL_POOL_BYTES: usize = 64 << 20;
+const LARGE_POOL_BYTES: usize = 256 << 20;
+const UNPACKED_POOL_BYTES: usize = SMALL_POOL_BYTES + LARGE_POOL_BYTES;
+/// Maximum size of a small body.
+const MAX_SMALL_BYTES: usize = 1 << 20;
+/// The share of one meter: an eighth, each of incoming and decompressed bodies. The largest body fits, with its decompression.
+const METER_SHARE_BYTES: usize = UNPACKED_POOL_BYTES / 8;
+/// Maximum compression ratio of gzip (RFC 1951: 258 bytes from two bits).
+const MAX_GZIP_RATIO: usize = 1032;
+/// Memory for decompression besides the output (RFC 8878, 3.1.1.1.2: the window that all decoders support).
+const WINDOW_BYTES: usize = 8 << 20;
+/// Bytes that are decompressed before yielding.
+const STEP_BYTES: usize = 256 << 10;
+/// Idle timeout within a body, and timeout for memory.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Timeout until a body has fully arrived, without waiting for memory.
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The memory of all meters.
 #[derive(Debug)]
@@ -47,8 +46,8 @@ struct Pools {
 
 impl Default for Pools {
     fn default() -> Self {
-        let of = |bytes: usize| Arc::new(Semaphore::new(bytes / UNIT));
-        Self { small: of(FOR_SMALL), large: of(FOR_LARGE), unpacked: of(FOR_UNPACKED) }
+        let of = |bytes: usize| Arc::new(Semaphore::new(bytes / PERMIT_BYTES));
+        Self { small: of(SMALL_POOL_BYTES), large: of(LARGE_POOL_BYTES), unpacked: of(UNPACKED_POOL_BYTES) }
     }
 }
 
@@ -57,11 +56,11 @@ static ALL: LazyLock<Arc<Pools>> = LazyLock::new(Arc::default);
 /// Why there is no body.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NoBody {
-    /// Whoever sent it went away, or took too long. That is nothing that the run was refused.
+    /// The client disconnected, or was too slow. This is no refusal.
     Broken(String),
-    /// It can't be used.
+    /// It is invalid.
     Unfit(String),
-    /// There was no memory for it for as long as is waited: it may be sent later.
+    /// The wait for memory timed out: it may be sent again later.
     NoRoom,
 }
 
@@ -71,27 +70,26 @@ pub(super) struct BodyMemory {
     coming: Arc<Semaphore>,
     unpacked: Arc<Semaphore>,
     all: Arc<Pools>,
-    /// How long is waited for it.
     patience: Duration,
 }
 
 impl Default for BodyMemory {
     fn default() -> Self {
-        let share = || Arc::new(Semaphore::new(SHARE / UNIT));
-        Self { coming: share(), unpacked: share(), all: ALL.clone(), patience: PAUSE }
+        let share = || Arc::new(Semaphore::new(METER_SHARE_BYTES / PERMIT_BYTES));
+        Self { coming: share(), unpacked: share(), all: ALL.clone(), patience: IDLE_TIMEOUT }
     }
 }
 
 impl BodyMemory {
-    /// For a body as it comes.
+    /// Reserves memory for an incoming body.
     async fn for_coming(&self, bytes: usize) -> Result<Room, NoBody> {
-        let all = if bytes <= SMALL { &self.all.small } else { &self.all.large };
+        let all = if bytes <= MAX_SMALL_BYTES { &self.all.small } else { &self.all.large };
         self.reserve(&self.coming, all, bytes).await
     }
 
-    /// For what it is when it is unpacked, and for unpacking it.
+    /// Reserves memory for a decompressed body, and for decompression.
     async fn for_unpacked(&self, bytes: usize) -> Result<Room, NoBody> {
-        self.reserve(&self.unpacked, &self.all.unpacked, bytes + WINDOW).await
+        self.reserve(&self.unpacked, &self.all.unpacked, bytes + WINDOW_BYTES).await
     }
 
     async fn reserve(
@@ -110,10 +108,10 @@ impl BodyMemory {
 }
 
 fn in_units(bytes: usize) -> u32 {
-    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
+    u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX)
 }
 
-/// A part of the memory, as long as it is kept: of the meter's share, and of all.
+/// Reserved memory, released on drop: of the meter's share, and of all.
 #[derive(Debug)]
 pub(super) struct Room {
     own: OwnedSemaphorePermit,
@@ -121,24 +119,24 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Gives back what is above this.
+    /// Releases what exceeds this size.
     pub(super) fn shrink(&mut self, bytes: usize) {
-        let spare = self.own.num_permits().saturating_sub(bytes.div_ceil(UNIT));
+        let spare = self.own.num_permits().saturating_sub(bytes.div_ceil(PERMIT_BYTES));
         drop((self.own.split(spare), self.all.split(spare)));
     }
 }
 
-/// A body, with its part of the memory as long as it is kept.
+/// A body, with its reserved memory.
 #[derive(Debug)]
 pub(super) struct Whole {
     pub(super) bytes: Vec<u8>,
     pub(super) room: Room,
 }
 
-/// Reads it.
+/// Reads the whole body.
 ///
 /// # Errors
-/// Why it can't be used, in a sentence.
+/// A sentence: why it is invalid.
 pub(super) async fn whole(
     memory: &BodyMemory,
     headers: &HeaderMap,
@@ -146,17 +144,17 @@ pub(super) async fn whole(
 ) -> Result<Whole, NoBody> {
     let too_large = || NoBody::Unfit(format!("this request is larger than {} MiB", LARGEST >> 20));
     let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    // its own length is refused before any of it is read, so also for who asks with `Expect: 100-continue`
+    // checked before anything is read, so that `Expect: 100-continue` is refused as well
     if declared.is_some_and(|length| length > LARGEST) {
         return Err(too_large());
     }
     let most = declared.unwrap_or(if body.is_end_stream() { 0 } else { LARGEST });
     let mut room = memory.for_coming(most).await?;
     let mut bytes = Vec::with_capacity(declared.unwrap_or(0));
-    let mut left = ARRIVAL;
+    let mut left = ARRIVAL_TIMEOUT;
     while !body.is_end_stream() {
         let began = Instant::now();
-        let frame = match timeout(PAUSE.min(left), body.frame()).await {
+        let frame = match timeout(IDLE_TIMEOUT.min(left), body.frame()).await {
             Ok(Some(Ok(frame))) => frame,
             Ok(Some(Err(error))) => return Err(NoBody::Broken(format!("this request broke off: {error}"))),
             Ok(None) => break,
@@ -174,14 +172,14 @@ pub(super) async fn whole(
 }
 
 fn too_slow(left: Duration) -> NoBody {
-    let why = match left <= PAUSE {
-        true => format!("this request has not come within {} s", ARRIVAL.as_secs()),
-        false => format!("nothing came of this request for {} s", PAUSE.as_secs()),
+    let why = match left <= IDLE_TIMEOUT {
+        true => format!("this request has not come within {} s", ARRIVAL_TIMEOUT.as_secs()),
+        false => format!("nothing came of this request for {} s", IDLE_TIMEOUT.as_secs()),
     };
     NoBody::Broken(why)
 }
 
-/// Decompressed, where it is compressed; bounded, and not before there is memory for all of it.
+/// Decompresses a body if needed; bounded, and only after memory for all of it is reserved.
 async fn unpacked(memory: &BodyMemory, headers: &HeaderMap, packed: Whole) -> Result<Whole, NoBody> {
     let bytes = &packed.bytes;
     let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
@@ -195,12 +193,12 @@ async fn unpacked(memory: &BodyMemory, headers: &HeaderMap, packed: Whole) -> Re
             "" | "identity" => return Ok(packed),
             "gzip" | "x-gzip" => (
                 "gzip",
-                LARGEST.min(bytes.len() * MOST_OF_GZIP),
+                LARGEST.min(bytes.len() * MAX_GZIP_RATIO),
                 Box::new(flate2::read::MultiGzDecoder::new(&bytes[..])),
             ),
             "zstd" => {
                 let decoder = zstd::stream::read::Decoder::with_buffer(&bytes[..]).and_then(|mut decoder| {
-                    decoder.window_log_max(WINDOW.ilog2())?;
+                    decoder.window_log_max(WINDOW_BYTES.ilog2())?;
                     Ok(decoder)
                 });
                 match decoder {
@@ -218,7 +216,7 @@ async fn unpacked(memory: &BodyMemory, headers: &HeaderMap, packed: Whole) -> Re
     let mut room = memory.for_unpacked(most).await?;
     let mut whole = Vec::new();
     loop {
-        match (&mut reader).take(STEP as u64).read_to_end(&mut whole) {
+        match (&mut reader).take(STEP_BYTES as u64).read_to_end(&mut whole) {
             Ok(0) => break,
             Ok(_) if whole.len() > LARGEST => {
                 return unfit(format!(
@@ -236,16 +234,16 @@ async fn unpacked(memory: &BodyMemory, headers: &HeaderMap, packed: Whole) -> Re
     Ok(Whole { bytes: whole, room })
 }
 
-/// What of the memory is taken now, in bytes.
+/// Returns the reserved memory, in bytes.
 #[cfg(test)]
 pub(super) fn memory_in_use() -> usize {
     let free = [&ALL.small, &ALL.large, &ALL.unpacked].map(|pool| pool.available_permits());
-    MEMORY - free.iter().sum::<usize>() * UNIT
+    MEMORY - free.iter().sum::<usize>() * PERMIT_BYTES
 }
 
-/// All of it.
+/// All memory for bodies, in bytes.
 #[cfg(test)]
-pub(super) const MEMORY: usize = FOR_SMALL + FOR_LARGE + FOR_UNPACKED;
+pub(super) const MEMORY: usize = SMALL_POOL_BYTES + LARGE_POOL_BYTES + UNPACKED_POOL_BYTES;
 
 #[cfg(test)]
 mod tests {
@@ -316,9 +314,13 @@ mod tests {
         drop(others);
         let whole = unpacked(&memory, &headers, came(&memory, packed).await).await.unwrap();
         assert_eq!(whole.bytes.len(), 16 << 20);
-        let held = [&whole.room.own, &whole.room.all].map(|part| part.num_permits() * UNIT);
+        let held = [&whole.room.own, &whole.room.all].map(|part| part.num_permits() * PERMIT_BYTES);
         assert_eq!(held, [16 << 20; 2], "what unpacking took is given back");
-        assert_eq!(memory.coming.available_permits() * UNIT, SHARE, "and so is what came");
+        assert_eq!(
+            memory.coming.available_permits() * PERMIT_BYTES,
+            METER_SHARE_BYTES,
+            "and so is what came"
+        );
     }
 
     #[tokio::test]
@@ -349,18 +351,19 @@ mod tests {
         for _ in 0..7 {
             held.push(of_others().for_coming(LARGEST).await.unwrap());
         }
-        held.push(of_others().for_coming(SMALL).await.unwrap());
+        held.push(of_others().for_coming(MAX_SMALL_BYTES).await.unwrap());
         drop(greedy.for_unpacked(LARGEST).await.unwrap());
     }
 
     #[tokio::test]
     async fn a_small_body_does_not_wait_behind_large_ones() {
         let memory = impatient();
-        let of_others = memory.all.large.clone().acquire_many_owned(in_units(FOR_LARGE)).await.unwrap();
-        assert!(memory.for_coming(SMALL + 1).await.is_err());
-        drop(memory.for_coming(SMALL).await.unwrap());
+        let of_others =
+            memory.all.large.clone().acquire_many_owned(in_units(LARGE_POOL_BYTES)).await.unwrap();
+        assert!(memory.for_coming(MAX_SMALL_BYTES + 1).await.is_err());
+        drop(memory.for_coming(MAX_SMALL_BYTES).await.unwrap());
         drop(of_others);
-        drop(memory.for_coming(SMALL + 1).await.unwrap());
-        assert_eq!(memory.all.small.available_permits() * UNIT, FOR_SMALL);
+        drop(memory.for_coming(MAX_SMALL_BYTES + 1).await.unwrap());
+        assert_eq!(memory.all.small.available_permits() * PERMIT_BYTES, SMALL_POOL_BYTES);
     }
 }

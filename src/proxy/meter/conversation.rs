@@ -1,16 +1,16 @@
-//! What stands in a conversation and is more than its words: tools that are added on the way, and items that mean something
-//! which only the provider has.
+//! Parts of a conversation that are more than text: tools added along the way, and items that refer to data that only the
+//! provider has.
 use super::hosted::{Changes, ToolGroup, own_tools, without_own};
 use super::object::Object;
 use super::wire::ModelWire;
 use serde_json::value::RawValue;
 
-/// Longest name of an item that a message shows.
-const SHOWN: usize = 60;
+/// Maximum length of an item's name in a message.
+const MAX_NAME_CHARS: usize = 60;
 
-/// Types of items of `input` (OpenAI Responses) that cost no more than what stands in them, with the keys of which one says
-/// that: an item with none of them and an `id` stands for what the provider has kept under it.
-const ITEMS: [(&str, &[&str]); 24] = [
+/// Types of `input` items (OpenAI Responses) that cost no more than their content, with the keys that hold this content: an
+/// item with an `id` and none of these keys refers to something that is stored at the provider.
+const KNOWN_ITEMS: [(&str, &[&str]); 24] = [
     ("message", &["content"]),
     ("agent_message", &["content"]),
     ("reasoning", &["encrypted_content", "content"]),
@@ -37,11 +37,11 @@ const ITEMS: [(&str, &[&str]); 24] = [
     ("mcp_tool_call_output", &["output", "result"]),
 ];
 
-/// Takes tools out of a conversation that the provider would run itself, as those of the request's own `tools` are.
+/// Removes tools that the provider would run itself from a conversation, like those of the request's own `tools`.
 ///
 /// # Errors
-/// What can't be read, what refers to something that only the provider has, and items of a type that is not known; for a
-/// message that begins with "this request".
+/// What can't be parsed, references to data that only the provider has, and items of unknown type; for a message that begins
+/// with "this request".
 pub(super) fn take_out(
     wire: ModelWire,
     request: &mut Object<'_>,
@@ -63,14 +63,14 @@ pub(super) fn take_out(
     Ok(())
 }
 
-/// What becomes of a part of a list.
+/// What happens to a part of a list.
 enum PartFate {
     Stays,
     Becomes(String),
     Goes,
 }
 
-/// The list with its parts changed; `None`: all stay.
+/// Returns the list with its parts changed; `None`: all are kept.
 fn each(
     list: &str,
     key: &str,
@@ -94,7 +94,7 @@ fn each(
     Ok(Some(format!("[{}]", kept.collect::<Vec<_>>().join(","))))
 }
 
-/// An item of `input`.
+/// Filters an item of `input`.
 fn item(text: &str, changes: &mut Changes) -> Result<PartFate, String> {
     let mut parts =
         Object::parse(text).map_err(|error| format!("has an item of `input` that can't be read: {error}"))?;
@@ -109,7 +109,7 @@ fn item(text: &str, changes: &mut Changes) -> Result<PartFate, String> {
         (None, Some(_)) => "message".to_owned(),
         (None, None) => return is_kept_there("an item without `type` and `role`"),
     };
-    let shown: String = kind.chars().take(SHOWN).collect();
+    let shown: String = kind.chars().take(MAX_NAME_CHARS).collect();
     match kind.as_str() {
         "item_reference" => return is_kept_there("`type` = \"item_reference\""),
         "compaction_trigger" => {
@@ -119,7 +119,7 @@ fn item(text: &str, changes: &mut Changes) -> Result<PartFate, String> {
         }
         _ => {}
     }
-    let Some((_, contents)) = ITEMS.iter().find(|(known, _)| *known == kind) else {
+    let Some((_, contents)) = KNOWN_ITEMS.iter().find(|(known, _)| *known == kind) else {
         return Err(format!(
             "has an item of `input` of a type that is not known ({shown:?}): nobody can say beforehand what it costs"
         ));
@@ -144,7 +144,7 @@ fn is_empty_list(value: &str) -> bool {
     within.is_some_and(|within| within.trim().is_empty())
 }
 
-/// A message of Anthropic's: tools can be added by its content ("Add or remove tools" of Anthropic's page on preserved
+/// Filters a message of Anthropic's: its content can add tools ("Add or remove tools" of Anthropic's page on preserved
 /// thinking).
 fn message(text: &str, changes: &mut Changes) -> Result<PartFate, String> {
     let mut parts =
@@ -154,7 +154,7 @@ fn message(text: &str, changes: &mut Changes) -> Result<PartFate, String> {
     };
     Ok(match each(&content, "content", changes, block)? {
         None => PartFate::Stays,
-        // a message has something in it
+        // a message needs some content
         Some(content) if is_empty_list(&content) => PartFate::Goes,
         Some(content) => {
             parts.put("content", content);
@@ -166,7 +166,7 @@ fn message(text: &str, changes: &mut Changes) -> Result<PartFate, String> {
 fn block(text: &str, changes: &mut Changes) -> Result<PartFate, String> {
     let unreadable =
         |error: serde_json::Error| format!("has a block of `content` that can't be read: {error}");
-    // a text in a list is for the provider to refuse
+    // a string in a list is left to the provider to refuse
     if !text.starts_with('{') {
         return Ok(PartFate::Stays);
     }
@@ -177,7 +177,7 @@ fn block(text: &str, changes: &mut Changes) -> Result<PartFate, String> {
     let Some(tool) = parts.get("tool").map(str::to_owned) else { return Ok(PartFate::Stays) };
     let mut tool = Object::parse(&tool).map_err(unreadable)?;
     let definition = match tool.text("type").as_deref() {
-        // one of `tools`, which has its own filter
+        // refers to one of `tools`, which are filtered separately
         Some("tool_reference") => return Ok(PartFate::Stays),
         Some("tool_definition") => tool.get("definition").map(str::to_owned),
         other => {

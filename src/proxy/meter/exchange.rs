@@ -1,5 +1,5 @@
-//! One request from its hold to its settlement: sent to the provider, its answer passed on as it comes. It goes on when the
-//! program goes away, so that what was held is always settled.
+//! One request from its hold to its settlement: sent to the provider, its answer streamed back. It continues when the program
+//! disconnects, so that what was held is always settled.
 use super::account::{AnswerEnd, Asked, HeldRequest, Settled};
 use super::answer::{AnswerReading, HeardAnswer, error_said};
 use super::body::Room;
@@ -25,10 +25,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
-/// Pieces of an answer that wait for the program: while it does not read, the provider is not read either.
-const AHEAD: usize = 16;
+/// Maximum chunks of an answer that are buffered for the program: while it does not read, reading from the provider pauses.
+const MAX_BUFFERED_CHUNKS: usize = 16;
 
-/// What a request is held for by.
+/// What is needed to hold budget for a request.
 #[derive(Debug)]
 pub(super) struct Hold {
     pub(super) asked: Asked,
@@ -36,7 +36,7 @@ pub(super) struct Hold {
     pub(super) taken_out: Vec<String>,
 }
 
-/// A request on its way.
+/// A request being processed.
 pub(super) struct Exchange {
     pub(super) state: Arc<MeterState>,
     pub(super) wire: ModelWire,
@@ -47,11 +47,11 @@ pub(super) struct Exchange {
     pub(super) upstream: Upstream,
     /// `None`: it costs nothing.
     pub(super) hold: Option<Hold>,
-    /// Its part of the memory for bodies, until it is sent.
+    /// Its reserved memory for bodies, until it is sent.
     pub(super) room: Option<Room>,
 }
 
-/// What became of a request that was sent.
+/// The outcome of a request that was sent.
 struct Outcome {
     end: AnswerEnd,
     read: Option<HeardAnswer>,
@@ -73,15 +73,14 @@ enum Last {
     Cut,
 }
 
-/// The body of an answer, as the program gets it.
+/// The body of an answer, as the program receives it.
 struct Pieces {
     to: mpsc::Sender<Bytes>,
-    /// All of it was given. Else its end is a break, however that came to be.
+    /// It is complete. Otherwise its end is an abort, whatever the cause.
     is_whole: Arc<AtomicBool>,
 }
 
-/// What a request holds for the limits of its run. Where nobody settles it, since something broke on the way, it is charged
-/// its worst case.
+/// A request's hold on the limits of its run. If it is not settled because of a panic, the worst case is charged.
 struct OpenHold<'e> {
     state: &'e MeterState,
     worst: WorstCase,
@@ -130,7 +129,7 @@ impl Exchange {
         };
         hold.asked.request = Bytes::new();
         let began = Instant::now();
-        // while it was waited for a budget, much can have happened
+        // much can have happened while it waited for a budget
         if let Some(why) = state.stop().or_else(|| to_program.is_closed().then(gone)) {
             let end = AnswerEnd::Failed(why.clone());
             let unsent = Outcome { end, read: None, status: None, may_cost: false };
@@ -139,13 +138,13 @@ impl Exchange {
             return;
         }
         let sent = AssertUnwindSafe(self.send(to_program, &mut pieces)).catch_unwind().await;
-        let (outcome, last) = sent.unwrap_or_else(|_| (fell(), Last::Cut));
+        let (outcome, last) = sent.unwrap_or_else(|_| (panicked(), Last::Cut));
         let used = used(&outcome, &hold.asked.worst, hold.price.as_ref());
         settle(&hold, held, open, outcome, used, began.elapsed()).await;
         finish(pieces, last);
     }
 
-    /// Holds the worst case: for the limits of the run, then for those of the account.
+    /// Holds the worst case: in the limits of the run, then in those of the account.
     async fn take_hold(
         &self,
         hold: &Hold,
@@ -172,8 +171,8 @@ impl Exchange {
         held
     }
 
-    /// Sends the request and passes the answer on. The body of the answer is left open in `pieces`: it ends for the program
-    /// when all is settled.
+    /// Sends the request and streams the answer. The body of the answer is left open in `pieces`: it ends for the program after
+    /// the settlement.
     async fn send(
         &mut self,
         mut to_program: oneshot::Sender<Answer>,
@@ -212,7 +211,7 @@ impl Exchange {
         (failed, Last::Cut)
     }
 
-    /// Passes an answer on as it comes.
+    /// Streams an answer to the program.
     async fn pass_on(
         &self,
         mut answer: reqwest::Response,
@@ -234,7 +233,7 @@ impl Exchange {
         }
         let mut keyhole = Keyhole::new(&self.upstream.secrets);
         let (reading, is_stream) = self.reading(answer.headers());
-        let (tx, rx) = mpsc::channel(AHEAD);
+        let (tx, rx) = mpsc::channel(MAX_BUFFERED_CHUNKS);
         let tx = Pieces { to: tx, is_whole: Arc::default() };
         let head = head(status, answer.headers(), &keyhole, rx, tx.is_whole.clone());
         if to_program.send(head).is_err() {
@@ -249,7 +248,7 @@ impl Exchange {
             (None, true) => (read.end.clone(), true),
             (None, false) => {
                 let code = status.as_u16();
-                // these say that nothing was done; others may come from a gateway that lost a working provider
+                // these mean that nothing was done; others may come from a gateway that lost a working provider
                 let refuses = matches!(code, 501 | 503 | 529);
                 (AnswerEnd::Failed(error_of(status, &read)), code == 408 || (code >= 500 && !refuses))
             }
@@ -257,7 +256,7 @@ impl Exchange {
         (Outcome { end, read: Some(read), status: Some(status.as_u16()), may_cost }, last)
     }
 
-    /// What reads the answer, and whether it is a stream of events.
+    /// Returns the parser of the answer, and whether it is a stream of events.
     fn reading(&self, headers: &HeaderMap) -> (AnswerReading, bool) {
         let content_type =
             headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -276,7 +275,7 @@ impl Exchange {
     }
 }
 
-/// An answer while it goes by.
+/// An answer while it is streamed.
 struct Passing<'a> {
     exchange: &'a Exchange,
     reading: AnswerReading,
@@ -285,11 +284,11 @@ struct Passing<'a> {
 }
 
 impl Passing<'_> {
-    /// Until it ends. What went wrong, if it did not end by itself.
+    /// Streams the answer to its end. Returns the error if it did not complete.
     async fn all(&mut self, answer: &mut reqwest::Response, is_stream: bool) -> (Option<RunError>, Last) {
         let state = &self.exchange.state;
         let pause = state.spec.patience.pause;
-        // with the last byte that was announced it is whole: the program may close the connection then
+        // with the last announced byte it is complete: the program may close the connection then
         let mut left = answer.content_length().filter(|left| *left > 0);
         loop {
             let next = tokio::select! {
@@ -320,13 +319,13 @@ impl Passing<'_> {
         }
     }
 
-    /// All came. What was held back follows.
+    /// Finishes a complete answer by sending what was held back.
     async fn whole(&mut self) -> (Option<RunError>, Last) {
         let rest = self.keyhole.rest();
         if self.give(rest).await { (None, Last::Whole) } else { (Some(gone()), Last::Cut) }
     }
 
-    /// Nothing comes any more. A stream can say so; anything else is cut.
+    /// Finishes an answer that stalled. A stream can report it; anything else is aborted.
     async fn stalled(&mut self, is_stream: bool) -> (Option<RunError>, Last) {
         let spec = &self.exchange.state.spec;
         let message = format!(
@@ -335,7 +334,7 @@ impl Passing<'_> {
             spec.whose_patience()
         );
         let why = Some(RunError::new(ErrorKind::Timeout, message.clone()));
-        // behind half an event nothing can be said
+        // nothing can be appended to an incomplete event
         if !is_stream || !self.reading.is_between_events() {
             return (why, Last::Cut);
         }
@@ -345,7 +344,7 @@ impl Passing<'_> {
         (why, if is_told { Last::Whole } else { Last::Cut })
     }
 
-    /// Hands a piece over. `false`: nobody takes it.
+    /// Sends a chunk. Returns `false` if the program has disconnected.
     async fn give(&mut self, bytes: Bytes) -> bool {
         if bytes.is_empty() {
             return true;
@@ -361,7 +360,7 @@ impl Passing<'_> {
     }
 }
 
-/// The head of an answer, with its body behind it.
+/// Returns the head of an answer, with its body attached.
 fn head(
     status: StatusCode,
     headers: &HeaderMap,
@@ -390,7 +389,7 @@ fn head(
     head
 }
 
-/// What was used takes the place of what was held, everywhere.
+/// Replaces what was held by what was used, everywhere.
 async fn settle(
     hold: &Hold,
     held: HeldRequest,
@@ -443,19 +442,19 @@ fn went_away() -> Outcome {
     Outcome { end: AnswerEnd::Failed(gone()), read: None, status: None, may_cost: true }
 }
 
-/// Something in here is broken: nobody knows how far the request got.
-fn fell() -> Outcome {
+/// Returns the outcome after a panic: it is unknown how far the request got.
+fn panicked() -> Outcome {
     Outcome::failed(ErrorKind::Provider, "the meter is broken: see the log of the daemon".into(), true)
 }
 
-/// No answer. Once there is a connection, nobody knows how much of the request has arrived.
+/// Returns the outcome without an answer. Once connected, it is unknown how much of the request has arrived.
 fn unsent(error: &reqwest::Error) -> Outcome {
     let kind = if error.is_timeout() { ErrorKind::Timeout } else { ErrorKind::Network };
     let sent = !error.is_connect() && !error.is_builder();
     Outcome::failed(kind, format!("the provider can't be asked: {}", net::describe(error)), sent)
 }
 
-/// What an answer means whose status is an error's.
+/// Returns the error for an answer with an error status.
 fn error_of(status: StatusCode, read: &HeardAnswer) -> RunError {
     let kind = match status.as_u16() {
         401..=403 => ErrorKind::Auth,
@@ -466,7 +465,7 @@ fn error_of(status: StatusCode, read: &HeardAnswer) -> RunError {
     RunError::new(kind, format!("the provider answered {}: {}", status.as_u16(), error_said(&read.kept)))
 }
 
-/// What is charged. A provider that does not say what all of it came to is believed the worst of.
+/// Returns what is charged. If the provider does not report the total usage, the worst case is assumed.
 fn used(outcome: &Outcome, worst: &WorstCase, price: Option<&Price>) -> Usage {
     let read = outcome.read.as_ref();
     let said = read.and_then(|read| read.tokens).map(|tokens| Usage {

@@ -1,29 +1,29 @@
-//! What of a request a provider would do beside answering it: tools that it runs itself, and what makes a request dearer than
-//! its table says. Judged by what is known to cost nothing more: all else is taken out and named, or the request is refused.
+//! What a provider would do beyond answering a request: tools that it runs itself, and options that make a request more
+//! expensive than its table says. Works by allowlist: all else is removed and reported, or the request is refused.
 use super::object::Object;
 use super::wire::ModelWire;
 use serde_json::value::RawValue;
 
-/// Longest name of something taken out that is kept.
-const SHOWN: usize = 60;
+/// Maximum length of a removed item's name.
+const MAX_NAME_CHARS: usize = 60;
 
-/// What of a request does not go on as it came.
+/// What was changed in a request.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) any: bool,
     pub(super) taken_out: Vec<String>,
-    /// There are tools beside those of the request's own `tools`.
+    /// There are tools besides those of the request's own `tools`.
     pub(super) further_tools: bool,
 }
 
 impl Changes {
     pub(super) fn take_out(&mut self, what: &str) {
         self.any = true;
-        self.taken_out.push(what.chars().take(SHOWN).collect());
+        self.taken_out.push(what.chars().take(MAX_NAME_CHARS).collect());
     }
 }
 
-/// Keys of a request that have the provider search, fetch or compute.
+/// Keys of a request that make the provider search, fetch or compute.
 fn hosted_keys(wire: ModelWire) -> &'static [&'static str] {
     match wire {
         ModelWire::Messages => &["mcp_servers", "container"],
@@ -39,16 +39,16 @@ fn hosted_keys(wire: ModelWire) -> &'static [&'static str] {
     }
 }
 
-/// Keys of a request, in any wire, by which the provider may ask further models, or the same one again, by itself.
+/// Keys of a request, in any wire, that let the provider query further models, or the same one again.
 const ASKS_AGAIN: [&str; 3] = ["fallbacks", "fallback_credit_token", "multi_agent"];
 
-/// Bounds of an answer by other names, which some servers believe more than the usual one.
+/// Output limits by other names, which some servers prefer to the usual one.
 const OTHER_BOUNDS: [&str; 4] = ["n_predict", "num_predict", "max_new_tokens", "max_length"];
 
-/// Fields of Chat Completions that cost nothing but tokens. That wire is spoken by gateways and servers without number, whose own
-/// fields choose other models and providers, search, compute and try again: so what is not known here does not go on.
-const OF_CHAT: [&str; 66] = [
-    // as OpenAI has them
+/// Fields of Chat Completions that cost nothing but tokens. Countless gateways and servers speak that wire, and their own
+/// fields choose other models and providers, search, compute and retry: so unknown fields are not forwarded.
+const CHAT_FIELDS: [&str; 66] = [
+    // OpenAI's own
     "frequency_penalty",
     "function_call",
     "functions",
@@ -83,7 +83,7 @@ const OF_CHAT: [&str; 66] = [
     "top_p",
     "user",
     "verbosity",
-    // how tokens are drawn
+    // sampling
     "best_of",
     "dynatemp_range",
     "length_penalty",
@@ -98,7 +98,7 @@ const OF_CHAT: [&str; 66] = [
     "top_a",
     "top_k",
     "typical_p",
-    // what an answer may look like, and how much is thought before it
+    // output format and reasoning effort
     "chat_template_kwargs",
     "enable_thinking",
     "grammar",
@@ -113,24 +113,24 @@ const OF_CHAT: [&str; 66] = [
     "safe_prompt",
     "speed",
     "thinking",
-    // what else does no more than it says
+    // others without side effects
     "cache_control",
     "cache_prompt",
     "inference_geo",
     "usage",
 ];
 
-/// Keys that choose how a request is served, and the values that cost what a table says.
-const SERVED: [(&str, &[&str]); 3] = [
+/// Keys that choose the service tier, and the values at the table's price.
+const SERVICE_KEYS: [(&str, &[&str]); 3] = [
     ("speed", &["standard"]),
     ("service_tier", &["auto", "default", "standard", "standard_only", "flex", "on_demand"]),
     ("inference_geo", &["global", "not_available"]),
 ];
 
-/// Takes out what the provider would do of its own.
+/// Removes what the provider would do on its own.
 ///
 /// # Errors
-/// Tools that can't be read.
+/// Tools that can't be parsed.
 pub(super) fn take_out(
     wire: ModelWire,
     request: &mut Object<'_>,
@@ -143,7 +143,7 @@ pub(super) fn take_out(
             changes.take_out(key);
         }
     }
-    for (key, usual) in SERVED {
+    for (key, usual) in SERVICE_KEYS {
         let is_usual =
             || request.text(key).is_some_and(|how| usual.contains(&how.to_ascii_lowercase().as_str()));
         if request.get(key).is_some() && !is_usual() {
@@ -152,8 +152,8 @@ pub(super) fn take_out(
         }
     }
     if wire == ModelWire::Chat {
-        // one that is spelled in another way is for others to refuse
-        let unknown = request.keep_only(|key| OF_CHAT.contains(&key.to_ascii_lowercase().as_str()));
+        // other spellings are refused elsewhere
+        let unknown = request.keep_only(|key| CHAT_FIELDS.contains(&key.to_ascii_lowercase().as_str()));
         unknown.iter().for_each(|key| changes.take_out(key));
     }
     let Some(text) = request.get("tools").map(str::to_owned) else { return Ok(()) };
@@ -169,7 +169,7 @@ pub(super) fn take_out(
             false
         }
     };
-    // a choice of what is not there any more would be an error
+    // a choice of tools that were removed would be an error
     let choice = request.get("tool_choice").map(str::to_owned).unwrap_or_default();
     let names_one = Object::parse(&choice).ok().and_then(|choice| choice.text("type"));
     if kept.is_empty() || names_one.is_some_and(|kind| changes.taken_out.contains(&kind)) {
@@ -178,17 +178,17 @@ pub(super) fn take_out(
     Ok(())
 }
 
-/// Whether tools stand in a group of tools (`namespace`).
+/// Whether tools are inside a group of tools (`namespace`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ToolGroup {
     None,
     Namespace,
 }
 
-/// The tools of a list without what the provider would run itself. What is taken out is noted in `changes`.
+/// Returns the tools of a list without those that the provider would run itself. What is removed is noted in `changes`.
 ///
 /// # Errors
-/// Tools that can't be read, or groups within groups: no provider knows them, and each level would cost a copy of all of it.
+/// Tools that can't be parsed, or nested groups: no provider supports them, and each level would cost a full copy.
 pub(super) fn own_tools(
     wire: ModelWire,
     list: &str,
@@ -204,7 +204,7 @@ pub(super) fn own_tools(
     Ok(kept)
 }
 
-/// A tool without what the provider would run itself; `None` if nothing is left.
+/// Returns a tool without what the provider would run itself; `None` if nothing is left.
 pub(super) fn without_own(
     wire: ModelWire,
     tool: &str,
@@ -247,10 +247,10 @@ fn is_declaration(key: &str) -> bool {
     matches!(key, "functionDeclarations" | "function_declarations")
 }
 
-/// Is a tool run by the program, and paid for by nothing but the tokens of its words?
+/// Returns whether a tool is run by the program, and costs only the tokens of its text.
 fn is_run_by_program(wire: ModelWire, kind: Option<&str>, tool: &Object<'_>) -> bool {
     let Some(kind) = kind else {
-        // the usual form of the wire, whose type may be left out; anything else that stands there has another meaning
+        // the wire's usual form, whose type may be omitted; any other value there has another meaning
         let is_left_out = tool.get("type").is_none();
         return is_left_out && (tool.get("input_schema").is_some() || tool.get("function").is_some());
     };
@@ -259,7 +259,7 @@ fn is_run_by_program(wire: ModelWire, kind: Option<&str>, tool: &Object<'_>) -> 
         place.as_deref() == Some("local")
     };
     match wire {
-        ModelWire::Messages => kind == "custom" || OF_ANTHROPIC.iter().any(|tool| is_release(kind, tool)),
+        ModelWire::Messages => kind == "custom" || ANTHROPIC_TOOLS.iter().any(|tool| is_release(kind, tool)),
         ModelWire::Responses => match kind {
             "shell" => is_local("environment"),
             "tool_search" => tool.text("execution").as_deref() == Some("client"),
@@ -270,22 +270,22 @@ fn is_run_by_program(wire: ModelWire, kind: Option<&str>, tool: &Object<'_>) -> 
     }
 }
 
-/// Tools that Anthropic defines and a program runs.
-const OF_ANTHROPIC: [&str; 4] = ["bash", "text_editor", "computer", "memory"];
+/// Tools that are defined by Anthropic and run by the program.
+const ANTHROPIC_TOOLS: [&str; 4] = ["bash", "text_editor", "computer", "memory"];
 
-/// Is it the name with the date of a release: `bash_20250124`?
+/// Returns whether it is the name with a release date: `bash_20250124`.
 fn is_release(kind: &str, name: &str) -> bool {
     let date = kind.strip_prefix(name).and_then(|rest| rest.strip_prefix('_'));
     date.is_some_and(|date| date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Keys of a request that name something which only the provider has.
-const KEPT_THERE: [&str; 4] = ["previous_response_id", "conversation", "prompt", "cachedContent"];
+/// Keys of a request that refer to something that only the provider has.
+const REFERENCE_KEYS: [&str; 4] = ["previous_response_id", "conversation", "prompt", "cachedContent"];
 
-/// What has no bound that can be known beforehand, or costs what no table says.
+/// Refuses what has no upper bound, or a price that no table has.
 ///
 /// # Errors
-/// Which field that is, for a message that begins with "this request".
+/// The field, for a message that begins with "this request".
 pub(super) fn refuse(wire: ModelWire, request: &Object<'_>) -> Result<(), String> {
     let is_open = matches!(wire, ModelWire::Responses | ModelWire::Chat);
     let is_kept = |key: &&&str| match (wire, **key) {
@@ -293,7 +293,7 @@ pub(super) fn refuse(wire: ModelWire, request: &Object<'_>) -> Result<(), String
         (ModelWire::Gemini, key) => key == "cachedContent" && request.get(key).is_some(),
         _ => false,
     };
-    if let Some(key) = KEPT_THERE.iter().find(is_kept) {
+    if let Some(key) = REFERENCE_KEYS.iter().find(is_kept) {
         return Err(format!(
             "has `{key}`, which stands for something that the provider has kept: nobody can say beforehand what it \
              costs; send all of the conversation"
@@ -313,7 +313,7 @@ pub(super) fn refuse(wire: ModelWire, request: &Object<'_>) -> Result<(), String
     managed_context(wire, request)
 }
 
-/// Pictures and speech have prices of their own.
+/// Refuses images and speech, which have other prices.
 pub(super) fn says_text_only(request: &Object<'_>, key: &str) -> Result<(), String> {
     let Some(text) = request.get(key) else { return Ok(()) };
     let all: Vec<String> =
@@ -321,14 +321,14 @@ pub(super) fn says_text_only(request: &Object<'_>, key: &str) -> Result<(), Stri
     match all.iter().find(|one| !one.eq_ignore_ascii_case("text")) {
         None => Ok(()),
         Some(other) => {
-            let short: String = other.chars().take(SHOWN).collect();
+            let short: String = other.chars().take(MAX_NAME_CHARS).collect();
             Err(format!("has `{key}` with {short:?}, which has a price of its own; ask for text"))
         }
     }
 }
 
-/// A provider that summarizes the conversation asks a model again, as often as it likes. What only leaves out parts of it costs
-/// nothing ("Context editing" of Anthropic's documentation).
+/// Checks context management: a provider that summarizes the conversation queries a model again, any number of times. Only
+/// dropping parts of it costs nothing ("Context editing" of Anthropic's documentation).
 fn managed_context(wire: ModelWire, request: &Object<'_>) -> Result<(), String> {
     let Some(text) = request.get("context_management").filter(|text| *text != "[]") else { return Ok(()) };
     let refused = |what: &str| {
@@ -348,7 +348,7 @@ fn managed_context(wire: ModelWire, request: &Object<'_>) -> Result<(), String> 
     for edit in edits {
         let kind = Object::parse(edit.get()).map_err(unreadable)?.text("type").unwrap_or_default();
         if !["clear_tool_uses", "clear_thinking"].iter().any(|known| is_release(&kind, known)) {
-            let short: String = kind.chars().take(SHOWN).collect();
+            let short: String = kind.chars().take(MAX_NAME_CHARS).collect();
             return refused(&format!("`type` = {short:?}"));
         }
     }

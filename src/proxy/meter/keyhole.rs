@@ -1,31 +1,30 @@
-//! What must not come back: a provider's answer that says the key that it was asked with. Each byte of it becomes a star,
-//! so that lengths stay.
+//! Masks the key in a provider's answer: each byte of it becomes an asterisk, so that lengths are kept.
 use aho_corasick::AhoCorasick;
 use hyper::body::Bytes;
 use zeroize::Zeroizing;
 
-/// Shorter values can't be told from what happens to be the same.
-const SHORTEST: usize = 8;
+/// Shorter values could match by coincidence.
+const MIN_SECRET_BYTES: usize = 8;
 
-/// Takes secrets out of a stream of bytes.
+/// Masks secrets in a stream of bytes.
 #[derive(Debug, Default)]
 pub(super) struct Keyhole {
     secrets: Vec<Zeroizing<Vec<u8>>>,
     finder: Option<AhoCorasick>,
-    /// The end of what came, which may be the begin of a secret.
+    /// The end of the input, which may be the beginning of a secret.
     open: Vec<u8>,
 }
 
 impl Keyhole {
     pub(super) fn new(secrets: &[Zeroizing<String>]) -> Self {
-        let long = secrets.iter().filter(|secret| secret.len() >= SHORTEST);
+        let long = secrets.iter().filter(|secret| secret.len() >= MIN_SECRET_BYTES);
         let secrets: Vec<_> = long.map(|secret| Zeroizing::new(secret.as_bytes().to_vec())).collect();
         let finder =
             if secrets.is_empty() { None } else { AhoCorasick::new(secrets.iter().map(|s| &s[..])).ok() };
         Self { secrets, finder, open: Vec::new() }
     }
 
-    /// What may go on of these bytes. A byte is held back only while it may be the begin of a secret.
+    /// Returns what may be forwarded. A byte is only held back while it may belong to the beginning of a secret.
     pub(super) fn push(&mut self, bytes: Bytes) -> Bytes {
         let Some(finder) = &self.finder else { return bytes };
         let bytes = match self.open.is_empty() {
@@ -42,17 +41,17 @@ impl Keyhole {
         bytes.slice(..bytes.len() - open)
     }
 
-    /// What is still held back, when no more comes.
+    /// Returns what is still held back at the end of the input.
     pub(super) fn rest(&mut self) -> Bytes {
         std::mem::take(&mut self.open).into()
     }
 
-    /// Is a secret in there?
+    /// Returns whether the bytes contain a secret.
     pub(super) fn is_in(&self, bytes: &[u8]) -> bool {
         self.finder.as_ref().is_some_and(|finder| finder.is_match(bytes))
     }
 
-    /// How many bytes at the end may be the begin of a secret.
+    /// Returns how many bytes at the end may be the beginning of a secret.
     fn open_end(&self, bytes: &[u8]) -> usize {
         let of = |secret: &Zeroizing<Vec<u8>>| {
             let most = (secret.len() - 1).min(bytes.len());
@@ -64,7 +63,7 @@ impl Keyhole {
 
 fn starred(finder: &AhoCorasick, bytes: &[u8]) -> Bytes {
     let mut clean = bytes.to_vec();
-    // overlapping ones as well: what one match leaves of another is a part of a secret
+    // including overlapping matches: otherwise part of a secret would remain
     for found in finder.find_overlapping_iter(bytes) {
         clean[found.range()].fill(b'*');
     }

@@ -1,19 +1,19 @@
-//! What a run may still use, by its own limits: held by the worst case before a request is sent, settled afterwards. A
-//! request that would fit if those under way had not been held for at their worst waits for one of them; one that does
-//! not fit whatever they cost is refused. Budgets of days and months are the account's.
+//! What a run may still use under its own limits: the worst case is held before a request is sent, and settled afterwards. A
+//! request that would fit without the holds of those in flight waits for one of them; one that exceeds the limit anyway is
+//! refused. Daily and monthly budgets are left to the account.
 use super::spec::MeterLimits;
 use crate::domain::{ErrorKind, RunError, Usage, WorstCase};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// Sums of binary fractions are not exact: a limit that is reached to the cent is not overrun.
-const NOISE: f64 = 1.0 + 1e-9;
+/// Tolerance for floating-point sums: a limit that is reached to the cent is not exceeded.
+const TOLERANCE: f64 = 1.0 + 1e-9;
 
 /// What a run has used and holds.
 #[derive(Debug)]
 pub(super) struct RunAccount {
     limits: MeterLimits,
-    /// Who comes first is looked at first; only the first one waits for a change.
+    /// FIFO: only the first one waits for a change.
     queue: tokio::sync::Mutex<()>,
     state: Mutex<Sums>,
     settled: Notify,
@@ -27,7 +27,7 @@ struct Sums {
 
 /// Why a request may not be sent now.
 enum NoRoom {
-    /// Others under way hold what it needs.
+    /// Requests in flight hold what it needs.
     Wait,
     Refused(RunError),
 }
@@ -46,7 +46,7 @@ impl RunAccount {
     /// Holds a worst case; waits while others hold what it needs. Nothing is held if the future is dropped.
     ///
     /// # Errors
-    /// The limit that it does not fit.
+    /// The limit that it would exceed.
     pub(super) async fn hold(&self, worst: &WorstCase) -> Result<(), RunError> {
         let _first = self.queue.lock().await;
         loop {
@@ -75,7 +75,7 @@ impl RunAccount {
         Ok(())
     }
 
-    /// The limit that is overrun by a request beside what is used.
+    /// Returns the limit that a request would exceed, given what is used.
     fn over(&self, used: &Usage, worst: &WorstCase) -> Option<RunError> {
         let limits = &self.limits;
         if let Some(limit) = limits.requests.filter(|limit| used.requests >= *limit) {
@@ -97,7 +97,7 @@ impl RunAccount {
             return Some(RunError::new(ErrorKind::TokenLimit, message));
         }
         let usd = used.usd;
-        if let Some(limit) = limits.usd.filter(|limit| usd + worst.usd > limit * NOISE) {
+        if let Some(limit) = limits.usd.filter(|limit| usd + worst.usd > limit * TOLERANCE) {
             let message = format!(
                 "max_usd_per_run = {limit} does not leave room for another request: {usd:.6} USD are used, and it may \
                  cost {:.6}; raise `max_usd_per_run` of the agent, or let the program ask for shorter answers",
@@ -108,7 +108,7 @@ impl RunAccount {
         None
     }
 
-    /// What a request used takes the place of what was held for it.
+    /// Replaces what was held for a request by what it used.
     pub(super) fn settle(&self, worst: &WorstCase, used: &Usage) {
         {
             let mut sums = self.state();
@@ -123,7 +123,7 @@ impl RunAccount {
     }
 
     fn state(&self) -> MutexGuard<'_, Sums> {
-        // each change is made of sums that can't panic
+        // changes consist of sums that can't panic
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,33 +1,34 @@
-//! What of a request is no text: pictures, documents, and what the provider has or would fetch. Known by where it stands in
-//! the provider's schema and by what is said of it there, never by how it looks: whoever writes the request chooses that.
+//! The parts of a request that are not text: images, documents, and references to what the provider stores or would fetch.
+//! Recognized by position in the provider's schema and by declared type, never by content, which is controlled by the sender.
 use super::wire::ModelWire;
 
-/// Most tokens of a picture at Anthropic, whatever its size in bytes: larger ones are scaled down to 2,576 pixels ("Image
-/// costs" of its page on vision, the newest models).
+/// Maximum tokens of an image for Anthropic, regardless of its size in bytes: larger ones are scaled down to 2,576 pixels
+/// ("Image costs" of its page on vision, the newest models).
 pub(super) const PICTURE_MESSAGES: u64 = 5_000;
-/// The same at others. "Calculating costs" of OpenAI's page on vision: ten thousand patches at the original detail.
+/// The same for other providers. "Calculating costs" of OpenAI's page on vision: ten thousand patches at the original detail.
 pub(super) const PICTURE: u64 = 12_000;
-/// Most tokens of all documents of a request. Each page is sent as a picture as well, and a file of a few kilobytes can have
-/// any number of them; so nothing bounds it but the largest window of a model, which is a million.
+/// Maximum tokens of all documents of a request. Each page is also sent as an image, and a file of a few kilobytes can have any
+/// number of them; so the only limit is the largest context window, a million tokens.
 pub(super) const DOCUMENTS: u64 = 1_050_000;
 
-/// Forms of pictures that providers read as one picture.
+/// Image formats that providers read as one image.
 const PICTURES: [&str; 8] = ["png", "jpeg", "jpg", "gif", "webp", "heic", "heif", "bmp"];
 
-/// What a text means that stands where a file may stand.
+/// The meaning of a string where a file is possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Means {
     /// It is sent to the model as it is.
     Text,
     Picture,
     Document,
-    /// Not in the request: the provider has it, or fetches it.
+    /// A reference: the provider stores or fetches it.
     Elsewhere,
-    /// A form that nothing bounds, or that is dearer than the price of a table says.
+    /// A format without upper bound, or more expensive than the table's price.
     Unbounded,
 }
 
-/// Does a file, or the name of one, stand under this key? `above`: the key of the object around it. Both [`super::object::folded`].
+/// Returns whether the value of this key is a file or the name of one. `above`: the key of the enclosing object. Both
+/// [`super::object::folded`].
 pub(super) fn is_file(wire: ModelWire, above: &str, key: &str) -> bool {
     match wire {
         ModelWire::Messages => key == "fileid" || (above == "source" && matches!(key, "data" | "url")),
@@ -40,7 +41,7 @@ pub(super) fn is_file(wire: ModelWire, above: &str, key: &str) -> bool {
     }
 }
 
-/// What a text means that [`is_file`] points at. `kind` and `media`: `type` and `media_type` beside it.
+/// Returns the meaning of a string that [`is_file`] identifies. `kind` and `media`: `type` and `media_type` beside it.
 pub(super) fn means(
     wire: ModelWire,
     above: &str,
@@ -71,7 +72,7 @@ pub(super) fn means(
     }
 }
 
-/// The type of a `data:` URL (RFC 2397); `None`: it is another URL.
+/// Returns the media type of a `data:` URL (RFC 2397); `None`: it is another URL.
 fn data_type(url: &str) -> Option<&str> {
     let start = url.get(..5).filter(|start| start.eq_ignore_ascii_case("data:"))?;
     url[start.len()..].split([';', ',']).next()
@@ -83,12 +84,12 @@ fn of_type(media: &str) -> Means {
         Some(("image", form)) if PICTURES.contains(&form) => Means::Picture,
         Some(("application", "pdf")) => Means::Document,
         Some(("text", _)) => Means::Text,
-        // audio is dearer than text, and of video a second can be a few bytes
+        // audio is more expensive than text, and a few bytes of video can last a second
         _ => Means::Unbounded,
     }
 }
 
-/// Types of the parts of a content that are known to cost no more than what is in them.
+/// Returns whether this type of content part is known to cost no more than its content.
 pub(super) fn is_known_part(wire: ModelWire, kind: &str) -> bool {
     match wire {
         ModelWire::Messages => {

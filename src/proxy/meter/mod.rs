@@ -1,20 +1,19 @@
-//! The meter of a run: what an agent program (Claude Code, Codex, opencode, Gemini CLI) has in the place of its model's
-//! provider.
+//! The meter of a run: replaces the model's provider for an agent program (Claude Code, Codex, opencode, Gemini CLI).
 //!
-//! Theory of operation. The program knows the meter's address and a key of the run, nothing else. A request is read whole
-//! (`body`), understood as far as money needs it (`route`, `request`): which model, the most tokens that it and its answer
-//! may be. Tools that the provider would run itself are taken out, a bound of the answer is added where there is none; all
-//! else goes on byte for byte. The run's own limits hold the worst case (`limits`), then the [`Account`] does, durably; only
-//! then the request is sent (`exchange`), with the real key. The answer goes back as it comes; on its way its usage and its
-//! end are read (`answer`), and the real key is kept from it (`keyhole`). What was used takes the place of what was held
-//! before the program sees the end. Who can't say what was used is charged the worst case.
+//! Theory of operation. The program only knows the meter's address and a key of the run. A request is read whole (`body`) and
+//! parsed as far as its cost depends on it (`route`, `request`): its model, and upper bounds of its tokens and those of its
+//! answer. Tools that the provider would run itself are removed, and an output limit is added where there is none; all else is
+//! forwarded byte for byte. The run's own limits hold the worst case (`limits`), then the [`Account`] does, durably; only then
+//! is the request sent (`exchange`), with the real key. The answer is streamed back; on the way its usage and end are read
+//! (`answer`), and the real key is masked (`keyhole`). Actual usage replaces the hold before the program sees the end. If the
+//! usage is unknown, the worst case is charged.
 //!
-//! A request that must not be sent is answered by HTTP 400 in the provider's own form: the one answer on which all programs
-//! end at once. What a program asks again, or beside its work, is a request like any other.
+//! A request that must not be sent is answered by HTTP 400 in the provider's own format: the one status on which all programs
+//! stop at once. Retries and side requests of a program are requests like any other.
 //!
-//! Beside that, the tools that a program is handed are reached at the same address (`tools`).
+//! The tools that are handed to a program are served at the same address (`tools`).
 //!
-//! An exchange belongs to the meter and not to the connection of the program: it is settled, whoever goes away.
+//! An exchange belongs to the meter, not to the program's connection: it is settled even if the program disconnects.
 mod account;
 mod answer;
 mod body;
@@ -48,18 +47,19 @@ pub(super) use state::MeterState;
 pub use tool_server::{MCP_PATH, ToolServer};
 pub use wire::ModelWire;
 
-/// Stands for a model's provider, for one attempt of a run. Dropping it ends what it serves; what is under way is settled.
+/// Replaces a model's provider, for one attempt of a run. Dropping it stops serving; requests in flight are settled.
 pub struct Meter {
     state: Arc<MeterState>,
 }
 
 impl Meter {
-    /// For a program that is to be started.
+    /// Creates the meter for a program that is to be started.
     pub fn new(spec: MeterSpec, account: Arc<dyn Account>) -> Self {
         Self { state: Arc::new(MeterState::new(spec, account)) }
     }
 
-    /// With tools that the program is handed, at [`MCP_PATH`] of the same address and by the same key. Before it serves.
+    /// Adds the tools that are handed to the program, at [`MCP_PATH`] of the same address, with the same key. Called before
+    /// serving.
     pub fn with_tools(mut self, tools: Arc<dyn ToolServer>) -> Self {
         if let Some(state) = Arc::get_mut(&mut self.state) {
             state.tools = Some(tools);
@@ -67,38 +67,38 @@ impl Meter {
         self
     }
 
-    /// The run's key: what the program has in the place of the provider's. Good for this meter alone.
+    /// Returns the run's key, which the program uses in place of the provider's. Only valid for this meter.
     pub fn key(&self) -> &str {
         self.state.key()
     }
 
-    /// What stands behind the address of [`Self::serve`] in the base URL of a program: see [`ModelWire::base_path`].
+    /// Returns the path after the address of [`Self::serve`] in a program's base URL: see [`ModelWire::base_path`].
     pub fn base_path(&self, wire: ModelWire) -> &'static str {
         wire.base_path()
     }
 
-    /// Answers at the listener that comes, until the meter is dropped. A program in a network of its own is served by its
-    /// [`super::Pass`] instead: [`super::Pass::with_meter`].
+    /// Serves the listener once it is available, until the meter is dropped. A program in its own network namespace is served
+    /// by its [`super::Pass`] instead: [`super::Pass::with_meter`].
     pub fn serve(&self, listener: impl Future<Output = Option<std::net::TcpListener>> + Send + 'static) {
         listen::serve(self.state.clone(), self.state.ended.clone(), listener);
     }
 
-    /// From now on nothing more is sent, and the program is told this. What is under way goes on. The first reason counts.
+    /// Refuses all further requests, with this error for the program. Requests in flight continue. The first reason counts.
     pub fn refuse(&self, reason: RunError) {
         self.state.refuse(reason);
     }
 
-    /// Other credentials, or another address, for all requests from now on: an access token was renewed.
+    /// Replaces credentials or address for all further requests: an access token was renewed.
     pub fn renew(&self, upstream: Upstream) {
         self.state.renew(upstream);
     }
 
-    /// What was asked so far, and what it came to.
+    /// Returns the requests so far, and their usage.
     pub fn report(&self) -> MeterReport {
         self.state.report()
     }
 
-    /// Sends nothing more, ends what is under way, and returns when all of it is settled.
+    /// Refuses further requests, aborts those in flight, and returns when all of them are settled.
     pub async fn close(&self) {
         self.state.close().await;
     }

@@ -1,24 +1,24 @@
-//! A JSON object whose values stay as they were written: what is not changed goes on byte for byte.
+//! A JSON object whose values keep their original text: what is not changed is forwarded byte for byte.
 use crate::domain::snake_case;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
 
-/// An object with its keys in their order. A key that comes twice is an error, and so is one that differs only in its
-/// case or, where a provider reads both, in its underscores: readers take one or the other.
+/// An object with its keys in order. Duplicate keys are an error, including those that differ only in case or, where a provider
+/// accepts both, in underscores: parsers disagree about which one wins.
 #[derive(Debug)]
 pub(super) struct Object<'a> {
-    /// Key, the same [`folded`], and value.
+    /// Key, its [`folded`] form, and value.
     entries: Vec<(String, String, ValueText<'a>)>,
 }
 
-/// Most keys of an object: no provider's schema has so many.
+/// Maximum keys of an object: no provider's schema has as many.
 pub(super) const MOST_KEYS: usize = 1000;
 
 /// A value as text.
 #[derive(Debug)]
 pub(super) enum ValueText<'a> {
-    /// As it came.
+    /// As received.
     Came(&'a RawValue),
     Put(String),
 }
@@ -32,7 +32,7 @@ impl ValueText<'_> {
     }
 }
 
-/// The spelling that two keys have in common if a lenient reader takes them for the same.
+/// Returns the form of a key that is equal for all spellings that a lenient parser accepts.
 pub(super) fn folded(key: &str) -> String {
     key.chars().filter(|c| *c != '_').map(|c| c.to_ascii_lowercase()).collect()
 }
@@ -44,31 +44,31 @@ impl<'a> Object<'a> {
         serde_json::from_str(text)
     }
 
-    /// The value of a key, in the spelling that it has here: `max_tokens` finds `maxTokens`.
+    /// Returns the value of a key, in any spelling: `max_tokens` finds `maxTokens`.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         let wanted = folded(key);
         let found = self.entries.iter().find(|(_, own, _)| *own == wanted);
         found.map(|(_, _, value)| value.text()).filter(|text| *text != "null")
     }
 
-    /// Is a key there in a spelling that strict readers pass over?
+    /// Returns whether a key exists in a spelling that strict parsers ignore.
     pub(super) fn is_odd(&self, key: &str) -> bool {
         let wanted = folded(key);
         let found = self.entries.iter().find(|(_, own, _)| *own == wanted);
         found.is_some_and(|(own, ..)| own != key && *own != snake_case(key))
     }
 
-    /// The text of a key.
+    /// Returns the string value of a key.
     pub(super) fn text(&self, key: &str) -> Option<String> {
         serde_json::from_str(self.get(key)?).ok()
     }
 
-    /// Is it `true`?
+    /// Returns whether the value is `true`.
     pub(super) fn is_true(&self, key: &str) -> bool {
         self.get(key) == Some("true")
     }
 
-    /// Puts a value in the place of what is there, or behind all others.
+    /// Sets a value: replaces the existing one, or appends it.
     pub(super) fn put(&mut self, key: &str, value: String) {
         let wanted = folded(key);
         match self.entries.iter_mut().find(|(_, own, _)| *own == wanted) {
@@ -77,7 +77,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Takes a key out. Was it there?
+    /// Removes a key. Returns whether it existed.
     pub(super) fn remove(&mut self, key: &str) -> bool {
         let wanted = folded(key);
         let before = self.entries.len();
@@ -85,7 +85,7 @@ impl<'a> Object<'a> {
         self.entries.len() < before
     }
 
-    /// Takes out all keys but those that `stays` names. Returns what was taken out.
+    /// Removes all keys except those that `stays` accepts. Returns the removed ones.
     pub(super) fn keep_only(&mut self, stays: impl Fn(&str) -> bool) -> Vec<String> {
         self.entries.extract_if(.., |(key, ..)| !stays(key)).map(|(key, ..)| key).collect()
     }

@@ -1,4 +1,4 @@
-//! What a program asks of its meter: whether it may, what it is, and where it goes.
+//! Receives the requests of a program: checks authorization, parses them, and determines the destination.
 use super::account::Asked;
 use super::body::{self, NoBody};
 use super::exchange::{Exchange, Hold};
@@ -24,14 +24,14 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, LazyLock};
 use tokio::sync::{Semaphore, oneshot};
 
-/// Where a program may show the run's key, beside `Authorization` and `?key=`.
-const KEYS: [&str; 3] = ["x-api-key", "x-goog-api-key", "x-bgagent-key"];
+/// Where a program may send the run's key, besides `Authorization` and `?key=`.
+const KEY_HEADERS: [&str; 3] = ["x-api-key", "x-goog-api-key", "x-bgagent-key"];
 
-/// Parts of an address that go on. Others could show a key, or leave usage out of an answer (`fields` at Google).
-const QUERIES: [&str; 8] =
+/// Query parameters that are forwarded. Others could contain a key, or exclude usage from an answer (`fields` at Google).
+const FORWARDED_QUERY_KEYS: [&str; 8] =
     ["alt", "beta", "limit", "after_id", "before_id", "pageSize", "pageToken", "client_version"];
-/// Headers of a program that do not go on: they choose what an answer says, whose account pays, or another method.
-const NOT_ON: [&str; 9] = [
+/// Headers of a program that are not forwarded: they change the fields of an answer, the account that pays, or the method.
+const DROPPED_HEADERS: [&str; 9] = [
     "x-goog-fieldmask",
     "x-goog-user-project",
     "x-http-method-override",
@@ -43,8 +43,8 @@ const NOT_ON: [&str; 9] = [
     "api-key",
 ];
 
-/// How headers begin by which gateways choose other models and providers, try again, or take another path or method.
-const OF_GATEWAYS: [&str; 9] = [
+/// Prefixes of headers by which gateways choose other models and providers, retry, or take another path or method.
+const GATEWAY_HEADER_PREFIXES: [&str; 9] = [
     "x-portkey-",
     "x-litellm-",
     "litellm-",
@@ -56,14 +56,14 @@ const OF_GATEWAYS: [&str; 9] = [
     "x-method-override",
 ];
 
-/// Longest body, in bytes, that is read where it came: without making others wait for it.
-const SHORT: usize = 64 << 10;
-/// Headers that switch parts of an API on, and what of them does not go on: by it the provider asks models again.
-const BETAS: [&str; 2] = ["anthropic-beta", "openai-beta"];
+/// Bodies up to this many bytes are parsed inline, without queueing.
+const MAX_INLINE_BYTES: usize = 64 << 10;
+/// Headers that enable beta features, and parts that are not forwarded: they make the provider query models again.
+const BETA_HEADERS: [&str; 2] = ["anthropic-beta", "openai-beta"];
 const ASKS_AGAIN: [&str; 2] = ["fallback", "multi_agent"];
 
-/// Longer bodies of all runs are read so many at a time; of one run one ([`MeterState::reads`]). Reading takes some times
-/// the size of a body, so that large machines do not read any number.
+/// Maximum number of longer bodies that are parsed concurrently; one per run ([`MeterState::reads`]). Parsing takes several
+/// times the size of a body, so the number is limited on large machines, too.
 static READERS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     Arc::new(Semaphore::new(cores.clamp(2, 4)))
@@ -89,7 +89,7 @@ impl Answers for MeterState {
     }
 }
 
-/// What comes through a tunnel to the meter. There is none within it: each would wrap the one before.
+/// Serves what arrives through a tunnel to the meter. Tunnels can't be nested: each would wrap the previous one.
 struct WithinTunnel(Arc<MeterState>);
 
 impl Answers for WithinTunnel {
@@ -105,7 +105,7 @@ impl Answers for WithinTunnel {
     }
 }
 
-/// A program that sends all its requests through the proxy connects to the proxy itself with `CONNECT`.
+/// Opens a tunnel to the meter itself, for programs that send all requests through the proxy with `CONNECT`.
 fn tunnel(state: Arc<MeterState>, request: Request<Incoming>, place: Place) -> Answer {
     let ended = state.ended.clone();
     let serving = async move {
@@ -130,7 +130,7 @@ async fn receive(
         let message = "only the model's provider is reached here; name other hosts in `net` of the sandbox";
         return Err(NotSent::odd(StatusCode::BAD_REQUEST, message));
     }
-    // any other upgrade may be passed over (RFC 9110, 7.8), and this is the answer on which Codex asks by POST
+    // other upgrades may be ignored (RFC 9110, 7.8); this answer makes Codex fall back to POST
     if is_websocket(&parts.headers) {
         let message = "no other protocol is spoken here than HTTP/1.1: no WebSocket; ask by POST";
         return Err(NotSent::odd(StatusCode::UPGRADE_REQUIRED, message));
@@ -204,7 +204,7 @@ async fn receive(
     Ok(answer.await.unwrap_or_else(|_| broken(route.wire)))
 }
 
-/// Nobody answers any more.
+/// Returns the answer after a panic.
 fn broken(wire: ModelWire) -> Answer {
     in_form(
         wire,
@@ -217,7 +217,7 @@ fn is_websocket(headers: &HeaderMap) -> bool {
     headers.get_all(UPGRADE).iter().any(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// Reads a request as far as money needs it.
+/// Parses a request as far as its cost depends on it.
 async fn read(state: &MeterState, route: &Route, body: Vec<u8>) -> Result<Readied, String> {
     let (model, counts_only) = match &route.asks {
         Asks::Answer { model } => (model.clone(), false),
@@ -229,7 +229,7 @@ async fn read(state: &MeterState, route: &Route, body: Vec<u8>) -> Result<Readie
         max_output_tokens: state.spec.max_output_tokens,
         counts_only,
     };
-    let is_short = body.len() <= SHORT;
+    let is_short = body.len() <= MAX_INLINE_BYTES;
     let reading = move || reader.read(&body, model.as_deref()).map_err(|why| format!("this request {why}"));
     if is_short {
         return reading();
@@ -237,7 +237,7 @@ async fn read(state: &MeterState, route: &Route, body: Vec<u8>) -> Result<Readie
     let unreadable = || "this request can't be read".to_owned();
     let own = state.reads.clone().acquire_owned().await.map_err(|_| unreadable())?;
     let all = READERS.clone().acquire_owned().await.map_err(|_| unreadable())?;
-    // who goes away does not end what has begun: its place is taken until then
+    // a client that disconnects does not cancel what has begun: its slots are held until then
     let in_turn = move || {
         let _place = (own, all);
         reading()
@@ -245,7 +245,7 @@ async fn read(state: &MeterState, route: &Route, body: Vec<u8>) -> Result<Readie
     tokio::task::spawn_blocking(in_turn).await.unwrap_or_else(|_| Err(unreadable()))
 }
 
-/// What is to be held for a request.
+/// Returns what is to be held for a request.
 fn hold(state: &MeterState, wire: ModelWire, readied: Readied) -> Result<Hold, NotSent> {
     let model = &readied.model;
     let priced = state.spec.priced_by(model);
@@ -276,8 +276,8 @@ fn hold(state: &MeterState, wire: ModelWire, readied: Readied) -> Result<Hold, N
     Ok(Hold { asked, price, taken_out: readied.taken_out })
 }
 
-/// What is written to a cache costs more than what is sent, by "Pricing" of Anthropic's page on prompt caching: twice as much
-/// if it stays for an hour, else 1.25 times. Programs ask for that in each request, whatever the table says of its own.
+/// Returns a price with cache writes, which cost more than input according to "Pricing" of Anthropic's page on prompt caching:
+/// twice as much if kept for an hour, else 1.25 times. Programs request them in each request, whatever the table says.
 fn with_cache_writes(price: Price, wire: ModelWire, for_an_hour: bool) -> Price {
     let least = match (wire, for_an_hour) {
         (_, true) => 2.0,
@@ -295,9 +295,9 @@ fn worst_case(input: u64, output: u64, price: Option<&Price>) -> WorstCase {
     WorstCase { tokens: input.saturating_add(output), output, usd }
 }
 
-/// Does the request show the run's key, in any of the ways of a provider?
+/// Returns whether the request contains the run's key, in any of the provider's ways.
 fn has_key(state: &MeterState, headers: &HeaderMap, uri: &Uri) -> bool {
-    let plain = KEYS.iter().filter_map(|name| headers.get(*name)).map(HeaderValue::as_bytes);
+    let plain = KEY_HEADERS.iter().filter_map(|name| headers.get(*name)).map(HeaderValue::as_bytes);
     let bearer = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).and_then(|value| {
         let (scheme, key) = value.split_at_checked("Bearer ".len())?;
         scheme.eq_ignore_ascii_case(b"bearer ").then_some(key)
@@ -306,23 +306,24 @@ fn has_key(state: &MeterState, headers: &HeaderMap, uri: &Uri) -> bool {
     plain.chain(bearer).chain(query.map(str::as_bytes)).any(|said| state.is_key(said))
 }
 
-/// The headers that go on: those of the program, without what is for this connection or shows its key, and with those of
-/// the provider's table.
+/// Returns the headers to forward: the program's, without hop-by-hop headers and the key, and with those of the provider's
+/// table.
 fn headers_on(mut headers: HeaderMap, own: &HeaderMap) -> HeaderMap {
     without_connection(&mut headers);
     for name in [HOST, CONTENT_LENGTH, CONTENT_ENCODING, EXPECT, COOKIE, AUTHORIZATION] {
         headers.remove(name);
     }
-    for name in KEYS.iter().chain(&NOT_ON) {
+    for name in KEY_HEADERS.iter().chain(&DROPPED_HEADERS) {
         headers.remove(*name);
     }
-    let is_a_gateways = |name: &&HeaderName| OF_GATEWAYS.iter().any(|begin| name.as_str().starts_with(begin));
+    let is_a_gateways =
+        |name: &&HeaderName| GATEWAY_HEADER_PREFIXES.iter().any(|begin| name.as_str().starts_with(begin));
     let gateways: Vec<HeaderName> = headers.keys().filter(is_a_gateways).cloned().collect();
     for name in gateways {
         headers.remove(name);
     }
-    BETAS.iter().for_each(|name| without_asking_again(&mut headers, name));
-    // usage is read on the way
+    BETA_HEADERS.iter().for_each(|name| without_asking_again(&mut headers, name));
+    // usage is parsed from the stream
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let beta = HeaderName::from_static("anthropic-beta");
     for (name, value) in own {
@@ -334,13 +335,13 @@ fn headers_on(mut headers: HeaderMap, own: &HeaderMap) -> HeaderMap {
     headers
 }
 
-/// Takes those parts out of a list in a header by which the provider would ask models again.
+/// Removes the parts of a header's list that make the provider query models again.
 fn without_asking_again(headers: &mut HeaderMap, name: &'static str) {
     let asks_again = |part: &str| {
         let part = part.to_ascii_lowercase().replace('-', "_");
         ASKS_AGAIN.iter().any(|word| part.contains(word))
     };
-    // a header that is not text has no such word that anybody reads
+    // a header that is not text can't contain such a part
     let texts = || headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     if !texts().any(asks_again) {
         return;
@@ -356,12 +357,12 @@ fn without_asking_again(headers: &mut HeaderMap, name: &'static str) {
     }
 }
 
-/// Where a request goes, without the key in its address.
+/// Returns the URL of a request at the provider, without the key.
 fn url(base: &Url, route: &Route, uri: &Uri) -> Result<Url, String> {
     let mut url = base.clone();
     url.set_path(&format!("{}{}", base.path().trim_end_matches('/'), route.path));
     let query = uri.query().unwrap_or_default().split('&');
-    let is_known = |part: &&str| QUERIES.contains(&part.split('=').next().unwrap_or_default());
+    let is_known = |part: &&str| FORWARDED_QUERY_KEYS.contains(&part.split('=').next().unwrap_or_default());
     let kept: Vec<&str> = query.filter(is_known).collect();
     url.set_query((!kept.is_empty()).then(|| kept.join("&")).as_deref());
     match url.path().ends_with(&route.path) {

@@ -1,4 +1,4 @@
-//! What a program is told instead of an answer of a model, in the form of its provider.
+//! The answers to a program when no request is sent to the provider, in the format of its wire.
 use super::state::MeterState;
 use super::wire::ModelWire;
 use crate::domain::{ErrorKind, RunError};
@@ -11,17 +11,17 @@ use hyper::header::{CONNECTION, HeaderValue, RETRY_AFTER, UPGRADE};
 pub(super) struct NotSent {
     status: StatusCode,
     why: RunError,
-    /// It is no refusal of what the run asks for: it is no request of a model, or not the run's.
+    /// Not counted as a refusal: it is not a model request, or lacks the run's key.
     is_odd: bool,
-    /// It may be asked again.
+    /// It may be retried.
     later: bool,
 }
 
-/// Seconds after which a program may ask again for what there was no room for.
-const LATER: &str = "5";
+/// `Retry-After` in seconds, when there was no memory.
+const RETRY_AFTER_SECS: &str = "5";
 
 impl NotSent {
-    /// One that ends the program.
+    /// A refusal that ends the program.
     pub(super) fn because(why: RunError) -> Self {
         Self { status: StatusCode::BAD_REQUEST, why, is_odd: false, later: false }
     }
@@ -30,12 +30,12 @@ impl NotSent {
         Self { status, why: RunError::new(ErrorKind::Config, message), is_odd: true, later: false }
     }
 
-    /// One that there is no room for now. It is no refusal: programs ask again.
+    /// A temporary lack of memory. Not a refusal: programs retry.
     pub(super) fn later(message: &str) -> Self {
         Self { later: true, ..Self::odd(StatusCode::SERVICE_UNAVAILABLE, format!("not sent: {message}")) }
     }
 
-    /// Notes it, and says it in the provider's form.
+    /// Records it, and returns it in the provider's format.
     pub(super) fn answer(self, state: &MeterState, wire: ModelWire) -> Answer {
         if self.is_odd {
             state.passed_over()
@@ -43,11 +43,11 @@ impl NotSent {
             state.refused(&self.why)
         }
         let mut answer = in_form(wire, self.status, &self.why.message);
-        // clients of Anthropic and OpenAI ask again for some statuses unless this says otherwise
+        // clients of Anthropic and OpenAI retry some statuses unless this says otherwise
         let again = if self.later { "true" } else { "false" };
         answer.headers_mut().insert("x-should-retry", HeaderValue::from_static(again));
         if self.later {
-            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(LATER));
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
         }
         if self.status == StatusCode::UPGRADE_REQUIRED {
             answer.headers_mut().insert(UPGRADE, HeaderValue::from_static("HTTP/1.1"));
@@ -57,7 +57,7 @@ impl NotSent {
     }
 }
 
-/// An error in the form of the provider.
+/// Returns an error in the provider's format.
 pub(super) fn in_form(wire: ModelWire, status: StatusCode, message: &str) -> Answer {
     let error = wire.error(status.as_u16(), &format!("bgagent: {message}"));
     of_type(status, "application/json", error.to_string())

@@ -4,33 +4,32 @@ use crate::domain::{RunError, Usage};
 use std::collections::BTreeMap;
 use tokio::time::Instant;
 
-/// What the requests of a run came to so far.
+/// The results of a run's requests so far.
 #[derive(Clone, Debug)]
 pub struct MeterReport {
-    /// What was charged by this meter, without what it was given as used before.
+    /// Usage charged by this meter, without that of earlier attempts.
     pub used: Usage,
-    /// The same by the model that the program named.
+    /// The same per model, as the program named it.
     pub by_model: BTreeMap<String, Usage>,
-    /// Requests that are held for or under way.
+    /// Requests that are waiting for a hold or in flight.
     pub in_flight: u64,
-    /// Look-ups, which cost nothing.
+    /// Lookups, which cost nothing.
     pub lookups: u64,
-    /// How the last answer ended: of a request with tools, if any had some, since what a program asks beside its work has
-    /// none.
+    /// How the last answer ended: of a request with tools, if there was one, since a program's side requests have none.
     pub last: Option<AnswerEnd>,
-    /// When the program last asked something that is not odd, or a byte of an answer came.
+    /// When the program last sent a request that is not odd, or received a byte of an answer.
     pub last_sign: Instant,
-    /// What was answered with an error since it is no request of a model, or does not show the run's key. That is no
-    /// failure of the run: programs ask for much that they can do without.
+    /// Requests answered with an error because they are not model requests, or lack the run's key. Not failures of the run:
+    /// programs request much that they can do without.
     pub odd: u64,
-    /// Requests that were answered with 503, since there was no memory for them.
+    /// Requests answered with 503 for lack of memory.
     pub no_room: u64,
-    /// Requests of models that were refused.
+    /// Model requests that were refused.
     pub refused: u64,
-    /// Why the first of them was.
+    /// The reason of the first of them.
     pub refusal: Option<RunError>,
-    /// The last failure of a provider; `None` once an answer came after it.
+    /// The last failure of the provider; `None` after an answer.
     pub trouble: Option<RunError>,
-    /// Tools of the provider that were taken out of requests, and how often.
+    /// The provider's tools that were removed from requests, and how often.
     pub taken_out: BTreeMap<String, u64>,
 }

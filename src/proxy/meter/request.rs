@@ -1,5 +1,5 @@
-//! A request of a program as the meter reads it: which model, how much it may come to, and what of it does not go on.
-//! What is not named here goes on as it came.
+//! A program's request as parsed by the meter: its model, its maximum tokens, and what is not forwarded. Everything else is
+//! forwarded unchanged.
 use super::conversation;
 use super::hosted::{self, Changes};
 use super::object::Object;
@@ -8,37 +8,38 @@ use super::wire::ModelWire;
 use crate::domain::{Provider, frame_at_most};
 use hyper::body::Bytes;
 
-/// A request that may be sent once it is held for.
+/// A request that may be sent once its hold is granted.
 #[derive(Debug)]
 pub(super) struct Readied {
-    /// As it goes on.
+    /// The body to forward.
     pub(super) body: Bytes,
     pub(super) model: String,
-    /// Tokens that it may be sent as, and that its answers may have.
+    /// Upper bounds of its input tokens, and of its answers' tokens.
     pub(super) input: u64,
     pub(super) output: u64,
     pub(super) has_tools: bool,
     pub(super) long_cache: bool,
-    /// Tools of the provider that do not go on.
+    /// The provider's tools that were removed.
     pub(super) taken_out: Vec<String>,
 }
 
-/// How requests are read.
+/// How requests are parsed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestReader {
     pub(super) wire: ModelWire,
     pub(super) provider: Provider,
-    /// How many tokens an answer may have where a request does not say it.
+    /// Maximum output tokens if the request has no limit.
     pub(super) max_output_tokens: u64,
-    /// Nothing is answered by a model: it is only counted how much it would be.
+    /// No answer is generated: only the tokens are counted.
     pub(super) counts_only: bool,
 }
 
-/// Longest name of a model, in bytes.
-const LONGEST_NAME: usize = 200;
+/// Maximum length of a model name, in bytes.
+const MAX_MODEL_NAME_BYTES: usize = 200;
 
 impl RequestReader {
-    /// `model`: where the path names it. `Err`: why it can't be sent, for a message that begins with "this request".
+    /// Parses a request. `model`: from the path, if it is there. `Err`: why it can't be sent, for a message that begins with
+    /// "this request".
     pub(super) fn read(self, body: &[u8], model: Option<&str>) -> Result<Readied, String> {
         let text = std::str::from_utf8(body).map_err(|_| "is not UTF-8".to_owned())?;
         let mut request =
@@ -48,7 +49,7 @@ impl RequestReader {
             None if self.counts_only => String::new(),
             None => request.text("model").ok_or("names no `model`")?,
         };
-        if model.len() > LONGEST_NAME {
+        if model.len() > MAX_MODEL_NAME_BYTES {
             return Err(format!("names a `model` of {} bytes: no model has so long a name", model.len()));
         }
         hosted::refuse(self.wire, &request)?;
@@ -100,12 +101,12 @@ impl RequestReader {
         Ok(weight)
     }
 
-    /// The most tokens of all its answers; a bound is added where it has none.
+    /// Returns the maximum tokens of all its answers; adds a limit if it has none.
     fn bound_output(self, request: &mut Object<'_>, changes: &mut Changes) -> Result<u64, String> {
         let own = self.max_output_tokens;
         Ok(match self.wire {
             ModelWire::Messages => match whole(request, "max_tokens")? {
-                // writes to the cache, and answers nothing ("Pre-warming the cache" of its page on prompt caching)
+                // writes to the cache without an answer ("Pre-warming the cache" of its page on prompt caching)
                 Some(0) => 0,
                 _ => bound(request, &["max_tokens"], "max_tokens", own, changes)?,
             },
@@ -113,13 +114,13 @@ impl RequestReader {
                 bound(request, &["max_output_tokens"], "max_output_tokens", own, changes)?
             }
             ModelWire::Chat => {
-                // OpenAI itself has a newer word than those who imitate it
+                // OpenAI itself has a newer name than compatible servers
                 let word =
                     if self.provider == Provider::OpenAi { "max_completion_tokens" } else { "max_tokens" };
                 let most = bound(request, &["max_completion_tokens", "max_tokens"], word, own, changes)?;
-                // what was predicted and is not so is paid for like an answer
+                // predicted tokens that are rejected are charged like output
                 let predicted = request.get("prediction").map_or(0, str::len) as u64;
-                // not all who imitate OpenAI read the newer word
+                // not all compatible servers support the newer name
                 if self.provider != Provider::OpenAi && request.get("max_tokens").is_none() {
                     request.put("max_tokens", most.to_string());
                     changes.any = true;
@@ -148,7 +149,7 @@ impl RequestReader {
     }
 }
 
-/// The largest of these bounds; `own`, under the name `word`, where there is none. To some providers none is what 0 means.
+/// Returns the largest of these limits; `own`, set as `word`, if there is none. For some providers, 0 means no limit.
 fn bound(
     request: &mut Object<'_>,
     words: &[&str],
@@ -171,7 +172,7 @@ fn bound(
     Ok(own)
 }
 
-/// Of several answers, usage can be told when only the first has its end.
+/// Refuses several answers: usage can be reported when only the first has ended.
 fn one_answer(request: &Object<'_>, key: &str) -> Result<(), String> {
     match whole(request, key)? {
         None | Some(0 | 1) => Ok(()),
@@ -179,7 +180,7 @@ fn one_answer(request: &Object<'_>, key: &str) -> Result<(), String> {
     }
 }
 
-/// A bound that a reader passes over would be none.
+/// Refuses a limit in a spelling that the provider would ignore.
 fn spelled(request: &Object<'_>, key: &str) -> Result<(), String> {
     match request.is_odd(key) {
         true => Err(format!("spells `{key}` in a way that not all readers take: write it so")),
@@ -187,7 +188,7 @@ fn spelled(request: &Object<'_>, key: &str) -> Result<(), String> {
     }
 }
 
-/// A whole number of a request. Google's reader takes texts for numbers.
+/// Returns an integer of a request. Google's parser accepts strings for numbers.
 fn whole(request: &Object<'_>, key: &str) -> Result<Option<u64>, String> {
     spelled(request, key)?;
     let Some(text) = request.get(key) else { return Ok(None) };
@@ -200,7 +201,7 @@ fn whole(request: &Object<'_>, key: &str) -> Result<Option<u64>, String> {
     whole.map(Some).ok_or_else(|| format!("has `{key}` = {short}, which must be a whole number, not below 0"))
 }
 
-/// A stream of Chat Completions says what it used only where that is asked for.
+/// Requests a usage report: a stream of Chat Completions contains one only on request.
 fn with_usage(request: &mut Object<'_>, changes: &mut Changes) -> Result<(), String> {
     let text = request.get("stream_options").unwrap_or("{}").to_owned();
     let mut options =

@@ -1,4 +1,4 @@
-//! What a meter is made of: the model, its provider, and what the run may use.
+//! The configuration of a meter: the model, its provider, and what the run may use.
 use crate::domain::{Fleet, Limits, ModelSpec, Price, ProgramOwner, Usage};
 use crate::net;
 use hyper::HeaderMap;
@@ -8,32 +8,32 @@ use std::fmt;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// Longest time until there is a connection to a provider.
-const CONNECT: Duration = Duration::from_secs(10);
+/// Timeout for connecting to a provider.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The least that a provider is waited for: a model that thinks for long may say nothing all the while.
-const LEAST_PATIENCE: Duration = Duration::from_secs(300);
+/// Minimum timeout for a provider: a reasoning model may be silent for long.
+const MIN_PROVIDER_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Where a meter sends requests, and with which key.
+/// The provider that a meter sends requests to, with its key.
 #[derive(Clone)]
 pub struct Upstream {
     /// The provider's address with its version: `https://api.anthropic.com/v1`.
     pub base: Url,
-    /// Asks it. Follows no redirects.
+    /// Follows no redirects.
     pub client: Client,
-    /// Headers in the place of those that the program sends, the credentials among them.
+    /// Headers that replace those of the program, including the credentials.
     pub headers: HeaderMap,
-    /// What must not come back to the program: the values of those credentials.
+    /// The values of those credentials, which must not be returned to the program.
     pub secrets: Vec<Zeroizing<String>>,
 }
 
 impl Upstream {
-    /// With a client of its own.
+    /// Creates an upstream with its own client.
     ///
     /// # Errors
     /// Why there can't be a client.
     pub fn new(base: Url, headers: HeaderMap, secrets: Vec<Zeroizing<String>>) -> Result<Self, String> {
-        let client = net::pooled(&base, CONNECT)?;
+        let client = net::pooled(&base, CONNECT_TIMEOUT)?;
         Ok(Self { base, client, headers, secrets })
     }
 }
@@ -50,14 +50,14 @@ pub struct MeterLimits {
     pub requests: Option<u64>,
     pub tokens: Option<u64>,
     pub usd: Option<f64>,
-    /// Dollars are limited, here or by a budget of a day or a month: what has no price is refused.
+    /// Dollars are limited, here or by a daily or monthly budget: models without a price are refused.
     pub dollars: bool,
-    /// What attempts before this one have used.
+    /// Usage of earlier attempts.
     pub before: Usage,
 }
 
 impl MeterLimits {
-    /// Those of an agent in its fleet.
+    /// Returns the limits of an agent in its fleet.
     pub fn of(fleet: &Fleet, limits: &Limits, before: Usage) -> Self {
         let dollars = [
             limits.max_usd_per_run,
@@ -75,38 +75,34 @@ impl MeterLimits {
     }
 }
 
-/// How long a provider is waited for.
+/// Timeouts for a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MeterPatience {
     /// Until the head of an answer.
     pub head: Duration,
-    /// Between two pieces of an answer.
+    /// Between two chunks of an answer.
     pub pause: Duration,
 }
 
-/// What a meter needs to know.
+/// The parameters of a meter.
 #[derive(Clone, Debug)]
 pub struct MeterSpec {
-    /// Name of the `[models.…]` table whose requests these are.
+    /// Name of the `[models.…]` table that requests use.
     pub table: String,
     pub model: ModelSpec,
-    /// Other tables of the same provider, by name: for models that a program asks beside its own.
+    /// Other tables of the same provider, by name: for models that a program uses besides its own.
     pub side: BTreeMap<String, ModelSpec>,
-    /// What the run may use.
     pub limits: MeterLimits,
-    /// How many tokens an answer may have where a request does not say it.
+    /// Maximum output tokens if a request has no limit.
     pub max_output_tokens: u64,
-    /// Where requests go.
     pub upstream: Upstream,
-    /// How long they may take.
     pub patience: MeterPatience,
-    /// Whose program it is.
     pub owner: ProgramOwner,
 }
 
 impl MeterSpec {
-    /// For the model of a table of the fleet: with its `max_output_tokens`, and its `request_timeout`, or 300 s if that is
-    /// longer, for the head of an answer and for each pause in it. `None`: there is no such table.
+    /// Creates the parameters for the model of a table of the fleet: with its `max_output_tokens`, and its `request_timeout`,
+    /// but at least 300 s, for the head of an answer and between its chunks. `None`: there is no such table.
     pub fn of(
         fleet: &Fleet,
         table: &str,
@@ -120,7 +116,7 @@ impl MeterSpec {
         };
         let side = fleet.models.iter().filter(is_side);
         let side = side.map(|(name, spec)| (name.clone(), spec.clone())).collect();
-        let wait = Duration::try_from(model.request_timeout).unwrap_or_default().max(LEAST_PATIENCE);
+        let wait = Duration::try_from(model.request_timeout).unwrap_or_default().max(MIN_PROVIDER_TIMEOUT);
         Some(Self {
             table: table.to_owned(),
             side,
@@ -133,30 +129,30 @@ impl MeterSpec {
         })
     }
 
-    /// Who says how long a provider is waited for.
+    /// Names the setting that the timeout comes from.
     pub(super) fn whose_patience(&self) -> String {
-        let least = LEAST_PATIENCE.as_secs();
+        let least = MIN_PROVIDER_TIMEOUT.as_secs();
         format!("`request_timeout` of [models.{}], or {least} s if that is longer", self.table)
     }
 
-    /// The table that a model is priced by, with the price: that of the meter, or another of the same provider. `None`: no
+    /// Returns the table that prices a model, with the price: the meter's own, or another of the same provider. `None`: no
     /// table names it.
     pub(super) fn priced_by(&self, model: &str) -> Option<(&str, Option<Price>)> {
         let own = std::iter::once((&self.table, &self.model));
         let all = || own.clone().chain(&self.side);
-        // a table for a release says more than one for all releases
+        // a table for a release takes precedence over one for all releases
         let exact = all().find(|(_, spec)| plain(&spec.model) == plain(model));
         let found = exact.or_else(|| all().find(|(_, spec)| is_model(&spec.model, model)));
         found.map(|(name, spec)| (name.as_str(), spec.price))
     }
 }
 
-/// A name without what Gemini puts before it.
+/// Returns a name without Gemini's prefix.
 fn plain(name: &str) -> &str {
     name.strip_prefix("models/").unwrap_or(name)
 }
 
-/// Is this the model of a table? Providers give a release of a model its name with the date behind it.
+/// Returns whether this is the model of a table. Providers name a release of a model by appending its date.
 fn is_model(named: &str, model: &str) -> bool {
     let (named, model) = (plain(named), plain(model));
     let is_date = |text: &str| {

@@ -1,4 +1,4 @@
-//! What the parts of a meter share: its key, where requests go, what was seen, and whether anything may still be sent.
+//! The state shared by the parts of a meter: its key, its upstream, its statistics, and whether requests may still be sent.
 use super::account::{Account, AnswerEnd, Settled};
 use super::body::BodyMemory;
 use super::limits::RunAccount;
@@ -17,27 +17,26 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-/// Different models and tools that are counted by name.
-const MOST_NAMES: usize = 100;
-/// Look-ups of one attempt: they cost nothing, and a program has no use for more.
-const MOST_LOOKUPS: u64 = 1000;
+/// Maximum models and tools that are counted by name.
+const MAX_COUNTED_NAMES: usize = 100;
+/// Maximum lookups per attempt: they cost nothing, but no program needs more.
+const MAX_LOOKUPS: u64 = 1000;
 
-/// Everything about a meter.
+/// The state of a meter.
 pub(in crate::proxy) struct MeterState {
     pub(super) spec: MeterSpec,
     pub(super) account: Arc<dyn Account>,
-    /// What it is handed.
     pub(super) tools: Option<Arc<dyn ToolServer>>,
     pub(super) limits: RunAccount,
-    /// For what is read of its requests.
+    /// Memory for the bodies of its requests.
     pub(super) bodies: BodyMemory,
-    /// Whose turn it is to read a long one.
+    /// Permits to parse a long body.
     pub(super) reads: Arc<Semaphore>,
     key: Zeroizing<String>,
     upstream: Mutex<Upstream>,
-    /// Nothing more is sent.
+    /// Cancelled: nothing more is sent.
     pub(super) stopped: CancellationToken,
-    /// It is over, also for what is under way.
+    /// Cancelled: requests in flight are aborted as well.
     pub(super) ended: CancellationToken,
     /// Exchanges that are not settled yet.
     pub(super) exchanges: TaskTracker,
@@ -63,7 +62,7 @@ struct Seen {
 
 impl MeterState {
     pub(super) fn new(spec: MeterSpec, account: Arc<dyn Account>) -> Self {
-        // 244 bits of chance
+        // 244 random bits
         let key = format!("bgagent-{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let seen = Seen {
             used: Usage::default(),
@@ -101,7 +100,7 @@ impl MeterState {
         &self.key
     }
 
-    /// Is this the run's key?
+    /// Returns whether this is the run's key.
     pub(super) fn is_key(&self, said: &[u8]) -> bool {
         self.key.as_bytes().ct_eq(said).into()
     }
@@ -119,7 +118,7 @@ impl MeterState {
         self.stopped.cancel();
     }
 
-    /// Why nothing more is sent, if that is so.
+    /// Returns why nothing more is sent, if so.
     pub(super) fn stop(&self) -> Option<RunError> {
         if !self.stopped.is_cancelled() {
             return None;
@@ -141,17 +140,17 @@ impl MeterState {
         self.exchanges.wait().await;
     }
 
-    /// A byte of an answer came.
+    /// Records that a byte of an answer arrived.
     pub(super) fn lives(&self) {
         self.seen().last_sign = Instant::now();
     }
 
-    /// May something be looked up?
+    /// Counts a lookup, or refuses it.
     pub(super) fn looks_up(&self) -> Result<(), RunError> {
         let mut seen = self.seen();
-        if seen.lookups >= MOST_LOOKUPS {
+        if seen.lookups >= MAX_LOOKUPS {
             let message = format!(
-                "the program has asked {MOST_LOOKUPS} times for what costs nothing: lists of models, or counts of tokens"
+                "the program has asked {MAX_LOOKUPS} times for what costs nothing: lists of models, or counts of tokens"
             );
             return Err(RunError::new(ErrorKind::RequestLimit, message));
         }
@@ -160,30 +159,30 @@ impl MeterState {
         Ok(())
     }
 
-    /// A request is on its way to be held for and sent.
+    /// Records that a request is about to be held for and sent.
     pub(super) fn begins(&self, taken_out: &[String]) {
         let mut seen = self.seen();
         seen.last_sign = Instant::now();
         seen.in_flight += 1;
         for name in taken_out {
-            if seen.taken_out.len() < MOST_NAMES || seen.taken_out.contains_key(name) {
+            if seen.taken_out.len() < MAX_COUNTED_NAMES || seen.taken_out.contains_key(name) {
                 *seen.taken_out.entry(name.clone()).or_default() += 1;
             }
         }
     }
 
-    /// It was refused by whoever holds.
+    /// Records that the hold was refused.
     pub(super) fn not_sent(&self) {
         let mut seen = self.seen();
         seen.in_flight = seen.in_flight.saturating_sub(1);
     }
 
-    /// It has its end.
+    /// Records that a request has ended.
     pub(super) fn ends(&self, settled: &Settled, has_tools: bool) {
         let mut seen = self.seen();
         seen.in_flight = seen.in_flight.saturating_sub(1);
         seen.used.add(&settled.used);
-        let is_known = seen.by_model.len() < MOST_NAMES || seen.by_model.contains_key(&settled.model);
+        let is_known = seen.by_model.len() < MAX_COUNTED_NAMES || seen.by_model.contains_key(&settled.model);
         let name = if is_known { settled.model.as_str() } else { "others" };
         seen.by_model.entry(name.to_owned()).or_default().add(&settled.used);
         if has_tools || !seen.has_tools {
@@ -196,18 +195,18 @@ impl MeterState {
         };
     }
 
-    /// Something came that is no request of a model, or not the run's.
+    /// Records a request that is not a model request, or lacks the run's key.
     pub(super) fn passed_over(&self) {
         self.seen().odd += 1;
     }
 
-    /// There was no memory for a request.
+    /// Records that there was no memory for a request.
     pub(super) fn had_no_room(&self) {
         self.seen().no_room += 1;
     }
 
-    /// A request was refused; the first reason is kept, and a limit before what was wrong with a request: programs go on
-    /// after one of those.
+    /// Records a refusal; the first reason is kept, except that a limit replaces an invalid request: programs continue after
+    /// the latter.
     pub(super) fn refused(&self, why: &RunError) {
         let is_form = |error: &RunError| error.kind == ErrorKind::Config;
         let mut seen = self.seen();
@@ -239,7 +238,7 @@ impl MeterState {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        // counters: a panic leaves nothing half done that matters
+        // counters: a panic leaves no inconsistent state that matters
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

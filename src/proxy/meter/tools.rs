@@ -1,5 +1,5 @@
-//! The tools that a program is handed, at the meter's address: an MCP server over HTTP ("Streamable HTTP" of the Model Context
-//! Protocol, 2025-06-18), without sessions and without a stream of its own. What its messages mean is for others to say.
+//! The tools that are handed to a program, at the meter's address: an MCP server over HTTP ("Streamable HTTP" of the Model
+//! Context Protocol, 2025-06-18), without sessions and server-initiated streams. Messages are handled elsewhere.
 use super::body::{self, NoBody};
 use super::state::MeterState;
 use super::tool_server::ToolServer;
@@ -10,10 +10,10 @@ use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use std::sync::Arc;
 
-/// Longest message, in bytes.
-const LONGEST: usize = 256 << 10;
+/// Maximum size of a message, in bytes.
+const MAX_MESSAGE_BYTES: usize = 256 << 10;
 
-/// One request of HTTP.
+/// Handles one HTTP request.
 pub(super) async fn receive(
     state: &MeterState,
     server: Arc<dyn ToolServer>,
@@ -25,7 +25,7 @@ pub(super) async fn receive(
         answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
         return answer;
     }
-    // programs send none; pages of a browser do (the transport's rule against DNS rebinding)
+    // programs send none; web pages do (the transport's rule against DNS rebinding)
     if parts.headers.contains_key(ORIGIN) {
         return said(
             StatusCode::FORBIDDEN,
@@ -35,16 +35,16 @@ pub(super) async fn receive(
     let too_long = || {
         said(
             StatusCode::PAYLOAD_TOO_LARGE,
-            &format!("a message to the tools has {} KiB at the most", LONGEST >> 10),
+            &format!("a message to the tools has {} KiB at the most", MAX_MESSAGE_BYTES >> 10),
         )
     };
     let length =
         parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if length.is_some_and(|length| length > LONGEST) {
+    if length.is_some_and(|length| length > MAX_MESSAGE_BYTES) {
         return too_long();
     }
     let whole = match body::whole(&state.bodies, &parts.headers, body).await {
-        Ok(whole) if whole.bytes.len() <= LONGEST => whole,
+        Ok(whole) if whole.bytes.len() <= MAX_MESSAGE_BYTES => whole,
         Ok(_) => return too_long(),
         Err(NoBody::NoRoom) => {
             state.had_no_room();
@@ -52,7 +52,7 @@ pub(super) async fn receive(
         }
         Err(NoBody::Unfit(why) | NoBody::Broken(why)) => return said(StatusCode::BAD_REQUEST, &why),
     };
-    // its memory is taken until it is answered
+    // its memory stays reserved until the answer
     let (message, _room) = (whole.bytes, whole.room);
     match server.answer(message).await {
         Some(answer) => of_type(StatusCode::OK, "application/json", answer),

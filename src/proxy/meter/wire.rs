@@ -1,24 +1,23 @@
-//! The wires that agent programs speak to their model providers: which requests there are, where each goes, and how an
-//! error is said in each.
+//! The wires between agent programs and their model providers: their requests, destinations, and error formats.
 use crate::domain::Provider;
 use hyper::Method;
 use serde_json::{Value, json};
 
-/// How an agent program speaks to its model's provider.
+/// The protocol between an agent program and its model's provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ModelWire {
     /// Anthropic's Messages: Claude Code.
     Messages,
     /// OpenAI's Responses: Codex.
     Responses,
-    /// OpenAI's Chat Completions, and those who imitate it: opencode, goose.
+    /// OpenAI's Chat Completions, and compatible servers: opencode, goose.
     Chat,
     /// Google's generateContent: Gemini CLI.
     Gemini,
 }
 
 impl ModelWire {
-    /// The wires that a provider is asked in; the first one is the usual.
+    /// Returns the wires that a provider supports, the usual one first.
     pub fn of(provider: Provider) -> &'static [Self] {
         match provider {
             Provider::Anthropic => &[Self::Messages],
@@ -29,8 +28,8 @@ impl ModelWire {
         }
     }
 
-    /// What stands behind the meter's address in the base URL that a program's settings take for this wire. Programs for
-    /// Messages and Gemini add the version themselves.
+    /// Returns the path after the meter's address in the base URL that programs are configured with for this wire. Programs for
+    /// Messages and Gemini append the version themselves.
     pub fn base_path(self) -> &'static str {
         match self {
             Self::Messages | Self::Gemini => "",
@@ -38,7 +37,7 @@ impl ModelWire {
         }
     }
 
-    /// What it is called where a person reads it.
+    /// Returns its name for messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Messages => "Anthropic Messages",
@@ -48,7 +47,7 @@ impl ModelWire {
         }
     }
 
-    /// An error as the provider would say it.
+    /// Returns an error in the provider's format.
     pub(super) fn error(self, status: u16, message: &str) -> Value {
         let kind = match status {
             500.. => "api_error",
@@ -70,7 +69,7 @@ impl ModelWire {
         }
     }
 
-    /// The same as an event of a stream that has begun.
+    /// Returns the same as an event of a stream that has begun.
     pub(super) fn error_event(self, status: u16, message: &str) -> String {
         match self {
             Self::Messages => format!("event: error\ndata: {}\n\n", self.error(status, message)),
@@ -86,25 +85,25 @@ impl ModelWire {
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asks {
-    /// An answer of a model. At Gemini the path names the model, and whether the answer is a stream.
+    /// An answer of a model. For Gemini, the path names the model, and whether the answer is a stream.
     Answer {
-        /// As the path names it.
+        /// From the path.
         model: Option<String>,
     },
     /// Something that costs nothing: a list of models, a count of tokens.
     LookUp,
 }
 
-/// A request that the meter knows.
+/// A request that the meter supports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Route {
     pub(super) wire: ModelWire,
     pub(super) asks: Asks,
-    /// Behind the provider's address and version.
+    /// The path after the provider's address and version.
     pub(super) path: String,
 }
 
-/// The request that this is; `wires`: those of the provider. `None`: one that nobody answers for here.
+/// Returns the route of a request; `wires`: those of the provider. `None`: it is not supported.
 pub(super) fn route(wires: &[ModelWire], method: &Method, path: &str) -> Option<Route> {
     let path = path.strip_prefix('/')?;
     let rest = ["v1/", "v1beta/", "v1alpha/"].iter().find_map(|version| path.strip_prefix(version));
@@ -140,7 +139,7 @@ pub(super) fn route(wires: &[ModelWire], method: &Method, path: &str) -> Option<
     }
 }
 
-/// The wire that a path is of, whether the provider speaks it or not: for the form of a refusal.
+/// Returns the wire that a path belongs to, whether the provider supports it or not: for the format of a refusal.
 pub(super) fn wire_of(path: &str) -> Option<ModelWire> {
     let has = |part: &str| path.contains(part);
     match () {
@@ -152,7 +151,7 @@ pub(super) fn wire_of(path: &str) -> Option<ModelWire> {
     }
 }
 
-/// Nothing that leads elsewhere in a path.
+/// Returns whether a part of a path is a plain name, without traversal.
 fn is_name(text: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | '@');
     !text.is_empty() && text.len() <= 200 && text.chars().all(is_plain) && !text.contains("..")
