@@ -1,7 +1,7 @@
-//! What it takes to reach the provider of a model in somebody else's words: for a program that has words of its own.
+//! Access to a model's provider for agent programs, which have a protocol of their own.
 use super::asked::Wire;
 use super::gate;
-use super::{AGES, Models};
+use super::{FAR_FUTURE, Models};
 use crate::domain::{ErrorKind, RunError};
 use crate::secret::Secret;
 use reqwest::header::HeaderMap;
@@ -9,31 +9,31 @@ use reqwest::{Client, Url};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The way to the provider of a model.
+/// Access to the provider of a model.
 pub struct ProviderAccess {
     /// Its address with its version: `https://api.anthropic.com/v1`.
     pub base: Url,
-    /// Asks it; its connections are shared by all who ask this model.
+    /// Its connections are shared by all requests to this model.
     pub client: Client,
-    /// Credentials, and what else is configured.
+    /// Credentials, and other configured headers.
     pub headers: HeaderMap,
     /// The values of those that are secret.
     pub secrets: Vec<Secret>,
 }
 
-/// A place among the requests of a model, as long as it is kept.
+/// A slot among the concurrent requests of a model, held while this lives.
 #[derive(Debug)]
 pub struct RequestPlace(#[expect(dead_code, reason = "it is kept, not looked at")] gate::Place);
 
 impl Models {
-    /// The way to the provider of the model of this table; its key is looked up anew.
+    /// Returns access to the provider of this table's model; its key is resolved anew.
     ///
     /// # Errors
-    /// There is no such table, its address is none, or its key can't be had within `bound`.
+    /// There is no such table, its address is invalid, or its key is not available within `bound`.
     pub async fn access(&self, name: &str, bound: Duration) -> Result<ProviderAccess, RunError> {
         let model = self.models.get(name).ok_or_else(|| no_table(name))?;
         let named = |error| model.named(error).error;
-        let deadline = Instant::now() + bound.min(AGES);
+        let deadline = Instant::now() + bound.min(FAR_FUTURE);
         let (wire, url) =
             model.endpoint.as_ref().map_err(|why| named(super::lasting(ErrorKind::Config, why.as_str())))?;
         let client = model.client(url).map_err(named)?;
@@ -41,7 +41,7 @@ impl Models {
         Ok(ProviderAccess { base: base(*wire, url), client, headers, secrets })
     }
 
-    /// A place in `max_parallel_requests` and `requests_per_minute` of a model, which may have to be waited for.
+    /// Waits for a slot in `max_parallel_requests` and `requests_per_minute` of a model.
     ///
     /// # Errors
     /// There is none before the deadline.
@@ -56,15 +56,15 @@ fn no_table(name: &str) -> RunError {
     RunError::new(ErrorKind::Config, format!("there is no [models.{name}]"))
 }
 
-/// The address that the paths of a wire's own requests begin with.
+/// Returns the base address of a wire's own requests.
 fn base(wire: Wire, url: &Url) -> Url {
     let path = url.path();
     let begins = match wire {
         Wire::OpenAi | Wire::LikeOpenAi => path.trim_end_matches("/chat/completions").to_owned(),
         Wire::Anthropic => path.trim_end_matches("/messages").to_owned(),
-        // it speaks the words of OpenAI as well
+        // Ollama also supports OpenAI's wire
         Wire::Ollama => format!("{}/v1", path.trim_end_matches("/api/chat")),
-        // two parts name the model
+        // the last two segments name the model
         Wire::Gemini => path.rsplitn(3, '/').nth(2).unwrap_or_default().to_owned(),
     };
     let mut base = url.clone();

@@ -1,4 +1,4 @@
-//! The wire of Anthropic's messages.
+//! The wire format of Anthropic's Messages.
 use super::names::call_ids;
 use super::reading::{Bad, add, arguments, list, text};
 use super::shape;
@@ -38,7 +38,7 @@ struct Config<'a> {
     format: Option<Format>,
 }
 
-/// Whom the model is to be; as blocks where the cache is to begin behind it.
+/// The system prompt; as blocks if the cache is to include it.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum System<'a> {
@@ -46,7 +46,7 @@ enum System<'a> {
     Blocks([Cached<Ours<'a>>; 1]),
 }
 
-/// Up to the end of this, the provider keeps what it is sent.
+/// A cache breakpoint: the provider caches everything up to the end of this block.
 #[derive(Serialize)]
 struct Cached<T> {
     #[serde(flatten)]
@@ -80,7 +80,7 @@ struct Message<'a> {
 enum Block<'a> {
     Ours(Ours<'a>),
     Last(Cached<Ours<'a>>),
-    /// A block of theirs, as it came.
+    /// A block as received from the provider.
     Theirs(&'a Value),
 }
 
@@ -110,7 +110,7 @@ struct Tool<'a> {
     input_schema: &'a Value,
 }
 
-/// The body of a request.
+/// Returns the body of a request.
 pub(super) fn body(asked: &Asked<'_>) -> Vec<u8> {
     let request = asked.request;
     let ids = call_ids(&request.messages, |turn| asked.is_own(turn));
@@ -130,7 +130,7 @@ pub(super) fn body(asked: &Asked<'_>) -> Vec<u8> {
                 ("user", result.collect())
             }
         };
-        // Nothing can't be said here.
+        // Empty text blocks are rejected by the API.
         let says =
             |block: &Block<'_>| !matches!(block, Block::Ours(Ours::Text { text }) if text.trim().is_empty());
         let content: Vec<_> = content.into_iter().filter(says).collect();
@@ -168,7 +168,7 @@ pub(super) fn body(asked: &Asked<'_>) -> Vec<u8> {
     asked.to_json_without(&body, without)
 }
 
-/// Its words for how much it is to think.
+/// Returns the provider's name of an effort.
 fn effort(effort: Effort) -> Option<&'static str> {
     match effort {
         Effort::None => None,
@@ -177,7 +177,7 @@ fn effort(effort: Effort) -> Option<&'static str> {
     }
 }
 
-/// The newest message ends what is cached: the next request begins with the same.
+/// Puts the cache breakpoint at the newest message: the next request begins with the same messages.
 fn end_of_cache(messages: &mut [Message<'_>]) {
     let Some(content) = messages.last_mut().map(|message| &mut message.content) else { return };
     match content.pop() {
@@ -186,8 +186,8 @@ fn end_of_cache(messages: &mut [Message<'_>]) {
     }
 }
 
-/// Who thinks wants the thoughts back that led to the calls whose results it gets: where another model has
-/// called, there are none, and this one answer is asked for without.
+/// Returns whether thinking may be enabled. Thinking requires that the thoughts that led to tool calls are sent back with the
+/// results: after calls of another model there are none, so it is disabled for this answer.
 fn may_think(asked: &Asked<'_>) -> bool {
     let mut newest = asked.request.messages.iter().rev();
     match (newest.next(), newest.next()) {
@@ -198,7 +198,7 @@ fn may_think(asked: &Asked<'_>) -> bool {
     }
 }
 
-/// A turn as it was said: text first, then the calls, and the thoughts where they stood.
+/// Returns the blocks of a turn in order: text first, then the calls, with the thoughts in their positions.
 fn blocks<'a>(asked: &Asked<'a>, turn: &'a ModelTurn, ids: &'a [Cow<'a, str>]) -> Vec<Block<'a>> {
     let kept = &turn.opaque[WIRE];
     // Thoughts are signed for the model that had them.
@@ -223,7 +223,7 @@ fn blocks<'a>(asked: &Asked<'a>, turn: &'a ModelTurn, ids: &'a [Cow<'a, str>]) -
     blocks
 }
 
-/// What was said, and why it ended.
+/// Reads an answer: the turn, and why it ended.
 pub(super) fn answer(answer: &Value, names: &ToolNames<'_>) -> Result<(ModelTurn, Finish), Bad> {
     if !answer["content"].is_array() {
         return Err(Bad("`content` is missing or not a list".into()));

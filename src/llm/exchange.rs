@@ -1,5 +1,4 @@
-//! One HTTP request and its whole answer, bounded in time and size. What is sent and what an answer
-//! means is for others to say.
+//! One HTTP request and its whole answer, bounded in time and size. What is sent and what an answer means is left to others.
 use super::trouble::{passing, too_late, unusable};
 use crate::domain::{ErrorKind, ModelError};
 use crate::net;
@@ -8,36 +7,35 @@ use reqwest::{Client, Response, StatusCode, Url};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// Longest time until there is a connection.
+/// Timeout for connecting.
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
 
-/// Longest pause within an answer. Before its first byte the provider thinks: that is bounded by the
-/// time of the whole.
+/// Idle timeout within an answer. It does not apply before the first byte, while the provider is generating: that is limited by
+/// the overall timeout.
 pub(super) const IDLE: Duration = Duration::from_secs(30);
 
-/// Largest answer, unpacked.
+/// Maximum size of an answer, decompressed.
 pub(super) const MAX_ANSWER: usize = 8 << 20;
 
-/// Largest body of an error.
-const MAX_TROUBLE: usize = 64 << 10;
+const MAX_ERROR_BYTES: usize = 64 << 10;
 
-/// How long an exchange may take.
+/// The time limits of an exchange.
 pub(super) struct Patience {
     pub(super) until: Instant,
-    /// Whose limit that is, for the message: "the 60 s of `request_timeout`".
+    /// Describes the limit, for the message: "the 60 s of `request_timeout`".
     pub(super) limit: String,
     /// [`IDLE`], except in tests.
     pub(super) idle: Duration,
 }
 
-/// What came back.
+/// The response.
 pub(super) struct Answered {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
 }
 
-/// Sends and reads. An answer with an error's status counts as an answer, even if its text is lost.
+/// Sends a request and reads the response. An answer with an error status counts as an answer, even if its body is lost.
 pub(super) async fn exchange(
     client: &Client,
     url: Url,
@@ -55,7 +53,7 @@ pub(super) async fn exchange(
     let headers = std::mem::take(response.headers_mut());
     let body = match status.is_success() {
         true => read(response, MAX_ANSWER, patience).await?,
-        false => read(response, MAX_TROUBLE, patience).await.unwrap_or_default(),
+        false => read(response, MAX_ERROR_BYTES, patience).await.unwrap_or_default(),
     };
     Ok(Answered { status, headers, body })
 }
@@ -67,7 +65,7 @@ fn unsent(error: &reqwest::Error) -> ModelError {
             false => passing(ErrorKind::Network, net::describe(error)),
         };
     }
-    // Once there is a connection, nobody knows how much of the request has arrived.
+    // Once connected, it is unknown how much of the request has arrived.
     let sent = !error.is_builder();
     ModelError { may_cost: sent, ..passing(ErrorKind::Network, net::describe(error)) }
 }

@@ -1,5 +1,5 @@
-//! Before a model's door: how many requests are under way at a time, how many start in a minute, and
-//! how long nobody knocks because the provider asked to wait. What a request is, is not known here.
+//! Rate limiting per model: concurrent requests, requests per minute, and the time for which the provider asked to wait. The
+//! content of requests is not known here.
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,19 +8,19 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What the configuration allows at the moment of a request.
+/// The configured limits at the time of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowed {
     pub(super) at_a_time: Option<u64>,
     pub(super) per_minute: Option<u64>,
-    /// Until the provider wants to be asked again. Else that fails at once: another can be asked instead.
+    /// Wait while the gate is closed. Otherwise the request fails at once: a fallback can be asked.
     pub(super) waits_while_closed: bool,
 }
 
-/// The door of one model. It outlives reloads, so that a reload lifts no limit.
+/// The gate of one model. It survives reloads, so that a reload lifts no limit.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
-    /// First come, first served: only the first one waits for the state to change.
+    /// FIFO: only the first one waits for the state to change.
     queue: tokio::sync::Mutex<()>,
     state: Mutex<State>,
     left: Notify,
@@ -28,24 +28,24 @@ pub(super) struct Gate {
 
 #[derive(Debug, Default)]
 struct State {
-    under_way: u64,
+    in_flight: u64,
     /// When the requests of the last minute started, oldest first.
     started: VecDeque<Instant>,
     closed_until: Option<Instant>,
 }
 
-/// A request's place; it ends when this is dropped.
+/// A request's slot; released on drop.
 #[derive(Debug)]
 pub(super) struct Place(Arc<Gate>);
 
-/// Why there is no place before the deadline.
+/// Why there is no slot before the deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoPlace {
     /// The provider asked to wait for this long.
     Closed(Duration),
-    /// `requests_per_minute` has room again after this time.
+    /// `requests_per_minute` allows another request after this time.
     Minute(Duration),
-    /// `max_parallel_requests` are under way, or others wait before this one.
+    /// `max_parallel_requests` are in flight, or others wait before this one.
     Crowd,
 }
 
@@ -56,7 +56,7 @@ enum Answer {
 }
 
 impl Gate {
-    /// Waits for a place. Fails at once if it is certain that there is none before the deadline.
+    /// Waits for a slot. Fails at once if it is certain that there is none before the deadline.
     pub(super) async fn enter(
         self: &Arc<Self>,
         allowed: Allowed,
@@ -77,7 +77,7 @@ impl Gate {
         };
         loop {
             let now = Instant::now();
-            // The answer to the one before may say to wait.
+            // The answer to the previous one may say to wait.
             closed(now)?;
             let answer = self.state().ask(allowed, now);
             match answer {
@@ -93,26 +93,26 @@ impl Gate {
         }
     }
 
-    /// Nobody starts for this long.
+    /// Starts no request for this long.
     pub(super) fn close_for(&self, time: Duration) {
         let until = Instant::now() + time;
         let mut state = self.state();
         state.closed_until = state.closed_until.max(Some(until));
     }
 
-    /// How long nobody starts from now on.
+    /// Returns how long no request will be started.
     pub(super) fn closed_for(&self) -> Option<Duration> {
         let now = Instant::now();
         self.state().closed(now).map(|until| until - now)
     }
 
-    /// Forgets that the provider asked to wait: another one is asked from now on.
+    /// Forgets that the provider asked to wait: the configuration names a different one now.
     pub(super) fn open(&self) {
         self.state().closed_until = None;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Each change of the state is one assignment: a panic leaves nothing half done.
+        // Each change of the state is one assignment: a panic leaves no inconsistent state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -126,7 +126,7 @@ impl State {
         if let Some(until) = self.closed(now) {
             return Answer::Wait(until, NoPlace::Closed);
         }
-        if allowed.at_a_time.is_some_and(|most| self.under_way >= most) {
+        if allowed.at_a_time.is_some_and(|most| self.in_flight >= most) {
             return Answer::WaitForOneToLeave;
         }
         while self.started.front().is_some_and(|start| *start + MINUTE <= now) {
@@ -139,9 +139,9 @@ impl State {
                 return Answer::Wait(*start + MINUTE, NoPlace::Minute);
             }
         }
-        // Also without a limit: a reload may bring one.
+        // Recorded even without a limit: a reload may introduce one.
         self.started.push_back(now);
-        self.under_way += 1;
+        self.in_flight += 1;
         Answer::Enter
     }
 }
@@ -149,19 +149,19 @@ impl State {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.0.state();
-        state.under_way = state.under_way.saturating_sub(1);
+        state.in_flight = state.in_flight.saturating_sub(1);
         drop(state);
         self.0.left.notify_one();
     }
 }
 
 impl Place {
-    /// The request is made anew, in the same place. It counts for the minute, and does not wait.
+    /// Repeats the request in the same slot. It counts for the minute, but does not wait.
     pub(super) fn once_more(&self) {
         self.0.state().started.push_back(Instant::now());
     }
 
-    /// Nobody starts for this long: what the provider asked for.
+    /// Starts no request for this long, as the provider asked.
     pub(super) fn close_for(&self, time: Duration) {
         self.0.close_for(time);
     }

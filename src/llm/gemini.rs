@@ -1,4 +1,4 @@
-//! The wire of Gemini's `generateContent`.
+//! The wire format of Gemini's `generateContent`.
 use super::reading::{Bad, add, arguments, list, text};
 use super::shape;
 use crate::domain::ToolNames;
@@ -12,8 +12,8 @@ use std::borrow::Cow;
 /// Key of [`ModelTurn::opaque`].
 const WIRE: &str = "gemini";
 
-/// In the place of the signature of a call that another model has made: newer models refuse a turn whose first
-/// call has none ("Thought signatures" of Gemini's documentation).
+/// Replaces the signature of a call made by another model: newer models refuse a turn whose first call has none ("Thought
+/// signatures" of Gemini's documentation).
 const UNSIGNED: &str = "skip_thought_signature_validator";
 
 #[derive(Serialize)]
@@ -107,7 +107,7 @@ enum Thinking<'a> {
     ThinkingBudget(u64),
 }
 
-/// How much it is to think, in its words.
+/// Returns the provider's settings for an effort.
 fn thinking(effort: Effort) -> Thinking<'static> {
     match effort {
         Effort::None => Thinking::ThinkingBudget(0),
@@ -116,7 +116,7 @@ fn thinking(effort: Effort) -> Thinking<'static> {
     }
 }
 
-/// The body of a request.
+/// Returns the body of a request.
 pub(super) fn body(asked: &Asked<'_>) -> Vec<u8> {
     let request = asked.request;
     let said = |text| Part { text: Some(text), ..Part::default() };
@@ -189,7 +189,7 @@ fn parts<'a>(asked: &Asked<'a>, turn: &'a ModelTurn) -> Vec<Part<'a>> {
     parts
 }
 
-/// `own`: the call was its own, so that its name for it means something.
+/// Returns the result of a call; `own`: the call is from this model, so that its id is valid.
 fn response<'a>(names: &ToolNames<'a>, reply: &'a ToolReply, own: bool) -> Part<'a> {
     let text = reply.text.as_str();
     Part {
@@ -202,7 +202,7 @@ fn response<'a>(names: &ToolNames<'a>, reply: &'a ToolReply, own: bool) -> Part<
     }
 }
 
-/// What was said, and why it ended.
+/// Reads an answer: the turn, and why it ended.
 pub(super) fn answer(answer: &Value, names: &ToolNames<'_>) -> Result<(ModelTurn, Finish), Bad> {
     let Some(candidate) = list(answer, "candidates")?.first() else {
         return match text(&answer["promptFeedback"], "blockReason")? {
@@ -250,7 +250,7 @@ pub(super) fn answer(answer: &Value, names: &ToolNames<'_>) -> Result<(ModelTurn
     Ok((turn, finish))
 }
 
-/// A word of theirs, and nothing longer.
+/// Returns the identifier at the beginning of the text, and nothing else.
 fn word(text: &str) -> &str {
     let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
     &text[..end.min(40)]

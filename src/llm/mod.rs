@@ -1,5 +1,5 @@
-//! Language models: one request, one answer. Each provider's words stay in its own file; what a
-//! conversation does with an answer, and whether it asks again, is for those above to say.
+//! Language models: one request, one answer. Each provider's wire format has its own file; what a conversation does with an
+//! answer, and whether it retries, is left to the callers.
 pub mod access;
 mod anthropic;
 mod asked;
@@ -39,11 +39,10 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use trouble::{lasting, passing, unusable};
 
-/// Longest time that a key may take to be found.
-const SECRET: Duration = Duration::from_secs(10);
+const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Stands for "for ever" where a clock has an end.
-const AGES: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Stands for "no deadline" where a timer needs one.
+const FAR_FUTURE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The models of one configuration, with the limits that all agents of a model share.
 #[derive(Debug)]
@@ -56,18 +55,18 @@ struct Model {
     name: String,
     spec: ModelSpec,
     endpoint: Result<(Wire, Url), String>,
-    /// Made when it is first needed; its connections are kept.
+    /// Created on first use; its connections are kept.
     client: Arc<OnceLock<Client>>,
     gate: Arc<Gate>,
     refused: Arc<shape::Refused>,
-    /// It refuses calls of other models that come without thoughts.
+    /// The provider refuses calls of other models that have no thoughts.
     wants_thoughts: Arc<AtomicBool>,
     mark: String,
 }
 
 impl Models {
-    /// `previous`: limits that are in force (requests in flight, requests of the last minute) outlive a
-    /// reload.
+    /// Creates the models. The limits of `previous` that are in force (requests in flight, requests of the last minute) survive
+    /// the reload.
     pub fn new(fleet: &Fleet, previous: Option<&Models>) -> Self {
         let model = |(name, spec): (&String, &ModelSpec)| {
             let known = previous.and_then(|models| models.models.get(name));
@@ -76,10 +75,10 @@ impl Models {
         Self { models: fleet.models.iter().map(model).collect() }
     }
 
-    /// One request to one model; waits for its place in `max_parallel_requests` and
-    /// `requests_per_minute`. `bound`: the whole call with all waiting.
+    /// Sends one request to one model; waits for a slot in `max_parallel_requests` and `requests_per_minute`. `bound` covers
+    /// the whole call including all waiting.
     ///
-    /// Dropping the future ends the request and frees its place.
+    /// Dropping the future aborts the request and frees its slot.
     pub async fn ask(
         &self,
         name: &str,
@@ -89,8 +88,7 @@ impl Models {
         self.ask_while(name, request, bound, true).await
     }
 
-    /// The same for those who can ask another model: it fails at once, and without a request, while the
-    /// provider wants nobody to ask.
+    /// The same for callers with a fallback: fails at once, without a request, while the provider has asked to wait.
     pub async fn ask_or_pass(
         &self,
         name: &str,
@@ -100,7 +98,7 @@ impl Models {
         self.ask_while(name, request, bound, false).await
     }
 
-    /// How long the provider of a model wants nobody to ask from now on.
+    /// Returns how much longer the provider of a model has asked to wait.
     pub fn closed_for(&self, name: &str) -> Option<Duration> {
         self.models.get(name)?.gate.closed_for()
     }
@@ -115,7 +113,7 @@ impl Models {
         let Some(model) = self.models.get(name) else {
             return Err(lasting(ErrorKind::Config, format!("there is no [models.{name}]")));
         };
-        let deadline = Instant::now() + bound.min(AGES);
+        let deadline = Instant::now() + bound.min(FAR_FUTURE);
         model.ask(request, deadline, waits).await.map_err(|error| model.named(error))
     }
 }
@@ -157,7 +155,7 @@ impl Model {
         let (headers, secrets) = self.headers(*wire, patience.until).await?;
         let names = ToolNames::of(&request.tools);
         let clean = |text: &str| clean(text, &secrets, request);
-        // a model that stands in may say less than the one that was to be asked
+        // the output limit of a fallback may be lower than that of the requested model
         let most = self.spec.max_output_tokens;
         let shorter = (request.max_output_tokens > most)
             .then(|| ModelRequest { max_output_tokens: most, ..request.clone() });
@@ -188,7 +186,7 @@ impl Model {
         let refusal = Reason::of(&first.body);
         let wasted = Wire::tokens(&refusal.json);
         let twice = |error: ModelError| {
-            // The worst case is charged for what may have cost something and does not say what.
+            // The worst case is charged if it may have cost something and the usage is unknown.
             let tokens =
                 if error.may_cost && error.tokens.is_none() { None } else { sum(error.tokens, wasted) };
             ModelError { asked_twice: true, tokens, ..error }
@@ -202,7 +200,7 @@ impl Model {
         Ok(ModelAnswer { asked_twice: true, tokens, ..answer })
     }
 
-    /// How the same may be asked so that a provider that refused it takes it.
+    /// Returns how to change a refused request so that the provider accepts it.
     fn another_way(&self, asked: &Asked<'_>, first: &Answered) -> Option<Way> {
         if first.status.is_success() {
             return None;
@@ -225,7 +223,7 @@ impl Model {
         (asked.with_schema && may_be).then_some(Way::WithoutSchema)
     }
 
-    /// It took what it had refused, asked in another way.
+    /// Remembers that the provider accepted what it had refused, after this change.
     fn learn(&self, asked: &Asked<'_>, way: Way, refused: StatusCode, said: &str) {
         match way {
             Way::WithThoughts => self.wants_thoughts.store(true, Ordering::Relaxed),
@@ -238,7 +236,7 @@ impl Model {
         }
     }
 
-    /// An answer, or what its status or its words say instead.
+    /// Returns the answer, or the error that its status or content means.
     fn judge(&self, answered: &Answered, heard: &Heard<'_>) -> Result<ModelAnswer, ModelError> {
         match answered.status.is_success() {
             true => self.read(answered, heard),
@@ -280,7 +278,7 @@ impl Model {
 
     fn patience(&self, deadline: Instant) -> Patience {
         let now = Instant::now();
-        let own = Duration::try_from(self.spec.request_timeout).unwrap_or(Duration::ZERO).min(AGES);
+        let own = Duration::try_from(self.spec.request_timeout).unwrap_or(Duration::ZERO).min(FAR_FUTURE);
         let (until, limit) = match deadline < now + own {
             true => (deadline, format!("the {:.1} s that were left", (deadline - now).as_secs_f64())),
             false => (now + own, format!("the {} s of `request_timeout`", own.as_secs_f64())),
@@ -288,10 +286,10 @@ impl Model {
         Patience { until, limit, idle: exchange::IDLE }
     }
 
-    /// All headers, and the secrets in them.
+    /// Returns all headers, and the secrets in them.
     async fn headers(&self, wire: Wire, until: Instant) -> Result<(HeaderMap, Vec<Secret>), ModelError> {
         let (mut headers, mut secrets) = (HeaderMap::new(), Vec::new());
-        let time = || until.saturating_duration_since(Instant::now()).min(SECRET);
+        let time = || until.saturating_duration_since(Instant::now()).min(SECRET_TIMEOUT);
         let mut add = |name: &str, value: Secret, before: &str, hide: bool| {
             let parsed = HeaderValue::from_str(&format!("{before}{}", value.expose()));
             let (Ok(name), Ok(mut parsed)) = (name.parse::<HeaderName>(), parsed) else {
@@ -329,11 +327,11 @@ impl Model {
 
     fn read(&self, answered: &Answered, heard: &Heard<'_>) -> Result<ModelAnswer, ModelError> {
         let json = parse(&answered.body)?;
-        // First of all: it was used, whatever is wrong with the rest.
+        // First of all: the usage counts, whatever is wrong with the rest.
         let tokens = Wire::tokens(&json);
         let paid = |error: ModelError| ModelError { may_cost: true, tokens, ..error };
         if let Some(reason) = Reason::within(&json) {
-            // An error in the clothes of a success; gateways do that.
+            // Some gateways return an error body with a success status.
             let status = reason.status.and_then(|status| StatusCode::from_u16(status).ok());
             let refused = match (status, reason.cause) {
                 (Some(status), _) => Some(status),
@@ -366,8 +364,8 @@ impl Model {
         Ok(ModelAnswer { turn, finish, tokens, asked_twice: false })
     }
 
-    /// What becomes of an answer that is an error. Not always one: what a filter or the provider's own
-    /// reading kept back is an answer of the model.
+    /// Returns the result of an answer that is an error. Not always an error of the run: content withheld by a filter or by the
+    /// provider's own parser is an answer of the model.
     fn refused(
         &self,
         status: StatusCode,
@@ -409,7 +407,7 @@ impl Model {
         Err(ModelError { tokens: used, ..error })
     }
 
-    /// Is another model to be asked although this error does not pass?
+    /// Returns whether to try a fallback although this error is permanent.
     fn falls_back_on(&self, status: StatusCode, cause: Cause) -> bool {
         let wanted = match (status.as_u16(), cause) {
             (402, _) | (400..=499, Cause::Credit) => FallbackOn::Credit,
@@ -420,7 +418,7 @@ impl Model {
         self.spec.fallback_on.contains(&wanted)
     }
 
-    /// With the model's name and where it answers.
+    /// Adds the model's name and its host to an error.
     fn named(&self, mut error: ModelError) -> ModelError {
         let message = &error.error.message;
         error.error.message = match &self.endpoint {
@@ -431,14 +429,14 @@ impl Model {
     }
 }
 
-/// How to ask the same once more.
+/// A change with which the request is repeated.
 #[derive(Clone, Copy)]
 enum Way {
     WithThoughts,
     WithoutSchema,
 }
 
-/// What an answer is read with.
+/// What is needed to read an answer.
 struct Heard<'a> {
     wire: Wire,
     request: &'a ModelRequest,
@@ -447,7 +445,7 @@ struct Heard<'a> {
     clean: &'a (dyn Fn(&str) -> String + Sync),
 }
 
-/// The tokens of two requests.
+/// Returns the tokens of two requests.
 fn sum(one: Option<Tokens>, other: Option<Tokens>) -> Option<Tokens> {
     let (Some(one), Some(other)) = (one, other) else { return one.or(other) };
     Some(Tokens {
@@ -458,26 +456,25 @@ fn sum(one: Option<Tokens>, other: Option<Tokens>) -> Option<Tokens> {
     })
 }
 
-/// The JSON of a body, or what it is instead.
+/// Parses the JSON of a body; the error describes what it is instead.
 fn parse(body: &[u8]) -> Result<Value, ModelError> {
     let text = String::from_utf8_lossy(body);
     if text.trim_start().starts_with('<') {
         return Err(unusable("it is a web page instead of JSON; check `base_url`"));
     }
-    // The error names line and column, never what stands there.
-    let json =
-        read_json(body, JsonMistakes::Encoding).map_err(|error: serde_json::Error| match error.is_eof() {
-            true if text.trim().is_empty() => unusable("it is empty; check `base_url`"),
-            true => unusable("its JSON is cut off"),
-            false => unusable(format!("it is not valid JSON ({error}); check `base_url`")),
-        })?;
+    // The error names line and column, never the content.
+    let json = read_json(body, Slips::Encoding).map_err(|error: serde_json::Error| match error.is_eof() {
+        true if text.trim().is_empty() => unusable("it is empty; check `base_url`"),
+        true => unusable("its JSON is cut off"),
+        false => unusable(format!("it is not valid JSON ({error}); check `base_url`")),
+    })?;
     match is_deeper(&json, MOST_NESTED) {
         true => Err(unusable(format!("its JSON is nested more than {MOST_NESTED} deep"))),
         false => Ok(json),
     }
 }
 
-/// What may be shown of a provider's words.
+/// Returns the part of a provider's message that may be shown.
 fn clean(text: &str, secrets: &[Secret], request: &ModelRequest) -> String {
     let mut asked: Vec<&str> = request.system.as_deref().into_iter().collect();
     for message in &request.messages {

@@ -1,11 +1,11 @@
-//! Ids of calls that providers accept.
+//! Call ids that providers accept.
 use crate::domain::{ChatMessage, ModelTurn};
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-/// An id for each call of each message, unique in the conversation. Those that the same model gave stay as
-/// they are; what another one said has ids that every provider takes: nine letters and digits (Mistral wants
-/// just these, OpenAI forty characters at the most). Replies are identified by their place.
+/// Returns an id for each call of each message, unique in the conversation. Ids from the same model are kept; those from other
+/// models are replaced by ids that every provider accepts: nine letters and digits (required by Mistral; OpenAI allows at most
+/// forty characters). Replies are matched by position.
 pub(super) fn call_ids<'a>(
     messages: &'a [ChatMessage],
     is_own: impl Fn(&ModelTurn) -> bool,
@@ -39,7 +39,7 @@ pub(super) fn call_ids<'a>(
     all
 }
 
-/// The same for the same place, as long as nobody else has it.
+/// Returns an id that depends on the position only, unless it is taken.
 fn new_id<'a>(at: usize, place: usize, seen: &mut HashSet<Cow<'a, str>>) -> Cow<'a, str> {
     for letter in ('g'..='z').chain('A'..='Z') {
         let id = Cow::Owned(format!("b{letter}{:05}{:02}", at % 100_000, place % 100));
@@ -50,27 +50,27 @@ fn new_id<'a>(at: usize, place: usize, seen: &mut HashSet<Cow<'a, str>>) -> Cow<
     Cow::Owned(format!("b{at}x{place}"))
 }
 
-/// Longest id of a call that is sent back, in bytes: gateways hide what they want back in ids, so that these can be long.
-const LONGEST: usize = 16 << 10;
-/// Longest name of a tool that is kept, in bytes; no tool has such a long one.
-const LONGEST_NAME: usize = 256;
+/// Maximum length of a call id that is sent back, in bytes: gateways encode state in ids, so they can be long.
+const MAX_ID_BYTES: usize = 16 << 10;
+/// Maximum length of a tool name that is kept, in bytes; no tool's name is as long.
+const MAX_NAME_BYTES: usize = 256;
 
-/// Cuts names and ids that are nobody's: they would be written down with each event of the call.
+/// Truncates excessive names and ids: they would be recorded with each event of the call.
 pub(super) fn bound(turn: &mut ModelTurn) {
     for call in &mut turn.calls {
-        // one that is too long is replaced wherever it is sent
-        if call.id.len() > LONGEST {
+        // an id that is too long is replaced wherever it is sent
+        if call.id.len() > MAX_ID_BYTES {
             call.id.truncate(call.id.floor_char_boundary(64));
         }
-        if call.name.len() > LONGEST_NAME {
-            call.name.truncate(call.name.floor_char_boundary(LONGEST_NAME));
+        if call.name.len() > MAX_NAME_BYTES {
+            call.name.truncate(call.name.floor_char_boundary(MAX_NAME_BYTES));
             call.name.push('…');
         }
     }
 }
 
 fn is_good_id(id: &str) -> bool {
-    !id.is_empty() && id.len() <= LONGEST && id.chars().all(|c| c.is_ascii_graphic())
+    !id.is_empty() && id.len() <= MAX_ID_BYTES && id.chars().all(|c| c.is_ascii_graphic())
 }
 
 #[cfg(test)]
@@ -83,13 +83,13 @@ mod tests {
     fn names_and_ids_of_calls_have_bounds() {
         let call =
             |id: &str, name: &str| ToolRequest { id: id.into(), name: name.into(), arguments: "{}".into() };
-        let good = call(&"i".repeat(LONGEST), "server__tool");
+        let good = call(&"i".repeat(MAX_ID_BYTES), "server__tool");
         let mut turn = ModelTurn {
             calls: vec![call(&"é".repeat(5_000_000), &"é".repeat(5_000_000)), good.clone()],
             ..ModelTurn::default()
         };
         bound(&mut turn);
-        assert!(turn.calls[0].id.len() <= 64 && turn.calls[0].name.len() < LONGEST_NAME + 4);
+        assert!(turn.calls[0].id.len() <= 64 && turn.calls[0].name.len() < MAX_NAME_BYTES + 4);
         assert_eq!(turn.calls[1], good, "what is used is kept");
     }
 

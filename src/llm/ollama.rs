@@ -1,4 +1,4 @@
-//! The wire of Ollama's own `/api/chat`: its imitation of OpenAI's has no word for how long a context may be.
+//! The wire format of Ollama's own `/api/chat`: its OpenAI-compatible API can't set the context length.
 use super::openai::{self, Tool};
 use super::reading::{Bad, add, arguments, list, object, text};
 use super::shape;
@@ -58,7 +58,7 @@ struct Function<'a> {
     arguments: &'a RawValue,
 }
 
-/// The body of a request.
+/// Returns the body of a request.
 pub(super) fn body(asked: &Asked<'_>) -> Vec<u8> {
     let request = asked.request;
     let say = |role, content| Message { role, content, ..Message::default() };
@@ -109,7 +109,7 @@ fn assistant<'a>(asked: &Asked<'a>, turn: &'a ModelTurn) -> Message<'a> {
     }
 }
 
-/// What was said, and why it ended.
+/// Reads an answer: the turn, and why it ended.
 pub(super) fn answer(answer: &Value, names: &ToolNames<'_>) -> Result<(ModelTurn, Finish), Bad> {
     if answer["choices"].is_array() {
         return openai::answer(answer, names);

@@ -1,5 +1,5 @@
-//! The wire of OpenAI's chat completions, which most servers speak, each a little differently: what is
-//! sent is what all of them take, and what is read is read generously.
+//! The wire format of OpenAI's Chat Completions, which most servers support with small differences: only what all of them
+//! accept is sent, and answers are parsed leniently.
 use super::names::call_ids;
 use super::reading::{Bad, add, arguments, list, object, text};
 use super::shape;
@@ -97,13 +97,13 @@ struct Format<'a> {
 #[derive(Serialize)]
 struct FormatSchema<'a> {
     name: &'static str,
-    /// Held to exactly; else the schema is a hint at OpenAI.
+    /// The schema is enforced; otherwise it is a hint for OpenAI.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     strict: bool,
     schema: Cow<'a, Value>,
 }
 
-/// The body of a request. OpenAI itself has newer words than those who imitate it.
+/// Returns the body of a request. OpenAI itself has newer names than compatible servers.
 pub(super) fn body(asked: &Asked<'_>, wire: Wire) -> Vec<u8> {
     let official = wire == Wire::OpenAi;
     let request = asked.request;
@@ -125,7 +125,7 @@ pub(super) fn body(asked: &Asked<'_>, wire: Wire) -> Vec<u8> {
         }
     }
     let schema = request.output_schema.as_ref().filter(|_| shape::goes_along(wire, asked));
-    // The schema forbids calls here; some say what they think of that, others want to hear it.
+    // The schema rules out calls here; compatible servers are told so explicitly.
     let no_calls = schema.is_some() && !official && !request.tools.is_empty();
     let body = Body {
         model: asked.model,
@@ -143,7 +143,7 @@ pub(super) fn body(asked: &Asked<'_>, wire: Wire) -> Vec<u8> {
     asked.to_json(&body)
 }
 
-/// The tools, in the words that Ollama has taken over.
+/// Returns the tools, in the format that Ollama also uses.
 pub(super) fn tools<'a>(asked: &Asked<'a>) -> Vec<Tool<'a>> {
     let tool = |tool: &'a ToolDef| Tool {
         r#type: "function",
@@ -170,7 +170,7 @@ fn format(schema: &Value) -> Format<'_> {
 
 fn assistant<'a>(asked: &Asked<'a>, turn: &'a ModelTurn, ids: &'a [Cow<'a, str>]) -> Message<'a> {
     let kept = &turn.opaque[WIRE];
-    // What one model wants back, another one refuses.
+    // Fields that one model requires are refused by another one.
     let is_own = asked.is_own(turn);
     let kept = if is_own { kept } else { &Value::Null };
     let calls = turn.calls.iter().zip(ids).enumerate().map(|(place, (call, id))| Call {
@@ -185,8 +185,8 @@ fn assistant<'a>(asked: &Asked<'a>, turn: &'a ModelTurn, ids: &'a [Cow<'a, str>]
     Message::Assistant {
         content: (!turn.text.is_empty() || turn.calls.is_empty()).then_some(turn.text.as_str()),
         tool_calls: calls.collect(),
-        // Who thinks in this word wants it back with calls (and may refuse it otherwise). One that was not
-        // thought is a blank: an empty text counts as missing.
+        // Models that reason in this field require it with calls (and may refuse the request otherwise). If there was no
+        // reasoning, send a blank: an empty text counts as missing.
         reasoning_content: match turn.thought.as_deref() {
             _ if turn.calls.is_empty() => None,
             thought if kept["thought_back"] == true => thought,
@@ -197,7 +197,7 @@ fn assistant<'a>(asked: &Asked<'a>, turn: &'a ModelTurn, ids: &'a [Cow<'a, str>]
     }
 }
 
-/// What was said, and why it ended.
+/// Reads an answer: the turn, and why it ended.
 pub(super) fn answer(answer: &Value, names: &ToolNames<'_>) -> Result<(ModelTurn, Finish), Bad> {
     let choice = list(answer, "choices")?.first().ok_or_else(|| Bad("`choices` is missing".into()))?;
     let message = object(choice, "message")?;
@@ -205,7 +205,7 @@ pub(super) fn answer(answer: &Value, names: &ToolNames<'_>) -> Result<(ModelTurn
     content(message, &mut turn)?;
     for word in ["reasoning_content", "reasoning", "thinking"] {
         if turn.thought.is_none() {
-            // Some use the same words for objects: those are not thoughts to show.
+            // Some use the same key for objects: those are not thoughts to show.
             add(&mut turn.thought, message[word].as_str().unwrap_or(""));
         }
     }
@@ -232,7 +232,7 @@ pub(super) fn answer(answer: &Value, names: &ToolNames<'_>) -> Result<(ModelTurn
     Ok((turn, finish))
 }
 
-/// A text, or parts of text and thoughts.
+/// Reads content: a text, or parts of text and thoughts.
 fn content(message: &Value, turn: &mut ModelTurn) -> Result<(), Bad> {
     if !matches!(message.get("content"), Some(Value::Array(_))) {
         turn.text = text(message, "content")?.unwrap_or("").to_owned();
@@ -255,7 +255,7 @@ fn content(message: &Value, turn: &mut ModelTurn) -> Result<(), Bad> {
     Ok(())
 }
 
-/// What has to be sent back with this turn.
+/// Keeps what has to be sent back with this turn.
 fn keep(message: &Value, extra: Vec<Value>, turn: &mut ModelTurn) {
     let mut kept = serde_json::Map::new();
     if message["reasoning_content"].is_string() && !turn.calls.is_empty() {

@@ -1,12 +1,12 @@
-//! Reading answers: each wire looks for its own words, with these. A missing word is nothing; one of a
-//! wrong type makes the answer unusable.
+//! Helpers for parsing answers: each wire looks up its own keys with these. A missing key is no error; a value of the wrong
+//! type makes the answer unusable.
 use serde_json::Value;
 
-/// What is wrong with an answer. Names the place, never what stands there.
+/// What is wrong with an answer. Names the position, never the content.
 #[derive(Debug)]
 pub(super) struct Bad(pub(super) String);
 
-/// A text, if there is one.
+/// Returns a string, if there is one.
 pub(super) fn text<'a>(at: &'a Value, key: &str) -> Result<Option<&'a str>, Bad> {
     match at.get(key) {
         None | Some(Value::Null) => Ok(None),
@@ -15,7 +15,7 @@ pub(super) fn text<'a>(at: &'a Value, key: &str) -> Result<Option<&'a str>, Bad>
     }
 }
 
-/// A list; a missing one is empty.
+/// Returns a list; a missing one is empty.
 pub(super) fn list<'a>(at: &'a Value, key: &str) -> Result<&'a [Value], Bad> {
     match at.get(key) {
         None | Some(Value::Null) => Ok(&[]),
@@ -24,7 +24,7 @@ pub(super) fn list<'a>(at: &'a Value, key: &str) -> Result<&'a [Value], Bad> {
     }
 }
 
-/// An object that has to be there.
+/// Returns a required object.
 pub(super) fn object<'a>(at: &'a Value, key: &str) -> Result<&'a Value, Bad> {
     match at.get(key) {
         Some(object @ Value::Object(_)) => Ok(object),
@@ -33,7 +33,7 @@ pub(super) fn object<'a>(at: &'a Value, key: &str) -> Result<&'a Value, Bad> {
     }
 }
 
-/// Arguments as they were sent. Some servers send the object itself instead of its text.
+/// Returns arguments as they were sent. Some servers send the object itself instead of its text.
 pub(super) fn arguments(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
@@ -42,7 +42,7 @@ pub(super) fn arguments(value: Option<&Value>) -> String {
     }
 }
 
-/// Puts a part of a text behind the others.
+/// Appends a part of a text.
 pub(super) fn add(whole: &mut Option<String>, part: &str) {
     if !part.is_empty() {
         whole.get_or_insert_default().push_str(part);

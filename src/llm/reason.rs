@@ -1,38 +1,36 @@
-//! Why a provider gives no answer, as far as its body says: its words, wherever they stand, and what kind of
-//! reason they name. What follows from it is left to `trouble`.
-use crate::domain::{JsonMistakes, read_json};
+//! Why a provider gives no answer, according to its body: the messages, wherever they are, and the category of the error.
+//! Consequences are left to `trouble`.
+use crate::domain::{Slips, read_json};
 use serde_json::Value;
 
-/// What is wrong, where the body says it.
+/// The category of an error, if the body identifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     /// The account has no credit.
     Credit,
-    /// The request is longer than the model takes.
+    /// The request exceeds the context length.
     Context,
     /// There is no such model.
     Missing,
-    /// A filter does not let the question, or its answer, through.
+    /// A filter blocked the request or its answer.
     Filter,
     /// The key is not accepted.
     Key,
     Other,
 }
 
-/// What a body says of an error.
+/// The error described by a body.
 #[derive(Debug)]
 pub(super) struct Reason {
-    /// In the provider's words, as they came.
+    /// The provider's messages, as received.
     pub(super) text: String,
-    /// What kind of reason that is.
     pub(super) cause: Cause,
-    /// The status that a body names which came under another one.
+    /// A status in the body that differs from the HTTP status.
     pub(super) status: Option<u16>,
-    /// The body, if it is JSON.
     pub(super) json: Value,
 }
 
-/// Keys under which words are looked for, the more important ones first.
+/// Keys that may contain messages, the more important ones first.
 const KEYS: [&str; 22] = [
     "error",
     "errors",
@@ -59,10 +57,10 @@ const KEYS: [&str; 22] = [
 ];
 
 /// Parts of a message that are shown.
-const MOST_PARTS: usize = 4;
+const MAX_PARTS: usize = 4;
 
 impl Reason {
-    /// Of an answer whose status is an error's.
+    /// Reads an answer with an error status.
     pub(super) fn of(body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(body);
         match read_json(body, JsonMistakes::Encoding) {
@@ -71,7 +69,7 @@ impl Reason {
         }
     }
 
-    /// Of an answer with the status of a success, if it is an error in truth; gateways do that.
+    /// Reads an answer with a success status that contains an error; some gateways return those.
     pub(super) fn within(json: &Value) -> Option<Self> {
         let is_there =
             |error: &Value| !matches!(error, Value::Null | Value::Bool(_)) && !texts(error).is_empty();
@@ -103,7 +101,7 @@ impl Reason {
     }
 }
 
-/// Words of a body that is no JSON: its own, or the title of a page.
+/// Returns the text of a body that is not JSON, or the title of an HTML page.
 fn plain(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
     let Some(at) = lower.find("<title>") else {
@@ -114,7 +112,7 @@ fn plain(text: &str) -> String {
     title.split('<').next().unwrap_or_default().trim().to_owned()
 }
 
-/// All that is said, without what says the same again.
+/// Returns all messages, without duplicates.
 fn texts(json: &Value) -> Vec<String> {
     let mut all = Vec::new();
     collect_texts(json, 0, &mut all);
@@ -124,13 +122,13 @@ fn texts(json: &Value) -> Vec<String> {
             kept.push(text);
         }
     }
-    kept.truncate(MOST_PARTS);
+    kept.truncate(MAX_PARTS);
     kept
 }
 
 fn collect_texts(value: &Value, depth: u8, all: &mut Vec<String>) {
-    const DEEPEST: u8 = 8;
-    if depth > DEEPEST || all.len() > 2 * MOST_PARTS {
+    const MAX_DEPTH: u8 = 8;
+    if depth > MAX_DEPTH || all.len() > 2 * MAX_PARTS {
         return;
     }
     match value {
@@ -138,14 +136,14 @@ fn collect_texts(value: &Value, depth: u8, all: &mut Vec<String>) {
             Ok(inner @ (Value::Object(_) | Value::Array(_))) => collect_texts(&inner, depth + 1, all),
             _ => all.extend(Some(plain(text)).filter(|text| !text.is_empty())),
         },
-        Value::Array(list) => list.iter().take(MOST_PARTS).for_each(|one| collect_texts(one, depth + 1, all)),
+        Value::Array(list) => list.iter().take(MAX_PARTS).for_each(|one| collect_texts(one, depth + 1, all)),
         Value::Object(map) => {
             for key in KEYS {
                 if let Some(inner) = map.get(key) {
                     collect_texts(inner, depth + 1, all);
                 }
             }
-            // by the name of a field
+            // keyed by field name
             let is_table = depth > 0 && !KEYS.iter().any(|key| map.contains_key(*key));
             if is_table && map.values().all(|value| value.is_array()) {
                 map.values().for_each(|inner| collect_texts(inner, depth + 1, all));
@@ -155,12 +153,12 @@ fn collect_texts(value: &Value, depth: u8, all: &mut Vec<String>) {
     }
 }
 
-/// Codes, types and numbers of status, in lower case.
+/// Collects codes, types and status numbers, in lower case.
 fn collect_codes(value: &Value, depth: u8, all: &mut Vec<String>) {
-    const DEEPEST: u8 = 8;
+    const MAX_DEPTH: u8 = 8;
     const WHERE: [&str; 9] =
         ["code", "type", "status", "status_code", "http_status", "reason", "Code", "__type", "error_code"];
-    if depth > DEEPEST {
+    if depth > MAX_DEPTH {
         return;
     }
     match value {
@@ -305,7 +303,7 @@ const MISSING_CODES: [&str; 6] = [
 const MISSING_WORDS: [&str; 6] =
     ["does not exist", "not found", "not exist", "unknown model", "not a valid model", "no such model"];
 
-/// The status that the words of a body come to.
+/// Returns the status that codes or messages correspond to.
 fn status(codes: &[String], text: &str) -> Option<u16> {
     let mut numbers = codes.iter().filter_map(|code| code.parse().ok());
     if let Some(number) = numbers.find(|number| (400..600).contains(number)) {
@@ -328,7 +326,7 @@ fn status(codes: &[String], text: &str) -> Option<u16> {
     }
 }
 
-/// Words of providers for what HTTP has numbers for.
+/// Providers' names for HTTP statuses.
 const STATUS: [(&str, u16); 23] = [
     ("rate_limit_error", 429),
     ("rate_limit_exceeded", 429),

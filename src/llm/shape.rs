@@ -1,5 +1,5 @@
-//! The schema of an answer on its way to a provider: in a form that it takes, and not again to one that
-//! refused it. Whether an answer fits is never left to the provider: `conversation` checks that.
+//! The schema of an answer on its way to a provider: in a supported form, and not again to a provider that has refused it.
+//! Validation is never left to the provider: `conversation` checks each answer.
 use crate::llm::asked::{Asked, Wire};
 use reqwest::StatusCode;
 use serde_json::{Map, Value};
@@ -9,9 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Keywords that Anthropic takes ("JSON Schema limitations" of its page on structured outputs). Others
-/// only narrow what fits, so an answer may be asked for without them.
-const ANTHROPIC: [&str; 17] = [
+/// Keywords that Anthropic supports ("JSON Schema limitations" of its page on structured outputs). Others only narrow what
+/// fits, so they can be omitted from the request.
+const ANTHROPIC_KEYWORDS: [&str; 17] = [
     "type",
     "properties",
     "required",
@@ -31,8 +31,8 @@ const ANTHROPIC: [&str; 17] = [
     "pattern",
 ];
 
-/// Keywords that OpenAI takes with `strict` ("Supported schemas" of its page on structured outputs).
-const STRICT: [&str; 16] = [
+/// Keywords that OpenAI supports with `strict` ("Supported schemas" of its page on structured outputs).
+const STRICT_KEYWORDS: [&str; 16] = [
     "type",
     "properties",
     "required",
@@ -51,18 +51,18 @@ const STRICT: [&str; 16] = [
     "maxItems",
 ];
 
-/// The schema in a form that Anthropic takes: with closed objects, and without keywords that it does
-/// not know. `None`: it can't be said there, since closing an object would forbid keys that it may have.
+/// Returns the schema in a form that Anthropic accepts: with closed objects, and without unsupported keywords. `None`: it can't
+/// be expressed, since closing an object would forbid keys that it may have.
 pub(super) fn for_anthropic(schema: &Value) -> Option<Value> {
     closed(schema, false, &|key, value| match key {
-        // of the numbers only these
+        // only these numeric values are supported
         "minItems" => value.as_u64().is_some_and(|least| least <= 1),
-        key => ANTHROPIC.contains(&key),
+        key => ANTHROPIC_KEYWORDS.contains(&key),
     })
 }
 
-/// The schema in the form that OpenAI holds an answer to exactly: closed objects, all of their keys
-/// required. `None`: it is not of that form, so it can only be a hint.
+/// Returns the schema in the form that OpenAI enforces: closed objects with all keys required. `None`: it is not of that form,
+/// so it can only be a hint.
 pub(super) fn strict(schema: &Value) -> Option<Value> {
     let closed = closed(schema, false, &|_, _| true)?;
     (closed["type"] == "object" && closed.get("anyOf").is_none() && is_strict(&closed)).then_some(closed)
@@ -72,28 +72,27 @@ fn is_strict(schema: &Value) -> bool {
     let Some(map) = schema.as_object() else { return false };
     let required = map.get("required").and_then(Value::as_array);
     let is_required = |key: &str| required.is_some_and(|keys| keys.iter().any(|known| known == key));
-    map.keys().all(|key| STRICT.contains(&key.as_str()))
+    map.keys().all(|key| STRICT_KEYWORDS.contains(&key.as_str()))
         && properties(map).all(|(key, _)| is_required(key))
         && schemas(map).all(is_strict)
 }
 
-/// With `additionalProperties = false` wherever an object's keys are named, and only the keywords that
-/// are wanted. `None` if that would forbid keys that an object may have. `shared`: another schema speaks
-/// of the same value, and may name other keys.
+/// Sets `additionalProperties = false` wherever an object's keys are named, and keeps only `wanted` keywords. `None` if that
+/// would forbid keys that an object may have. `shared`: another schema applies to the same value, and may name other keys.
 fn closed(schema: &Value, shared: bool, wanted: &dyn Fn(&str, &Value) -> bool) -> Option<Value> {
     let Some(whole) = schema.as_object() else { return Some(schema.clone()) };
     let is_closed = whole.get("additionalProperties") == Some(&Value::Bool(false));
     let close = is_object(whole) && !is_closed;
-    // Beside `patternProperties`, `false` is only said of keys that have no pattern.
+    // Beside `patternProperties`, `false` only applies to keys that match no pattern.
     let has_patterns = is_object(whole) && whole.contains_key("patternProperties");
     if has_patterns || (close && (shared || !names_all_keys(whole))) {
         return None;
     }
-    // What stands there is closed as well.
+    // The referenced schema is closed as well.
     if whole.contains_key("$ref") && (shared || !is_alone("$ref", whole)) {
         return None;
     }
-    // Without the first word, the second one is about all items.
+    // Without `prefixItems`, `items` would apply to all items.
     if whole.contains_key("prefixItems") && whole.contains_key("items") {
         return None;
     }
@@ -129,7 +128,7 @@ fn is_object(map: &Map<String, Value>) -> bool {
     }
 }
 
-/// Are `properties` all the keys that such an object is meant to have?
+/// Returns whether `properties` lists all keys that such an object is meant to have.
 fn names_all_keys(map: &Map<String, Value>) -> bool {
     let Some(named) = map.get("properties").and_then(Value::as_object).filter(|named| !named.is_empty())
     else {
@@ -141,7 +140,7 @@ fn names_all_keys(map: &Map<String, Value>) -> bool {
         && required.all(|key| key.as_str().is_some_and(|key| named.contains_key(key)))
 }
 
-/// Is there nothing else in this schema that speaks of an object's keys?
+/// Returns whether no other keyword of this schema concerns the object's keys.
 fn is_alone(key: &str, map: &Map<String, Value>) -> bool {
     let speaks = |key: &str| {
         matches!(key, "properties" | "required" | "additionalProperties" | "minProperties")
@@ -150,7 +149,7 @@ fn is_alone(key: &str, map: &Map<String, Value>) -> bool {
     !map.keys().any(|other| other != key && speaks(other))
 }
 
-/// Keywords by which an object may have keys that `properties` beside them do not name.
+/// Returns whether a keyword allows keys that `properties` beside it do not name.
 fn speaks_of_more(key: &str) -> bool {
     const WORDS: [&str; 11] = [
         "oneOf",
@@ -172,17 +171,16 @@ fn properties(map: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value
     map.get("properties").and_then(Value::as_object).into_iter().flatten()
 }
 
-/// The schemas right below.
+/// Returns the direct subschemas.
 fn schemas(map: &Map<String, Value>) -> impl Iterator<Item = &Value> {
     let any_of = map.get("anyOf").and_then(Value::as_array).into_iter().flatten();
     properties(map).map(|(_, schema)| schema).chain(any_of).chain(map.get("items"))
 }
 
-/// Does a request say in its wire's own words which schema the answer must fit?
+/// Returns whether the request contains the schema of the answer.
 ///
-/// OpenAI and Anthropic hold only the last words to it. Elsewhere it holds for whatever is said, so a
-/// model could not call its tools any more (Ollama, vLLM), or both together are refused (Gemini 2): there
-/// it goes along when no call is wanted.
+/// OpenAI and Anthropic only enforce it on the final answer. Elsewhere it applies to all output, so a model could no longer
+/// call tools (Ollama, vLLM), or the combination is refused (Gemini 2): there it is only sent when no call is wanted.
 pub(super) fn goes_along(wire: Wire, asked: &Asked<'_>) -> bool {
     let request = asked.request;
     let Some(schema) = request.output_schema.as_ref().filter(|_| asked.with_schema) else { return false };
@@ -193,9 +191,9 @@ pub(super) fn goes_along(wire: Wire, asked: &Asked<'_>) -> bool {
     }
 }
 
-/// Is this an answer to the schema? `said` are the provider's words. A request that is refused as faulty
-/// may be one because of it: whoever has a newer field to refuse words that as he likes. Any other status
-/// may follow work that costs something, so the same is not asked once more.
+/// Returns whether the schema may be the cause of this answer; `said` is the provider's message. Providers word this refusal
+/// differently, and only refusals as an invalid request are considered: any other status may follow work that costs something,
+/// so the request is not repeated.
 pub(super) fn may_refuse_it(status: StatusCode, said: &str) -> bool {
     const WORDS: [&str; 8] = [
         "schema",
@@ -205,7 +203,7 @@ pub(super) fn may_refuse_it(status: StatusCode, said: &str) -> bool {
         "response mime type",
         "output_config",
         "structured",
-        // OpenRouter, when no provider of the model takes it
+        // OpenRouter, when no provider of the model supports it
         "requested parameters",
     ];
     match status.as_u16() {
@@ -218,40 +216,38 @@ pub(super) fn may_refuse_it(status: StatusCode, said: &str) -> bool {
     }
 }
 
-/// How long a refusal is remembered. Providers learn too, and now and then a request is refused for a
-/// reason that passes.
-const REMEMBERED: Duration = Duration::from_secs(3600);
+/// How long a refusal is remembered. Providers add support over time, and some refusals have temporary causes.
+const REFUSAL_TTL: Duration = Duration::from_secs(3600);
 
-/// The schemas that the provider of a model has refused, and when. For a while it is asked without them.
+/// The schemas that the provider of a model has refused, and when. They are omitted for a while.
 #[derive(Debug, Default)]
 pub(super) struct Refused(Mutex<HashMap<u64, Instant>>);
 
 impl Refused {
-    /// Was a request like this one refused for its schema, not long before `now`?
+    /// Returns whether a request like this was refused for its schema, recently before `now`.
     pub(super) fn knows(&self, asked: &Asked<'_>, now: Instant) -> bool {
-        self.all().get(&mark(asked)).is_some_and(|then| now < *then + REMEMBERED)
+        self.all().get(&mark(asked)).is_some_and(|then| now < *then + REFUSAL_TTL)
     }
 
-    /// The same request was taken without its schema. `true`: that is news.
+    /// Records that the same request was accepted without its schema. Returns `true` if that is new.
     pub(super) fn learn(&self, asked: &Asked<'_>, now: Instant) -> bool {
-        /// More than a fleet has; they only cost a request that is refused once more.
-        const MOST: usize = 10_000;
+        /// More than a fleet has; forgetting them only costs another refused request.
+        const MAX_REFUSALS: usize = 10_000;
         let mut all = self.all();
-        all.retain(|_, then| now < *then + REMEMBERED);
-        if all.len() >= MOST {
+        all.retain(|_, then| now < *then + REFUSAL_TTL);
+        if all.len() >= MAX_REFUSALS {
             all.clear();
         }
         all.insert(mark(asked), now).is_none()
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<u64, Instant>> {
-        // Each change leaves a whole map: a panic leaves nothing half done.
+        // Each change leaves a valid map: a panic leaves no inconsistent state.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Stands for the model, the schema, and whether there are tools beside it: one may be refused where
-/// another is taken.
+/// Hashes the model, the schema, and whether there are tools: each combination may be refused or accepted.
 fn mark(asked: &Asked<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
     asked.model.hash(&mut hasher);

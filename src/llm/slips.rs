@@ -1,14 +1,14 @@
-//! Slips of models that leave no doubt about what is meant: a tool's name with something around it, arguments
-//! that are JSON twice over, a number as a text. They are put right as they come, so that the conversation, its
-//! journal and the provider see calls in order. Anything else goes back to the model as its error.
+//! Unambiguous mistakes of models: a decorated tool name, doubly encoded JSON arguments, a number as a string. They are
+//! corrected on arrival, so that the conversation, its journal and the provider see valid calls. Anything else is returned to
+//! the model as an error.
 use super::tool_schema::{legal_keys, target};
 use crate::domain::ToolNames;
 use crate::domain::{JsonMistakes, ModelTurn, fits_part, fits_schema, read_json};
 use serde_json::{Map, Number, Value};
 use std::cell::Cell;
 
-/// What models put before the name of a tool.
-const BEFORE: [&str; 12] = [
+/// Prefixes that models add to tool names.
+const NAME_PREFIXES: [&str; 12] = [
     "functions.",
     "functions:",
     "functions/",
@@ -22,19 +22,19 @@ const BEFORE: [&str; 12] = [
     "mcp.",
     "api.",
 ];
-/// What models wrap arguments in.
-const AROUND: [&str; 8] =
+/// Keys that models wrap arguments in.
+const WRAPPER_KEYS: [&str; 8] =
     ["arguments", "args", "parameters", "params", "input", "tool_input", "kwargs", "properties"];
-/// Longer names, in bytes, are those of no tool: each thing before them is tried without, with each tool.
-const LONGEST_NAME: usize = 512;
-/// So deep is a value looked into.
-const MOST_DEEP: usize = 32;
-/// So many steps are made for the arguments of one call: a schema may have its alternatives again in each of them.
-const MOST_STEPS: u32 = 60_000;
-/// To copy so many bytes of a value counts as a step.
-const BYTES_A_STEP: usize = 64;
+/// Longer names, in bytes, are not a tool's: each suffix is compared with each tool.
+const MAX_NAME_BYTES: usize = 512;
+/// Maximum depth of a value.
+const MAX_DEPTH: usize = 32;
+/// Maximum steps for the arguments of one call: a schema may have nested alternatives.
+const MAX_STEPS: u32 = 60_000;
+/// Bytes of a copy that count as one step.
+const BYTES_PER_STEP: usize = 64;
 
-/// Puts the calls of a turn right.
+/// Corrects the calls of a turn.
 pub(super) fn mend(turn: &mut ModelTurn, names: &ToolNames<'_>) {
     for call in &mut turn.calls {
         if !names.tools.iter().any(|tool| tool.name == call.name)
@@ -50,16 +50,16 @@ pub(super) fn mend(turn: &mut ModelTurn, names: &ToolNames<'_>) {
     }
 }
 
-/// The tool that is meant, if it can only be one.
+/// Returns the intended tool, if it is unambiguous.
 fn tool_named<'a>(said: &str, names: &ToolNames<'a>) -> Option<&'a str> {
-    if said.len() > LONGEST_NAME {
+    if said.len() > MAX_NAME_BYTES {
         return None;
     }
     let said = said.split("<|").next().unwrap_or_default();
     let said =
         said.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '*' | '<' | '>'));
     let said = said.strip_suffix("()").unwrap_or(said);
-    // the place of the call
+    // a suffix with the index of the call
     let said = said
         .rsplit_once(':')
         .filter(|(_, n)| n.bytes().all(|d| d.is_ascii_digit()))
@@ -69,12 +69,12 @@ fn tool_named<'a>(said: &str, names: &ToolNames<'a>) -> Option<&'a str> {
         if let Some(found) = alike(bare, names) {
             return Some(found);
         }
-        match BEFORE.iter().find_map(|before| bare.strip_prefix(before)) {
+        match NAME_PREFIXES.iter().find_map(|before| bare.strip_prefix(before)) {
             Some(rest) => bare = rest,
             None => break,
         }
     }
-    // Its server, or something else, is left out or put before it.
+    // Its server or another prefix is missing or added.
     let last = |name: &str| key(name.rsplit(['/', '.', ':']).next().unwrap_or(name));
     only(names, |tool, _| last(tool) == last(bare) && !last(bare).is_empty())
 }
@@ -90,13 +90,13 @@ fn only<'a>(names: &ToolNames<'a>, fits: impl Fn(&str, &str) -> bool) -> Option<
     all.next().is_none().then_some(first.name.as_str())
 }
 
-/// What is left of a name when case and signs don't matter.
+/// Returns a name without case and punctuation.
 fn key(name: &str) -> String {
     let words = name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
     words.map(str::to_lowercase).collect::<Vec<_>>().join("_")
 }
 
-/// Arguments that fit, in the place of those that were sent. `None`: they fit as they are, or nothing makes them.
+/// Returns corrected arguments. `None`: they are valid as they are, or can't be corrected.
 fn arguments(sent: &str, schema: &Value) -> Option<String> {
     let text = sent.trim();
     let strict: Option<Value> = serde_json::from_str(text).ok();
@@ -108,19 +108,19 @@ fn arguments(sent: &str, schema: &Value) -> Option<String> {
     }
     let was_read = strict.is_some();
     let read = strict.or_else(|| loosely(text))?;
-    let mended = Mending { root: schema, left: Cell::new(MOST_STEPS) }.value(
+    let mended = Mending { root: schema, left: Cell::new(MAX_STEPS) }.value(
         unwrapped(read.clone(), schema),
         schema,
         0,
     );
     match fit(&mended) && mended.is_object() {
         true => Some(mended.to_string()),
-        // what is wrong with its values is more use to the model than what is wrong with its commas
+        // errors in its values are more useful to the model than errors in its syntax
         false => (!was_read && read.is_object()).then(|| read.to_string()),
     }
 }
 
-/// A text that is JSON but for a slip: in a fence, with a comma too many, said twice.
+/// Parses JSON with mistakes: in a fence, with a trailing comma, repeated.
 fn loosely(text: &str) -> Option<Value> {
     let inside = text.trim_start_matches("```json").trim_matches('`').trim();
     let inside =
@@ -128,7 +128,7 @@ fn loosely(text: &str) -> Option<Value> {
     read_json(inside.as_bytes(), JsonMistakes::All).ok().or_else(|| repeated(inside))
 }
 
-/// Several values one behind the other: the same again, or nothing before the right one.
+/// Parses several concatenated values: duplicates, or empty ones before the right one.
 fn repeated(text: &str) -> Option<Value> {
     let all: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(text).into_iter().collect();
     let mut all = all.ok()?;
@@ -140,7 +140,7 @@ fn repeated(text: &str) -> Option<Value> {
     }
 }
 
-/// The arguments themselves, out of what they were put into.
+/// Returns the arguments without their wrapper.
 fn unwrapped(value: Value, schema: &Value) -> Value {
     let mut value = value;
     for _ in 0..4 {
@@ -159,9 +159,10 @@ fn unwrapped(value: Value, schema: &Value) -> Value {
                 let is_argument = |key: &str| !schema["properties"][key].is_null();
                 let named =
                     |key: &String| matches!(key.as_str(), "name" | "tool" | "type" | "function" | "id");
-                let others = map.keys().filter(|key| !AROUND.contains(&key.as_str()));
+                let others = map.keys().filter(|key| !WRAPPER_KEYS.contains(&key.as_str()));
                 let only_around = others.clone().all(|key| named(key) && !is_argument(key));
-                let around: Vec<&str> = AROUND.into_iter().filter(|key| map.contains_key(*key)).collect();
+                let around: Vec<&str> =
+                    WRAPPER_KEYS.into_iter().filter(|key| map.contains_key(*key)).collect();
                 match around[..] {
                     [key]
                         if only_around
@@ -181,14 +182,14 @@ fn unwrapped(value: Value, schema: &Value) -> Value {
 
 struct Mending<'a> {
     root: &'a Value,
-    /// Steps that are left; without any, values stay as they are.
+    /// Steps that are left; at zero, values stay as they are.
     left: Cell<u32>,
 }
 
 impl Mending<'_> {
-    /// The value in the form that its schema wants, if it can be brought into it.
+    /// Returns the value in the form that its schema requires, if it can be converted.
     fn value(&self, value: Value, schema: &Value, deep: usize) -> Value {
-        if deep > MOST_DEEP || self.left.get() == 0 || !schema.is_object() || self.fits(&value, schema) {
+        if deep > MAX_DEPTH || self.left.get() == 0 || !schema.is_object() || self.fits(&value, schema) {
             return value;
         }
         if let Some(reference) = schema["$ref"].as_str() {
@@ -199,7 +200,7 @@ impl Mending<'_> {
         }
         let branches = |word: &str| schema[word].as_array().map(Vec::as_slice).unwrap_or_default();
         let forms = || branches("anyOf").iter().chain(branches("oneOf"));
-        let copy = forms().next().map_or(0, |_| value.to_string().len() / BYTES_A_STEP);
+        let copy = forms().next().map_or(0, |_| value.to_string().len() / BYTES_PER_STEP);
         for branch in forms() {
             self.left.set(self.left.get().saturating_sub(u32::try_from(copy).unwrap_or(u32::MAX)));
             if self.left.get() == 0 {
@@ -231,7 +232,7 @@ impl Mending<'_> {
         fits
     }
 
-    /// The value as one of the kinds that are wanted.
+    /// Converts the value to one of the required types.
     fn kind(&self, value: Value, schema: &Value, deep: usize) -> Value {
         let kinds: Vec<&str> = match &schema["type"] {
             Value::String(kind) => vec![kind],
@@ -316,7 +317,7 @@ fn is_of(value: &Value, kind: &str) -> bool {
     }
 }
 
-/// A text as the number, the truth value or the null that it spells.
+/// Parses a text as a number, boolean or null.
 fn scalar(text: &str, wants: &impl Fn(&str) -> bool) -> Option<Value> {
     if wants("integer") || wants("number") {
         let number = serde_json::from_str::<Number>(text).ok().map(Value::Number);
@@ -332,7 +333,7 @@ fn scalar(text: &str, wants: &impl Fn(&str) -> bool) -> Option<Value> {
     }
 }
 
-/// A word of an enumeration, whatever its case.
+/// Returns the enum value that matches regardless of case.
 fn word_of(text: String, schema: &Value) -> String {
     let words = schema["enum"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut alike =

@@ -1,6 +1,6 @@
-//! What a model writes into the text of its answer that is not an answer: thoughts between marks, and calls of tools that
-//! it writes down instead of making them, as local models do where their server does not know their template.
-//! Whether such a call is allowed, and what follows if it can't be read, is left to those above.
+//! Parts of an answer's text that are not part of the answer: thoughts in tags, and tool calls written as text, which local
+//! models produce if their server does not know their template. Whether such a call is allowed, and what follows if it can't be
+//! parsed, is left to the callers.
 mod calls;
 mod python;
 mod quoted;
@@ -11,7 +11,7 @@ use crate::domain::ToolNames;
 use crate::domain::{Finish, ModelRequest, ModelTurn, ToolRequest, fits_schema};
 use calls::{Found, Tools};
 
-/// Puts each part of a turn where it belongs. A call that can't be read ends it as [`Finish::Unreadable`].
+/// Extracts thoughts and calls from the text of a turn. A call that can't be parsed ends it as [`Finish::Unreadable`].
 pub(super) fn sort(
     turn: &mut ModelTurn,
     finish: Finish,

@@ -1,6 +1,6 @@
-//! Schemas of tools on their way to a provider. Servers write them in any dialect, and one that a provider does not
-//! take makes it refuse the whole request. What is lost here only narrows what fits: arguments are checked against
-//! the schema as it was (`conversation`).
+//! Schemas of tools on their way to a provider. MCP servers write them in any dialect, and an unsupported one makes a provider
+//! refuse the whole request. What is lost here only narrows what fits: arguments are validated against the original schema
+//! (`conversation`).
 use crate::domain::{ModelRequest, ToolDef};
 use crate::llm::asked::Wire;
 use crate::llm::tool_schema::below::each_below;
@@ -12,23 +12,22 @@ use std::io;
 mod below;
 mod dialect;
 
-/// So deep are references followed,
-const MOST_DEEP: usize = 12;
-/// and so many schemas are looked at in all: who wrote them may be hostile.
-const MOST_STEPS: usize = 4096;
-/// With references written out, a schema may be this many times as long: each request pays for it.
-const MOST_LONGER: usize = 2;
-/// While alternatives at the top are joined, so many times its length may be copied.
-const MOST_COPIED: usize = 16;
-/// So many schemas are within each other in the end; what is deeper fits anything.
-const MOST_LEVELS: usize = 100;
-/// Whether a schema is among alternatives already, is looked up in so many.
-const MOST_COMPARED: usize = 64;
-/// Longest name of an argument that each provider takes.
-const MAX_KEY: usize = 64;
+/// Maximum depth of references,
+const MAX_REFERENCE_DEPTH: usize = 12;
+/// and maximum schemas that are visited in all: their author may be hostile.
+const MAX_VISITED_SCHEMAS: usize = 4096;
+/// Maximum growth by expanding references: each request pays for it.
+const MAX_GROWTH: usize = 2;
+/// Maximum copied bytes, as a multiple of its length, while top-level alternatives are merged.
+const MAX_COPY_FACTOR: usize = 16;
+/// Maximum nesting of the result; what is deeper becomes a schema that accepts anything.
+const MAX_LEVELS: usize = 100;
+/// Maximum alternatives that are compared to detect duplicates.
+const MAX_COMPARED: usize = 64;
+const MAX_KEY_CHARS: usize = 64;
 
-/// Keywords that Gemini takes in `parametersJsonSchema` (its reference of function declarations).
-const GEMINI: [&str; 21] = [
+/// Keywords that Gemini supports in `parametersJsonSchema` (its reference of function declarations).
+const GEMINI_KEYWORDS: [&str; 21] = [
     "$defs",
     "$ref",
     "type",
@@ -52,7 +51,7 @@ const GEMINI: [&str; 21] = [
     "default",
 ];
 
-/// The request with its tools' schemas as this wire takes them.
+/// Returns the request with its tools' schemas as this wire supports them.
 pub(super) fn shaped(wire: Wire, request: &ModelRequest) -> Cow<'_, ModelRequest> {
     let tools: Vec<ToolDef> =
         request.tools.iter().map(|tool| ToolDef { schema: of(wire, &tool.schema), ..tool.clone() }).collect();
@@ -62,7 +61,7 @@ pub(super) fn shaped(wire: Wire, request: &ModelRequest) -> Cow<'_, ModelRequest
     }
 }
 
-/// A schema of arguments as this wire takes it.
+/// Returns a schema of arguments as this wire supports it.
 pub(super) fn of(wire: Wire, schema: &Value) -> Value {
     let mut whole = schema.as_object().cloned().unwrap_or_default();
     dialect::renew(&mut whole, 0);
@@ -71,7 +70,7 @@ pub(super) fn of(wire: Wire, schema: &Value) -> Value {
     }
     let root = Value::Object(whole.clone());
     let size = length(&root, usize::MAX);
-    let mut flat = flat(whole, &root, 0, &mut Left::of(MOST_COPIED * size));
+    let mut flat = flat(whole, &root, 0, &mut Left::of(MAX_COPY_FACTOR * size));
     for word in ["not", "enum", "const", "if", "then", "else", "dependentRequired", "dependentSchemas"] {
         flat.remove(word);
     }
@@ -81,9 +80,9 @@ pub(super) fn of(wire: Wire, schema: &Value) -> Value {
     if matches!(wire, Wire::Gemini | Wire::LikeOpenAi) {
         flat = without_references(flat, &root);
     }
-    // A key that gets another name and a word that is left out take the end of references with them; and what is
-    // put there has such itself. In the end, none may be left.
-    let left = Left::of(MOST_LONGER * size);
+    // Renamed keys and removed keywords can break references; and the replacements may contain references themselves. In the
+    // end, none may be left.
+    let left = Left::of(MAX_GROWTH * size);
     for mut left in [left, left, Left { schemas: 0, bytes: 0 }] {
         let known = flat.clone();
         resolve_lost(&mut flat, At::default(), &known, &root, &mut left);
@@ -95,10 +94,10 @@ pub(super) fn of(wire: Wire, schema: &Value) -> Value {
     flat
 }
 
-/// What may still be done for a schema: who wrote it may be hostile.
+/// What is left of the processing limits of a schema: its author may be hostile.
 #[derive(Clone, Copy)]
 struct Left {
-    /// Schemas to look at.
+    /// Schemas to visit.
     schemas: usize,
     /// Bytes to copy, as text.
     bytes: usize,
@@ -106,16 +105,16 @@ struct Left {
 
 impl Left {
     fn of(bytes: usize) -> Self {
-        Self { schemas: MOST_STEPS, bytes: bytes + 1024 }
+        Self { schemas: MAX_VISITED_SCHEMAS, bytes: bytes + 1024 }
     }
 
-    /// Takes one schema to look at.
+    /// Consumes one visit.
     fn look(&mut self) -> bool {
         self.schemas = self.schemas.saturating_sub(1);
         self.schemas > 0
     }
 
-    /// Takes the bytes of a copy; false: there are none left, and it must not be made.
+    /// Consumes the bytes of a copy; false: there are not enough, and it must not be made.
     fn copy(&mut self, value: &Value) -> bool {
         if self.schemas == 0 {
             return false;
@@ -129,7 +128,7 @@ impl Left {
     }
 }
 
-/// Where something is: within so many schemas, behind so many references.
+/// The position in a schema: nesting depth, and followed references.
 #[derive(Clone, Copy, Default)]
 struct At {
     level: usize,
@@ -146,7 +145,7 @@ impl At {
     }
 }
 
-/// Bytes of a value as text, counted up to `most`.
+/// Returns the bytes of a value as text, counted up to `most`.
 fn length(value: &Value, most: usize) -> usize {
     struct Counted {
         bytes: usize,
@@ -169,17 +168,17 @@ fn length(value: &Value, most: usize) -> usize {
     }
 }
 
-/// The names of an object's arguments as providers take them, in order: letters, digits, `_`, `.` and `-`.
+/// Returns the names of an object's arguments as providers accept them, in order: letters, digits, `_`, `.` and `-`.
 pub(super) fn legal_keys(properties: &Map<String, Value>) -> Vec<(&str, String)> {
     let mut taken: HashSet<String> = properties.keys().filter(|key| is_legal(key)).cloned().collect();
-    // by what they have in common, the last that was given: there may be thousands
+    // the last number used per prefix: there may be thousands
     let mut numbers: HashMap<String, usize> = HashMap::new();
     let legal = |key: &String| {
         if is_legal(key) {
             return key.clone();
         }
         let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') { c } else { '_' };
-        let mut base: String = key.chars().map(plain).take(MAX_KEY - 4).collect();
+        let mut base: String = key.chars().map(plain).take(MAX_KEY_CHARS - 4).collect();
         if base.is_empty() {
             base.push('_');
         }
@@ -198,10 +197,10 @@ pub(super) fn legal_keys(properties: &Map<String, Value>) -> Vec<(&str, String)>
 
 fn is_legal(key: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-    !key.is_empty() && key.len() <= MAX_KEY && key.chars().all(is_plain)
+    !key.is_empty() && key.len() <= MAX_KEY_CHARS && key.chars().all(is_plain)
 }
 
-/// What stands behind a reference into this document.
+/// Returns the target of a reference into this document.
 pub(super) fn target<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
     let pointer = reference.strip_prefix('#')?;
     root.pointer(pointer)
@@ -209,10 +208,10 @@ pub(super) fn target<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> 
         .filter(|at| at.is_object())
 }
 
-/// Without alternatives at the top: one object with the arguments of all of them, and a sentence about what
-/// goes together.
+/// Removes alternatives at the top: returns one object with the arguments of all of them, and a sentence about which belong
+/// together.
 fn flat(mut schema: Map<String, Value>, root: &Value, deep: usize, left: &mut Left) -> Map<String, Value> {
-    if !left.look() || deep > MOST_DEEP {
+    if !left.look() || deep > MAX_REFERENCE_DEPTH {
         for word in ["$ref", "allOf", "anyOf", "oneOf"] {
             schema.remove(word);
         }
@@ -248,7 +247,7 @@ fn flat(mut schema: Map<String, Value>, root: &Value, deep: usize, left: &mut Le
     schema
 }
 
-/// In words, what alternatives need.
+/// Describes the arguments that alternatives require.
 fn hint(word: &str, all: &[Vec<String>]) -> String {
     let only = if word == "oneOf" { "Exactly one" } else { "At least one" };
     let sets: Vec<String> =
@@ -268,7 +267,7 @@ fn say(schema: &mut Map<String, Value>, hint: &str) {
     schema.insert("description".into(), said.into());
 }
 
-/// Takes in another schema of the same value. `both`: each of the two must fit.
+/// Merges another schema of the same value. `both`: the value must fit both.
 fn join(into: &mut Map<String, Value>, other: Map<String, Value>, both: bool) {
     for (key, value) in other {
         match (key.as_str(), value) {
@@ -287,7 +286,7 @@ fn join(into: &mut Map<String, Value>, other: Map<String, Value>, both: bool) {
                 }
             }
             ("required", more) => require(into, list(Some(more)).into_iter().filter_map(text).collect()),
-            // where it is said of a part, it does not hold of the whole
+            // if it applies to a part, it does not apply to the whole
             ("additionalProperties" | "$defs" | "definitions", value) if key != "additionalProperties" => {
                 into.entry(key).or_insert(value);
             }
@@ -299,14 +298,14 @@ fn join(into: &mut Map<String, Value>, other: Map<String, Value>, both: bool) {
     }
 }
 
-/// One more schema of a value, beside the one that is there. Many of them stand beside each other, not within.
+/// Adds an alternative schema of a value. Several of them are siblings, not nested.
 fn also(there: &mut Value, schema: Value, word: &str) {
     if *there == schema {
         return;
     }
     match there.as_object_mut().filter(|map| map.len() == 1).and_then(|map| map.get_mut(word)) {
         Some(Value::Array(all)) => {
-            if all.len() > MOST_COMPARED || !all.contains(&schema) {
+            if all.len() > MAX_COMPARED || !all.contains(&schema) {
                 all.push(schema);
             }
         }
@@ -345,12 +344,12 @@ fn list(value: Option<Value>) -> Vec<Value> {
     }
 }
 
-/// All references written out, if that does not make it much longer. One that leads back to itself becomes
+/// Expands all references, if that does not make the schema much longer. A recursive one becomes a schema that accepts
 /// anything.
 fn without_references(schema: Value, root: &Value) -> Value {
     let size = length(&schema, usize::MAX);
-    let most = MOST_LONGER * size + 1024;
-    let (mut whole, mut left) = (schema.clone(), Left::of(MOST_LONGER * size + size));
+    let most = MAX_GROWTH * size + 1024;
+    let (mut whole, mut left) = (schema.clone(), Left::of(MAX_GROWTH * size + size));
     if let Some(map) = whole.as_object_mut() {
         map.remove("$defs");
         map.remove("definitions");
@@ -365,12 +364,13 @@ fn write_out(schema: &mut Value, at: At, root: &Value, left: &mut Left) {
     if !may {
         return;
     }
-    if at.level > MOST_LEVELS {
+    if at.level > MAX_LEVELS {
         return map.clear();
     }
     let mut at = at;
     while let Some(Value::String(reference)) = map.remove("$ref") {
-        let Some(found) = target(root, &reference).filter(|_| at.behind < MOST_DEEP && left.look()) else {
+        let Some(found) = target(root, &reference).filter(|_| at.behind < MAX_REFERENCE_DEPTH && left.look())
+        else {
             break;
         };
         at = at.behind();
@@ -379,7 +379,7 @@ fn write_out(schema: &mut Value, at: At, root: &Value, left: &mut Left) {
     each_below(map, &mut |below| write_out(below, at.below(), root, left));
 }
 
-/// What stands behind a reference, beside what stands with it.
+/// Merges the target of a reference with its siblings.
 fn take_in(map: &mut Map<String, Value>, found: &Value, left: &mut Left) {
     for (key, value) in found.as_object().into_iter().flatten() {
         if !map.contains_key(key) && left.copy(value) {
@@ -388,11 +388,11 @@ fn take_in(map: &mut Map<String, Value>, found: &Value, left: &mut Left) {
     }
 }
 
-/// References that lead nowhere any more: what stood there, or anything.
+/// Replaces broken references by their original target, or a schema that accepts anything.
 fn resolve_lost(schema: &mut Value, at: At, known: &Value, root: &Value, left: &mut Left) {
     let may = left.look();
     let Some(map) = schema.as_object_mut() else { return };
-    if at.level > MOST_LEVELS {
+    if at.level > MAX_LEVELS {
         return map.clear();
     }
     let mut at = at;
@@ -400,7 +400,7 @@ fn resolve_lost(schema: &mut Value, at: At, known: &Value, root: &Value, left: &
         && target(known, &reference).is_none()
     {
         map.remove("$ref");
-        if let Some(found) = target(root, &reference).filter(|_| at.behind < MOST_DEEP && may) {
+        if let Some(found) = target(root, &reference).filter(|_| at.behind < MAX_REFERENCE_DEPTH && may) {
             take_in(map, found, left);
         }
         at = at.behind();
@@ -424,12 +424,12 @@ fn rename(schema: &mut Value, deep: usize) {
         }
         map.insert("properties".into(), renamed.into());
     }
-    if deep < MOST_LEVELS {
+    if deep < MAX_LEVELS {
         each_below(map, &mut |below| rename(below, deep + 1));
     }
 }
 
-/// Only words that Gemini knows, said as it knows them.
+/// Keeps only keywords that Gemini supports, in its form.
 fn only_known(schema: &mut Value, deep: usize) {
     if *schema == Value::Bool(true) {
         *schema = json!({});
@@ -457,7 +457,7 @@ fn only_known(schema: &mut Value, deep: usize) {
         map.entry("maximum").or_insert(high);
     }
     let refers = map.contains_key("$ref");
-    map.retain(|key, _| GEMINI.contains(&key.as_str()) && (!refers || key.starts_with('$')));
+    map.retain(|key, _| GEMINI_KEYWORDS.contains(&key.as_str()) && (!refers || key.starts_with('$')));
     let named = map.get("properties").and_then(Value::as_object);
     let is_named = |key: &String| named.is_some_and(|named| named.contains_key(key));
     let keys: Vec<String> = required(map).into_iter().filter(is_named).collect();
@@ -465,7 +465,7 @@ fn only_known(schema: &mut Value, deep: usize) {
         true => drop(map.remove("required")),
         false => drop(map.insert("required".into(), keys.into())),
     }
-    if deep < MOST_LEVELS {
+    if deep < MAX_LEVELS {
         each_below(map, &mut |below| only_known(below, deep + 1));
     }
 }

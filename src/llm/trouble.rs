@@ -1,5 +1,5 @@
-//! What goes wrong with a request, as an error with all that follows from it: may it be repeated, may
-//! another model be asked, may it have cost something. What is shown of an answer is cleaned here.
+//! Errors of requests and their consequences: whether the request may be retried, another model may be asked, and it may have
+//! cost something. What is shown of an answer is sanitized here.
 use super::reason::{Cause, Reason};
 use crate::domain::{ErrorKind, ModelError, RunError, SecretRef};
 use crate::secret::Secret;
@@ -10,13 +10,13 @@ use reqwest::header::HeaderMap;
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
 
-/// Longest wait that a provider may ask for.
+/// Maximum wait that a provider may ask for.
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
-/// Most characters that are shown of what a provider says.
-const MAX_EXCERPT: usize = 300;
+/// Maximum characters that are shown of a provider's message.
+const MAX_EXCERPT_CHARS: usize = 300;
 
-/// An error that another try with the same request won't mend.
+/// Creates a permanent error: a retry of the same request won't help.
 pub(super) fn lasting(kind: ErrorKind, message: impl Into<String>) -> ModelError {
     ModelError {
         error: RunError::new(kind, message),
@@ -28,24 +28,24 @@ pub(super) fn lasting(kind: ErrorKind, message: impl Into<String>) -> ModelError
     }
 }
 
-/// An error that passes: another model may answer now, this one later.
+/// Creates a temporary error: another model may answer now, this one later.
 pub(super) fn passing(kind: ErrorKind, message: impl Into<String>) -> ModelError {
     ModelError { try_fallback: true, ..lasting(kind, message) }
 }
 
-/// An answer came, and it is of no use.
+/// Creates an error for an answer that can't be used.
 pub(super) fn unusable(what: impl std::fmt::Display) -> ModelError {
     let message = format!("the answer can't be used: {what}");
     ModelError { may_cost: true, ..lasting(ErrorKind::BadResponse, message) }
 }
 
-/// No answer in time. `sent`: the provider may have been at work.
+/// Creates a timeout error. `sent`: the provider may have processed the request.
 pub(super) fn too_late(message: impl Into<String>, sent: bool) -> ModelError {
     ModelError { may_cost: sent, ..passing(ErrorKind::Timeout, message) }
 }
 
-/// An answer that is an error: by its status, or by what it says under the status of a success. `excerpt`:
-/// the provider's words as they may be shown.
+/// Creates the error for an answer that is one, by its status or by its body under a success status. `excerpt`: the provider's
+/// message as it may be shown.
 pub(super) fn refused(
     status: StatusCode,
     wrapped: bool,
@@ -94,7 +94,7 @@ pub(super) fn refused(
         (404, _) => lasting(ErrorKind::Config, format!("{said}; check `model` and `base_url`")),
         _ => lasting(ErrorKind::Config, format!("{said}; the provider does not accept this request")),
     };
-    // These say that nothing was done. Others may come from a gateway that lost a working provider.
+    // These mean that nothing was done. Others may come from a gateway that lost a working provider.
     let refuses = matches!(code, 501 | 503 | 529);
     error.may_cost = code == 408 || error.error.kind == ErrorKind::BadResponse || (code >= 500 && !refuses);
     if error.try_fallback {
@@ -105,19 +105,19 @@ pub(super) fn refused(
 
 const OUT_OF_CREDIT: &str = "the account has no credit left: add some, or wait until its limit is renewed";
 
-/// Groq's way to say that the model has answered, in a form that it was not to have: that was work.
+/// Returns whether Groq reports that the model has answered in an unwanted form: that was work.
 pub(super) fn has_generated(body: &Value) -> bool {
     let error = &body["error"];
     !error["failed_generation"].is_null() || error["code"] == "json_validate_failed"
 }
 
-/// What a model has said whose provider could not read its call.
+/// Returns the model's text if its provider could not parse its call.
 pub(super) fn failed_call(body: &Value) -> Option<&str> {
     let error = &body["error"];
     error["failed_generation"].as_str().filter(|_| error["code"] == "tool_use_failed")
 }
 
-/// What to do about a key that is not accepted.
+/// Returns advice about a key that is not accepted.
 fn advice(key: Option<&SecretRef>) -> String {
     match key {
         Some(key) => format!("check the key in {}", place(key)),
@@ -125,7 +125,7 @@ fn advice(key: Option<&SecretRef>) -> String {
     }
 }
 
-/// Where a secret is found.
+/// Returns where a secret is found.
 pub(super) fn place(secret: &SecretRef) -> String {
     match secret {
         SecretRef::Env(name) => format!("the variable {name}"),
@@ -137,8 +137,8 @@ pub(super) fn place(secret: &SecretRef) -> String {
     }
 }
 
-/// How long the provider asks to wait: `retry-after-ms`, `retry-after` in seconds or as a date, or what
-/// Gemini says in its body. Nonsense and the past count as nothing said.
+/// Returns how long the provider asks to wait: `retry-after-ms`, `retry-after` in seconds or as a date, or Gemini's field in
+/// the body. Invalid and past values are ignored.
 pub(super) fn retry_after(headers: &HeaderMap, body: &Value, now: SystemTime) -> Option<Duration> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let millis = header("retry-after-ms").and_then(|text| seconds(text, 1e-3));
@@ -164,29 +164,29 @@ fn seconds(text: &str, unit: f64) -> Option<Duration> {
     Duration::try_from_secs_f64((number * unit).min(MAX_RETRY_AFTER.as_secs_f64())).ok()
 }
 
-/// A short, printable text that holds none of the secrets and quotes nothing of what was asked.
+/// Returns a short, printable text without secrets and without quotations of the request.
 pub(super) fn cleaned(text: &str, secrets: &[Secret], asked: &[&str]) -> String {
-    /// A run of this many characters that was asked as well is a quotation.
-    const QUOTE: usize = 16;
-    /// A shorter question is a word that anyone may say.
-    const SHORTEST: usize = 6;
+    /// This many characters in common with the request are a quotation.
+    const MIN_QUOTE_CHARS: usize = 16;
+    /// Shorter texts of the request may occur by chance.
+    const MIN_TEXT_CHARS: usize = 6;
     let mut text = text.to_owned();
     for secret in secrets.iter().filter(|secret| !secret.expose().is_empty()) {
         text = text.replace(secret.expose(), "…");
     }
-    let chars: Vec<char> = text.chars().take(2 * MAX_EXCERPT).collect();
+    let chars: Vec<char> = text.chars().take(2 * MAX_EXCERPT_CHARS).collect();
     let mut hidden = vec![false; chars.len()];
-    let windows: Vec<String> = chars.windows(QUOTE).map(|window| window.iter().collect()).collect();
+    let windows: Vec<String> = chars.windows(MIN_QUOTE_CHARS).map(|window| window.iter().collect()).collect();
     let search = AhoCorasick::new(&windows).ok();
     for asked in asked.iter().map(|text| text.trim()) {
         if let Some(search) = &search {
             for found in search.find_overlapping_iter(asked) {
                 let at = found.pattern().as_usize();
-                hidden[at..at + QUOTE].fill(true);
+                hidden[at..at + MIN_QUOTE_CHARS].fill(true);
             }
         }
-        let short: Vec<char> = asked.chars().take(QUOTE).collect();
-        if (SHORTEST..QUOTE).contains(&short.len()) {
+        let short: Vec<char> = asked.chars().take(MIN_QUOTE_CHARS).collect();
+        if (MIN_TEXT_CHARS..MIN_QUOTE_CHARS).contains(&short.len()) {
             for at in
                 (0..=chars.len().saturating_sub(short.len())).filter(|at| chars[*at..].starts_with(&short))
             {
@@ -207,7 +207,7 @@ pub(super) fn cleaned(text: &str, secrets: &[Secret], asked: &[&str]) -> String 
         }
     }
     let clean = clean.trim();
-    match clean.char_indices().nth(MAX_EXCERPT) {
+    match clean.char_indices().nth(MAX_EXCERPT_CHARS) {
         Some((end, _)) => format!("{}…", &clean[..end]),
         None => clean.to_owned(),
     }

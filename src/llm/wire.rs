@@ -1,4 +1,4 @@
-//! Which wire a provider speaks, where it answers, and what all wires have in common.
+//! The wire format and address of each provider, and what all wires have in common.
 use super::reading::Bad;
 use super::{anthropic, gemini, ollama, openai};
 use crate::domain::ToolNames;
@@ -8,12 +8,12 @@ use reqwest::Url;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// Stands for a model at an address. Nothing can be read from it: an address may hold what is secret.
+/// Returns an id for a model at an address. It is a hash, since an address may contain secrets.
 pub(super) fn mark(wire: Wire, url: &Url, model: &str) -> String {
     hex(&Sha256::digest(format!("{wire:?} {url} {model}"))[..6])
 }
 
-/// The wire of a model, and the address that answers.
+/// Returns the wire of a model, and the URL for requests.
 pub(super) fn endpoint(spec: &ModelSpec) -> Result<(Wire, Url), String> {
     let base = spec.base_url.as_deref();
     let (wire, base) = match spec.provider {
@@ -54,7 +54,7 @@ pub(super) fn endpoint(spec: &ModelSpec) -> Result<(Wire, Url), String> {
         Wire::Gemini => {
             let version = if path.is_empty() { "/v1beta" } else { "" };
             let folder = if spec.model.contains('/') { "" } else { "models/" };
-            // `set_path` escapes what has no place in a path.
+            // `set_path` escapes what is not allowed in a path.
             format!("{path}{version}/{folder}{}:generateContent", spec.model)
         }
     };
@@ -72,7 +72,7 @@ impl Wire {
         }
     }
 
-    /// The header that holds the key, and what stands before the key in it.
+    /// Returns the header that holds the key, and the prefix of its value.
     pub(super) fn key_header(self) -> (&'static str, &'static str) {
         match self {
             Self::OpenAi | Self::LikeOpenAi | Self::Ollama => ("authorization", "Bearer "),
@@ -81,8 +81,7 @@ impl Wire {
         }
     }
 
-    /// What was used; `None` if the answer does not say. A request can't have used nothing: who says so does
-    /// not count.
+    /// Returns the usage; `None` if the answer does not report it. A request can't have used nothing: zero usage is ignored.
     pub(super) fn tokens(answer: &Value) -> Option<Tokens> {
         tokens_said(answer).filter(|tokens| tokens.input > 0 || tokens.output > 0)
     }

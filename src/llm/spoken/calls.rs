@@ -1,35 +1,35 @@
-//! Calls of tools in the text of an answer, in the ways in which models write them down.
+//! Tool calls in the text of an answer, in the formats that models use.
 use super::python::{code, python};
 use super::quoted::is_quoted;
 use crate::llm::spoken::written::{Written, first_json, is_of_name, plain};
 use serde_json::{Map, Value};
 
-/// So many marks are looked at: a text may be large, and made to be slow to read.
-const MOST_PLACES: usize = 64;
-/// So many calls are read; fewer are made.
-const MOST_CALLS: usize = 100;
-/// What is in a text.
+/// Maximum marks that are examined: the text may be large and crafted to be slow to parse.
+const MAX_MARKS: usize = 64;
+/// Maximum calls that are parsed; fewer are made.
+const MAX_CALLS: usize = 100;
+/// What a text contains.
 pub(super) enum Found {
     Nothing,
-    /// These, behind so many bytes of other text.
+    /// These calls, after this many bytes of other text.
     Calls {
         before: usize,
         calls: Vec<Written>,
     },
-    /// Something that is meant as a call and can't be read, or not be told from what is only shown.
+    /// Something that looks like a call but can't be parsed, or may only be quoted.
     Unreadable,
 }
 
-/// What has to be known of the request to tell a call from an answer.
+/// What must be known of the request to distinguish calls from answers.
 pub(super) struct Tools<'a> {
     pub(super) none: bool,
-    /// Is this the name of a tool, as providers know it?
+    /// Returns whether this is the name of a tool, as providers know it.
     pub(super) known: &'a dyn Fn(&str) -> bool,
-    /// Does this fit the schema of the answer?
+    /// Returns whether this fits the schema of the answer.
     pub(super) is_answer: &'a dyn Fn(&Value) -> bool,
 }
 
-/// What calls begin with that are written in a model's own template. Nobody says that in an answer.
+/// The beginnings of calls in the templates of models. They do not occur in answers.
 const MARKS: [&str; 31] = [
     "<tool_call>",
     "<tool_calls>",
@@ -64,25 +64,25 @@ const MARKS: [&str; 31] = [
     "✿FUNCTION✿",
 ];
 
-/// Words for the name of a tool, and for its arguments.
-const NAME: [&str; 6] = ["name", "tool_name", "function_name", "tool", "function", "action"];
-const ARGUMENTS: [&str; 8] =
+/// Keys for the name of a tool, and for its arguments.
+const NAME_KEYS: [&str; 6] = ["name", "tool_name", "function_name", "tool", "function", "action"];
+const ARGUMENT_KEYS: [&str; 8] =
     ["arguments", "parameters", "args", "params", "input", "tool_input", "action_input", "kwargs"];
-/// What may stand beside them.
-const BESIDE: [&str; 8] =
+/// Keys that may accompany them.
+const OTHER_KEYS: [&str; 8] =
     ["id", "type", "index", "call_id", "tool_call_id", "thought", "thoughts", "reasoning"];
 
-/// Looks for calls.
+/// Searches for calls.
 pub(super) fn read(text: &str, tools: &Tools<'_>) -> Found {
     let places = MARKS.iter().flat_map(|mark| text.match_indices(mark)).map(|(at, _)| at);
     let mut places: Vec<usize> = places.collect();
     places.sort_unstable();
-    if let Some(before) = places.into_iter().take(MOST_PLACES).find(|at| !is_quoted(text, *at)) {
+    if let Some(before) = places.into_iter().take(MAX_MARKS).find(|at| !is_quoted(text, *at)) {
         let calls = marked(&text[before..]);
         let begins_line = text[..before].rsplit('\n').next().is_none_or(|line| line.trim().is_empty());
         return match calls {
             Some(calls) => Found::Calls { before, calls },
-            // Somebody may speak of the mark itself.
+            // The text may be about the mark itself.
             None if !begins_line => Found::Nothing,
             None => Found::Unreadable,
         };
@@ -93,7 +93,7 @@ pub(super) fn read(text: &str, tools: &Tools<'_>) -> Found {
     unmarked(text, tools)
 }
 
-/// The calls of a text that begins with a mark; `None` if there is something among them that can't be read.
+/// Parses the calls of a text that begins with a mark; `None` if any of them can't be parsed.
 fn marked(text: &str) -> Option<Vec<Written>> {
     let calls = if text.contains("invoke name=") {
         invoked(text)?
@@ -107,12 +107,12 @@ fn marked(text: &str) -> Option<Vec<Written>> {
     (!calls.is_empty()).then_some(calls)
 }
 
-/// `<invoke name="x"><parameter name="k">v</parameter></invoke>`, under any prefix.
+/// Parses `<invoke name="x"><parameter name="k">v</parameter></invoke>`, under any prefix.
 fn invoked(text: &str) -> Option<Vec<Written>> {
     let mut calls = Vec::new();
     for part in text.split("invoke name=").skip(1) {
         let (name, rest) = quoted(part)?;
-        // what is cut off is not made
+        // truncated calls are not made
         let (inside, _) = rest.split_once("invoke>").or_else(|| rest.split_once("function_calls>"))?;
         let mut args = Map::new();
         for part in inside.split("parameter name=").skip(1) {
@@ -127,13 +127,13 @@ fn invoked(text: &str) -> Option<Vec<Written>> {
     Some(calls)
 }
 
-/// What stands between quotation marks, and what follows.
+/// Returns the quoted text, and the rest.
 fn quoted(text: &str) -> Option<(&str, &str)> {
     let mark = text.chars().next().filter(|mark| matches!(mark, '"' | '\''))?;
     text[1..].split_once(mark)
 }
 
-/// `<function=x>{…}</function>`, or with `<parameter=k>v</parameter>` inside.
+/// Parses `<function=x>{…}</function>`, or with `<parameter=k>v</parameter>` inside.
 fn functions(text: &str) -> Option<Vec<Written>> {
     let mut calls = Vec::new();
     for part in text.split("<function=").skip(1) {
@@ -161,7 +161,7 @@ fn functions(text: &str) -> Option<Vec<Written>> {
     Some(calls)
 }
 
-/// `<tool_call>x<arg_key>k</arg_key><arg_value>v</arg_value></tool_call>`.
+/// Parses `<tool_call>x<arg_key>k</arg_key><arg_value>v</arg_value></tool_call>`.
 fn keyed(text: &str) -> Option<Vec<Written>> {
     let mut calls = Vec::new();
     for part in text.split("<tool_call>").skip(1) {
@@ -179,7 +179,7 @@ fn keyed(text: &str) -> Option<Vec<Written>> {
     Some(calls)
 }
 
-/// A value between marks: JSON where it is a number, a list or the like, else text.
+/// Parses a value between tags: JSON if it is a number, a list or the like, else text.
 fn value_of(text: &str) -> Value {
     let inside = text.strip_prefix('\n').unwrap_or(text);
     let inside = inside.strip_suffix('\n').unwrap_or(inside);
@@ -189,12 +189,12 @@ fn value_of(text: &str) -> Value {
     }
 }
 
-/// JSON that names its tool, or arguments behind the name of one.
+/// Parses JSON that names its tool, or arguments after a tool's name.
 fn by_json(text: &str) -> Option<Vec<Written>> {
     let mut calls = Vec::new();
     let (mut rest, mut lead_from) = (text, text);
-    while let Some(at) = rest.find(['{', '[']).filter(|_| calls.len() < MOST_CALLS) {
-        // marks have brackets of their own
+    while let Some(at) = rest.find(['{', '[']).filter(|_| calls.len() < MAX_CALLS) {
+        // marks contain brackets, too
         if MARKS.iter().any(|mark| mark.starts_with('[') && rest[at..].starts_with(mark))
             || ["[ARGS]", "[CALL_ID]", "[END_TOOL_REQUEST]", "[/TOOL_CALLS]"]
                 .iter()
@@ -205,7 +205,7 @@ fn by_json(text: &str) -> Option<Vec<Written>> {
         }
         let lead = &lead_from[..lead_from.len() - rest.len() + at];
         let Some((value, read)) = first_json(&rest[at..]) else {
-            // prose, or what a model thinks a tool has said, may follow
+            // prose, or an invented tool result, may follow
             return (!calls.is_empty() && named(lead).is_none() && !has_mark(lead)).then_some(calls);
         };
         match (as_calls(&value, false), named(lead)) {
@@ -226,7 +226,7 @@ fn has_mark(text: &str) -> bool {
     MARKS.iter().any(|mark| text.contains(mark))
 }
 
-/// The name that stands before arguments: `functions.x:0`, `x[ARGS]`, `to=functions.x`, `function<sep>x`.
+/// Returns the name before arguments: `functions.x:0`, `x[ARGS]`, `to=functions.x`, `function<sep>x`.
 fn named(lead: &str) -> Option<&str> {
     let lead = match lead.rsplit_once("to=") {
         Some((_, name)) => name.split(|c: char| c.is_whitespace() || c == '<').next()?,
@@ -260,8 +260,8 @@ fn named(lead: &str) -> Option<&str> {
     (!name.is_empty() && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')).then_some(name)
 }
 
-/// The calls of a text without marks: all of it is JSON that calls known tools, or steps of "Action" and
-/// "Action Input", or a call as in Python. One that stands behind other words may only be shown.
+/// Parses the calls of a text without marks: JSON that calls known tools, or "Action" and "Action Input" steps, or a Python
+/// call; nothing else in the text. A call after other text may only be a quotation.
 fn unmarked(text: &str, tools: &Tools<'_>) -> Found {
     let whole = text.trim();
     let inside = unfenced(whole).unwrap_or(whole);
@@ -283,27 +283,27 @@ fn unmarked(text: &str, tools: &Tools<'_>) -> Found {
     if last.is_some_and(is_call) { Found::Unreadable } else { Found::Nothing }
 }
 
-/// The inside of a fence of Markdown, if the text is one.
+/// Returns the content of a Markdown fence, if the text is one.
 fn unfenced(text: &str) -> Option<&str> {
     let inside = text.strip_prefix("```")?.strip_suffix("```")?;
     let (tag, inside) = inside.split_once('\n')?;
     (!inside.contains("```") && tag.trim().chars().all(is_of_name)).then(|| inside.trim())
 }
 
-/// The inside of a fence that ends a text.
+/// Returns the content of a fence at the end of a text.
 fn last_fence(text: &str) -> Option<&str> {
     let text = text.strip_suffix("```")?;
     let (_, inside) = text[text.rfind("```")?..].split_once('\n')?;
     Some(inside.trim())
 }
 
-/// Calls, if the text is nothing else.
+/// Parses calls, if the text is nothing else.
 fn only_json(text: &str, tools: &Tools<'_>) -> Option<Vec<Written>> {
     if !text.starts_with(['{', '[']) {
         return None;
     }
     let (mut calls, mut rest) = (Vec::new(), text);
-    while !rest.is_empty() && calls.len() < MOST_CALLS {
+    while !rest.is_empty() && calls.len() < MAX_CALLS {
         let (value, read) = first_json(rest)?;
         if (tools.is_answer)(&value) {
             return None;
@@ -311,12 +311,12 @@ fn only_json(text: &str, tools: &Tools<'_>) -> Option<Vec<Written>> {
         calls.extend(as_calls(&value, true)?);
         rest = rest[read..].trim_start_matches(|c: char| c.is_whitespace() || matches!(c, ',' | ';'));
     }
-    // an answer may have such keys by chance: then they are not those of a tool with arguments
+    // an answer may have such keys by chance: then the tool is unknown and its arguments are not an object
     let is_one = |call: &Written| (tools.known)(&call.name) || call.arguments.starts_with('{');
     (!calls.is_empty() && calls.iter().all(is_one)).then_some(calls)
 }
 
-/// "Action: x" and "Action Input: {…}", each on a line.
+/// Parses "Action: x" and "Action Input: {…}", each on a line.
 fn acted(text: &str, tools: &Tools<'_>) -> Option<Found> {
     let line = |word: &str| {
         let start =
@@ -336,7 +336,7 @@ fn acted(text: &str, tools: &Tools<'_>) -> Option<Found> {
     Some(Found::Calls { before: at, calls: vec![Written { name: name.to_owned(), arguments }] })
 }
 
-/// The calls that a value of JSON is. `strict`: it is nothing else.
+/// Returns the calls that a JSON value represents. `strict`: there must be nothing else in it.
 fn as_calls(value: &Value, strict: bool) -> Option<Vec<Written>> {
     if let Some(list) = value.as_array() {
         let calls = list.iter().map(|one| as_calls(one, strict)).collect::<Option<Vec<_>>>()?;
@@ -349,10 +349,11 @@ fn as_calls(value: &Value, strict: bool) -> Option<Vec<Written>> {
     if let Some(function) = map.get("function").filter(|function| function.is_object()) {
         return as_calls(function, strict);
     }
-    let (name_key, name) = NAME.iter().find_map(|key| Some((*key, map.get(*key)?.as_str()?)))?;
-    let given = ARGUMENTS.iter().find_map(|key| Some((*key, map.get(*key)?)));
-    let is_known =
-        |key: &str| key == name_key || given.is_some_and(|(given, _)| given == key) || BESIDE.contains(&key);
+    let (name_key, name) = NAME_KEYS.iter().find_map(|key| Some((*key, map.get(*key)?.as_str()?)))?;
+    let given = ARGUMENT_KEYS.iter().find_map(|key| Some((*key, map.get(*key)?)));
+    let is_known = |key: &str| {
+        key == name_key || given.is_some_and(|(given, _)| given == key) || OTHER_KEYS.contains(&key)
+    };
     if strict && !map.keys().all(|key| is_known(key)) {
         return None;
     }

@@ -1,13 +1,13 @@
-//! Calls of tools as Python writes them: some models were taught to.
+//! Tool calls in Python syntax, which some models were trained to write.
 use crate::llm::spoken::written::{Written, first_json, is_of_name, plain};
 use serde_json::{Map, Value};
 
-/// Calls as Python writes them, alone or in a list: `x(a=1, b="c")`. `None`: it is something else.
+/// Parses Python calls, alone or in a list: `x(a=1, b="c")`. `None`: it is something else.
 pub(super) fn python(text: &str) -> Option<Vec<Written>> {
     listed(text, true)
 }
 
-/// `printed`: what `print` is given counts as well. Within that it does not: a text may have it as often as it likes.
+/// `printed`: the arguments of `print` are parsed as well. Not nested: a text could repeat it any number of times.
 fn listed(text: &str, printed: bool) -> Option<Vec<Written>> {
     let text = text.trim();
     let mut rest = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text).trim();
@@ -35,10 +35,10 @@ fn listed(text: &str, printed: bool) -> Option<Vec<Written>> {
     (!calls.is_empty()).then_some(calls)
 }
 
-/// What stands between brackets, cut at its commas.
+/// The comma-separated content of brackets.
 struct Parts<'a> {
     inside: Vec<&'a str>,
-    /// With the closing bracket.
+    /// Including the closing bracket.
     length: usize,
 }
 
@@ -69,7 +69,7 @@ fn parts(text: &str) -> Option<Parts<'_>> {
     None
 }
 
-/// A literal of Python, or of JSON.
+/// Parses a Python or JSON literal.
 fn literal(text: &str) -> Option<Value> {
     match text {
         "True" => return Some(true.into()),
@@ -85,7 +85,7 @@ fn literal(text: &str) -> Option<Value> {
     (length == text.len()).then_some(value)
 }
 
-/// The inside of marks around code.
+/// Returns the content of code tags.
 pub(super) fn code(text: &str) -> &str {
     let text = text.trim();
     let text = ["<|python_tag|>", "<tool_code>", "<|channel|>"]

@@ -1,6 +1,6 @@
-//! Is a part of a text shown, and not meant?
+//! Detects quoted parts of a text.
 
-/// Is this place of a text within a fence of Markdown, or right behind a back-tick? Then it is shown, not meant.
+/// Returns whether this position is inside a Markdown fence or directly after a backtick: then it is quoted, not meant.
 pub(super) fn is_quoted(text: &str, at: usize) -> bool {
     let before = &text[..at];
     let fences = before.lines().filter(|line| line.trim_start().starts_with("```")).count();

@@ -1,12 +1,12 @@
-//! Thoughts in the text of an answer, between the marks that models put around them.
+//! Thoughts in the text of an answer, in the tags of various models.
 use super::quoted::is_quoted;
 
-/// So many thoughts of a text are looked for: it may be large, and made to be slow to read.
-const MOST: usize = 100;
-/// So many marks of a text are looked at that may begin thoughts: for each, all before it is read.
-const MOST_PLACES: usize = 300;
+/// Maximum thoughts that are searched for: the text may be large and crafted to be slow to parse.
+const MAX_THOUGHTS: usize = 100;
+/// Maximum opening tags that are examined: for each, all preceding text is read.
+const MAX_OPENING_TAGS: usize = 300;
 
-/// How thoughts begin and end.
+/// Opening and closing tags of thoughts.
 const MARKS: [(&str, &str); 10] = [
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
@@ -20,12 +20,12 @@ const MARKS: [(&str, &str); 10] = [
     ("<|channel>thought", "<channel|>"),
 ];
 
-/// Marks whose beginning some templates have said already, so that only the end is there.
+/// Closing tags whose opening tag may already be part of the prompt template.
 const ENDS: [&str; 6] =
     ["</think>", "</thinking>", "</seed:think>", "[/THINK]", "◁/think▷", "<|END_THINKING|>"];
 
-/// Marks that some put around an answer that follows thoughts.
-const AROUND: [(&str, &str); 5] = [
+/// Tags that some models put around the answer after thoughts.
+const ANSWER_TAGS: [(&str, &str); 5] = [
     ("<answer>", "</answer>"),
     ("<response>", "</response>"),
     ("<|begin_of_box|>", "<|end_of_box|>"),
@@ -33,7 +33,7 @@ const AROUND: [(&str, &str); 5] = [
     ("<|begin_of_solution|>", "<|end_of_solution|>"),
 ];
 
-/// The answer and the thoughts; `None` if there are no thoughts.
+/// Separates the answer from the thoughts; `None` if there are no thoughts.
 pub(super) fn split(text: &str) -> Option<(String, String)> {
     if text.contains("<|message|>") && text.contains("<|channel|>") {
         return Some(channels(text));
@@ -44,9 +44,9 @@ pub(super) fn split(text: &str) -> Option<(String, String)> {
         thoughts.push(&text[..end]);
         rest = &text[end + mark.len()..];
     }
-    let mut places = MOST_PLACES;
+    let mut places = MAX_OPENING_TAGS;
     while let Some((from, open, close)) =
-        beginning(&answer, rest, &mut places).filter(|_| thoughts.len() < MOST)
+        beginning(&answer, rest, &mut places).filter(|_| thoughts.len() < MAX_THOUGHTS)
     {
         answer.push_str(&rest[..from]);
         let inside = &rest[from + open.len()..];
@@ -63,7 +63,7 @@ pub(super) fn split(text: &str) -> Option<(String, String)> {
     Some((inside_of(answer.trim()).to_owned(), thought))
 }
 
-/// Where the next thoughts begin: at the start of a line, or anywhere if they end; not in a quotation.
+/// Finds the next thoughts: at the start of a line, or anywhere if they are closed; not in a quotation.
 fn beginning<'m>(answer: &str, rest: &str, left: &mut usize) -> Option<(usize, &'m str, &'m str)> {
     let lower = rest.to_ascii_lowercase();
     let mut places: Vec<(usize, &str, &str)> = Vec::new();
@@ -72,7 +72,7 @@ fn beginning<'m>(answer: &str, rest: &str, left: &mut usize) -> Option<(usize, &
         places.extend(lower.match_indices(&mark).map(|(at, _)| (at, open, close)));
     }
     places.sort_unstable();
-    places.into_iter().take(MOST.min(*left)).find(|(at, _, close)| {
+    places.into_iter().take(MAX_THOUGHTS.min(*left)).find(|(at, _, close)| {
         *left -= 1;
         let before = format!("{answer}{}", &rest[..*at]);
         let begins_line = before.rsplit('\n').next().is_none_or(|line| line.trim().is_empty());
@@ -81,12 +81,12 @@ fn beginning<'m>(answer: &str, rest: &str, left: &mut usize) -> Option<(usize, &
     })
 }
 
-/// Where thoughts end that may hold the same marks again.
+/// Finds the end of thoughts, which may contain nested tags.
 fn end_of(inside: &str, open: &str, close: &str) -> Option<usize> {
     let lower = inside.to_ascii_lowercase();
     let (open, close) = (open.to_ascii_lowercase(), close.to_ascii_lowercase());
     let (mut depth, mut at) = (1, 0);
-    for _ in 0..MOST {
+    for _ in 0..MAX_THOUGHTS {
         let end = at + lower[at..].find(&close)?;
         depth += lower[at..end].matches(&open).count();
         depth -= 1;
@@ -98,7 +98,7 @@ fn end_of(inside: &str, open: &str, close: &str) -> Option<usize> {
     None
 }
 
-/// An end on a line of its own, or at one of its sides, before any beginning.
+/// Finds a closing tag that begins or ends a line, before any opening one.
 fn end_alone(text: &str) -> Option<(usize, &'static str)> {
     let lower = text.to_ascii_lowercase();
     let ends = ENDS.iter().filter_map(|mark| Some((lower.find(&mark.to_ascii_lowercase())?, *mark)));
@@ -112,10 +112,10 @@ fn end_alone(text: &str) -> Option<(usize, &'static str)> {
 
 fn inside_of(answer: &str) -> &str {
     let inside = |(open, close): &(&str, &str)| Some(answer.strip_prefix(open)?.strip_suffix(close)?.trim());
-    AROUND.iter().find_map(inside).unwrap_or(answer)
+    ANSWER_TAGS.iter().find_map(inside).unwrap_or(answer)
 }
 
-/// OpenAI's open models say on which channel they speak. Calls stay in the text, with their channel.
+/// Separates the channels of OpenAI's open-weight models. Calls stay in the text, with their channel.
 fn channels(text: &str) -> (String, String) {
     const ENDS: [&str; 5] = ["<|end|>", "<|return|>", "<|call|>", "<|start|>", "<|channel|>"];
     let (mut answer, mut thoughts) = (String::new(), Vec::new());

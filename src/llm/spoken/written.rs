@@ -1,10 +1,10 @@
-//! A call that is written in a text, and what all ways to write one have in common.
+//! A call that is written in a text, and what all formats have in common.
 use serde_json::{Deserializer, Value};
 
-/// Bytes in which line breaks within texts are looked for.
-const MOST_ESCAPED: usize = 1 << 18;
+/// Maximum bytes in which line breaks within strings are escaped.
+const MAX_ESCAPED_BYTES: usize = 1 << 18;
 
-/// A call as it is written.
+/// A call as written.
 #[derive(Debug, PartialEq)]
 pub(super) struct Written {
     /// As providers know the tool.
@@ -17,26 +17,26 @@ pub(super) fn is_of_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/')
 }
 
-/// A name without the name space that some put before all tools.
+/// Returns a name without the namespace that some models put before all tools.
 pub(super) fn plain(name: &str) -> &str {
     let name = name.trim();
     let spaces = ["functions.", "function.", "tools.", "default_api.", "call:"];
     spaces.iter().find_map(|space| name.strip_prefix(space)).unwrap_or(name)
 }
 
-/// The first value of JSON in a text, and its length. Models break lines within texts.
+/// Returns the first JSON value in a text, and its length. Models put raw line breaks into strings.
 pub(super) fn first_json(text: &str) -> Option<(Value, usize)> {
     let mut values = Deserializer::from_str(text).into_iter::<Value>();
     if let Some(Ok(value)) = values.next() {
         return Some((value, values.byte_offset()));
     }
-    let (escaped, places) = escaped(&text[..text.floor_char_boundary(MOST_ESCAPED)]);
+    let (escaped, places) = escaped(&text[..text.floor_char_boundary(MAX_ESCAPED_BYTES)]);
     let mut values = Deserializer::from_str(&escaped).into_iter::<Value>();
     let value = values.next()?.ok()?;
     Some((value, places.get(values.byte_offset()).copied().unwrap_or(text.len())))
 }
 
-/// With line breaks and tabs within texts as JSON wants them; and for each byte of it the place in `text`.
+/// Escapes line breaks and tabs within strings for JSON; also returns the position in `text` of each byte.
 fn escaped(text: &str) -> (String, Vec<usize>) {
     let (mut out, mut places) = (String::with_capacity(text.len() + 16), Vec::with_capacity(text.len() + 16));
     let (mut inside, mut escapes) = (false, false);

@@ -1,7 +1,7 @@
-//! Where schemas stand within a schema.
+//! Subschemas of a schema.
 use serde_json::{Map, Value};
 
-/// The schemas right below this one.
+/// Calls `act` for the direct subschemas.
 pub(super) fn each_below(map: &mut Map<String, Value>, act: &mut dyn FnMut(&mut Value)) {
     for (key, value) in map.iter_mut() {
         match (key.as_str(), value) {

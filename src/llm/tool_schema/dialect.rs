@@ -1,14 +1,14 @@
-//! Older and looser ways to write a schema, said in the words of draft 2020-12.
+//! Converts older and looser dialects of JSON Schema to draft 2020-12.
 use super::below::each_below;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
-/// Deeper than any schema that came through a parser.
-const MOST_DEEP: usize = 130;
+/// Deeper than any schema that a parser accepts.
+const MAX_DEPTH: usize = 130;
 
-/// Puts a schema, and all within it, into the words of draft 2020-12. What can't be said there is left out.
+/// Converts a schema and its subschemas to draft 2020-12. What can't be expressed is removed.
 pub(super) fn renew(schema: &mut Map<String, Value>, deep: usize) {
-    if deep > MOST_DEEP {
+    if deep > MAX_DEPTH {
         return schema.clear();
     }
     schema.retain(|key, value| is_well_said(key, value));
@@ -48,7 +48,7 @@ pub(super) fn renew(schema: &mut Map<String, Value>, deep: usize) {
     }
 }
 
-/// The older word for `$defs`, and all references behind it, where only the newer one is known.
+/// Moves the older keyword `definitions` into `$defs`, with all references, for providers that only know the latter.
 pub(super) fn rename_definitions(root: &mut Map<String, Value>) {
     let Some(Value::Object(old)) = root.remove("definitions") else { return };
     let Value::Object(defs) = root.entry("$defs").or_insert_with(|| json!({})) else { return };
@@ -95,10 +95,10 @@ fn renew_value(schema: &mut Value, deep: usize) {
     }
 }
 
-/// Does a keyword have a value of its kind? Those of no kind that we know stay.
+/// Returns whether a keyword has a value of its type. Unknown keywords are kept.
 fn is_well_said(key: &str, value: &Value) -> bool {
     match key {
-        // words of a whole document, and of draft 7 what has no meaning alone
+        // keywords of a whole document, and one of draft 7 without an equivalent
         "$schema" | "$id" | "id" | "$vocabulary" | "$comment" | "$anchor" | "$dynamicAnchor"
         | "dependencies" => false,
         "title" | "description" | "format" | "pattern" | "$ref" | "contentEncoding" | "contentMediaType" => {
@@ -157,7 +157,7 @@ fn types(schema: &mut Map<String, Value>) {
     }
 }
 
-/// Of draft 4, an exclusive bound is a word beside the bound; some write numbers as texts.
+/// Converts draft 4, where an exclusive bound is a boolean beside the bound; some write numbers as strings.
 fn bounds(schema: &mut Map<String, Value>) {
     for (exclusive, bound) in [("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")] {
         match schema.get(exclusive) {
@@ -191,7 +191,7 @@ fn bounds(schema: &mut Map<String, Value>) {
     }
 }
 
-/// A list of schemas under `items` is `prefixItems` today. A list without any is one of anything.
+/// Converts a list under `items` to `prefixItems`. An empty list accepts anything.
 fn items(schema: &mut Map<String, Value>) {
     let more = schema.remove("additionalItems");
     match schema.remove("items") {
@@ -230,7 +230,7 @@ fn or_null(schema: &mut Map<String, Value>) {
     }
 }
 
-/// `properties` as an object, and `required` as a list beside it: of draft 3 it is a word of each of them.
+/// Converts `properties` to an object, and `required` to a list beside it: in draft 3 it is a boolean of each property.
 fn properties(schema: &mut Map<String, Value>) {
     let mut required: Vec<String> = match schema.remove("required") {
         Some(Value::Array(keys)) => keys.iter().filter_map(Value::as_str).map(str::to_owned).collect(),

@@ -34,7 +34,7 @@ fn below(wire: Wire, root: &Value, schema: &Value) {
         assert!(is_legal(key), "{key}");
     }
     if wire == Wire::Gemini {
-        assert!(map.keys().all(|key| GEMINI.contains(&key.as_str())), "{schema}");
+        assert!(map.keys().all(|key| GEMINI_KEYWORDS.contains(&key.as_str())), "{schema}");
     }
     let mut copy = map.clone();
     each_below(&mut copy, &mut |schema| below(wire, root, schema));
@@ -147,7 +147,7 @@ fn what_is_made_to_be_deep_stays_shallow() {
         while at["properties"]["a"].is_object() {
             (at, levels) = (&at["properties"]["a"], levels + 1);
         }
-        assert!(levels <= MOST_LEVELS + 1, "{wire:?}: {levels}");
+        assert!(levels <= MAX_LEVELS + 1, "{wire:?}: {levels}");
     }
 }
 
