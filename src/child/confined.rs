@@ -1,4 +1,4 @@
-//! Which walls a program gets: from what the configuration names to what the kernel holds ([`crate::sandbox`]).
+//! Builds the sandbox of a program: from the configuration to what the kernel enforces ([`crate::sandbox`]).
 use super::installation;
 use super::remove::remove_folder;
 use crate::domain::{ProgramOwner, RunId, Sandbox, SandboxLimits};
@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-/// The system's programs and libraries. Those that are not there are left out.
+/// The system's programs and libraries. Missing ones are skipped.
 const PROGRAMS: &[&str] = &[
     "/usr",
     "/bin",
@@ -26,9 +26,9 @@ const PROGRAMS: &[&str] = &[
     "/run/current-system",
     "/snap",
 ];
-/// What programs read of the system before they do anything: libraries, names, certificates, time zones, terminals,
-/// and what shells begin with. None of it is a secret: beside certificates lie their private keys, so those folders are not
-/// named whole.
+/// System files that most programs read at startup: libraries, name resolution, certificates, time zones, terminals, and shell
+/// startup files. None of them is secret: private keys are stored beside certificates, so those folders are not included as a
+/// whole.
 const SYSTEM: &[&str] = &[
     "/etc/alternatives",
     "/etc/bash.bashrc",
@@ -78,11 +78,11 @@ const SYSTEM: &[&str] = &[
     "/etc/ssl/openssl.cnf",
 ];
 const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
-/// Where the loaders of programs lie, which the kernel executes with each.
+/// Where dynamic loaders are, which the kernel executes with each program.
 const LOADERS: &[&str] =
     &["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu"];
 
-/// What is never within the walls of a program.
+/// Paths that are never accessible in a sandbox.
 #[derive(Clone, Debug)]
 struct KeptOut {
     state: PathBuf,
@@ -91,25 +91,25 @@ struct KeptOut {
 
 static KEPT_OUT: OnceLock<KeptOut> = OnceLock::new();
 
-/// From now on no walls hold the state folder or the configuration, and private folders lie in the state folder. Once,
-/// before anything is started.
+/// Excludes the state folder and the configuration from all sandboxes, and puts private folders into the state folder. Called
+/// once, before anything is started.
 pub fn keep_apart(state: &Path, config: &Path) {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let (state, config) = (real(state), real(config));
-    // a second daemon in the same process is one of tests
+    // only tests have a second daemon in one process
     let _ = KEPT_OUT.set(KeptOut { state, config });
 }
 
-/// Removes the private folders that a daemon which was killed has left. They are out of the way when this returns, and
-/// gone a while later: programs may have left millions of files.
+/// Removes the private folders left by a daemon that was killed. They are moved aside when this returns, and deleted a while
+/// later: programs may have left millions of files.
 pub fn remove_private_folders(state: &Path) {
-    let aside = state.join(ASIDE);
+    let aside = state.join(OLD_TMP_FOLDER);
     let fresh = aside.join(std::process::id().to_string());
-    let moved = std::fs::create_dir_all(&aside).and_then(|()| std::fs::rename(state.join(TEMPORARY), fresh));
+    let moved = std::fs::create_dir_all(&aside).and_then(|()| std::fs::rename(state.join(TMP_FOLDER), fresh));
     match moved {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(_) => removed(&state.join(TEMPORARY)),
+        Err(_) => removed(&state.join(TMP_FOLDER)),
     }
     let removing = std::thread::Builder::new().name("removal".into());
     let _ = removing.spawn(move || removed(&aside));
@@ -121,46 +121,47 @@ fn removed(folder: &Path) {
     }
 }
 
-/// Where private folders of earlier daemons wait to be removed, in the state folder.
-const ASIDE: &str = "tmp.old";
-/// Folder of private folders, in the state folder.
-const TEMPORARY: &str = "tmp";
-/// Folder of the folders of runs, in the state folder.
-const OF_RUNS: &str = "runs";
+/// Name, in the state folder, of the folder with earlier daemons' private folders that wait for deletion.
+const OLD_TMP_FOLDER: &str = "tmp.old";
+/// Name, in the state folder, of the folder with private folders.
+const TMP_FOLDER: &str = "tmp";
+/// Name, in the state folder, of the folder with the folders of runs.
+const RUNS_FOLDER: &str = "runs";
 
-/// Folder of what could not be brought back of runs, in the state folder.
-const KEPT: &str = "kept";
+/// Name, in the state folder, of the folder with work that could not be brought back.
+const KEPT_FOLDER: &str = "kept";
 
-/// Moves a folder of a run out of it, to where it stays when the run has ended. Returns the place, which is the attempt's.
+/// Moves a folder out of a run's folder to where it is kept after the run has ended. Returns the new path, which is specific to
+/// the attempt.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 pub fn keep_of_run(run: RunId, attempt: u32, name: &str) -> io::Result<PathBuf> {
     use std::os::unix::fs::DirBuilderExt;
-    let kept = run_folders().with_file_name(KEPT);
+    let kept = run_folders().with_file_name(KEPT_FOLDER);
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&kept)?;
     let place = kept.join(format!("{run}-{attempt}"));
     std::fs::rename(run_folder(run).join(name), &place)?;
     Ok(place)
 }
 
-/// Where the folders of runs are.
+/// Returns the folder with the folders of runs.
 fn run_folders() -> PathBuf {
     match KEPT_OUT.get() {
-        Some(skipped_by_trigger) => skipped_by_trigger.state.join(OF_RUNS),
+        Some(skipped_by_trigger) => skipped_by_trigger.state.join(RUNS_FOLDER),
         None => std::env::temp_dir().join("bgagent-runs"),
     }
 }
 
-/// The folder of a run, which all its attempts share. It is made by who needs it.
+/// Returns the folder of a run, which all its attempts share. It is created on demand.
 pub fn run_folder(run: RunId) -> PathBuf {
     run_folders().join(run.to_string())
 }
 
-/// Makes folders in the folder of a run, which nobody else may look into.
+/// Creates folders in the folder of a run, accessible to the daemon's user only.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 pub fn make_run_folders(run: RunId, names: &[&str]) -> io::Result<PathBuf> {
     use std::os::unix::fs::DirBuilderExt;
     let folder = run_folder(run);
@@ -178,7 +179,7 @@ pub fn remove_run_folder(run: RunId) {
     }
 }
 
-/// Removes the folders of all runs but these. At the start of a daemon: what an earlier one has left.
+/// Removes the folders of all runs but these, left by an earlier daemon. Called at the start of a daemon.
 pub fn remove_run_folders_but(live: &HashSet<RunId>) {
     let Ok(folders) = std::fs::read_dir(run_folders()) else { return };
     let is_live = |name: &OsStr| {
@@ -189,7 +190,7 @@ pub fn remove_run_folders_but(live: &HashSet<RunId>) {
     }
 }
 
-/// Walls as the configuration names them, for one program.
+/// The configured sandbox of one program.
 #[derive(Clone, Copy, Debug)]
 pub struct Confinement<'a> {
     sandbox: &'a Sandbox,
@@ -202,7 +203,7 @@ pub struct Confinement<'a> {
     meter: Option<&'a Arc<Meter>>,
 }
 
-/// A [`Confinement`] of its own, for a thread.
+/// An owned [`Confinement`], for a thread.
 #[derive(Clone, Debug)]
 pub struct OwnedConfinement {
     sandbox: Sandbox,
@@ -225,7 +226,7 @@ impl OwnedConfinement {
 }
 
 impl<'a> Confinement<'a> {
-    /// The same, for a thread that may live on when its caller does not.
+    /// Returns an owned copy, for a thread that may outlive its caller.
     pub fn owned(self) -> OwnedConfinement {
         let Self { sandbox, owner, named, own_home, own_temporary, folders, executes, meter } = self;
         let (sandbox, owner, named) = (sandbox.clone(), owner.clone(), named.to_vec());
@@ -233,22 +234,22 @@ impl<'a> Confinement<'a> {
         OwnedConfinement { sandbox, owner, named, own_home, own_temporary, folders, executes, meter }
     }
 
-    /// With folders of its run, which it may change wherever they lie, and with files that it may execute beneath others.
+    /// Adds folders of its run, which are always writable, and folders whose files it may execute.
     #[must_use]
     pub fn with_folders(self, folders: &'a [PathBuf], executes: &'a [PathBuf]) -> Self {
         Self { folders, executes, ..self }
     }
 
-    /// With a meter in its own network, where models are asked. It has such a network then, whether it may reach others or
-    /// not.
+    /// Adds a meter in its own network namespace, where models are reached. It then has such a namespace even if it may not
+    /// reach any other host.
     #[must_use]
     pub fn with_meter(self, meter: Option<&'a Arc<Meter>>) -> Self {
         Self { meter, ..self }
     }
 
-    /// `owner`: whose program it is. `named`: arguments as they stand in the configuration; those that are files may be read.
-    /// Nothing that came from elsewhere may be among them. `variables`: names of those that are set there; a `HOME` or
-    /// `TMPDIR` among them stays.
+    /// Creates the confinement. `owner`: the run or table that the program belongs to. `named`: arguments as configured; those
+    /// that are files become readable. They must not contain anything from elsewhere. `variables`: names of configured
+    /// variables; a `HOME` or `TMPDIR` among them is kept.
     pub fn new<'n>(
         sandbox: &'a Sandbox,
         owner: &'a ProgramOwner,
@@ -264,7 +265,7 @@ impl<'a> Confinement<'a> {
         Self { sandbox, owner, named, own_home, own_temporary, folders, executes, meter }
     }
 
-    /// A private folder for the program.
+    /// Creates a private folder for the program.
     ///
     /// # Errors
     /// A sentence: why there is none.
@@ -272,10 +273,10 @@ impl<'a> Confinement<'a> {
         Private::new(!self.own_home, !self.own_temporary)
     }
 
-    /// The walls around `program`, which runs in `cwd`, is given this `PATH` and has this private folder.
+    /// Returns the sandbox for `program`, which runs in `cwd` with this `PATH` and this private folder.
     ///
     /// # Errors
-    /// A sentence: what can't be had, where, and what to write.
+    /// A sentence: what is not available, where, and what to write.
     pub(super) fn walls(
         self,
         program: &Path,
@@ -319,7 +320,7 @@ impl<'a> Confinement<'a> {
         Ok(Walls { paths, limits: self.limits(), network })
     }
 
-    /// What `program` may reach of the network, if it may reach any of it.
+    /// Returns the network access of `program`, if it has any.
     pub(super) fn pass(self, program: &Path) -> Option<Pass> {
         let pass = || Pass::new(&self.sandbox.net, self.owner.clone(), program);
         self.has_network().then(|| match self.meter {
@@ -332,7 +333,7 @@ impl<'a> Confinement<'a> {
         self.meter.is_some() || !self.sandbox.net.is_empty()
     }
 
-    /// What each program gets.
+    /// Returns what is accessible to every program.
     fn system(&self, program: &Path, cwd: &Path, path: &OsStr) -> Vec<(Access, PathBuf)> {
         let programs = if self.sandbox.exec.is_none() { Access::Execute } else { Access::Read };
         let mut paths = vec![(Access::Execute, program.to_owned())];
@@ -355,20 +356,20 @@ impl<'a> Confinement<'a> {
         paths
     }
 
-    /// Is it beneath what the program, or an earlier attempt of its run, can write? Then a link there is of its own making,
-    /// and leads where it likes.
+    /// Returns whether the program, or an earlier attempt of its run, can write to this path. Then a link there may be its own,
+    /// with any target.
     fn can_write(&self, path: &Path) -> bool {
         self.sandbox.write.iter().chain(self.folders).any(|root| {
             path.starts_with(root) || root.canonicalize().is_ok_and(|root| path.starts_with(root))
         })
     }
 
-    /// A path of the configuration that the program could have put something else in the place of.
+    /// Returns whether the program could have replaced this configured path by a link.
     fn is_its_own_link(&self, path: &Path) -> bool {
         self.can_write(path) && path.canonicalize().is_ok_and(|real| !self.can_write(&real))
     }
 
-    /// Those of its limits that a control group holds are among these.
+    /// Returns its limits, including those enforced by a control group.
     pub(super) fn all_limits(&self) -> SandboxLimits {
         self.sandbox.limits
     }
@@ -402,7 +403,7 @@ fn its_own_link(path: &Path, key: &str) -> io::Error {
     ))
 }
 
-/// A path of the configuration as it really is now: links are followed here, so that what they lead to is judged.
+/// Resolves a configured path: links are followed here, so that their targets are checked.
 fn root(path: &Path, key: &str, writes: bool) -> io::Result<PathBuf> {
     let shown = path.display();
     let real = path.canonicalize().map_err(|error| {
@@ -416,7 +417,7 @@ fn root(path: &Path, key: &str, writes: bool) -> io::Result<PathBuf> {
     }
 }
 
-/// Why no program within walls gets this.
+/// Returns why this is never accessible in a sandbox.
 fn refused(path: &Path, writes: bool) -> Option<&'static str> {
     let skipped_by_trigger = KEPT_OUT.get()?;
     if skipped_by_trigger.state.starts_with(path) || path.starts_with(&skipped_by_trigger.state) {
@@ -441,7 +442,7 @@ fn loaders() -> Vec<PathBuf> {
     folders.flatten().flatten().map(|entry| entry.path()).filter(is_loader).collect()
 }
 
-/// A folder for the files of one program, which goes with it.
+/// A folder for the files of one program, removed with it.
 #[derive(Debug)]
 pub(super) struct Private {
     folder: PathBuf,
@@ -458,7 +459,7 @@ impl Drop for Private {
 impl Private {
     fn new(home: bool, temporary: bool) -> io::Result<Self> {
         let base = match KEPT_OUT.get() {
-            Some(skipped_by_trigger) => skipped_by_trigger.state.join(TEMPORARY),
+            Some(skipped_by_trigger) => skipped_by_trigger.state.join(TMP_FOLDER),
             None => std::env::temp_dir(),
         };
         let made = || -> io::Result<PathBuf> {
@@ -474,7 +475,7 @@ impl Private {
         Ok(Self { folder, home, temporary })
     }
 
-    /// Where it is.
+    /// Returns the environment variables for it.
     pub(super) fn environment(&self) -> impl Iterator<Item = (&'static str, OsString)> {
         let home = self.home.then(|| ("HOME", self.folder.join("home").into_os_string()));
         let temporary = self.temporary.then(|| ("TMPDIR", self.folder.join("tmp").into_os_string()));

@@ -1,9 +1,7 @@
-//! Which file a command means, and whether it can be run at all, so that the answer is a sentence and not an
-//! error number: the system says "No such file or directory" of a script that is there, whose interpreter is
-//! not.
+//! Finds the executable of a command, and checks whether it can be run at all, so that errors are understandable: for a script
+//! whose interpreter is missing, the system says "No such file or directory".
 //!
-//! The look is a courtesy. Between it and the start the file may change; then the one who starts it says
-//! what the system said.
+//! The check is only for better messages. The file may change before the start; then the error of the system is reported.
 use rustix::fs::{Access, AtFlags, CWD, StatVfsMountFlags, accessat, statvfs};
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
@@ -14,11 +12,11 @@ use std::path::{Path, PathBuf};
 
 mod elf;
 
-/// Of the first line, so much is looked at by Linux (`BINPRM_BUF_SIZE`, execve(2)).
-const FIRST_LINE: usize = 256;
-/// Interpreters that are scripts themselves, one behind the other (execve(2)).
-const LONGEST_CHAIN: u32 = 4;
-/// Words that only a shell knows, and that people put first.
+/// Maximum length of the first line that Linux reads (`BINPRM_BUF_SIZE`, execve(2)).
+const MAX_FIRST_LINE_BYTES: usize = 256;
+/// Maximum chain of interpreters that are scripts themselves (execve(2)).
+const MAX_CHAIN_LENGTH: u32 = 4;
+/// Shell builtins that people put first by mistake.
 const SHELL_WORDS: [&str; 9] = [".", "alias", "cd", "eval", "exec", "export", "if", "set", "source"];
 
 /// Why a program can't be run.
@@ -26,18 +24,14 @@ const SHELL_WORDS: [&str; 9] = [".", "alias", "cd", "eval", "exec", "export", "i
 pub enum Unfit {
     /// No directory of `PATH` has it.
     #[error("`{name}` was not found in PATH ({path}); give its full path, or set PATH in `env`")]
-    NotInPath {
-        name: String,
-        /// Where it was looked for.
-        path: String,
-    },
+    NotInPath { name: String, path: String },
     /// Anything else, as a sentence.
     #[error("{0}")]
     Other(String),
 }
 
-/// Finds the program: an absolute path, one relative to `cwd` when it holds a `/`, else in the
-/// directories of `path`, the `PATH` of the one that is to be started.
+/// Finds the program: an absolute path, one relative to `cwd` if it contains a `/`, else in the directories of `path`, the
+/// `PATH` of the program to be started.
 ///
 /// # Errors
 /// What is wrong and what to do.
@@ -56,7 +50,7 @@ pub fn find(name: &str, cwd: &Path, path: Option<&OsStr>) -> Result<PathBuf, Unf
     let path = path.unwrap_or_default();
     if name.contains('/') {
         let program = cwd.join(name.strip_prefix("./").unwrap_or(name));
-        return match judge(&program, path, LONGEST_CHAIN) {
+        return match judge(&program, path, MAX_CHAIN_LENGTH) {
             Ok(()) => Ok(program),
             Err(why) if program.symlink_metadata().is_err() => other(slip(name).unwrap_or(why)),
             Err(why) => other(why),
@@ -64,7 +58,7 @@ pub fn find(name: &str, cwd: &Path, path: Option<&OsStr>) -> Result<PathBuf, Unf
     }
     let mut refused = None;
     for candidate in candidates(name, cwd, path) {
-        match judge(&candidate, path, LONGEST_CHAIN) {
+        match judge(&candidate, path, MAX_CHAIN_LENGTH) {
             Ok(()) => return Ok(candidate),
             Err(why) => refused = refused.or(Some(why)),
         }
@@ -75,13 +69,13 @@ pub fn find(name: &str, cwd: &Path, path: Option<&OsStr>) -> Result<PathBuf, Unf
     }
 }
 
-/// Files of this name in the directories of `path`.
+/// Returns the files of this name in the directories of `path`.
 fn candidates<'a>(name: &'a str, cwd: &'a Path, path: &'a OsStr) -> impl Iterator<Item = PathBuf> + 'a {
     let all = std::env::split_paths(path).map(move |directory| cwd.join(directory).join(name));
     all.filter(|candidate| candidate.exists())
 }
 
-/// What people write who take the first word of a list for a line of a shell.
+/// Returns advice for people who take the first element of a list for a shell command line.
 fn slip(name: &str) -> Option<String> {
     const AS_STRING: &str = "or write the command as one string, which /bin/sh runs";
     if let Some(rest) = name.strip_prefix("~/") {
@@ -109,11 +103,11 @@ fn slip(name: &str) -> Option<String> {
         .then(|| format!("`{name}` is a word of the shell, not a program: write the command as one string"))
 }
 
-/// The programs that run a script, one behind the other: those that first lines name, and what env(1) finds for them in
-/// `path`. For a binary: none.
+/// Returns the interpreters that run a script, in order of the chain: from shebang lines, and what env(1) finds for them in
+/// `path`. Empty for a binary.
 pub(super) fn interpreters(program: &Path, path: &OsStr) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = Vec::new();
-    for _ in 0..LONGEST_CHAIN {
+    for _ in 0..MAX_CHAIN_LENGTH {
         let head = head_of(found.last().map_or(program, PathBuf::as_path)).unwrap_or_default();
         let Some(line) = head.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next())
         else {
@@ -132,7 +126,7 @@ pub(super) fn interpreters(program: &Path, path: &OsStr) -> Vec<PathBuf> {
     found
 }
 
-/// Can this file be run?
+/// Checks whether this file can be run.
 fn judge(program: &Path, path: &OsStr, chain: u32) -> Result<(), String> {
     let shown = program.display();
     let data = program.metadata().map_err(|error| why_not_there(program, &error))?;
@@ -145,7 +139,7 @@ fn judge(program: &Path, path: &OsStr, chain: u32) -> Result<(), String> {
     if accessat(CWD, program, Access::EXEC_OK, AtFlags::EACCESS).is_err() {
         return Err(why_not_executable(program, &data));
     }
-    // a program may be executable only
+    // a program may be executable but not readable
     let Ok(head) = head_of(program) else { return Ok(()) };
     match head.strip_prefix(b"#!") {
         Some(line) => judge_interpreter(program, line, path, chain),
@@ -153,7 +147,7 @@ fn judge(program: &Path, path: &OsStr, chain: u32) -> Result<(), String> {
     }
 }
 
-/// Which part of the way to a file is wrong.
+/// Returns which part of the path is wrong.
 fn why_not_there(program: &Path, error: &io::Error) -> String {
     let shown = program.display();
     if error.kind() == ErrorKind::NotFound
@@ -161,7 +155,7 @@ fn why_not_there(program: &Path, error: &io::Error) -> String {
     {
         return format!("`{shown}` is a link to `{}`, which is not there", target.display());
     }
-    // from the root on, the first that is wrong
+    // from the root on, the first one that fails
     let mut way: Vec<&Path> = program.ancestors().skip(1).filter(|one| !one.as_os_str().is_empty()).collect();
     way.reverse();
     for folder in way {
@@ -205,15 +199,15 @@ fn why_not_executable(program: &Path, data: &Metadata) -> String {
     )
 }
 
-/// The first bytes.
+/// Returns the first bytes.
 fn head_of(path: &Path) -> io::Result<Vec<u8>> {
-    let mut head = Vec::with_capacity(FIRST_LINE);
-    File::open(path)?.take(FIRST_LINE as u64).read_to_end(&mut head)?;
+    let mut head = Vec::with_capacity(MAX_FIRST_LINE_BYTES);
+    File::open(path)?.take(MAX_FIRST_LINE_BYTES as u64).read_to_end(&mut head)?;
     Ok(head)
 }
 
-/// A script is run by the program that its first line names; what is wrong with that is reported by the
-/// system as if it were wrong with the script.
+/// Checks the interpreter in a script's first line: the system reports errors of the interpreter as if they concerned the
+/// script.
 fn judge_interpreter(script: &Path, line: &[u8], path: &OsStr, chain: u32) -> Result<(), String> {
     let shown = script.display();
     let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -254,13 +248,13 @@ fn judge_interpreter(script: &Path, line: &[u8], path: &OsStr, chain: u32) -> Re
     }
 }
 
-/// Is it a binary for this kind of machine? `execvp`, which may be what starts it, would feed anything else to
+/// Checks whether it is a binary for this architecture. `execvp`, which may be used to start it, would pass anything else to
 /// `/bin/sh`, line by line.
 #[cfg(target_os = "linux")]
 fn judge_format(program: &Path, head: &[u8]) -> Result<(), String> {
     use std::sync::OnceLock;
     let shown = program.display();
-    // this program's own file stays what it was when it started
+    // this program's file stays the same after its start
     static OWN: OnceLock<Option<Vec<u8>>> = OnceLock::new();
     let own = OWN.get_or_init(|| head_of(Path::new("/proc/self/exe")).ok()).as_deref();
     let is_elf = head.starts_with(b"\x7fELF");
@@ -295,7 +289,7 @@ fn judge_format(_: &Path, _: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Is the system taught to run other formats (binfmt_misc)?
+/// Returns whether the system runs other formats (binfmt_misc).
 #[cfg(target_os = "linux")]
 fn has_foreign_formats() -> bool {
     let Ok(entries) = std::fs::read_dir("/proc/sys/fs/binfmt_misc") else { return false };

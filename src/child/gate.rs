@@ -1,4 +1,4 @@
-//! Which program the keeper of each process is.
+//! Which binary is used as the keeper of each process.
 use super::trampoline;
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// The small program, as it is installed.
-const BESIDE: &str = "bgagent-gate";
+/// File name of the small gate binary.
+const GATE_FILE: &str = "bgagent-gate";
 
-/// The program that is started as the keeper of each process: the small one that lies beside this one,
-/// if it is there and of this version, else this one itself. On Linux it is held open, so that a file
-/// that is replaced meanwhile makes no difference.
+/// Returns the program that is started as the keeper of each process: the gate binary beside this one, if it exists in this
+/// version, else this one itself. On Linux it is held open, so that replacing the file makes no difference.
 pub fn gate_program() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
     FOUND.get_or_init(found)
@@ -23,9 +22,9 @@ fn found() -> PathBuf {
     let Ok(exe) = std::env::current_exe() else { return own };
     let own = if has_proc { own } else { exe.clone() };
     let beside = match exe.file_name() {
-        Some(name) if name == "bgagent" => Some(exe.with_file_name(BESIDE)),
-        // a test of this library is no program that could be a keeper; those lie one folder below what cargo builds
-        _ => exe.parent().and_then(Path::parent).map(|folder| folder.join(BESIDE)),
+        Some(name) if name == "bgagent" => Some(exe.with_file_name(GATE_FILE)),
+        // a test binary can't be a keeper; those are one folder below what cargo builds
+        _ => exe.parent().and_then(Path::parent).map(|folder| folder.join(GATE_FILE)),
     };
     let Some(beside) = beside.filter(|beside| beside.is_file()) else { return own };
     if !has_proc {
@@ -42,7 +41,7 @@ fn held(beside: &Path) -> Option<PathBuf> {
 }
 
 fn speaks(program: &Path) -> bool {
-    // nobody owns it, and nobody is to take it for an orphan
+    // nobody owns it, and it must not be taken for an orphan
     let _starting = super::own::starting();
     let told = Command::new(program).arg("--version").stdin(Stdio::null()).output();
     told.is_ok_and(|told| String::from_utf8_lossy(&told.stdout).trim() == trampoline::GATE)

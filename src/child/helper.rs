@@ -1,4 +1,4 @@
-//! A helper that runs to its end, within bounds of time and output.
+//! A helper that runs to its end, with limits on time and output.
 use super::confined::Confinement;
 use super::executable::Unfit;
 use super::inherit::Inherit;
@@ -12,31 +12,30 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-/// How long output may still come after the program itself ended: a descendant that left the group
-/// may hold the pipe open.
-const DRAIN: Duration = Duration::from_secs(1);
-/// Tries to start a program, where no file can be opened or no process made for now.
-const STARTS: u32 = 50;
-/// Between two of them.
-const BETWEEN_STARTS: Duration = Duration::from_millis(200);
+/// Timeout for output after the program itself has ended: a descendant that left the group may hold the pipe open.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// Maximum attempts to start a program while file descriptors or PIDs are exhausted.
+const MAX_START_ATTEMPTS: u32 = 50;
+/// Delay between two attempts.
+const START_RETRY_DELAY: Duration = Duration::from_millis(200);
 
 /// A program to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Program<'a> {
     /// Program and arguments.
     pub argv: &'a [String],
-    /// What it gets of our own environment.
+    /// What it inherits of the daemon's environment.
     pub inherit: Inherit,
     pub env: &'a [(String, String)],
-    /// Working directory, if not ours.
+    /// Working directory, if not the daemon's.
     pub cwd: Option<&'a Path>,
-    /// What it reads from standard input; nothing: `/dev/null`.
+    /// Its standard input; `None`: `/dev/null`.
     pub stdin: Option<&'a [u8]>,
-    /// The walls around it; `None`: none.
+    /// Its sandbox; `None`: none.
     pub confinement: Option<Confinement<'a>>,
-    /// What it may ask of this process; `None`: nothing.
+    /// What it may request from this process; `None`: nothing.
     pub control: Option<Control>,
-    /// Bytes that are kept of standard output, and of standard error. The rest is read and dropped.
+    /// Maximum bytes that are kept of standard output and standard error each. The rest is read and dropped.
     pub max_output: usize,
 }
 
@@ -46,11 +45,10 @@ pub struct Finished {
     pub status: ExitStatus,
     /// The first bytes of standard output.
     pub stdout: Vec<u8>,
-    /// There was more of it.
     pub stdout_cut: bool,
     /// The first bytes of standard error.
     pub stderr: Vec<u8>,
-    /// What is said of each place of the network that its sandbox refused it.
+    /// The message about each destination that its sandbox refused.
     pub refused: Vec<String>,
 }
 
@@ -60,25 +58,21 @@ pub enum ChildError {
     /// No such program in `PATH`.
     #[error("there is no program `{0}`")]
     Missing(String),
-    /// It is there, or should be, and can't be run.
+    /// It exists, or should, but can't be run.
     #[error("{0}")]
     Unfit(String),
     /// It could not be started or watched.
     #[error("can't run `{program}`: {cause}")]
     Run { program: String, cause: io::Error },
-    /// The system ended it, since it took more memory than it may.
+    /// It was killed because of its memory limit.
     #[error("`{program}` {why}")]
-    OverMemory {
-        program: String,
-        /// What is to be said of it.
-        why: String,
-    },
-    /// It was killed with its group because its time was up.
+    OverMemory { program: String, why: String },
+    /// It was killed with its group because of a timeout.
     #[error("`{program}` did not end within {}", crate::domain::human_duration(jiff::SignedDuration::try_from(*bound).unwrap_or(jiff::SignedDuration::MAX)))]
     TimedOut { program: String, bound: Duration },
 }
 
-/// `exit status 3` or `signal 9`, for people.
+/// Formats `exit status 3` or `signal 9` for messages.
 pub fn how_it_ended(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
@@ -88,14 +82,14 @@ pub fn how_it_ended(status: ExitStatus) -> String {
     }
 }
 
-/// The first line that says something: at most 200 characters, none of them a control character.
+/// Returns the first line that is not blank: at most 200 characters, without control characters.
 pub fn first_line(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
-/// Runs a program to its end. When the future is dropped or the time is up, all that it started is killed.
+/// Runs a program to its end. When the future is dropped or times out, everything that it started is killed.
 ///
 /// # Errors
 /// Why it did not end by itself.
@@ -166,7 +160,7 @@ async fn run_unbounded(program: Program<'_>) -> Result<Finished, NotRun> {
         };
         let late = async {
             ended.cancelled().await;
-            tokio::time::sleep(DRAIN).await;
+            tokio::time::sleep(DRAIN_TIMEOUT).await;
         };
         tokio::select! { () = all => (), () = late => () }
     };
@@ -189,10 +183,10 @@ async fn run_unbounded(program: Program<'_>) -> Result<Finished, NotRun> {
     }
 }
 
-/// Starts a program; the want of open files or process numbers is waited for, for a while.
+/// Starts a program; retries for a while if file descriptors or PIDs are exhausted.
 async fn started(order: StartOrder) -> Result<(KeptProgram, kept::OutputPipes), NotRun> {
     use rustix::io::Errno;
-    for left in (0..=STARTS).rev() {
+    for left in (0..=MAX_START_ATTEMPTS).rev() {
         let cause = match start(order.clone()).await {
             Ok(started) => return Ok(started),
             Err(StartFailure::Unfit(why)) => return Err(why.into()),
@@ -202,7 +196,7 @@ async fn started(order: StartOrder) -> Result<(KeptProgram, kept::OutputPipes), 
         if left == 0 || Errno::from_io_error(&cause).is_none_or(|errno| !passes.contains(&errno)) {
             return Err(cause.into());
         }
-        tokio::time::sleep(BETWEEN_STARTS).await;
+        tokio::time::sleep(START_RETRY_DELAY).await;
     }
     unreachable!("the last one returns")
 }

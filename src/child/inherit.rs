@@ -1,33 +1,33 @@
-//! What of the daemon's own environment a program gets: the one list, since it is a rule of security.
+//! Which part of the daemon's environment programs inherit: a single list, since it is security-relevant.
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
-/// What every program needs to find its way. Nothing that leads to a socket of the user's session is among it.
+/// What every program needs. Contains nothing that leads to a socket of the user's session.
 const BASICS: [&str; 6] = ["PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR"];
-/// What all variables of the locale begin with (locale(7)).
-const LOCALE: &str = "LC_";
-/// What leads to the desktop and the service manager of the user's session.
+/// Prefix of all locale variables (locale(7)).
+const LOCALE_PREFIX: &str = "LC_";
+/// Variables that lead to the desktop and the service manager of the user's session.
 const SESSION: [&str; 5] =
     ["XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY"];
-/// Where programs are looked for if the daemon itself has no `PATH`.
+/// The search path if the daemon itself has no `PATH`.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Variables by name.
 pub type Environment = BTreeMap<OsString, OsString>;
 
-/// What of the daemon's own environment a program gets.
+/// Which part of the daemon's environment a program inherits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inherit {
-    /// All of it: for a program that gives a secret, such as a password store with an agent of its own.
+    /// All of it: for a program that provides a secret, such as a password store with its own agent.
     Everything,
     /// `PATH`, `HOME`, `USER`, `LANG`, `LC_*`, `TZ` and `TMPDIR`: for whatever an agent runs.
     Basics,
-    /// Those, and what leads to the user's session: for `notify-send` and `systemctl --user`.
+    /// Those, and variables of the user's session: for `notify-send` and `systemctl --user`.
     Session,
 }
 
 impl Inherit {
-    /// The variables, out of this process's.
+    /// Returns the variables, from this process's environment.
     pub fn environment(self) -> Environment {
         self.of(std::env::vars_os())
     }
@@ -40,7 +40,8 @@ impl Inherit {
 
     fn has(self, name: &OsStr) -> bool {
         let is_among = |names: &[&str]| names.iter().any(|wanted| name == *wanted);
-        let is_basic = || is_among(&BASICS) || name.to_str().is_some_and(|name| name.starts_with(LOCALE));
+        let is_basic =
+            || is_among(&BASICS) || name.to_str().is_some_and(|name| name.starts_with(LOCALE_PREFIX));
         match self {
             Self::Everything => true,
             Self::Basics => is_basic(),

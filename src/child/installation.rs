@@ -1,14 +1,14 @@
-//! What belongs to a program that is not the system's: what it loads beside its own file.
+//! Installations of programs that are not the system's: what they load besides their own file.
 use super::executable::interpreters;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// What stands beside a program in its prefix and is its own. What people keep there besides (`share`, `etc`) is not.
+/// Parts of a program's prefix that are its own. Other folders (`share`, `etc`) are not.
 const PARTS: [&str; 5] = ["bin", "lib", "lib64", "libexec", "pyvenv.cfg"];
 
-/// What belongs to a program, and to what runs it if it is a script: a program stands in `PREFIX/bin`, and beside that is what
-/// it loads. So programs of a version manager, of a virtual environment or of one's own have what they need. `path` is
-/// the `PATH` that it is given. What it can write itself says nothing of what is beside something else.
+/// Returns what belongs to a program, and to its interpreter if it is a script: a program is in `PREFIX/bin`, and what it loads
+/// is beside that. So programs of a version manager, of a virtual environment or of the user have what they need. `path` is its
+/// `PATH`. Stops at a file that it can write to, which could lead anywhere.
 pub(super) fn parts(program: &Path, path: &OsStr, can_write: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     let home = std::env::home_dir();
     let mut found: Vec<PathBuf> = Vec::new();
@@ -28,7 +28,7 @@ pub(super) fn parts(program: &Path, path: &OsStr, can_write: impl Fn(&Path) -> b
     found
 }
 
-/// The packages of npm that a program is one of: what it loads stands beside its own.
+/// Returns the npm package folder that a program belongs to: what it loads is beside its own package.
 fn packages(program: &Path) -> Option<PathBuf> {
     const FOLDER: &str = "node_modules";
     let real = program.canonicalize().ok().filter(|real| !real.starts_with("/usr"))?;
@@ -37,7 +37,7 @@ fn packages(program: &Path) -> Option<PathBuf> {
     outermost.map(Path::to_owned)
 }
 
-/// The prefix that a program is installed in, unless that is the system's, or the home folder or above it.
+/// Returns the prefix that a program is installed in, unless that is the system's, or the home folder or above it.
 fn prefix(program: &Path, home: Option<&Path>) -> Option<PathBuf> {
     let folder = program.parent()?;
     let prefix = folder.parent().filter(|_| folder.file_name().is_some_and(|name| name == "bin"))?;

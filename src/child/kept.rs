@@ -1,4 +1,4 @@
-//! A program with its keeper, as the one that started it holds it ([`super::trampoline`]).
+//! A program with its keeper, from the side of the process that started it ([`super::trampoline`]).
 use super::confined::{Confinement, Private};
 use super::gate::gate_program;
 use super::groups::{self, Group, LimitsMet};
@@ -25,71 +25,68 @@ use tokio::net::unix::pipe;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::sync::Semaphore;
 
-/// How long a keeper that was asked to end is waited for.
-const MOMENT: Duration = Duration::from_secs(1);
+/// Timeout for a keeper that was asked to exit.
+const KEEPER_EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What is to be started.
 #[derive(Debug)]
 pub(super) struct ProgramStart<'a> {
     pub(super) program: &'a Path,
-    /// Its arguments, its own name first.
+    /// Its arguments, with its own name first.
     pub(super) argv: &'a [String],
-    /// All of its environment.
+    /// Its complete environment.
     pub(super) environment: &'a Environment,
-    /// Its working directory.
     pub(super) cwd: &'a Path,
-    /// The walls around it; `None`: it can do whatever this process can.
+    /// Its sandbox; `None`: it has all rights of this process.
     pub(super) confinement: Option<Confinement<'a>>,
-    /// What it and all that it starts may ask of this process; `None`: nothing.
+    /// What it and its descendants may request from this process; `None`: nothing.
     pub(super) control: Option<Control>,
 }
 
-/// What a program prints.
+/// The pipes for a program's output.
 pub type OutputPipes = (ChildStdout, ChildStderr);
 
 /// How a program ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
     Ran {
-        /// How it ended.
         status: ExitStatus,
-        /// Something of it still lives.
+        /// Whether any of its processes is still alive.
         left: bool,
     },
     /// It was not executed: why.
     NotStarted(String),
 }
 
-/// A program and its keeper. When this is dropped, all that lives of it is killed.
+/// A program and its keeper. Dropping it kills everything that is left of it.
 #[derive(Debug)]
 pub struct KeptProgram {
     pid: Pid,
     number: u32,
     channel: UnixStream,
-    /// What is to be started. `None`: that is not known yet.
+    /// What is to be started. `None`: not known yet.
     order: Option<OwnedFd>,
     heard: Vec<u8>,
     ended: Option<Ended>,
-    /// `None`: it was waited for. As long as it is not, nobody else may, for which the second one stands.
+    /// `None`: it was reaped. Until then nobody else may reap it, which the second value ensures.
     keeper: Option<(Child, Option<Own>)>,
-    /// What all of it is in.
+    /// The group of all its processes.
     group: Option<Group>,
-    /// As it was seen last.
+    /// As last read.
     met: LimitsMet,
-    /// It was killed as a whole.
+    /// It was killed with its group.
     killed: AtomicBool,
-    /// Goes when all that could write to it has ended.
+    /// Removed when everything that could write to it has ended.
     private: Option<Private>,
-    /// Its way out, if it has one.
+    /// Its network access, if it has any.
     pass: Option<Pass>,
 }
 
 impl KeptProgram {
-    /// Starts a keeper, which waits for [`Self::go`]. It leads a session of its own, and is in a control group of its own where there
-    /// are any.
+    /// Starts a keeper, which waits for [`Self::go`]. It leads its own session, and is in its own control group if available.
     ///
     /// # Errors
-    /// What the system says, of the keeper and not of the program; or why there can be no such walls or limits.
+    /// The error of the system, about the keeper and not the program; or why the sandbox or its limits are not available.
     pub(super) fn start(start: &ProgramStart<'_>) -> io::Result<(Self, OutputPipes)> {
         let group = group_of(start)?;
         let private = start.confinement.map(Confinement::private).transpose()?;
@@ -100,13 +97,13 @@ impl KeptProgram {
         let mut command = keeper_of(start, private.as_ref(), pass.as_ref());
         command.stdin(Stdio::from(OwnedFd::from(theirs)));
         let (mut child, own) = spawn_owned(&mut command, start.control)?;
-        // the keeper's end of the socket stays with the keeper alone
+        // only the keeper holds its end of the socket
         drop(command);
         let number = child.id().expect("it was not waited for");
         let group = taken(group, number, start)?;
         let pid = process::pid_of(number).expect("the system gives positive numbers");
         let output = child.stdout.take().zip(child.stderr.take()).expect("both were asked for");
-        // from here on the keeper ends, and what belongs to it goes, if anything fails
+        // from here on the keeper exits, and its resources are released, if anything fails
         let mut kept = Self {
             pid,
             number,
@@ -125,12 +122,12 @@ impl KeptProgram {
         Ok((kept, output))
     }
 
-    /// What the keeper is to start. It gets ready while the walls are looked for.
+    /// Sends the order to the keeper. The keeper prepares itself while the sandbox is determined.
     fn ordered(&self, start: &ProgramStart<'_>) -> io::Result<OwnedFd> {
         let path = start.environment.get(OsStr::new("PATH")).map(OsString::as_os_str).unwrap_or_default();
         let mut walls = None;
         if let (Some(confinement), Some(private)) = (start.confinement, &self.private) {
-            // a keeper that is gone says so when it is to start something
+            // a keeper that is gone is reported when it is to start something
             let _ = wire::send(&self.channel, wire::PREPARE, &[]);
             walls = Some(confinement.walls(start.program, start.cwd, path, private)?);
         }
@@ -138,30 +135,30 @@ impl KeptProgram {
         Order { walls, program: start.program.to_owned(), argv }.to_file()
     }
 
-    /// The number of the keeper, which leads the session of the program.
+    /// Returns the PID of the keeper, which leads the session of the program.
     pub fn number(&self) -> u32 {
         self.number
     }
 
-    /// Lets the program start. It reads `input`; nothing: `/dev/null`.
+    /// Lets the program start, with `input` as standard input; `None`: `/dev/null`.
     ///
     /// # Errors
-    /// What the system says: the keeper is gone.
+    /// The error of the system: the keeper is gone.
     pub fn go(&self, input: Option<OwnedFd>) -> io::Result<()> {
         let order = self.order.as_ref().expect("`start` gives it its order");
         let mut descriptors = vec![order.as_fd()];
         descriptors.extend(input.as_ref().map(AsFd::as_fd));
-        let hand_over = self.pass.as_ref().map(way_out).transpose()?;
+        let hand_over = self.pass.as_ref().map(proxy_socket).transpose()?;
         descriptors.extend(hand_over.as_ref().map(AsFd::as_fd));
         Ok(wire::send(&self.channel, wire::GO, &descriptors)?)
     }
 
-    /// What is said of each place of the network that it was refused so far.
+    /// Returns the message about each destination that was refused so far.
     pub fn refused(&self) -> Vec<String> {
         self.pass.as_ref().map(Pass::refused).unwrap_or_default()
     }
 
-    /// Waits until the program has ended. Who it left behind may live then. The same answer each time.
+    /// Waits until the program has ended. What it left behind may still be alive. Returns the same result each time.
     pub async fn ended(&mut self) -> Ended {
         while self.ended.is_none() {
             let mut piece = [0; 512];
@@ -171,14 +168,14 @@ impl KeptProgram {
                     self.ended = self.understood();
                     self.look_at_limits();
                 }
-                // somebody killed the keeper: what it kept comes to us, and is ended as a stray
+                // somebody killed the keeper: its processes are adopted here, and terminated as strays
                 Ok(0) | Err(_) => {
                     let status = self.wait().await.unwrap_or_else(|| ExitStatus::from_raw(9));
                     self.ended = Some(match status.code() {
                         Some(NOT_ALLOWED) => Ended::NotStarted("its keeper did not get what to start".into()),
-                        // it was asked to kill, and could not see the end of the program
+                        // it was asked to kill, and could not observe the end of the program
                         Some(0) => Ended::Ran { status: ExitStatus::from_raw(9), left: false },
-                        // with all that is in its group
+                        // including its group
                         _ if self.killed.load(Ordering::Relaxed) => Ended::Ran { status, left: false },
                         _ => Ended::Ran { status, left: true },
                     });
@@ -202,12 +199,12 @@ impl KeptProgram {
         })
     }
 
-    /// Asks all that lives of it to end (SIGTERM).
+    /// Sends SIGTERM to everything that is left of it.
     pub fn ask(&self) {
         let _ = wire::send(&self.channel, wire::TERMINATE, &[]);
     }
 
-    /// Kills all that lives of it, and the keeper ends.
+    /// Kills everything that is left of it; the keeper exits.
     pub fn kill(&self) {
         let _ = wire::send(&self.channel, wire::KILL, &[]);
         if let Some(group) = &self.group {
@@ -216,12 +213,12 @@ impl KeptProgram {
         }
     }
 
-    /// Is all of it in a control group of its own, which ends as one?
+    /// Returns whether all of it is in its own control group, which ends as a unit.
     pub fn is_in_group(&self) -> bool {
         self.group.is_some()
     }
 
-    /// Why it was ended by the system, if that was for its limit of memory: what is to be said of it.
+    /// Returns the message if it was killed because of its memory limit.
     pub fn over_memory(&self) -> Option<String> {
         Some(format!(
             "took more than its `limits.memory` of {}, and was killed by the kernel: raise the limit, or give it less to do at a time",
@@ -229,7 +226,7 @@ impl KeptProgram {
         ))
     }
 
-    /// That it was refused a process or a thread, if that was for its limit.
+    /// Returns the message if it was refused a process or a thread because of its limit.
     pub fn refused_processes(&self) -> Option<String> {
         let most = self.met.processes?;
         Some(format!("it was refused further processes or threads: its `limits.processes` is {most}"))
@@ -241,15 +238,15 @@ impl KeptProgram {
         }
     }
 
-    /// The same, and waits until nothing is left; what can't be killed is not waited for.
+    /// Kills it, and waits until nothing is left; gives up on what can't be killed.
     pub async fn end(&mut self) {
         self.kill();
         self.wait_a_moment().await;
     }
 
-    /// Waits for the keeper to end, for a moment.
+    /// Waits briefly for the keeper to exit.
     pub async fn wait_a_moment(&mut self) {
-        let _ = tokio::time::timeout(MOMENT, self.wait()).await;
+        let _ = tokio::time::timeout(KEEPER_EXIT_TIMEOUT, self.wait()).await;
     }
 
     async fn wait(&mut self) -> Option<ExitStatus> {
@@ -257,7 +254,7 @@ impl KeptProgram {
         self.keeper = None;
         self.look_at_limits();
         if let Some(group) = self.group.take() {
-            // whoever was out of the keeper's reach ends here
+            // processes out of the keeper's reach are terminated here
             let _ = tokio::task::spawn_blocking(move || group.end()).await;
         }
         if let Some(private) = self.private.take() {
@@ -266,9 +263,9 @@ impl KeptProgram {
         status
     }
 
-    /// The keeper itself is ended, whatever it does. For one that never let its program start.
+    /// Terminates the keeper itself in any case. For one that never let its program start.
     pub async fn turn_away(mut self) {
-        // by itself it also ends what it has made ready
+        // on its own it also ends the process that it has prepared
         self.end().await;
         if let Some((keeper, _)) = &mut self.keeper {
             let _ = keeper.start_kill();
@@ -276,20 +273,20 @@ impl KeptProgram {
         }
     }
 
-    /// The number of the keeper as the system calls want it.
+    /// Returns the PID of the keeper in the type for system calls.
     pub fn pid(&self) -> Pid {
         self.pid
     }
 }
 
-/// What is left of programs is removed on threads that others need as well: a few at a time.
+/// Limits concurrent removals, which use threads that others need as well.
 async fn in_its_turn(remove: impl FnOnce() + Send + 'static) {
     static PLACES: Semaphore = Semaphore::const_new(2);
     let _place = PLACES.acquire().await;
     let _ = tokio::task::spawn_blocking(remove).await;
 }
 
-/// The end of the connection is the order to kill, and the keeper stays ours until it has done so.
+/// Closing the connection is the order to kill; the keeper stays owned until it has done so.
 impl Drop for KeptProgram {
     fn drop(&mut self) {
         self.kill();
@@ -312,8 +309,8 @@ impl Drop for KeptProgram {
     }
 }
 
-/// The proxy answers at the listener that comes over this socket, which the program that is to be gets.
-fn way_out(pass: &Pass) -> io::Result<OwnedFd> {
+/// Returns the socket over which the program hands over the listener of its network namespace; the proxy answers there.
+fn proxy_socket(pass: &Pass) -> io::Result<OwnedFd> {
     let (ours, theirs) = StdStream::pair()?;
     ours.set_nonblocking(true)?;
     let ours = UnixStream::from_std(ours)?;
@@ -333,14 +330,14 @@ async fn handed_over(socket: &UnixStream) -> Option<TcpListener> {
             }
             listener.map(TcpListener::from)
         }
-        // it was not started, and its keeper says why
+        // it was not started, and its keeper reports why
         _ => None,
     }
 }
 
-/// The program that keeps, as it is to be started.
+/// Returns the command that starts the keeper.
 fn keeper_of(start: &ProgramStart<'_>, private: Option<&Private>, pass: Option<&Pass>) -> Command {
-    // a person may exempt hosts from the proxy; which proxy it is, is not theirs to change
+    // users may exempt hosts from the proxy, but not change the proxy
     let is_set_by_hand = |name: &str| {
         name.eq_ignore_ascii_case("NO_PROXY") && start.environment.contains_key(OsStr::new(name))
     };
@@ -358,13 +355,13 @@ fn keeper_of(start: &ProgramStart<'_>, private: Option<&Private>, pass: Option<&
     command
 }
 
-/// A group for a program, if it can have one. What hinders it is an error only for a program that has a limit which needs it.
+/// Creates a group for a program if possible. Failing to do so is only an error if the program has a limit that needs it.
 fn group_of(start: &ProgramStart<'_>) -> io::Result<Option<Group>> {
     let limits = start.confinement.map(|confinement| confinement.all_limits()).unwrap_or_default();
     unless_limited(groups::make(&limits), start)
 }
 
-/// Puts the keeper into its group, before it starts anything.
+/// Moves the keeper into its group, before it starts anything.
 fn taken(group: Option<Group>, keeper: u32, start: &ProgramStart<'_>) -> io::Result<Option<Group>> {
     let Some(group) = group else { return Ok(None) };
     unless_limited(group.take(keeper).map(|()| Some(group)), start)
@@ -390,10 +387,10 @@ fn size_in_words(bytes: u64) -> String {
     unit.map_or_else(|| format!("{bytes} bytes"), |(shift, name)| format!("{} {name}", bytes >> shift))
 }
 
-/// A pipe for what a program reads: our end, and the one for [`KeptProgram::go`].
+/// Creates a pipe for a program's input: our end, and the one for [`KeptProgram::go`].
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 pub fn input() -> io::Result<(pipe::Sender, OwnedFd)> {
     let (theirs, ours) = io::pipe()?;
     let ours = OwnedFd::from(ours);

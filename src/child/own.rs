@@ -1,17 +1,17 @@
-//! Which of our children have somebody here who waits for them.
+//! Tracks which child processes will be reaped by their owners.
 //!
-//! A subreaper also gets children that it never started: orphans, for which nobody waits. Whoever
-//! reaps those must not take the others. So who starts a process that may stay unreaped for longer
-//! than a moment after its end holds an [`Own`] of it, and a [`starting`] from before its start until then.
+//! A subreaper also gets children that it never started: orphans, which nobody waits for. Reaping those must not affect the
+//! others. So the owner of a process that may stay unreaped for more than a moment holds an [`Own`] of it, and a [`starting`]
+//! guard from before its start until then.
 use crate::domain::Control;
 use std::collections::HashMap;
 use std::io;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use tokio::process::{Child, Command};
 
-/// Holders of each: a number may be another process's while the last one's holder is still there.
+/// Holders by PID: a PID may be reused while its previous holder still exists.
 static OWNED: LazyLock<Mutex<HashMap<u32, Owned>>> = LazyLock::new(Mutex::default);
-/// Read by those who start a process that nobody owns yet.
+/// Read-locked while a process is being started that nobody owns yet.
 static STARTING: RwLock<()> = RwLock::new(());
 
 #[derive(Debug, Default)]
@@ -20,12 +20,12 @@ struct Owned {
     control: Option<Control>,
 }
 
-/// As long as this lives, the child is waited for by its holder and nobody else.
+/// While this lives, only its holder reaps the child.
 #[derive(Debug)]
 pub struct Own(u32);
 
 impl Own {
-    /// The child with this number, and what it and all below it may ask of this process.
+    /// Registers the child with this PID, and what it and its descendants may request from this process.
     pub fn of(pid: u32, control: Option<Control>) -> Self {
         let mut owned = owned();
         let one = owned.entry(pid).or_default();
@@ -47,20 +47,20 @@ impl Drop for Own {
     }
 }
 
-/// Does somebody here wait for the child with this number?
+/// Returns whether the child with this PID has an owner.
 pub fn is_owned(pid: u32) -> bool {
     owned().contains_key(&pid)
 }
 
-/// What the child with this number may ask of this process: by default, nothing. `None`: nobody here owns one of this number.
+/// Returns what the child with this PID may request from this process: by default, nothing. `None`: it has no owner.
 pub(super) fn control_of(pid: u32) -> Option<Control> {
     Some(owned().get(&pid)?.control.unwrap_or(Control::None))
 }
 
-/// Starts a program, which is ours to wait for from its first moment on. `control`: what it may ask of us.
+/// Starts a program that is owned from its first moment on. `control`: what it may request.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 pub(super) fn spawn_owned(
     command: &mut Command,
     control: Option<Control>,
@@ -71,12 +71,12 @@ pub(super) fn spawn_owned(
     Ok((child, own))
 }
 
-/// Held from before a child is started until it is owned.
+/// Returns a guard that is held from before a child is started until it is owned.
 pub fn starting() -> RwLockReadGuard<'static, ()> {
     STARTING.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Is nobody about to own a child of this number? False as long as that is not known: a start is under way.
+/// Returns whether this PID has no owner and won't get one. False while a start is in progress, since that is unknown.
 pub fn is_nobodys(pid: u32) -> bool {
     match STARTING.try_write() {
         Ok(_) | Err(std::sync::TryLockError::Poisoned(_)) => !is_owned(pid),

@@ -1,34 +1,35 @@
-//! Whether a process that talks to us is one of our own doing, and what it may ask then.
+//! Determines whether a process that connects to the daemon was started by it, and what it may request.
 use super::groups;
 use super::own::control_of;
 use super::trampoline::process::{Stat, stat};
 use crate::domain::Control;
 
-/// So many ancestors are looked at.
-const MOST_ANCESTORS: usize = 10_000;
+/// Maximum number of ancestors that are checked.
+const MAX_ANCESTORS: usize = 10_000;
 
-/// So often the search begins anew, if an ancestor ended meanwhile.
-const MOST_SEARCHES: usize = 10;
+/// Maximum number of searches, which are repeated if an ancestor ended meanwhile.
+const MAX_SEARCHES: usize = 10;
 
-/// What a process may ask: that of the program of ours that it belongs to. `None`: it belongs to none, so it is its owner who asks.
+/// Returns what a process may request: the rights of the program of ours that it belongs to. `None`: it belongs to none, so it
+/// is its owner who asks.
 ///
-/// The search goes up from parent to parent (proc_pid_stat(5)). Each program has a keeper that adopts its orphans, so a process that
-/// loses its parent still leads to us. The exception: a process that enters a PID namespace made by others (setns(2)) and loses its
-/// parent there is adopted within that namespace (pid_namespaces(7)). So each step also checks the session, which is the keeper's, and
-/// the last one checks the control group. A process leaves its session with a call (setsid(2)), and its group only where it may write
-/// to groups.
+/// The search goes up from parent to parent (proc_pid_stat(5)). Each program has a keeper that adopts its orphans, so a process
+/// that loses its parent still leads to us. The exception: a process that enters a PID namespace made by others (setns(2)) and
+/// loses its parent there is adopted within that namespace (pid_namespaces(7)). So each step also checks the session, which is
+/// the keeper's, and the last one checks the control group. A process leaves its session with a call (setsid(2)), and its group
+/// only where it may write to groups.
 ///
-/// A process that has already gone gets no rights: nobody waits for the answer. One that another service started on behalf of ours (a
-/// service manager, cron, ssh) does not belong to us: only a sandbox stops that.
+/// A process that has already exited gets no rights: nobody waits for the answer. One that another service started on behalf of
+/// ours (a service manager, cron, ssh) does not belong to us: only a sandbox prevents that.
 pub fn rights_of_peer(pid: u32) -> Option<Control> {
-    (0..MOST_SEARCHES).find_map(|_| found_rights(pid)).unwrap_or(Some(Control::None))
+    (0..MAX_SEARCHES).find_map(|_| found_rights(pid)).unwrap_or(Some(Control::None))
 }
 
-/// The same, by one search. `None`: an ancestor ended meanwhile, and the process has another parent by now.
+/// Returns the same, by one search. `None`: an ancestor ended meanwhile, and the process has a different parent by now.
 fn found_rights(pid: u32) -> Option<Option<Control>> {
     let me = std::process::id();
     let mut at = pid;
-    for _ in 0..MOST_ANCESTORS {
+    for _ in 0..MAX_ANCESTORS {
         // 0: no parent in our PID namespace: this process is not among its ancestors, and only its group can tell
         if at == 0 || at == me {
             return Some(if pid == me { None } else { rights_of_group(pid) });
@@ -54,25 +55,25 @@ fn found_rights(pid: u32) -> Option<Option<Control>> {
     Some(Some(Control::None))
 }
 
-/// Is it there, but another user's, and `/proc` does not show those (`hidepid`, proc(5))?
+/// Returns whether it exists, but belongs to another user, and `/proc` does not show those (`hidepid`, proc(5)).
 fn is_hidden(pid: u32) -> bool {
     let number = super::trampoline::process::pid_of(pid);
     number.map(rustix::process::test_kill_process) == Some(Err(rustix::io::Errno::PERM))
 }
 
-/// The same, by the control group that the process is in.
+/// Returns the same, by the control group of the process.
 fn rights_of_group(pid: u32) -> Option<Control> {
     let members = groups::fellows(pid)?;
     // the keeper is one of them, unless it was killed
     Some(members.into_iter().find_map(control_of).unwrap_or(Control::None))
 }
 
-/// Does this process descend from `daemon`, or from anything else that is called like this program or its gate?
+/// Returns whether this process descends from `daemon`, or from anything else named like this program or its gate.
 pub(super) fn descends_from_us(daemon: Option<u32>) -> bool {
     let own = std::env::current_exe().ok();
     let own = own.as_deref().and_then(std::path::Path::file_name).map(std::ffi::OsStr::as_encoded_bytes);
     let mut at = parent_as_seen();
-    for _ in 0..MOST_ANCESTORS {
+    for _ in 0..MAX_ANCESTORS {
         if at == 0 {
             return false;
         }
@@ -82,7 +83,7 @@ pub(super) fn descends_from_us(daemon: Option<u32>) -> bool {
         if is_daemon {
             return true;
         }
-        // what can't be seen is another user's, and so are all above it
+        // an invisible process belongs to another user, and so do all its ancestors
         let (Some(stat), Some(name)) = (stat(at), name_of(at)) else { return false };
         if is_named_like_us(&name, own) && !is_another_program(at, own) {
             return true;
@@ -92,28 +93,28 @@ pub(super) fn descends_from_us(daemon: Option<u32>) -> bool {
     true
 }
 
-/// The parent of this process, as `/proc` shows it. In a PID namespace of its own the process has no visible parent, unless `/proc` is still
-/// that of the outer namespace, where this process has another number.
+/// Returns the parent of this process, as `/proc` shows it. In a PID namespace of its own the process has no visible parent,
+/// unless `/proc` is still that of the outer namespace, where this process has a different PID.
 fn parent_as_seen() -> u32 {
     let own = std::fs::read("/proc/self/stat").ok().and_then(|line| Stat::parse(&line));
     own.map_or_else(std::os::unix::process::parent_id, |stat| stat.parent)
 }
 
-/// The name that the kernel keeps of a process: the beginning of its program's (proc_pid_comm(5)).
+/// Returns the name that the kernel keeps for a process: the beginning of its program's (proc_pid_comm(5)).
 fn name_of(pid: u32) -> Option<Vec<u8>> {
     let name = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
     Some(name.trim_ascii_end().to_vec())
 }
 
 fn is_named_like_us(name: &[u8], own: Option<&[u8]>) -> bool {
-    /// Bytes of a name that the kernel keeps.
-    const KEPT: usize = 15;
-    let is_own = own.is_some_and(|own| &own[..own.len().min(KEPT)] == name);
+    /// Maximum bytes of a name that the kernel keeps.
+    const MAX_NAME_BYTES: usize = 15;
+    let is_own = own.is_some_and(|own| &own[..own.len().min(MAX_NAME_BYTES)] == name);
     is_own || matches!(name, b"bgagent" | b"bgagent-gate")
 }
 
-/// Is a process that is called like us known to be something else, such as the shell of a script of that name? The daemon can't be
-/// asked: it is not dumpable, and its program is nobody's to see (proc_pid_exe(5)).
+/// Returns whether a process named like this program is known to be something else, such as the shell of a script of that name.
+/// The daemon itself can't be checked: it is not dumpable, so nobody can see its program (proc_pid_exe(5)).
 fn is_another_program(pid: u32, own: Option<&[u8]>) -> bool {
     let Ok(program) = std::fs::read_link(format!("/proc/{pid}/exe")) else { return false };
     let Some(name) = program.file_name().map(std::ffi::OsStr::as_encoded_bytes) else { return false };

@@ -1,5 +1,5 @@
-//! Removes a folder that a program has filled, whatever that has done to it: modes that let nobody in, folders within folders without
-//! end, links. No link is followed, and it takes the same room however deep it goes.
+//! Removes a folder that a program has filled, whatever is in it: restrictive modes, deeply nested folders, links. Links are
+//! not followed, and memory use does not depend on the depth.
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use std::ffi::CStr;
@@ -8,10 +8,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Removes it. It is no error that there is none.
+/// Removes a folder. It is no error if it does not exist.
 ///
 /// # Errors
-/// What is still there can't be removed: what the system says of it.
+/// The error of the system about what can't be removed.
 pub(super) fn remove_folder(folder: &Path) -> io::Result<()> {
     let top = match unlocked(CWD, folder) {
         Err(Errno::NOENT) => return Ok(()),
@@ -25,8 +25,8 @@ pub(super) fn remove_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// One pass over what is in a folder: files go, folders that are empty go, and what is in others comes up here, so that the next
-/// pass finds it. False: nothing is left.
+/// Makes one pass over a folder: removes files and empty folders, and moves the content of other folders up here, so that the
+/// next pass finds it. Returns false if nothing is left.
 fn empties(top: &OwnedFd, moved: &mut u64) -> rustix::io::Result<bool> {
     let (mut found, mut changed, mut why) = (false, false, None);
     for name in names(top)? {
@@ -35,7 +35,7 @@ fn empties(top: &OwnedFd, moved: &mut u64) -> rustix::io::Result<bool> {
             let folder = unlocked(top, name.as_c_str())?;
             for inner in names(&folder)? {
                 if unlinked(folder.as_fd(), &inner).is_err() {
-                    // it can't get another parent if it can't be written to
+                    // it can't be moved unless it is writable
                     drop(unlocked(&folder, inner.as_c_str())?);
                     lifted(folder.as_fd(), &inner, top.as_fd(), moved)?;
                 }
@@ -54,7 +54,7 @@ fn empties(top: &OwnedFd, moved: &mut u64) -> rustix::io::Result<bool> {
     }
 }
 
-/// Gives a folder the first free name in another one.
+/// Moves a folder into another one, with the first free name.
 fn lifted(from: BorrowedFd<'_>, name: &CStr, to: BorrowedFd<'_>, moved: &mut u64) -> rustix::io::Result<()> {
     loop {
         *moved += 1;
@@ -71,10 +71,10 @@ fn unlinked(folder: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
 }
 
 fn names(folder: &OwnedFd) -> rustix::io::Result<Vec<std::ffi::CString>> {
-    /// So many at a time: the next pass sees the others.
-    const MOST: usize = 10_000;
+    /// Maximum entries at a time: the next pass sees the others.
+    const MAX_ENTRIES: usize = 10_000;
     let mut names = Vec::new();
-    for entry in Dir::read_from(folder)?.take(MOST) {
+    for entry in Dir::read_from(folder)?.take(MAX_ENTRIES) {
         let name = entry?.file_name().to_owned();
         if !matches!(name.to_bytes(), b"." | b"..") {
             names.push(name);
@@ -83,12 +83,12 @@ fn names(folder: &OwnedFd) -> rustix::io::Result<Vec<std::ffi::CString>> {
     Ok(names)
 }
 
-/// Opens a folder that belongs to us, after it was made one that we can enter and write to.
+/// Opens a folder that belongs to this user, after making it accessible and writable.
 fn unlocked(at: impl AsFd, name: impl rustix::path::Arg + Copy) -> rustix::io::Result<OwnedFd> {
     let folder = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     #[cfg(target_os = "linux")]
     {
-        // its mode is that of what was opened, whatever has this name by now
+        // changes the mode of what was opened, whatever has this name by now
         let handle = openat(at.as_fd(), name, folder | OFlags::PATH, Mode::empty())?;
         let place = format!("/proc/self/fd/{}", handle.as_raw_fd());
         let _ = std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o700));

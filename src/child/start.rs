@@ -1,6 +1,6 @@
-//! The start of a program looks at files, makes a folder and starts a process. Each of these can block, on a disk that hangs for
-//! ever: so they happen on threads of their own, a few at a time, and fewer in one folder, so that a disk that hangs
-//! keeps no program of another from starting.
+//! Starts programs: checks files, creates a folder and starts a process. Each of these can block forever on a disk that hangs:
+//! so they run on threads of their own, limited in number, in total and per folder, so that a disk that hangs does not block
+//! programs on other disks.
 use super::confined::OwnedConfinement;
 use super::executable::{Unfit, find};
 use super::inherit::Environment;
@@ -15,48 +15,47 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-/// So many starts at a time.
+/// Maximum concurrent starts.
 pub const STARTS_AT_A_TIME: usize = 16;
-/// Their places. A start that hangs leaves its place to others.
+/// Permits for concurrent starts. A start that hangs releases its permit.
 pub static START_PLACES: Semaphore = Semaphore::const_new(STARTS_AT_A_TIME);
-/// So many starts at a time in one folder, those that hang among them.
-const IN_A_FOLDER: usize = 8;
-/// After so long a start counts as one that hangs.
-const HANGS: Duration = Duration::from_secs(30);
+/// Maximum concurrent starts in one folder, including those that hang.
+const MAX_STARTS_PER_FOLDER: usize = 8;
+/// Time after which a start is considered to hang.
+const HANG_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A program to find and to start.
+/// A program to find and start.
 #[derive(Clone, Debug)]
 pub struct StartOrder {
     /// Its name or path, then its arguments.
     pub argv: Vec<String>,
-    /// All of its environment; its `PATH` is where it is looked for.
+    /// Its complete environment; the program is searched for in its `PATH`.
     pub environment: Environment,
-    /// Its working directory.
     pub cwd: PathBuf,
-    /// The walls around it; `None`: none.
+    /// Its sandbox; `None`: none.
     pub confinement: Option<OwnedConfinement>,
-    /// What it may ask of this process; `None`: nothing.
+    /// What it may request from this process; `None`: nothing.
     pub control: Option<Control>,
 }
 
 /// Why a program was not started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartFailure {
-    /// There is none, or it can't be run.
+    /// It does not exist, or can't be run.
     #[error(transparent)]
     Unfit(#[from] Unfit),
-    /// It was found, and its keeper or its walls can't be had.
+    /// It was found, but its keeper or its sandbox is not available.
     #[error("{cause}")]
     System { program: PathBuf, cause: io::Error },
 }
 
-/// Finds a program and starts its keeper, which waits for [`KeptProgram::go`]. Whoever waits for it no longer gets a place free when
-/// the thread is; what was started then is ended.
+/// Finds a program and starts its keeper, which waits for [`KeptProgram::go`]. If the future is dropped, its permit is released
+/// when the thread has finished; what was started by then is terminated.
 ///
 /// # Errors
 /// Why it can't be started.
 pub async fn start(order: StartOrder) -> Result<(KeptProgram, OutputPipes), StartFailure> {
-    let in_folder = place_in(&order.cwd, HANGS).await?;
+    let in_folder = place_in(&order.cwd, HANG_TIMEOUT).await?;
     let place = START_PLACES.acquire().await.expect("it is never closed");
     let (sender, receiver) = oneshot::channel();
     let (ends, ended) = oneshot::channel::<()>();
@@ -70,14 +69,14 @@ pub async fn start(order: StartOrder) -> Result<(KeptProgram, OutputPipes), Star
     thread.map_err(|cause| StartFailure::System { program: cwd.clone(), cause })?;
     tokio::spawn(async move {
         let _place = place;
-        if tokio::time::timeout(HANGS, ended).await.is_err() {
+        if tokio::time::timeout(HANG_TIMEOUT, ended).await.is_err() {
             tracing::warn!("a start in `{}` hangs: the disk does not answer", cwd.display());
         }
     });
     receiver.await.unwrap_or_else(|_| Err(Unfit::Other("its start was broken off".into()).into()))
 }
 
-/// A place among the starts in this folder, if one gets free within `patience`.
+/// Returns a permit for a start in this folder, if one is available within `patience`.
 async fn place_in(folder: &Path, patience: Duration) -> Result<OwnedSemaphorePermit, StartFailure> {
     static FOLDERS: Mutex<Option<HashMap<PathBuf, Weak<Semaphore>>>> = Mutex::new(None);
     let places = {
@@ -86,7 +85,7 @@ async fn place_in(folder: &Path, patience: Duration) -> Result<OwnedSemaphorePer
         let known = folders.get(folder).and_then(Weak::upgrade);
         known.unwrap_or_else(|| {
             folders.retain(|_, places| places.strong_count() > 0);
-            let places = Arc::new(Semaphore::new(IN_A_FOLDER));
+            let places = Arc::new(Semaphore::new(MAX_STARTS_PER_FOLDER));
             folders.insert(folder.to_owned(), Arc::downgrade(&places));
             places
         })
@@ -94,7 +93,7 @@ async fn place_in(folder: &Path, patience: Duration) -> Result<OwnedSemaphorePer
     match tokio::time::timeout(patience, places.acquire_owned()).await {
         Ok(place) => Ok(place.expect("it is never closed")),
         Err(_) => Err(Unfit::Other(format!(
-            "{IN_A_FOLDER} starts in `{}` hang: the disk does not answer; see to it, or name another `cwd`",
+            "{MAX_STARTS_PER_FOLDER} starts in `{}` hang: the disk does not answer; see to it, or name another `cwd`",
             folder.display()
         ))
         .into()),
@@ -126,8 +125,8 @@ mod tests {
     async fn starts_that_hang_in_one_folder_hold_up_no_other() {
         let (dead, good) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let mut hanging = Vec::new();
-        for _ in 0..IN_A_FOLDER {
-            hanging.push(place_in(dead.path(), HANGS).await.unwrap());
+        for _ in 0..MAX_STARTS_PER_FOLDER {
+            hanging.push(place_in(dead.path(), HANG_TIMEOUT).await.unwrap());
         }
         let order = |cwd: &Path| StartOrder {
             argv: vec!["true".into()],
@@ -147,8 +146,8 @@ mod tests {
     async fn who_waits_for_starts_that_hang_is_told_so() {
         let dead = tempfile::tempdir().unwrap();
         let mut hanging = Vec::new();
-        for _ in 0..IN_A_FOLDER {
-            hanging.push(place_in(dead.path(), HANGS).await.unwrap());
+        for _ in 0..MAX_STARTS_PER_FOLDER {
+            hanging.push(place_in(dead.path(), HANG_TIMEOUT).await.unwrap());
         }
         let why = place_in(dead.path(), Duration::from_millis(20)).await.unwrap_err().to_string();
         assert!(why.contains("hang") && why.contains(&dead.path().display().to_string()), "{why}");

@@ -1,4 +1,4 @@
-//! What the head of a binary says (elf(5)): for which kind of machine it is, and what loads it.
+//! The header of a binary (elf(5)): its architecture, and its loader.
 #![cfg(target_os = "linux")]
 use std::ffi::OsStr;
 use std::fs::File;
@@ -8,24 +8,24 @@ use std::path::{Path, PathBuf};
 
 /// `p_type` of the segment that names the loader.
 const PT_INTERP: u64 = 3;
-/// More headers or a longer name than these don't occur in usual binaries: the file is not looked at.
-const MOST_HEADERS: u64 = 128;
-const LONGEST_NAME: u64 = 4096;
+/// Usual binaries have fewer headers and a shorter name; others are not examined.
+const MAX_HEADER_COUNT: u64 = 128;
+const MAX_NAME_BYTES: u64 = 4096;
 
-/// Is a program with this head for the kind of machine that `own` is for? 64-bit kernels run the 32-bit
-/// programs of their kind: i386 (3) on x86-64 (62), ARM (40) on AArch64 (183).
+/// Returns whether a program with this header runs on the architecture of `own`. 64-bit kernels run the 32-bit programs of
+/// their architecture: i386 (3) on x86-64 (62), ARM (40) on AArch64 (183).
 pub(super) fn runs_beside(head: &[u8], own: &[u8]) -> bool {
     let number = |head: &[u8]| machine(head).map(|(_, bytes)| u16::from_le_bytes(bytes));
     machine(head) == machine(own)
         || matches!((number(own), number(head)), (Some(62), Some(3)) | (Some(183), Some(40)))
 }
 
-/// Byte order and `e_machine`.
+/// Returns byte order and `e_machine`.
 fn machine(head: &[u8]) -> Option<(u8, [u8; 2])> {
     Some((*head.get(5)?, [*head.get(18)?, *head.get(19)?]))
 }
 
-/// The program that loads this one; `None` if it needs none, or that can't be read.
+/// Returns the loader of a program; `None` if it needs none, or that can't be read.
 pub(super) fn loader(program: &Path) -> Option<PathBuf> {
     let file = File::open(program).ok()?;
     let mut head = [0; 64];
@@ -39,7 +39,7 @@ pub(super) fn loader(program: &Path) -> Option<PathBuf> {
         true => (number(&head[0x20..0x28]), number(&head[0x36..0x38]), number(&head[0x38..0x3A])),
         false => (number(&head[0x1C..0x20]), number(&head[0x2A..0x2C]), number(&head[0x2C..0x2E])),
     };
-    for nth in 0..count.min(MOST_HEADERS) {
+    for nth in 0..count.min(MAX_HEADER_COUNT) {
         let mut header = [0; 0x38];
         let header = if wide { &mut header[..] } else { &mut header[..0x20] };
         file.read_exact_at(header, offset.checked_add(nth * size)?).ok()?;
@@ -50,7 +50,7 @@ pub(super) fn loader(program: &Path) -> Option<PathBuf> {
             true => (number(&header[0x08..0x10]), number(&header[0x20..0x28])),
             false => (number(&header[0x04..0x08]), number(&header[0x10..0x14])),
         };
-        let mut name = vec![0; usize::try_from(length.min(LONGEST_NAME)).ok()?];
+        let mut name = vec![0; usize::try_from(length.min(MAX_NAME_BYTES)).ok()?];
         file.read_exact_at(&mut name, from).ok()?;
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
         return Some(PathBuf::from(OsStr::from_bytes(name)));

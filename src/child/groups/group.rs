@@ -1,4 +1,4 @@
-//! One group: its limits, who is in it, and its end.
+//! One control group: its limits, its processes, and its end.
 use super::place::members;
 use crate::child::trampoline::process;
 use crate::domain::SandboxLimits;
@@ -8,15 +8,15 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long what was killed is waited for. What is still there then can't be killed, and its group stays until the daemon
-/// starts again.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two looks at what was killed; each is twice as long as the one before, up to the second.
-const LOOKS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+/// Maximum wait for killed processes. What is still there then can't be killed, and its group stays until the daemon starts
+/// again.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Interval between checks of killed processes: doubled each time, from the first to the second.
+const CHECK_INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 /// The keeper is in the group as well.
-const KEEPERS: u64 = 1;
+const KEEPER_COUNT: u64 = 1;
 
-/// A control group with all that is in it. When this is dropped, that is killed.
+/// A control group with its processes. Dropping it kills them.
 #[derive(Debug)]
 pub(in crate::child) struct Group {
     folder: PathBuf,
@@ -24,17 +24,17 @@ pub(in crate::child) struct Group {
     processes: Option<u64>,
 }
 
-/// What the limits of a group have met.
+/// Limits of a group that were hit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::child) struct LimitsMet {
-    /// Something was killed, since the group has this many bytes of memory at the most.
+    /// Something was killed because of this memory limit, in bytes.
     pub(in crate::child) memory: Option<u64>,
-    /// A process or thread was refused, since the group has this many at the most.
+    /// A process or thread was refused because of this limit.
     pub(in crate::child) processes: Option<u64>,
 }
 
 impl Group {
-    /// Makes it.
+    /// Creates it.
     pub(super) fn make(folder: PathBuf, limits: &SandboxLimits) -> io::Result<Self> {
         std::fs::create_dir(&folder)?;
         let group = Self { folder, memory: limits.memory, processes: limits.processes };
@@ -42,27 +42,27 @@ impl Group {
         Ok(group)
     }
 
-    /// A folder that is looked at as if it were one.
+    /// Returns a plain folder that is used as if it were a group.
     #[cfg(test)]
     pub(in crate::child) fn pretended(folder: PathBuf, memory: u64, processes: u64) -> Self {
         Self { folder, memory: Some(memory), processes: Some(processes) }
     }
 
-    /// One that somebody else has made.
+    /// Returns a group that was not created by this process.
     pub(super) fn left(folder: PathBuf) -> Self {
         Self { folder, memory: None, processes: None }
     }
 
-    /// Puts a process into it. All that it starts from then on is in it as well.
+    /// Moves a process into the group. What it starts from then on is in it as well.
     pub(in crate::child) fn take(&self, pid: u32) -> io::Result<()> {
         write(&self.folder, "cgroup.procs", &pid.to_string())
     }
 
-    /// Kills all that is in it.
+    /// Kills all its processes.
     pub(in crate::child) fn kill(&self) {
         match write(&self.folder, "cgroup.kill", "1") {
             Ok(()) => {}
-            // before Linux 5.14. What is frozen can't start anything, and is killed all the same
+            // before Linux 5.14. Frozen processes can't start anything, and can still be killed
             Err(_) => {
                 let _ = write(&self.folder, "cgroup.freeze", "1");
                 for folder in with_groups_below(&self.folder) {
@@ -77,12 +77,12 @@ impl Group {
         }
     }
 
-    /// Is anything in it, or in a group below it?
+    /// Returns whether it, or a subgroup, has any processes.
     pub(super) fn is_populated(&self) -> bool {
         number(&self.folder, "cgroup.events", "populated").is_some_and(|count| count > 0)
     }
 
-    /// Which of its limits was met so far.
+    /// Returns which of its limits were hit so far.
     pub(in crate::child) fn limits_met(&self) -> LimitsMet {
         let any = |file, key| number(&self.folder, file, key).is_some_and(|count| count > 0);
         LimitsMet {
@@ -91,7 +91,7 @@ impl Group {
         }
     }
 
-    /// Kills all that is in it. True: nothing is left, and it is removed.
+    /// Kills its processes. Returns true if none is left, and it was removed.
     pub(super) fn is_ended(&self) -> bool {
         if self.is_populated() {
             self.kill();
@@ -100,10 +100,10 @@ impl Group {
         is_removed(&self.folder)
     }
 
-    /// Kills all that is in it, waits for the end of that, and removes it. Blocks until then, for a bounded time.
+    /// Kills its processes, waits until they have ended, and removes it. Blocks for a bounded time.
     pub(in crate::child) fn end(self) {
-        let until = Instant::now() + PATIENCE;
-        let (mut pause, longest) = LOOKS;
+        let until = Instant::now() + KILL_TIMEOUT;
+        let (mut pause, longest) = CHECK_INTERVALS;
         loop {
             if self.is_ended() {
                 return;
@@ -127,8 +127,8 @@ impl Drop for Group {
     }
 }
 
-/// Memory has no way out into swap, so that the limit is one; and what reaches it ends as a whole (`memory.oom.group`), since half a
-/// program is none.
+/// Sets the limits. Swap is disabled, so that the memory limit is a real one; and on reaching it, all processes are killed
+/// (`memory.oom.group`), since half a program is useless.
 fn set_limits(folder: &Path, limits: &SandboxLimits) -> io::Result<()> {
     let set = |file: &str, value: &str| {
         write(folder, file, value).map_err(|error| {
@@ -140,7 +140,7 @@ fn set_limits(folder: &Path, limits: &SandboxLimits) -> io::Result<()> {
     };
     if let Some(bytes) = limits.memory {
         set("memory.max", &bytes.to_string())?;
-        // neither is there where the kernel was built without swap, or is older than Linux 4.19
+        // missing if the kernel was built without swap, or is older than Linux 4.19
         for (file, value) in [("memory.swap.max", "0"), ("memory.oom.group", "1")] {
             match set(file, value) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -149,23 +149,23 @@ fn set_limits(folder: &Path, limits: &SandboxLimits) -> io::Result<()> {
         }
     }
     if let Some(count) = limits.processes {
-        set("pids.max", &count.saturating_add(KEEPERS).to_string())?;
+        set("pids.max", &count.saturating_add(KEEPER_COUNT).to_string())?;
     }
     Ok(())
 }
 
-/// Writes to a file that the kernel has made.
+/// Writes to a file of the cgroup file system.
 pub(super) fn write(folder: &Path, file: &str, value: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(folder.join(file))?.write_all(value.as_bytes())
 }
 
-/// The number behind a word, in a file with a line for each.
+/// Returns the number after a key, in a file with one entry per line.
 fn number(folder: &Path, file: &str, key: &str) -> Option<u64> {
     let text = std::fs::read_to_string(folder.join(file)).ok()?;
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
-/// This group and all below it, the deepest last. A program can have made some for itself.
+/// Returns this group and all subgroups, the deepest last. A program may have created some.
 fn with_groups_below(folder: &Path) -> Vec<PathBuf> {
     let mut found = vec![folder.to_owned()];
     let mut at = 0;
@@ -179,7 +179,7 @@ fn with_groups_below(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Removes an empty group with those below it. False: something holds it up.
+/// Removes an empty group with its subgroups. Returns false if it is busy.
 fn is_removed(folder: &Path) -> bool {
     if std::fs::remove_dir(folder).is_ok() {
         return true;

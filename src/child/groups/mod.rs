@@ -1,12 +1,12 @@
-//! Control groups of programs (cgroups(7), version 2): a group for each program that is started. It bounds the memory and the
-//! processes of all that the program starts, and is killed as one (`cgroup.kill`), whatever hides in it.
+//! Control groups of programs (cgroups(7), version 2): one group per started program. It limits the memory and number of
+//! processes of everything that the program starts, and is killed as a unit (`cgroup.kill`), so that nothing can escape.
 //!
-//! Groups are made below the one that this process is in, and only if that was delegated to it: systemd's documentation
-//! ("Control Group APIs and Delegation") leaves all others to whoever made them. Whether it was is said by systemd, in an
-//! extended attribute of the group, or by whoever starts the daemon, in a variable ([`DELEGATED`]). It moves into a leaf
-//! (`DAEMON`), since a group that shares out memory has no processes of its own.
+//! Groups are created below the one that this process is in, and only if that was delegated to it: systemd's documentation
+//! ("Control Group APIs and Delegation") leaves all others to their creators. Delegation is announced by systemd, in an
+//! extended attribute of the group, or by the user that starts the daemon, in a variable ([`DELEGATED`]). The daemon moves into
+//! a leaf (`DAEMON_GROUP`), since a group that distributes memory must not have processes of its own.
 //!
-//! Where there are none, keepers end what they keep ([`super::trampoline`]), and a limit that needs a group is refused.
+//! Without groups, keepers terminate what they keep ([`super::trampoline`]), and a limit that needs a group is refused.
 mod group;
 mod place;
 
@@ -22,20 +22,20 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long all that was killed is waited for at the start and the end of a daemon.
-const CLEARING: Duration = Duration::from_secs(2);
-const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+/// Maximum wait for killed processes at the start and end of a daemon.
+const CLEAR_TIMEOUT: Duration = Duration::from_secs(2);
+const CHECK_INTERVAL: Duration = Duration::from_millis(5);
 /// The group of the daemon itself, below the delegated one.
-const DAEMON: &str = "daemon";
+const DAEMON_GROUP: &str = "daemon";
 
-/// What of control groups is to be had. Each `None`: nothing hinders it.
+/// Which features of control groups are available. `None`: available.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct GroupSupport {
     /// Why programs have no groups of their own.
     pub none_because: Option<String>,
-    /// Why a limit of memory can't be held.
+    /// Why a memory limit can't be enforced.
     pub no_memory_because: Option<String>,
-    /// Why a limit of processes can't be held.
+    /// Why a limit on processes can't be enforced.
     pub no_processes_because: Option<String>,
 }
 
@@ -45,7 +45,7 @@ impl GroupSupport {
         Self { none_because: why.clone(), no_memory_because: why.clone(), no_processes_because: why }
     }
 
-    /// The first limit among these that can't be held: its key, and why.
+    /// Returns the first of these limits that can't be enforced: its key, and why.
     pub fn lacks(&self, limits: &SandboxLimits) -> Option<(&'static str, &str)> {
         let memory = limits.memory.and(self.no_memory_because.as_deref()).map(|why| ("memory", why));
         let processes = limits.processes.and(self.no_processes_because.as_deref());
@@ -53,13 +53,13 @@ impl GroupSupport {
     }
 }
 
-/// The delegated group, and what the groups in it are called.
+/// The delegated group, and the names of the groups in it.
 #[derive(Debug)]
 struct Groups {
     folder: PathBuf,
-    /// The delegated group as `/proc/PID/cgroup` has it.
+    /// The delegated group's path in `/proc/PID/cgroup`.
     path: String,
-    /// Groups of this daemon begin with this; those of others, and of whoever else has a place here, do not.
+    /// Name prefix of this daemon's groups; groups of others don't have it.
     prefix: String,
     made: AtomicU64,
     support: GroupSupport,
@@ -67,10 +67,10 @@ struct Groups {
 
 static GROUPS: OnceLock<Result<Groups, String>> = OnceLock::new();
 
-/// From now on each program has a control group of its own, if there are any. What a daemon of this name has left in its groups is
-/// ended. Once, before anything is started; it can block. `daemon`: what this daemon is called in each of its lives.
+/// Enables a control group for each program, if they are available. Kills what a daemon of this name has left in its groups.
+/// Called once, before anything is started; can block. `daemon`: a name that stays the same across restarts.
 pub fn settle(daemon: &str) -> GroupSupport {
-    // a second daemon in the same process is one of tests
+    // only tests have a second daemon in one process
     let _ = GROUPS.get_or_init(|| {
         let groups = Groups::of(&place::own()?, daemon)?;
         for ended in groups.clear() {
@@ -81,7 +81,7 @@ pub fn settle(daemon: &str) -> GroupSupport {
     support()
 }
 
-/// What of control groups this process has, since [`settle`].
+/// Returns the control group features of this process, as determined by [`settle`].
 pub fn support() -> GroupSupport {
     match GROUPS.get() {
         Some(Ok(groups)) => groups.support.clone(),
@@ -90,7 +90,7 @@ pub fn support() -> GroupSupport {
     }
 }
 
-/// What a daemon would have that is started where this process is. Nothing is changed but for a group that is made and removed.
+/// Returns what a daemon started here would have. Changes nothing except for a group that is created and removed.
 pub fn prospect() -> GroupSupport {
     let looked = || -> Result<GroupSupport, String> {
         let place = place::own()?;
@@ -105,7 +105,7 @@ pub fn prospect() -> GroupSupport {
     looked().unwrap_or_else(|why| GroupSupport::none(&why))
 }
 
-/// Ends and removes what is left in groups of this daemon. At its end; it can block.
+/// Kills and removes what is left in this daemon's groups. Called at its end; can block.
 pub fn clear() {
     if let Some(Ok(groups)) = GROUPS.get() {
         for ended in groups.clear() {
@@ -114,10 +114,10 @@ pub fn clear() {
     }
 }
 
-/// A group for a program that is about to be started, with its limits. `None`: there are no groups here.
+/// Creates a group with its limits, for a program that is about to be started. `None`: there are no groups here.
 ///
 /// # Errors
-/// Why a limit can't be held; else what the system says.
+/// Why a limit can't be enforced; else the error of the system.
 pub(super) fn make(limits: &SandboxLimits) -> io::Result<Option<Group>> {
     if let Some((limit, why)) = support().lacks(limits) {
         return Err(io::Error::other(format!(
@@ -131,7 +131,7 @@ pub(super) fn make(limits: &SandboxLimits) -> io::Result<Option<Group>> {
     }
 }
 
-/// The processes of the group of ours that this one is in, itself or in a group below. `None`: it is in none.
+/// Returns the processes of the daemon's group that contains this process, directly or in a subgroup. `None`: it is in none.
 pub(super) fn fellows(pid: u32) -> Option<Vec<u32>> {
     let groups = GROUPS.get()?.as_ref().ok()?;
     let line = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
@@ -153,14 +153,14 @@ impl Groups {
         place.can_be_used()?;
         let folder = place.folder.clone();
         let said = |what: &str, error: io::Error| format!("{what} {}: {error}", folder.display());
-        let own = folder.join(DAEMON);
+        let own = folder.join(DAEMON_GROUP);
         match std::fs::create_dir(&own) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(said("no group can be made in", error));
             }
             _ => {}
         }
-        // 0 is whoever writes it
+        // 0 stands for the writing process
         group::write(&own, "cgroup.procs", "0")
             .map_err(|error| said("the daemon can't move into a group of", error))?;
         let given = |controller: &str| {
@@ -186,7 +186,8 @@ impl Groups {
         Ok(Self { prefix: format!("run-{daemon}-"), made: AtomicU64::new(0), support, folder, path })
     }
 
-    /// The name of the group of ours that a process is in, or in one below it. `line`: its `/proc/PID/cgroup`.
+    /// Returns the name of the daemon's group that contains a process, directly or in a subgroup. `line`: its
+    /// `/proc/PID/cgroup`.
     fn name_in<'a>(&self, line: &'a str) -> Option<&'a str> {
         let below = place::path_of(line)?.strip_prefix(self.path.trim_end_matches('/'))?.strip_prefix('/')?;
         let name = below.split('/').next()?;
@@ -198,15 +199,15 @@ impl Groups {
         loop {
             let number = self.made.fetch_add(1, Ordering::Relaxed);
             match Group::make(self.folder.join(format!("{}{number}", self.prefix)), limits) {
-                // one that could not be removed
+                // could not be removed earlier
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 other => return other,
             }
         }
     }
 
-    /// Ends and removes all groups of this daemon, as far as they can be in [`CLEARING`]. Returns those in which something
-    /// lived and does no longer.
+    /// Kills and removes all groups of this daemon, as far as possible within [`CLEAR_TIMEOUT`]. Returns those that had live
+    /// processes and have none any more.
     fn clear(&self) -> Vec<String> {
         let Ok(all) = std::fs::read_dir(&self.folder) else { return Vec::new() };
         let ours = all.flatten().filter(|entry| {
@@ -223,7 +224,7 @@ impl Groups {
             })
             .collect();
         let mut ended = Vec::new();
-        let until = Instant::now() + CLEARING;
+        let until = Instant::now() + CLEAR_TIMEOUT;
         loop {
             left.retain(|(name, group, lived)| {
                 let is_gone = group.is_ended();
@@ -235,7 +236,7 @@ impl Groups {
             if left.is_empty() || Instant::now() >= until {
                 break;
             }
-            std::thread::sleep(BETWEEN_LOOKS);
+            std::thread::sleep(CHECK_INTERVAL);
         }
         for (name, ..) in &left {
             tracing::warn!(

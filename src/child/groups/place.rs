@@ -3,17 +3,17 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// The variable by which whoever starts the daemon names the control group that it may divide: its path as in
-/// `/proc/self/cgroup`, or the last part of that. A name, and not a yes, since what inherits the variable elsewhere is not meant.
+/// The variable that names the control group which the daemon may manage: its path as in `/proc/self/cgroup`, or the last
+/// component. A name rather than a flag, so that it has no effect where it is inherited elsewhere.
 pub const DELEGATED: &str = "BGAGENT_DELEGATED";
 
-/// What systemd marks groups with that it has delegated; the second since version 251, for those who may not read the first.
-const MARKS: [&str; 2] = ["trusted.delegate", "user.delegate"];
+/// Attributes of groups that systemd has delegated; the second since version 251, for processes that may not read the first.
+const DELEGATE_ATTRIBUTES: [&str; 2] = ["trusted.delegate", "user.delegate"];
 
 /// The control group of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// As `/proc/self/cgroup` has it.
+    /// As in `/proc/self/cgroup`.
     pub(super) path: String,
     /// Where it is mounted.
     pub(super) folder: PathBuf,
@@ -42,12 +42,12 @@ pub(super) fn own() -> Result<Place, String> {
 }
 
 impl Place {
-    /// Is it ours to divide, and can it be?
+    /// Checks whether it was delegated, and can be used.
     ///
     /// # Errors
     /// A sentence: why not, and what to do.
     pub(super) fn can_be_used(&self) -> Result<(), String> {
-        let marked = MARKS.iter().any(|mark| is_marked(&self.folder, mark));
+        let marked = DELEGATE_ATTRIBUTES.iter().any(|mark| is_marked(&self.folder, mark));
         if !marked && !self.is_named(std::env::var_os(DELEGATED)) {
             return Err(format!(
                 "the control group `{}` is not delegated to this process (`Delegate=yes` of its unit, which the service of \
@@ -79,14 +79,14 @@ fn is_marked(_: &Path, _: &str) -> bool {
     false
 }
 
-/// The path of the line `0::PATH` (cgroups(7)).
+/// Returns the path of the line `0::PATH` (cgroups(7)).
 pub(super) fn path_of(own: &str) -> Option<&str> {
-    // the kernel says so of one that was removed while a process was in it
+    // the kernel's suffix for a group that was removed while a process was in it
     own.lines().find_map(|line| line.strip_prefix("0::")).filter(|path| !path.ends_with(" (deleted)"))
 }
 
-/// Where in the mounted trees this group may be seen, in the order of proc_pid_mountinfo(5): those that can be written to first, the
-/// last ones first, which hide the others.
+/// Returns where the mounted trees may show this group, according to proc_pid_mountinfo(5): writable ones first, and later ones
+/// first, which hide the others.
 fn folders_of(mounts: &[u8], path: &str) -> Vec<PathBuf> {
     let mut found: Vec<(bool, PathBuf)> =
         mounts.split(|byte| *byte == b'\n').filter_map(|line| folder_of(line, path)).collect();
@@ -108,7 +108,7 @@ fn folder_of(line: &[u8], path: &str) -> Option<(bool, PathBuf)> {
     Some((options.split(|byte| *byte == b',').any(|option| option == b"rw"), folder))
 }
 
-/// A path of `mountinfo`, where spaces, tabs, line ends and backslashes are octal numbers.
+/// Unescapes a path of `mountinfo`, where spaces, tabs, newlines and backslashes are octal.
 fn unescaped(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -121,7 +121,7 @@ fn unescaped(field: &[u8]) -> PathBuf {
     OsString::from_vec(bytes).into()
 }
 
-/// The processes of a group itself.
+/// Returns the processes of a group, without those of subgroups.
 pub(super) fn members(folder: &Path) -> Vec<u32> {
     let all = std::fs::read(folder.join("cgroup.procs")).unwrap_or_default();
     let lines = all.split(|byte| *byte == b'\n');

@@ -1,4 +1,4 @@
-//! What a keeper and a program within walls begin with.
+//! The common beginning of keepers and confined programs.
 use super::wire::{self, Order};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
@@ -6,28 +6,27 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// First argument of what becomes a program within walls.
+/// First argument of a process that becomes a confined program.
 pub(super) const ENTER: &str = "__enter";
 
-/// Second argument of one that goes on with the view of the files that all have: none of its own is to be had here.
+/// Second argument of one that continues with the shared mount namespace: a private one is not available here.
 pub(super) const ALIKE: &str = "alike";
 
-/// What it says if it found out too late that there is none.
+/// Its message if it found out too late that there is none.
 pub(super) const AGAIN: &str = "there is no view of its own: to be started anew without";
 
 /// The permission to start a program.
 pub(super) struct Permission {
-    /// What is to be started.
     pub(super) order: Order,
-    /// The file with that.
+    /// The file that contains the order.
     pub(super) file: OwnedFd,
-    /// What it reads; `None`: nothing.
+    /// Its standard input; `None`: nothing.
     pub(super) input: Option<OwnedFd>,
-    /// Where the listener of its network goes, if it has one.
+    /// Where the listener of its network namespace is sent, if it has one.
     pub(super) network: Option<OwnedFd>,
 }
 
-/// Waits for permission; `None`: that never comes. `prepare`: what is done if there is time for it before.
+/// Waits for permission; `None`: it will never be given. `prepare` is called if there is time for it before.
 pub(super) fn permission(channel: &OwnedFd, mut prepare: impl FnMut()) -> Option<Permission> {
     let descriptors = loop {
         match wire::receive(channel) {
@@ -43,12 +42,12 @@ pub(super) fn permission(channel: &OwnedFd, mut prepare: impl FnMut()) -> Option
     Some(Permission { order, file, input: descriptors.pop_front(), network })
 }
 
-/// The socket that stands in the place of standard input, out of the way of programs.
+/// Returns the socket that was passed as standard input, moved out of the programs' way.
 pub(super) fn channel() -> rustix::io::Result<OwnedFd> {
     rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
 }
 
-/// The program as it is to be executed, with this process's own input and output.
+/// Returns the command for the program, with this process's own input and output.
 pub(super) fn command(order: &Order) -> Command {
     let mut command = Command::new(&order.program);
     let (name, args) = order.argv.split_first().expect("an order has a name");
@@ -56,10 +55,10 @@ pub(super) fn command(order: &Order) -> Command {
     command
 }
 
-/// Tries again while someone is just writing the file, and while the system gives no process.
+/// Retries while the file is being written, and while the system has no free process.
 pub(super) fn executed<T>(mut execute: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
-    const WRITING: Duration = Duration::from_millis(200);
-    const SCARCE: Duration = Duration::from_secs(10);
+    const BUSY_FILE_TIMEOUT: Duration = Duration::from_millis(200);
+    const SPAWN_TIMEOUT: Duration = Duration::from_secs(10);
     let began = Instant::now();
     loop {
         let error = match execute() {
@@ -67,8 +66,8 @@ pub(super) fn executed<T>(mut execute: impl FnMut() -> std::io::Result<T>) -> st
             done => return done,
         };
         let patience = match error.kind() {
-            ErrorKind::ExecutableFileBusy => WRITING,
-            ErrorKind::WouldBlock => SCARCE,
+            ErrorKind::ExecutableFileBusy => BUSY_FILE_TIMEOUT,
+            ErrorKind::WouldBlock => SPAWN_TIMEOUT,
             _ => return Err(error),
         };
         if began.elapsed() >= patience {

@@ -1,4 +1,4 @@
-//! What becomes a program within walls.
+//! A process that confines itself and becomes the program.
 use super::begin::{AGAIN, ALIKE, Permission, channel, command, executed, permission};
 use super::wire::{KeeperMessage, NOT_ALLOWED};
 use crate::sandbox::{self, NotConfined, Walls};
@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::exit;
 
-/// Moves into a network of its own if the walls have one, and hands its listener over.
+/// Enters its own network namespace if the sandbox has one, and hands over its listener.
 #[cfg(target_os = "linux")]
 fn own_network(walls: &Walls, hand_over: Option<OwnedFd>) -> Result<(), NotConfined> {
     use super::wire;
@@ -19,7 +19,7 @@ fn own_network(walls: &Walls, hand_over: Option<OwnedFd>) -> Result<(), NotConfi
         .map_err(|error| NotConfined(format!("the listener of its network can't be handed over: {error}")))
 }
 
-/// Makes what it may not write unchangeable, where that can be had. `Err`: not by this process.
+/// Makes what it may not write read-only, if possible. `Err`: not in this process.
 #[cfg(target_os = "linux")]
 fn own_view(walls: &Walls) -> Result<(), NotConfined> {
     if std::env::args_os().nth(2).is_some_and(|word| word == ALIKE) {
@@ -31,26 +31,26 @@ fn own_view(walls: &Walls) -> Result<(), NotConfined> {
     }
 }
 
-/// Without Linux there are no walls.
+/// There are no sandboxes without Linux.
 #[cfg(not(target_os = "linux"))]
 fn own_view(_: &Walls) -> Result<(), NotConfined> {
     Ok(())
 }
 
-/// Without Linux there are no walls.
+/// There are no sandboxes without Linux.
 #[cfg(not(target_os = "linux"))]
 fn own_network(_: &Walls, _: Option<OwnedFd>) -> Result<(), NotConfined> {
     Ok(())
 }
 
-/// Shuts itself in and becomes the program. Why that is not to be goes to the keeper, by a socket that the program
-/// does not get.
+/// Confines itself and executes the program. An error is sent to the keeper, by a socket that the program does not inherit.
 pub(super) fn become_program() -> ! {
     let Ok(channel) = channel() else { exit(NOT_ALLOWED) };
     let Some(permission) = permission(&channel, || ()) else { exit(NOT_ALLOWED) };
     let Permission { order, file, input, network } = permission;
     drop(file);
-    // what the daemon was started with ignored is not ignored by its programs: what is caught has its default after execve(2)
+    // signals that the daemon ignores from its start are not ignored by its programs: handlers are reset to the default by
+    // execve(2)
     for signal in super::keeper::HANDED_ON {
         let _ = signal_hook::flag::register(signal.as_raw(), std::sync::Arc::default());
     }

@@ -1,8 +1,8 @@
-//! The keeper of a program: the one above it and all that it starts, as long as any of that lives.
+//! The keeper of a program: stays above it and everything that it starts, as long as any of that is alive.
 //!
-//! It adopts what is orphaned below it (`PR_SET_CHILD_SUBREAPER`, prctl(2)): so whatever a program starts, in whatever session, group,
-//! namespace or environment, stays below the keeper, is found there, and ends with it. It ends when it is asked to, and when
-//! whoever started it is gone.
+//! It adopts orphans below it (`PR_SET_CHILD_SUBREAPER`, prctl(2)): so whatever a program starts, in any session, group,
+//! namespace or environment, stays below the keeper, is found there, and ends with it. It exits when it is asked to, and when
+//! the process that started it is gone.
 use super::begin::{AGAIN, ALIKE, ENTER, Permission, channel, command, executed, permission};
 use super::process::{self, Stat};
 use super::wire::{self, KeeperMessage, NOT_ALLOWED};
@@ -19,19 +19,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long what was killed is waited for. What is still there then can't be killed.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two looks at what was killed.
-const LOOK: Duration = Duration::from_millis(5);
-/// What asks a program to end or to do something, and is handed on to it.
+/// Maximum wait for killed processes. What is still there then can't be killed.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Interval between checks of killed processes.
+const CHECK_INTERVAL: Duration = Duration::from_millis(5);
+/// Signals that request something from a program; they are forwarded to it.
 pub(super) const HANDED_ON: [Signal; 6] =
     [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
 
-/// Waits for permission, starts the program, and stays until it is asked to end.
+/// Waits for permission, starts the program, and stays until it is asked to exit.
 pub(super) fn keep() -> ! {
-    // Fails only for the leader of a group, which a fresh child is not.
+    // Only fails for the leader of a group, which a new child is not.
     let _ = rustix::process::setsid();
-    // whatever whoever started it has left open goes no further
+    // descriptors inherited from the parent are not passed on
     close_fds::set_fds_cloexec(3, &[]);
     // Any process stands for "yes".
     #[cfg(target_os = "linux")]
@@ -55,7 +55,7 @@ pub(super) fn keep() -> ! {
         Ok(leader) => leader,
         Err(why) => end_with(&channel, why),
     };
-    // whoever reads what the program prints is to see its end
+    // readers of the program's output must see its end
     if let Ok(null) = std::fs::OpenOptions::new().write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdout(&null);
         let _ = rustix::stdio::dup2_stderr(&null);
@@ -74,7 +74,7 @@ fn say(channel: &OwnedFd, said: &KeeperMessage) {
     if !line.ends_with('\n') {
         line.push('\n');
     }
-    // it fits into an empty socket; if nobody is there, nobody has to know
+    // it fits into an empty socket; if nobody is there, nobody needs it
     let _ = rustix::io::write(channel, line.as_bytes());
 }
 
@@ -83,8 +83,8 @@ fn nothing_in_place_of_input() -> std::io::Result<()> {
     Ok(rustix::stdio::dup2_stdin(&null)?)
 }
 
-/// Starts the program in a group of its own. Returns its number, or why it could not be executed. `ready`: what becomes it
-/// within walls, if that was begun already.
+/// Starts the program in its own process group. Returns its PID, or why it could not be executed. `ready`: the process prepared
+/// to become the confined program, if there is one.
 fn started(permission: Permission, ready: Option<Confined>) -> Result<Pid, String> {
     let child = match &permission.order.walls {
         None => spawned(permission)?,
@@ -93,16 +93,17 @@ fn started(permission: Permission, ready: Option<Confined>) -> Result<Pid, Strin
     process::pid_of(child).ok_or_else(|| "the system gave it no number".to_owned())
 }
 
-/// Starts it by this thread, with the walls that this thread has.
+/// Starts it from this thread, with the restrictions of this thread.
 fn spawned(permission: Permission) -> Result<u32, String> {
     let Permission { order, input, .. } = permission;
     let mut command = command(&order);
     command.process_group(0).stdin(input.map_or_else(Stdio::null, Stdio::from));
-    // `spawn` empties the signal mask and restores SIGPIPE, which the runtime of the language ignores
+    // `spawn` clears the signal mask and restores SIGPIPE, which the Rust runtime ignores
     Ok(executed(|| command.spawn()).map_err(|error| error.to_string())?.id())
 }
 
-/// Has it become the program within its walls; another one where the first can't go on without a view of its own.
+/// Lets the prepared process become the confined program; a new one if the first can't continue without a private mount
+/// namespace.
 fn within_walls(permission: &Permission, ready: Option<Confined>) -> Result<u32, String> {
     let ready = ready.map_or_else(|| Confined::begin(&[]), Ok)?;
     match ready.become_program(permission) {
@@ -111,7 +112,7 @@ fn within_walls(permission: &Permission, ready: Option<Confined>) -> Result<u32,
     }
 }
 
-/// A process that waits for the order to shut itself in and become the program.
+/// A process that waits for the order to confine itself and become the program.
 struct Confined {
     number: u32,
     channel: UnixStream,
@@ -127,12 +128,12 @@ impl Confined {
         let (channel, theirs) = UnixStream::pair().map_err(|error| error.to_string())?;
         let mut command = Command::new(own);
         command.arg0("bgagent").arg(ENTER).args(words).process_group(0).stdin(OwnedFd::from(theirs));
-        // our copy of the other end goes with the command, so that its end is seen
+        // our copy of the other end is dropped with the command, so that closing is detected
         let child = executed(|| command.spawn()).map_err(|error| error.to_string())?;
         Ok(Self { number: child.id(), channel })
     }
 
-    /// Returns its number, once it is the program.
+    /// Returns its PID, once it is the program.
     fn become_program(self, permission: &Permission) -> Result<u32, String> {
         let Permission { file, input, network, .. } = permission;
         let null = std::fs::File::open("/dev/null").map_err(|error| error.to_string())?;
@@ -150,7 +151,7 @@ impl Confined {
     }
 }
 
-/// Signals that came, and a descriptor that is readable when one did.
+/// Signals that arrived, and a descriptor that becomes readable.
 struct Signals {
     woken: UnixStream,
     handed_on: Vec<(Signal, Arc<AtomicBool>)>,
@@ -171,7 +172,7 @@ impl Signals {
         Ok(Self { woken, handed_on })
     }
 
-    /// Forgets that one came.
+    /// Clears the notification.
     fn take(&self) {
         let mut bytes = [0u8; 64];
         while matches!((&self.woken).read(&mut bytes), Ok(1..)) {}
@@ -182,7 +183,7 @@ struct Keeper {
     channel: OwnedFd,
     signals: Signals,
     leader: Pid,
-    /// It was said how the program ended.
+    /// The end of the program was reported.
     ended: bool,
 }
 
@@ -208,7 +209,7 @@ impl Keeper {
         }
     }
 
-    /// Takes notice of all that ended, and says how the program did.
+    /// Reaps all exited children, and reports how the program ended.
     fn reap(&mut self) {
         let mut how = None;
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
@@ -226,7 +227,7 @@ impl Keeper {
         say(&self.channel, &said);
     }
 
-    /// What this process was asked to do was meant for the program.
+    /// Forwards signals to this process, which were meant for the program.
     fn hand_on(&self) {
         for (signal, came) in &self.signals.handed_on {
             if came.swap(false, Ordering::Relaxed) && !self.ended {
@@ -235,7 +236,7 @@ impl Keeper {
         }
     }
 
-    /// Asks all that lives to end.
+    /// Sends SIGTERM to everything that is left.
     fn ask(&self) {
         #[cfg(not(target_os = "linux"))]
         let _ = kill_process_group(self.leader, Signal::TERM);
@@ -245,11 +246,12 @@ impl Keeper {
         }
     }
 
-    /// Kills all that lives, and ends. First all are stopped, until a look finds nobody new: what stands still can't fork.
+    /// Kills everything that is left, and exits. First all are stopped, until a scan finds no new one: stopped processes can't
+    /// fork.
     fn kill(&mut self) -> ! {
         #[cfg(not(target_os = "linux"))]
         let _ = kill_process_group(self.leader, Signal::KILL);
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + KILL_TIMEOUT;
         let mut stopped = HashSet::new();
         loop {
             let all = if is_anybody_left() { below() } else { Vec::new() };
@@ -277,20 +279,23 @@ impl Keeper {
                 let _ = process::signal(*pid, stat.start, Signal::KILL);
             }
             let mut woken = [PollFd::new(&self.signals.woken, PollFlags::IN)];
-            let _ = poll(&mut woken, Some(&Timespec { tv_sec: 0, tv_nsec: LOOK.subsec_nanos().into() }));
+            let _ = poll(
+                &mut woken,
+                Some(&Timespec { tv_sec: 0, tv_nsec: CHECK_INTERVAL.subsec_nanos().into() }),
+            );
             self.signals.take();
             self.reap();
         }
     }
 }
 
-/// Is there a child? What a program leaves behind becomes one in the moment of its end. Where the kernel has no such
-/// list, there may be.
+/// Returns whether there is a child. What a program leaves behind becomes one as soon as the program exits. True if the kernel
+/// has no such list.
 fn is_anybody_left() -> bool {
     std::fs::read("/proc/thread-self/children").map_or(cfg!(target_os = "linux"), |all| !all.is_empty())
 }
 
-/// All that lives below this process.
+/// Returns all live processes below this one.
 fn below() -> Vec<(u32, Stat)> {
     let Ok(folder) = std::fs::read_dir("/proc") else { return Vec::new() };
     let mut children: HashMap<u32, Vec<(u32, Stat)>> = HashMap::new();

@@ -1,4 +1,4 @@
-//! What the system knows of one process (proc_pid_stat(5)), and a signal that reaches no other.
+//! What the system knows of one process (proc_pid_stat(5)), and signals that can't reach a different one.
 use rustix::process::{Pid, Signal};
 
 /// Some fields of `/proc/PID/stat`.
@@ -6,21 +6,20 @@ use rustix::process::{Pid, Signal};
 pub struct Stat {
     pub state: u8,
     pub parent: u32,
-    /// Its process group.
     pub group: u32,
     pub session: u32,
-    /// When it started, in ticks since the boot.
+    /// When it started, in ticks since boot.
     pub start: u64,
 }
 
 impl Stat {
-    /// Zombies don't.
+    /// Returns whether it is alive; zombies are not.
     pub fn lives(&self) -> bool {
         !matches!(self.state, b'Z' | b'X' | b'x')
     }
 
-    /// Reads a line of `/proc/PID/stat`. The second field is the program's name in parentheses, and may itself hold
-    /// spaces, parentheses and line ends: the others begin after the last `)`.
+    /// Parses a line of `/proc/PID/stat`. The second field is the program's name in parentheses, and may itself contain spaces,
+    /// parentheses and newlines: the others begin after the last `)`.
     pub fn parse(line: &[u8]) -> Option<Self> {
         let after = line.iter().rposition(|&byte| byte == b')')? + 1;
         let mut fields = std::str::from_utf8(&line[after..]).ok()?.split_ascii_whitespace();
@@ -33,23 +32,22 @@ impl Stat {
     }
 }
 
-/// What is known of a process; `None`: it is gone, or the system has no `/proc`.
+/// Returns the state of a process; `None`: it is gone, or the system has no `/proc`.
 pub fn stat(pid: u32) -> Option<Stat> {
     Stat::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Sends a signal to exactly the process that had this number at this start; if it is gone, to nobody.
+/// Sends a signal to exactly the process with this PID and start time; does nothing if it is gone.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 #[cfg(target_os = "linux")]
 pub fn signal(pid: u32, start: u64, signal: Signal) -> rustix::io::Result<()> {
     use rustix::io::Errno;
     use rustix::process::{PidfdFlags, kill_process, pidfd_open, pidfd_send_signal};
     let Some(number) = pid_of(pid) else { return Ok(()) };
     let still_lives = || stat(pid).is_some_and(|stat| stat.start == start && stat.lives());
-    // First the handle, then the look: if the number still has the same start time, it had it when
-    // the handle was taken.
+    // First the handle, then the check: if the PID still has the same start time, it had it when the handle was opened.
     let sent = match pidfd_open(number, PidfdFlags::empty()) {
         Ok(handle) if still_lives() => pidfd_send_signal(handle, signal),
         // Before Linux 5.3 there are no handles.
@@ -63,16 +61,16 @@ pub fn signal(pid: u32, start: u64, signal: Signal) -> rustix::io::Result<()> {
     }
 }
 
-/// The same, as well as this system can.
+/// Does the same, as well as this system can.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 #[cfg(not(target_os = "linux"))]
 pub fn signal(pid: u32, _: u64, signal: Signal) -> rustix::io::Result<()> {
     pid_of(pid).map_or(Ok(()), |pid| rustix::process::kill_process(pid, signal))
 }
 
-/// A process number as the system calls want it.
+/// Returns a PID in the type for system calls.
 pub fn pid_of(pid: u32) -> Option<Pid> {
     Pid::from_raw(i32::try_from(pid).ok()?)
 }

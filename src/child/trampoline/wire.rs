@@ -1,11 +1,11 @@
-//! What a keeper and the one that started it say to each other, over a socket (unix(7)).
+//! The protocol between a keeper and the process that started it, over a socket (unix(7)).
 //!
-//! To the keeper: single bytes ([`PREPARE`], [`GO`], [`TERMINATE`], [`KILL`]). With [`GO`] come descriptors: a file with
-//! what is to be started ([`Order`]), and, where the program reads something, its standard input. The end of the connection
-//! is an order as well: kill. From it: lines ([`KeeperMessage`]).
+//! To the keeper: single bytes ([`PREPARE`], [`GO`], [`TERMINATE`], [`KILL`]). [`GO`] is sent with descriptors: a file with the
+//! [`Order`], and the program's standard input if it has one. Closing the connection is an order to kill as well. From the
+//! keeper: lines ([`KeeperMessage`]).
 //!
-//! What is to be started does not stand in the arguments of the keeper: those can be seen by everybody, and a search for a program
-//! by its arguments would find two.
+//! The order is not passed in the keeper's arguments: those are visible to everyone, and a search for a program by its
+//! arguments would find two.
 use crate::sandbox::Walls;
 use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::{
@@ -21,42 +21,40 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// Before the program, after its walls.
+/// Before the program, after its sandbox.
 const DASHES: &str = "--";
 
-/// Exit code of a keeper whose permission never came.
+/// Exit code of a keeper that never got permission.
 pub const NOT_ALLOWED: i32 = 113;
 
 /// The program will have a sandbox: the process that becomes it can be prepared. It runs nothing of the program before [`GO`].
 pub const PREPARE: u8 = b'p';
-/// Start the program. With it come the order, then what the program reads if it reads something, then a socket if the
-/// program has a network of its own: the listener there goes back over that ([`LISTENER`]).
+/// Start the program. Sent with the order, then the program's input if it has one, then a socket if the program has its own
+/// network namespace: the listener there is returned over that socket ([`LISTENER`]).
 pub const GO: u8 = b'g';
-/// Ask all that lives to end (SIGTERM).
+/// Send SIGTERM to everything that is left.
 pub const TERMINATE: u8 = b't';
-/// Kill all that lives, then end.
+/// Kill everything that is left, then exit.
 pub const KILL: u8 = b'k';
 
-/// From the program that is to be, over the socket that came with [`GO`]: the listener of its network.
+/// From the confined program, over the socket that was sent with [`GO`]: the listener of its network namespace.
 pub const LISTENER: u8 = b'l';
 
-/// What a keeper says.
+/// A message of a keeper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeeperMessage {
-    /// The program could not be executed, or a wall around it not be put up; why.
+    /// The program could not be executed, or its sandbox not be set up; why.
     NotStarted(String),
     /// The program exited.
     Exited {
-        /// With this code.
         code: i32,
-        /// Something of it still lives.
+        /// Whether any of its processes is still alive.
         left: bool,
     },
-    /// The program was ended.
+    /// The program was killed by a signal.
     Signalled {
-        /// By this signal.
         signal: i32,
-        /// Something of it still lives.
+        /// Whether any of its processes is still alive.
         left: bool,
     },
 }
@@ -72,7 +70,7 @@ impl fmt::Display for KeeperMessage {
 }
 
 impl KeeperMessage {
-    /// Reads a line, without its end.
+    /// Parses a line, without its newline.
     pub fn read(line: &str) -> Option<Self> {
         let (word, rest) = line.split_once(' ')?;
         if word == "not-started" {
@@ -88,15 +86,15 @@ impl KeeperMessage {
     }
 }
 
-/// The most descriptors that come with an order.
-const MOST: usize = 3;
+/// Maximum descriptors sent with an order.
+const MAX_DESCRIPTORS: usize = 3;
 
-/// Sends an order, with descriptors if there are any; at most three.
+/// Sends an order, with at most three descriptors.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 pub fn send(to: impl AsFd, order: u8, descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
-    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut room);
     if !descriptors.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(descriptors));
@@ -110,12 +108,12 @@ pub fn send(to: impl AsFd, order: u8, descriptors: &[BorrowedFd<'_>]) -> Result<
     }
 }
 
-/// Waits for an order. `None`: nobody is there any more.
+/// Waits for an order. `None`: the connection was closed.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 pub fn receive(from: impl AsFd) -> Result<Option<(u8, Vec<OwnedFd>)>, Errno> {
-    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut room);
     let mut byte = [0u8; 1];
     let got = loop {
@@ -137,23 +135,23 @@ pub fn receive(from: impl AsFd) -> Result<Option<(u8, Vec<OwnedFd>)>, Errno> {
 /// What is to be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// The walls around it; `None`: none.
+    /// Its sandbox; `None`: none.
     pub walls: Option<Walls>,
     pub program: PathBuf,
-    /// Its arguments, its own name first.
+    /// Its arguments, with its own name first.
     pub argv: Vec<OsString>,
 }
 
 impl Order {
-    /// The program has a network of its own.
+    /// Returns whether the program has its own network namespace.
     pub fn has_network(&self) -> bool {
         self.walls.as_ref().is_some_and(|walls| walls.network.is_some())
     }
 
-    /// A file that it is written to: words, each with a NUL at its end, which no argument can have (execve(2)).
+    /// Writes it to a file: words, each terminated by NUL, which no argument can contain (execve(2)).
     ///
     /// # Errors
-    /// What the system says, or that something has a NUL.
+    /// The error of the system, or that something contains a NUL.
     pub fn to_file(&self) -> io::Result<OwnedFd> {
         let mut words = self.walls.as_ref().map(Walls::to_words).unwrap_or_default();
         words.extend([DASHES.into(), self.program.clone().into_os_string()]);
@@ -177,10 +175,10 @@ impl Order {
     /// Reads it from such a file.
     ///
     /// # Errors
-    /// What the system says, or that this is not an order.
+    /// The error of the system, or that this is not an order.
     pub fn from_file(file: BorrowedFd<'_>) -> io::Result<Self> {
         let mut file = File::from(file.try_clone_to_owned()?);
-        // the other process has its place in it
+        // the file offset is shared with the other process
         file.rewind()?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
