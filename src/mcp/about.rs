@@ -1,17 +1,17 @@
-//! What a tool says of itself, kept so that a person can see what changed. Bounded; how much is kept of all
-//! tools is left to `pins`.
+//! A tool's self-description, kept so that a person can see what changed. Bounded in size; the limit for all tools together is
+//! left to `pins`.
 use super::text::{canonical, cut, visible};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Most bytes that are kept of each part.
-const KEPT: usize = 8 << 10;
-/// Most characters of each side of a difference that are shown.
-const SHOWN: usize = 1000;
+/// Maximum bytes that are kept of each part.
+const MAX_KEPT_BYTES: usize = 8 << 10;
+/// Maximum characters of each side of a difference that are shown.
+const MAX_SHOWN_CHARS: usize = 1000;
 /// Characters before a difference that are shown with it.
-const BEFORE: usize = 60;
+const CONTEXT_CHARS: usize = 60;
 
-/// What a tool says of itself, in three parts.
+/// A tool's self-description, in three parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
     description: String,
@@ -19,34 +19,33 @@ pub struct About {
     hints: String,
 }
 
-/// One part of a tool that is not what it was. Nothing in the texts is hidden, and neither is long.
+/// A changed part of a tool. The texts are short and contain no hidden characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// `description`, `schema` or `hints`; `rest` if that differs which is too long to be kept.
+    /// `description`, `schema` or `hints`; `rest` if the difference is beyond what is kept.
     pub part: &'static str,
-    /// What it was. `None`: that is not known.
+    /// The old text. `None`: unknown.
     pub old: Option<String>,
-    /// What it is.
     pub new: String,
 }
 
 impl About {
-    /// Of what the server sent.
+    /// Creates it from what the server sent.
     pub(super) fn of(description: &str, schema: &Value, hints: &Value) -> Self {
         let mut text = String::new();
         canonical(schema, &mut text);
-        let kept = |text: &str| text[..text.floor_char_boundary(KEPT)].to_owned();
+        let kept = |text: &str| text[..text.floor_char_boundary(MAX_KEPT_BYTES)].to_owned();
         let mut told = String::new();
         canonical(hints, &mut told);
         Self { description: kept(description), schema: kept(&text), hints: kept(&told) }
     }
 
-    /// As it was [written](Self::written); nothing if it can't be read.
+    /// Parses the [serialized](Self::written) form; returns `None` if invalid.
     pub fn read(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 
-    /// As text.
+    /// Serializes it.
     pub fn written(&self) -> String {
         serde_json::to_string(self).expect("texts serialize")
     }
@@ -60,7 +59,7 @@ impl About {
     }
 }
 
-/// What is different between two tools that are not the same; never empty.
+/// Returns the differences between two descriptions with different hashes; never empty.
 pub(super) fn differences(old: Option<&About>, new: Option<&About>) -> Vec<Difference> {
     let none = About::default();
     let (known, new) = (old.is_some(), new.unwrap_or(&none));
@@ -73,22 +72,25 @@ pub(super) fn differences(old: Option<&About>, new: Option<&About>) -> Vec<Diffe
         })
         .collect();
     if all.is_empty() {
-        let new = format!("differs behind the first {} KiB of a part, of which nothing is kept", KEPT >> 10);
+        let new = format!(
+            "differs behind the first {} KiB of a part, of which nothing is kept",
+            MAX_KEPT_BYTES >> 10
+        );
         all.push(Difference { part: "rest", old: None, new });
     }
     all
 }
 
-/// How many characters are equal.
+/// Returns the number of equal characters at the beginning.
 fn first_difference(old: &str, new: &str) -> usize {
     old.chars().zip(new.chars()).take_while(|(old, new)| old == new).count()
 }
 
-/// The text from a little before this character.
+/// Returns the text from shortly before this character.
 fn from(text: &str, at: usize) -> String {
-    let skipped = at.saturating_sub(BEFORE);
-    let shown: String = text.chars().skip(skipped).take(SHOWN + 1).collect();
-    let shown = cut(&visible(&shown.replace('\r', "\\r")), SHOWN);
+    let skipped = at.saturating_sub(CONTEXT_CHARS);
+    let shown: String = text.chars().skip(skipped).take(MAX_SHOWN_CHARS + 1).collect();
+    let shown = cut(&visible(&shown.replace('\r', "\\r")), MAX_SHOWN_CHARS);
     if skipped > 0 { format!("…{shown}") } else { shown }
 }
 
@@ -126,11 +128,11 @@ mod tests {
     fn a_difference_at_the_end_of_a_long_text_is_seen() {
         let about = |end: &str| About::of(&("x".repeat(5000) + end), &json!({}), &json!({}));
         let found = differences(Some(&about("a")), Some(&about(&"b".repeat(2000)))).remove(0);
-        let same = "x".repeat(BEFORE);
+        let same = "x".repeat(CONTEXT_CHARS);
         assert_eq!(found.old.unwrap(), format!("…{same}a"));
-        assert_eq!(found.new, format!("…{same}{}…", "b".repeat(SHOWN - BEFORE)));
+        assert_eq!(found.new, format!("…{same}{}…", "b".repeat(MAX_SHOWN_CHARS - CONTEXT_CHARS)));
         // What is not kept is said.
-        let about = |end: &str| About::of(&("x".repeat(KEPT) + end), &json!({}), &json!({}));
+        let about = |end: &str| About::of(&("x".repeat(MAX_KEPT_BYTES) + end), &json!({}), &json!({}));
         let found = differences(Some(&about("a")), Some(&about("b")));
         assert_eq!((found.len(), found[0].part), (1, "rest"));
     }

@@ -1,5 +1,5 @@
-//! What a call gave, as JSON that fits into a conversation: texts joined, also those of resources, structure kept
-//! and said once, pictures and other data named but not inlined, all of it bounded.
+//! The result of a call, as JSON that fits into a conversation: texts joined, including those of resources, structured content
+//! without its textual copy, images and other data named but not inlined, all of it bounded.
 use super::text::{cut, shown, visible};
 use crate::domain::MAX_TOOL_RESULT_BYTES;
 use base64::Engine;
@@ -7,12 +7,12 @@ use base64::engine::general_purpose::STANDARD;
 use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
 use serde_json::{Map, Value};
 
-/// Room for the words around a text that is cut.
-const SPARE: usize = 1024;
-/// So many characters are shown of a part that is not known.
-const ODD: usize = 2000;
+/// Room for the text around a truncated text.
+const SPARE_BYTES: usize = 1024;
+/// Maximum characters that are shown of an unknown part.
+const MAX_UNKNOWN_PART_CHARS: usize = 2000;
 
-/// The result, or what the server says went wrong.
+/// Returns the result, or the error that the server reports.
 pub(super) fn of(result: CallToolResult) -> Result<Value, String> {
     let structured = result.structured_content.filter(|value| !value.is_null());
     let parts: Vec<String> = result.content.iter().map(block).filter(|text| !text.is_empty()).collect();
@@ -31,11 +31,11 @@ pub(super) fn of(result: CallToolResult) -> Result<Value, String> {
     let mut parts = parts;
     if let Some(structured) = structured {
         let size = structured.to_string().len();
-        if size > MAX_TOOL_RESULT_BYTES - SPARE {
+        if size > MAX_TOOL_RESULT_BYTES - SPARE_BYTES {
             let note = format!("{} KiB, more than a result may have", size.div_ceil(1024));
             object.insert("structured_left_out".into(), note.into());
         } else {
-            // Servers repeat the structure as text for clients that don't know it.
+            // Servers repeat structured content as text for clients that don't support it.
             if repeats(&structured, &[parts.join("\n")]) {
                 parts.clear();
             }
@@ -49,13 +49,13 @@ pub(super) fn of(result: CallToolResult) -> Result<Value, String> {
     let used = Value::Object(object.clone()).to_string().len();
     object.insert(
         "text".into(),
-        fit(parts.join("\n"), MAX_TOOL_RESULT_BYTES.saturating_sub(used + SPARE)).into(),
+        fit(parts.join("\n"), MAX_TOOL_RESULT_BYTES.saturating_sub(used + SPARE_BYTES)).into(),
     );
     Ok(Value::Object(object))
 }
 
-/// Does each of these texts say what stands in the structure: the whole of it, one of its values, or an item of
-/// one that is a list?
+/// Returns whether each of these texts repeats the structured content: as a whole, one of its values, or an item of a list in
+/// it.
 fn repeats(structured: &Value, texts: &[String]) -> bool {
     let items = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let values: Vec<&Value> = structured.as_object().map(|map| map.values().collect()).unwrap_or_default();
@@ -71,7 +71,7 @@ fn repeats(structured: &Value, texts: &[String]) -> bool {
     })
 }
 
-/// The text, cut so that it has at most so many bytes as JSON; it says so.
+/// Truncates a text to a number of bytes as JSON, and marks the truncation.
 fn fit(text: String, most: usize) -> String {
     let whole = text.len();
     let mut kept = text;
@@ -80,7 +80,7 @@ fn fit(text: String, most: usize) -> String {
         if size <= most || kept.is_empty() {
             break;
         }
-        // Some characters take more room as JSON than others, so this may take a few rounds.
+        // Some characters take more space as JSON than others, so this may take a few rounds.
         let share = kept.len() as f64 * most as f64 / size as f64;
         let room = (share as usize).min(kept.len() - 1);
         kept.truncate((0..=room).rev().find(|at| kept.is_char_boundary(*at)).unwrap_or(0));
@@ -131,14 +131,18 @@ fn block(block: &ContentBlock) -> String {
     }
 }
 
-/// What stands in the place of a part that is not known: its name, and as much of it as can be read.
+/// Returns a placeholder for an unknown part: its name, and as much of it as is readable.
 pub(super) fn odd(part: &Value) -> String {
     let kind = part["type"].as_str().unwrap_or("a part");
     match (kind, part["data"].as_str()) {
         ("image" | "audio", Some(data)) => {
             described(kind, part["mimeType"].as_str().unwrap_or("unknown type"), data.len())
         }
-        _ => format!("[{}, not known here: {}]", shown(kind), cut(&visible(&part.to_string()), ODD)),
+        _ => format!(
+            "[{}, not known here: {}]",
+            shown(kind),
+            cut(&visible(&part.to_string()), MAX_UNKNOWN_PART_CHARS)
+        ),
     }
 }
 
@@ -157,7 +161,7 @@ fn text_of(base64: &str) -> Option<String> {
     String::from_utf8(STANDARD.decode(base64).ok()?).ok()
 }
 
-/// `base64` bytes carry three quarters of that.
+/// Describes omitted data; `base64` bytes encode three quarters of that.
 fn described(what: &str, kind: &str, base64: usize) -> String {
     format!("[{what}, {}, {} bytes, left out]", shown(kind), base64 / 4 * 3)
 }

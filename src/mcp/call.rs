@@ -1,4 +1,4 @@
-//! One call of a tool: made, made once more where that is harmless, and what its answer means.
+//! One call of a tool: sent, repeated where that is harmless, and its result interpreted.
 use super::session::Session;
 use super::{Broken, Server, Servers, answer, http, text, wire};
 use crate::domain::{Effect, ToolError};
@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 impl Servers {
-    /// Calls a tool. Starts its server if need be. If the server dies before it has got the call, or under a call that changes
-    /// nothing, or nothing more when it is repeated, the call is made once more.
+    /// Calls a tool. Starts its server if needed. If the server dies before it has received the call, or during a call without
+    /// side effects or an idempotent one, the call is repeated once.
     pub async fn call(
         &self,
         server: &str,
@@ -22,7 +22,7 @@ impl Servers {
         match self.try_call(server, tool, args.clone(), bound, traceparent).await {
             Err(Broken { error, again: true }) => {
                 let of = self.server(server)?;
-                // One at a time: the one that kills its server does not take the others with it again.
+                // One repetition at a time: a call that kills its server must not affect the others again.
                 match tokio::time::timeout(bound, of.link.again.lock()).await {
                     Ok(_alone) => {
                         let result = self.try_call(server, tool, args, bound, traceparent).await;
@@ -66,7 +66,7 @@ impl Servers {
             Ok(answer) => {
                 let again = match &answer {
                     Err(ServiceError::TransportClosed) => effect != Effect::Effect,
-                    // the server has gone, and has not got the call, whatever it would have done
+                    // the server is gone, and has not received the call, whatever its effect
                     Err(ServiceError::TransportSend(error)) if of.link.spec.url.is_none() => {
                         session.kill();
                         session.not_sent(error.error.as_ref())
@@ -136,7 +136,7 @@ impl Servers {
     }
 }
 
-/// Is it `rmcp` that says that a request lost its session while it was under way?
+/// Returns whether this is the error of `rmcp` for a request that lost its session while in flight.
 fn is_cut_off(error: &ErrorData) -> bool {
     error.message.starts_with("streamable HTTP session was re-initialized")
 }

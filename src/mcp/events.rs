@@ -1,8 +1,8 @@
 //! Events of servers: the Events extension of MCP (`io.modelcontextprotocol/events`, SEP-3415), delivered by polling. A server
-//! lists the types of its events (`events/list`), and is asked for those of one type after a cursor of its own (`events/poll`).
+//! lists its event types (`events/list`), and is polled for those of one type after a cursor that it defines (`events/poll`).
 //!
-//! What a server says is data from outside: how much of it, how long and in which form is judged here. That a type of events
-//! is what a person has trusted is found by its pin, as with tools.
+//! What a server sends is untrusted: its size, length and form are checked here. Whether an event type is still what a person
+//! has trusted is determined by its pin, as with tools.
 use super::about::{self, About, Difference};
 use super::extension::{EXTENSION, ListedEvent};
 use super::link::Link;
@@ -21,88 +21,87 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Most pages of their list.
+/// Maximum pages of a list.
 const MAX_PAGES: usize = 100;
-/// Most types of events of a server.
+/// Maximum event types of a server.
 const MAX_TYPES: usize = 1000;
-/// Most bytes of their list.
-const MAX_LIST: usize = 4 << 20;
-/// The types of a server's events are asked for again after so long: what is trusted may be something else by now.
-const LISTED_FOR: Duration = Duration::from_secs(600);
-/// Longest description, in characters.
-const MAX_DESCRIPTION: usize = 8192;
-/// Longest cursor, in bytes.
-const MAX_CURSOR: usize = 64 << 10;
-/// Longest id of an event that is kept as it is, in bytes.
-const MAX_ID: usize = 200;
-/// Most events of one answer, whatever was asked for. One that has more is refused as a whole.
+/// Maximum bytes of a list.
+const MAX_LIST_BYTES: usize = 4 << 20;
+/// Interval after which the event types of a server are requested again: they may have changed since they were trusted.
+const LISTING_TTL: Duration = Duration::from_secs(600);
+/// Maximum length of a description, in characters.
+const MAX_DESCRIPTION_CHARS: usize = 8192;
+/// Maximum length of a cursor, in bytes.
+const MAX_CURSOR_BYTES: usize = 64 << 10;
+/// Longer event ids are hashed, in bytes.
+const MAX_ID_BYTES: usize = 200;
+/// Maximum events of one answer, whatever was requested. An answer with more is refused as a whole.
 const MAX_EVENTS: usize = 50_000;
-/// Errors of the protocol, and those of the extension.
+/// Error codes of the protocol and of the extension.
 const NO_SUCH_METHOD: i32 = -32_601;
 const INVALID: i32 = -32_602;
 const NOT_FOUND: i32 = -32_011;
 const FORBIDDEN: i32 = -32_012;
 const UNSUPPORTED: i32 = -32_014;
 
-/// A type of events of a server.
+/// An event type of a server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerEvent {
     /// As the server names it.
     pub name: String,
-    /// What it is called where a person trusts it, beside the tools of all servers.
+    /// Its name when a person trusts it, among the tools of all servers.
     pub label: String,
-    /// What the server says of it.
     pub description: String,
     /// JSON Schema of its arguments.
     pub schema: Value,
     /// An agent of the configuration waits for it.
     pub awaited: bool,
-    /// Whether it is what it was.
+    /// Whether it matches its pin.
     pub pin: PinState,
     /// What would be pinned now.
     pub hash: String,
-    /// If it changed: what of it, against what is trusted.
+    /// The differences from what is trusted, if it changed.
     pub changed: Vec<Difference>,
-    /// Why it starts no agent, if it can't.
+    /// Why it starts no agent, if so.
     pub why_not: Option<String>,
 }
 
-/// What a server said when it was asked for events.
+/// The result of a poll.
 #[derive(Debug)]
 pub struct Polled {
-    /// In its order, each id once.
+    /// In the server's order, without duplicate ids.
     pub events: Vec<McpEventReceived>,
-    /// Where it goes on.
+    /// The new cursor.
     pub cursor: Option<String>,
-    /// It left out some between the last cursor and these.
+    /// Events between the last cursor and these were dropped.
     pub truncated: bool,
-    /// It has more of them now.
+    /// There are more events now.
     pub has_more: bool,
-    /// When it wants to be asked next, if it says so.
+    /// When to poll next, if the server says so.
     pub next: Option<SignedDuration>,
-    /// What was no event of the type that was asked for.
+    /// Number of entries that were not events of the requested type.
     pub unfit: usize,
-    /// As long as this lives, the server is not stopped for being idle.
+    /// Keeps the server from being stopped as idle.
     pub held: KeptServer,
 }
 
-/// Keeps a server from being stopped for being idle.
+/// Keeps a server from being stopped as idle while it lives.
 #[derive(Debug)]
 pub struct KeptServer(#[expect(dead_code, reason = "it is there for its end")] InUse);
 
 /// Why there are no events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoEvents {
-    /// It won't pass by itself: a person has to do something.
+    /// A permanent problem: a person has to act.
     Unfit(String),
-    /// The server does not take the cursor, or the arguments.
+    /// The server rejects the cursor, or the arguments.
     Refused(String),
-    /// It may pass.
+    /// A problem that may be temporary.
     Failed(String),
 }
 
 impl NoEvents {
-    /// For people.
+    /// Returns the message.
     pub fn text(&self) -> &str {
         match self {
             Self::Unfit(text) | Self::Refused(text) | Self::Failed(text) => text,
@@ -110,22 +109,22 @@ impl NoEvents {
     }
 }
 
-/// What a type of events is pinned by, beside the tools of its server.
+/// Returns the pin's name of an event type, among the tools of its server.
 fn pinned_as(event: &str) -> String {
     format!("{}{event}", pins::OF_EVENT)
 }
 
-/// What is needed to ask one server for its events.
+/// What is needed to poll one server for events.
 pub(super) struct EventDesk<'a> {
     pub(super) server: &'a str,
     pub(super) link: &'a Arc<Link>,
-    /// The types of events that agents wait for.
+    /// The event types that agents wait for.
     pub(super) awaited: &'a BTreeSet<String>,
     pub(super) pins: &'a Pins,
 }
 
 impl EventDesk<'_> {
-    /// The types of events of a server: of one that says that it has some, or that an agent waits for. `None`: it has none.
+    /// Lists the event types of a server that declares events, or that an agent waits for. `None`: it has none.
     ///
     /// # Errors
     /// It does not answer, or not in the form of the protocol.
@@ -139,7 +138,8 @@ impl EventDesk<'_> {
         Ok(listed.map(|all| all.iter().map(|one| self.seen(one)).collect()))
     }
 
-    /// Asks a server for events after a cursor. Starts it if need be: that may take its `start_timeout` beside `bound`.
+    /// Polls a server for events after a cursor. Starts it if needed, which may take its `start_timeout` in addition to
+    /// `bound`.
     ///
     /// # Errors
     /// [`NoEvents`].
@@ -182,7 +182,7 @@ impl EventDesk<'_> {
         }
     }
 
-    /// May a server be asked for these events: does it have them, and has a person trusted them?
+    /// Checks whether the server has these events, and a person has trusted them.
     fn may_ask(&self, by: &McpTrigger, listed: Option<&[ListedEvent]>) -> Result<(), NoEvents> {
         let (server, event) = (&*by.server, &*by.event);
         let Some(listed) = listed else {
@@ -205,7 +205,7 @@ impl EventDesk<'_> {
         let server = self.server;
         let awaited = self.awaited.contains(&one.name);
         let key = pinned_as(&one.name);
-        // what nobody waits for needs no trust
+        // types that nobody waits for need no trust
         let pin = match awaited && one.by_poll {
             true => self.pins.look(server, &key, &one.hash, &one.about),
             false => PinState::Same,
@@ -242,7 +242,7 @@ impl EventDesk<'_> {
         }
     }
 
-    /// The types of a server's events. `None`: it has none.
+    /// Returns the event types of a server. `None`: it has none.
     async fn types(
         &self,
         session: &Session,
@@ -252,7 +252,7 @@ impl EventDesk<'_> {
         let mut known = session.events.lock().await;
         if let Some((at, listed)) = known.as_ref()
             && !fresh
-            && at.elapsed() < LISTED_FOR
+            && at.elapsed() < LISTING_TTL
         {
             return Ok(listed.clone());
         }
@@ -272,9 +272,9 @@ impl EventDesk<'_> {
 
 /// Why there is no answer.
 enum No {
-    /// The server says so.
+    /// The server reports an error.
     Error(ErrorData),
-    /// It can't be reached, or its answer can't be used.
+    /// It can't be reached, or its answer is invalid.
     Other(String),
 }
 
@@ -294,7 +294,7 @@ async fn ask(
         link.answered();
     }
     match answer {
-        // `mend` hands it over as a text, so that it is taken for nothing else
+        // `mend` passes it on as a string, so that it is not parsed as another type
         Ok(ServerResult::CustomResult(CustomResult(Value::String(text)))) => serde_json::from_str(&text)
             .map_err(|_| No::Other(format!("its answer to `{method}` can't be read"))),
         Ok(_) => Err(No::Other(format!("its answer to `{method}` is of another form"))),
@@ -310,7 +310,7 @@ async fn ask(
     }
 }
 
-/// All pages of the list of a server's events.
+/// Reads all pages of the list of a server's event types.
 async fn all_types(link: &Link, session: &Session, deadline: Instant) -> Result<Vec<ListedEvent>, No> {
     let mut all: Vec<ListedEvent> = Vec::new();
     let (mut bytes, mut seen, mut names) = (0, BTreeSet::new(), BTreeSet::new());
@@ -320,13 +320,13 @@ async fn all_types(link: &Link, session: &Session, deadline: Instant) -> Result<
         let page = ask(link, session, "events/list", params, deadline).await?;
         for said in page["events"].as_array().into_iter().flatten() {
             bytes += said.to_string().len();
-            if all.len() >= MAX_TYPES || bytes > MAX_LIST {
+            if all.len() >= MAX_TYPES || bytes > MAX_LIST_BYTES {
                 return Err(No::Other(format!(
                     "it has more than {MAX_TYPES} types of events, or their list more than {} MiB",
-                    MAX_LIST >> 20
+                    MAX_LIST_BYTES >> 20
                 )));
             }
-            // the first of a name keeps it
+            // the first one of a name wins
             all.extend(type_of(said).filter(|one| names.insert(one.name.clone())));
         }
         let next = page["nextCursor"].as_str().filter(|next| !next.is_empty());
@@ -339,19 +339,19 @@ async fn all_types(link: &Link, session: &Session, deadline: Instant) -> Result<
     Err(No::Other(format!("the list of its events has more than {MAX_PAGES} pages")))
 }
 
-/// A type of events; `None`: it has no name that could be waited for.
+/// Parses an event type; `None`: it has no valid name.
 fn type_of(said: &Value) -> Option<ListedEvent> {
-    let name = said["name"]
-        .as_str()
-        .filter(|name| !name.is_empty() && name.len() <= MAX_ID && !name.chars().any(char::is_control))?;
+    let name = said["name"].as_str().filter(|name| {
+        !name.is_empty() && name.len() <= MAX_ID_BYTES && !name.chars().any(char::is_control)
+    })?;
     let description = said["description"].as_str().unwrap_or_default();
     let of_data = json!({"arguments": said["inputSchema"], "data": said["payloadSchema"]});
     let delivery = said["delivery"].as_array();
     Some(ListedEvent {
         name: name.to_owned(),
-        description: cut(&visible(description), MAX_DESCRIPTION),
+        description: cut(&visible(description), MAX_DESCRIPTION_CHARS),
         schema: said["inputSchema"].clone(),
-        // a server that says nothing of it is asked
+        // a server that does not declare delivery is polled
         by_poll: delivery.is_none_or(|ways| ways.iter().any(|way| way == "poll")),
         hash: pins::hash(&pinned_as(name), Some(description), &of_data, &Value::Null),
         about: Arc::new(About::of(description, &of_data, &Value::Null)),
@@ -368,7 +368,7 @@ struct Read {
     unfit: usize,
 }
 
-/// An answer to `events/poll`.
+/// Parses an answer to `events/poll`.
 fn read(by: &McpTrigger, said: Value) -> Result<Read, String> {
     let Value::Object(mut said) = said else { return Err("its answer is not an object".into()) };
     let events = match said.remove("events") {
@@ -389,8 +389,11 @@ fn read(by: &McpTrigger, said: Value) -> Result<Read, String> {
         Some(_) => return Err("`cursor` of its answer is not a text".into()),
     };
     if let Some(cursor) = &cursor {
-        if cursor.len() > MAX_CURSOR {
-            return Err(format!("its cursor has {} bytes, and {MAX_CURSOR} are the most", cursor.len()));
+        if cursor.len() > MAX_CURSOR_BYTES {
+            return Err(format!(
+                "its cursor has {} bytes, and {MAX_CURSOR_BYTES} are the most",
+                cursor.len()
+            ));
         }
         if cursor.contains('\0') {
             return Err("its cursor has a NUL in it".into());
@@ -403,7 +406,7 @@ fn read(by: &McpTrigger, said: Value) -> Result<Read, String> {
     let flag = |key: &str| said.get(key) == Some(&Value::Bool(true));
     let next = said.get("nextPollMs").and_then(Value::as_f64).filter(|ms| ms.is_finite() && *ms >= 0.0);
     Ok(Read {
-        // the same twice in one answer is one
+        // removes duplicates within one answer
         events: events.into_iter().filter(|one| ids.insert(one.id.clone())).collect(),
         cursor: cursor.filter(|cursor| !cursor.is_empty()),
         truncated: flag("truncated"),
@@ -413,7 +416,7 @@ fn read(by: &McpTrigger, said: Value) -> Result<Read, String> {
     })
 }
 
-/// An event of the type that was asked for.
+/// Parses an event of the requested type.
 fn event(by: &McpTrigger, said: Value) -> Option<McpEventReceived> {
     let Value::Object(mut said) = said else { return None };
     if said.get("name").and_then(Value::as_str).is_some_and(|name| name != &*by.event) {
@@ -435,7 +438,7 @@ fn event(by: &McpTrigger, said: Value) -> Option<McpEventReceived> {
     })
 }
 
-/// The server's own id, or a hash where it gives none that can be kept: of the id, or else of all that it says.
+/// Returns the server's id, or a hash if it has no usable one: of the id, or else of the whole event.
 fn id_of(said: &Map<String, Value>) -> String {
     let hashed = |text: &str| format!("sha256:{}", hex(&Sha256::digest(text.as_bytes())));
     let own = match said.get("eventId") {
@@ -444,8 +447,10 @@ fn id_of(said: &Map<String, Value>) -> String {
         _ => None,
     };
     match own {
-        // what looks like a hash of ours is none
-        Some(id) if id.len() > MAX_ID || id.chars().any(char::is_control) || id.starts_with("sha256:") => {
+        // an id that looks like our hashes is hashed itself
+        Some(id)
+            if id.len() > MAX_ID_BYTES || id.chars().any(char::is_control) || id.starts_with("sha256:") =>
+        {
             hashed(&id)
         }
         Some(id) => id,

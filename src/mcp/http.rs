@@ -1,6 +1,6 @@
-//! HTTP servers: what comes back for a message, as an answer to it. A refusal of any form is one, with its words;
-//! `rmcp` would take those that name no request, or another one, for no answer at all. Sessions are its own: it
-//! opens another one when it hears that the last is lost.
+//! HTTP servers: turns each response to a message into an answer to it. A refusal in any form becomes one, with its text;
+//! `rmcp` would ignore those that contain no request id or a wrong one. It manages sessions itself, and opens another one when
+//! told that the last one is lost.
 use super::mend::{Asked, error_of};
 use super::text::shown;
 use super::wire::{MAX_LINE, Signals, too_long};
@@ -24,10 +24,10 @@ use std::time::Duration;
 
 const SESSION: &str = "mcp-session-id";
 const EVENTS: &str = "text/event-stream";
-/// So much of a refusal is read, and for so long.
-const REFUSAL: usize = 64 << 10;
-const REFUSAL_TIME: Duration = Duration::from_secs(5);
-/// What servers say in a refusal with 400 that do not know a session.
+/// Limits for reading a refusal.
+const MAX_REFUSAL_BYTES: usize = 64 << 10;
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Texts in refusals with status 400 of servers that do not know a session.
 const NO_SESSION: [&str; 7] = [
     "session not found",
     "invalid session",
@@ -37,21 +37,21 @@ const NO_SESSION: [&str; 7] = [
     "session terminated",
     "mcp-session-id header is required",
 ];
-/// In `data` of an error that is ours: what the server's answer means for the call.
-const OURS: &str = "bgagent.http";
+/// Key in the `data` of our own errors: what the server's answer means for the call.
+const OWN_ERROR_KEY: &str = "bgagent.http";
 
-/// Was a request answered in a way that does not tell whether it was carried out?
+/// Returns whether a request was answered in a way that leaves open whether it was carried out.
 pub(super) fn is_unsure(error: &ErrorData) -> bool {
     marked(error).is_some_and(|ours| ours["unsure"] == true)
 }
 
-/// The status of a refusal that came by HTTP, not from the protocol machine of the server.
+/// Returns the HTTP status of a refusal that did not come from the server's protocol layer.
 pub(super) fn refused_with(error: &ErrorData) -> Option<u64> {
     marked(error)?["status"].as_u64()
 }
 
 fn marked(error: &ErrorData) -> Option<&Value> {
-    error.data.as_ref()?.get(OURS)
+    error.data.as_ref()?.get(OWN_ERROR_KEY)
 }
 
 /// The client of one server.
@@ -59,10 +59,10 @@ fn marked(error: &ErrorData) -> Option<&Value> {
 pub(super) struct Http {
     client: Client,
     signals: Arc<Signals>,
-    /// What was asked and not answered: an answer may come by another stream.
+    /// Unanswered requests: an answer may arrive in another stream.
     open: Arc<Mutex<HashMap<i64, Asked>>>,
-    /// Calls that were refused because their session was lost, and come once more with another one; and whether that
-    /// says for sure that they were not carried out.
+    /// Calls that were refused because their session was lost, and are repeated with another one; and whether that proves that
+    /// they were not carried out.
     refused: Arc<Mutex<HashMap<i64, bool>>>,
 }
 
@@ -84,7 +84,7 @@ impl Http {
         let response = request.json(message).send().await?;
         let status = response.status();
         let Some(asked) = Asked::by(message) else {
-            // Nobody waits for an answer to these, and a server that does not want to hear them says so when asked.
+            // Nobody waits for an answer to these, and a server that does not accept them says so when asked.
             return match status {
                 StatusCode::NOT_FOUND if session => Err(StreamableHttpError::SessionExpired),
                 _ => Ok(StreamableHttpPostResponse::Accepted),
@@ -130,7 +130,7 @@ impl Http {
         self.open.lock().expect("no holder panics")
     }
 
-    /// The events of an answer, each of them readable. `asked`: what it is the answer to.
+    /// Returns the events of a response, each of them valid. `asked`: the request that it answers.
     fn events(&self, response: Response, asked: Option<Asked>) -> Events {
         let events = SseStream::from_bytes_stream(bounded(response.bytes_stream()));
         self.mended(events, asked)
@@ -156,7 +156,7 @@ impl Http {
         events.flat_map(mend).boxed()
     }
 
-    /// The messages of an event. One that can't be read stays as it is: it is passed over.
+    /// Returns the messages of an event. An unreadable one is left as it is, and will be ignored.
     fn said(&self, data: &str, asked: Option<Asked>) -> Vec<String> {
         let messages = match read_json(data.as_bytes(), JsonMistakes::Encoding) {
             Ok(Value::Array(messages)) => messages,
@@ -169,7 +169,7 @@ impl Http {
                 return Value::Object(said).to_string();
             }
             let mut open = self.open();
-            // An answer belongs to the request of its stream, unless its number is that of another request.
+            // An answer belongs to the request of its stream, unless its id is that of another request.
             let asked = match number(&said).and_then(|id| open.get(&id).copied()) {
                 Some(asked) => Some(asked),
                 None => asked.filter(|asked| open.contains_key(&asked.id)),
@@ -191,7 +191,7 @@ fn number(said: &Map<String, Value>) -> Option<i64> {
     id.as_i64().or_else(|| id.as_str()?.parse().ok())
 }
 
-/// The answer in a body. It is the answer to this request, whatever its number.
+/// Parses the answer in a body. It answers this request, whatever its id.
 fn given(asked: Asked, status: StatusCode, kind: &str, body: &[u8]) -> rmcp::model::ServerJsonRpcMessage {
     let unsure = |text: String| asked.error(ours(status, text, true));
     if body.trim_ascii().is_empty() {
@@ -226,23 +226,23 @@ fn into_object(value: Value) -> Option<Map<String, Value>> {
 }
 
 fn ours(status: StatusCode, text: String, unsure: bool) -> ErrorData {
-    let about = json!({OURS: {"status": status.as_u16(), "unsure": unsure}});
+    let about = json!({OWN_ERROR_KEY: {"status": status.as_u16(), "unsure": unsure}});
     ErrorData::new(ErrorCode::INTERNAL_ERROR, text, Some(about))
 }
 
-/// An answer with a status that is not a success.
+/// A response whose status is not a success.
 struct Refusal {
     status: StatusCode,
-    /// An error of the protocol.
+    /// The JSON-RPC error.
     error: Option<ErrorData>,
-    /// What it says otherwise.
+    /// The body, if it is not a JSON-RPC error.
     text: String,
 }
 
 impl Refusal {
     async fn read(response: Response) -> Self {
         let status = response.status();
-        let reading = tokio::time::timeout(REFUSAL_TIME, whole(response, REFUSAL)).await;
+        let reading = tokio::time::timeout(REFUSAL_TIMEOUT, whole(response, MAX_REFUSAL_BYTES)).await;
         let (kind, body) = match reading {
             Ok(Ok(Body::Whole(kind, body))) => (kind, body),
             Ok(Ok(Body::TooLong) | Err(_)) | Err(_) => Default::default(),
@@ -266,8 +266,8 @@ impl Refusal {
         self.status == StatusCode::NOT_FOUND
     }
 
-    /// Does it say that it knows nothing of our session? Only 404 is meant for that; many say 400. Then a call is made
-    /// once more, so of one nothing counts that may as well be the words of its tool.
+    /// Returns whether the server does not know our session. Only 404 is specified for that; many send 400. A `call` will be
+    /// repeated, so texts that may come from its tool don't count.
     fn is_lost_session(&self, call: bool) -> bool {
         let said = self.text.to_lowercase();
         match self.status.as_u16() {
@@ -281,8 +281,8 @@ impl Refusal {
         }
     }
 
-    /// The error of a call that was refused before for its session, and was made once more. `lost`: for the same
-    /// again. `surely`: the first refusal was one by somebody who has not carried it out.
+    /// Returns the error of a call that was refused for its session before, and was repeated. `lost`: refused for the same
+    /// reason again. `surely`: the first refusal proves that it was not carried out.
     fn error_again(self, lost: bool, surely: bool) -> ErrorData {
         if !lost {
             let (status, error) = (self.status, self.error());
@@ -295,7 +295,8 @@ impl Refusal {
         ours(self.status, format!("{what} (HTTP {}){text}", self.status.as_u16()), unsure)
     }
 
-    /// Whoever reports an error of its own has not done what was asked; a gateway does not know.
+    /// Returns the error. A server that reports a JSON-RPC error has not carried out the request; for an error of a gateway, it
+    /// is unknown.
     fn error(self) -> ErrorData {
         let status = self.status;
         let unsure =
@@ -316,7 +317,7 @@ impl Refusal {
 }
 
 enum Body {
-    /// What it says it is, and its bytes.
+    /// Its content type, and its bytes.
     Whole(String, Vec<u8>),
     TooLong,
 }
@@ -340,7 +341,7 @@ fn media_type(headers: &HeaderMap) -> String {
     kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// The same bytes, and an error as soon as one event has too many.
+/// Passes the bytes on, and fails as soon as an event exceeds the limit.
 fn bounded<B: AsRef<[u8]>>(
     bytes: impl Stream<Item = reqwest::Result<B>> + Send + 'static,
 ) -> impl Stream<Item = io::Result<B>> + Send + 'static {
@@ -386,7 +387,7 @@ impl StreamableHttpClient for Http {
         self.send(request, &message, session_id.is_some()).await
     }
 
-    /// The bounds are our own.
+    /// Limits are enforced here.
     async fn post_message_with_response_limits(
         &self,
         uri: Arc<str>,

@@ -1,20 +1,19 @@
-//! Times that hold for each server.
+//! Time limits for each server.
 use std::time::Duration;
 
-/// Times that hold for each server.
+/// Time limits for each server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// A server that was not used for so long is stopped.
+    /// A server that is idle for this long is stopped.
     pub idle: Duration,
-    /// How long a server that is stopped may take before it is asked (SIGTERM), and again before it
-    /// is killed.
+    /// Timeout before a server that is being stopped gets SIGTERM, and again before it gets SIGKILL.
     pub patience: Duration,
-    /// The pause before the second start after a failure; it doubles from then on.
+    /// Delay before the second start after a failure; it doubles from then on.
     pub back_off: Duration,
-    /// So many starts after a failure within `window`, and then no more until some of it has passed.
+    /// Maximum starts after a failure within `window`; no more until some of it has passed.
     pub restarts: usize,
     pub window: Duration,
-    /// How long a server that did not answer a call in time may take to answer a ping.
+    /// Timeout for a ping, after a server has not answered a call in time.
     pub ping: Duration,
 }
 

@@ -1,5 +1,4 @@
-//! The way to one server: opens a connection when one is needed, shares it, and opens another when it
-//! broke, with pauses and not without end.
+//! The link to one server: opens a connection on demand, shares it, and replaces it when it breaks, with backoff and a limit.
 use super::limits::Limits;
 use super::session::{self, InUse, Session, StartError};
 use crate::domain::{McpSpec, ToolError, human_duration};
@@ -15,24 +14,24 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) name: String,
-    /// Without `allow`: that is not the server's concern.
+    /// Without `allow`, which does not concern the server.
     pub(super) spec: McpSpec,
     pub(super) cwd: PathBuf,
     limits: Limits,
     state: tokio::sync::Mutex<State>,
     closing: CancellationToken,
-    /// Time-outs in a row.
+    /// Consecutive timeouts.
     timeouts: AtomicU32,
-    /// Held by a call that is made for the second time.
+    /// Held by a call that is being repeated.
     pub(super) again: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     session: Option<Arc<Session>>,
-    /// When it failed, as far back as it matters.
+    /// Times of failures within the window.
     failures: VecDeque<Instant>,
-    /// How it failed last.
+    /// The last failure.
     last: String,
 }
 
@@ -50,16 +49,16 @@ impl Link {
         }
     }
 
-    /// How long a start may take.
+    /// Returns the maximum duration of a start.
     pub(super) fn time_to_start(&self) -> Duration {
-        // as long as anybody lets it
+        // limited by what callers wait
         Duration::try_from(self.spec.start_timeout)
             .unwrap_or(Duration::ZERO)
             .min(Duration::from_secs(24 * 3600))
     }
 
-    /// A connection, opened if there is none. `deadline` is without the time that a start may take. Opening goes
-    /// on when all of it has passed, for those who come later.
+    /// Returns a connection, opened if needed. `deadline` excludes the time for a start. Opening continues after the deadline,
+    /// for later callers.
     pub(super) async fn session(self: &Arc<Self>, deadline: Instant) -> Result<InUse, ToolError> {
         if let Ok(state) = self.state.try_lock()
             && let Some(session) = &state.session
@@ -126,7 +125,7 @@ impl Link {
                         state.failures.push_back(Instant::now());
                         state.last.clone_from(&text);
                     }
-                    // A start that fails once may have been bad luck.
+                    // A single failed start may be bad luck.
                     if !again || !std::mem::take(&mut first) || state.failures.len() > self.limits.restarts {
                         return Err(format!("it can't be started: {text}"));
                     }
@@ -135,7 +134,7 @@ impl Link {
         }
     }
 
-    /// After a first failure at once, then after ever longer pauses, then no more for a while.
+    /// Waits before a restart: not at all after a first failure, then with backoff, then fails until some time has passed.
     async fn pause(&self, state: &mut State, deadline: Instant) -> Result<(), String> {
         let now = Instant::now();
         while state.failures.front().is_some_and(|at| now.duration_since(*at) > self.limits.window) {
@@ -166,13 +165,13 @@ impl Link {
         }
     }
 
-    /// A request was answered.
+    /// Records that a request was answered.
     pub(super) fn answered(&self) {
         self.timeouts.store(0, Relaxed);
     }
 
-    /// A request was not answered in time. A server that is late twice in a row is killed; before that, who comes
-    /// next asks whether it still lives.
+    /// Records that a request timed out. A server with two consecutive timeouts is killed; before that, the next caller pings
+    /// it first.
     pub(super) fn timed_out(&self, session: &Session) {
         if self.timeouts.fetch_add(1, Relaxed) + 1 >= 2 {
             session.kill();
@@ -181,7 +180,7 @@ impl Link {
         }
     }
 
-    /// Stops it for good. Returns when nothing is left of it.
+    /// Stops it permanently. Returns when nothing is left of it.
     pub(super) async fn stop(&self) {
         self.closing.cancel();
         if let Some(session) = self.state.lock().await.session.take() {
@@ -200,7 +199,7 @@ impl Drop for Link {
     }
 }
 
-/// Rounded up to whole seconds.
+/// Formats a duration, rounded up to whole seconds.
 fn human(duration: Duration) -> String {
     let secs = i64::try_from(duration.as_secs_f64().ceil() as u64).unwrap_or(i64::MAX);
     human_duration(jiff::SignedDuration::from_secs(secs))

@@ -1,5 +1,4 @@
-//! What a server says of its tools, made ours: names that fit, texts with nothing hidden, what a call
-//! may do, and which tools are offered.
+//! Sanitizes a server's tool list: valid names, texts without hidden characters, effects of calls, and which tools are offered.
 use super::about::About;
 use super::text::{cut, plain_name, visible};
 use super::{mend, pins};
@@ -9,19 +8,19 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Most tools of a server.
+/// Maximum tools of a server.
 const MAX_TOOLS: usize = 1000;
-/// Most bytes of a server's list: names, descriptions, and schemas as JSON. As values a schema takes many
-/// times as much memory.
-const MAX_LIST: usize = 4 << 20;
-/// Longest name of a tool, in bytes.
-const MAX_NAME: usize = 128;
-/// Longest description, in characters.
-const MAX_DESCRIPTION: usize = 8192;
-/// Largest schema, in bytes of JSON: a model pays for it with each request.
-const MAX_SCHEMA: usize = 64 << 10;
+/// Maximum bytes of a server's list: names, descriptions, and schemas as JSON. As values, schemas take many times as much
+/// memory.
+const MAX_LIST_BYTES: usize = 4 << 20;
+/// Maximum length of a tool name, in bytes.
+const MAX_NAME_BYTES: usize = 128;
+/// Maximum length of a description, in characters.
+const MAX_DESCRIPTION_CHARS: usize = 8192;
+/// Maximum size of a schema, in bytes of JSON: it costs tokens with each request.
+const MAX_SCHEMA_BYTES: usize = 64 << 10;
 
-/// Which tools of a server may be used, and what they do, by the configuration.
+/// Which tools of a server may be used, and their effects, according to the configuration.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
     pub(super) allow: Option<Vec<String>>,
@@ -30,7 +29,7 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// Sentences about each entry that none of these names fits.
+    /// Returns a warning for each entry that matches none of these names.
     pub(super) fn without_effect(&self, server: &str, all: &[&str]) -> Vec<String> {
         let of = |key: &'static str, patterns: &mut dyn Iterator<Item = &String>| {
             let idle = patterns.filter(|pattern| !all.iter().any(|name| names(pattern, name)));
@@ -49,8 +48,8 @@ impl Rules {
         all
     }
 
-    /// What a tool of these names does by `effects`: the entry of its name, else the strictest of the patterns that
-    /// fit, else anything.
+    /// Returns the effect of a tool with these names by `effects`: the entry of its name, else the strictest of the matching
+    /// patterns, else the worst effect.
     pub(super) fn class(&self, raw: &str, name: &str) -> Effect {
         let exact = [raw, name].into_iter().find_map(|name| self.effects.get(name));
         let fitting =
@@ -60,12 +59,12 @@ impl Rules {
     }
 }
 
-/// Does this name or pattern of the configuration name such a tool? A name may have `*` in it, too.
+/// Returns whether this name or pattern of the configuration matches such a tool. A name may contain `*`, too.
 fn names(pattern: &str, name: &str) -> bool {
     pattern == name || glob(pattern, name)
 }
 
-/// May it stand for several tools?
+/// Returns whether it can match several tools.
 pub(super) fn is_pattern(name: &str) -> bool {
     name.contains(['*', '?'])
 }
@@ -75,38 +74,38 @@ pub(super) fn is_pattern(name: &str) -> bool {
 pub(super) struct Listed {
     /// As the server names it.
     pub(super) raw: String,
-    /// As we name it, without the server.
+    /// Its sanitized name, without the server.
     pub(super) name: String,
     /// With the strictest effect: see [`Listed::info`].
     info: ToolInfo,
-    /// What its hints allow it to be at the most, whatever `effects` says.
+    /// The lower bound of its effect according to its hints, whatever `effects` says.
     least: Effect,
-    /// It is offered although `allow` does not name it: its hints say that it destroys nothing.
+    /// It is offered although `allow` does not name it: its hints say that it is not destructive.
     pub(super) harmless: bool,
     /// Why it can't be used at all.
     pub(super) unusable: Option<String>,
     pub(super) hash: String,
-    /// What `hash` is of, to be compared by people.
+    /// The hashed content, for comparison by people.
     pub(super) about: Arc<About>,
 }
 
 impl Listed {
-    /// What is known of it, with what it does by `effects`, or by its hints where those are stricter.
+    /// Returns its description, with its effect by `effects`, or by its hints if those are stricter.
     pub(super) fn info(&self, rules: &Rules) -> ToolInfo {
         ToolInfo { effect: self.effect(rules), ..self.info.clone() }
     }
 
-    /// Its name with that of its server.
+    /// Returns its name with that of its server.
     pub(super) fn full_name(&self) -> &str {
         &self.info.name
     }
 
-    /// What a call may do, at the worst.
+    /// Returns the worst effect of a call.
     pub(super) fn effect(&self, rules: &Rules) -> Effect {
         rules.class(&self.raw, &self.name).max(self.least)
     }
 
-    /// A sentence about it if its hints are stricter than what `effects` says of it.
+    /// Returns a warning if its hints are stricter than `effects`.
     pub(super) fn stricter(&self, server: &str, rules: &Rules) -> Option<String> {
         let (said, is) = (rules.class(&self.raw, &self.name), self.effect(rules));
         (said != is).then(|| {
@@ -118,14 +117,14 @@ impl Listed {
         })
     }
 
-    /// May it be used?
+    /// Returns whether it may be used.
     pub(super) fn allowed(&self, rules: &Rules) -> bool {
         self.unusable.is_none()
             && !self.is_one_of(&rules.deny)
             && rules.allow.as_ref().map_or(self.is_harmless(rules), |allow| self.is_one_of(allow))
     }
 
-    /// Why it may not be used, if it may not; goes on a sentence about it.
+    /// Returns why it may not be used, if so; completes a sentence about it.
     pub(super) fn why_not(&self, server: &str, rules: &Rules) -> Option<String> {
         if let Some(why) = &self.unusable {
             return Some(format!("can't be used: {why}"));
@@ -142,7 +141,7 @@ impl Listed {
         }
     }
 
-    /// By its hints, or by the word of whoever configures it.
+    /// Returns whether it is harmless, by its hints or by the configuration.
     fn is_harmless(&self, rules: &Rules) -> bool {
         self.harmless || self.effect(rules) != Effect::Effect
     }
@@ -151,18 +150,18 @@ impl Listed {
         patterns.iter().any(|pattern| names(pattern, &self.raw) || names(pattern, &self.name))
     }
 
-    /// Checks arguments; what can't be checked here, the server checks.
+    /// Validates arguments; what can't be checked here is left to the server.
     pub(super) fn check(&self, args: &Value) -> Result<(), String> {
         fits_schema("arguments", &self.info.schema, args)
     }
 }
 
-/// The tools of a server, page by page: what is too much is dropped before the next page comes.
+/// Collects the tools of a server, page by page: excess data is dropped before the next page is read.
 pub(super) struct List<'a> {
     server: &'a str,
     names: BTreeSet<String>,
     all: Vec<Listed>,
-    /// What came so far, also of what was dropped.
+    /// Bytes received so far, including what was dropped.
     bytes: usize,
 }
 
@@ -171,22 +170,22 @@ impl<'a> List<'a> {
         Self { server, names: BTreeSet::new(), all: Vec::new(), bytes: 0 }
     }
 
-    /// Takes a page.
+    /// Adds a page.
     pub(super) fn add(&mut self, page: Vec<Tool>) -> Result<(), String> {
         let server = self.server;
         for tool in page {
             let schema = serde_json::to_string(&*tool.input_schema).unwrap_or_default();
             let described = tool.description.as_ref().map_or(0, |text| text.len());
             self.bytes += tool.name.len() + described + schema.len();
-            if self.all.len() >= MAX_TOOLS || self.bytes > MAX_LIST {
+            if self.all.len() >= MAX_TOOLS || self.bytes > MAX_LIST_BYTES {
                 return Err(format!(
                     "MCP server `{server}` has more than {MAX_TOOLS} tools, or its list more than {} MiB",
-                    MAX_LIST >> 20
+                    MAX_LIST_BYTES >> 20
                 ));
             }
             let mut listed = one(server, &tool, schema);
             if !self.names.insert(listed.name.clone()) {
-                // the first keeps its name
+                // the first one keeps its name
                 let text = format!("another tool of the server is `{}` as well", listed.info.name);
                 listed.unusable.get_or_insert(text);
                 listed.info.available = false;
@@ -196,18 +195,18 @@ impl<'a> List<'a> {
         Ok(())
     }
 
-    /// All of them, sorted by name.
+    /// Returns all of them, sorted by name.
     pub(super) fn done(mut self) -> Vec<Listed> {
         self.all.sort_by(|a, b| (&a.name, a.unusable.is_some()).cmp(&(&b.name, b.unusable.is_some())));
         self.all
     }
 }
 
-/// `schema`: that of the tool, as text.
+/// Creates a tool; `schema`: its schema as text.
 fn one(server: &str, tool: &Tool, schema: String) -> Listed {
-    // Nothing of a name that is too long is kept but its beginning.
-    let raw = tool.name[..tool.name.floor_char_boundary(MAX_NAME)].to_owned();
-    let name: String = plain_name(&raw).chars().take(MAX_NAME).collect();
+    // Only a prefix is kept of a name that is too long.
+    let raw = tool.name[..tool.name.floor_char_boundary(MAX_NAME_BYTES)].to_owned();
+    let name: String = plain_name(&raw).chars().take(MAX_NAME_BYTES).collect();
     let none = ToolAnnotations::default();
     let hints = tool.annotations.as_ref().unwrap_or(&none);
     let says = |hint: Option<bool>| hint == Some(true);
@@ -217,8 +216,8 @@ fn one(server: &str, tool: &Tool, schema: String) -> Listed {
         "idempotentHint": hints.idempotent_hint,
     });
     let size = schema.len();
-    let is_big = size > MAX_SCHEMA;
-    // Only its text is looked at: as values it takes many times the memory.
+    let is_big = size > MAX_SCHEMA_BYTES;
+    // Only its text is used: as a value it takes many times the memory.
     let mut schema = if is_big { Value::String(schema) } else { tool.schema_as_json_value() };
     let hash = pins::hash(&tool.name, tool.description.as_deref(), &schema, &told);
     let about = About::of(tool.description.as_deref().unwrap_or_default(), &schema, &told);
@@ -230,10 +229,10 @@ fn one(server: &str, tool: &Tool, schema: String) -> Listed {
         Some("it has no name".into())
     } else if is_big {
         schema = json!({});
-        let (kib, most) = (size.div_ceil(1024), MAX_SCHEMA >> 10);
+        let (kib, most) = (size.div_ceil(1024), MAX_SCHEMA_BYTES >> 10);
         Some(format!("its schema has {kib} KiB, and {most} KiB are the most"))
     } else if raw.len() < tool.name.len() {
-        Some(format!("its name has {} bytes, and {MAX_NAME} are the most", tool.name.len()))
+        Some(format!("its name has {} bytes, and {MAX_NAME_BYTES} are the most", tool.name.len()))
     } else {
         no_object(&schema)
     };
@@ -250,7 +249,7 @@ fn one(server: &str, tool: &Tool, schema: String) -> Listed {
             reads_when: None,
             untrusted: true,
             takes_all_time: false,
-            description: cut(&visible(description), MAX_DESCRIPTION),
+            description: cut(&visible(description), MAX_DESCRIPTION_CHARS),
             schema,
             available: unusable.is_none(),
         },
@@ -264,8 +263,8 @@ fn one(server: &str, tool: &Tool, schema: String) -> Listed {
     }
 }
 
-/// The least that a tool with these hints may do. What a hint promises counts for nothing; what it admits does, but not
-/// beside `readOnlyHint`, where the others mean nothing (MCP, "ToolAnnotations").
+/// Returns the lower bound of the effect of a tool with these hints. Reassuring hints are ignored; admissions count, but not
+/// beside `readOnlyHint`, where the others have no meaning (MCP, "ToolAnnotations").
 fn least(hints: &ToolAnnotations) -> Effect {
     if hints.read_only_hint == Some(true) {
         Effect::Read
@@ -278,7 +277,7 @@ fn least(hints: &ToolAnnotations) -> Effect {
     }
 }
 
-/// Why such a schema is none of arguments, which are always an object.
+/// Returns why such a schema is not one of arguments, which are always an object.
 fn no_object(schema: &Value) -> Option<String> {
     let is_object = match &schema["type"] {
         Value::String(kind) => kind == "object",
@@ -288,7 +287,7 @@ fn no_object(schema: &Value) -> Option<String> {
     (!is_object).then(|| format!("its arguments would be no object but {}", schema["type"]))
 }
 
-/// Makes the sentences in a schema fit to be read. What decides whether arguments fit stays.
+/// Sanitizes the texts in a schema. Parts that affect validation are kept.
 fn clean(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
@@ -432,7 +431,7 @@ mod tests {
         let why = "another tool of the server is `s/a_b` as well";
         assert_eq!(unusable, [("a b", None), ("a_b", Some(why)), ("c", None)]);
         assert_eq!(list(&[plain("")]).unwrap()[0].unusable.as_deref(), Some("it has no name"));
-        let big = json!({"name": "big", "inputSchema": {"$comment": "x".repeat(MAX_SCHEMA)}});
+        let big = json!({"name": "big", "inputSchema": {"$comment": "x".repeat(MAX_SCHEMA_BYTES)}});
         let big = list(&[big]).unwrap().remove(0);
         assert!(!big.allowed(&rules(&["big"], &[])) && !big.info.available);
         let long = list(&[plain(&"n".repeat(129))]).unwrap().remove(0);

@@ -1,5 +1,5 @@
-//! Answers of servers that take the protocol lightly, put into its form before the protocol machine (`rmcp`) sees
-//! them. That one takes a result as a whole or not at all; here an odd tool or part loses only itself, and is named.
+//! Corrects answers of servers that violate the protocol before `rmcp` parses them. It accepts or rejects a result as a whole;
+//! here, only an invalid tool or part is lost, and is reported.
 use super::text::shown;
 use super::{answer, extension};
 use rmcp::model::{
@@ -8,7 +8,7 @@ use rmcp::model::{
 };
 use serde_json::{Map, Value, json};
 
-/// Stands in `_meta` of a tool that can't be used, with the reason.
+/// Key in `_meta` of a tool that can't be used, with the reason.
 pub(super) const UNUSABLE: &str = "bgagent.unusable";
 
 /// A request that waits for its answer.
@@ -18,7 +18,7 @@ pub(super) struct Asked {
     what: What,
 }
 
-/// What was asked for.
+/// The method of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     Begin,
@@ -29,7 +29,7 @@ enum What {
 }
 
 impl Asked {
-    /// `None`: nothing is asked by this message.
+    /// Returns the request in a message; `None`: it is not a request.
     pub(super) fn by(message: &ClientJsonRpcMessage) -> Option<Self> {
         let ClientJsonRpcMessage::Request(request) = message else { return None };
         let RequestId::Number(id) = request.id else { return None };
@@ -45,12 +45,12 @@ impl Asked {
         Some(Self { id, what })
     }
 
-    /// Is a tool called by it?
+    /// Returns whether it calls a tool.
     pub(super) fn is_call(self) -> bool {
         self.what == What::Call
     }
 
-    /// The answer in the form that the protocol wants, whatever its `id` was.
+    /// Returns the answer in the form of the protocol, whatever its `id` was.
     pub(super) fn answer(self, said: Map<String, Value>) -> ServerJsonRpcMessage {
         let mut said = said;
         let result = match (said.remove("error").filter(|error| !error.is_null()), said.remove("result")) {
@@ -62,7 +62,7 @@ impl Asked {
             What::Begin => begun(result),
             What::Tools => tools(result),
             What::Call => called(result),
-            // as a text: among all the forms of answers it would be taken for another one
+            // as a string: otherwise it would be parsed as another type of answer
             What::Events => Value::String(result.to_string()),
             What::Other => result,
         };
@@ -71,7 +71,7 @@ impl Asked {
             .unwrap_or_else(|_| self.error(unfit("its answer does not fit the protocol")))
     }
 
-    /// This error as the answer.
+    /// Returns this error as the answer.
     pub(super) fn error(self, error: ErrorData) -> ServerJsonRpcMessage {
         ServerJsonRpcMessage::error(error, Some(RequestId::Number(self.id)))
     }
@@ -81,7 +81,7 @@ fn unfit(text: &'static str) -> ErrorData {
     ErrorData::new(ErrorCode::INTERNAL_ERROR, text, None)
 }
 
-/// An error in any of the forms that servers give it.
+/// Parses an error in any of the forms that servers use.
 pub(super) fn error_of(error: &Value) -> ErrorData {
     let code = match &error["code"] {
         Value::String(text) => text.parse().ok(),
@@ -105,10 +105,10 @@ fn begun(result: Value) -> Value {
     let about = result.get("serverInfo").cloned().unwrap_or_default();
     let about = json!({"name": name(&about, "name"), "version": name(&about, "version")});
     result.insert("serverInfo".into(), about);
-    // It is asked for its tools whatever it says of itself.
+    // It is asked for its tools whatever capabilities it declares.
     let said = result.get("capabilities").cloned().unwrap_or_default();
     let mut capabilities = json!({"tools": {}});
-    // drafts of the extension had it beside the others
+    // drafts of the extension declared it beside the other capabilities
     if !said["extensions"][extension::EXTENSION].is_null() || !said["events"].is_null() {
         capabilities["extensions"] = json!({extension::EXTENSION: {}});
     }
@@ -152,11 +152,11 @@ fn with_name(name: String, mut tool: Value) -> Value {
     tool
 }
 
-/// A tool with all of it that is in order; one that can't be used says why.
+/// Returns a tool with its valid parts; one that can't be used contains the reason.
 fn tool(said: Value) -> Value {
     if serde_json::from_value::<Tool>(said.clone()).is_ok() {
         let mut said = said;
-        // what only we say
+        // reserved for our own use
         if let Some(meta) = said.get_mut("_meta").and_then(Value::as_object_mut) {
             meta.remove(UNUSABLE);
         }
@@ -178,7 +178,7 @@ fn tool(said: Value) -> Value {
         }
     }
     if let Some(hints) = said["annotations"].as_object() {
-        // a hint that is no yes or no is none
+        // drops hints that are not booleans
         mended["annotations"] = hints.iter().filter(|(_, hint)| hint.is_boolean()).map(clone).collect();
     }
     if let Some(why) = why {
@@ -191,7 +191,7 @@ fn clone((key, value): (&String, &Value)) -> (String, Value) {
     (key.clone(), value.clone())
 }
 
-/// A result with its parts in order. One that says that it is something else than a result stays.
+/// Returns a result with valid parts. One that declares another type of result is left as it is.
 fn called(result: Value) -> Value {
     let Value::Object(mut result) = result else {
         let text = match result {
@@ -211,7 +211,7 @@ fn called(result: Value) -> Value {
         Some(Value::String(word)) => word.eq_ignore_ascii_case("true"),
         _ => false,
     };
-    // `toolResult` is a word of the oldest servers
+    // `toolResult` is used by the oldest servers
     let structured = result.remove("structuredContent").or_else(|| result.remove("toolResult"));
     let parts = match content {
         Some(Value::Array(parts)) => parts,
@@ -229,7 +229,7 @@ fn called(result: Value) -> Value {
     whole
 }
 
-/// A part of a result that is known, or a text in its place.
+/// Returns a part of a known type, or a text instead.
 fn part(said: Value) -> Value {
     let known = |part: &Value| serde_json::from_value::<ContentBlock>(part.clone()).is_ok();
     if known(&said) {

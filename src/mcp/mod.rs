@@ -1,10 +1,10 @@
-//! MCP servers: programs and addresses that offer tools of their own (`[mcp.…]`). Started when first
-//! needed, shared by all agents, stopped when nobody needs them. What they say is data from outside.
+//! MCP servers: programs and addresses that provide tools (`[mcp.…]`). Started on demand, shared by all agents, stopped when
+//! idle. Their output is untrusted data.
 //!
-//! The protocol is `rmcp`'s. What is ours: the processes (`process`), what comes in (`wire`, `http`, `mend`,
-//! `answer`, `listing`), how a call is made (`call`), when to start again (`link`, `session`), and which tools are still
-//! what they were (`pins`). A call that changes something is never tried twice: [`ToolError::may_have_happened`] says
-//! why not. One that does not is, once, if its server died under it: another call may have killed it.
+//! The protocol is implemented by `rmcp`. This module adds the processes (`process`), sanitizing of input (`wire`, `http`,
+//! `mend`, `answer`, `listing`), calls (`call`), restarts (`link`, `session`), and the detection of changed tools (`pins`). A
+//! call with side effects is never repeated: [`ToolError::may_have_happened`] explains why. One without is repeated once if its
+//! server died during it: another call may have killed the server.
 use crate::domain::{
     Effect, Fleet, McpSpec, McpTrigger, Outward, Schedule, ToolError, ToolInfo, ToolOffer, glob, nearest,
 };
@@ -42,7 +42,7 @@ pub use events::{KeptServer, NoEvents, Polled, ServerEvent};
 pub use limits::Limits;
 pub use pins::{Keeping, Pin, PinChange, PinEvent, PinNews, PinState, Pins, Untrusted};
 
-/// Most pages of a server's list.
+/// Maximum pages of a server's list.
 const MAX_PAGES: usize = 100;
 
 /// All MCP servers of a fleet.
@@ -56,7 +56,7 @@ pub struct Servers {
 struct Server {
     link: Arc<Link>,
     rules: Rules,
-    /// The types of events that agents wait for.
+    /// The event types that agents wait for.
     awaited: BTreeSet<String>,
 }
 
@@ -67,41 +67,41 @@ pub struct ServerTool {
     pub info: ToolInfo,
     /// As the server names it.
     raw: String,
-    /// The configuration lets agents use it: `allow` names it, or there is no `allow` and its hints, or `effects`, say
-    /// that it destroys nothing.
+    /// The configuration allows it: `allow` names it, or there is no `allow`, and its hints, or `effects`, say that it is not
+    /// destructive.
     pub allowed: bool,
-    /// Whether it is what it was.
+    /// Whether it matches its pin.
     pub pin: PinState,
     /// What would be pinned now.
     pub hash: String,
-    /// If it changed: what of it, against what is trusted.
+    /// The differences from what is trusted, if it changed.
     pub changed: Vec<Difference>,
-    /// Why no agent may use it, if none may.
+    /// Why no agent may use it, if so.
     pub why_not: Option<String>,
-    /// A sentence about it if it says worse of itself than `effects` does.
+    /// A warning if its hints are stricter than `effects`.
     stricter: Option<String>,
 }
 
 impl ServerTool {
-    /// May agents use it now?
+    /// Returns whether agents may use it now.
     pub fn is_usable(&self) -> bool {
         self.allowed && self.pin == PinState::Same
     }
 
-    /// Its name without that of its server.
+    /// Returns its name without that of its server.
     fn plain_name(&self) -> &str {
         self.info.name.split_once('/').map_or(&self.info.name, |(_, name)| name)
     }
 }
 
 impl Servers {
-    /// The servers of a fleet; none is started yet. Those of `previous` that are configured alike are
-    /// taken over with all that runs; the others stop when `previous` and its clones are dropped.
+    /// Creates the servers of a fleet; none is started yet. Those of `previous` with the same configuration are reused with all
+    /// that runs; the others stop when `previous` and its clones are dropped.
     pub fn new(fleet: &Fleet, previous: Option<&Self>, pins: Arc<Pins>) -> Self {
         Self::with_limits(fleet, previous, pins, Limits::DAEMON)
     }
 
-    /// The same with other times. A server that is taken over keeps its own.
+    /// The same with other time limits. A reused server keeps its own.
     pub fn with_limits(fleet: &Fleet, previous: Option<&Self>, pins: Arc<Pins>, limits: Limits) -> Self {
         let cwd = fleet.path.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let server = |(name, spec): (&String, &McpSpec)| {
@@ -126,29 +126,29 @@ impl Servers {
         Self { all: Arc::new(fleet.mcp.iter().map(server).collect()), pins }
     }
 
-    /// A tool of a server as it is offered to a conversation.
+    /// Returns a tool of a server in the form offered to a conversation.
     pub fn offer(&self, server: &str, info: &ToolInfo) -> ToolOffer {
         let over_network = self.all.get(server).is_none_or(|server| server.link.spec.is_over_network());
         let outward = Outward::of_server(over_network, &info.schema);
         ToolOffer { outward, server: Some(server.to_owned()), ..info.offer() }
     }
 
-    /// Is there a server of that name?
+    /// Returns whether there is a server of that name.
     pub fn has(&self, server: &str) -> bool {
         self.all.contains_key(server)
     }
 
-    /// Names of all, sorted.
+    /// Returns the names of all servers, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.all.keys().map(String::as_str)
     }
 
-    /// The pins of all tools.
+    /// Returns the pins of all tools.
     pub fn pins(&self) -> &Arc<Pins> {
         &self.pins
     }
 
-    /// Accepts the tools of a server as they were seen last; see [`Pins::trust`].
+    /// Trusts the tools of a server as last seen; see [`Pins::trust`].
     pub fn trust(
         &self,
         server: &str,
@@ -157,7 +157,7 @@ impl Servers {
         self.trust_and(server, shown, |_| None)
     }
 
-    /// The same, for somebody who waits until it is kept; see [`Pins::trust_and`].
+    /// The same, for callers that wait until it is recorded; see [`Pins::trust_and`].
     pub fn trust_and(
         &self,
         server: &str,
@@ -179,15 +179,15 @@ impl Servers {
         })
     }
 
-    /// Asks a server for its tools, also for those that may not be used. Starts it if need be: that may take its
-    /// `start_timeout` beside `bound`.
+    /// Lists a server's tools, including those that may not be used. Starts it if needed, which may take its `start_timeout` in
+    /// addition to `bound`.
     pub async fn list(&self, server: &str, bound: Duration) -> Result<Vec<ServerTool>, ToolError> {
         let of = self.server(server)?;
         let (_session, listed) = self.connected(of, true, bound).await?;
         Ok(listed.iter().map(|tool| self.seen(server, of, tool)).collect())
     }
 
-    /// The types of events of a server: of one that says that it has some, or that an agent waits for. `None`: it has none.
+    /// Lists the event types of a server that declares events, or that an agent waits for. `None`: it has none.
     ///
     /// # Errors
     /// It does not answer, or not in the form of the protocol.
@@ -199,7 +199,8 @@ impl Servers {
         self.events(server)?.list(bound).await
     }
 
-    /// Asks a server for events after a cursor. Starts it if need be: that may take its `start_timeout` beside `bound`.
+    /// Polls a server for events after a cursor. Starts it if needed, which may take its `start_timeout` in addition to
+    /// `bound`.
     ///
     /// # Errors
     /// [`NoEvents`].
@@ -219,8 +220,8 @@ impl Servers {
         Ok(EventDesk { server, link: &of.link, awaited: &of.awaited, pins: &self.pins })
     }
 
-    /// What of the configuration has no effect on these tools: names and patterns in `allow`, `deny` and `effects` that
-    /// none of them has, and what `effects` says of one that says worse of itself.
+    /// Returns the parts of the configuration without effect on these tools: names and patterns in `allow`, `deny` and
+    /// `effects` that match none of them, and `effects` of a tool whose hints are stricter.
     pub fn without_effect(&self, server: &str, tools: &[ServerTool]) -> Vec<String> {
         let Ok(of) = self.server(server) else { return Vec::new() };
         let names: Vec<&str> = tools.iter().flat_map(|tool| [tool.raw.as_str(), tool.plain_name()]).collect();
@@ -229,8 +230,8 @@ impl Servers {
         all
     }
 
-    /// The tools of a server that an agent wants, for each wanted name or pattern, and what a person should know
-    /// of those that are missing. A name that can't be had is an error, and so is a pattern that gives nothing.
+    /// Returns the tools of a server that an agent wants, for each name or pattern, and warnings about missing ones. A name
+    /// that is not available is an error, and so is a pattern without matches.
     pub async fn offered(
         &self,
         server: &str,
@@ -272,22 +273,23 @@ impl Servers {
         Ok((all, warnings))
     }
 
-    /// What a tool may do by the configuration. Its own hints may say worse; the server is not asked.
+    /// Returns a tool's effect according to the configuration. Its own hints may be stricter; the server is not asked.
     pub fn configured_effect(&self, server: &str, tool: &str) -> Option<Effect> {
         Some(self.all.get(server)?.rules.class(tool, tool))
     }
 
-    /// Stops all that run, for good. Returns when nothing is left of them.
+    /// Stops all running servers permanently. Returns when nothing is left of them.
     pub async fn stop_all(&self) {
         futures_util::future::join_all(self.all.values().map(|server| server.link.stop())).await;
     }
 
-    /// How long a call of this server's tools may take beside its own bound: it may have to be started first.
+    /// Returns the extra time for a call of this server's tools in addition to its own timeout: the server may have to be
+    /// started first.
     pub fn time_to_start(&self, server: &str) -> Duration {
         self.all.get(server).map_or(Duration::ZERO, |of| of.link.time_to_start())
     }
 
-    /// A connection, and the tools of the server. One that turns out to be dead gives way to another, once.
+    /// Returns a connection, and the tools of the server. A dead connection is replaced once.
     async fn connected(
         &self,
         of: &Server,
@@ -306,7 +308,7 @@ impl Servers {
         }
     }
 
-    /// The tools of a server, asked for if that was not done yet, or they changed, or `fresh`.
+    /// Returns the tools of a server; they are requested on first use, after a change, or if `fresh`.
     async fn listed(
         &self,
         of: &Server,
@@ -348,7 +350,7 @@ impl Servers {
         }
     }
 
-    /// The tool of that name, if it may be used.
+    /// Returns the tool of that name, if it may be used.
     fn usable<'a>(
         &self,
         server: &str,
@@ -375,7 +377,7 @@ impl Servers {
     }
 
     fn seen(&self, server: &str, of: &Server, tool: &Listed) -> ServerTool {
-        // what can't be used needs no trust
+        // unusable tools need no trust
         let pin = match tool.unusable {
             Some(_) => PinState::Same,
             None => self.pins.look(server, &tool.raw, &tool.hash, &tool.about),
@@ -414,7 +416,7 @@ impl Servers {
     }
 }
 
-/// Something that did not come about, and whether it may be tried once more.
+/// An operation that failed, and whether it may be retried.
 struct Broken {
     error: ToolError,
     again: bool,
@@ -426,7 +428,7 @@ impl From<ToolError> for Broken {
     }
 }
 
-/// Why a pattern gives no tool, and what to do.
+/// Explains why a pattern matches no tool, and what to do.
 fn nothing(server: &str, pattern: &str, left_out: &[&ServerTool], rules: &Rules) -> String {
     let (all, of) = (left_out.len(), format!("`{server}/{pattern}` gives no tool"));
     let shown: Vec<&str> = left_out.iter().take(5).map(|tool| tool.plain_name()).collect();
@@ -447,8 +449,8 @@ fn nothing(server: &str, pattern: &str, left_out: &[&ServerTool], rules: &Rules)
     }
 }
 
-/// All pages of a server's list. The error says whether the server failed, or its list can't be used;
-/// without a text, the server is gone.
+/// Reads all pages of a server's list. The error says whether the server failed or its list is invalid; without a text, the
+/// connection is lost.
 async fn all_pages(server: &str, session: &Session) -> Result<Vec<Listed>, (Option<String>, bool)> {
     let mut list = listing::List::of(server);
     let mut cursor: Option<String> = None;
@@ -465,7 +467,7 @@ async fn all_pages(server: &str, session: &Session) -> Result<Vec<Listed>, (Opti
             (text, true)
         })?;
         list.add(page.tools).map_err(|text| (Some(text), false))?;
-        // An empty one is none, and one that was there before leads to where we were before.
+        // An empty cursor is none, and a repeated one would loop.
         cursor = page.next_cursor.filter(|cursor| !cursor.is_empty() && seen.insert(cursor.clone()));
         if cursor.is_none() {
             return Ok(list.done());

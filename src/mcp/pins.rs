@@ -1,5 +1,5 @@
-//! Pins: what a tool of a server said of itself when a person trusted it. A tool that nobody has trusted is off, and so
-//! is one that says something else later. In memory; each change is sent to whoever keeps them.
+//! Pins: a tool's self-description at the time a person trusted it. A tool that nobody has trusted is disabled, and so is one
+//! whose description changes later. Kept in memory; each change is sent to the owner of the records.
 use super::about::{About, Difference, differences};
 use crate::domain::Fact;
 use crate::mcp::text::{canonical, plain_name};
@@ -10,14 +10,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot};
 
-/// Whether a tool is what it was.
+/// Whether a tool matches its pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PinState {
-    /// Nobody has trusted it yet: it is off until a person does.
+    /// Nobody has trusted it yet: it is disabled until a person does.
     New,
-    /// As it was pinned.
     Same,
-    /// Not as it was pinned: it is off until a person trusts it.
+    /// It differs from its pin: it is disabled until a person trusts it.
     Changed,
 }
 
@@ -28,24 +27,24 @@ pub struct Pin {
     pub server: String,
     /// The tool, as the server names it.
     pub tool: String,
-    /// Over all that decides what it does and when a model calls it.
+    /// Hash of everything that decides what it does and when a model calls it.
     pub hash: String,
-    /// What that is in words. `None`: only the hash is kept.
+    /// The hashed content. `None`: only the hash is kept.
     pub about: Option<Arc<About>>,
 }
 
 /// What happened to a pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PinEvent {
-    /// The tool is as it was pinned, and its words are known now; to be kept.
+    /// The tool matches its pin, and its description is known now; to be recorded.
     Pinned,
-    /// The tool is not what was pinned; the pin stays as it is. `mcp_pin_changed`.
+    /// The tool differs from its pin, which is kept. `mcp_pin_changed`.
     Differs,
-    /// A person trusts what it is now; to be kept.
+    /// A person trusts its current state; to be recorded.
     Trusted,
 }
 
-/// A change that whoever keeps the pins must know.
+/// A change to be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PinChange {
     pub event: PinEvent,
@@ -53,44 +52,44 @@ pub struct PinChange {
     pub server: String,
     /// The tool, as the server names it.
     pub tool: String,
-    /// What is or was pinned.
+    /// The current or previous hash of the pin.
     pub old: Option<String>,
-    /// What the tool is now.
+    /// The tool's current hash.
     pub new: String,
-    /// The words of what is pinned after the change, as far as they are known.
+    /// The description of what is pinned after the change, if known.
     pub trusted: Option<Arc<About>>,
-    /// What a person accepts who trusts it.
+    /// What a person accepts by trusting it.
     pub changed: Vec<Difference>,
 }
 
-/// Changes that are kept together, in the order in which they were made.
+/// Changes that are recorded together, in order.
 #[derive(Debug)]
 pub struct PinNews {
     pub changes: Vec<PinChange>,
-    /// Who waits until they are kept.
+    /// Set if a caller waits for them to be recorded.
     pub keeping: Option<Keeping>,
 }
 
-/// Who waits until changes of pins are kept.
+/// A caller that waits for changes of pins to be recorded.
 #[derive(Debug)]
 pub struct Keeping {
-    /// What is to be on record with them.
+    /// A fact to be recorded with them.
     pub with: Option<Fact>,
-    /// They are; dropped: they can't be.
+    /// Notified when they are recorded; dropped if that fails.
     pub kept: oneshot::Sender<()>,
 }
 
-/// Most tools of one server that are remembered although nobody trusts them.
-const MOST: usize = 4096;
-/// Most bytes of words that are kept of the tools of one server.
-const MOST_WORDS: usize = 4 << 20;
+/// Maximum untrusted tools of one server that are remembered.
+const MAX_UNTRUSTED: usize = 4096;
+/// Maximum bytes of descriptions that are kept for the tools of one server.
+const MAX_DESCRIPTION_BYTES: usize = 4 << 20;
 
 type Key = (String, String);
 
-/// Begins what a type of events is pinned by, where the name of a tool stands.
+/// Prefix of event types among the names of pinned tools.
 pub(super) const OF_EVENT: &str = "events/poll ";
 
-/// What is pinned, as it is shown to a person: `github/search`, `github event issue.opened`.
+/// Returns the name that is shown to a person: `github/search`, `github event issue.opened`.
 fn shown_name(server: &str, tool: &str) -> String {
     match tool.strip_prefix(OF_EVENT) {
         Some(event) => event_name(server, event),
@@ -98,7 +97,7 @@ fn shown_name(server: &str, tool: &str) -> String {
     }
 }
 
-/// A type of events, as it is shown to a person.
+/// Returns the name of an event type that is shown to a person.
 pub(super) fn event_name(server: &str, event: &str) -> String {
     format!("{server} event {event}")
 }
@@ -106,9 +105,9 @@ pub(super) fn event_name(server: &str, event: &str) -> String {
 /// Why the tools of a server were not trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Untrusted {
-    /// They were not seen yet, so that there is nothing that a person could have looked at.
+    /// They have not been seen yet, so a person can't have reviewed them.
     NotSeen,
-    /// These are not, or are no longer, what a person was shown.
+    /// These are not, or no longer, what a person was shown.
     Others(Vec<String>),
 }
 
@@ -119,7 +118,7 @@ pub struct Pins {
     changes: Option<mpsc::UnboundedSender<PinNews>>,
 }
 
-/// What a tool is.
+/// The state of a tool.
 #[derive(Clone)]
 struct Known {
     hash: String,
@@ -129,24 +128,24 @@ struct Known {
 #[derive(Default)]
 struct All {
     pinned: BTreeMap<Key, Known>,
-    /// As they were seen last: what `trust` accepts, and nothing that nobody could look at.
+    /// As last seen: `trust` only accepts what a person could have reviewed.
     seen: BTreeMap<Key, Known>,
     /// The difference that was reported last.
     reported: BTreeMap<Key, String>,
 }
 
 impl All {
-    /// These words, if there is room for them.
+    /// Returns the description if there is room to keep it.
     fn kept(&self, server: &str, about: &Arc<About>) -> Option<Arc<About>> {
         let known = self.pinned.iter().chain(&self.seen).filter(|((of, _), _)| of == server);
         let bytes: usize =
             known.filter_map(|(_, known)| known.about.as_ref()).map(|about| about.size()).sum();
-        (bytes + about.size() <= MOST_WORDS).then(|| about.clone())
+        (bytes + about.size() <= MAX_DESCRIPTION_BYTES).then(|| about.clone())
     }
 }
 
 impl Pins {
-    /// These pins, and the receiver of their changes. A difference is reported once, not with each look at it.
+    /// Creates pins, and the receiver of their changes. A difference is reported once, not with each check.
     pub fn load(pins: impl IntoIterator<Item = Pin>) -> (Arc<Self>, mpsc::UnboundedReceiver<PinNews>) {
         let (changes, receiver) = mpsc::unbounded_channel();
         let known = |pin: Pin| ((pin.server, pin.tool), Known { hash: pin.hash, about: pin.about });
@@ -155,25 +154,25 @@ impl Pins {
         (Arc::new(Self { all, changes: Some(changes) }), receiver)
     }
 
-    /// What is pinned for a tool.
+    /// Returns the pinned hash of a tool.
     pub fn get(&self, server: &str, tool: &str) -> Option<String> {
         let key = (server.to_owned(), tool.to_owned());
         self.lock().pinned.get(&key).map(|known| known.hash.clone())
     }
 
-    /// The words of what is pinned for a tool, if they are kept.
+    /// Returns the pinned description of a tool, if it is kept.
     pub(super) fn about(&self, server: &str, tool: &str) -> Option<Arc<About>> {
         let key = (server.to_owned(), tool.to_owned());
         self.lock().pinned.get(&key).and_then(|known| known.about.clone())
     }
 
-    /// Pins a tool. Nothing is sent.
+    /// Pins a tool, without sending a change.
     pub fn set(&self, pin: Pin) {
         let known = Known { hash: pin.hash, about: pin.about };
         self.lock().pinned.insert((pin.server, pin.tool), known);
     }
 
-    /// All of them, sorted.
+    /// Returns all of them, sorted.
     pub fn all(&self) -> Vec<Pin> {
         let pin = |((server, tool), known): (&Key, &Known)| Pin {
             server: server.clone(),
@@ -184,13 +183,13 @@ impl Pins {
         self.lock().pinned.iter().map(pin).collect()
     }
 
-    /// Is a tool of this server trusted?
+    /// Returns whether any tool of this server is trusted.
     pub fn trusts(&self, server: &str) -> bool {
         self.lock().pinned.keys().any(|(of, _)| of == server)
     }
 
-    /// Accepts the tools of a server as they were seen last: those that were `shown` to a person, by their name in
-    /// tool lists with their hash, or else all. Gives what that changed.
+    /// Trusts the tools of a server as last seen: those that were `shown` to a person, by their name in tool lists with their
+    /// hash, or else all. Returns the changes.
     pub fn trust(
         &self,
         server: &str,
@@ -199,7 +198,7 @@ impl Pins {
         self.trust_and(server, shown, |_| None)
     }
 
-    /// The same, for somebody who waits until it is kept.
+    /// The same, for callers that wait until it is recorded.
     pub fn trust_and(
         &self,
         server: &str,
@@ -245,20 +244,20 @@ impl Pins {
                 changes.push(change(PinEvent::Trusted, key, (old, new), now, changed));
             }
         }
-        // while nobody else can change them
+        // sent under the lock, so that the order is right
         self.tell(PinNews { changes: changes.clone(), keeping: keeping(&changes) });
         Ok(changes)
     }
 
-    /// Looks at a tool.
+    /// Compares a tool with its pin.
     pub(super) fn look(&self, server: &str, tool: &str, hash: &str, about: &Arc<About>) -> PinState {
         let key = (server.to_owned(), tool.to_owned());
         let mut all = self.lock();
         let pinned = all.pinned.get(&key).cloned();
-        // A server that invents names without end does not fill our memory: what it said first gives way.
+        // Bounds the memory for a server that invents names: its earlier untrusted ones are evicted.
         if pinned.is_none() && !all.seen.contains_key(&key) {
             let All { pinned, seen, .. } = &mut *all;
-            if seen.keys().filter(|(of, _)| of == server).count() >= MOST {
+            if seen.keys().filter(|(of, _)| of == server).count() >= MAX_UNTRUSTED {
                 seen.retain(|key, _| key.0 != server || pinned.contains_key(key));
             }
         }
@@ -266,7 +265,7 @@ impl Pins {
             (Some(seen), _) if seen.hash == hash && seen.about.is_some() => seen.clone(),
             (_, Some(pinned)) if pinned.hash == hash && pinned.about.is_some() => pinned.clone(),
             _ => {
-                // what was seen of it before makes room
+                // frees the space of what was seen before
                 all.seen.remove(&key);
                 Known { hash: hash.to_owned(), about: all.kept(server, about) }
             }
@@ -298,7 +297,7 @@ impl Pins {
 
     fn tell(&self, news: PinNews) {
         if let Some(changes) = &self.changes {
-            // Nobody listens any more when the daemon ends.
+            // The receiver is gone when the daemon shuts down.
             let _ = changes.send(news);
         }
     }
@@ -324,8 +323,8 @@ impl fmt::Debug for Pins {
     }
 }
 
-/// SHA-256 of what a tool says of itself, in hex. Its hints are a part of it: our rules about
-/// repeating and offering a call rest on them.
+/// Returns the SHA-256 of a tool's self-description, in hex. Hints are included: the rules for repeating and offering calls
+/// depend on them.
 pub(super) fn hash(name: &str, description: Option<&str>, schema: &Value, hints: &Value) -> String {
     let all = json!({"name": name, "description": description, "schema": schema, "hints": hints});
     let mut text = String::new();
@@ -406,9 +405,9 @@ mod tests {
         let (pins, _told) = Pins::load([known]);
         assert_eq!(look(&pins, "s", "old", "1"), PinState::Same);
         let seen = |name: usize| Known { hash: name.to_string(), about: None };
-        let before = (1..MOST).map(|name| (("s".to_owned(), name.to_string()), seen(name)));
+        let before = (1..MAX_UNTRUSTED).map(|name| (("s".to_owned(), name.to_string()), seen(name)));
         pins.lock().seen.extend(before);
-        for name in MOST..MOST + 50 {
+        for name in MAX_UNTRUSTED..MAX_UNTRUSTED + 50 {
             assert_eq!(look(&pins, "s", &name.to_string(), "1"), PinState::New);
         }
         assert_eq!(pins.lock().pinned.len(), 1);
@@ -438,7 +437,7 @@ mod tests {
         pins.trust("s", None).unwrap();
         let kept: usize =
             pins.all().iter().filter_map(|pin| pin.about.as_ref()).map(|about| about.size()).sum();
-        assert!((MOST_WORDS - 20_000..=MOST_WORDS).contains(&kept), "{kept}");
+        assert!((MAX_DESCRIPTION_BYTES - 20_000..=MAX_DESCRIPTION_BYTES).contains(&kept), "{kept}");
         assert_eq!(pins.all().len(), 1001, "the hashes are all there");
     }
 

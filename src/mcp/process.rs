@@ -1,5 +1,5 @@
-//! The program of a stdio server: started in a process group of its own with an environment that we
-//! choose, its last words kept, ended with all that it started.
+//! The program of a stdio server: started in its own process group with a controlled environment, its last stderr output kept,
+//! terminated with everything that it started.
 use super::text::shown;
 use crate::child::{self, Confinement, Ended, Inherit, KeptProgram, StartFailure, StartOrder, kept};
 use crate::domain::{ProgramOwner, Sandbox};
@@ -14,12 +14,12 @@ use tokio::net::unix::pipe;
 use tokio::process::ChildStdout;
 use tokio_util::task::AbortOnDropHandle;
 
-/// How long what was killed is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// So much of standard error is kept, its end.
-const WORDS: usize = 64 << 10;
+/// Timeout for killed processes.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes that are kept of the end of standard error.
+const MAX_STDERR_BYTES: usize = 64 << 10;
 
-/// A program that runs. All that it started dies with this value.
+/// A running program. Dropping it kills everything that it started.
 pub(super) struct Process {
     kept: KeptProgram,
     words: Arc<LastWords>,
@@ -30,7 +30,7 @@ pub(super) struct Process {
 pub(super) type Pipes = (ChildStdout, pipe::Sender);
 
 impl Process {
-    /// Starts that of a server.
+    /// Starts the program of a server.
     pub(super) async fn start(
         server: &str,
         argv: &[String],
@@ -64,17 +64,17 @@ impl Process {
         Ok((Self { kept, words, drain: AbortOnDropHandle::new(drain) }, pipes))
     }
 
-    /// What it says on standard error.
+    /// Returns its standard error.
     pub(super) fn words(&self) -> Arc<LastWords> {
         self.words.clone()
     }
 
-    /// Waits until it ends. Who it started may live then.
+    /// Waits until it ends. Processes that it started may still be alive.
     pub(super) async fn ended(&mut self) {
         self.kept.ended().await;
     }
 
-    /// Ends it and all that it started: waits, asks, kills. `patience` is that of each step.
+    /// Terminates it and everything that it started: waits, sends SIGTERM, kills. `patience` is the timeout of each step.
     pub(super) async fn end(mut self, patience: Duration) -> Option<ExitStatus> {
         for asks in [false, true] {
             if asks {
@@ -84,21 +84,21 @@ impl Process {
                 break;
             }
         }
-        self.bury().await
+        self.kill_rest().await
     }
 
-    /// Kills it and all that it started.
+    /// Kills it and everything that it started.
     pub(super) async fn kill(mut self) -> Option<ExitStatus> {
-        self.bury().await
+        self.kill_rest().await
     }
 
-    /// Whoever is left is killed. Then its last words are all there.
-    async fn bury(&mut self) -> Option<ExitStatus> {
+    /// Kills everything that is left. Its standard error is complete then.
+    async fn kill_rest(&mut self) -> Option<ExitStatus> {
         let before = tokio::time::timeout(Duration::ZERO, self.kept.ended()).await;
         self.kept.kill();
         let how = match before {
             Ok(how) => Some(how),
-            Err(_) => tokio::time::timeout(PATIENCE, self.kept.ended()).await.ok(),
+            Err(_) => tokio::time::timeout(KILL_TIMEOUT, self.kept.ended()).await.ok(),
         };
         self.kept.wait_a_moment().await;
         let _ = tokio::time::timeout(Duration::from_millis(200), &mut self.drain).await;
@@ -115,7 +115,7 @@ impl Process {
     }
 }
 
-/// The end of what a server said on standard error.
+/// The end of a server's standard error.
 #[derive(Debug)]
 pub(super) struct LastWords {
     said: Mutex<Vec<u8>>,
@@ -132,18 +132,17 @@ impl LastWords {
     fn add(&self, words: &[u8]) {
         let mut said = self.said.lock().expect("no holder panics");
         said.extend_from_slice(words);
-        if said.len() > 2 * WORDS {
-            let old = said.len() - WORDS;
+        if said.len() > 2 * MAX_STDERR_BYTES {
+            let old = said.len() - MAX_STDERR_BYTES;
             said.drain(..old);
         }
     }
 
-    /// Its first and its last line, fit to be shown; empty if it said nothing. Some programs say what
-    /// is wrong first, some last.
+    /// Returns its first and last line, sanitized; empty if there is none. Some programs report errors first, some last.
     pub(super) fn text(&self) -> String {
         let text = {
             let said = self.said.lock().expect("no holder panics");
-            String::from_utf8_lossy(&said[said.len().saturating_sub(WORDS)..]).into_owned()
+            String::from_utf8_lossy(&said[said.len().saturating_sub(MAX_STDERR_BYTES)..]).into_owned()
         };
         let text = secret::redact(&text);
         let mut lines = text.lines().map(shown).filter(|line| !line.is_empty());

@@ -1,5 +1,5 @@
-//! One connection to a server, from its first message to its end: opened within a bound, looked after
-//! by a task, closed when nobody used it for a while. When to open another is decided in `link`.
+//! One connection to a server, from its first message to its end: opened within a time limit, monitored by a task, closed when
+//! idle. When to open another one is decided in `link`.
 use super::extension::{self, ListedEvents};
 use super::http::{Http, refused_with};
 use super::limits::Limits;
@@ -33,20 +33,20 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How long one secret may take.
+/// Time limit for resolving one secret.
 const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the protocol machine may take to close.
-const CLOSING: Duration = Duration::from_secs(5);
-/// How long what a dead server wrote last is still read.
-const DRAIN: Duration = Duration::from_secs(1);
+/// Timeout for closing the protocol layer.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout for reading a dead server's last output.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a server could not be reached.
 #[derive(Debug)]
 pub(super) struct StartError {
     pub(super) text: String,
-    /// It is the server's doing, so that trying again and again is bounded.
+    /// The server's fault, so that restarts are limited.
     pub(super) counts: bool,
-    /// The next start may go well: it did not answer, or ended, rather than refuse.
+    /// A retry may succeed: it did not answer, or ended, rather than refuse.
     pub(super) again: bool,
 }
 
@@ -55,17 +55,17 @@ pub(super) struct StartError {
 pub(super) struct Session {
     pub(super) peer: Peer<RoleClient>,
     pub(super) signals: Arc<Signals>,
-    /// The server's tools, once asked for.
+    /// The server's tools, once requested.
     pub(super) tools: tokio::sync::Mutex<Option<Arc<Vec<Listed>>>>,
-    /// The types of its events, once asked for.
+    /// Its event types, once requested.
     pub(super) events: tokio::sync::Mutex<ListedEvents>,
-    /// It did not answer in time: before it is asked again, it must answer a ping.
+    /// A request timed out: it must answer a ping before the next one.
     pub(super) doubted: AtomicBool,
-    /// Ends it in good order.
+    /// Closes it gracefully.
     stop: CancellationToken,
-    /// Ends it at once.
+    /// Closes it at once.
     kill: CancellationToken,
-    /// Nothing is left of it.
+    /// Cancelled when nothing is left of it.
     done: CancellationToken,
     /// It ended by itself, or was killed.
     fell: AtomicBool,
@@ -78,12 +78,12 @@ pub(super) struct Session {
 struct Usage {
     count: usize,
     last: Instant,
-    /// It takes no further users.
+    /// It accepts no further users.
     closing: bool,
 }
 
 impl Session {
-    /// Uses it, unless it is about to end.
+    /// Registers a user, unless it is about to close.
     pub(super) fn enter(self: &Arc<Self>) -> Option<InUse> {
         let mut usage = self.usage.lock().expect("no holder panics");
         if usage.closing || self.signals.over.is_cancelled() || self.peer.is_transport_closed() {
@@ -93,20 +93,20 @@ impl Session {
         Some(InUse(self.clone()))
     }
 
-    /// Does the server say that it has events?
+    /// Returns whether the server declares events.
     pub(super) fn has_events(&self) -> bool {
         let about = self.peer.peer_info();
         let extensions = about.as_ref().and_then(|about| about.capabilities.extensions.as_ref());
         extensions.is_some_and(|known| known.contains_key(extension::EXTENSION))
     }
 
-    /// Does it answer a ping in time? An error is an answer, too.
+    /// Returns whether it answers a ping in time. An error is an answer, too.
     pub(super) async fn lives(&self, bound: Duration) -> bool {
         let ping = self.peer.send_request(ClientRequest::PingRequest(PingRequest::default()));
         matches!(tokio::time::timeout(bound, ping).await, Ok(Ok(_) | Err(ServiceError::McpError(_))))
     }
 
-    /// What broke the connection, without its address, and what the server said of it.
+    /// Returns what broke the connection, without its address, and the server's message about it.
     pub(super) fn broken(&self, error: &(dyn Error + 'static)) -> String {
         let of_session = matches!(
             http_error(error),
@@ -118,7 +118,7 @@ impl Session {
         }
     }
 
-    /// Was a message surely not received?
+    /// Returns whether a message was certainly not received.
     pub(super) fn not_sent(&self, error: &(dyn Error + 'static)) -> bool {
         match http_error(error) {
             // It may also be another session that can't be opened, after the message was refused for its session.
@@ -127,12 +127,12 @@ impl Session {
                 self.signals.surely_lost()
             }
             Some(_) => false,
-            // A line that was not written to its end is not a message.
+            // An incompletely written line is not a message.
             None => error.is::<io::Error>(),
         }
     }
 
-    /// Kills it: it hangs.
+    /// Kills a server that hangs.
     pub(super) fn kill(&self) {
         self.fell.store(true, Relaxed);
         self.usage.lock().expect("no holder panics").closing = true;
@@ -144,15 +144,15 @@ impl Session {
         self.done.cancelled().await;
     }
 
-    /// Did it end without being asked to?
+    /// Returns whether it ended without being asked to.
     pub(super) fn fell(&self) -> bool {
         self.fell.load(Relaxed)
     }
 
-    /// How it ended and what it said. Waits a moment, since the end of a connection is seen before
-    /// that of its program.
+    /// Returns how it ended and its last output. Waits a moment, since the end of a connection is seen before that of its
+    /// program.
     pub(super) async fn obituary(&self) -> String {
-        let _ = tokio::time::timeout(DRAIN, self.gone()).await;
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, self.gone()).await;
         let status = *self.status.lock().expect("no holder panics");
         let how = match (self.signals.given_up(), status) {
             (Some(why), _) => why,
@@ -162,7 +162,7 @@ impl Session {
         with_words(how, self.words.as_deref())
     }
 
-    /// Completes when nobody used it for so long. Then it takes no further users.
+    /// Completes when nobody has used it for this long. It accepts no further users then.
     async fn idle(&self, most: Duration) {
         loop {
             let until = {
@@ -174,7 +174,7 @@ impl Session {
                         return;
                     }
                     (0, until) => until,
-                    // Whoever uses it now sets a new time when leaving.
+                    // Current users set a new time when they leave.
                     (_, _) => now + most,
                 }
             };
@@ -183,7 +183,7 @@ impl Session {
     }
 }
 
-/// A connection that is not closed for being idle as long as this lives.
+/// Keeps a connection from being closed as idle while it lives.
 #[derive(Debug)]
 pub(super) struct InUse(Arc<Session>);
 
@@ -203,9 +203,8 @@ impl Drop for InUse {
     }
 }
 
-/// Opens a connection and a task that looks after it until `stop`. Nearly all servers know
-/// `initialize`; one that refuses it is asked the newer way (protocol 2026-07-28), on a fresh
-/// connection.
+/// Opens a connection, and spawns a task that monitors it until `stop`. Nearly all servers support `initialize`; one that
+/// refuses it is tried with the newer handshake (protocol 2026-07-28), on a new connection.
 pub(super) async fn open(
     name: &str,
     spec: &McpSpec,
@@ -220,7 +219,7 @@ pub(super) async fn open(
         Err(Refused { newer: true, error: older }) => {
             let newer = ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::LATEST] };
             connect(name, spec, cwd, limits, &stop, newer, deadline).await.map_err(|refused| {
-                // Whoever does not know the newer way means what it said of the older one.
+                // If the newer handshake is unknown to it, the error of the older one is relevant.
                 let text = match refused.newer {
                     true => older.text,
                     false => format!("{}; asked the newer way: {}", older.text, refused.error.text),
@@ -232,10 +231,10 @@ pub(super) async fn open(
     }
 }
 
-/// A connection that did not come about.
+/// A connection that could not be opened.
 struct Refused {
     error: StartError,
-    /// The server answered, but does not know this way to begin.
+    /// The server answered, but does not support this handshake.
     newer: bool,
 }
 
@@ -282,7 +281,8 @@ async fn connect(
                 text = signals.why().unwrap_or(text);
             }
             if let Some(mut process) = process {
-                let by_itself = unwelcome.ended && tokio::time::timeout(DRAIN, process.ended()).await.is_ok();
+                let by_itself =
+                    unwelcome.ended && tokio::time::timeout(DRAIN_TIMEOUT, process.ended()).await.is_ok();
                 if let (true, Some(status)) = (by_itself, process.kill().await) {
                     text = format!("it ended with {} before it answered", child::how_it_ended(status));
                 }
@@ -311,33 +311,37 @@ async fn connect(
 }
 
 /// A handshake that failed.
-struct Unwelcome {
+struct HandshakeError {
     text: String,
     /// The connection ended.
     ended: bool,
-    /// It answered that it does not want to.
+    /// The server refused.
     refused: bool,
     newer: bool,
 }
 
-async fn greet<T>(transport: T, mode: ClientLifecycleMode, deadline: Instant) -> Result<Service, Unwelcome>
+async fn greet<T>(
+    transport: T,
+    mode: ClientLifecycleMode,
+    deadline: Instant,
+) -> Result<Service, HandshakeError>
 where
     T: Transport<RoleClient> + 'static,
 {
     let serving = serve_client_with_lifecycle(Refusing, transport, mode);
     match tokio::time::timeout_at(deadline, serving).await {
         Ok(Ok(service)) => Ok(service),
-        Ok(Err(error)) => Err(Unwelcome {
+        Ok(Err(error)) => Err(HandshakeError {
             ended: matches!(error, ClientInitializeError::ConnectionClosed(_)),
             refused: match &error {
-                // a gateway, or too many requests: that may pass
+                // a gateway, or too many requests: may be temporary
                 ClientInitializeError::JsonRpcError(error) => {
                     refused_with(error).is_none_or(|status| status < 500 && status != 429)
                 }
                 _ => false,
             },
             newer: match &error {
-                // no server that knows neither way refuses with another status
+                // servers that support neither handshake refuse with one of these statuses
                 ClientInitializeError::JsonRpcError(error) => {
                     matches!(refused_with(error), None | Some(400 | 406))
                 }
@@ -357,12 +361,12 @@ where
         }),
         Err(_) => {
             let text = "it did not answer the first message within `start_timeout`".into();
-            Err(Unwelcome { text, ended: false, refused: false, newer: false })
+            Err(HandshakeError { text, ended: false, refused: false, newer: false })
         }
     }
 }
 
-/// Waits for one of its ends, and leaves nothing behind.
+/// Waits for the end of a connection, and cleans up.
 async fn look_after(
     mut service: Service,
     mut process: Option<Process>,
@@ -401,9 +405,9 @@ async fn look_after(
     let closing = async {
         if matches!(end, End::Died) {
             // Its last answer may still be in the pipe.
-            let _ = tokio::time::timeout(DRAIN, session.signals.over.cancelled()).await;
+            let _ = tokio::time::timeout(DRAIN_TIMEOUT, session.signals.over.cancelled()).await;
         }
-        let _ = service.close_with_timeout(CLOSING).await;
+        let _ = service.close_with_timeout(CLOSE_TIMEOUT).await;
     };
     tokio::join!(ending, closing);
     session.done.cancel();
@@ -429,7 +433,7 @@ async fn http(
     Ok(StreamableHttpClientTransport::with_client(client, config))
 }
 
-/// Texts and secrets, found.
+/// Resolves texts and secrets.
 async fn values(of: &BTreeMap<String, TextOrSecret>, what: &str) -> Result<Vec<(String, Secret)>, String> {
     let mut all = Vec::new();
     for (name, value) in of {
@@ -448,7 +452,7 @@ fn with_words(text: String, words: Option<&LastWords>) -> String {
     }
 }
 
-/// What broke a connection, without its address.
+/// Returns what broke a connection, without its address.
 fn broken(error: &(dyn Error + 'static)) -> String {
     match http_error(error) {
         Some(StreamableHttpError::Client(error)) => net::describe(error),
@@ -471,8 +475,8 @@ fn http_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a StreamableHttp
     None
 }
 
-/// Our side of a connection: it answers pings and refuses all else that a server may ask of us.
-/// Sampling is refused by what `rmcp` does where nothing is said.
+/// The client side of a connection: answers pings and refuses all other requests of a server. Sampling is refused by the
+/// default of `rmcp`.
 #[derive(Debug)]
 pub(super) struct Refusing;
 

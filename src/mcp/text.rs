@@ -1,26 +1,25 @@
-//! What servers write, made fit to be shown: nothing hidden, nothing that moves the cursor or turns
-//! the direction of the text around.
+//! Sanitizes texts of servers: no hidden characters, no control sequences, no bidirectional overrides.
 use crate::domain::{LengthUnit, is_unseen, shortened};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Longest text of a server in one of our errors, in characters.
-const SHOWN: usize = 300;
+/// Maximum length of a server's text in our errors, in characters.
+const MAX_SHOWN_CHARS: usize = 300;
 
-/// One line of at most [`SHOWN`] characters.
+/// Returns one line of at most [`MAX_SHOWN_CHARS`] characters.
 pub(super) fn shown(text: &str) -> String {
-    let printable = text.chars().filter(|c| c.is_whitespace() || !c.is_control()).take(4 * SHOWN);
+    let printable = text.chars().filter(|c| c.is_whitespace() || !c.is_control()).take(4 * MAX_SHOWN_CHARS);
     let printable: String = printable.collect();
-    cut(&visible(&printable.split_whitespace().collect::<Vec<_>>().join(" ")), SHOWN)
+    cut(&visible(&printable.split_whitespace().collect::<Vec<_>>().join(" ")), MAX_SHOWN_CHARS)
 }
 
-/// The same text with hidden characters escaped, so that what a person reviews is what a model reads.
+/// Escapes hidden characters, so that a person reviews the same text that a model reads.
 pub(super) fn visible(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut before = ' ';
     for c in text.chars() {
         match c {
-            // One of these behind a sign makes it a picture. More of them can carry a message.
+            // A single one after a symbol makes it an emoji. Several can carry a message.
             '\u{fe0f}' if !before.is_whitespace() && !is_hidden(before) => clean.push(c),
             '\n' | '\t' => clean.push(c),
             '\r' => {}
@@ -32,12 +31,12 @@ pub(super) fn visible(text: &str) -> String {
     clean
 }
 
-/// The first characters, with a sign that there were more.
+/// Truncates a text to a number of characters, with an ellipsis.
 pub(super) fn cut(text: &str, most: usize) -> String {
     shortened(text, LengthUnit::Chars, most).into_owned()
 }
 
-/// A name of letters, digits, `_`, `.` and `-`; other characters become `_`.
+/// Replaces characters other than letters, digits, `_`, `.` and `-` by `_`.
 pub(super) fn plain_name(name: &str) -> String {
     name.chars()
         .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') { c } else { '_' })
@@ -48,7 +47,7 @@ fn is_hidden(c: char) -> bool {
     c.is_control() || is_unseen(c)
 }
 
-/// JSON with sorted keys and no spaces.
+/// Serializes JSON with sorted keys and no spaces.
 pub(super) fn canonical(value: &Value, into: &mut String) {
     match value {
         Value::Object(map) => {

@@ -1,6 +1,5 @@
-//! What goes over a connection to an MCP server, and what is kept from coming in. A server's standard
-//! output is judged line by line before the protocol machine sees it: too long, noise, answers that
-//! nobody waits for, floods. What the messages mean is the protocol machine's (`rmcp`).
+//! The transport of an MCP server, and a filter for its input. A server's standard output is checked line by line before `rmcp`
+//! sees it: excessive lines, noise, unexpected answers, floods. Messages are interpreted by `rmcp`.
 use super::mend::Asked;
 use super::text::shown;
 use crate::domain::{JsonMistakes, read_json};
@@ -17,82 +16,82 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-/// Longest line that a server may send.
+/// Maximum length of a server's line, in bytes.
 pub(super) const MAX_LINE: usize = 4 << 20;
-/// After this many lines that are not messages within [`NOISE_TIME`], without an answer between them, the server is
-/// given up. A program may write its log there; one that does nothing else costs time for nothing.
-const MAX_NOISE: usize = 10_000;
-const NOISE_TIME: Duration = Duration::from_secs(10);
-/// Requests of a server that are answered in a second. We answer "no" to all but pings.
-const MAX_REQUESTS: usize = 100;
-/// Of a line that is too long, so much is looked at to find whose answer it is.
-const HEAD: usize = 512;
-/// In place of an answer that was too long. [`is_too_long`] distinguishes it from a server's own codes.
+/// After this many invalid lines within [`NOISE_WINDOW`], without an answer between them, the connection is closed. A program may
+/// log to standard output; one that does nothing else wastes time.
+const MAX_NOISE_LINES: usize = 10_000;
+const NOISE_WINDOW: Duration = Duration::from_secs(10);
+/// Maximum requests of a server that are answered per second. All but pings are refused.
+const MAX_REQUESTS_PER_SEC: usize = 100;
+/// Bytes of an excessive line that are examined to find the request that it answers.
+const HEAD_BYTES: usize = 512;
+/// Replaces an answer that was too long. [`is_too_long`] distinguishes it from a server's own codes.
 const TOO_LONG: ErrorCode = ErrorCode(-32_603);
 const TOO_LONG_TEXT: &str = "bgagent: the answer is longer than 4 MiB";
 
-/// Was the call made, and its answer dropped for its length?
+/// Returns whether the call was made, and its answer dropped because of its length.
 pub(super) fn is_too_long(error: &ErrorData) -> bool {
     error.code == TOO_LONG && error.message == TOO_LONG_TEXT
 }
 
-/// Stands in for an answer that was too long.
+/// Returns the replacement of an answer that was too long.
 pub(super) fn too_long() -> ErrorData {
     ErrorData::new(TOO_LONG, TOO_LONG_TEXT, None)
 }
 
-/// What a connection reports to those who use it.
+/// The state that a connection reports to its users.
 #[derive(Debug, Default)]
 pub(super) struct Signals {
-    /// The server says that its tools changed.
+    /// The server reports that its tools changed.
     pub(super) stale: AtomicBool,
-    /// Nothing more will come.
+    /// Cancelled when nothing more will arrive.
     pub(super) over: CancellationToken,
     why: std::sync::Mutex<Option<String>>,
-    /// It was we who ended it.
+    /// The connection was closed by the daemon.
     given_up: AtomicBool,
-    /// What the server said last of a session that it does not know.
+    /// The server's last message about an unknown session.
     no_session: std::sync::Mutex<Option<String>>,
-    /// It said so in a way that does not say for sure that it did nothing else.
+    /// A lost session was reported in a way that does not prove that nothing was done.
     odd_loss: AtomicBool,
 }
 
 impl Signals {
-    /// It does not know our session. `surely`: and did nothing of what was asked.
+    /// Records that the server does not know our session. `surely`: and that it did nothing.
     pub(super) fn lost(&self, words: &str, surely: bool) {
         *self.no_session.lock().expect("no holder panics") =
             Some(words).filter(|words| !words.is_empty()).map(str::to_owned);
         self.odd_loss.fetch_or(!surely, Relaxed);
     }
 
-    /// What it said of a session that it does not know.
+    /// Returns the server's message about an unknown session.
     pub(super) fn words_of_loss(&self) -> Option<String> {
         self.no_session.lock().expect("no holder panics").clone()
     }
 
-    /// Was nothing carried out of all that it refused for its session?
+    /// Returns whether nothing of what was refused for its session was carried out.
     pub(super) fn surely_lost(&self) -> bool {
         !self.odd_loss.load(Relaxed)
     }
 
-    /// The connection is over. The first reason counts.
+    /// Ends the connection. The first reason counts.
     pub(super) fn end(&self, why: &str) {
         self.why.lock().expect("no holder panics").get_or_insert_with(|| why.to_owned());
         self.over.cancel();
     }
 
-    /// It is given up for what it does.
+    /// Closes the connection because of the server's behavior.
     fn give_up(&self, why: &str) {
         self.given_up.store(true, Relaxed);
         self.end(why);
     }
 
-    /// What it was given up for.
+    /// Returns why the daemon closed it, if so.
     pub(super) fn given_up(&self) -> Option<String> {
         self.why().filter(|_| self.given_up.load(Relaxed))
     }
 
-    /// Why it is over.
+    /// Returns why it ended.
     pub(super) fn why(&self) -> Option<String> {
         self.why.lock().expect("no holder panics").clone()
     }
@@ -101,13 +100,13 @@ impl Signals {
 /// A stdio server's connection.
 pub(super) struct Wire<R, W> {
     lines: Lines<R>,
-    /// Whole messages are written one after the other; closing it drops it.
+    /// Whole messages are written one at a time; closing it drops it.
     input: Arc<Mutex<Option<W>>>,
-    /// What we asked and was not answered.
+    /// Unanswered requests.
     pending: HashMap<i64, Asked>,
-    /// Messages that came together with another one.
+    /// Further messages of a batch.
     waiting: VecDeque<Value>,
-    /// Since when lines of no use are counted, and how many came.
+    /// When the current count of invalid lines began, and the count.
     noise: (Instant, usize),
     second: (Instant, usize),
     signals: Arc<Signals>,
@@ -126,7 +125,7 @@ impl<R: AsyncRead + Unpin, W> Wire<R, W> {
         }
     }
 
-    /// A line that is of use; `None`: it is dropped.
+    /// Parses a line; `None`: it is dropped.
     fn judge(&mut self, line: &[u8]) -> Option<ServerJsonRpcMessage> {
         if line.trim_ascii().is_empty() {
             return None;
@@ -145,7 +144,7 @@ impl<R: AsyncRead + Unpin, W> Wire<R, W> {
         let Value::Object(message) = message else { return self.noise() };
         match (message.get("method").and_then(Value::as_str), message.get("id").filter(|id| !id.is_null())) {
             (Some(method), None) => {
-                // The only one that we act on. All others are dropped where that costs least.
+                // The only one that we handle. All others are dropped where that is cheapest.
                 if method != "notifications/tools/list_changed" || self.signals.stale.swap(true, Relaxed) {
                     return None;
                 }
@@ -167,7 +166,7 @@ impl<R: AsyncRead + Unpin, W> Wire<R, W> {
         }
     }
 
-    /// Which request a message answers. An error without a number is the answer to the only one that is open.
+    /// Returns the request that a message answers. An error without an id answers the only open request.
     fn whose(&mut self, message: &Map<String, Value>, id: Option<&Value>) -> Option<Asked> {
         if let Some(id) = id.and_then(number) {
             return self.pending.remove(&id);
@@ -177,7 +176,7 @@ impl<R: AsyncRead + Unpin, W> Wire<R, W> {
         self.pending.remove(&only)
     }
 
-    /// The answer that stands in for one that was too long.
+    /// Returns the replacement of an answer that was too long.
     fn too_long(&mut self, head: &[u8]) -> Option<ServerJsonRpcMessage> {
         match id_in(head).and_then(|id| self.pending.remove(&id)) {
             Some(asked) => Some(asked.error(too_long())),
@@ -187,7 +186,7 @@ impl<R: AsyncRead + Unpin, W> Wire<R, W> {
 
     fn noise(&mut self) -> Option<ServerJsonRpcMessage> {
         let now = Instant::now();
-        if now.duration_since(self.noise.0) > NOISE_TIME {
+        if now.duration_since(self.noise.0) > NOISE_WINDOW {
             self.noise = (now, 0);
         }
         self.noise.1 += 1;
@@ -200,7 +199,7 @@ impl<R: AsyncRead + Unpin, W> Wire<R, W> {
             self.second = (now, 0);
         }
         self.second.1 += 1;
-        self.second.1 <= MAX_REQUESTS
+        self.second.1 <= MAX_REQUESTS_PER_SEC
     }
 }
 
@@ -238,7 +237,7 @@ where
         }
     }
 
-    /// Loses nothing when it is dropped: what was read of a line is kept.
+    /// Cancel-safe: a partially read line is kept.
     async fn receive(&mut self) -> Option<ServerJsonRpcMessage> {
         loop {
             let message = match self.waiting.pop_front() {
@@ -252,10 +251,10 @@ where
                     }
                 },
             };
-            if self.noise.1 >= MAX_NOISE {
-                let secs = NOISE_TIME.as_secs();
+            if self.noise.1 >= MAX_NOISE_LINES {
+                let secs = NOISE_WINDOW.as_secs();
                 self.signals.give_up(&format!(
-                    "it wrote {MAX_NOISE} lines that are not messages within {secs} s, and answered nothing: have it \
+                    "it wrote {MAX_NOISE_LINES} lines that are not messages within {secs} s, and answered nothing: have it \
                      write its log to standard error"
                 ));
                 return None;
@@ -276,7 +275,7 @@ fn number(id: &Value) -> Option<i64> {
     id.as_i64().or_else(|| id.as_str()?.parse().ok())
 }
 
-/// The `id` at the beginning of a message that is cut off.
+/// Returns the `id` at the beginning of a truncated message.
 fn id_in(head: &[u8]) -> Option<i64> {
     let text = String::from_utf8_lossy(head);
     let before_result = text.split("\"result\"").next()?;
@@ -285,7 +284,7 @@ fn id_in(head: &[u8]) -> Option<i64> {
     digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// Lines of bounded length.
+/// Reads lines of bounded length.
 struct Lines<R> {
     from: BufReader<R>,
     line: Vec<u8>,
@@ -306,7 +305,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
 
     async fn next(&mut self) -> Line {
         loop {
-            // Nothing is awaited between here and `consume`, so that nothing is lost.
+            // There is no await between here and `consume`, so that nothing is lost.
             let available = match self.from.fill_buf().await {
                 Ok([]) | Err(_) => return Line::End,
                 Ok(available) => available,
@@ -314,8 +313,8 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             let newline = available.iter().position(|byte| *byte == b'\n');
             let piece = &available[..newline.unwrap_or(available.len())];
             let fits = self.line.len() + piece.len() <= MAX_LINE;
-            if !self.skipping && (fits || self.line.len() < HEAD) {
-                let room = if fits { piece.len() } else { piece.len().min(HEAD) };
+            if !self.skipping && (fits || self.line.len() < HEAD_BYTES) {
+                let room = if fits { piece.len() } else { piece.len().min(HEAD_BYTES) };
                 self.line.extend_from_slice(&piece[..room]);
             }
             let used = piece.len() + usize::from(newline.is_some());
@@ -323,7 +322,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             if !self.skipping && !fits {
                 self.skipping = newline.is_none();
                 let mut head = std::mem::take(&mut self.line);
-                head.truncate(HEAD);
+                head.truncate(HEAD_BYTES);
                 head.shrink_to_fit();
                 return Line::TooLong(head);
             }
@@ -337,7 +336,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     }
 }
 
-/// A connection of `rmcp` from which only those notifications come that we act on.
+/// A transport of `rmcp` that drops all notifications except those that we handle.
 pub(super) struct Filtered<T> {
     pub(super) inner: T,
     pub(super) signals: Arc<Signals>,
@@ -373,7 +372,7 @@ impl<T: Transport<RoleClient>> Transport<RoleClient> for Filtered<T> {
     }
 }
 
-/// An error of the server, for people and models.
+/// Returns a server's error message, for people and models.
 pub(super) fn error_text(error: &ErrorData) -> String {
     let text = shown(&error.message);
     if text.is_empty() { format!("error {}", error.code.0) } else { text }
