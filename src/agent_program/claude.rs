@@ -1,7 +1,6 @@
-//! Lines of Claude Code: `claude --print --output-format stream-json --verbose`, as 2.1 writes them.
+//! Output of Claude Code: `claude --print --output-format stream-json --verbose`, as of 2.1.
 //!
-//! A message comes in several lines, one for each block of it. `subtype` of the last line is `success` also where `is_error`
-//! is true.
+//! A message is split into several lines, one per block. `subtype` of the last line is `success` even if `is_error` is true.
 use super::event::{ProgramEvent, ProgramResult};
 use super::reading::{content, number, shown, text};
 use crate::domain::Tokens;
@@ -38,13 +37,13 @@ fn blocks(event: &Value) -> impl Iterator<Item = &Value> {
 }
 
 fn assistant(event: &Value) -> Vec<ProgramEvent> {
-    // what it says of errors itself stands in the result, too
+    // its own error messages are in the result, too
     if event["message"]["model"] == "<synthetic>" {
         return Vec::new();
     }
     let by_sub_agent = event["parent_tool_use_id"].is_string();
     let one = |block: &Value| match block["type"].as_str()? {
-        // what a sub-agent says is for the agent above it
+        // the text of a sub-agent is for its parent agent
         "text" if by_sub_agent => text(block, &["text"]).map(ProgramEvent::Thought),
         "text" => text(block, &["text"]).map(ProgramEvent::Text),
         "thinking" => text(block, &["thinking"]).map(ProgramEvent::Thought),
@@ -64,7 +63,7 @@ fn tool_result(block: &Value) -> Option<ProgramEvent> {
     }
     let said = content(block.get("content"));
     let is_error = block["is_error"] == true;
-    // the words of the program itself; what was denied stands in the result as well
+    // the program's own message; denials are in the result as well
     let is_denied = is_error && said.starts_with("Permission to use ");
     Some(ProgramEvent::ToolEnded { id: text(block, &["tool_use_id"])?, text: said, is_error, is_denied })
 }

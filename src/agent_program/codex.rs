@@ -1,13 +1,14 @@
-//! Lines of Codex: `codex exec --json`, as 0.171 writes them.
+//! Output of Codex: `codex exec --json`, as of 0.171.
 //!
-//! An item of type `error` is a remark; only `turn.failed` ends it. While it can't reach its provider, it says `Reconnecting`.
+//! An item of type `error` is a warning; only `turn.failed` ends the turn. While its provider is unreachable, it prints
+//! `Reconnecting`.
 use super::event::{ProgramEvent, ProgramResult};
 use super::reading::{content, number, shown, text};
 use crate::domain::Tokens;
 use serde_json::Value;
 
-/// How it begins to say that it tries again.
-const AGAIN: &str = "Reconnecting";
+/// Prefix of its message about a retry.
+const RETRY_PREFIX: &str = "Reconnecting";
 
 pub(super) fn events(event: &Value) -> Vec<ProgramEvent> {
     match event["type"].as_str().unwrap_or_default() {
@@ -40,14 +41,14 @@ fn session(event: &Value) -> Option<ProgramEvent> {
 }
 
 fn trouble(message: String) -> ProgramEvent {
-    if message.starts_with(AGAIN) {
+    if message.starts_with(RETRY_PREFIX) {
         ProgramEvent::Retry(message)
     } else {
         ProgramEvent::Error(reason(&message))
     }
 }
 
-/// The words of a provider's error, which comes as its JSON.
+/// Returns the message of a provider's error, which is passed on as JSON.
 fn reason(message: &str) -> String {
     let parsed = serde_json::from_str::<Value>(message).ok();
     parsed.and_then(|error| text(&error, &["error", "message"])).unwrap_or_else(|| message.to_owned())

@@ -1,30 +1,30 @@
-//! From what a program prints to events.
+//! Decodes the output of programs into events.
 use super::event::ProgramEvent;
 use super::lines::LineSplitter;
 use super::{claude, codex, gemini, opencode};
 use crate::domain::{RunnerProtocol, counted};
 use serde_json::Value;
 
-/// Most of a line that is not understood, for people.
-const SHOWN: usize = 200;
-/// Longest text that comes in parts.
-const LONGEST_TEXT: usize = 1 << 20;
+/// Maximum length of an unparsable line in messages.
+const MAX_SHOWN_BYTES: usize = 200;
+/// Maximum length of a text that arrives in parts.
+const MAX_TEXT_BYTES: usize = 1 << 20;
 
-/// Reads what one program prints.
+/// Decodes the output of one program.
 #[derive(Debug)]
 pub struct Decoder {
     protocol: RunnerProtocol,
     lines: LineSplitter,
-    /// Text that came in parts and has no end yet.
+    /// Text in parts that has not ended yet.
     pending: String,
-    /// Bytes of such texts that were too long.
+    /// Bytes that were cut off such texts.
     cut: usize,
     unread: u64,
     first_unread: Option<String>,
 }
 
 impl Decoder {
-    /// For a program that speaks this.
+    /// Creates a decoder for a program with this protocol.
     pub fn new(protocol: RunnerProtocol) -> Self {
         Self {
             protocol,
@@ -36,14 +36,14 @@ impl Decoder {
         }
     }
 
-    /// Takes a piece of its standard output.
+    /// Adds a chunk of its standard output.
     pub fn push(&mut self, piece: &str) -> Vec<ProgramEvent> {
         let mut whole = Vec::new();
         self.lines.push(piece, |line| whole.push(line.to_owned()));
         whole.iter().flat_map(|line| self.line(line)).collect()
     }
 
-    /// There is no more of it.
+    /// Finishes the output.
     pub fn finish(&mut self) -> Vec<ProgramEvent> {
         let mut last = None;
         self.lines.finish(|line| last = Some(line.to_owned()));
@@ -52,7 +52,7 @@ impl Decoder {
         events
     }
 
-    /// What is to be said of lines that were not understood; `None`: all were.
+    /// Returns a warning about lines that were not parsed; `None`: there were none.
     pub fn unread(&self) -> Option<String> {
         let mut dropped = match self.lines.dropped {
             0 => String::new(),
@@ -63,7 +63,7 @@ impl Decoder {
             ),
         };
         if self.cut > 0 {
-            dropped.push_str(&format!("; of a text longer than {} MiB its beginning", LONGEST_TEXT >> 20));
+            dropped.push_str(&format!("; of a text longer than {} MiB its beginning", MAX_TEXT_BYTES >> 20));
         }
         match &self.first_unread {
             Some(first) => Some(format!(
@@ -87,7 +87,7 @@ impl Decoder {
             Ok(event) if event.get("type").is_some_and(Value::is_string) => event,
             _ => {
                 self.unread += 1;
-                let first = || format!("`{}`", &line[..line.floor_char_boundary(SHOWN)]);
+                let first = || format!("`{}`", &line[..line.floor_char_boundary(MAX_SHOWN_BYTES)]);
                 self.first_unread.get_or_insert_with(first);
                 return Vec::new();
             }
@@ -98,7 +98,7 @@ impl Decoder {
             RunnerProtocol::OpencodeJson => opencode::events(&event),
             RunnerProtocol::GeminiJson => match gemini::delta(&event) {
                 Some(part) => {
-                    let room = part.floor_char_boundary(LONGEST_TEXT.saturating_sub(self.pending.len()));
+                    let room = part.floor_char_boundary(MAX_TEXT_BYTES.saturating_sub(self.pending.len()));
                     self.pending.push_str(&part[..room]);
                     self.cut += part.len() - room;
                     return Vec::new();

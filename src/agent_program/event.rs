@@ -1,68 +1,65 @@
-//! What an agent program says, in no program's form.
+//! The output of an agent program, independent of the program's format.
 use crate::domain::Tokens;
 
-/// One thing that it said.
+/// One event in the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProgramEvent {
-    /// Its session, by which it can go on later.
+    /// Its session, which can be resumed later.
     Session {
-        /// The program's own name for it.
+        /// The program's own id of it.
         id: String,
-        /// The version that the program says it has.
+        /// The version that the program reports.
         version: Option<String>,
     },
-    /// Something for people to read.
+    /// A message for people.
     Text(String),
-    /// Something that the model thought.
+    /// A thought of the model.
     Thought(String),
     /// A tool of the program was called.
     ToolBegan {
-        /// Names the call within the session.
+        /// The id of the call, unique in the session.
         id: String,
-        /// Name of the tool there.
         tool: String,
         /// Its arguments, as JSON.
         args: String,
     },
-    /// That call has its end.
+    /// That call has ended.
     ToolEnded {
         /// As in [`Self::ToolBegan`].
         id: String,
-        /// What it gave, or what went wrong.
+        /// Its result or error message.
         text: String,
-        /// It went wrong.
         is_error: bool,
-        /// It was not made, since the program's permissions do not allow it.
+        /// It was not made, since the program's permissions deny it.
         is_denied: bool,
     },
-    /// Tokens, by the program's own count. The meter's count is what is charged.
+    /// Tokens as counted by the program. The meter's count is charged.
     Usage(Tokens),
-    /// It asks its provider again after a failure. That is no progress.
+    /// It retries a request to its provider. That is no progress.
     Retry(String),
-    /// It says that something is wrong, and goes on.
+    /// It reports an error, and continues.
     Error(String),
-    /// It is done.
+    /// It has finished.
     Ended(ProgramResult),
 }
 
-/// How a program says that it ended.
+/// A program's report of its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProgramResult {
-    /// Its answer, where it is repeated at the end.
+    /// Its answer, if it is repeated at the end.
     pub text: Option<String>,
-    /// Why it failed.
     pub error: Option<String>,
-    /// Calls that were denied, by the names of their tools.
+    /// Denied calls, by the names of their tools.
     pub denied: Vec<String>,
 }
 
 impl ProgramEvent {
-    /// Does it show that the program is getting on with its work? Trying again is silence.
+    /// Returns whether it shows progress. A retry does not.
     pub fn is_progress(&self) -> bool {
         !matches!(self, Self::Retry(_))
     }
 
-    /// The same with its texts changed. What names a session or a call is no text.
+    /// Returns a copy with its texts changed. Ids of sessions and calls are kept.
     pub fn with_texts(self, change: impl Fn(String) -> String) -> Self {
         match self {
             Self::Text(text) => Self::Text(change(text)),
@@ -86,8 +83,8 @@ impl ProgramEvent {
     }
 }
 
-/// Is it the name of a session, as all known programs give them? It becomes an argument of the next attempt, and a path or
-/// a flag must not.
+/// Returns whether a text has the form of all known programs' session ids. It becomes an argument of the next attempt, so it
+/// must not be a path or a flag.
 pub fn is_session_id(text: &str) -> bool {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     (1..=128).contains(&text.len()) && !text.starts_with('-') && text.bytes().all(is_word)

@@ -1,12 +1,12 @@
-//! Lines of Gemini CLI: `gemini -o stream-json`, as 0.61 writes them.
+//! Output of Gemini CLI: `gemini -o stream-json`, as of 0.61.
 //!
-//! What the model says comes in parts. The last line says `success` also after an answer that was cut off or filtered.
+//! The model's text arrives in parts. The last line says `success` even if the answer was cut off or filtered.
 use super::event::{ProgramEvent, ProgramResult};
 use super::reading::{number, shown, text};
 use crate::domain::Tokens;
 use serde_json::Value;
 
-/// A part of what the model says.
+/// Returns a part of the model's text.
 pub(super) fn delta(event: &Value) -> Option<&str> {
     let is_part = event["type"] == "message" && event["role"] == "assistant";
     is_part.then(|| event["content"].as_str()).flatten()

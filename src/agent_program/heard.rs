@@ -1,42 +1,41 @@
-//! What a program has said so far, added up.
+//! Accumulates the output of a program.
 use super::event::{ProgramEvent, ProgramResult};
 
-/// Most errors of a program that are kept.
-const ERRORS: usize = 5;
-/// Most of what it said that is kept: an answer is shorter.
-const TEXT: usize = 1 << 20;
-/// Most of an error, of what a call was, and of a tool's name.
-const SHOWN: usize = 2000;
-/// Most calls without an end, and most denied tools.
-const CALLS: usize = 256;
+/// Maximum errors of a program that are kept.
+const MAX_ERRORS: usize = 5;
+/// Maximum bytes of its text that are kept: answers are shorter.
+const MAX_TEXT_BYTES: usize = 1 << 20;
+/// Maximum bytes of an error, a call's description, and a tool's name.
+const MAX_SHOWN_BYTES: usize = 2000;
+/// Maximum open calls, and denied tools, that are kept.
+const MAX_CALLS: usize = 256;
 
-/// The begin of a text, without a part of a character.
+/// Truncates a text at a character boundary.
 fn begin(text: &str, most: usize) -> &str {
     &text[..text.floor_char_boundary(most)]
 }
 
-/// What was heard of a program.
+/// The accumulated output of a program.
 #[derive(Clone, Debug, Default)]
 pub struct HeardSoFar {
     pub session: Option<String>,
-    /// The version that it says it has.
+    /// The version that it reports.
     pub version: Option<String>,
-    /// What it said since the last call of a tool: its answer, if nothing follows.
+    /// The text since the last tool call: the answer, if nothing follows.
     pub text: String,
-    /// How it says that it ended.
+    /// Its report of its end.
     pub result: Option<ProgramResult>,
-    /// Tools whose calls were denied.
     pub denied: Vec<String>,
-    /// What it said was wrong, the newest last.
+    /// Errors that it reported, the newest last.
     pub errors: Vec<String>,
-    /// How often it has said that it tries again, since it last got on.
+    /// Number of retries since it last made progress.
     pub retries: u64,
-    /// Calls without an end: what each was, the oldest first.
+    /// Open calls: id and description, the oldest first.
     pub open_calls: Vec<(String, String)>,
 }
 
 impl HeardSoFar {
-    /// Takes notice of an event.
+    /// Adds an event.
     pub fn hear(&mut self, event: &ProgramEvent) {
         if event.is_progress() {
             self.retries = 0;
@@ -50,18 +49,18 @@ impl HeardSoFar {
                 if !self.text.is_empty() {
                     self.text.push('\n');
                 }
-                let room = TEXT.saturating_sub(self.text.len());
+                let room = MAX_TEXT_BYTES.saturating_sub(self.text.len());
                 self.text.push_str(begin(text.trim_end(), room));
             }
             ProgramEvent::ToolBegan { id, tool, args } => {
                 self.text.clear();
-                if self.open_calls.len() < CALLS {
-                    let what = format!("{} {}", begin(tool, SHOWN), begin(args, SHOWN));
-                    self.open_calls.push((begin(id, SHOWN).to_owned(), what));
+                if self.open_calls.len() < MAX_CALLS {
+                    let what = format!("{} {}", begin(tool, MAX_SHOWN_BYTES), begin(args, MAX_SHOWN_BYTES));
+                    self.open_calls.push((begin(id, MAX_SHOWN_BYTES).to_owned(), what));
                 }
             }
             ProgramEvent::ToolEnded { id, is_denied, .. } => {
-                let open = self.open_calls.iter().position(|(open, _)| open == begin(id, SHOWN));
+                let open = self.open_calls.iter().position(|(open, _)| open == begin(id, MAX_SHOWN_BYTES));
                 let call = open.map(|at| self.open_calls.remove(at).1);
                 if *is_denied {
                     self.deny(call.as_deref().and_then(|call| call.split(' ').next()).unwrap_or("a tool"));
@@ -69,16 +68,16 @@ impl HeardSoFar {
             }
             ProgramEvent::Retry(_) => self.retries += 1,
             ProgramEvent::Error(why) => {
-                self.errors.push(begin(why, SHOWN).to_owned());
-                if self.errors.len() > ERRORS {
+                self.errors.push(begin(why, MAX_SHOWN_BYTES).to_owned());
+                if self.errors.len() > MAX_ERRORS {
                     self.errors.remove(0);
                 }
             }
             ProgramEvent::Ended(result) => {
                 result.denied.iter().for_each(|tool| self.deny(tool));
                 self.result = Some(ProgramResult {
-                    text: result.text.as_deref().map(|text| begin(text, TEXT).to_owned()),
-                    error: result.error.as_deref().map(|why| begin(why, SHOWN).to_owned()),
+                    text: result.text.as_deref().map(|text| begin(text, MAX_TEXT_BYTES).to_owned()),
+                    error: result.error.as_deref().map(|why| begin(why, MAX_SHOWN_BYTES).to_owned()),
                     denied: Vec::new(),
                 });
             }
@@ -86,15 +85,15 @@ impl HeardSoFar {
         }
     }
 
-    /// Its answer, if it has given one.
+    /// Returns its answer, if there is one.
     pub fn answer(&self) -> Option<&str> {
         let repeated = self.result.as_ref().and_then(|result| result.text.as_deref());
         repeated.or(Some(self.text.as_str())).map(str::trim).filter(|text| !text.is_empty())
     }
 
     fn deny(&mut self, tool: &str) {
-        let tool = begin(tool, SHOWN);
-        if self.denied.len() < CALLS && !self.denied.iter().any(|known| known == tool) {
+        let tool = begin(tool, MAX_SHOWN_BYTES);
+        if self.denied.len() < MAX_CALLS && !self.denied.iter().any(|known| known == tool) {
             self.denied.push(tool.to_owned());
         }
     }

@@ -1,14 +1,14 @@
-//! Whether a program has done its work. It is believed last: programs say success after an answer that was cut off, after a
-//! call that was denied, and after nothing at all.
+//! Decides whether a program has done its work. Its own report is considered last: programs report success after an answer that
+//! was cut off, after a denied call, and without any answer.
 use super::heard::HeardSoFar;
 use crate::domain::{ErrorKind, Finish, RunError};
 
 /// What the meter has seen of a program's requests.
 #[derive(Clone, Debug, Default)]
 pub struct Metered {
-    /// Requests of this attempt that were sent on.
+    /// Requests of this attempt that were forwarded.
     pub requests: u64,
-    /// Why the meter refused the first request that it refused.
+    /// Why the meter refused a request; the first reason.
     pub refused: Option<RunError>,
     /// Why the newest request was not answered; `None`: it was.
     pub failed: Option<RunError>,
@@ -16,20 +16,20 @@ pub struct Metered {
     pub finish: Option<Finish>,
 }
 
-/// How the process ended that nobody had told to end.
+/// The end of a process that exited by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramEnd {
-    /// Its exit code; `None`: a signal ended it.
+    /// Its exit code; `None`: killed by a signal.
     pub code: Option<i32>,
-    /// How, in words, with its last words if it had any.
+    /// A description, with the last line of its stderr if any.
     pub how: String,
 }
 
-/// The answer of a program that has ended by itself, or why there is none.
+/// Returns the answer of a program that has ended by itself, or why there is none.
 ///
 /// # Errors
-/// The first thing that stands against it: what the meter refused or saw fail; an answer that was cut off or refused; a call
-/// that was denied; what the program itself says; its exit code; no answer.
+/// The first problem: what the meter refused or saw fail; an answer that was cut off or refused; a denied call; the program's
+/// own error; its exit code; no answer.
 pub fn judge(
     name: &str,
     heard: &HeardSoFar,

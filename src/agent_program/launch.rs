@@ -1,44 +1,44 @@
-//! How a program is called: its arguments, its environment and its files, with their places filled.
+//! How a program is invoked: its arguments, environment and files, with their placeholders filled.
 use crate::domain::{PermissionDefault, Permissions, Preset, PresetTools, Provider, RunnerSpec};
 use serde_json::{Map, Value};
 
-/// What places are filled with.
+/// The values of placeholders.
 #[derive(Clone, Debug)]
 pub struct LaunchPlaces<'a> {
-    /// What is asked.
+    /// The query.
     pub query: &'a str,
-    /// The program's own session: a new one, or one to go on with.
+    /// The program's own session: a new one, or one to resume.
     pub session: &'a str,
-    /// The model's name at its provider.
+    /// The provider's name of the model.
     pub model: &'a str,
-    /// Address of the meter, without a slash at its end.
+    /// The meter's URL, without a trailing slash.
     pub meter: &'a str,
-    /// The run's key there.
+    /// The run's key for the meter.
     pub key: &'a str,
-    /// Address of the tools that it is handed.
+    /// The URL of the tools that are handed to it.
     pub mcp: &'a str,
-    /// There are some.
+    /// Whether any are.
     pub is_handed: bool,
-    /// Longest answer, in tokens.
+    /// Maximum output of an answer, in tokens.
     pub output: u64,
     /// The run's home.
     pub home: &'a str,
-    /// The folder that it works in.
+    /// Its working directory.
     pub work: &'a str,
 }
 
-/// A program as it is to be started.
+/// A program that is ready to be started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Launch {
     /// Program and arguments.
     pub argv: Vec<String>,
-    /// Its environment, beside what all programs get.
+    /// Environment variables in addition to those of all programs.
     pub env: Vec<(String, String)>,
-    /// Files to write into its home before it starts: path there, and text.
+    /// Files that are written into its home before the start: relative path, and text.
     pub files: Vec<(String, String)>,
 }
 
-/// The call of a program. `resumes`: its session goes on.
+/// Returns how to invoke a program. `resumes`: its session is resumed.
 pub fn launch(
     spec: &RunnerSpec,
     provider: Provider,
@@ -74,7 +74,7 @@ pub fn launch(
     }
 }
 
-/// Files by their paths. What comes later goes on with what is there: JSON gets further keys, other files further text.
+/// Merges files by path: keys of JSON objects are added, other texts are appended.
 fn joined<'f>(texts: impl Iterator<Item = (&'f str, String)>) -> Vec<(String, String)> {
     let mut files: Vec<(String, String)> = Vec::new();
     for (path, text) in texts {
@@ -88,19 +88,19 @@ fn joined<'f>(texts: impl Iterator<Item = (&'f str, String)>) -> Vec<(String, St
     files
 }
 
-/// A JSON object with the keys of another; `None`: one of both is none.
+/// Returns a JSON object with the keys of another one added; `None`: one of them is not an object.
 fn with_keys(object: &str, more: &str) -> Option<String> {
     let mut object: Map<String, Value> = serde_json::from_str(object).ok()?;
     object.extend(serde_json::from_str::<Map<String, Value>>(more).ok()?);
     Some(Value::Object(object).to_string())
 }
 
-/// Where the options end: further ones go there.
+/// Returns the position after the options, where further ones are inserted.
 fn options_end(arguments: &[&str]) -> usize {
     arguments.iter().position(|word| *word == "--").unwrap_or(0)
 }
 
-/// The arguments that hold a program to the tools that it is allowed.
+/// Returns the arguments that restrict a program to its allowed tools.
 fn held_tools(preset: &Preset, permissions: Option<&Permissions>) -> Vec<String> {
     let held = permissions.filter(|permissions| permissions.default == PermissionDefault::Deny);
     let (Some(held), PresetTools::Listed { flags, by_kind }) = (held, &preset.tools) else {
@@ -112,7 +112,7 @@ fn held_tools(preset: &Preset, permissions: Option<&Permissions>) -> Vec<String>
 }
 
 impl LaunchPlaces<'_> {
-    /// A text with its places filled. What is JSON stays JSON.
+    /// Fills the placeholders in a text. JSON remains valid.
     pub fn fill(&self, text: &str) -> String {
         if text.starts_with('{') && text.contains('"') {
             return self.fill_json(text);
@@ -120,7 +120,7 @@ impl LaunchPlaces<'_> {
         self.filled(text, |value| value.to_owned())
     }
 
-    /// The same, for a text whose places stand within quotes, as in JSON and TOML.
+    /// Fills placeholders within quotes, as in JSON and TOML.
     fn fill_json(&self, text: &str) -> String {
         let escaped = |value: &str| {
             let quoted = serde_json::Value::from(value).to_string();
@@ -129,7 +129,7 @@ impl LaunchPlaces<'_> {
         self.filled(text, escaped)
     }
 
-    /// In one pass: what was filled in is never looked at again.
+    /// Fills in a single pass: what was filled in is not expanded again.
     fn filled(&self, text: &str, write: impl Fn(&str) -> String) -> String {
         let output = self.output.to_string();
         let places = [

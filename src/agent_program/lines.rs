@@ -1,20 +1,20 @@
-//! Lines out of pieces, none of them longer than memory allows.
+//! Splits chunks into lines of bounded length.
 
-/// Longest line that is kept, in bytes: pictures stand in them as text.
+/// Maximum length of a line that is kept, in bytes: lines may contain images as text.
 pub(super) const LONGEST: usize = 8 << 20;
 
-/// Puts lines together.
+/// Assembles lines.
 #[derive(Debug, Default)]
 pub(super) struct LineSplitter {
     held: String,
-    /// The line that is under way is too long: the rest of it is dropped.
+    /// The current line is too long: the rest of it is dropped.
     dropping: bool,
-    /// Lines that were too long.
+    /// Number of lines that were too long.
     pub(super) dropped: u64,
 }
 
 impl LineSplitter {
-    /// Takes a piece, and hands on each line that is whole now.
+    /// Adds a chunk, and passes on each line that is complete.
     pub(super) fn push(&mut self, piece: &str, mut line: impl FnMut(&str)) {
         let mut rest = piece;
         while let Some(end) = rest.find('\n') {
@@ -38,7 +38,7 @@ impl LineSplitter {
         }
     }
 
-    /// The last line, which has no end.
+    /// Passes on the last line, which is unterminated.
     pub(super) fn finish(&mut self, line: impl FnOnce(&str)) {
         if !self.held.is_empty() {
             line(&std::mem::take(&mut self.held));

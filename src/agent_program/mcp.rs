@@ -1,11 +1,11 @@
-//! The tools that a program is handed, in the words of the Model Context Protocol (2025-06-18): JSON-RPC 2.0 messages, each
-//! answered by itself. There is nothing but tools: no resources, no prompts, no requests of this side.
+//! The tools that are handed to a program, over the Model Context Protocol (2025-06-18): JSON-RPC 2.0 messages, without state.
+//! Only tools are supported: no resources, no prompts, no requests of the server.
 use crate::domain::{Effect, ToolDef, ToolNames, ToolOffer, ToolReply};
 use serde_json::{Map, Value, json};
 
-/// What this server is called in the settings of programs, which put it into the names of its tools.
+/// The name of this server in the settings of programs, which prefix its tools with it.
 pub const SERVER: &str = "bgagent";
-/// Versions of the protocol that are answered as they are asked; another one is answered with the newest of them.
+/// Supported protocol versions; any other is answered with the newest of them.
 const VERSIONS: [&str; 3] = ["2024-11-05", "2025-06-18", "2025-11-25"];
 /// Codes of JSON-RPC 2.0, 5.1.
 const PARSE_ERROR: i64 = -32_700;
@@ -13,25 +13,25 @@ const INVALID_REQUEST: i64 = -32_600;
 const NO_SUCH_METHOD: i64 = -32_601;
 const INVALID_PARAMS: i64 = -32_602;
 
-/// What a message comes to.
+/// The meaning of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum McpMessage {
-    /// It is answered like this.
+    /// It is answered immediately.
     Answered(String),
-    /// It wants no answer.
+    /// It needs no answer.
     Notification,
     /// A call of a tool.
     Call {
-        /// By which its answer is known.
+        /// The id of the request.
         id: Value,
-        /// The tool, by its name on this side.
+        /// The daemon's name of the tool.
         name: String,
         /// Its arguments, in JSON.
         arguments: String,
     },
 }
 
-/// Reads a message of a program that is handed these tools.
+/// Parses a message of a program that was handed these tools.
 pub fn read(message: &[u8], tools: &[ToolOffer], version: &str) -> McpMessage {
     let Ok(message) = serde_json::from_slice::<Value>(message) else {
         return McpMessage::Answered(error(&Value::Null, PARSE_ERROR, "invalid JSON"));
@@ -41,7 +41,7 @@ pub fn read(message: &[u8], tools: &[ToolOffer], version: &str) -> McpMessage {
         return McpMessage::Answered(error(&Value::Null, INVALID_REQUEST, why));
     };
     let Some(method) = fields.get("method").and_then(Value::as_str) else {
-        // an answer: nothing was asked
+        // a response, although there was no request
         return match fields.contains_key("result") || fields.contains_key("error") {
             true => McpMessage::Notification,
             false => McpMessage::Answered(error(&Value::Null, INVALID_REQUEST, "there is no `method`")),
@@ -64,13 +64,13 @@ pub fn read(message: &[u8], tools: &[ToolOffer], version: &str) -> McpMessage {
     McpMessage::Answered(answer)
 }
 
-/// The answer to a call.
+/// Returns the response to a call.
 pub fn called(id: &Value, reply: &ToolReply) -> String {
     result(id, json!({"content": [{"type": "text", "text": reply.text}], "isError": reply.is_error}))
 }
 
-/// Is this one of these tools, as a program calls those of an MCP server? Each has a way of its own to put the server's name
-/// before that of the tool.
+/// Returns whether this is one of these tools, by the name that a program gives to those of an MCP server: each has its own way
+/// of prefixing the server's name.
 pub fn is_handed(tool: &str, tools: &[ToolOffer]) -> bool {
     let Some(rest) = within_server(tool) else { return false };
     let defs: Vec<_> = tools.iter().map(|tool| tool.def.clone()).collect();
@@ -79,12 +79,12 @@ pub fn is_handed(tool: &str, tools: &[ToolOffer]) -> bool {
     defs.iter().any(is_it)
 }
 
-/// Is this a tool of this server, whether there is such a one or not?
+/// Returns whether this name belongs to this server, even if there is no such tool.
 pub fn is_of_server(tool: &str) -> bool {
     within_server(tool).is_some()
 }
 
-/// What follows the name of the server.
+/// Returns what follows the server's name.
 fn within_server(tool: &str) -> Option<&str> {
     let after = |before: &str| tool.strip_prefix(before)?.strip_prefix(SERVER);
     let rest = ["mcp__", "mcp_", ""].into_iter().find_map(after)?;

@@ -1,10 +1,10 @@
-//! Agent programs that carry out a query: how each is called, what it prints, and what is to be thought of its end. Pure:
-//! texts in, values out.
+//! Agent programs that carry out a query: how each is invoked, what it prints, and how its end is judged. Pure: texts in,
+//! values out.
 //!
-//! Each of them prints lines of JSON, in a form of its own. A [`Decoder`] makes [`ProgramEvent`]s of them; [`HeardSoFar`] adds those
-//! up. What they say of success is not believed: [`judge()`] asks first what the meter has seen of the requests.
+//! Each of them prints lines of JSON in its own format. A [`Decoder`] converts them to [`ProgramEvent`]s, which are accumulated
+//! by [`HeardSoFar`]. Reports of success are not trusted: [`judge()`] first considers what the meter has seen of the requests.
 //!
-//! [`mcp`] reads what they ask of the tools that they are handed, [`permission`] says what they may of what their own can do.
+//! [`mcp`] parses requests to the tools that are handed to programs; [`permission`] decides about uses of their own tools.
 //!
 //! Left to others: starting programs (`runner`), their requests (`proxy`), what presets know (`domain`).
 mod claude;

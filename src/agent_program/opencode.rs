@@ -1,14 +1,14 @@
-//! Lines of opencode: `opencode run --format json`, as 1.18 writes them.
+//! Output of opencode: `opencode run --format json`, as of 1.18.
 //!
-//! A call of a tool is one line, when it is over. What it uses for titles and sub-agents is not said at all. There is no last
-//! line: the step whose reason is not `tool-calls` is the last.
+//! A tool call is one line, printed when it has ended. Usage of titles and sub-agents is not reported. There is no final line:
+//! the step whose reason is not `tool-calls` is the last one.
 use super::event::{ProgramEvent, ProgramResult};
 use super::reading::{number, shown, text};
 use crate::domain::Tokens;
 use serde_json::Value;
 
-/// How it says that its own rules stand against a call.
-const DENIED: &str = "rule which prevents";
+/// Part of its message about a call denied by its own rules.
+const DENIED_TEXT: &str = "rule which prevents";
 
 pub(super) fn events(event: &Value) -> Vec<ProgramEvent> {
     let part = &event["part"];
@@ -33,7 +33,7 @@ fn tool(part: &Value) -> Option<Vec<ProgramEvent>> {
     let is_error = state["status"] == "error";
     let said = shown(state.get(if is_error { "error" } else { "output" }));
     let exit = state["metadata"]["exit"].as_i64().filter(|code| *code != 0);
-    let is_denied = is_error && said.contains(DENIED);
+    let is_denied = is_error && said.contains(DENIED_TEXT);
     let tool = text(part, &["tool"])?;
     Some(vec![
         ProgramEvent::ToolBegan { id: id.clone(), tool, args: state["input"].to_string() },

@@ -1,22 +1,22 @@
-//! Whether an agent program may use a tool of its own, by the `permissions` of its agent.
+//! Whether an agent program may use one of its own tools, by the `permissions` of its agent.
 use super::shell_command::simple_commands;
 use crate::domain::{
     PermissionDefault, PermissionKind, PermissionRule, Permissions, Preset, PresetTools, glob,
 };
 use serde_json::Value;
 
-/// What is said to a program that asks.
+/// The decision about a use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Permit {
     Allow,
-    /// A person is to say.
+    /// It needs approval.
     Ask,
-    /// It may not: why.
+    /// It is denied, for this reason.
     Deny(String),
 }
 
-/// Judges the use of a tool. A command is read as its shell would read it, and each part of it is judged: one that a rule to ask
-/// names is asked about, and all must be allowed. Of one that can't be read, only a rule for all commands says anything.
+/// Decides about the use of a tool. A command line is parsed like in its shell, and each simple command is judged: if an `ask`
+/// rule matches any, approval is needed, and all must be allowed. If it can't be parsed, only a rule for all commands applies.
 pub fn permit(permissions: &Permissions, preset: &Preset, tool: &str, input: &Value) -> Permit {
     let by_default = |what: String| match permissions.default {
         PermissionDefault::Allow => Permit::Allow,
@@ -39,7 +39,7 @@ pub fn permit(permissions: &Permissions, preset: &Preset, tool: &str, input: &Va
     }
     let line = input.get("command").and_then(Value::as_str).unwrap_or_default();
     let Some(commands) = simple_commands(line) else {
-        // it may hold what is to be asked about
+        // it may contain a command that needs approval
         if !ask.is_empty() {
             return Permit::Ask;
         }
@@ -67,15 +67,16 @@ pub fn permit(permissions: &Permissions, preset: &Preset, tool: &str, input: &Va
     }
 }
 
-/// Does a pattern that allows something mean this command? It is read word by word, so that no word of a command is taken for
-/// several: a `*` at its end stands for any further words, one elsewhere for text within a word.
+/// Returns whether an allowing pattern matches this command. It is compared word by word, so that one word is never taken for
+/// several: a `*` at the end matches any further words, one elsewhere matches text within a word.
 fn is_meant(pattern: &str, words: &[String]) -> bool {
     let pattern: Vec<&str> = pattern.split(' ').collect();
     let (Some(name), Some(meant)) = (words.first(), pattern.first()) else { return false };
     is_name_meant(meant, name) && are_words_meant(&pattern, words)
 }
 
-/// The name of a command is looked up where the daemon's `PATH` says, a path is not: so a path is meant only where it is written.
+/// Returns whether a pattern matches a command name. A name is looked up in the daemon's `PATH`, a path is not: so a path is
+/// only matched if the pattern contains it.
 fn is_name_meant(meant: &str, name: &str) -> bool {
     if name.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return false;
@@ -101,7 +102,7 @@ fn are_words_meant(pattern: &[&str], words: &[String]) -> bool {
     }
 }
 
-/// Could a pattern that asks mean this command, in whichever way it is written? Asking once too often does no harm.
+/// Returns whether an `ask` pattern could match this command, however it is written. Asking too often is harmless.
 fn could_be(pattern: &str, words: &[String]) -> bool {
     let Some((name, others)) = words.split_first() else { return false };
     let plain = name.rsplit('/').next().unwrap_or_default();
@@ -111,13 +112,13 @@ fn could_be(pattern: &str, words: &[String]) -> bool {
     [name.as_str(), plain].iter().any(|name| glob(pattern, &in_one(name))) || is_meant(pattern, words)
 }
 
-/// What a tool of a program is for.
+/// Returns the kind of a program's tool.
 fn kind_of(preset: &Preset, tool: &str) -> Option<PermissionKind> {
     let PresetTools::Listed { by_kind, .. } = &preset.tools else { return None };
     by_kind.iter().find(|(_, tools)| tools.contains(&tool)).map(|(kind, _)| *kind)
 }
 
-/// Is this the use that was allowed? What a program says about it beside that may differ.
+/// Returns whether this is the use that was approved. The program's description of it may differ.
 pub fn is_same_use(allowed: &Value, asked: &Value) -> bool {
     let plain = |input: &Value| {
         let mut input = input.clone();

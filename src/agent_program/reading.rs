@@ -1,19 +1,19 @@
-//! What the forms of all programs have in common: JSON that may have any shape.
+//! Helpers for all formats: JSON of any shape.
 use serde_json::Value;
 
-/// The text at a path of names, if there is one that is not empty.
+/// Returns the string at a path, if it exists and is not empty.
 pub(super) fn text(value: &Value, path: &[&str]) -> Option<String> {
     let found = path.iter().try_fold(value, |value, name| value.get(name))?;
     found.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-/// The whole number at a path of names; 0 where there is none.
+/// Returns the integer at a path; 0 if there is none.
 pub(super) fn number(value: &Value, path: &[&str]) -> u64 {
     let found = path.iter().try_fold(value, |value, name| value.get(name));
     found.and_then(Value::as_u64).unwrap_or(0)
 }
 
-/// A text as it is, and anything else as JSON; nothing where there is nothing.
+/// Returns a string as it is, and anything else as JSON; empty if there is nothing.
 pub(super) fn shown(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
@@ -22,7 +22,7 @@ pub(super) fn shown(value: Option<&Value>) -> String {
     }
 }
 
-/// Contents of a message that are texts, or a text.
+/// Returns the text parts of a message's content, which may also be a string.
 pub(super) fn content(value: Option<&Value>) -> String {
     match value {
         Some(Value::Array(parts)) => {

@@ -1,20 +1,20 @@
-//! The commands that a line of shell would run, where that can be told by reading it; for whoever must judge them before.
+//! The commands that a shell command line would run, if that can be determined by parsing; for judging them beforehand.
 //!
-//! Words and operators are those of the POSIX shell ("Shell Command Language", 2.2 to 2.10). What depends on more than the
-//! text (expansions, substitutions, globs), writes elsewhere (redirections), or changes what names mean (assignments, functions,
-//! grouping, aliases of the history) is not told: then there is no answer, and nobody should take it for a harmless line.
+//! Words and operators are those of the POSIX shell ("Shell Command Language", 2.2 to 2.10). Whatever depends on more than the
+//! text (expansions, substitutions, globs), writes elsewhere (redirections), or changes the meaning of names (assignments,
+//! functions, grouping, history expansion) is not supported: then there is no result, which must not be taken as harmless.
 
-/// Longest line that is read, in bytes.
-const LONGEST: usize = 64 << 10;
-/// Words that are no names of commands: what follows them is not what it seems.
+/// Maximum length of a command line that is parsed, in bytes.
+const MAX_LINE_BYTES: usize = 64 << 10;
+/// Reserved words: what follows them is not a plain command.
 const RESERVED: [&str; 22] = [
     "if", "then", "else", "elif", "fi", "do", "done", "case", "esac", "while", "until", "for", "in",
     "select", "function", "time", "coproc", "eval", "exec", "source", ".", "!",
 ];
 
-/// The simple commands of a line, each with its words. `None`: what it would run can't be told by reading it.
+/// Returns the simple commands of a line, each as words. `None`: what it would run can't be determined.
 pub fn simple_commands(line: &str) -> Option<Vec<Vec<String>>> {
-    if line.len() > LONGEST {
+    if line.len() > MAX_LINE_BYTES {
         return None;
     }
     let mut commands = vec![Vec::new()];
@@ -54,7 +54,7 @@ pub fn simple_commands(line: &str) -> Option<Vec<Vec<String>>> {
             '&' | '|' | ';' | '\n' => {
                 end_word(&mut word, &mut commands);
                 let doubled = (c == '&' || c == '|') && chars.next_if_eq(&c).is_some();
-                // `&>` and `|&` redirect, `;;` belongs to a case
+                // `&>` and `|&` redirect, `;;` belongs to `case`
                 if matches!(chars.peek(), Some('>' | '&' | '|' | ';')) || (c == '&' && !doubled) {
                     return None;
                 }

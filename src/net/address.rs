@@ -1,15 +1,14 @@
-//! Which addresses lie on the public internet. Everything that is not surely public is not: a new
-//! special range must not become a hole.
+//! Which addresses are on the public internet. Only addresses that are certainly public count: a new special range must not
+//! become a hole.
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Special ranges of IPv4 (the IANA registry of special-purpose addresses): first address and length
-/// of the prefix.
+/// Special ranges of IPv4 (the IANA registry of special-purpose addresses): first address and prefix length.
 const SPECIAL_V4: &[([u8; 4], u32)] = &[
     ([0, 0, 0, 0], 8),
     ([10, 0, 0, 0], 8),
     ([100, 64, 0, 0], 10),
     ([127, 0, 0, 0], 8),
-    // The metadata of most clouds is here, at 169.254.169.254 …
+    // The metadata service of most clouds is here, at 169.254.169.254 …
     ([169, 254, 0, 0], 16),
     // … and that of one is here.
     ([168, 63, 129, 16], 32),
@@ -25,12 +24,12 @@ const SPECIAL_V4: &[([u8; 4], u32)] = &[
     ([240, 0, 0, 0], 4),
 ];
 
-/// Special ranges within 2000::/3, the only one of IPv6 that is public at all: protocol assignments with
-/// Teredo (2001::/23), documentation, 6to4.
+/// Special ranges within 2000::/3, the only public part of IPv6: protocol assignments with Teredo (2001::/23), documentation,
+/// 6to4.
 const SPECIAL_V6: &[([u16; 2], u32)] =
     &[([0x2001, 0], 23), ([0x2001, 0xdb8], 32), ([0x2002, 0], 16), ([0x3fff, 0], 20)];
 
-/// Does this address lie on the public internet?
+/// Returns whether this address is on the public internet.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
@@ -40,7 +39,7 @@ pub(super) fn is_public(address: IpAddr) -> bool {
                 (bits ^ first) >> (32 - length) == 0
             })
         }
-        // Addresses that hold one of IPv4 (mapped, compatible, NAT64) are outside 2000::/3 or listed.
+        // Addresses that contain an IPv4 address (mapped, compatible, NAT64) are outside 2000::/3 or listed.
         IpAddr::V6(address) => {
             let [first, second, ..] = address.segments();
             let bits = u32::from(first) << 16 | u32::from(second);
@@ -53,8 +52,7 @@ pub(super) fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// Is it one of the addresses that a private network gives to a machine? Those that belong to nobody,
-/// to many, or to a protocol are not.
+/// Returns whether it is an address of a machine in a private network. Unspecified, multicast and protocol addresses are not.
 pub(super) fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {

@@ -1,11 +1,11 @@
-//! What may be shown of an address, and of what went wrong with a request.
+//! What may be shown of a URL and of a failed request.
 use reqwest::Url;
 use std::error::Error;
 
-/// Most redirects that a client follows, where it follows any.
+/// Maximum redirects that a client follows, if it follows any.
 pub const MAX_REDIRECTS: usize = 5;
 
-/// Scheme, host and port: what may be shown of an address whose rest may be a secret.
+/// Returns scheme, host and port: the rest of a URL may be secret.
 pub fn origin(url: &Url) -> String {
     let host = url.host_str().unwrap_or("?");
     match url.port() {
@@ -14,7 +14,7 @@ pub fn origin(url: &Url) -> String {
     }
 }
 
-/// What went wrong with a request, without its address.
+/// Describes an error of a request, without its URL.
 pub fn describe(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".into();
@@ -22,7 +22,7 @@ pub fn describe(error: &reqwest::Error) -> String {
     if error.is_redirect() {
         return format!("more than {MAX_REDIRECTS} redirects, or redirects in a circle");
     }
-    // The message of the error itself names the address; those beneath it don't.
+    // The message of the error itself contains the URL; those of its causes don't.
     let mut cause: Option<&(dyn Error + 'static)> = error.source();
     let mut deepest = None;
     let mut resolving = false;

@@ -1,4 +1,4 @@
-//! A connection within the guard, for callers that speak on it themselves.
+//! Guarded TCP connections, for callers with their own protocol.
 use super::guard::{Allow, Dialer, GuardError};
 use super::lookup;
 use std::io;
@@ -9,14 +9,14 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// After so long without an answer the next address is tried beside the one before (RFC 8305, 5).
-const NEXT: Duration = Duration::from_millis(250);
+/// After this delay without a connection, the next address is tried concurrently (RFC 8305, 5).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Connects to a host if it may be asked: at exactly the addresses that were judged. A host that is an IPv6 address has
-/// its brackets. `lookups`: as many names as the caller may look up at a time.
+/// Connects to a host if that is allowed, at exactly the addresses that were checked. An IPv6 address must have its brackets.
+/// `lookups`: permits for the caller's concurrent DNS lookups.
 ///
 /// # Errors
-/// Why it may not be asked, or can't be reached.
+/// Why it is not allowed, or can't be reached.
 pub async fn connect(
     host: &str,
     port: u16,
@@ -35,13 +35,13 @@ async fn connect_by(dialer: &Dialer, host: &str, port: u16, allow: &Allow) -> Re
     let vetted = dialer.vet(&format!("http://{host}:{port}/"), allow).await?;
     let stream =
         first_of(&vetted.addresses, port).await.map_err(|error| GuardError::Failed(error.to_string()))?;
-    // small pieces, such as those of a handshake, don't wait for each other
+    // small writes, such as those of a handshake, are not delayed
     let _ = stream.set_nodelay(true);
     let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
     Ok(stream)
 }
 
-/// The first that answers; each begins a moment after the one before.
+/// Returns the first connection that succeeds; attempts start one after the other, with a delay.
 async fn first_of(addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
     let mut trying = JoinSet::new();
     let mut waiting = addresses.iter().map(|address| SocketAddr::new(*address, port));
@@ -53,7 +53,7 @@ async fn first_of(addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
             trying.spawn(TcpStream::connect(address));
         }
         let pause = async {
-            if is_last { std::future::pending::<()>().await } else { tokio::time::sleep(NEXT).await }
+            if is_last { std::future::pending::<()>().await } else { tokio::time::sleep(ATTEMPT_DELAY).await }
         };
         tokio::select! {
             () = pause => {}

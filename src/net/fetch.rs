@@ -1,8 +1,8 @@
-//! One request within the guard: judged, sent, its redirects judged and followed, its answer read up to
-//! a bound. What an answer means is for the callers to say.
+//! One guarded request: checked, sent, its redirects checked and followed, its response read up to a limit. What a response
+//! means is left to the callers.
 //!
-//! Once a request that changes something was answered, that answer is never lost: what goes wrong later is
-//! said beside it. If it was sent and not answered, the error says so.
+//! The response to a request with side effects is never lost: later errors are reported along with it. If it was sent but not
+//! answered, the error says so.
 use super::describe::{MAX_REDIRECTS, describe};
 use super::guard::{Allow, Dialer, GuardError, Vetted, is_odd};
 use crate::domain::AddressPattern;
@@ -13,79 +13,75 @@ use reqwest::header::{
 use reqwest::{Method, Response, StatusCode, Url};
 use std::time::Duration;
 
-/// Cookies that are taken of one answer.
-const MOST_COOKIES: usize = 50;
+/// Maximum cookies that are accepted from one response.
+const MAX_COOKIES: usize = 50;
 
-/// What is sent.
+/// The request to send.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// GET, unless it says otherwise.
+    /// GET by default.
     pub method: Method,
-    /// As it was given.
     pub url: String,
-    /// Harmless ones, which go along with redirects.
+    /// Harmless ones, which are kept on redirects.
     pub headers: HeaderMap,
-    /// For this host only: they never follow a redirect to another.
+    /// For this host only: they are never sent to another one after a redirect.
     pub own_headers: HeaderMap,
-    /// There is a secret among those.
+    /// Whether those contain a secret.
     pub has_secret: bool,
     pub body: Option<Vec<u8>>,
-    /// Where a redirect may lead, beside what the guard says; `None`: that alone says it.
+    /// Additional restriction on redirect targets; `None`: only the guard decides.
     pub redirects: Option<Vec<AddressPattern>>,
 }
 
-/// How much an answer may take.
+/// The limits of a response.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// For all of it, redirects and body included.
+    /// For all of it, including redirects and body.
     pub time: Duration,
-    /// Of the body, after decompression.
+    /// For the body, after decompression.
     pub bytes: usize,
 }
 
-/// An answer, whatever its status.
+/// A response with any status.
 #[derive(Clone, Debug)]
 pub struct Fetched {
     pub status: StatusCode,
-    /// Where it came from, after redirects.
+    /// Its URL, after redirects.
     pub url: Url,
-    /// Where the address that was asked has moved to for good, if its redirects say so.
+    /// The new URL, if the requested one was redirected permanently.
     pub moved: Option<Url>,
     pub headers: HeaderMap,
     /// Its body, or the beginning of it.
     pub body: Vec<u8>,
-    /// The body is longer.
     pub truncated: bool,
-    /// What went wrong after this answer to a request that changes something: a redirect that was not
-    /// followed, a body that broke off.
+    /// An error after this response to a request with side effects: a redirect that was not followed, an incomplete body.
     pub trouble: Option<GuardError>,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unanswered {
-    /// What went wrong.
     pub error: GuardError,
-    /// A request that changes something may have reached its server: nobody knows what became of it.
+    /// A request with side effects may have reached its server: its outcome is unknown.
     pub may_have_happened: bool,
 }
 
-/// Sends a request within the guard.
+/// Sends a guarded request.
 pub async fn send(request: Request, allow: &Allow, bounds: Bounds) -> Result<Fetched, GuardError> {
     attempt(request, allow, bounds).await.map_err(|unanswered| unanswered.error)
 }
 
-/// Sends a request within the guard, for callers that must know what became of it.
+/// Sends a guarded request, for callers that must know whether it may have happened.
 pub async fn attempt(request: Request, allow: &Allow, bounds: Bounds) -> Result<Fetched, Unanswered> {
     send_by(&Dialer::system(), request, allow, bounds).await
 }
 
-/// How far a request came that changes something.
+/// The progress of a request with side effects.
 #[derive(Default)]
 struct Way {
-    /// It was sent, and no answer came yet.
+    /// It was sent, and there is no response yet.
     open: bool,
-    /// What was answered last, without its body.
+    /// The last response, without its body.
     answer: Option<Fetched>,
 }
 
@@ -111,7 +107,8 @@ async fn follow(
     bytes: usize,
     way: &mut Way,
 ) -> Result<Fetched, GuardError> {
-    // What one answer sets and the next request needs: a wall of consent, a load balancer. It ends with this request.
+    // Cookies that one response sets and the next request needs: a consent page, a load balancer. They are dropped after this
+    // request.
     let mut cookies = CookieStore::default();
     let (mut moved, mut for_good) = (None, true);
     for _ in 0..=MAX_REDIRECTS {
@@ -154,7 +151,7 @@ async fn follow(
     Err(GuardError::Redirect(format!("more than {MAX_REDIRECTS} redirects")))
 }
 
-/// May a redirect lead there?
+/// Returns whether a redirect to this URL is allowed.
 fn leads_on(request: &Request, to: &Url) -> bool {
     let kept = request.redirects.as_ref();
     kept.is_none_or(|patterns| patterns.iter().any(|pattern| pattern.fits(to.as_str())))
@@ -164,7 +161,7 @@ fn only_reads(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-/// Sends a request. `open` is true while it changes something and has no answer.
+/// Sends a request. `open` is true while it has side effects and no response.
 async fn ask(
     vetted: &Vetted,
     request: &Request,
@@ -185,11 +182,11 @@ async fn ask(
     let host = vetted.url.host_str().unwrap_or("?");
     *open = !only_reads(&request.method);
     let answer = sending.send().await.map_err(|error| {
-        // Then nothing was sent.
+        // In these cases nothing was sent.
         *open &= !(error.is_connect() || error.is_builder());
         GuardError::Failed(format!("{host}: {}", describe(&error)))
     })?;
-    // The client can't have gone elsewhere. If it did, its answer is worth nothing.
+    // The client can't have connected elsewhere. If it did, its response is not trustworthy.
     let peer = answer.remote_addr().map(|peer| peer.ip());
     if peer.is_some_and(|peer| !vetted.addresses.contains(&peer)) {
         return Err(GuardError::Failed(format!("{host}: the connection went to another address")));
@@ -199,15 +196,15 @@ async fn ask(
 }
 
 fn take_cookies(cookies: &mut CookieStore, url: &Url, headers: &HeaderMap) {
-    for cookie in headers.get_all(SET_COOKIE).iter().take(MOST_COOKIES) {
+    for cookie in headers.get_all(SET_COOKIE).iter().take(MAX_COOKIES) {
         if let Ok(text) = cookie.to_str() {
-            // one that does not fit its host is none
+            // cookies that do not match the host are dropped
             let _ = cookies.parse(text, url);
         }
     }
 }
 
-/// The cookies for an address, behind those that the caller sends there.
+/// Returns the cookies for a URL, after those that the caller sends there.
 fn cookie_header(cookies: &CookieStore, url: &Url, own: Option<&HeaderValue>) -> Option<HeaderValue> {
     let mut all: Vec<String> =
         cookies.get_request_values(url).map(|(name, value)| format!("{name}={value}")).collect();
@@ -222,7 +219,7 @@ fn cookie_header(cookies: &CookieStore, url: &Url, own: Option<&HeaderValue>) ->
     Some(value)
 }
 
-/// Where the answer points, if it points elsewhere.
+/// Returns the target of a redirect, if the response is one.
 ///
 /// # Errors
 /// Why it can't be followed.
@@ -236,11 +233,11 @@ pub fn next(url: &Url, answer: &Response) -> Result<Option<Url>, GuardError> {
     if to.chars().any(is_odd) {
         return Err(cannot("its address has characters that no address has"));
     }
-    // What comes out is judged as if somebody had written it.
+    // The result is checked like any other URL.
     url.join(to).map(Some).map_err(|error| cannot(&error.to_string()))
 }
 
-/// Makes the request the one that follows the redirect.
+/// Changes the request into the one that follows the redirect.
 fn redirect(request: &mut Request, from: &Url, to: Url, status: StatusCode) -> Result<(), GuardError> {
     let post = request.method == Method::POST;
     let see_other = status == StatusCode::SEE_OTHER && request.method != Method::HEAD;
@@ -267,7 +264,7 @@ fn redirect(request: &mut Request, from: &Url, to: Url, status: StatusCode) -> R
     Ok(())
 }
 
-/// The same host, on the same port, or moved from plain HTTP to HTTPS.
+/// Returns whether host and port are the same, or changed from plain HTTP to HTTPS only.
 pub fn is_same(from: &Url, to: &Url) -> bool {
     let place = |url: &Url| (url.host_str().map(str::to_owned), url.port_or_known_default());
     let upgraded = from.scheme() == "http" && to.scheme() == "https" && from.port().or(to.port()).is_none();
@@ -275,7 +272,7 @@ pub fn is_same(from: &Url, to: &Url) -> bool {
         || (upgraded && from.host_str() == to.host_str())
 }
 
-/// The answer without its body.
+/// Returns the response without its body.
 fn head(url: &Url, answer: &Response) -> Fetched {
     Fetched {
         status: answer.status(),
@@ -288,7 +285,7 @@ fn head(url: &Url, answer: &Response) -> Fetched {
     }
 }
 
-/// Reads the body, as far as it comes and is wanted.
+/// Reads the body, up to the limit.
 async fn read(mut answer: Response, into: &mut Fetched, bytes: usize) -> Result<(), GuardError> {
     loop {
         match answer.chunk().await {

@@ -1,12 +1,11 @@
-//! The guard of requests whose address somebody else chose: a model, a feed, a server's redirect.
+//! The guard of requests whose address is untrusted: from a model, a feed, a server's redirect.
 //!
-//! Theory of operation. An address is parsed once, and the host that the parser found is the one that is
-//! judged, looked up and connected to. What is odd about its text is refused rather than understood. A
-//! name is looked up once; if any of its addresses is not public, the request is refused, unless the
-//! configuration names this host as one that may be private. The connection goes to exactly the
-//! addresses that were judged, never through a proxy. `fetch` does all this again for each redirect.
+//! Theory of operation. A URL is parsed once, and the host found by the parser is the one that is checked, resolved and
+//! connected to. Ambiguous text is refused rather than interpreted. A name is resolved once; if any of its addresses is not
+//! public, the request is refused, unless the configuration lists this host as private. The connection goes to exactly the
+//! addresses that were checked, never through a proxy. `fetch` repeats all this for each redirect.
 //!
-//! Which hosts are allowed, and what goes with a request, is for the callers to say.
+//! Which hosts are allowed, and what is sent with a request, is left to the callers.
 use super::address::{is_private, is_public};
 use crate::domain::{HostPattern, PrivateHost};
 use reqwest::Url;
@@ -19,51 +18,50 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Longest address, in bytes.
-const LONGEST: usize = 8192;
+/// Maximum length of a URL, in bytes.
+const MAX_URL_BYTES: usize = 8192;
 
-/// What may be asked.
+/// The allowed destinations.
 #[derive(Clone, Debug, Default)]
 pub struct Allow {
-    /// `None`: every host that is public.
+    /// `None`: every public host.
     hosts: Option<Vec<HostPattern>>,
-    /// On these ports, too.
+    /// Allowed in addition, on these ports.
     also: Vec<HostPattern>,
     private: Vec<PrivateHost>,
     https_only: bool,
 }
 
 impl Allow {
-    /// Every public host, on the usual ports.
+    /// Allows every public host, on the usual ports.
     pub fn public() -> Self {
         Self::default()
     }
 
-    /// These hosts only, and only while their addresses are public. A pattern without a port stands for
-    /// 80 and 443.
+    /// Allows only these hosts, and only while their addresses are public. A pattern without a port stands for 80 and 443.
     pub fn hosts(hosts: Vec<HostPattern>) -> Self {
         Self { hosts: Some(hosts), ..Self::default() }
     }
 
-    /// These hosts too, also when their addresses are private, loopback or link-local, as far as they admit them.
+    /// Also allows these hosts with private, loopback or link-local addresses, as far as their entries permit.
     pub fn and_private(mut self, hosts: Vec<PrivateHost>) -> Self {
         self.private.extend(hosts);
         self
     }
 
-    /// These hosts too, on any port that they name, while their addresses are public.
+    /// Also allows these hosts, on any port that they specify, while their addresses are public.
     pub fn and(mut self, hosts: Vec<HostPattern>) -> Self {
         self.also.extend(hosts);
         self
     }
 
-    /// No plain HTTP, but to hosts that may be private.
+    /// Refuses plain HTTP, except to hosts that may be private.
     pub fn https_only(mut self, only: bool) -> Self {
         self.https_only = only;
         self
     }
 
-    /// May this host be asked on this port? With those of the private hosts that it is.
+    /// Checks host and port. Returns the matching private hosts.
     fn judge(&self, host: &str, port: u16) -> Result<Vec<PrivateHost>, GuardError> {
         let usual = matches!(port, 80 | 443);
         let open = |pattern: &HostPattern| pattern.port().map_or(usual, |only| only == port);
@@ -85,58 +83,45 @@ impl Allow {
     }
 }
 
-/// Why a request was not made, or gave nothing.
+/// Why a request was not made, or failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GuardError {
-    /// The text is not an address that may be asked; says why.
+    /// The URL is invalid or not allowed; says why.
     #[error("{0}")]
     Address(String),
     /// The host is not on the list.
     #[error("the host {host} is not allowed")]
-    Host {
-        /// As the address names it.
-        host: String,
-    },
-    /// The host is on the list, this port is not.
+    Host { host: String },
+    /// The host is on the list, but this port is not.
     #[error(
         "port {port} of {host} is not allowed: ports other than 80 and 443 are listed as \"{host}:{port}\""
     )]
-    Port {
-        /// As the address names it.
-        host: String,
-        port: u16,
-    },
+    Port { host: String, port: u16 },
     /// The host has an address that is not public.
     #[error(
         "the host {host} is at {address}, which is not a public address; only hosts that are listed as private may be there"
     )]
     Private {
-        /// As the address names it.
         host: String,
         /// The first such address.
         address: IpAddr,
     },
-    /// A secret goes along, and everybody on the way could read it.
+    /// The request contains a secret, and could be read on its way.
     #[error(
         "secrets are not sent to {host} over plain HTTP: write https://, or, if it is in your own network, name it in \
          `allow_private`"
     )]
-    InTheClear {
-        /// As the address names it.
-        host: String,
-    },
-    /// The name leads nowhere.
+    InTheClear { host: String },
+    /// The name can't be resolved.
     #[error("the name {host} can't be resolved: {cause}")]
     Unresolved {
-        /// As the address names it.
         host: String,
-        /// What the resolver said.
+        /// The error of the resolver.
         cause: String,
     },
     /// There are too many redirects, or one that can't be followed; says which.
     #[error("{0}")]
     Redirect(String),
-    /// It took too long.
     #[error("no answer in time")]
     Timeout,
     /// It failed on the way.
@@ -144,16 +129,16 @@ pub enum GuardError {
     Failed(String),
 }
 
-/// Judges the address as far as it can be judged without looking it up.
+/// Checks a URL as far as possible without resolving its host.
 pub fn check(text: &str, allow: &Allow) -> Result<Url, GuardError> {
     judge(text, allow).map(|(url, _)| url)
 }
 
-/// The address, and the private hosts that its host is.
+/// Returns the URL, and the matching private hosts.
 fn judge(text: &str, allow: &Allow) -> Result<(Url, Vec<PrivateHost>), GuardError> {
     let refuse = |why: String| Err(GuardError::Address(why));
-    if text.len() > LONGEST {
-        return refuse(format!("the address is longer than {} KiB", LONGEST >> 10));
+    if text.len() > MAX_URL_BYTES {
+        return refuse(format!("the address is longer than {} KiB", MAX_URL_BYTES >> 10));
     }
     if let Some(odd) = text.chars().find(|c| is_odd(*c)) {
         return refuse(format!(
@@ -196,7 +181,7 @@ fn judge(text: &str, allow: &Allow) -> Result<(Url, Vec<PrivateHost>), GuardErro
     Ok((url, private))
 }
 
-/// What is in no address, and what can't be seen in one.
+/// Returns whether a character is invalid or invisible in a URL.
 pub(super) fn is_odd(c: char) -> bool {
     c.is_control()
         || c.is_whitespace()
@@ -205,7 +190,7 @@ pub(super) fn is_odd(c: char) -> bool {
         || matches!(c, '\u{fffc}' | '\u{fffd}')
 }
 
-/// Is the host that the parser found the one that the text shows?
+/// Checks that the host found by the parser is the one that the text shows.
 fn plain_host(authority: &str, host: &str) -> Result<(), String> {
     if host.ends_with('.') {
         return Err("the host must not end with a dot".into());
@@ -224,7 +209,7 @@ fn plain_host(authority: &str, host: &str) -> Result<(), String> {
     if is_v4 && shown != host {
         return Err(format!("write the address as {host}"));
     }
-    // What is not ASCII in a name becomes `xn--…`; where it does not, it only dressed up as something.
+    // Non-ASCII names become `xn--…`; where that does not happen, they only look like something else.
     let international = host.split('.').any(|label| label.starts_with("xn--"));
     if !shown.is_ascii() && !international {
         return Err(format!("write the host as {host}"));
@@ -232,10 +217,10 @@ fn plain_host(authority: &str, host: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Addresses of a name.
+/// The future of a name's addresses.
 pub(super) type Found = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
-/// How names are looked up, and which addresses count as public. The tests have others.
+/// How names are resolved, and which addresses are public. Tests replace both.
 #[derive(Clone)]
 pub(super) struct Dialer {
     pub(super) lookup: Arc<dyn Fn(String, u16) -> Found + Send + Sync>,
@@ -248,7 +233,7 @@ impl Dialer {
         Self { lookup: Arc::new(lookup), is_public }
     }
 
-    /// Judges an address and all that its host leads to.
+    /// Checks a URL and all addresses of its host.
     pub(super) async fn vet(&self, text: &str, allow: &Allow) -> Result<Vetted, GuardError> {
         let (url, private) = judge(text, allow)?;
         let target = Target {
@@ -262,7 +247,7 @@ impl Dialer {
     }
 }
 
-/// A host that was judged by its name.
+/// A host that was checked by its name.
 #[derive(Clone)]
 pub(super) struct Target {
     host: String,
@@ -272,7 +257,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Its addresses, if all of them may be asked.
+    /// Returns its addresses, if all of them are allowed.
     async fn addresses(&self) -> Result<Vec<IpAddr>, GuardError> {
         let literal = self.host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         let found = match literal {
@@ -294,7 +279,7 @@ impl Target {
     }
 }
 
-/// An address that may be asked, with the only addresses at which it is.
+/// A URL that may be requested, with the only addresses to connect to.
 pub(super) struct Vetted {
     pub(super) url: Url,
     target: Target,
@@ -302,22 +287,22 @@ pub(super) struct Vetted {
 }
 
 impl Vetted {
-    /// Can nobody else read what is sent there: by encryption, or since it stays on this machine or in a network that a
-    /// person named?
+    /// Returns whether nobody else can read what is sent there: because of encryption, or since it stays on this machine or in
+    /// a network that the configuration names.
     pub(super) fn keeps_secrets(&self) -> bool {
         self.url.scheme() == "https"
             || !self.target.private.is_empty()
             || self.addresses.iter().all(IpAddr::is_loopback)
     }
 
-    /// A client that reaches these addresses and no others.
+    /// Creates a client that only connects to these addresses.
     pub(super) fn client(&self) -> Result<Client, GuardError> {
         let pinned = Pinned { host: self.target.host.clone(), addresses: self.addresses.clone() };
         build(&self.url, || bare().dns_resolver(Arc::new(pinned.clone())))
     }
 }
 
-/// Gives what was judged, and only for the name that was judged.
+/// Resolves the name that was checked to the addresses that were checked.
 #[derive(Clone)]
 struct Pinned {
     host: String,
@@ -336,7 +321,7 @@ impl Resolve for Pinned {
     }
 }
 
-/// Looks up and judges for each connection anew.
+/// Resolves and checks for each connection.
 #[derive(Clone)]
 struct Guarded(Target);
 
@@ -353,10 +338,9 @@ impl Resolve for Guarded {
     }
 }
 
-/// A client for many requests to one host, for those who need a client of their own. It reaches no other
-/// host by name, follows no redirects, and judges the addresses of its host for each connection. Whoever
-/// uses it must keep to the address that comes with it: a host that is written as a number is not looked
-/// up and so not judged again.
+/// Creates a client for many requests to one host. It connects to no other host by name, follows no redirects, and checks the
+/// addresses of its host for each connection. Callers must only use the URL that is returned with it: a numeric host is not
+/// resolved and so not checked again.
 pub async fn guarded_client(text: &str, allow: &Allow) -> Result<(Client, Url), GuardError> {
     let vetted = Dialer::system().vet(text, allow).await?;
     let guarded = Guarded(vetted.target.clone());
@@ -374,11 +358,11 @@ fn bare() -> ClientBuilder {
         .no_proxy()
 }
 
-/// Certificates are checked against the system's roots; see [`super::client`].
+/// Builds a client that checks certificates against the system's roots; see [`super::client`].
 fn build(url: &Url, builder: impl Fn() -> ClientBuilder) -> Result<Client, GuardError> {
     // A second installation is refused by rustls and changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    // Reading the roots takes a while, and plain HTTP has no use for them.
+    // Loading the roots takes a while, and plain HTTP does not need them.
     let with_roots = if url.scheme() == "https" { builder().build().ok() } else { None };
     match with_roots {
         Some(client) => Ok(client),

@@ -1,32 +1,32 @@
-//! Names and their addresses (getaddrinfo(3)), each look-up on a thread of its own.
+//! DNS lookups (getaddrinfo(3)), each on its own thread.
 //!
-//! The system's look-up blocks, for as long as a name server is silent, and can't be called off. On the threads that
-//! programs are started from a few such names would hold up everything. So there are places: whoever asks waits for one,
-//! and it is taken until the look-up has really ended, also if nobody waits for it any more.
+//! The system's lookup blocks as long as a name server does not respond, and can't be cancelled. On the threads that start
+//! programs, a few such names would block everything. So there are permits: callers wait for one, and it is held until the
+//! lookup has really ended, even if nobody waits for it any more.
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use tokio::sync::{Semaphore, oneshot};
 
-/// Look-ups of the daemon itself, at a time.
-static OURS: Semaphore = Semaphore::const_new(16);
-/// Look-ups for all programs that have a way out, at a time.
-static OF_PROGRAMS: Semaphore = Semaphore::const_new(16);
+/// Permits for the daemon's own lookups.
+static DAEMON_LOOKUPS: Semaphore = Semaphore::const_new(16);
+/// Permits for lookups of all sandboxed programs.
+static PROGRAM_LOOKUPS: Semaphore = Semaphore::const_new(16);
 
-/// The addresses of a host.
+/// Resolves a host.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 pub(super) async fn addresses(host: String, port: u16) -> io::Result<Vec<IpAddr>> {
-    let place = OURS.acquire().await.map_err(io::Error::other)?;
+    let place = DAEMON_LOOKUPS.acquire().await.map_err(io::Error::other)?;
     on_a_thread(host, port, place).await
 }
 
-/// The same for a program, which has `own` places.
+/// The same for a program, with `own` as its permits.
 pub(super) async fn addresses_for(own: Arc<Semaphore>, host: String, port: u16) -> io::Result<Vec<IpAddr>> {
     let own = own.acquire_owned().await.map_err(io::Error::other)?;
-    let place = OF_PROGRAMS.acquire().await.map_err(io::Error::other)?;
+    let place = PROGRAM_LOOKUPS.acquire().await.map_err(io::Error::other)?;
     on_a_thread(host, port, (own, place)).await
 }
 
@@ -40,7 +40,7 @@ async fn on_a_thread(host: String, port: u16, place: impl Send + 'static) -> io:
     receiver.await.map_err(io::Error::other)?
 }
 
-/// For clients that look names up themselves.
+/// The resolver for clients that resolve names themselves.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ByThreads;
 

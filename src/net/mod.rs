@@ -1,5 +1,5 @@
-//! How HTTP is spoken: the clients that probes, notifiers and models share, and the guard for requests
-//! whose address somebody else chose. What is sent, and what an answer means, is for the callers to say.
+//! HTTP clients that are shared by probes, notifiers and models, and the guard for requests whose address is untrusted. What is
+//! sent, and what an answer means, is left to the callers.
 use crate::domain::HttpMethod;
 use jiff::Timestamp;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
@@ -31,16 +31,16 @@ pub use guard::{Allow, GuardError, check, guarded_client};
 pub use places::{ConnectionPlace, ListenerPlaces};
 pub use roots::trusted_roots;
 
-/// Whether an answer that points elsewhere is followed.
+/// Whether redirects are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redirects {
-    /// Never: what is sent is for this address only.
+    /// Never: the request is meant for this address only.
     Refuse,
     /// Up to [`MAX_REDIRECTS`] times.
     Follow,
 }
 
-/// A method as it is sent.
+/// Converts a method.
 pub fn method(method: HttpMethod) -> Method {
     match method {
         HttpMethod::Get => Method::GET,
@@ -53,10 +53,10 @@ pub fn method(method: HttpMethod) -> Method {
     }
 }
 
-/// The addresses of a host, each with the port; a silent name server holds up nobody but who asks.
+/// Resolves a host to addresses, each with the port; a name server that does not respond only blocks its callers.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 pub async fn lookup_host(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
@@ -65,12 +65,11 @@ pub async fn lookup_host(host: String, port: u16) -> io::Result<Vec<SocketAddr>>
     Ok(all.into_iter().map(|address| SocketAddr::new(address, port)).collect())
 }
 
-/// A client for `url`. Each request gets a connection of its own, so that a probe sees what a
-/// newcomer would see. Addresses of this machine are never asked through a proxy.
+/// Returns a client for `url`. Each request uses a new connection, so that a probe has the same experience as a new client.
+/// Addresses of this machine are never requested through a proxy.
 ///
-/// Certificates are checked against the system's roots. A machine without any still gets a client:
-/// plain HTTP works, and HTTPS fails with an unknown issuer. Such a client is not kept, so that
-/// roots that are installed later count.
+/// Certificates are checked against the system's roots. A machine without any still gets a client: plain HTTP works, and HTTPS
+/// fails with an unknown issuer. Such a client is not cached, so that roots that are installed later are used.
 pub fn client(url: &Url, redirects: Redirects) -> Result<Client, String> {
     static KEPT: [OnceLock<Client>; 4] = [const { OnceLock::new() }; 4];
     let direct = is_this_machine(url);
@@ -86,16 +85,15 @@ pub fn client(url: &Url, redirects: Redirects) -> Result<Client, String> {
     }
 }
 
-/// A client for `url` that keeps its connections for the next request. It follows no redirect: what
-/// it sends is for this address only. Addresses of this machine are never asked through a proxy.
+/// Returns a client for `url` that keeps its connections for later requests. It follows no redirect: requests are meant for
+/// this address only. Addresses of this machine are never requested through a proxy.
 ///
-/// Each call makes a new client: who asks often keeps it.
+/// Each call creates a new client: callers with many requests should keep it.
 pub fn pooled(url: &Url, connect_timeout: Duration) -> Result<Client, String> {
     kept(url, connect_timeout, true)
 }
 
-/// The same, but answers are given byte for byte as they were sent: what the other side stored
-/// compressed stays so.
+/// The same, but bodies are returned byte for byte as sent: what is stored compressed stays so.
 pub fn verbatim(url: &Url, connect_timeout: Duration) -> Result<Client, String> {
     kept(url, connect_timeout, false)
 }
@@ -109,11 +107,11 @@ fn kept(url: &Url, connect_timeout: Duration, gzip: bool) -> Result<Client, Stri
             .pool_idle_timeout(Duration::from_secs(60))
     };
     let plain = url.scheme() == "http";
-    // Nothing on this way is encrypted: the system's roots need not be read.
+    // Nothing on this path is encrypted: the system's roots need not be loaded.
     let made = if plain && direct { builder().tls_certs_only([]).build() } else { builder().build() };
     match made {
         Ok(client) => Ok(client),
-        // A machine without roots still speaks plain HTTP.
+        // A machine without roots can still use plain HTTP.
         Err(_) if plain => builder().tls_certs_only([]).build().map_err(|error| unmade(&error)),
         Err(error) => Err(unmade(&error)),
     }
@@ -136,7 +134,7 @@ fn unmade(error: &reqwest::Error) -> String {
     format!("can't make an HTTP client: {}", describe(error))
 }
 
-/// When the certificate of whoever answered ends; `None`: the answer came in the clear.
+/// Returns when the server's certificate expires; `None`: the connection was not encrypted.
 pub fn certificate_ends(answer: &Response) -> Option<Timestamp> {
     let info = answer.extensions().get::<TlsInfo>()?;
     let certificate = Certificate::from_der(info.peer_certificate()?).ok()?;
@@ -144,7 +142,7 @@ pub fn certificate_ends(answer: &Response) -> Option<Timestamp> {
     Timestamp::from_second(i64::try_from(ends.as_secs()).ok()?).ok()
 }
 
-/// How long an answer wants to be waited for (RFC 9110, 10.2.3): `Retry-After` in seconds or as a date. Some say
+/// Returns how long a response asks to wait (RFC 9110, 10.2.3): `Retry-After` in seconds or as a date. Some servers send
 /// fractions of a second.
 pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
@@ -155,7 +153,7 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     Duration::try_from(until.duration_since(now)).ok()
 }
 
-/// Is its host this machine, by name or by a loopback address?
+/// Returns whether its host is this machine, by name or by a loopback address.
 pub fn is_this_machine(url: &Url) -> bool {
     let Some(host) = url.host_str() else { return false };
     let host = host.trim_start_matches('[').trim_end_matches(']');

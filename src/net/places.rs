@@ -1,10 +1,10 @@
-//! ListenerPlaces for the connections of a listener that anybody on the machine can reach. Where all are taken, the oldest connection whose
-//! request is not whole yet is given up for the next one: whoever connects and says nothing keeps nobody out.
+//! Slots for connections to a listener that anybody on the machine can reach. If all are taken, the oldest connection without a
+//! complete request is dropped for a new one: idle connections keep nobody out.
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
-/// ListenerPlaces for connections. Shared.
+/// A limited number of slots. Shared.
 #[derive(Clone, Debug)]
 pub struct ListenerPlaces(Arc<Mutex<Taken>>);
 
@@ -12,11 +12,11 @@ pub struct ListenerPlaces(Arc<Mutex<Taken>>);
 struct Taken {
     most: usize,
     next: u64,
-    /// By the order in which they came. `None`: its request is whole.
+    /// By order of arrival. `None`: its request is complete.
     open: BTreeMap<u64, Option<CancellationToken>>,
 }
 
-/// The place of one connection, until it is dropped.
+/// The slot of one connection, until it is dropped.
 #[derive(Debug)]
 pub struct ConnectionPlace {
     places: ListenerPlaces,
@@ -26,12 +26,12 @@ pub struct ConnectionPlace {
 }
 
 impl ListenerPlaces {
-    /// So many.
+    /// Creates this many slots.
     pub fn new(most: usize) -> Self {
         Self(Arc::new(Mutex::new(Taken { most, next: 0, open: BTreeMap::new() })))
     }
 
-    /// A place, if need be that of a connection whose request is not whole. `None`: the requests of all are.
+    /// Takes a slot, if necessary that of a connection without a complete request. `None`: all requests are complete.
     pub fn take(&self) -> Option<ConnectionPlace> {
         let mut taken = self.taken();
         let mut is_anothers = false;
@@ -51,25 +51,25 @@ impl ListenerPlaces {
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
-        // numbers and marks: a panic leaves nothing half done
+        // numbers and flags: a panic leaves no inconsistent state
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ConnectionPlace {
-    /// Its request is whole: it keeps its place.
+    /// Marks its request as complete: it keeps its slot.
     pub fn is_whole(&self) {
         if let Some(waiting) = self.places.taken().open.get_mut(&self.number) {
             *waiting = None;
         }
     }
 
-    /// Was another connection given up for it?
+    /// Returns whether another connection was dropped for it.
     pub fn is_anothers(&self) -> bool {
         self.is_anothers
     }
 
-    /// Serves the connection. `None`: it was given up for another one.
+    /// Serves the connection. `None`: it was dropped for another one.
     pub async fn kept<T>(&self, serving: impl Future<Output = T>) -> Option<T> {
         self.given_up.run_until_cancelled(serving).await
     }

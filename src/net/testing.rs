@@ -1,11 +1,11 @@
-//! For tests: a server on the loopback interface that remembers what it was asked.
+//! For tests: a server on the loopback interface that records requests.
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
-/// A server; it ends when it is dropped.
+/// A server, until it is dropped.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
@@ -13,7 +13,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Answers each request with what `answer` makes of its first line.
+    /// Answers each request with the result of `answer` for its first line.
     pub(crate) async fn start(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
         Self::at("127.0.0.1:0", answer).await
     }
@@ -38,7 +38,7 @@ impl Server {
         Self { address, asked, _task: AbortOnDropHandle::new(task) }
     }
 
-    /// All requests so far, as they came.
+    /// Returns all requests so far, as received.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().expect("no test panics here").clone()
     }
@@ -67,7 +67,7 @@ async fn read(stream: &mut TcpStream) -> String {
     }
 }
 
-/// An answer as it goes over the wire.
+/// Encodes an answer.
 pub(crate) fn answer(status: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let mut bytes = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());

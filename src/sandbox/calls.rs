@@ -1,25 +1,25 @@
-//! System calls, by seccomp: what Landlock does not know of, and what a program within walls has no use for.
+//! System call filtering by seccomp: what Landlock does not cover, and what a sandboxed program does not need.
 //!
-//! The filter is a program for the kernel's packet filter machine (seccomp(2), bpf(4)): it looks at the number of
-//! the call and at its arguments, never at memory that they point to. It is put together here (`machine.rs`), since the
-//! architecture, numbers from a foreign interface (x32) and several answers have to stand in one filter.
+//! The filter is a BPF program (seccomp(2), bpf(4)): it checks the number of the call and its arguments, never memory that they
+//! point to. It is assembled here (`machine.rs`), since the architecture, numbers of a foreign ABI (x32) and several results
+//! must be in one filter.
 use super::machine::{Field, FilterTable, Test, and, answer, jump, load};
 use super::support::TRUNCATE;
 use super::walls::NotConfined;
 use seccompiler::BpfProgram;
 
-/// What the filter depends on.
+/// The parameters of the filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FilterRules {
-    /// Sockets of files may be made. Landlock says which are connected to.
+    /// Unix sockets may be created. Landlock decides which may be connected to.
     pub sockets: bool,
-    /// It has a network of its own: sockets for TCP and UDP may be made there.
+    /// It has its own network namespace: TCP and UDP sockets may be created there.
     pub network: bool,
-    /// The kernel's version of Landlock.
+    /// The kernel's Landlock ABI version.
     pub landlock: u32,
 }
 
-/// Puts the filter around this process.
+/// Applies the filter to this process.
 pub(super) fn close(rules: FilterRules) -> Result<(), NotConfined> {
     let filter = filter(rules)?;
     seccompiler::apply_filter(&filter).map_err(|error| {
@@ -30,7 +30,7 @@ pub(super) fn close(rules: FilterRules) -> Result<(), NotConfined> {
     })
 }
 
-/// What a call gets instead of being made.
+/// Results of a filtered call.
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const KILL: u32 = libc::SECCOMP_RET_KILL_PROCESS;
 const fn refuse(error: i32) -> u32 {
@@ -45,20 +45,20 @@ const ARCHITECTURE: Option<u32> = Some(0xC000_00B7);
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const ARCHITECTURE: Option<u32> = None;
 
-/// Numbers from here on are those of x32, another interface of the same machine.
+/// Numbers from here on belong to x32, another ABI of the same architecture.
 const X32: u32 = 0x4000_0000;
 
-/// Calls that are newer than the library that knows the others' numbers. They have the same on all architectures.
+/// Calls that are too new for libc. Their numbers are the same on all architectures.
 const FCHMODAT2: i64 = 452;
 const STATMOUNT: i64 = 457;
 const LISTMOUNT: i64 = 458;
 const OPEN_TREE_ATTR: i64 = 467;
 
-/// The bits of a mode by which a program runs as the owner of its file, or as its group.
+/// Mode bits that make a program run as its owner or group.
 const SET_ID: u32 = libc::S_ISUID | libc::S_ISGID;
 
-/// Calls that look into or steer other processes, make namespaces and mounts, load code into the kernel, or keep
-/// something that outlives the process. None of them has a use within walls.
+/// Calls that inspect or control other processes, create namespaces and mounts, load code into the kernel, or leave something
+/// that outlives the process. None of them is needed in a sandbox.
 const REFUSED: &[i64] = &[
     libc::SYS_ptrace,
     libc::SYS_process_vm_readv,
@@ -80,7 +80,7 @@ const REFUSED: &[i64] = &[
     libc::SYS_fsmount,
     libc::SYS_fspick,
     libc::SYS_mount_setattr,
-    // what is mounted on the machine, wherever
+    // mounts of the whole machine
     STATMOUNT,
     LISTMOUNT,
     OPEN_TREE_ATTR,
@@ -134,13 +134,12 @@ const REFUSED: &[i64] = &[
     libc::SYS_ioperm,
 ];
 
-/// Calls that are answered as by a kernel that does not have them: programs do without, with calls whose arguments
-/// can be looked at.
+/// Calls that return ENOSYS: programs fall back to calls whose arguments can be checked.
 const UNKNOWN: &[i64] =
     &[libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register, libc::SYS_clone3];
 
-/// The flags of clone(2) that make a namespace.
-const NAMESPACES: u32 = (libc::CLONE_NEWNS
+/// The flags of clone(2) that create a namespace.
+const NAMESPACE_FLAGS: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWIPC
@@ -149,10 +148,10 @@ const NAMESPACES: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWNET) as u32
     | 0x80; // CLONE_NEWTIME
 
-/// The filter of system calls.
+/// Returns the system call filter.
 ///
 /// # Errors
-/// The numbers of this architecture's calls are not known here.
+/// The call numbers of this architecture are unknown.
 pub fn filter(rules: FilterRules) -> Result<BpfProgram, NotConfined> {
     let architecture = ARCHITECTURE.ok_or_else(|| {
         NotConfined(format!(
@@ -177,9 +176,9 @@ pub fn filter(rules: FilterRules) -> Result<BpfProgram, NotConfined> {
     Ok(program)
 }
 
-/// Calls that are judged by their arguments.
+/// Adds the calls that are judged by their arguments.
 fn judged(answers: &mut FilterTable, rules: FilterRules) {
-    answers.judged(libc::SYS_clone, unless_set(0, NAMESPACES, libc::EPERM));
+    answers.judged(libc::SYS_clone, unless_set(0, NAMESPACE_FLAGS, libc::EPERM));
     answers.judged(
         libc::SYS_ioctl,
         unless_one_of(1, &[libc::TIOCSTI as u32, libc::TIOCLINUX as u32], libc::EPERM),
@@ -191,7 +190,7 @@ fn judged(answers: &mut FilterTable, rules: FilterRules) {
     pair.extend([load(Field::Argument(1)), and(0xf)]);
     pair.extend(equal_to_one_of(&pairs, libc::EPROTONOSUPPORT));
     answers.judged(libc::SYS_socketpair, pair);
-    // other processes of the same user are not this program's to steer
+    // other processes of the same user must not be affected
     answers.judged(libc::SYS_prlimit64, only_then_allow(0, &[0], libc::EPERM));
     for call in [
         libc::SYS_sched_setaffinity,
@@ -211,7 +210,8 @@ fn judged(answers: &mut FilterTable, rules: FilterRules) {
     opening(answers, rules.landlock < TRUNCATE);
 }
 
-/// Landlock knows nothing of modes: a program that runs as its owner could be left for others to run, outside of the walls.
+/// Refuses set-ID modes, which Landlock does not cover: a program that runs as its owner could be left for others to run,
+/// outside of the sandbox.
 fn set_id(answers: &mut FilterTable) {
     for (call, mode) in [
         (libc::SYS_fchmod, 1),
@@ -232,11 +232,11 @@ fn set_id(answers: &mut FilterTable) {
     }
 }
 
-/// Sockets of the network are refused to a program that has none of its own. Others that are no files are refused to all.
+/// Restricts socket families: network sockets are refused without a network namespace, all others except Unix sockets always.
 fn family_of_socket(rules: FilterRules) -> BpfProgram {
     let mut body = vec![load(Field::Argument(0))];
     if rules.sockets {
-        // no datagrams: connecting is what Landlock judges
+        // no datagrams: Landlock only checks connecting
         body.extend([
             jump(Test::Equal, libc::AF_UNIX as u32, 0, 5),
             load(Field::Argument(1)),
@@ -249,7 +249,7 @@ fn family_of_socket(rules: FilterRules) -> BpfProgram {
         body.push(load(Field::Argument(0)));
     }
     if rules.network {
-        // what else the kernel has under these families is not needed, and is reached by nobody then
+        // other protocols of these families are not needed, and their kernel code stays unreachable
         let mut known = vec![
             load(Field::Argument(1)),
             and(0xf),
@@ -271,8 +271,8 @@ fn family_of_socket(rules: FilterRules) -> BpfProgram {
     body
 }
 
-/// What opens files can make them, with a mode. `empties`: files that may only be read could be emptied before Landlock knew of
-/// it. The mode in openat2(2) stands in memory: it is answered as by a kernel that does not have it, and programs do without.
+/// Restricts calls that can create files, because of the mode. `empties`: read-only files could be truncated before Landlock
+/// covered that. The mode in openat2(2) is in memory: the call returns ENOSYS, and programs fall back.
 fn opening(answers: &mut FilterTable, empties: bool) {
     answers.always(libc::SYS_openat2, refuse(libc::ENOSYS));
     if empties {
@@ -280,7 +280,7 @@ fn opening(answers: &mut FilterTable, empties: bool) {
     }
     let judged = |flags: u8| {
         let mut body = vec![
-            // without these, the mode is not looked at
+            // without these flags, the mode is ignored
             load(Field::Argument(flags)),
             jump(Test::AnySet, (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)) as u32, 0, 3),
             load(Field::Argument(flags + 1)),
@@ -292,7 +292,7 @@ fn opening(answers: &mut FilterTable, empties: bool) {
                 load(Field::Argument(flags)),
                 and((libc::O_TRUNC | libc::O_ACCMODE) as u32),
                 jump(Test::Equal, libc::O_TRUNC as u32, 1, 0),
-                // neither reading nor writing (open(2)), and emptied all the same
+                // neither reading nor writing (open(2)), but truncates all the same
                 jump(Test::Equal, (libc::O_TRUNC | libc::O_ACCMODE) as u32, 0, 1),
                 answer(refuse(libc::EACCES)),
             ]);
@@ -325,7 +325,7 @@ fn unless_one_of(argument: u8, values: &[u32], error: i32) -> BpfProgram {
     body
 }
 
-/// Refuses unless an argument is one of these; else goes on.
+/// Refuses unless an argument is one of these; else continues.
 fn only(argument: u8, values: &[u32], error: i32) -> BpfProgram {
     let mut body = vec![load(Field::Argument(argument))];
     for (at, value) in values.iter().enumerate() {
@@ -341,7 +341,7 @@ fn only_then_allow(argument: u8, values: &[u32], error: i32) -> BpfProgram {
     body
 }
 
-/// The same for what is loaded already.
+/// The same for a value that is already loaded.
 fn equal_to_one_of(values: &[u32], error: i32) -> BpfProgram {
     let mut body: BpfProgram = Vec::new();
     for value in values {

@@ -1,15 +1,15 @@
-//! The order in which a process shuts itself in.
+//! The order in which a process confines itself.
 use super::support;
 use super::walls::{Limit, NotConfined, Walls};
 use super::{calls, paths};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::CapabilitySet;
 
-/// Shuts this process in, with all that it starts from now on; it must have one thread. A network of its own
-/// ([`super::network`]) and a view of the files of its own ([`super::mounts`]) it must have by then.
+/// Confines this process and everything that it starts from now on; it must have one thread. Its own network namespace
+/// ([`super::network`]) and mount namespace ([`super::mounts`]) must have been entered before.
 ///
 /// # Errors
-/// Why one of the walls could not be put up. Others may stand then: the process must end.
+/// Which restriction could not be applied. Others may be in effect then: the process must exit.
 pub fn enter(walls: &Walls) -> Result<(), NotConfined> {
     let refused = |what: &str| {
         let what = what.to_owned();
@@ -31,9 +31,9 @@ pub fn enter(walls: &Walls) -> Result<(), NotConfined> {
     calls::close(calls::FilterRules { sockets: walls.connects(), network: walls.network.is_some(), landlock })
 }
 
-/// What root can do beyond its files. With `no_new_privs` it does not come back (capabilities(7)).
+/// Drops root's capabilities. With `no_new_privs` they can't be regained (capabilities(7)).
 ///
-/// Who has none is left alone: the filter of a hardened unit refuses the call.
+/// Does nothing without capabilities: the filter of a hardened unit refuses the call.
 fn drop_capabilities() -> rustix::io::Result<()> {
     let now = rustix::thread::capabilities(None)?;
     if now.effective.is_empty() && now.permitted.is_empty() && now.inheritable.is_empty() {

@@ -1,27 +1,27 @@
-//! Instructions of the kernel's packet filter machine (seccomp(2), bpf(4)), and how a filter finds what is said of a call.
+//! BPF instructions (seccomp(2), bpf(4)), and how a filter finds the rule of a call.
 use seccompiler::{BpfProgram, sock_filter};
 use std::collections::BTreeMap;
 
-/// What is done on each call, by its number.
+/// The rule of each call, by its number.
 #[derive(Debug, Default)]
 pub(super) struct FilterTable(BTreeMap<u32, FilterAnswer>);
 
-/// What is done on a call.
+/// The rule of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum FilterAnswer {
-    /// It gets this, whatever its arguments are.
+    /// This result, whatever its arguments are.
     Always(u32),
-    /// These instructions answer, on each way through them.
+    /// These instructions, which return a result on each path.
     Judged(BpfProgram),
 }
 
 impl FilterTable {
-    /// A call gets this answer. What was said of it first holds.
+    /// Sets the result of a call. The first rule of a call wins.
     pub(super) fn always(&mut self, call: i64, what: u32) {
         self.add(call, FilterAnswer::Always(what));
     }
 
-    /// A call is judged by its arguments; the instructions must answer on each way through them.
+    /// Sets the instructions that judge a call by its arguments; they must return on each path.
     pub(super) fn judged(&mut self, call: i64, body: BpfProgram) {
         self.add(call, FilterAnswer::Judged(body));
     }
@@ -31,11 +31,11 @@ impl FilterTable {
         self.0.entry(number).or_insert(answer);
     }
 
-    /// The instructions that find a call's answer, once its number is loaded. `others`: the answer to all calls not in the table.
-    /// `foreign`: the first number of another interface, and the answer to all calls from there on.
+    /// Returns the instructions that find a call's rule, once its number is loaded. `others`: the result of all calls not in
+    /// the table. `foreign`: the first number of another ABI, and the result of all calls from there on.
     ///
-    /// When a filter is installed, the kernel compiles it and runs it for each call number; later it runs it again for each call that
-    /// is judged by its arguments. So the filter is short, and a tree.
+    /// When a filter is installed, the kernel evaluates it for each call number to cache the results; later it runs it again
+    /// for each call that is judged by its arguments. So the filter is short, and a binary search tree.
     pub(super) fn tree(self, others: u32, foreign: (u32, u32)) -> BpfProgram {
         let mut ranges: Vec<(u32, FilterAnswer)> = Vec::with_capacity(2 * self.0.len() + 2);
         let mut add = |first: u32, answer: FilterAnswer| match ranges.last() {
@@ -60,16 +60,16 @@ impl FilterTable {
     }
 }
 
-/// A tree of comparisons, made from its end: jumps lead forward only, and what they lead to must be there.
+/// A tree of comparisons, built from its end: jumps only lead forward, and their targets must exist.
 struct Tree {
     reversed: BpfProgram,
-    /// Answers that the program has already, each with its place as [`Self::find`] counts it.
+    /// Results that are already in the program, each with its position as counted by [`Self::find`].
     answers: Vec<(u32, usize)>,
 }
 
 impl Tree {
-    /// Adds what goes to the half that holds the number, until one range is left; each begins at its number. Returns its place,
-    /// counted from the end.
+    /// Adds the search for a number, until one range is left; each range begins at its number. Returns its position, counted
+    /// from the end.
     fn find(&mut self, ranges: &[(u32, FilterAnswer)]) -> usize {
         match ranges {
             [(_, FilterAnswer::Always(what))] => self.always(*what),
@@ -89,10 +89,10 @@ impl Tree {
         }
     }
 
-    /// The place of an answer: an earlier one, if one instruction can lead to it.
+    /// Returns the position of a result: an earlier one, if a single instruction can jump to it.
     fn always(&mut self, what: u32) -> usize {
         let known = self.answers.iter().rev().find(|(known, _)| *known == what);
-        if let Some((_, place)) = known.filter(|(_, place)| self.reversed.len() - place < FAR) {
+        if let Some((_, place)) = known.filter(|(_, place)| self.reversed.len() - place < MAX_JUMP) {
             return *place;
         }
         let place = self.push(answer(what));
@@ -100,16 +100,16 @@ impl Tree {
         place
     }
 
-    /// The same two places, or ways to them, which one comparison can lead to.
+    /// Returns positions for both targets that one comparison can jump to.
     fn near(&mut self, above: usize, below: usize) -> (usize, usize) {
-        // a way to one of them moves the other one further off
-        let reach = |tree: &Self, place: usize| tree.reversed.len() - place < FAR;
+        // a jump to one of them moves the other one further away
+        let reach = |tree: &Self, place: usize| tree.reversed.len() - place < MAX_JUMP;
         let above = if reach(self, above) { above } else { self.lead_to(above) };
         let below = if reach(self, below) { below } else { self.lead_to(below) };
         (above, below)
     }
 
-    /// Passes on to a place, if it does not come next anyway.
+    /// Adds a jump to a position, unless it comes next anyway.
     fn lead_to(&mut self, place: usize) -> usize {
         let count = u32::try_from(self.reversed.len() - 1 - place).expect("filters are short");
         match count {
@@ -124,15 +124,15 @@ impl Tree {
     }
 }
 
-/// How far a comparison may jump: its offsets are of 8 bits, with some room for the jumps added between.
-const FAR: usize = 250;
+/// Maximum distance of a conditional jump: offsets have 8 bits, with some room for jumps inserted between.
+const MAX_JUMP: usize = 250;
 
-/// A part of `struct seccomp_data`.
+/// A field of `struct seccomp_data`.
 #[derive(Clone, Copy)]
 pub(super) enum Field {
     Number,
     Architecture,
-    /// The lower half: each argument that is judged here is of 32 bits, and the kernel takes no more of it.
+    /// The lower half: each argument that is judged here has 32 bits, and the kernel ignores the rest.
     Argument(u8),
 }
 

@@ -1,13 +1,12 @@
-//! Walls around a program: what it may read, write, execute and reach, by Landlock (landlock(7)) and
-//! seccomp (seccomp(2)), neither of which needs a privilege, and by namespaces where users may make them.
+//! The sandbox of a program: what it may read, write, execute and reach, by Landlock (landlock(7)) and seccomp (seccomp(2)),
+//! neither of which requires privileges, and by namespaces where users may create them.
 //!
-//! A process puts the walls around itself and then becomes the program: there is no way back over either of
-//! them. This room stands alone, since it is a part of the small program that starts all others (`gate/`);
-//! what walls a program gets is decided elsewhere (`child::confined`), and comes here as a list of words
-//! ([`Walls::from_words`]).
+//! A process confines itself and then executes the program: neither restriction can be reverted. This module has no
+//! dependencies on others, since it is part of the gate binary that starts all programs (`gate/`); which sandbox a program gets
+//! is decided elsewhere (`child::confined`), and passed in as a list of words ([`Walls::from_words`]).
 //!
-//! What a kernel can't hold is an error, never a hole that nobody is told of. The bounds of what a kernel can
-//! hold are in `docs/SECURITY.md`.
+//! What a kernel can't enforce is an error, never a silent hole. The limits of what a kernel can enforce are in
+//! `docs/SECURITY.md`.
 #[cfg(target_os = "linux")]
 pub mod calls;
 #[cfg(target_os = "linux")]
@@ -28,7 +27,7 @@ mod walls;
 pub use enter::enter;
 pub use walls::{Access, Limit, NotConfined, Walls};
 
-/// There is no sandbox on this system.
+/// Always fails: there is no sandbox on this system.
 #[cfg(not(target_os = "linux"))]
 pub fn enter(_: &Walls) -> Result<(), NotConfined> {
     Err(NotConfined(

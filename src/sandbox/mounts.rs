@@ -1,8 +1,8 @@
-//! A view of the files of its own (mount_namespaces(7)), in which nothing can be changed but what may be written. Landlock knows
-//! nothing of modes, owners, times and attributes: without that, a program changes them of each file of its user, wherever it lies.
+//! A private mount namespace (mount_namespaces(7)) in which everything is read-only except what may be written. Landlock does
+//! not cover modes, owners, times and attributes: without this, a program can change them for all files of its user.
 //!
-//! Not each machine lets its users make namespaces: where there is none to be had, the program runs without, and `docs/SECURITY.md`
-//! says what it can do then.
+//! Not every machine lets users create namespaces: where it does not, the program runs without, and `docs/SECURITY.md`
+//! describes what it can do then.
 use super::network::{self, unshare};
 use super::walls::{Access, NotConfined, Walls};
 use rustix::fs::CWD;
@@ -18,21 +18,21 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// What came of it.
+/// The result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FilesView {
-    /// It has one.
+    /// The process has a private namespace.
     Own,
-    /// There is none to be had here.
+    /// Not available here.
     Shared,
-    /// There is none to be had, and this process can't go on without: another one can.
+    /// Not available, and this process can't continue without: a new one can.
     Spoilt,
 }
 
-/// Gives this process such a view. It must have one thread, and no walls yet.
+/// Enters such a namespace. The process must have one thread, and must not be confined yet.
 ///
 /// # Errors
-/// What could not be made unchangeable. The process must end.
+/// What could not be made read-only. The process must exit.
 pub fn close(walls: &Walls) -> Result<FilesView, NotConfined> {
     let own = network::own_ids();
     match unshare(UnshareFlags::NEWNS) {
@@ -47,18 +47,18 @@ pub fn close(walls: &Walls) -> Result<FilesView, NotConfined> {
         }
         Err(_) => return Ok(FilesView::Shared),
     }
-    // nothing of this reaches those who share the machine's view
+    // keeps changes out of the machine's namespace
     if mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).is_err() {
         return Ok(FilesView::Shared);
     }
-    // taken out before the rest is made unchangeable
+    // opened before the rest is made read-only
     let Ok(open) = writable(walls) else { return Ok(FilesView::Shared) };
     let all = mounted().map_err(|error| NotConfined(format!("what is mounted can't be read: {error}")))?;
     let mut is_changed = false;
     for (place, flags) in mounts(&all) {
         match mount_remount(&place, flags | MountFlags::BIND | MountFlags::RDONLY, c"") {
             Ok(()) => is_changed = true,
-            // another one lies over it, or this user can't get there
+            // another one hides it, or this user has no access
             Err(Errno::INVAL | Errno::ACCESS | Errno::NOENT | Errno::NOTDIR) => {}
             Err(_) if !is_changed => return Ok(FilesView::Shared),
             Err(error) => {
@@ -73,7 +73,7 @@ pub fn close(walls: &Walls) -> Result<FilesView, NotConfined> {
         move_mount(&tree, c"", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .map_err(|error| NotConfined(format!("`{}` can't be left writable: {error}", path.display())))?;
     }
-    // where this process is, it is still beneath what was put over it
+    // the current directory still refers to what is below the new mount
     if let Ok(cwd) = std::env::current_dir() {
         std::env::set_current_dir(&cwd)
             .map_err(|error| NotConfined(format!("`{}` can't be entered again: {error}", cwd.display())))?;
@@ -81,20 +81,20 @@ pub fn close(walls: &Walls) -> Result<FilesView, NotConfined> {
     Ok(FilesView::Own)
 }
 
-/// `/proc/self/mountinfo`. The file has no size, and a reader that does not know one begins with a few bytes.
+/// Reads `/proc/self/mountinfo`. The file has no size, and a reader without a size hint begins with a few bytes.
 fn mounted() -> std::io::Result<Vec<u8>> {
     let mut all = Vec::with_capacity(1 << 14);
     std::fs::File::open("/proc/self/mountinfo")?.read_to_end(&mut all)?;
     Ok(all)
 }
 
-/// What may be written, each with what is mounted there.
+/// Returns the writable paths, each with its mount.
 fn writable(walls: &Walls) -> rustix::io::Result<Vec<(&Path, OwnedFd)>> {
     let writes =
         |(access, path): &'_ &(Access, PathBuf)| *access == Access::Write && !path.as_os_str().is_empty();
     let mut paths: Vec<&Path> = walls.paths.iter().filter(writes).map(|(_, path)| path.as_path()).collect();
     paths.sort_unstable();
-    // what lies within another one stays a part of it: files are moved between both
+    // paths within another one stay part of it, so that files can be moved between both
     let mut last: Option<&Path> = None;
     paths.retain(|path| {
         let is_within = last.is_some_and(|last| path.starts_with(last));
@@ -108,8 +108,8 @@ fn writable(walls: &Walls) -> rustix::io::Result<Vec<(&Path, OwnedFd)>> {
     paths.into_iter().map(|path| Ok((path, open_tree(CWD, path, flags)?))).collect()
 }
 
-/// What is mounted, and how, by /proc/self/mountinfo (proc_pid_mountinfo(5)). What is mounted when somebody comes is left out: to
-/// name it mounts it.
+/// Returns mounts and their flags, from /proc/self/mountinfo (proc_pid_mountinfo(5)). Automounts are skipped: accessing them
+/// would mount them.
 fn mounts(all: &[u8]) -> Vec<(PathBuf, MountFlags)> {
     let one = |line: &[u8]| {
         let mut words = line.split(|byte| *byte == b' ');
@@ -118,7 +118,7 @@ fn mounts(all: &[u8]) -> Vec<(PathBuf, MountFlags)> {
         (kind != b"autofs").then(|| (PathBuf::from(OsString::from_vec(plain(place))), flags(options)))
     };
     let mut seen = std::collections::HashSet::new();
-    // of several at one place, the last one lies on top: it is the one that a path leads to
+    // of several mounts at one path, the last one is on top: it is the one that the path leads to
     let mut on_top: Vec<(PathBuf, MountFlags)> = all
         .split(|byte| *byte == b'\n')
         .rev()
@@ -129,7 +129,8 @@ fn mounts(all: &[u8]) -> Vec<(PathBuf, MountFlags)> {
     on_top
 }
 
-/// All that a mount has must be said again, or it would be taken from it, which a namespace of users may not (mount_namespaces(7)).
+/// Returns the flags of a mount. All must be repeated, or they would be cleared, which a user namespace may not do
+/// (mount_namespaces(7)).
 fn flags(options: &[u8]) -> MountFlags {
     let mut flags = MountFlags::empty();
     let mut says_times = false;
@@ -149,7 +150,7 @@ fn flags(options: &[u8]) -> MountFlags {
     if says_times { flags } else { flags | MountFlags::STRICTATIME }
 }
 
-/// A path of that file: blanks and the like stand there as octal numbers.
+/// Unescapes a path of that file: spaces and the like are octal numbers.
 fn plain(word: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(word.len());
     let mut rest = word;

@@ -1,5 +1,5 @@
-//! A network of the process's own (network_namespaces(7)): empty but for a loopback interface, which reaches nobody but what
-//! is within. The one way out of it is a listener there, which is handed to whoever answers at it.
+//! A private network namespace (network_namespaces(7)): only has a loopback interface, which reaches nothing but itself. The
+//! only way out is a listener there, which is handed to the process that serves it.
 use super::walls::NotConfined;
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
@@ -8,10 +8,10 @@ use rustix::process::{getgid, getuid};
 use rustix::thread::UnshareFlags;
 use std::net::{Ipv4Addr, TcpListener};
 
-/// Moves this process into such a network, and listens there on `port` of 127.0.0.1. The process must have one thread.
+/// Enters such a namespace, and listens there on `port` of 127.0.0.1. The process must have one thread.
 ///
 /// # Errors
-/// Why that can't be done, and what to do about it.
+/// Why that is not possible, and what to do about it.
 pub fn open(port: u16) -> Result<TcpListener, NotConfined> {
     let failed = |what: &'static str| move |error: std::io::Error| NotConfined(format!("{what}: {error}"));
     leave()?;
@@ -20,7 +20,8 @@ pub fn open(port: u16) -> Result<TcpListener, NotConfined> {
         .map_err(failed("the proxy's port can't be listened on in its network"))
 }
 
-/// Root may without a namespace of users; everybody else is mapped to themselves in one (user_namespaces(7)).
+/// Unshares the network. Root can do so without a user namespace; everybody else is mapped to themselves in one
+/// (user_namespaces(7)).
 fn leave() -> Result<(), NotConfined> {
     let own = own_ids();
     match unshare(UnshareFlags::NEWNET) {
@@ -37,12 +38,12 @@ fn leave() -> Result<(), NotConfined> {
     })
 }
 
-/// User and group of this process. In a namespace of users that was just made, it has none until they are mapped.
+/// Returns user and group of this process. In a new user namespace, it has none until they are mapped.
 pub(super) fn own_ids() -> (u32, u32) {
     (getuid().as_raw(), getgid().as_raw())
 }
 
-/// In a namespace of users that was just made, this user and group are who they were, and there is nobody else.
+/// Maps this user and group, and nobody else, to themselves in a new user namespace.
 ///
 /// # Errors
 /// Which file of /proc/self could not be written, and why.
@@ -97,7 +98,7 @@ fn raise_loopback() -> std::io::Result<()> {
     sendto(&netlink, &message, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
     let mut answer = [0u8; 256];
     let (count, _) = recv(&netlink, &mut answer, RecvFlags::empty())?;
-    // an error message with the number zero says that all went well
+    // an error message with code zero means success
     let code = answer[..count].get(16..20).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes);
     match code {
         Some(0) => Ok(()),

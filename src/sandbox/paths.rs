@@ -1,12 +1,12 @@
-//! Files and folders, by Landlock.
+//! File access, by Landlock.
 use super::walls::{Access, NotConfined, Walls};
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
     RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, make_bitflags,
 };
 
-/// The newest version of Landlock whose rights are known here. An older kernel has fewer of them.
-const NEWEST: ABI = ABI::V9;
+/// The newest Landlock ABI whose rights are known here. An older kernel has fewer of them.
+const NEWEST_ABI: ABI = ABI::V9;
 
 fn rights(access: Access) -> BitFlags<AccessFs> {
     match access {
@@ -21,7 +21,7 @@ fn rights(access: Access) -> BitFlags<AccessFs> {
     }
 }
 
-/// Puts the walls around this process. Nothing is confined that the kernel can't: see [`super::support`].
+/// Applies the file rules to this process. Skips what the kernel does not support: see [`super::support`].
 pub(super) fn close(walls: &Walls) -> Result<(), NotConfined> {
     let mut ruleset = created(walls.network.is_some()).map_err(|error| {
         NotConfined(format!(
@@ -43,20 +43,21 @@ pub(super) fn close(walls: &Walls) -> Result<(), NotConfined> {
     Ok(())
 }
 
-/// Rules for connections are of no use in a network of one's own: whatever listens there is within as well.
+/// Creates the ruleset. Rules for connections are useless in a private network namespace: all listeners there are in the
+/// sandbox as well.
 fn created(own_network: bool) -> Result<landlock::RulesetCreated, RulesetError> {
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::from_all(ABI::V1))?
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(NEWEST))?;
+        .handle_access(AccessFs::from_all(NEWEST_ABI))?;
     if !own_network {
-        ruleset = ruleset.handle_access(AccessNet::from_all(NEWEST))?;
+        ruleset = ruleset.handle_access(AccessNet::from_all(NEWEST_ABI))?;
     }
-    ruleset.scope(Scope::from_all(NEWEST))?.create()
+    ruleset.scope(Scope::from_all(NEWEST_ABI))?.create()
 }
 
-/// What the system said, without the words of the library around it.
+/// Returns the error of the system, without the wrapping of the library.
 fn cause(error: &dyn std::error::Error) -> String {
     let mut deepest: &dyn std::error::Error = error;
     while let Some(source) = deepest.source() {

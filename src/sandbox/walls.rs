@@ -1,19 +1,19 @@
-//! The walls of a program, and the words that they are sent as.
+//! The restrictions of a program, and their encoding as words.
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-/// What may be done with a path and all beneath it.
+/// The access to a path and everything beneath it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
-    /// Files are read, folders are listed.
+    /// Read files, list folders.
     Read,
-    /// And files are executed.
+    /// Also execute files.
     Execute,
-    /// Read, written, made and removed; nothing is executed.
+    /// Read, write, create and remove; not execute.
     Write,
-    /// A device is read and written, and neither made nor removed.
+    /// Read and write a device, but not create or remove it.
     Device,
-    /// A socket that has this path is connected to.
+    /// Connect to the Unix socket with this path.
     Connect,
 }
 
@@ -27,14 +27,13 @@ impl Access {
     ];
 }
 
-/// A limit that the process itself holds (setrlimit(2)).
+/// A limit that applies to the process itself (setrlimit(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// Files that are open at a time.
     OpenFiles,
     /// Bytes of one file.
     FileSize,
-    /// Seconds on a processor.
+    /// Seconds of CPU time.
     Cpu,
 }
 
@@ -43,24 +42,24 @@ impl Limit {
         [(Self::OpenFiles, "open-files"), (Self::FileSize, "file-size"), (Self::Cpu, "cpu")];
 }
 
-/// All the walls of one program.
+/// All restrictions of one program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Walls {
-    /// What is there for it. Everything else is not to be opened.
+    /// The accessible paths. Everything else is inaccessible.
     pub paths: Vec<(Access, PathBuf)>,
     pub limits: Vec<(Limit, u64)>,
-    /// It has a network of its own, out of which leads what answers on this port of 127.0.0.1. `None`: no network.
+    /// It has its own network namespace, with a proxy on this port of 127.0.0.1. `None`: no network.
     pub network: Option<u16>,
 }
 
 /// The word for a port.
 const NETWORK: &str = "network";
 
-/// The word before a path or number, and what follows the last pair.
+/// The word that ends the list.
 const END: &str = "--";
 
 impl Walls {
-    /// As words of a command line: pairs of a word and its value.
+    /// Encodes it as words of a command line: pairs of a word and its value.
     pub fn to_words(&self) -> Vec<OsString> {
         let mut words = Vec::with_capacity(2 * (self.paths.len() + self.limits.len()));
         for (access, path) in &self.paths {
@@ -77,8 +76,8 @@ impl Walls {
         words
     }
 
-    /// Reads the pairs up to `--`, and returns how many words those were. No pair: no walls.
-    /// `None`: a word is not known, or there is no `--`.
+    /// Parses the pairs up to `--`, and returns how many words those were. No pair: no sandbox. `None`: a word is unknown, or
+    /// there is no `--`.
     pub fn from_words(words: &[OsString]) -> Option<(Option<Self>, usize)> {
         let mut walls = Self::default();
         let mut at = 0;
@@ -97,12 +96,12 @@ impl Walls {
         Some(((at > 0).then_some(walls), at))
     }
 
-    /// May it connect to a socket that has a path?
+    /// Returns whether it may connect to any Unix socket.
     pub fn connects(&self) -> bool {
         self.paths.iter().any(|(access, _)| *access == Access::Connect)
     }
 }
 
-/// Why a program was not started: a wall could not be put up.
+/// Why a program was not started: a restriction could not be applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotConfined(pub String);
