@@ -1,5 +1,5 @@
-//! The address of a PostgreSQL server, as libpq reads it: what of it says how the connection is encrypted, and whose
-//! certificates count.
+//! The connection string of a PostgreSQL server, as in libpq: the parts that determine how the connection is encrypted, and
+//! which certificates are trusted.
 use super::trouble::{ConnectError, ConnectErrorKind};
 use crate::domain::SecretRef;
 use crate::net::trusted_roots;
@@ -17,18 +17,18 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// How a server is reached.
+/// How to connect to a server.
 #[derive(Clone)]
 pub struct Address {
     pub(super) config: Config,
     pub(super) encryption: MakeRustlsConnect,
-    /// Where that is, without user, password and settings.
+    /// Hosts and database, without user, password and settings.
     pub place: String,
-    /// Only a server that can be written will do.
+    /// Only a writable server is accepted.
     pub(super) wants_primary: bool,
 }
 
-/// What of an address is ours to heed.
+/// The security settings of an address, which the driver does not handle.
 #[derive(Debug, Default, PartialEq)]
 struct Security {
     mode: Option<String>,
@@ -38,7 +38,7 @@ struct Security {
 }
 
 impl Address {
-    /// Reads an address, and finds the password within `bound`.
+    /// Parses an address, and resolves the password within `bound`.
     ///
     /// # Errors
     /// [`ConnectErrorKind::Address`].
@@ -48,7 +48,7 @@ impl Address {
         let wrong = |why: &str| of_address(HIDDEN, why);
         let (url, security) = Security::of(url).map_err(|why| wrong(&why))?;
         let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
-            // what it says names the setting and never its value, unless it took one for the other
+            // the cause contains a setting's name but not its value, unless it was ambiguous
             let cause = std::error::Error::source(&error).filter(|_| is_plain(&url));
             let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
             wrong(&format!(
@@ -72,41 +72,41 @@ impl Address {
             Some("disable") => config.ssl_mode(SslMode::Disable),
             Some("allow" | "prefer") => config.ssl_mode(SslMode::Prefer),
             Some(_) => config.ssl_mode(SslMode::Require),
-            // the driver's own default, or what a list of settings says
+            // the driver's own default, or from a list of settings
             None => &mut config,
         };
         let encryption = security.encryption().map_err(|why| wrong(&why))?;
         Ok(Self { config, encryption: MakeRustlsConnect::new(encryption), place, wants_primary: false })
     }
 
-    /// The same, where a server that follows another one, as a hot standby does, is passed over.
+    /// The same, but skips replicas such as hot standbys.
     #[must_use]
     pub fn of_primary(self) -> Self {
         Self { wants_primary: true, ..self }
     }
 }
 
-/// What is shown of an address of which nobody can say where its password ends.
+/// Shown instead of an address whose password has no certain end.
 const HIDDEN: &str = "postgres://…";
 
-/// What follows the kind of an address that is a URL.
+/// Returns what follows the scheme of an address that is a URL.
 fn rest_of(address: &str) -> Option<&str> {
     address.strip_prefix("postgres://").or_else(|| address.strip_prefix("postgresql://"))
 }
 
-/// Is it sure what of it is the password? Of several `@`, the driver takes the first for its end.
+/// Returns whether the password is unambiguous. Of several `@`, the driver takes the first as its end.
 fn is_plain(address: &str) -> bool {
     rest_of(address).is_some_and(|rest| rest.matches('@').count() <= 1)
 }
 
-/// Hosts and the name of the database of a URL. Cut where the driver cuts it: a text has other ends than it seems when
-/// a password has `?`, `#` or `/` in it.
+/// Returns hosts and database name of a URL. Split like in the driver: a password with `?`, `#` or `/` has a different end than
+/// it seems.
 fn place_in(rest: &str) -> &str {
     let place = rest.split_once('@').map_or(rest, |(_, place)| place);
     place.split_once('?').map_or(place, |(place, _)| place)
 }
 
-/// The settings of a URL. A `?` before the `@` is one of the password, unless a whole place stands before it.
+/// Returns the settings of a URL. A `?` before the `@` belongs to the password, unless complete hosts precede it.
 fn settings(rest: &str) -> Option<&str> {
     let (before, settings) = rest.split_once('?')?;
     let host = before.split('/').next().unwrap_or_default();
@@ -118,7 +118,7 @@ fn settings(rest: &str) -> Option<&str> {
     }
 }
 
-/// Where a list of settings leads, without user and password.
+/// Describes the hosts and database of a list of settings, without user and password.
 fn place(config: &Config) -> String {
     let ports = config.get_ports();
     let with_port = |(at, host): (usize, String)| match ports.get(at).or(ports.first()) {
@@ -145,7 +145,7 @@ fn host(host: &Host) -> String {
 }
 
 impl Security {
-    /// Takes what is ours out of an address: the rest is for the driver.
+    /// Extracts the settings that are handled here; the rest is left to the driver.
     fn of(url: &str) -> Result<(String, Self), String> {
         let mut security = Self::default();
         let Some(query) = rest_of(url).and_then(settings) else { return Ok((url.to_owned(), security)) };
@@ -166,7 +166,7 @@ impl Security {
                 "sslrootcert" => security.root = Some(value),
                 "sslcert" => security.certificate = Some(value),
                 "sslkey" => security.key = Some(value),
-                // what holds anyway
+                // values without effect
                 "gssencmode" => none_of(&["disable", "allow", "prefer"])?,
                 "sslcompression" => none_of(&["0"])?,
                 "sslsni" => none_of(&["1"])?,
@@ -186,7 +186,7 @@ impl Security {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let roots = self.roots()?;
         let builder = ClientConfig::builder();
-        // As libpq says it: with a root of its own, `require` checks who signed, and not whose it is.
+        // Like in libpq: with its own root certificate, `require` checks the chain, but not the name.
         let mode = self.mode.as_deref();
         let by_chain = mode == Some("verify-ca") || (mode == Some("require") && self.root.is_some());
         let builder = if by_chain && !roots.is_empty() {
@@ -209,8 +209,8 @@ impl Security {
         }
     }
 
-    /// Who may have signed a server's certificate: those of the file, or whom the machine trusts. A machine without any
-    /// still reaches servers that need none.
+    /// Returns the trusted root certificates: those of the file, or the machine's. A machine without any can still connect to
+    /// servers that need none.
     fn roots(&self) -> Result<Arc<RootCertStore>, String> {
         let Some(path) = self.root.as_deref().filter(|root| *root != "system") else {
             return Ok(trusted_roots());
@@ -223,7 +223,7 @@ impl Security {
     }
 }
 
-/// A file that the address names. The daemon's folder is nobody's concern.
+/// Returns a file of the address. Relative paths are refused: the daemon's directory must not matter.
 fn file<'a>(setting: &str, path: &'a str) -> Result<&'a Path, String> {
     let path = Path::new(path);
     if !path.is_absolute() {
@@ -242,7 +242,7 @@ fn certificates(setting: &str, path: &str) -> Result<Vec<CertificateDer<'static>
     if found.is_empty() { Err(wrong("it has none in PEM form".into())) } else { Ok(found) }
 }
 
-/// Checks who signed a certificate, and not for which name.
+/// Verifies the chain of a certificate, but not its name.
 #[derive(Debug)]
 struct OfAnyName {
     inner: Arc<WebPkiServerVerifier>,

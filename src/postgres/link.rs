@@ -1,5 +1,5 @@
-//! A connection to a PostgreSQL server that lives as long as a call: how much is read over it is bounded,
-//! and what still runs when the call is dropped is cancelled.
+//! A connection to a PostgreSQL server that lives as long as a call: the amount of data that is read is limited, and running
+//! statements are cancelled when the call is dropped.
 use super::address::Address;
 use super::trouble::{ConnectError, ConnectErrorKind};
 use std::future::poll_fn;
@@ -19,14 +19,12 @@ use tokio_postgres::{AsyncMessage, CancelToken, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Most bytes that a call reads from the server: a single value may have a gigabyte.
-const MAX_READ: usize = 16 << 20;
-/// How long a cancellation may take.
-const CANCEL: Duration = Duration::from_secs(5);
+/// Maximum bytes that a call reads from the server: a single value may have a gigabyte.
+const MAX_READ_BYTES: usize = 16 << 20;
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An open connection; it closes when it is dropped.
+/// An open connection; closed on drop.
 pub struct Link {
-    /// What statements are run by.
     pub client: Arc<Client>,
     cancel: Cancel,
     too_much: Arc<AtomicBool>,
@@ -36,15 +34,15 @@ pub struct Link {
 }
 
 impl Link {
-    /// To the first host of the address that lets us in.
+    /// Connects to the first host of the address that accepts the connection.
     ///
     /// # Errors
-    /// What the first of them said.
+    /// The error of the first host.
     pub async fn open(address: Address) -> Result<Self, ConnectError> {
-        Self::open_for(address, MAX_READ).await
+        Self::open_for(address, MAX_READ_BYTES).await
     }
 
-    /// The same, for one who reads at most so much.
+    /// The same, with this limit on bytes that are read.
     ///
     /// # Errors
     /// As [`Link::open`].
@@ -71,7 +69,7 @@ impl Link {
         Err(first.unwrap_or_else(|| ConnectError::new(ConnectErrorKind::Address, "`url` names no host")))
     }
 
-    /// A server in recovery may be promoted, or another one may come back: both pass.
+    /// Checks that the server is not in recovery. It may be promoted, or another one may come back: both errors are temporary.
     async fn is_primary(&self, shown: &str) -> Result<(), ConnectError> {
         let asked = self.client.query_one("SELECT pg_is_in_recovery()", &[]).await;
         match asked.map(|row| row.get(0)) {
@@ -95,7 +93,7 @@ impl Link {
         };
         let (client, connection) = match config.connect_raw(socket().await?, place.encryption()).await {
             Ok(pair) => pair,
-            // `prefer` promises nothing, and many servers have a certificate that nobody signed.
+            // `prefer` guarantees nothing, and many servers have a self-signed certificate.
             Err(error) if is_handshake(&error) && config.get_ssl_mode() == SslMode::Prefer => {
                 config.ssl_mode(SslMode::Disable);
                 let again = config.connect_raw(socket().await?, place.encryption()).await;
@@ -119,7 +117,7 @@ impl Link {
         let ears = heard.clone();
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
             let mut connection = connection;
-            // Its errors come to the client as well.
+            // Its errors are also reported to the client.
             while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
                 match message {
                     AsyncMessage::Notice(notice) => ears.take_in(&notice),
@@ -132,28 +130,28 @@ impl Link {
         Ok(Self { client: Arc::new(client), cancel, too_much, local_port, heard, _task: task })
     }
 
-    /// Did it break off because too much came?
+    /// Returns whether it was closed because the read limit was exceeded.
     pub fn was_too_much(&self) -> bool {
         self.too_much.load(Ordering::Relaxed)
     }
 
-    /// What the server remarked beside its answers.
+    /// Returns what the server reported in notices.
     pub fn heard(&self) -> &Heard {
         &self.heard
     }
 
-    /// The port on our side, if it goes over TCP.
+    /// Returns the local port, if the connection uses TCP.
     pub fn local_port(&self) -> Option<u16> {
         self.local_port
     }
 
-    /// Nothing runs on it any more.
+    /// Marks the connection as idle: nothing needs to be cancelled.
     pub fn is_done(&mut self) {
         self.cancel.running = None;
     }
 }
 
-/// A machine that is gone is noticed within half a minute, whether we wait for it or send to it (tcp(7)).
+/// Detects a lost peer within half a minute, both while waiting and while sending (tcp(7)).
 fn notice_a_lost_peer(socket: &TcpStream) -> io::Result<()> {
     use rustix::net::sockopt;
     sockopt::set_socket_keepalive(socket, true)?;
@@ -165,7 +163,7 @@ fn notice_a_lost_peer(socket: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Remarks of a server that change what an answer means.
+/// Notices of a server that change the meaning of an answer.
 #[derive(Debug, Clone, Default)]
 pub struct Heard {
     not_replicated: Arc<AtomicBool>,
@@ -173,12 +171,12 @@ pub struct Heard {
 }
 
 impl Heard {
-    /// Did a commit come back that was on no standby yet, although it had been waiting for one? Forgets it.
+    /// Returns whether a commit returned without replication, although it had been waiting for a standby. Resets it.
     pub fn was_not_replicated(&self) -> bool {
         self.not_replicated.swap(false, Ordering::Relaxed)
     }
 
-    /// From now on this bell rings with each notification (`LISTEN`).
+    /// Signals each notification (`LISTEN`) on this channel from now on.
     pub fn ring_with(&self, bell: watch::Sender<u64>) {
         let _ = self.bell.set(bell);
     }
@@ -191,8 +189,8 @@ impl Heard {
 
     fn take_in(&self, notice: &DbError) {
         tracing::debug!("PostgreSQL: {}: {}", notice.severity(), notice.message());
-        // "The transaction has already committed locally, but might not have been replicated to the standby."
-        // (syncrep.c); its code is that of any warning, and its words are in the server's language
+        // "The transaction has already committed locally, but might not have been replicated to the standby." (syncrep.c); its
+        // code is that of any warning, and its text is localized
         if notice.code() == &SqlState::WARNING && notice.routine() == Some("SyncRepWaitForLSN") {
             self.not_replicated.store(true, Ordering::Relaxed);
         }
@@ -204,7 +202,7 @@ fn is_handshake(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_none() && error.to_string().contains("TLS handshake")
 }
 
-/// Cancels what is running when the call is dropped. The server would notice only when it has rows to send.
+/// Cancels what is running when the call is dropped. The server itself would only notice when it has rows to send.
 struct Cancel {
     running: Option<(CancelToken, Place)>,
 }
@@ -220,7 +218,7 @@ impl Drop for Cancel {
                     let _ = token.cancel_query_raw(socket, place.encryption()).await;
                 }
             };
-            let _ = tokio::time::timeout(CANCEL, work).await;
+            let _ = tokio::time::timeout(CANCEL_TIMEOUT, work).await;
         });
     }
 }
@@ -229,10 +227,9 @@ impl Drop for Cancel {
 struct Place {
     host: Host,
     port: u16,
-    /// Bytes that may be read.
     most: usize,
     encryption: MakeRustlsConnect,
-    /// The address, for people.
+    /// The address for messages.
     shown: String,
 }
 
@@ -244,7 +241,7 @@ impl Place {
         let (socket, shown): (io::Result<Box<dyn Stream>>, String) = match &self.host {
             Host::Tcp(name) => {
                 let socket = TcpStream::connect((name.as_str(), self.port)).await;
-                // small messages in a row must not wait for each other's receipt
+                // small consecutive messages must not wait for acknowledgements
                 let socket = socket.and_then(|socket| {
                     socket.set_nodelay(true)?;
                     notice_a_lost_peer(&socket)?;
@@ -289,11 +286,11 @@ impl Place {
     }
 }
 
-/// Bytes both ways.
+/// A bidirectional byte stream.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// A stream that breaks off when too much was read.
+/// A stream that fails when the read limit is exceeded.
 struct Limited {
     inner: Box<dyn Stream>,
     left: usize,

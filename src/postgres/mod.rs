@@ -1,5 +1,5 @@
-//! How a PostgreSQL server is reached: its address as libpq reads it, encryption, the connection, and what errors say.
-//! Used by the tools `sql` and `archive_rows`, and by the store.
+//! Access to PostgreSQL servers: connection strings as in libpq, encryption, the connection, and error messages. Used by the
+//! tools `sql` and `archive_rows`, and by the store.
 mod address;
 mod link;
 mod trouble;

@@ -1,4 +1,4 @@
-//! What PostgreSQL says went wrong, with what to do about it.
+//! PostgreSQL's errors, with advice.
 use crate::domain::ToolError;
 use tokio_postgres::error::{ErrorPosition, SqlState};
 
@@ -6,22 +6,21 @@ use tokio_postgres::error::{ErrorPosition, SqlState};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct ConnectError {
-    /// Of which kind that is.
     pub kind: ConnectErrorKind,
     /// What is wrong, where, and what to do about it.
     pub what: String,
 }
 
-/// Kinds of reasons for there being no connection.
+/// Reasons for a failed connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectErrorKind {
-    /// The address, or what it names on this machine, can't be used; or the password can't be had.
+    /// The address, or a file that it names, is invalid; or the password is not available.
     Address,
-    /// Nobody answers, or the server is starting, stopping or full. It may pass.
+    /// No response, or the server is starting, stopping or full. May be temporary.
     Unreachable,
-    /// The server refuses this user, this password or this database.
+    /// The server rejects this user, this password or this database.
     Refused,
-    /// The connection can't be encrypted as the address says.
+    /// The connection can't be encrypted as the address requires.
     Encryption,
 }
 
@@ -30,7 +29,7 @@ impl ConnectError {
         Self { kind, what: what.into() }
     }
 
-    /// What a server, or the way to it, says to one who connects.
+    /// Creates the error for a failed connection.
     pub(super) fn said(error: &tokio_postgres::Error, place: &str) -> Self {
         let kind = match error.code() {
             None => ConnectErrorKind::Unreachable,
@@ -49,7 +48,7 @@ impl From<ConnectError> for ToolError {
     }
 }
 
-/// What went wrong, with what to do about it. The text of the statement shows where.
+/// Describes an error, with advice. The text of the statement is used to show the position.
 pub fn explain(error: &tokio_postgres::Error, text: &str) -> String {
     let Some(said) = error.as_db_error() else {
         let mut cause: &dyn std::error::Error = error;

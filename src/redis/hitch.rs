@@ -1,34 +1,34 @@
-//! Why nothing is sent just now, and whether that passes by itself. Errors of Redis are told by their codes, which stand
-//! in front of them, or within the text where a script of an older server met them.
+//! Why commands can't be sent at the moment, and whether that is temporary. Errors of Redis are identified by their codes,
+//! which are at the beginning, or inside the text if a script of an older server encountered them.
 use crate::domain::RedisSection;
 use crate::secret;
 use std::io;
 use std::time::Duration;
 
-/// Why nothing is sent just now, in words for people.
+/// Why commands can't be sent at the moment, described for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct Hitch {
-    /// What is wrong, and what to do where a person can.
+    /// What is wrong, and what a person can do about it.
     pub what: String,
-    /// It does not pass before somebody has put something right.
+    /// Permanent until a person fixes something.
     pub stays: bool,
-    /// No answer came in time: less may be asked for at once.
+    /// A timeout: fewer data should be requested at once.
     pub is_late: bool,
 }
 
 impl Hitch {
-    /// Something that may be over at the next try.
+    /// Creates a temporary problem: the next attempt may succeed.
     pub fn passing(what: impl Into<String>) -> Self {
         Self { what: what.into(), stays: false, is_late: false }
     }
 
-    /// Something that somebody must put right.
+    /// Creates a permanent problem: a person has to fix something.
     pub fn staying(what: impl Into<String>) -> Self {
         Self { what: what.into(), stays: true, is_late: false }
     }
 
-    /// No answer came within this time.
+    /// Creates a timeout.
     pub fn late(patience: Duration) -> Self {
         Self {
             is_late: true,
@@ -40,14 +40,14 @@ impl Hitch {
         Self { what, stays, is_late: false }
     }
 
-    /// What came back is not an answer to what was asked.
+    /// Creates a problem for an unexpected answer.
     pub fn unknown_answer() -> Self {
         Self::passing("the server's answer is not understood")
     }
 
-    /// What a server says instead of doing it. `section`: which table of the configuration names it.
+    /// Creates the problem for a server's error. `section`: the configuration table of the server.
     pub fn said(error: &str, section: RedisSection) -> Self {
-        let shown = cleaned(error, SHOWN);
+        let shown = cleaned(error, MAX_SHOWN_CHARS);
         match ADVICE.iter().find(|(code, ..)| has_code(error, code)) {
             Some((_, stays, advice)) => {
                 Self::advised(format!("Redis says \"{shown}\": {}", worded(advice, section)), *stays)
@@ -56,10 +56,10 @@ impl Hitch {
         }
     }
 
-    /// What a server says instead of logging somebody in. It may repeat what it was told, the password, in any form: of
-    /// its words nothing is shown but a code that is known.
+    /// Creates the problem for a server's error at login. The error may contain the password in any form: nothing of it is
+    /// shown but a known code.
     pub fn said_to_login(error: &str, section: RedisSection) -> Self {
-        let known = OF_LOGIN.iter().chain(ADVICE).find(|(code, ..)| has_code(error, code));
+        let known = LOGIN_ADVICE.iter().chain(ADVICE).find(|(code, ..)| has_code(error, code));
         match known {
             Some((code, stays, advice)) => {
                 let advice = worded(advice, section);
@@ -72,7 +72,7 @@ impl Hitch {
         }
     }
 
-    /// The connection broke, or what came over it was no reply.
+    /// Creates the problem for a broken connection, or an invalid reply.
     pub fn broke(error: &io::Error, tls: bool) -> Self {
         match error.kind() {
             io::ErrorKind::InvalidData => Self::passing(format!(
@@ -85,16 +85,16 @@ impl Hitch {
     }
 }
 
-/// Advice, with the names of this table.
+/// Inserts the names of this table into an advice.
 fn worded(advice: &str, section: RedisSection) -> String {
     advice.replace("{section}", section.header()).replace("{name}", section.name_key())
 }
 
-/// Shown of what a server says, in characters.
-const SHOWN: usize = 160;
+/// Maximum characters that are shown of a server's error.
+const MAX_SHOWN_CHARS: usize = 160;
 
-/// What a server said, as it may be shown and kept: without secrets and control characters, and not longer than `most`
-/// characters. Secrets go first, since a cut one is not found, and once more when nothing stands between their parts.
+/// Sanitizes a server's message: without secrets and control characters, and truncated to `most` characters. Secrets are
+/// redacted first, since a truncated one is not found, and again after separators between their parts were removed.
 pub fn cleaned(said: &str, most: usize) -> String {
     let visible: String = secret::redact(said).chars().filter(|c| !c.is_control()).collect();
     let mut clean = secret::redact(&visible).into_owned();
@@ -104,8 +104,8 @@ pub fn cleaned(said: &str, most: usize) -> String {
     clean
 }
 
-/// Errors of a login that mean something else elsewhere.
-const OF_LOGIN: &[(&str, bool, &str)] = &[
+/// Errors with a different meaning at login.
+const LOGIN_ADVICE: &[(&str, bool, &str)] = &[
     (
         "ERR unknown command",
         true,
@@ -123,7 +123,7 @@ const OF_LOGIN: &[(&str, bool, &str)] = &[
     ),
 ];
 
-/// Errors that a person can do something about: their code, whether they stay, what to do.
+/// Errors that a person can fix: code, whether they are permanent, advice.
 const ADVICE: &[(&str, bool, &str)] = &[
     ("LOADING", false, "it reads its data after a start; this passes"),
     ("BUSY", false, "another client's script keeps it busy; this passes when the script ends"),
@@ -151,7 +151,7 @@ const ADVICE: &[(&str, bool, &str)] = &[
         "its ACL does not allow this user to do that; docs/REDIS.md lists the permissions needed",
     ),
     (
-        IN_SCRIPT,
+        SCRIPT_DENIED,
         true,
         "its ACL does not allow this user to do that; docs/REDIS.md lists the permissions needed",
     ),
@@ -170,16 +170,16 @@ const ADVICE: &[(&str, bool, &str)] = &[
     ("ERR invalid DB index", true, "it has no database of this number: check the end of `url`"),
 ];
 
-/// How a script of Redis 7 is told of a right that its user does not have: a command, or a key. In front of it stands `ERR`.
-const IN_SCRIPT: &str = "The user executing the script can't";
+/// How a script of Redis 7 reports a missing permission of its user: for a command, or a key. Preceded by `ERR`.
+const SCRIPT_DENIED: &str = "The user executing the script can't";
 
-/// Does the error begin with this code, or is it one that a script met (`-CODE` in Redis 6 and before)?
+/// Returns whether the error has this code, at its beginning or as encountered by a script (`-CODE` in Redis 6 and before).
 fn has_code(error: &str, code: &str) -> bool {
     let begins = |text: &str| {
         text.strip_prefix(code).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()))
     };
     begins(error)
-        || (code == IN_SCRIPT && error.contains(code))
+        || (code == SCRIPT_DENIED && error.contains(code))
         || error.match_indices(": -").any(|(at, sign)| begins(&error[at + sign.len()..]))
 }
 

@@ -1,5 +1,5 @@
-//! A connection to a Redis server: made, encrypted, logged in, and asked one thing after the other. What is asked, and
-//! what an answer means, is for the callers to say.
+//! A connection to a Redis server: established, encrypted, authenticated, one request at a time. Which commands are sent, and
+//! what an answer means, is left to the callers.
 use super::hitch::{Hitch, cleaned};
 use super::resp::{self, RedisCommand, RedisReply, ReplyBounds};
 use crate::domain::{RedisAddress, RedisSection, RedisServer};
@@ -13,14 +13,14 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-/// How long a secret may take to be had.
-const SECRET: Duration = Duration::from_secs(20);
+/// Timeout for resolving a secret.
+const SECRET_TIMEOUT: Duration = Duration::from_secs(20);
 
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
-/// A connection that is logged in. After an error it is of no use any more: what was asked may have been done, and an
-/// answer may still come.
+/// An authenticated connection. It can't be used after an error: the command may have been executed, and its answer may still
+/// arrive.
 pub struct RedisLink {
     stream: BufReader<Box<dyn Duplex>>,
     tls: bool,
@@ -30,13 +30,13 @@ pub struct RedisLink {
 }
 
 impl RedisLink {
-    /// Connects, logs in, chooses the database. Connecting and each answer may take as long as `patience`.
+    /// Connects, authenticates, and selects the database. `patience` is the timeout for connecting and for each answer.
     ///
     /// # Errors
-    /// What is in the way.
+    /// Why it failed.
     pub async fn open(server: &RedisServer, patience: Duration, bounds: ReplyBounds) -> Result<Self, Hitch> {
         let section = server.section;
-        // secrets first: a program that gives one may take longer than a server waits
+        // secrets first: a program that provides one may be slower than a server's timeout
         let login = login(server).await?;
         let stream = connect(server, patience).await?;
         let tls = matches!(server.address, RedisAddress::Host { tls: true, .. });
@@ -51,16 +51,16 @@ impl RedisLink {
         Ok(link)
     }
 
-    /// What it means that the server says this instead of doing something.
+    /// Returns the problem for an error of the server.
     pub fn refusal(&self, error: &str) -> Hitch {
         Hitch::said(error, self.section)
     }
 
-    /// Asks one thing, and waits for the answer to it. What the server refuses is an answer. Texts come without control
-    /// characters and secrets, and not longer than the bounds say.
+    /// Sends a command, and waits for the answer. A server's error is an answer. Texts are free of control characters and
+    /// secrets, and truncated as the bounds say.
     ///
     /// # Errors
-    /// The connection is of no use any more.
+    /// The connection can't be used any more.
     pub async fn ask(&mut self, command: &RedisCommand) -> Result<RedisReply, Hitch> {
         let (tls, bounds) = (self.tls, self.bounds);
         let asked = async {
@@ -75,8 +75,7 @@ impl RedisLink {
         }
     }
 
-    /// Returns when the connection is of no use any more: the server closed it, or says something that nobody asked
-    /// for.
+    /// Returns when the connection can't be used any more: the server closed it, or sent something without a request.
     pub async fn broken(&mut self) -> Hitch {
         match self.stream.fill_buf().await {
             Ok([]) => Hitch::passing("the server closed the connection"),
@@ -85,7 +84,7 @@ impl RedisLink {
         }
     }
 
-    /// Asks for something that is done or refused; what a refusal means, `refused` knows.
+    /// Sends a command that is answered by OK or an error; `refused` interprets the error.
     async fn expect_ok(
         &mut self,
         command: &RedisCommand,
@@ -99,7 +98,7 @@ impl RedisLink {
     }
 }
 
-/// All texts of a reply, as they may be shown.
+/// Sanitizes all texts of a reply.
 fn clean(reply: RedisReply, bounds: ReplyBounds) -> RedisReply {
     match reply {
         RedisReply::Text(text) => RedisReply::Text(cleaned(&text, bounds.shown)),
@@ -109,17 +108,18 @@ fn clean(reply: RedisReply, bounds: ReplyBounds) -> RedisReply {
     }
 }
 
-/// How somebody logs in, if a name or a password is configured.
+/// Returns the login command, if a name or a password is configured.
 async fn login(server: &RedisServer) -> Result<Option<RedisCommand>, Hitch> {
     let section = server.section;
     let Some(password) = &server.password else { return Ok(None) };
     let began = Instant::now();
-    let password =
-        secret::resolve(password, SECRET).await.map_err(|error| unknown(&error, began.elapsed(), section))?;
+    let password = secret::resolve(password, SECRET_TIMEOUT)
+        .await
+        .map_err(|error| unknown(&error, began.elapsed(), section))?;
     let mut command = RedisCommand::of(&["AUTH"]);
     if let Some(username) = &server.username {
         let began = Instant::now();
-        let username = secret::value_of(username, SECRET).await;
+        let username = secret::value_of(username, SECRET_TIMEOUT).await;
         let username = username.map_err(|error| unknown(&error, began.elapsed(), section))?;
         command.part(username.expose().as_bytes());
     }
@@ -127,10 +127,10 @@ async fn login(server: &RedisServer) -> Result<Option<RedisCommand>, Hitch> {
     Ok(Some(command))
 }
 
-/// A secret could not be had. Who gives it may be slow for once; all else somebody must put right.
+/// Creates the problem for a missing secret. A slow program may be temporary; everything else must be fixed by a person.
 fn unknown(error: &secret::SecretError, after: Duration, section: RedisSection) -> Hitch {
     let what = format!("{}: {error}", section.header());
-    if after < SECRET { Hitch::staying(what) } else { Hitch::passing(what) }
+    if after < SECRET_TIMEOUT { Hitch::staying(what) } else { Hitch::passing(what) }
 }
 
 async fn connect(server: &RedisServer, patience: Duration) -> Result<Box<dyn Duplex>, Hitch> {
@@ -148,12 +148,12 @@ async fn connect(server: &RedisServer, patience: Duration) -> Result<Box<dyn Dup
             };
             let stream =
                 tokio::time::timeout(patience, connecting).await.map_err(late)?.map_err(unreached)?;
-            // one question, one answer: nothing is gained by waiting for more
+            // one request, one answer: waiting for more data gains nothing
             stream.set_nodelay(true).map_err(unreached)?;
             if !tls {
                 return Ok(Box::new(stream));
             }
-            // a server without TLS takes the first bytes for the beginning of a command, and waits for the rest
+            // a server without TLS takes the first bytes for an incomplete command, and waits for the rest
             let silent = |_| {
                 Hitch::passing(
                     "no encryption: the TLS handshake got no answer; does this port speak TLS? If not, write redis://",
@@ -194,6 +194,6 @@ mod tests {
     fn a_secret_that_is_late_may_come_yet() {
         let error = secret::SecretError("no secret".into());
         assert!(unknown(&error, Duration::ZERO, RedisSection::Events).stays);
-        assert!(!unknown(&error, SECRET, RedisSection::Events).stays);
+        assert!(!unknown(&error, SECRET_TIMEOUT, RedisSection::Events).stays);
     }
 }

@@ -1,5 +1,5 @@
-//! A client of Redis: its protocol, a connection that is logged in, and what an error of the server means. What is asked, and what
-//! an answer means, is for the rooms above to say.
+//! A Redis client: protocol, authenticated connection, and error handling. Which commands are sent, and what an answer means,
+//! is left to the callers.
 mod hitch;
 mod link;
 mod resp;

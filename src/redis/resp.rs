@@ -1,34 +1,33 @@
-//! What goes over the line: commands and replies of Redis's protocol, version 2, which each connection begins with.
-//! How the bytes travel is left to `link`.
+//! The wire format: commands and replies of RESP version 2, the default of each connection. The transport is left to `link`.
 use std::io;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 
-/// Longest line of a reply, in bytes.
-const LINE: u64 = 8 << 10;
-/// What a part takes beside its text, in bytes.
-const PART: usize = 64;
-/// How deep lists may be in lists.
-const DEPTH: u32 = 2;
+/// Maximum length of a reply's line, in bytes.
+const MAX_LINE_BYTES: u64 = 8 << 10;
+/// Overhead of a part besides its text, in bytes.
+const PART_OVERHEAD_BYTES: usize = 64;
+/// Maximum nesting of lists.
+const MAX_DEPTH: u32 = 2;
 
-/// The most that a reply may have. More is not what a server says that is asked by us.
+/// The limits of a reply. Answers to our commands never exceed them.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplyBounds {
-    /// Longest text, in bytes.
+    /// Maximum length of a text, in bytes.
     pub text: usize,
-    /// Longest reply, in bytes as it is kept.
+    /// Maximum size of a reply in memory, in bytes.
     pub whole: usize,
-    /// Most parts of a list.
+    /// Maximum parts of a list.
     pub parts: usize,
-    /// Longest text as it is handed on, in characters: what is longer is cut.
+    /// Texts are truncated to this length, in characters.
     pub shown: usize,
 }
 
 impl ReplyBounds {
-    /// Keys, ids, identities, errors.
+    /// For keys, ids, identities, errors.
     pub const SHORT: Self = Self { text: 64 << 10, whole: 256 << 10, parts: 256, shown: 1024 };
 }
 
-/// A command while it is written: its parts are texts of any bytes.
+/// A command being assembled: its parts are byte strings.
 #[derive(Debug, Default)]
 pub struct RedisCommand {
     parts: usize,
@@ -36,14 +35,14 @@ pub struct RedisCommand {
 }
 
 impl RedisCommand {
-    /// One with these parts.
+    /// Creates a command with these parts.
     pub fn of(parts: &[&str]) -> Self {
         let mut command = Self::default();
         parts.iter().for_each(|part| command.part(part.as_bytes()));
         command
     }
 
-    /// One more part.
+    /// Adds a part.
     pub fn part(&mut self, bytes: &[u8]) {
         self.parts += 1;
         self.length(bytes.len());
@@ -51,25 +50,25 @@ impl RedisCommand {
         self.body.extend_from_slice(b"\r\n");
     }
 
-    /// A part that is a number.
+    /// Adds a number as a part.
     pub fn number(&mut self, number: u64) {
         let mut digits = [0; 20];
         let text = decimal(number, &mut digits);
         self.part(text);
     }
 
-    /// The parts of another one, after those of this one.
+    /// Appends the parts of another command.
     pub fn append(&mut self, other: &Self) {
         self.parts += other.parts;
         self.body.extend_from_slice(&other.body);
     }
 
-    /// How many bytes its parts take.
+    /// Returns the bytes of its parts.
     pub fn size(&self) -> usize {
         self.body.len()
     }
 
-    /// As it is sent.
+    /// Encodes it.
     pub fn encoded(&self) -> Vec<u8> {
         let mut out = format!("*{}\r\n", self.parts).into_bytes();
         out.extend_from_slice(&self.body);
@@ -84,7 +83,7 @@ impl RedisCommand {
     }
 }
 
-/// A number as digits; this is done some times for each event.
+/// Formats a number; called several times per event.
 fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
     let mut at = digits.len();
     loop {
@@ -102,28 +101,26 @@ fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
 pub enum RedisReply {
     /// A text, or a status.
     Text(String),
-    /// A whole number.
     Number(i64),
     Nothing,
     List(Vec<Self>),
-    /// What is wrong, with its code in front: `NOSCRIPT No matching script`.
+    /// An error that begins with its code: `NOSCRIPT No matching script`.
     Error(String),
 }
 
 /// Reads one reply.
 ///
 /// # Errors
-/// The connection's own; [`io::ErrorKind::InvalidData`]: this is not what a Redis server says, or more than any reply
-/// that is waited for may have.
+/// That of the connection; [`io::ErrorKind::InvalidData`]: it is not a reply of Redis, or exceeds the limits.
 pub async fn read(
     stream: &mut (impl AsyncBufRead + Unpin + Send),
     bounds: ReplyBounds,
 ) -> io::Result<RedisReply> {
     let mut left = bounds.whole;
-    read_part(stream, DEPTH, bounds, &mut left).await
+    read_part(stream, MAX_DEPTH, bounds, &mut left).await
 }
 
-/// Takes `bytes` off what a reply may still have.
+/// Deducts `bytes` from the remaining limit of a reply.
 fn spend(left: &mut usize, bytes: usize) -> io::Result<()> {
     *left = left.checked_sub(bytes).ok_or_else(|| odd("a reply that is too long"))?;
     Ok(())
@@ -140,13 +137,13 @@ async fn read_part<S: AsyncBufRead + Unpin + Send>(
     left: &mut usize,
 ) -> io::Result<RedisReply> {
     let mut line = Vec::new();
-    (&mut *stream).take(LINE).read_until(b'\n', &mut line).await?;
+    (&mut *stream).take(MAX_LINE_BYTES).read_until(b'\n', &mut line).await?;
     if line.is_empty() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    spend(left, line.len() + PART)?;
+    spend(left, line.len() + PART_OVERHEAD_BYTES)?;
     let Some(line) = line.strip_suffix(b"\r\n") else {
-        let is_cut = (line.len() as u64) < LINE && !line.ends_with(b"\n");
+        let is_cut = (line.len() as u64) < MAX_LINE_BYTES && !line.ends_with(b"\n");
         return Err(if is_cut { io::ErrorKind::UnexpectedEof.into() } else { odd("a line without an end") });
     };
     let (kind, rest) = line.split_first().ok_or_else(|| odd("an empty line"))?;

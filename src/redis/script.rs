@@ -1,4 +1,4 @@
-//! A script at a server, which is asked for by its name and loaded when the server does not have it.
+//! A server-side script, called by its hash and loaded if the server does not have it.
 use super::hitch::Hitch;
 use super::link::RedisLink;
 use super::resp::{RedisCommand, RedisReply};
@@ -7,12 +7,12 @@ use super::resp::{RedisCommand, RedisReply};
 #[derive(Debug)]
 pub struct Script {
     text: &'static str,
-    /// How the server names it, once it has it.
+    /// Its hash, once the server has loaded it.
     name: Option<String>,
 }
 
 impl Script {
-    /// One with this text, in Lua.
+    /// Creates a script from its Lua text.
     pub const fn new(text: &'static str) -> Self {
         Self { text, name: None }
     }
@@ -20,9 +20,9 @@ impl Script {
     /// Calls it. `rest`: the number of keys, the keys, the arguments.
     ///
     /// # Errors
-    /// What the server says instead, or what is in the way.
+    /// The server's error, or why it could not be called.
     pub async fn call(&mut self, link: &mut RedisLink, rest: &RedisCommand) -> Result<RedisReply, Hitch> {
-        // twice at the most: a server forgets its scripts when it restarts, or when somebody says so
+        // at most twice: a server loses its scripts when it restarts, or when they are flushed
         for _ in 0..2 {
             let name = match &self.name {
                 Some(name) => name.clone(),

@@ -1,43 +1,41 @@
-//! How it stands with what agents remember in Redis, for those who are asked.
+//! The status of the memory in Redis.
 use crate::domain::ExportState;
 use crate::redis::Hitch;
 use jiff::Timestamp;
 use std::sync::{Mutex, PoisonError};
 
-/// How it stands with the memory in Redis. Shared; each look is a whole one.
+/// The current status of the memory in Redis. Shared; each read returns a consistent value.
 #[derive(Debug, Default)]
 pub struct MemoryProgress(Mutex<Option<MemoryStanding>>);
 
-/// How it stood with the memory in Redis at one moment.
+/// The status of the memory in Redis at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryStanding {
-    /// Whether changes get there.
     pub state: ExportState,
-    /// What is in the way.
     pub problem: Option<String>,
     /// Since when it is connected, or not.
     pub since: Timestamp,
-    /// Changes that are not there yet.
+    /// Number of changes that were not sent yet.
     pub waiting: u64,
 }
 
 impl MemoryProgress {
-    /// How it stands; `None`: nothing is known yet, or no Redis is configured.
+    /// Returns the status; `None`: unknown so far, or no Redis is configured.
     pub fn now(&self) -> Option<MemoryStanding> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// No Redis is configured.
+    /// Clears the status: no Redis is configured.
     pub fn clear(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// All is there. Returns whether that is new.
+    /// Records that all changes were sent. Returns whether that is new.
     pub(super) fn is_well(&self, now: Timestamp) -> bool {
         self.becomes(now, ExportState::Connected, None, 0)
     }
 
-    /// Something is in the way. Returns whether that is new.
+    /// Records a problem. Returns whether that is new.
     pub(super) fn is_held_up(&self, now: Timestamp, hitch: &Hitch, waiting: u64) -> bool {
         let state = if hitch.stays { ExportState::Stopped } else { ExportState::Trying };
         self.becomes(now, state, Some(hitch.what.clone()), waiting)

@@ -1,4 +1,4 @@
-//! What agents remember, for those who ask.
+//! Reads the memory of agents.
 use super::server::MemoryServer;
 use crate::domain::{AgentId, MemoryPlace, MemoryPlaceContent, Note, RedisMemorySpec, SessionRow};
 use crate::redis::Hitch;
@@ -13,7 +13,7 @@ pub struct MemoryUnavailable {
     why: String,
 }
 
-/// The memory that agents of this fleet and others share.
+/// The memory that is shared by agents of this fleet and others.
 #[derive(Clone)]
 pub struct RedisMemory {
     store: Store,
@@ -21,23 +21,23 @@ pub struct RedisMemory {
 }
 
 impl RedisMemory {
-    /// That of the server that is configured; what is not there yet is in `store`.
+    /// Creates it for the configured server; changes that were not sent yet are in `store`.
     pub fn new(store: Store, spec: Arc<RedisMemorySpec>) -> Self {
         Self { store, spec }
     }
 
-    /// The newest messages of a session, oldest first.
+    /// Returns the newest messages of a session, oldest first.
     ///
     /// # Errors
-    /// It can't be read just now.
+    /// It can't be read at the moment.
     pub async fn session(&self, session: &str, most: usize) -> Result<Vec<SessionRow>, MemoryUnavailable> {
         Ok(self.content(MemoryPlace::session(session)).await?.session(most))
     }
 
-    /// Notes of an agent, by key. With `key`: that one.
+    /// Returns the notes of an agent, sorted by key; or only that of `key`.
     ///
     /// # Errors
-    /// They can't be read just now.
+    /// They can't be read at the moment.
     pub async fn notes(&self, agent: &AgentId, key: Option<&str>) -> Result<Vec<Note>, MemoryUnavailable> {
         let mut notes = self.content(MemoryPlace::notes(agent)).await?.notes();
         notes.retain(|note| key.is_none_or(|key| note.key == key));
@@ -50,13 +50,13 @@ impl RedisMemory {
             .map_err(|hitch| MemoryUnavailable { place: self.spec.server.place(), why: hitch.to_string() })
     }
 
-    /// First what is there, then what is not there yet: what gets there in between is read in the second place.
+    /// Reads Redis first, then the unsent changes: what is sent in between is found in the second step.
     async fn read(&self, place: MemoryPlace) -> Result<MemoryPlaceContent, Hitch> {
         let fleet = self.store.read(|reader| reader.identity()).await.map_err(unread)?;
         let mut server = MemoryServer::open(&self.spec, fleet).await?;
         let (mut content, position) = server.read(&place).await?;
         let own = self.store.read(move |reader| {
-            // a number that was never given here: the database is an older copy, and what it has may be missing there
+            // a number that was never assigned here: the database is an older copy, and its changes may be missing there
             let after = if position.0 > reader.last_memory_change()? { 0 } else { position.0 };
             reader.memory_changes_of(&place, after)
         });

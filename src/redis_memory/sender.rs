@@ -1,4 +1,4 @@
-//! Makes the changes in Redis that wait in the database.
+//! Sends the pending changes in the database to Redis.
 use super::progress::MemoryProgress;
 use super::reading::unread;
 use super::server::{MemoryServer, Position};
@@ -10,16 +10,16 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Changes of one call.
-const CHANGES: usize = 50;
-/// How often it is looked for a change that no event has told of.
-const LOOK: Duration = Duration::from_secs(1);
-/// How often Redis is asked how far it is while nothing changes: it may have lost something.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// Before the second try; each further wait is twice as long.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-/// Between tries, at the most; and where somebody must put something right.
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// Maximum changes per call.
+const MAX_CHANGES_PER_CALL: usize = 50;
+/// Polling interval for changes without an event.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Interval for checking the position of Redis while nothing changes: it may have lost data.
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// Delay before the first retry; it doubles each time.
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(200);
+/// Maximum delay between retries; also used for permanent problems.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(20);
 
 /// Sends the changes of one database to one server.
 pub struct MemorySender {
@@ -29,14 +29,14 @@ pub struct MemorySender {
 }
 
 impl MemorySender {
-    /// How it goes is told to `progress`.
+    /// Creates a sender that reports its status to `progress`.
     pub fn new(store: Store, spec: Arc<RedisMemorySpec>, progress: Arc<MemoryProgress>) -> Self {
         Self { store, spec, progress }
     }
 
-    /// Sends until it is dropped, which it may be at any moment.
+    /// Sends until it is dropped. Cancel-safe.
     pub async fn run(&self) -> Infallible {
-        let mut wait = FIRST_WAIT;
+        let mut wait = FIRST_RETRY_DELAY;
         let mut sent = None;
         loop {
             let Err(hitch) = self.session(&mut wait, &mut sent).await;
@@ -47,15 +47,15 @@ impl MemorySender {
                 let place = self.spec.server.place();
                 tracing::warn!(%place, "what agents remember can't be kept in Redis: {hitch}");
             }
-            tokio::time::sleep(if hitch.stays { LONGEST_WAIT } else { wait }).await;
-            wait = (wait * 2).min(LONGEST_WAIT);
+            tokio::time::sleep(if hitch.stays { MAX_RETRY_DELAY } else { wait }).await;
+            wait = (wait * 2).min(MAX_RETRY_DELAY);
         }
     }
 
-    /// Sends all that waits at this moment, and returns.
+    /// Sends all currently pending changes.
     ///
     /// # Errors
-    /// What is in the way, in words.
+    /// A description of the problem.
     pub async fn catch_up(&self) -> Result<(), String> {
         let all = async {
             let mut server = self.open().await?;
@@ -69,7 +69,7 @@ impl MemorySender {
         MemoryServer::open(&self.spec, fleet).await
     }
 
-    /// One connection, until it breaks or something is in the way.
+    /// Uses one connection until it breaks or a problem occurs.
     async fn session(&self, wait: &mut Duration, sent: &mut Option<Position>) -> Result<Infallible, Hitch> {
         let mut newest = self.store.newest();
         let mut server = self.open().await?;
@@ -84,7 +84,7 @@ impl MemorySender {
                 );
             }
             *sent = Some(at);
-            *wait = FIRST_WAIT;
+            *wait = FIRST_RETRY_DELAY;
             if self.progress.is_well(clock::wall()) {
                 let (place, prefix) = (self.spec.server.place(), &self.spec.prefix);
                 tracing::info!(%place, %prefix, "what agents remember is kept in Redis");
@@ -94,28 +94,29 @@ impl MemorySender {
                 tokio::select! {
                     changed = newest.changed() => changed.map_err(|_| Hitch::passing("the daemon goes down"))?,
                     hitch = server.link.broken() => return Err(hitch),
-                    () = tokio::time::sleep(LOOK) => {}
+                    () = tokio::time::sleep(POLL_INTERVAL) => {}
                 }
                 newest.borrow_and_update();
                 let last = self.store.read(|reader| reader.last_memory_change()).await.map_err(unread)?;
-                if last > at.0 || asked.elapsed() >= LOOK_AGAIN {
+                if last > at.0 || asked.elapsed() >= CHECK_INTERVAL {
                     break;
                 }
             }
         }
     }
 
-    /// Sends all that Redis does not have. Returns how far it is then.
+    /// Sends all changes that Redis does not have. Returns the new position.
     async fn send_all(&self, server: &mut MemoryServer<'_>) -> Result<Position, Hitch> {
         let last = self.store.read(|reader| reader.last_memory_change()).await.map_err(unread)?;
         let mut at = server.position().await?;
-        // a number that was never given here: the database is an older copy, and goes on from where it stands
+        // a number that was never assigned here: the database is an older copy, and continues from its own position
         if at.0 > last {
             at = server.make(&[], Some(0)).await?;
         }
         loop {
             let after = at.0;
-            let rows = self.store.read(move |reader| reader.memory_changes(after, CHANGES)).await;
+            let rows =
+                self.store.read(move |reader| reader.memory_changes(after, MAX_CHANGES_PER_CALL)).await;
             let rows = rows.map_err(unread)?;
             if rows.is_empty() {
                 return Ok(at);

@@ -1,4 +1,4 @@
-//! The two scripts at a server, and the keys that they work on.
+//! The two server-side scripts, and their keys.
 use crate::domain::{
     MAX_RUNS_KEPT, MemoryPlace, MemoryPlaceChange, MemoryPlaceContent, RedisMemorySpec, StoredMessages,
     StoredNote,
@@ -9,41 +9,41 @@ use std::time::Duration;
 
 const CHANGE: &str = include_str!("change.lua");
 const READ: &str = include_str!("read.lua");
-/// For a connection, and for each answer.
-const ANSWER: Duration = Duration::from_secs(10);
-/// Notes of an agent, with those that were taken away, whose times are kept so that an older change does not bring them back.
-const NOTES_KEPT: usize = 4000;
-/// A session has some hundred entries of two texts each, and a text is at most six times as long when it is written as JSON.
+/// Timeout for connecting, and for each answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum notes of an agent, including deleted ones, whose times are kept so that an older change does not restore them.
+const MAX_NOTES: usize = 4000;
+/// A session has some hundred entries of two texts each, and JSON encoding makes a text at most six times as long.
 const BOUNDS: ReplyBounds =
-    ReplyBounds { text: 1 << 20, whole: 64 << 20, parts: 2 * NOTES_KEPT, shown: 1 << 20 };
+    ReplyBounds { text: 1 << 20, whole: 64 << 20, parts: 2 * MAX_NOTES, shown: 1 << 20 };
 
-/// A connection, and what is asked over it.
+/// A connection, and the operations on it.
 pub(super) struct MemoryServer<'a> {
     spec: &'a RedisMemorySpec,
-    /// Identity of the database, by which Redis knows how far the fleet is.
+    /// Identity of the database, which is the key of the fleet's position in Redis.
     fleet: String,
     pub(super) link: RedisLink,
     change: Script,
     read: Script,
 }
 
-/// The changes of a fleet that Redis has made: all up to this number.
+/// The position of a fleet: Redis has applied all its changes up to this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Position(pub(super) i64);
 
 impl<'a> MemoryServer<'a> {
     pub(super) async fn open(spec: &'a RedisMemorySpec, fleet: String) -> Result<Self, Hitch> {
-        let link = RedisLink::open(&spec.server, ANSWER, BOUNDS).await?;
+        let link = RedisLink::open(&spec.server, ANSWER_TIMEOUT, BOUNDS).await?;
         Ok(Self { spec, fleet, link, change: Script::new(CHANGE), read: Script::new(READ) })
     }
 
-    /// How far the fleet is.
+    /// Returns the position of the fleet.
     pub(super) async fn position(&mut self) -> Result<Position, Hitch> {
         self.make(&[], None).await
     }
 
-    /// Makes changes, and returns how far the fleet is then. `even_lower`: the number of the last of them counts even if Redis knows
-    /// a higher one.
+    /// Applies changes, and returns the new position of the fleet. `even_lower`: sets the position to the last of them even if
+    /// Redis has a higher one.
     pub(super) async fn make(
         &mut self,
         rows: &[MemoryRow],
@@ -71,7 +71,7 @@ impl<'a> MemoryServer<'a> {
         keys.iter().for_each(|key| command.part(key.as_bytes()));
         command.part(self.fleet.as_bytes());
         command.number(MAX_RUNS_KEPT as u64);
-        command.number(NOTES_KEPT as u64);
+        command.number(MAX_NOTES as u64);
         command.part(last.map_or_else(String::new, |last| last.to_string()).as_bytes());
         command.part(if even_lower.is_some() { b"set" } else { b"" });
         command.append(&changes);
@@ -84,11 +84,8 @@ impl<'a> MemoryServer<'a> {
         }
     }
 
-    /// What is in a place, and how far the fleet was at that moment.
-    pub(super) async fn read(
-        &mut self,
-        place: &MemoryPlace,
-    ) -> Result<(MemoryPlaceContent, Position), Hitch> {
+    /// Returns the content of a place, and the fleet's position at that moment.
+    pub(super) async fn read(&mut self, place: &MemoryPlace) -> Result<(MemoryPlaceContent, Position), Hitch> {
         let mut command = RedisCommand::default();
         command.number(3);
         for key in ["fleets", "forgotten", &place.0] {
@@ -133,7 +130,7 @@ impl<'a> MemoryServer<'a> {
     }
 }
 
-/// The kind of a change, the field of a note, and what is to stand there.
+/// Returns the kind of a change, the field of a note, and the new value.
 fn written(change: &MemoryPlaceChange) -> (&'static str, String, String) {
     let json = |value: serde_json::Result<String>| value.expect("it serializes");
     match change {

@@ -1,9 +1,8 @@
-//! A bucket, or a folder of keys in one, of S3-compatible storage: put, get, head, list, delete. For objects
-//! that fit into memory.
+//! A bucket, or a key prefix in one, of S3-compatible storage: put, get, head, list, delete. For objects that fit into memory.
 //!
-//! What is stored carries its SHA-256, and what is read is compared with it. Content-MD5 lets the server refuse
-//! what was damaged on its way; it is the one checksum that every server of this kind knows. Requests are signed
-//! by `rusty-s3` in their addresses, so no address is ever shown.
+//! Stored objects carry their SHA-256, which is verified on reading. Content-MD5 lets the server refuse corrupted uploads; it
+//! is the one checksum that every compatible server supports. Requests are signed by `rusty-s3` in their URLs, so no URL is
+//! ever shown.
 use super::error::{S3Error, S3ErrorKind};
 use super::exchange::{Answer, Reading, exchange};
 use crate::domain::{S3Settings, check_object_key, hex};
@@ -19,27 +18,27 @@ use rusty_s3::{Credentials, S3Action, UrlStyle};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
-/// How long a secret may take.
-const SECRET: Duration = Duration::from_secs(10);
-/// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(10);
-/// How long a signature is good for. Servers allow clocks to differ by this much.
-const SIGNED_FOR: Duration = Duration::from_secs(15 * 60);
-/// Keys of one answer to a list (ListObjectsV2: at most 1000).
-const PAGE: usize = 1000;
-/// Longest answer to a list: keys of a kilobyte, each byte of it written as three.
-const LONGEST_PAGE: usize = 8 << 20;
-/// Where an object's SHA-256 is kept, in hexadecimal.
-const OWN_SUM: &str = "x-amz-meta-bgagent-sha256";
-/// What list answers are written in.
+/// Timeout for resolving a secret.
+const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout for connecting.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Validity of a signature. Servers tolerate this much clock skew.
+const SIGNATURE_TTL: Duration = Duration::from_secs(15 * 60);
+/// Keys per page of a list (ListObjectsV2: at most 1000).
+const PAGE_KEYS: usize = 1000;
+/// Maximum bytes of a page: keys of a kilobyte, each byte percent-encoded as three.
+const MAX_PAGE_BYTES: usize = 8 << 20;
+/// Metadata with an object's SHA-256, in hexadecimal.
+const SHA256_HEADER: &str = "x-amz-meta-bgagent-sha256";
+/// XML namespace of lists.
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
-/// How a bucket is asked.
+/// The addressing of a bucket.
 struct Asked<'s>(&'s S3Settings);
 
 impl Asked<'_> {
-    /// Amazon wants the bucket in the host, where its certificate covers it; others can't do without a
-    /// name of their own for each bucket.
+    /// Returns the addressing style. Amazon requires the bucket in the host name, which its certificate covers; other servers
+    /// may have no host name per bucket.
     fn style(&self, endpoint: &Url) -> UrlStyle {
         let amazon = endpoint.host_str().is_some_and(|host| host.ends_with(".amazonaws.com"));
         match self.0.path_style.unwrap_or(!amazon || self.0.bucket.contains('.')) {
@@ -53,73 +52,70 @@ impl Asked<'_> {
         let (Some(id), Some(key)) = (&self.0.access_key_id, &self.0.secret_access_key) else {
             return Ok(None);
         };
-        let id = secret::value_of(id, SECRET).await.map_err(|error| failed("access_key_id", error))?;
-        let key = secret::resolve(key, SECRET).await.map_err(|error| failed("secret_access_key", error))?;
+        let id =
+            secret::value_of(id, SECRET_TIMEOUT).await.map_err(|error| failed("access_key_id", error))?;
+        let key =
+            secret::resolve(key, SECRET_TIMEOUT).await.map_err(|error| failed("secret_access_key", error))?;
         let Some(token) = &self.0.session_token else {
             return Ok(Some(Credentials::new(id.expose(), key.expose())));
         };
-        let token = secret::resolve(token, SECRET).await.map_err(|error| failed("session_token", error))?;
+        let token =
+            secret::resolve(token, SECRET_TIMEOUT).await.map_err(|error| failed("session_token", error))?;
         Ok(Some(Credentials::new_with_token(id.expose(), key.expose(), token.expose())))
     }
 }
 
-/// A bucket that can be used. Its connections are kept from one operation to the next.
+/// A bucket that is ready for use. Connections are kept between operations.
 pub struct Bucket {
     bucket: rusty_s3::Bucket,
     credentials: Option<Credentials>,
     client: Client,
-    /// Empty, or a folder of keys with its slash.
+    /// Empty, or a key prefix with its slash.
     prefix: String,
     timeout: Duration,
 }
 
-/// What is known of an object.
+/// The metadata of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
-    /// Its length in bytes, if the server says it.
+    /// Its length in bytes, if the server reports it.
     pub bytes: Option<u64>,
-    /// When it was written, as the server says it.
     pub modified: Option<String>,
     /// Its entity tag, without quotes. Not always a checksum.
     pub etag: Option<String>,
-    /// What the server says it holds.
     pub content_type: Option<String>,
-    /// SHA-256 in hexadecimal of what [`Bucket::put`] stored; `None`: somebody else stored it.
+    /// SHA-256 in hexadecimal of what [`Bucket::put`] stored; `None`: stored by someone else.
     pub sha256: Option<String>,
 }
 
 /// An object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
-    /// What is known of it.
     pub about: About,
     /// Its content, or the beginning.
     pub bytes: Vec<u8>,
-    /// There is more of it.
     pub truncated: bool,
 }
 
 /// An object in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// Its key, beneath the prefix of the settings.
+    /// Its key, without the prefix of the settings.
     pub key: String,
-    /// Its length in bytes.
     pub bytes: u64,
-    /// When it was written, as the server says it.
     pub modified: Option<String>,
 }
 
-/// A list of objects, in the order of their keys' bytes.
+/// A list of objects, in byte order of their keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
     pub objects: Vec<Listed>,
-    /// There are more: ask again with the last key as `after`.
+    /// There are more: repeat with the last key as `after`.
     pub more: bool,
 }
 
 impl Bucket {
-    /// Finds the secrets and prepares a client. Nothing is asked yet.
+    /// Resolves the secrets and creates a client. Sends no request.
     pub async fn open(settings: &S3Settings) -> Result<Self, S3Error> {
         let failed = |why: String| {
             S3Error::new(S3ErrorKind::Settings, why).at(&format!("bucket `{}`", settings.bucket))
@@ -138,11 +134,11 @@ impl Bucket {
             }
         };
         let credentials = Asked(settings).credentials().await.map_err(|error| failed(error.message))?;
-        let client = net::verbatim(bucket.base_url(), CONNECT).map_err(failed)?;
+        let client = net::verbatim(bucket.base_url(), CONNECT_TIMEOUT).map_err(failed)?;
         Ok(Self { bucket, credentials, client, prefix, timeout: settings.timeout.unsigned_abs() })
     }
 
-    /// Stores an object in the place of what was there. Its content arrives whole or not at all.
+    /// Stores an object, replacing an existing one. Its content is stored completely or not at all.
     pub async fn put(&self, key: &str, bytes: Vec<u8>, content_type: &str) -> Result<About, S3Error> {
         let full = self.full(key)?;
         let sum = hex(&Sha256::digest(&bytes));
@@ -150,14 +146,15 @@ impl Bucket {
         let md5 = base64::engine::general_purpose::STANDARD.encode(Md5::digest(&bytes));
         let mut headers = HeaderMap::new();
         let texts = [(CONTENT_TYPE, content_type), (HeaderName::from_static("content-md5"), &md5)];
-        for (name, value) in texts.into_iter().chain([(HeaderName::from_static(OWN_SUM), sum.as_str())]) {
+        for (name, value) in texts.into_iter().chain([(HeaderName::from_static(SHA256_HEADER), sum.as_str())])
+        {
             let bad = |_| S3Error::new(S3ErrorKind::Refused, format!("`{name}` can't hold {value:?}"));
             headers.insert(name.clone(), HeaderValue::from_str(value).map_err(bad)?);
         }
-        // Without it, an empty body has no length at all, and storage refuses that.
+        // Without it, an empty body has no length at all, which storage servers refuse.
         headers.insert(CONTENT_LENGTH, length.into());
         let mut action = PutObject::new(&self.bucket, self.credentials.as_ref(), &full);
-        action.headers_mut().insert(OWN_SUM, sum.clone());
+        action.headers_mut().insert(SHA256_HEADER, sum.clone());
         action.headers_mut().insert("content-md5", md5);
         let mut request = self.request(Method::PUT, headers);
         *request.body_mut() = Some(bytes.into());
@@ -167,7 +164,7 @@ impl Bucket {
         Ok(about)
     }
 
-    /// Reads an object of at most `most` bytes. One that is not what was stored is an error.
+    /// Reads an object of at most `most` bytes. A checksum mismatch is an error.
     pub async fn get(&self, key: &str, most: usize) -> Result<Object, S3Error> {
         self.read(key, Reading { most, cut: false }).await
     }
@@ -191,7 +188,7 @@ impl Bucket {
         Ok(Object { about, bytes: body, truncated })
     }
 
-    /// What is known of an object, without reading it.
+    /// Returns the metadata of an object, without reading it.
     pub async fn head(&self, key: &str) -> Result<About, S3Error> {
         let full = self.full(key)?;
         let action = HeadObject::new(&self.bucket, self.credentials.as_ref(), &full);
@@ -211,7 +208,7 @@ impl Bucket {
         }
     }
 
-    /// At most `most` objects whose keys begin with `prefix`, after the key `after`.
+    /// Lists at most `most` objects whose keys begin with `prefix`, after the key `after`.
     pub async fn list(&self, prefix: &str, after: Option<&str>, most: usize) -> Result<Listing, S3Error> {
         let mut listing = Listing::default();
         let mut after =
@@ -221,11 +218,11 @@ impl Bucket {
             if room == 0 {
                 return Ok(listing);
             }
-            let (page, more) = self.page(prefix, after.as_deref(), room.min(PAGE)).await?;
+            let (page, more) = self.page(prefix, after.as_deref(), room.min(PAGE_KEYS)).await?;
             listing.more = more;
             let last = page.last().map(|(full, _)| full.clone());
             listing.objects.extend(page.into_iter().filter_map(|(full, object)| {
-                // Whatever the server says: nothing outside of the prefix is reached.
+                // Keys outside of the prefix are never accepted from the server.
                 let key = full.strip_prefix(&self.prefix)?.to_owned();
                 Some(Listed { key, ..object })
             }));
@@ -240,7 +237,7 @@ impl Bucket {
         }
     }
 
-    /// One answer to a list, with full keys; and whether there is more.
+    /// Returns one page of a list, with full keys; and whether there are more.
     async fn page(
         &self,
         prefix: &str,
@@ -260,7 +257,7 @@ impl Bucket {
             action.with_start_after(after);
         }
         let request = self.request(Method::GET, HeaderMap::new());
-        let reading = Reading { most: LONGEST_PAGE, cut: false };
+        let reading = Reading { most: MAX_PAGE_BYTES, cut: false };
         let answer = self.ask(request, &action, reading, None).await?;
         let parsed = std::str::from_utf8(&answer.body)
             .map_err(|error| error.to_string())
@@ -280,7 +277,7 @@ impl Bucket {
         Ok((objects.take(most).collect(), parsed.next_continuation_token.is_some()))
     }
 
-    /// Where its objects are.
+    /// Returns the base URL of its objects.
     #[cfg(test)]
     pub(super) fn base(&self) -> &str {
         self.bucket.base_url().as_str()
@@ -299,7 +296,7 @@ impl Bucket {
         reading: Reading,
         key: Option<&str>,
     ) -> Result<Answer, S3Error> {
-        let sign = || action.sign(SIGNED_FOR);
+        let sign = || action.sign(SIGNATURE_TTL);
         let answer = exchange(&self.client, request, sign, reading, self.timeout).await;
         answer.map_err(|mut error| {
             if key.is_none() && error.kind == S3ErrorKind::NotFound {
@@ -318,7 +315,7 @@ impl Bucket {
         checked.map_err(|why| S3Error::new(S3ErrorKind::Key, why)).map(|()| full)
     }
 
-    /// For people: what of which bucket, and where that is.
+    /// Describes key, bucket and server for messages.
     fn place(&self, key: Option<&str>) -> String {
         let bucket = format!("bucket `{}` at {}", self.bucket.name(), net::origin(self.bucket.base_url()));
         match key {
@@ -331,7 +328,7 @@ impl Bucket {
 impl About {
     fn read(headers: &HeaderMap) -> Self {
         let text = |name: &HeaderName| headers.get(name)?.to_str().ok().map(str::to_owned);
-        let sum = text(&HeaderName::from_static(OWN_SUM));
+        let sum = text(&HeaderName::from_static(SHA256_HEADER));
         Self {
             bytes: text(&CONTENT_LENGTH).and_then(|length| length.parse().ok()),
             modified: text(&LAST_MODIFIED),
@@ -342,7 +339,7 @@ impl About {
     }
 }
 
-/// A list's XML in the namespace of Amazon: some servers have one of their own, or none.
+/// Replaces the namespace of a list's XML by Amazon's: some servers use their own, or none.
 fn usual(xml: &str) -> String {
     let begin = "<ListBucketResult";
     match xml.split_once(begin).and_then(|(before, rest)| Some((before, rest.split_once('>')?.1))) {

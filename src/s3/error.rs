@@ -1,21 +1,19 @@
-//! Why an operation on a bucket failed: something to branch on, and a sentence with what to do. Nothing
-//! that a server says is believed to be harmless: only its code and its message are shown, cut short, and
-//! never an address, which would hold the signature.
+//! Why an operation on a bucket failed: a kind to branch on, and a message with advice. Server responses are untrusted: only
+//! code and message are shown, truncated, and never a URL, which would contain the signature.
 use crate::{net, secret};
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use std::time::Duration;
 
-/// Longest part of a server's words that is shown, in characters.
-const SHOWN: usize = 200;
+/// Maximum characters that are shown of a server's message.
+const MAX_SHOWN_CHARS: usize = 200;
 
 /// An operation that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct S3Error {
-    /// What to make of it.
     pub kind: S3ErrorKind,
-    /// For people: what, where and what to do. Holds no secret.
+    /// The message: what, where and what to do. Contains no secret.
     pub message: String,
     /// How long the server asks to wait.
     pub retry_after: Option<Duration>,
@@ -24,41 +22,38 @@ pub struct S3Error {
 /// What kind of failure it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum S3ErrorKind {
-    /// The key or the prefix can't be used.
+    /// The key or the prefix is invalid.
     Key,
-    /// There is no such object.
     NotFound,
-    /// There is no such bucket.
     NoBucket,
-    /// The credentials are wrong, or do not allow it.
+    /// The credentials are wrong, or lack a permission.
     Denied,
-    /// Too many requests; later it may work.
+    /// Too many requests; temporary.
     Throttled,
-    /// The server has a problem; later it may work.
+    /// An error of the server; temporary.
     Server,
-    /// The server can't be reached, or the connection broke; later it may work.
+    /// The server is unreachable, or the connection broke; temporary.
     Network,
-    /// It took too long.
     Timeout,
-    /// The object is larger than the bound.
+    /// The object exceeds the size limit.
     TooLarge,
-    /// What came is not what was stored.
+    /// The content is not what was stored.
     Corrupt,
-    /// The settings can't be used, or a secret can't be had.
+    /// The settings are invalid, or a secret is not available.
     Settings,
     /// The server refused it for another reason.
     Refused,
 }
 
 impl S3ErrorKind {
-    /// May the same operation work a little later?
+    /// Returns whether a retry may succeed.
     pub fn is_passing(self) -> bool {
         matches!(self, Self::Throttled | Self::Server | Self::Network | Self::Timeout)
     }
 }
 
 impl S3Error {
-    /// An error with this sentence.
+    /// Creates an error with this message.
     pub(super) fn new(kind: S3ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), retry_after: None }
     }
@@ -74,14 +69,14 @@ impl S3Error {
         Self::new(S3ErrorKind::Timeout, "no answer in time")
     }
 
-    /// With where it happened, and cleaned of what may have slipped in.
+    /// Adds where it happened, and redacts secrets.
     pub(super) fn at(mut self, place: &str) -> Self {
         self.message = secret::redact(&format!("{place}: {}", self.message)).into_owned();
         self
     }
 }
 
-/// What an answer that is not a success means. `body`: its beginning.
+/// Interprets a response that is not a success. `body`: its beginning.
 pub(super) fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> S3Error {
     let body = String::from_utf8_lossy(body);
     let code = element(&body, "Code").unwrap_or_default();
@@ -95,7 +90,7 @@ pub(super) fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> S
     S3Error { kind, message, retry_after: wait.map(Duration::from_secs) }
 }
 
-/// By "Error responses" of the Amazon S3 API Reference, and by what others that speak it answer.
+/// Interprets errors by "Error responses" of the Amazon S3 API Reference, and those of other servers.
 fn meaning(status: StatusCode, code: &str, headers: &HeaderMap) -> (S3ErrorKind, String) {
     use S3ErrorKind::*;
     let elsewhere = || {
@@ -133,12 +128,12 @@ fn meaning(status: StatusCode, code: &str, headers: &HeaderMap) -> (S3ErrorKind,
     }
 }
 
-/// The text of the first element of this name. Error answers are flat.
+/// Returns the text of the first element of this name. Error responses are flat.
 fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = xml.split_once(&format!("<{name}>"))?;
     Some(rest.split_once('<')?.0.trim())
 }
 
 fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN).collect()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_SHOWN_CHARS).collect()
 }

@@ -1,36 +1,35 @@
-//! One operation on a bucket: signed, sent, its answer read up to a bound; tried again while that can help
-//! and time is left. All operations are harmless to repeat.
+//! One operation on a bucket: signed, sent, its response read up to a limit; retried while that can help and time is left. All
+//! operations are idempotent.
 use super::error::{S3Error, S3ErrorKind, refused};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Request, Response, Url};
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
-/// Most tries of one operation.
-const TRIES: u32 = 5;
-/// The first wait between two tries; it doubles.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-/// Read of an answer that says why not.
-const REFUSAL: usize = 16 << 10;
+/// Maximum attempts per operation.
+const MAX_ATTEMPTS: u32 = 5;
+/// The first delay between two attempts; it doubles.
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(200);
+/// Maximum bytes that are read of an error response.
+const MAX_REFUSAL_BYTES: usize = 16 << 10;
 
-/// How much of an answer's body is wanted.
+/// How much of a response's body is read.
 #[derive(Clone, Copy)]
 pub(super) struct Reading {
-    /// At most so many bytes.
+    /// Maximum bytes.
     pub(super) most: usize,
-    /// What is longer is cut. False: it is an error.
+    /// Truncate longer bodies. False: they are an error.
     pub(super) cut: bool,
 }
 
-/// A success.
+/// A successful response.
 pub(super) struct Answer {
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
-    /// The body is longer.
     pub(super) truncated: bool,
 }
 
-/// Sends a request, its address signed anew for each try.
+/// Sends a request, with a new signature for each attempt.
 pub(super) async fn exchange(
     client: &Client,
     request: Request,
@@ -43,8 +42,8 @@ pub(super) async fn exchange(
     loop {
         tries += 1;
         let left = deadline.saturating_duration_since(Instant::now());
-        // A server that hangs leaves room for another try.
-        let share = if tries < TRIES { left.mul_f64(0.6) } else { left };
+        // Leaves time for another attempt if a server hangs.
+        let share = if tries < MAX_ATTEMPTS { left.mul_f64(0.6) } else { left };
         let mut again = request.try_clone().expect("its body is in memory");
         *again.url_mut() = sign();
         let tried = tokio::time::timeout(share, once(client, again, reading)).await;
@@ -54,26 +53,26 @@ pub(super) async fn exchange(
         };
         let wait = error.retry_after.unwrap_or_default().max(backoff(tries));
         let left = deadline.saturating_duration_since(Instant::now());
-        if tries == TRIES || !error.kind.is_passing() || wait >= left {
+        if tries == MAX_ATTEMPTS || !error.kind.is_passing() || wait >= left {
             return Err(error);
         }
         tokio::time::sleep(wait).await;
     }
 }
 
-/// Doubled with each try, and a little different for each caller.
+/// Returns the delay: doubled with each attempt, with some jitter.
 fn backoff(tries: u32) -> Duration {
     let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
     let spread = 0.75 + f64::from(nanos % 1000) / 2000.0;
-    (FIRST_WAIT * 2_u32.pow(tries - 1)).mul_f64(spread)
+    (FIRST_RETRY_DELAY * 2_u32.pow(tries - 1)).mul_f64(spread)
 }
 
 async fn once(client: &Client, request: Request, reading: Reading) -> Result<Answer, S3Error> {
     let mut answer = client.execute(request).await.map_err(|error| S3Error::unsent(&error))?;
     let (status, headers) = (answer.status(), answer.headers().clone());
     if !status.is_success() {
-        // A refusal whose words don't arrive is a refusal too.
-        let (body, _) = read(&mut answer, REFUSAL).await.unwrap_or_default();
+        // An error response without a readable body is an error response, too.
+        let (body, _) = read(&mut answer, MAX_REFUSAL_BYTES).await.unwrap_or_default();
         return Err(refused(status, &headers, &body));
     }
     let declared = answer.content_length().unwrap_or(0);
@@ -91,7 +90,7 @@ fn too_large(has: &str, most: usize) -> S3Error {
     S3Error::new(S3ErrorKind::TooLarge, format!("it has {has}, and {most} bytes are the most here"))
 }
 
-/// The body, or its beginning if it is longer.
+/// Returns the body, or its beginning if it is longer.
 async fn read(answer: &mut Response, most: usize) -> Result<(Vec<u8>, bool), S3Error> {
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|error| S3Error::unsent(&error))? {

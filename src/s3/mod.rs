@@ -1,4 +1,4 @@
-//! A client of S3-compatible storage: a bucket, or a folder of keys in one. For the tool `s3`, and for archives.
+//! A client for S3-compatible storage: a bucket, or a key prefix in one. For the tool `s3`, and for archives.
 mod bucket;
 mod error;
 mod exchange;

@@ -1,11 +1,11 @@
-//! In what forms a secret may stand in a text: as it is, and as programs encode it.
+//! The forms in which a secret may occur in a text: as it is, and as programs encode it.
 use crate::domain::hex;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-/// All forms of a value by which it is found, without doubles.
+/// Returns all forms of a value that are searched for, without duplicates.
 pub(super) fn forms(value: &str) -> BTreeSet<String> {
     let mut all = BTreeSet::from([value.to_owned()]);
     base64(value.as_bytes(), &mut all);
@@ -17,8 +17,8 @@ pub(super) fn forms(value: &str) -> BTreeSet<String> {
     all
 }
 
-/// The value alone, and what is certain of it within something longer: encoded three bytes at a time,
-/// it begins at one of three places.
+/// Adds the encoding of the value alone, and the invariant parts of its encodings within longer data: base64 encodes three
+/// bytes at a time, so there are three alignments.
 fn base64(value: &[u8], all: &mut BTreeSet<String>) {
     for engine in [&STANDARD, &URL_SAFE] {
         let alone = engine.encode(value);
@@ -26,7 +26,7 @@ fn base64(value: &[u8], all: &mut BTreeSet<String>) {
         all.insert(alone);
         for before in 0..3 {
             let within = engine.encode([&[0; 2][..before], value].concat());
-            // 6 bits a character: the first few hold bits of what stands before, the last of what follows.
+            // 6 bits per character: the first few contain bits of the preceding data, the last one of the following.
             let first = (before * 8).div_ceil(6);
             let end = (before + value.len()) * 8 / 6;
             all.insert(within[first..end].to_owned());
@@ -34,7 +34,7 @@ fn base64(value: &[u8], all: &mut BTreeSet<String>) {
     }
 }
 
-/// As in a URL or a form. Encoders do not agree about what may stay as it is.
+/// Adds URL and form encodings. Encoders differ in which characters they keep.
 fn percent(value: &str, all: &mut BTreeSet<String>) {
     const KEPT: [&str; 4] = [
         // RFC 3986, 2.3
@@ -66,7 +66,7 @@ fn percent(value: &str, all: &mut BTreeSet<String>) {
     }
 }
 
-/// As within a JSON string: the least that must be escaped, `/` too, and all that is not ASCII too.
+/// Adds JSON string encodings: the minimum of escapes, also with `/`, and also with all non-ASCII characters.
 fn json(value: &str, all: &mut BTreeSet<String>) {
     let quoted = serde_json::Value::from(value).to_string();
     let least = &quoted[1..quoted.len() - 1];

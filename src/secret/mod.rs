@@ -1,5 +1,5 @@
-//! Secrets: found when they are used, never written, never shown. Which program or request gets one
-//! is for the callers to say; what they are told back goes through [`redact()`].
+//! Secrets: resolved when used, never written, never shown. Which program or request gets one is left to the callers; output
+//! that may contain secrets passes through [`redact()`].
 use crate::child::{self, Inherit, Program};
 use crate::domain::{SecretRef, TextOrSecret};
 use std::ffi::OsString;
@@ -17,15 +17,15 @@ mod wrapped;
 pub use redact::{REDACTED, Redactor, redact, redact_json};
 pub use value::Secret;
 
-/// Longest secret, in bytes.
-const MAX_LEN: usize = 64 << 10;
+/// Maximum length of a secret, in bytes.
+const MAX_SECRET_BYTES: usize = 64 << 10;
 
-/// Why a secret can't be had. Never says its value.
+/// Why a secret is not available. Never contains its value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SecretError(pub String);
 
-/// Finds a secret. From now on [`redact()`] knows it.
+/// Resolves a secret. [`redact()`] knows it from now on.
 pub async fn resolve(secret: &SecretRef, timeout: Duration) -> Result<Secret, SecretError> {
     let value = match secret {
         SecretRef::Env(name) => from_env(name),
@@ -39,12 +39,12 @@ pub async fn resolve(secret: &SecretRef, timeout: Duration) -> Result<Secret, Se
     Ok(value)
 }
 
-/// How long all secrets of a configuration may take to be learnt.
-const LEARNING: Duration = Duration::from_secs(5);
+/// Time limit for learning all secrets of a configuration.
+const LEARN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Makes the values of these known to [`redact()`], before anything uses them: a program can find a secret where the
-/// daemon found it. What can't be had is none of this function's business: whoever uses it is told. Secrets that a
-/// program gives are known from their first use on.
+/// Makes the values of these known to [`redact()`] before anything uses them: a program can find a secret where the daemon
+/// found it. Errors are ignored here, and reported to whoever uses the secret. Secrets that are provided by a program are known
+/// from their first use on.
 pub async fn learn(secrets: &[SecretRef]) {
     let all = async {
         let mut values = Vec::new();
@@ -52,9 +52,9 @@ pub async fn learn(secrets: &[SecretRef]) {
             let value = match secret {
                 SecretRef::Env(name) => from_env(name),
                 // Others may be able to read it. It is a secret all the same.
-                SecretRef::File(path) => from_file(path.clone(), Guard::Given, LEARNING).await,
+                SecretRef::File(path) => from_file(path.clone(), Guard::Given, LEARN_TIMEOUT).await,
                 SecretRef::Credential(name) => {
-                    from_credential(std::env::var_os("CREDENTIALS_DIRECTORY"), name, LEARNING).await
+                    from_credential(std::env::var_os("CREDENTIALS_DIRECTORY"), name, LEARN_TIMEOUT).await
                 }
                 SecretRef::Command(_) => continue,
             };
@@ -62,17 +62,17 @@ pub async fn learn(secrets: &[SecretRef]) {
         }
         values
     };
-    match tokio::time::timeout(LEARNING, all).await {
+    match tokio::time::timeout(LEARN_TIMEOUT, all).await {
         Ok(values) => redact::remember_all(values.iter().map(|value| &**value)),
         Err(_) => tracing::warn!(
             "not all files with secrets could be read within {} s: what is in them is left out of records from its first \
              use on",
-            LEARNING.as_secs()
+            LEARN_TIMEOUT.as_secs()
         ),
     }
 }
 
-/// A plain text as it is, or a secret.
+/// Returns a plain text as it is, or resolves a secret.
 pub async fn value_of(value: &TextOrSecret, timeout: Duration) -> Result<Secret, SecretError> {
     match value {
         TextOrSecret::Text(text) => Ok(text.clone().into()),
@@ -91,12 +91,12 @@ fn from_env(name: &str) -> Result<Secret, SecretError> {
     }
 }
 
-/// Who else may see a file.
+/// Requirements on the access to a file.
 #[derive(Clone, Copy, PartialEq)]
 enum Guard {
-    /// Nobody: its mode must say so.
+    /// Only the owner may read it: its mode is checked.
     Private,
-    /// Whoever gave it to us looks after it.
+    /// Protected by the service that provides it.
     Given,
 }
 
@@ -113,7 +113,7 @@ async fn from_file(path: PathBuf, guard: Guard, timeout: Duration) -> Result<Sec
 fn read_file(path: &Path, guard: Guard) -> Result<Secret, SecretError> {
     let shown = path.display();
     let cannot = |cause: std::io::Error| SecretError(format!("can't read the secret file {shown}: {cause}"));
-    // What is judged is what was opened. Without O_NONBLOCK, opening a pipe would wait for a writer.
+    // The checks apply to the opened file. Without O_NONBLOCK, opening a pipe would wait for a writer.
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
     let flags = i32::try_from(flags.bits()).unwrap_or(0);
     let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(cannot)?;
@@ -138,7 +138,7 @@ fn read_file(path: &Path, guard: Guard) -> Result<Secret, SecretError> {
         }
     }
     let mut bytes = Zeroizing::new(Vec::new());
-    file.take(MAX_LEN as u64 + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    file.take(MAX_SECRET_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(cannot)?;
     text_of(std::mem::take(&mut bytes), &format!("the secret file {shown}"))
 }
 
@@ -161,9 +161,8 @@ async fn from_credential(
 }
 
 async fn from_command(argv: &[String], timeout: Duration) -> Result<Secret, SecretError> {
-    // A password store needs what it needs of the environment (its agent, its keyring, its home),
-    // and the configuration's owner chose it: it gets all. Its standard error may hold anything and
-    // is not shown.
+    // A password store needs parts of the environment (agent, keyring, home), and was chosen by the owner of the configuration:
+    // it gets all of it. Its standard error may contain anything and is not shown.
     let program = Program {
         argv,
         inherit: Inherit::Everything,
@@ -172,7 +171,7 @@ async fn from_command(argv: &[String], timeout: Duration) -> Result<Secret, Secr
         stdin: None,
         confinement: None,
         control: None,
-        max_output: MAX_LEN + 1,
+        max_output: MAX_SECRET_BYTES + 1,
     };
     let finished =
         child::run(program, timeout).await.map_err(|error| SecretError(format!("no secret: {error}")))?;
@@ -186,11 +185,11 @@ async fn from_command(argv: &[String], timeout: Duration) -> Result<Secret, Secr
     text_of(finished.stdout, &format!("the output of `{name}`"))
 }
 
-/// The secret in what was read: without the one newline that editors and `echo` add.
+/// Returns the secret: without the one newline that editors and `echo` append.
 fn text_of(bytes: Vec<u8>, place: &str) -> Result<Secret, SecretError> {
-    if bytes.len() > MAX_LEN {
+    if bytes.len() > MAX_SECRET_BYTES {
         drop(Zeroizing::new(bytes));
-        return Err(SecretError(format!("{place} is longer than {} KiB", MAX_LEN >> 10)));
+        return Err(SecretError(format!("{place} is longer than {} KiB", MAX_SECRET_BYTES >> 10)));
     }
     let mut text = String::from_utf8(bytes).map_err(|error| {
         drop(Zeroizing::new(error.into_bytes()));

@@ -1,7 +1,7 @@
-//! Takes secrets out of texts. Every secret that was ever resolved is known here, in all the forms that
-//! programs give it, until the process ends.
+//! Redacts secrets in texts. Every secret that was ever resolved is known here, in all the forms that programs use, until the
+//! process ends.
 //!
-//! Which texts pass through here is for the callers to say: all that is kept, shown, or told a model.
+//! Which texts are redacted is left to the callers: everything that is kept, shown, or sent to a model.
 use super::forms::forms;
 use super::wrapped;
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
@@ -13,19 +13,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 use zeroize::Zeroizing;
 
-/// What stands where a secret stood.
+/// Replaces a secret.
 pub const REDACTED: &str = "[redacted]";
 
-/// Shorter values would be found in innocent texts.
-const LEAST: usize = 6;
+/// Minimum length, in bytes: shorter values would be found in harmless texts.
+const MIN_SECRET_BYTES: usize = 6;
 
-/// So many values are known of those that were used, and so many bytes of them; past it the oldest are forgotten: a
-/// program that gives another token each hour must not fill the memory.
-const MOST_USED: (usize, usize) = (512, 128 << 10);
-/// The same of those that a configuration refers to, which no such program crowds out.
-const MOST_LEARNT: (usize, usize) = (2048, 256 << 10);
+/// Maximum number and bytes of values that were used; the oldest are evicted: a program that provides a new token each hour
+/// must not fill the memory.
+const MAX_USED: (usize, usize) = (512, 128 << 10);
+/// The same for values in the configuration, which are not evicted by such a program.
+const MAX_LEARNT: (usize, usize) = (2048, 256 << 10);
 
-/// Is any secret known? Asked before everything else.
+/// Whether any secret is known. Checked before everything else.
 static ANY: AtomicBool = AtomicBool::new(false);
 static FINDER: LazyLock<RwLock<Option<Arc<Finder>>>> = LazyLock::new(RwLock::default);
 static VALUES: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
@@ -39,12 +39,12 @@ struct Known {
 
 /// Remembers a value that was used, so that it is found from now on.
 pub(super) fn remember(value: &str) {
-    remember_in([value].into_iter(), |known| (&mut known.used, MOST_USED));
+    remember_in([value].into_iter(), |known| (&mut known.used, MAX_USED));
 }
 
-/// Remembers values that a configuration refers to, so that they are found from now on.
+/// Remembers values in the configuration, so that they are found from now on.
 pub(super) fn remember_all<'a>(values: impl Iterator<Item = &'a str>) {
-    remember_in(values, |known| (&mut known.learnt, MOST_LEARNT));
+    remember_in(values, |known| (&mut known.learnt, MAX_LEARNT));
 }
 
 type Bounded<'k> = (&'k mut VecDeque<Zeroizing<String>>, (usize, usize));
@@ -54,7 +54,7 @@ fn remember_in<'a>(values: impl Iterator<Item = &'a str>, of: fn(&mut Known) -> 
     let mut new = false;
     for value in values.flat_map(|value| [value, value.trim()]) {
         let mut all = known.learnt.iter().chain(&known.used);
-        if value.len() >= LEAST && !all.any(|known| known.as_str() == value) {
+        if value.len() >= MIN_SECRET_BYTES && !all.any(|known| known.as_str() == value) {
             of(&mut known).0.push_back(Zeroizing::new(value.to_owned()));
             new = true;
         }
@@ -67,13 +67,13 @@ fn remember_in<'a>(values: impl Iterator<Item = &'a str>, of: fn(&mut Known) -> 
     while list.len() > 1 && (list.len() > most || bytes > most_bytes) {
         bytes -= list.pop_front().map_or(0, |oldest| oldest.len());
     }
-    // Published while the lock is held: whoever comes later builds on this.
+    // Published while the lock is held: later callers build on this.
     let finder = Finder::of(known.learnt.iter().chain(&known.used).map(|value| value.as_str()));
     *FINDER.write().unwrap_or_else(PoisonError::into_inner) = finder.map(Arc::new);
     ANY.store(true, Ordering::Release);
 }
 
-/// The text without secrets. Costs nothing while none is known.
+/// Redacts secrets in a text. Costs nothing while none is known.
 pub fn redact(text: &str) -> Cow<'_, str> {
     match finder() {
         Some(finder) => finder.redact(text),
@@ -81,7 +81,7 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The same for all texts of a value, names of fields and numbers included.
+/// The same for all texts of a value, including keys and numbers.
 pub fn redact_json(value: &mut Value) {
     if let Some(finder) = finder() {
         finder.redact_json(value);
@@ -98,7 +98,7 @@ fn finder() -> Option<Arc<Finder>> {
 /// Finds a set of secrets.
 struct Finder {
     automaton: AhoCorasick,
-    /// What it finds, sorted: to see whether a text ends with the beginning of one.
+    /// Its patterns, sorted: to check whether a text ends with the beginning of one.
     forms: Vec<String>,
     longest: usize,
 }
@@ -114,16 +114,16 @@ impl Finder {
         let all: BTreeSet<String> = values.flat_map(forms).collect();
         let forms: Vec<String> = all.into_iter().collect();
         let longest = forms.iter().map(String::len).max().unwrap_or(0);
-        // It can only fail by its size, which `MOST_USED` and `MOST_LEARNT` bound.
+        // It can only fail because of its size, which `MAX_USED` and `MAX_LEARNT` limit.
         let mut builder = AhoCorasick::builder();
         let automaton = builder.kind(Some(AhoCorasickKind::ContiguousNFA)).build(&forms).ok()?;
         Some(Self { automaton, forms, longest })
     }
 
-    /// Where secrets stand. Those that overlap are one. `run`: so many letters of base64 stood before the text.
+    /// Returns the ranges of secrets; overlapping ones are merged. `run`: number of base64 characters before the text.
     fn find(&self, text: &str, run: usize) -> Vec<Range<usize>> {
         let mut spans: Vec<Range<usize>> = Vec::new();
-        // They come in the order of their ends.
+        // They are ordered by their ends.
         for found in self.automaton.find_overlapping_iter(text) {
             let mut start = found.start();
             while let Some(last) = spans.pop_if(|last| last.end > start) {
@@ -137,7 +137,7 @@ impl Finder {
         }
     }
 
-    /// These, and secrets with a break of lines in them.
+    /// Returns these, and secrets that contain line breaks.
     fn with_broken(&self, mut spans: Vec<Range<usize>>, joined: &wrapped::Joined) -> Vec<Range<usize>> {
         let before = spans.len();
         for found in self.automaton.find_overlapping_iter(&joined.bytes) {
@@ -203,7 +203,7 @@ impl Finder {
         }
     }
 
-    /// From where on the text may be the beginning of a secret that has not ended; its length: nowhere.
+    /// Returns the position from which the text may be an incomplete secret; its length if there is none.
     fn open_end(&self, text: &str, run: usize) -> usize {
         let whole = self.open_end_of(text);
         let Some(joined) = wrapped::join(text, run, true) else { return whole };
@@ -217,10 +217,10 @@ impl Finder {
         broken.map_or(whole, |at| whole.min(text.floor_char_boundary(at)))
     }
 
-    /// The same, for secrets without a break of lines in them.
+    /// The same, for secrets without line breaks.
     fn open_end_of(&self, text: &str) -> usize {
         let from = text.ceil_char_boundary(text.len().saturating_sub(self.longest.saturating_sub(1)));
-        // Those that go on after `tail` are sorted right behind it.
+        // Patterns that continue `tail` are sorted directly after it.
         let begins = |at: &usize| {
             let tail = &text[*at..];
             let next = self.forms.partition_point(|form| form.as_str() <= tail);
@@ -230,24 +230,24 @@ impl Finder {
     }
 }
 
-/// Takes secrets out of a text that comes in pieces, also those that are split over several. It holds
-/// back only what may be the beginning of one.
+/// Redacts secrets in a stream, including those that are split over several chunks. Only holds back what may be the beginning
+/// of one.
 #[derive(Default)]
 pub struct Redactor {
     held: String,
-    /// So many letters of base64 were given directly before what is held.
+    /// Number of base64 characters that were output directly before what is held.
     run: usize,
-    /// So many bytes of what is held belong to a secret for which [`REDACTED`] was given already.
+    /// Bytes of what is held that belong to a secret for which [`REDACTED`] was output already.
     told: usize,
 }
 
 impl Redactor {
-    /// For a new stream.
+    /// Creates a redactor for a new stream.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The next piece. Gives what is clean of all that came so far and was not given yet.
+    /// Adds a chunk. Returns what is known to be clean and was not returned yet.
     pub fn push(&mut self, chunk: &str) -> String {
         match finder() {
             Some(finder) => self.push_for(&finder, chunk),
@@ -261,7 +261,7 @@ impl Redactor {
         self.give(finder, end)
     }
 
-    /// The stream has ended: the rest.
+    /// Ends the stream. Returns the rest.
     pub fn finish(mut self) -> String {
         match finder() {
             Some(finder) => {
@@ -272,7 +272,7 @@ impl Redactor {
         }
     }
 
-    /// Gives what is held up to `end`. No secret that has not ended begins before it.
+    /// Outputs what is held up to `end`. No incomplete secret begins before it.
     fn give(&mut self, finder: &Finder, end: usize) -> String {
         let mut out = String::new();
         let mut at = self.told.min(end);

@@ -64,9 +64,11 @@ async fn only_regular_files_of_sane_size() {
     let error = resolve(&SecretRef::File(folder.path().join("none")), LONG).await.unwrap_err().0;
     assert!(error.contains("No such file"), "{error}");
 
-    for (text, says) in
-        [(vec![b'a'; MAX_LEN + 1], "longer than 64 KiB"), (b"\n".to_vec(), "empty"), (vec![0xFF], "UTF-8")]
-    {
+    for (text, says) in [
+        (vec![b'a'; MAX_SECRET_BYTES + 1], "longer than 64 KiB"),
+        (b"\n".to_vec(), "empty"),
+        (vec![0xFF], "UTF-8"),
+    ] {
         let error = resolve(&SecretRef::File(file(&folder, &text, 0o600)), LONG).await.unwrap_err().0;
         assert!(error.contains(says), "{error}");
     }

@@ -1,15 +1,15 @@
-//! A secret in memory: wiped when it is dropped, never shown.
+//! A secret in memory: wiped on drop, never shown.
 use std::fmt;
 use std::ops::Deref;
 use zeroize::Zeroizing;
 
-/// The value of a secret, or of a plain text that stands where a secret may stand. It has no
-/// `Display`, and its `Debug` does not say it.
+/// The value of a secret, or of a plain text where a secret is allowed. It has no `Display`, and its `Debug` does not contain
+/// the value.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// The value itself, for the place where it is used.
+    /// Returns the value itself, where it is used.
     pub fn expose(&self) -> &str {
         &self.0
     }

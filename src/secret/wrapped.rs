@@ -1,21 +1,21 @@
-//! Texts that were encoded and broken into lines, as base64(1) does it after 76 columns and PEM after 64: what stands
-//! behind a break belongs to what stands before it.
+//! Encoded texts that were split into lines, as by base64(1) after 76 columns and PEM after 64: the parts before and after a
+//! line break belong together.
 //!
-//! Only a break behind a long run of letters of base64 counts, so that prose is no such text. Within JSON a break is
-//! a `\n` of two characters.
+//! Only a line break after a long run of base64 characters counts, so that prose is not affected. Within JSON a line break is a
+//! `\n` of two characters.
 
-/// Letters that stand before a break of lines, at the least.
-const LEAST_RUN: usize = 16;
+/// Minimum number of base64 characters before a line break.
+const MIN_RUN_CHARS: usize = 16;
 
-/// A text without its breaks, with the place of each byte.
+/// A text without its line breaks, with the position of each byte.
 pub(super) struct Joined {
     pub(super) bytes: Vec<u8>,
-    /// Where each byte was.
+    /// The original position of each byte.
     pub(super) at: Vec<usize>,
 }
 
-/// The text without breaks, if it has some. `run`: so many letters of base64 stood directly before it. `goes_on`: more
-/// may come, so that a backslash at its end may become a break.
+/// Removes line breaks, if there are any. `run`: number of base64 characters directly before the text. `goes_on`: more may
+/// follow, so that a backslash at its end may become a line break.
 pub(super) fn join(text: &str, run: usize, goes_on: bool) -> Option<Joined> {
     let bytes = text.as_bytes();
     let breaks = breaks(bytes, run, goes_on);
@@ -32,7 +32,7 @@ pub(super) fn join(text: &str, run: usize, goes_on: bool) -> Option<Joined> {
     Some(joined)
 }
 
-/// How many letters of base64 stand at the end of a text, which followed `run` of them.
+/// Returns the number of base64 characters at the end of a text that followed `run` of them.
 pub(super) fn run_at_end(text: &str, run: usize) -> usize {
     let own = text.bytes().rev().take_while(|byte| is_letter(*byte)).count();
     if own == text.len() { run + own } else { own }
@@ -42,7 +42,7 @@ fn is_letter(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte)
 }
 
-/// Where breaks begin and end.
+/// Returns the ranges of line breaks.
 fn breaks(bytes: &[u8], mut run: usize, goes_on: bool) -> Vec<(usize, usize)> {
     let mut all = Vec::new();
     let mut at = 0;
@@ -56,7 +56,7 @@ fn breaks(bytes: &[u8], mut run: usize, goes_on: bool) -> Vec<(usize, usize)> {
         while let Some(length) = blank(&bytes[at..], goes_on) {
             at += length;
         }
-        if at > start && run >= LEAST_RUN {
+        if at > start && run >= MIN_RUN_CHARS {
             all.push((start, at));
         }
         at = at.max(start + 1);
@@ -65,7 +65,7 @@ fn breaks(bytes: &[u8], mut run: usize, goes_on: bool) -> Vec<(usize, usize)> {
     all
 }
 
-/// Length of a blank, or of the escape of one, at the beginning.
+/// Returns the length of a blank, or of an escaped one, at the beginning.
 fn blank(bytes: &[u8], goes_on: bool) -> Option<usize> {
     match bytes {
         [b' ' | b'\t' | b'\n' | b'\r', ..] => Some(1),
