@@ -1,6 +1,5 @@
-//! Calls that block a thread and may never come back: a file system whose server is gone answers
-//! nobody. Of each such place only one call is in flight, so that a probe each minute does not use up
-//! the threads; the others wait, and give up with their own bounds.
+//! Blocking calls that may never return: a file system whose server is gone does not respond. Only one call per such place is
+//! in flight, so that a probe each minute does not exhaust the threads; the others wait, and give up after their own timeouts.
 use crate::domain;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -10,15 +9,15 @@ use tokio::task::JoinError;
 type Places = Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>;
 static PLACES: LazyLock<Places> = LazyLock::new(Places::default);
 
-/// Runs `call` on a thread for it, when no other call about `place` is in flight. May wait without
-/// end: the caller bounds it.
+/// Runs `call` on a blocking thread, while no other call for `place` is in flight. May never return: callers must add a
+/// timeout.
 pub async fn one_at_a_time<T: Send + 'static>(
     place: &str,
     call: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {
     let turn = {
         let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
-        // Places that nobody waits for are forgotten.
+        // Places that nobody waits for are removed.
         places.retain(|_, turn| Arc::strong_count(turn) > 1);
         places.entry(place.to_owned()).or_default().clone()
     };
@@ -30,8 +29,8 @@ pub async fn one_at_a_time<T: Send + 'static>(
     joined.await.map_err(panic_text)
 }
 
-/// The same, but waits no longer than `bound`; `None`: there was no answer. What hangs keeps its one thread, and is not
-/// asked by anybody else meanwhile.
+/// The same, but with a timeout of `bound`; `None`: it timed out. A call that hangs keeps its one thread, and no other one is
+/// started meanwhile.
 pub async fn within<T: Send + 'static>(
     bound: Duration,
     place: &str,
@@ -40,7 +39,7 @@ pub async fn within<T: Send + 'static>(
     tokio::time::timeout(bound, one_at_a_time(place, call)).await.ok()
 }
 
-/// What a task said when it panicked.
+/// Returns the message of a task that panicked.
 pub fn panic_text(error: JoinError) -> String {
     match error.try_into_panic() {
         Ok(payload) => domain::panic_text(&*payload),

@@ -1,5 +1,5 @@
-//! What holds for a call of a tool, and for a question to an archive: time and size of the result are bounded, a panic is
-//! an error of this call alone, and no secret is in what it gives.
+//! The rules for tool calls and archive queries: time and result size are limited, a panic is an error of this call alone, and
+//! the output contains no secret.
 use crate::blocking::panic_text;
 use crate::domain::{Effect, MAX_TOOL_RESULT_BYTES, MOST_NESTED, ToolError, is_deeper};
 use crate::secret;
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Runs a call within its bound. It ends with this future, unless it blocks a thread. What went wrong with one that does
-/// more than look is not a plain failure: see [`ToolError::may_have_happened`].
+/// Runs a call with a timeout. It is cancelled with this future, unless it blocks a thread. Errors of calls with side effects
+/// are special: see [`ToolError::may_have_happened`].
 pub async fn bounded<T: Send + 'static>(
     name: &str,
     effect: Effect,
@@ -31,7 +31,7 @@ pub async fn bounded<T: Send + 'static>(
     }
 }
 
-/// The result as it may be passed on: without secrets, no deeper and no longer than can be kept.
+/// Returns the result in a form that may be passed on: without secrets, within the limits of depth and size.
 pub fn fitting(name: &str, effect: Effect, mut result: Value) -> Result<Value, ToolError> {
     secret::redact_json(&mut result);
     if is_deeper(&result, MOST_NESTED) {
@@ -55,14 +55,14 @@ pub fn fitting(name: &str, effect: Effect, mut result: Value) -> Result<Value, T
     }
 }
 
-/// The outside world may say a secret back: a server repeats a header, a program its environment.
+/// Redacts secrets in an error: servers repeat headers, programs their environment.
 fn without_secrets(error: ToolError) -> ToolError {
     let clean = |text: String| secret::redact(&text).into_owned();
     match error {
         ToolError::Failed(text) => ToolError::Failed(clean(text)),
         ToolError::Unsure(text) => ToolError::Unsure(clean(text)),
         ToolError::Arguments(text) => ToolError::Arguments(clean(text)),
-        // They say what was called, not what came.
+        // these messages contain what was called, not what was returned
         error @ (ToolError::Unknown(_) | ToolError::Untrusted(_) | ToolError::Timeout { .. }) => error,
     }
 }

@@ -1,8 +1,8 @@
-//! The wall clock, for whoever must know what time it is; and the one place where a test can move the clocks.
+//! The wall clock, for the modules that may read the time; and the one place where a test can move the clocks.
 //!
-//! `BGAGENT_TEST_CLOCK` names a file with two numbers of seconds: by how much the wall clock is wrong, and by how
-//! much more time has passed. It is read at each look, and only where the variable is set: no timer of the system
-//! can be moved from outside of the process, since they are raw system calls.
+//! `BGAGENT_TEST_CLOCK` names a file with two numbers of seconds: the offset of the wall clock, and how much more time has
+//! passed. It is read on each access, and only if the variable is set: system timers can't be moved from outside of the
+//! process, since they are raw system calls.
 use jiff::{SignedDuration, Timestamp};
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -10,36 +10,36 @@ use std::sync::OnceLock;
 /// How far a test has moved the clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
-    /// The wall clock is set by so much.
+    /// Offset of the wall clock.
     pub set: SignedDuration,
-    /// So much more time has passed, by all clocks.
+    /// Additional time that has passed, on all clocks.
     pub passed: SignedDuration,
 }
 
-/// The wall clock, in whole microseconds, as the store keeps it.
+/// Returns the wall clock in whole microseconds, like the store.
 pub fn wall() -> Timestamp {
     wall_moved(moved().unwrap_or_default())
 }
 
-/// The same, moved by what was just read.
+/// The same, moved by an offset that was just read.
 pub fn wall_moved(moved: Moved) -> Timestamp {
     let now = Timestamp::now();
     let now = now.checked_add(moved.set.saturating_add(moved.passed)).unwrap_or(now);
     Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
 }
 
-/// Time since the machine started, asleep as well (`CLOCK_BOOTTIME`, clock_gettime(2)). Tests don't move it.
+/// Returns the time since boot, including sleep (`CLOCK_BOOTTIME`, clock_gettime(2)). Tests don't move it.
 pub fn boot() -> SignedDuration {
     #[cfg(target_os = "linux")]
     const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Boottime;
-    // goes on asleep there (clock_gettime(3) of macOS)
+    // includes sleep there (clock_gettime(3) of macOS)
     #[cfg(not(target_os = "linux"))]
     const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
     let time = rustix::time::clock_gettime(CLOCK);
     SignedDuration::new(time.tv_sec, i32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// How far a test has moved the clocks. `None`, and nothing is looked at, outside of tests.
+/// Returns how far a test has moved the clocks. `None`, without reading anything, outside of tests.
 pub fn moved() -> Option<Moved> {
     static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
     let file = FILE.get_or_init(|| std::env::var_os("BGAGENT_TEST_CLOCK").map(PathBuf::from));

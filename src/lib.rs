@@ -1,37 +1,37 @@
-//! Schedules autonomous agents. The index of the house, roughly bottom-up. `MAY_USE` in
-//! `tests/it/layers` says which modules each one may use, and the test enforces it.
+//! Schedules autonomous agents. The index of the modules, roughly bottom-up. `MAY_USE` in `tests/it/layers` says which modules
+//! each one may use, and the test enforces it.
 
 // What tests need to pass on any machine.
 #[cfg(test)]
 mod testing;
-// Words: plain values. No I/O, no clock, no task.
+// Vocabulary: plain values. No I/O, no clock, no task.
 pub mod domain;
-// What time it is, for those who may know.
+// The current time.
 pub mod clock;
-// Calls that block a thread, and what a task said when it panicked.
+// Calls that block a thread, and panic messages of tasks.
 mod blocking;
-// Which file an address of SQLite means.
+// Resolves SQLite addresses to files.
 mod sqlite_file;
-// Decisions: pure functions and machines over the words.
+// Decisions: pure functions and machines over the vocabulary.
 pub mod engine;
-// The second pure machine: how a conversation with a model goes on.
+// The second pure machine: the course of a conversation with a model.
 pub mod conversation;
-// What agents will cost: pure.
+// Cost estimates for agents: pure.
 pub mod forecast;
-// What a person configures.
+// The configuration.
 pub mod config;
-// The wire: what client and daemon say to each other.
+// The protocol between client and daemon.
 pub mod protocol;
-// Agent programs: how each is called, what it prints, what its end means.
+// Agent programs: how each is invoked, its output, and how its end is judged.
 pub mod agent_program;
-// What keeps programs in.
+// Confinement of programs.
 pub mod sandbox;
-// Reaching out: programs, HTTP, the way out of a sandbox, secrets.
+// Outbound access: programs, HTTP, the egress proxy of a sandbox, secrets.
 pub mod child;
 pub mod net;
 pub mod proxy;
 pub mod secret;
-// Servers of PostgreSQL and of Redis: their address, encryption, the connection.
+// PostgreSQL and Redis servers: addresses, encryption, connections.
 pub mod postgres;
 pub mod redis;
 // Objects in S3-compatible storage.
@@ -40,40 +40,40 @@ pub mod s3;
 pub mod mcp;
 // Durability: facts to rows and back, in SQLite or PostgreSQL.
 pub mod store;
-// Whether what keeps programs in holds.
+// Whether sandboxes work on this machine.
 pub mod doctor;
-// Models: one request, one answer, in each provider's words.
+// Models: one request, one answer, in each provider's format.
 pub mod llm;
-// What agents remember in Redis.
+// The memory of agents in Redis.
 pub mod redis_memory;
-// Limits on calls of tools and on questions to archives: time, size, panics, secrets.
+// Limits on tool calls and archive queries: time, size, panics, secrets.
 mod bounded;
-// Rows that are old: to cheaper storage, and back.
+// Old rows: to cheaper storage, and back.
 pub mod archive;
-// What agents use, and how people are told.
+// The tools of agents, and notifications of people.
 pub mod notify;
 pub mod tools;
-// Where else events go.
+// Copies of events for other systems.
 pub mod export;
-// What is told of the fleet to programs that watch it.
+// Metrics and traces.
 pub mod telemetry;
-// How attempts happen.
+// Execution of attempts.
 pub mod runner;
-// The client's side of the wire.
+// The client's side of the protocol.
 pub mod client;
 // What needs a person, and in which order.
 pub mod overview;
 // The shell: the only place where decisions, durability and effects meet.
 pub mod daemon;
-// What is read, as text for a screen.
+// Text output for a terminal.
 mod render;
-// The fleet on a full screen.
+// The full-screen view of the fleet.
 pub mod top;
 // The page for the browser.
 pub mod web;
-// Changes that are proposed, and wait for a person.
+// Proposed changes that wait for a person.
 pub mod proposal;
 // The fleet for assistants: an MCP server.
 pub mod assistant;
-// What a person types and sees.
+// The command line.
 pub mod cli;

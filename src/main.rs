@@ -1,13 +1,12 @@
-//! Exit code and nothing else, after the look whether this process is to start and keep another program.
+//! Only returns the exit code, after checking whether this process is to be a keeper.
 use bgagent::cli::Origin;
 use std::process::ExitCode;
 
-/// Gives memory back to the system after a large configuration was read; the system's own allocator
-/// keeps it for good.
+/// Returns memory to the system after a large configuration was read; the system's own allocator never does.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-// What git says while this file is compiled. It is compiled with each change of the library, and alone.
+// The state of the git checkout at compile time. This file is compiled with each change of the library, on its own.
 #[cfg(checkout)]
 git_testament::git_testament!(TESTAMENT);
 
@@ -17,7 +16,7 @@ fn main() -> ExitCode {
     bgagent::cli::main(std::env::args_os(), &origin())
 }
 
-/// What this program was built from: of a package, what it says of itself; of a checkout, what git says.
+/// Returns what this program was built from: for a package, its own metadata; for a checkout, what git reports.
 fn origin() -> Origin {
     let told = Origin {
         commit: option_env!("BGAGENT_COMMIT").filter(|hash| !hash.is_empty()),

@@ -1,8 +1,8 @@
-//! Which file an address `sqlite:…` of the configuration means. For the tool `sql`, and for archives.
+//! The file of a configured address `sqlite:…`. For the tool `sql`, and for archives.
 use crate::domain::ToolError;
 use std::path::{Path, PathBuf};
 
-/// The file of a database. That of the daemon itself is the daemon's alone.
+/// Returns the file of a database. That of the daemon itself is refused.
 pub fn sqlite_file(path: &str) -> Result<PathBuf, ToolError> {
     let path = Path::new(match path.strip_prefix("//") {
         Some(rest) => rest,

@@ -1,22 +1,22 @@
-//! What tests need to pass on a machine that is busy or slow.
+//! Helpers for tests that must pass on a busy or slow machine.
 use std::time::Duration;
 
-/// A real server, as the tests of the whole start it.
+/// A real server, as started by the tests of the whole.
 #[path = "../tests/it/postgres.rs"]
 pub(crate) mod postgres;
 
-/// What happens without waiting for something that takes ten minutes has happened by then, on any machine.
+/// A timeout for anything that does not deliberately wait for minutes, on any machine.
 pub(crate) const SOON: Duration = Duration::from_secs(120);
 
-/// The time that this thread has worked by now (`CLOCK_THREAD_CPUTIME_ID`): it stands still while others
-/// work, as the time of the clock does not. What is to take a second and would take minutes is judged by it.
+/// Returns the CPU time of this thread (`CLOCK_THREAD_CPUTIME_ID`), which does not advance while others run, unlike the wall
+/// clock. For tests of something that takes a second, and would take minutes if wrong.
 pub(crate) fn worked() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).expect("less than a second"))
 }
 
-/// An address where nobody listens, and nobody can: its port is taken by a socket that takes no connections. A port
-/// that was only free a moment ago may be the next test's.
+/// Returns an address where nobody can listen: its port is taken by a socket that accepts no connections. A port that was free
+/// a moment ago may be used by the next test.
 pub(crate) fn nobody() -> std::net::SocketAddr {
     use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
     static TAKEN: std::sync::OnceLock<rustix::fd::OwnedFd> = std::sync::OnceLock::new();
