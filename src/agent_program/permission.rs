@@ -53,10 +53,10 @@ pub fn permit(permissions: &Permissions, preset: &Preset, tool: &str, input: &Va
         };
     };
     let is_asked = |words: &Vec<String>| {
-        ask.iter().any(|rule| rule.pattern.as_deref().is_none_or(|pattern| could_be(pattern, words)))
+        ask.iter().any(|rule| rule.pattern.as_deref().is_none_or(|pattern| could_match(pattern, words)))
     };
     let is_allowed = |words: &Vec<String>| {
-        allow.iter().any(|rule| rule.pattern.as_deref().is_none_or(|pattern| is_meant(pattern, words)))
+        allow.iter().any(|rule| rule.pattern.as_deref().is_none_or(|pattern| matches_command(pattern, words)))
     };
     if commands.iter().any(is_asked) {
         return Permit::Ask;
@@ -69,15 +69,15 @@ pub fn permit(permissions: &Permissions, preset: &Preset, tool: &str, input: &Va
 
 /// Returns whether an allowing pattern matches this command. It is compared word by word, so that one word is never taken for
 /// several: a `*` at the end matches any further words, one elsewhere matches text within a word.
-fn is_meant(pattern: &str, words: &[String]) -> bool {
+fn matches_command(pattern: &str, words: &[String]) -> bool {
     let pattern: Vec<&str> = pattern.split(' ').collect();
     let (Some(name), Some(meant)) = (words.first(), pattern.first()) else { return false };
-    is_name_meant(meant, name) && are_words_meant(&pattern, words)
+    matches_name(meant, name) && matches_words(&pattern, words)
 }
 
 /// Returns whether a pattern matches a command name. A name is looked up in the daemon's `PATH`, a path is not: so a path is
 /// only matched if the pattern contains it.
-fn is_name_meant(meant: &str, name: &str) -> bool {
+fn matches_name(meant: &str, name: &str) -> bool {
     if name.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return false;
     }
@@ -93,23 +93,23 @@ fn is_name_meant(meant: &str, name: &str) -> bool {
     meant.len() == name.len() && meant.iter().zip(&name).all(is_part)
 }
 
-fn are_words_meant(pattern: &[&str], words: &[String]) -> bool {
+fn matches_words(pattern: &[&str], words: &[String]) -> bool {
     match (pattern, words) {
         ([], []) => true,
         ([last], [word, ..]) if last.ends_with('*') => glob(last, word),
-        ([one, pattern @ ..], [word, words @ ..]) => glob(one, word) && are_words_meant(pattern, words),
+        ([one, pattern @ ..], [word, words @ ..]) => glob(one, word) && matches_words(pattern, words),
         _ => false,
     }
 }
 
 /// Returns whether an `ask` pattern could match this command, however it is written. Asking too often is harmless.
-fn could_be(pattern: &str, words: &[String]) -> bool {
+fn could_match(pattern: &str, words: &[String]) -> bool {
     let Some((name, others)) = words.split_first() else { return false };
     let plain = name.rsplit('/').next().unwrap_or_default();
     let in_one = |name: &str| {
         std::iter::once(name).chain(others.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
     };
-    [name.as_str(), plain].iter().any(|name| glob(pattern, &in_one(name))) || is_meant(pattern, words)
+    [name.as_str(), plain].iter().any(|name| glob(pattern, &in_one(name))) || matches_command(pattern, words)
 }
 
 /// Returns the kind of a program's tool.

@@ -52,7 +52,7 @@ pub fn find(name: &str, cwd: &Path, path: Option<&OsStr>) -> Result<PathBuf, Unf
         let program = cwd.join(name.strip_prefix("./").unwrap_or(name));
         return match judge(&program, path, MAX_CHAIN_LENGTH) {
             Ok(()) => Ok(program),
-            Err(why) if program.symlink_metadata().is_err() => other(slip(name).unwrap_or(why)),
+            Err(why) if program.symlink_metadata().is_err() => other(shell_mistake(name).unwrap_or(why)),
             Err(why) => other(why),
         };
     }
@@ -63,7 +63,7 @@ pub fn find(name: &str, cwd: &Path, path: Option<&OsStr>) -> Result<PathBuf, Unf
             Err(why) => refused = refused.or(Some(why)),
         }
     }
-    match refused.or_else(|| slip(name)) {
+    match refused.or_else(|| shell_mistake(name)) {
         Some(why) => other(why),
         None => Err(Unfit::NotInPath { name: name.to_owned(), path: path.to_string_lossy().into_owned() }),
     }
@@ -76,7 +76,7 @@ fn candidates<'a>(name: &'a str, cwd: &'a Path, path: &'a OsStr) -> impl Iterato
 }
 
 /// Returns advice for people who take the first element of a list for a shell command line.
-fn slip(name: &str) -> Option<String> {
+fn shell_mistake(name: &str) -> Option<String> {
     const AS_STRING: &str = "or write the command as one string, which /bin/sh runs";
     if let Some(rest) = name.strip_prefix("~/") {
         let home = std::env::home_dir().unwrap_or_else(|| "/home/NAME".into());

@@ -222,7 +222,7 @@ impl KeptProgram {
     pub fn over_memory(&self) -> Option<String> {
         Some(format!(
             "took more than its `limits.memory` of {}, and was killed by the kernel: raise the limit, or give it less to do at a time",
-            size_in_words(self.met.memory?)
+            format_size(self.met.memory?)
         ))
     }
 
@@ -258,7 +258,7 @@ impl KeptProgram {
             let _ = tokio::task::spawn_blocking(move || group.end()).await;
         }
         if let Some(private) = self.private.take() {
-            tokio::spawn(in_its_turn(move || drop(private)));
+            tokio::spawn(run_limited(move || drop(private)));
         }
         status
     }
@@ -280,7 +280,7 @@ impl KeptProgram {
 }
 
 /// Limits concurrent removals, which use threads that others need as well.
-async fn in_its_turn(remove: impl FnOnce() + Send + 'static) {
+async fn run_limited(remove: impl FnOnce() + Send + 'static) {
     static PLACES: Semaphore = Semaphore::const_new(2);
     let _place = PLACES.acquire().await;
     let _ = tokio::task::spawn_blocking(remove).await;
@@ -297,7 +297,7 @@ impl Drop for KeptProgram {
                     let _ = keeper.wait().await;
                     drop(own);
                 }
-                in_its_turn(move || {
+                run_limited(move || {
                     if let Some(group) = group {
                         group.end();
                     }
@@ -381,7 +381,7 @@ fn unless_limited(got: io::Result<Option<Group>>, start: &ProgramStart<'_>) -> i
     }
 }
 
-fn size_in_words(bytes: u64) -> String {
+fn format_size(bytes: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
     let unit = units.iter().find(|(shift, _)| bytes >= 1 << shift && bytes.trailing_zeros() >= *shift);
     unit.map_or_else(|| format!("{bytes} bytes"), |(shift, name)| format!("{} {name}", bytes >> shift))
@@ -447,7 +447,7 @@ mod tests {
             (1 << 10, "1 KiB"),
             (1_000_000_000, "1000000000 bytes"),
         ] {
-            assert_eq!(size_in_words(bytes), words);
+            assert_eq!(format_size(bytes), words);
         }
     }
 }

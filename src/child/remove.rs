@@ -13,12 +13,12 @@ use std::path::Path;
 /// # Errors
 /// The error of the system about what can't be removed.
 pub(super) fn remove_folder(folder: &Path) -> io::Result<()> {
-    let top = match unlocked(CWD, folder) {
+    let top = match open_writable(CWD, folder) {
         Err(Errno::NOENT) => return Ok(()),
         other => other?,
     };
     let mut moved = 0;
-    while empties(&top, &mut moved)? {}
+    while empty_once(&top, &mut moved)? {}
     match std::fs::remove_dir(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -27,17 +27,17 @@ pub(super) fn remove_folder(folder: &Path) -> io::Result<()> {
 
 /// Makes one pass over a folder: removes files and empty folders, and moves the content of other folders up here, so that the
 /// next pass finds it. Returns false if nothing is left.
-fn empties(top: &OwnedFd, moved: &mut u64) -> rustix::io::Result<bool> {
+fn empty_once(top: &OwnedFd, moved: &mut u64) -> rustix::io::Result<bool> {
     let (mut found, mut changed, mut why) = (false, false, None);
     for name in names(top)? {
         found = true;
-        let gone = unlinked(top.as_fd(), &name).or_else(|_| {
-            let folder = unlocked(top, name.as_c_str())?;
+        let gone = unlink(top.as_fd(), &name).or_else(|_| {
+            let folder = open_writable(top, name.as_c_str())?;
             for inner in names(&folder)? {
-                if unlinked(folder.as_fd(), &inner).is_err() {
+                if unlink(folder.as_fd(), &inner).is_err() {
                     // it can't be moved unless it is writable
-                    drop(unlocked(&folder, inner.as_c_str())?);
-                    lifted(folder.as_fd(), &inner, top.as_fd(), moved)?;
+                    drop(open_writable(&folder, inner.as_c_str())?);
+                    move_up(folder.as_fd(), &inner, top.as_fd(), moved)?;
                 }
                 changed = true;
             }
@@ -55,7 +55,7 @@ fn empties(top: &OwnedFd, moved: &mut u64) -> rustix::io::Result<bool> {
 }
 
 /// Moves a folder into another one, with the first free name.
-fn lifted(from: BorrowedFd<'_>, name: &CStr, to: BorrowedFd<'_>, moved: &mut u64) -> rustix::io::Result<()> {
+fn move_up(from: BorrowedFd<'_>, name: &CStr, to: BorrowedFd<'_>, moved: &mut u64) -> rustix::io::Result<()> {
     loop {
         *moved += 1;
         match renameat(from, name, to, format!(".removed-{moved}")) {
@@ -66,7 +66,7 @@ fn lifted(from: BorrowedFd<'_>, name: &CStr, to: BorrowedFd<'_>, moved: &mut u64
 }
 
 /// Removes what is not a folder.
-fn unlinked(folder: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
+fn unlink(folder: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
     unlinkat(folder, name, AtFlags::empty())
 }
 
@@ -84,7 +84,7 @@ fn names(folder: &OwnedFd) -> rustix::io::Result<Vec<std::ffi::CString>> {
 }
 
 /// Opens a folder that belongs to this user, after making it accessible and writable.
-fn unlocked(at: impl AsFd, name: impl rustix::path::Arg + Copy) -> rustix::io::Result<OwnedFd> {
+fn open_writable(at: impl AsFd, name: impl rustix::path::Arg + Copy) -> rustix::io::Result<OwnedFd> {
     let folder = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     #[cfg(target_os = "linux")]
     {

@@ -175,13 +175,13 @@ impl Model {
         let send = async |asked: &Asked<'_>| {
             exchange(&client, url.clone(), headers.clone(), wire.body(asked), &patience).await
         };
-        let heard = Heard { wire: *wire, request, names: &names, place: &place, clean: &clean };
+        let heard = AnswerContext { wire: *wire, request, names: &names, place: &place, clean: &clean };
         let first = send(&asked).await?;
         let Some(other) = self.another_way(&asked, &first) else { return self.judge(&first, &heard) };
         place.once_more();
         match other {
-            Way::WithThoughts => asked.with_thoughts = true,
-            Way::WithoutSchema => asked.with_schema = false,
+            Workaround::WithThoughts => asked.with_thoughts = true,
+            Workaround::WithoutSchema => asked.with_schema = false,
         }
         let refusal = Reason::of(&first.body);
         let wasted = Wire::tokens(&refusal.json);
@@ -201,7 +201,7 @@ impl Model {
     }
 
     /// Returns how to change a refused request so that the provider accepts it.
-    fn another_way(&self, asked: &Asked<'_>, first: &Answered) -> Option<Way> {
+    fn another_way(&self, asked: &Asked<'_>, first: &Answered) -> Option<Workaround> {
         if first.status.is_success() {
             return None;
         }
@@ -213,31 +213,31 @@ impl Model {
         let wants_thoughts =
             matches!(first.status.as_u16(), 400 | 422) && reason.text.contains("reasoning_content");
         if wants_thoughts && !asked.with_thoughts && asked.request.messages.iter().any(foreign) {
-            return Some(Way::WithThoughts);
+            return Some(Workaround::WithThoughts);
         }
         let another_reason = reason.cause == Cause::Key
             || reason.cause == Cause::Credit
             || reason.cause == Cause::Filter
             || trouble::has_generated(&reason.json);
         let may_be = shape::may_refuse_it(first.status, &reason.text) && !another_reason;
-        (asked.with_schema && may_be).then_some(Way::WithoutSchema)
+        (asked.with_schema && may_be).then_some(Workaround::WithoutSchema)
     }
 
     /// Remembers that the provider accepted what it had refused, after this change.
-    fn learn(&self, asked: &Asked<'_>, way: Way, refused: StatusCode, said: &str) {
+    fn learn(&self, asked: &Asked<'_>, way: Workaround, refused: StatusCode, said: &str) {
         match way {
-            Way::WithThoughts => self.wants_thoughts.store(true, Ordering::Relaxed),
-            Way::WithoutSchema if self.refused.learn(asked, Instant::now()) => tracing::warn!(
+            Workaround::WithThoughts => self.wants_thoughts.store(true, Ordering::Relaxed),
+            Workaround::WithoutSchema if self.refused.learn(asked, Instant::now()) => tracing::warn!(
                 model = %self.name, status = refused.as_u16(), said,
                 "it does not take this `output_schema`: for an hour it is asked without, and the answer is \
                  checked here"
             ),
-            Way::WithoutSchema => {}
+            Workaround::WithoutSchema => {}
         }
     }
 
     /// Returns the answer, or the error that its status or content means.
-    fn judge(&self, answered: &Answered, heard: &Heard<'_>) -> Result<ModelAnswer, ModelError> {
+    fn judge(&self, answered: &Answered, heard: &AnswerContext<'_>) -> Result<ModelAnswer, ModelError> {
         match answered.status.is_success() {
             true => self.read(answered, heard),
             false => self.refused(answered.status, false, answered, &Reason::of(&answered.body), heard),
@@ -325,7 +325,7 @@ impl Model {
         Ok((headers, secrets))
     }
 
-    fn read(&self, answered: &Answered, heard: &Heard<'_>) -> Result<ModelAnswer, ModelError> {
+    fn read(&self, answered: &Answered, heard: &AnswerContext<'_>) -> Result<ModelAnswer, ModelError> {
         let json = parse(&answered.body)?;
         // First of all: the usage counts, whatever is wrong with the rest.
         let tokens = Wire::tokens(&json);
@@ -372,7 +372,7 @@ impl Model {
         wrapped: bool,
         answered: &Answered,
         reason: &Reason,
-        heard: &Heard<'_>,
+        heard: &AnswerContext<'_>,
     ) -> Result<ModelAnswer, ModelError> {
         let said = (heard.clean)(&reason.text);
         let used = Wire::tokens(&reason.json);
@@ -431,13 +431,13 @@ impl Model {
 
 /// A change with which the request is repeated.
 #[derive(Clone, Copy)]
-enum Way {
+enum Workaround {
     WithThoughts,
     WithoutSchema,
 }
 
 /// What is needed to read an answer.
-struct Heard<'a> {
+struct AnswerContext<'a> {
     wire: Wire,
     request: &'a ModelRequest,
     names: &'a ToolNames<'a>,

@@ -107,8 +107,8 @@ fn arguments(sent: &str, schema: &Value) -> Option<String> {
         return None;
     }
     let was_read = strict.is_some();
-    let read = strict.or_else(|| loosely(text))?;
-    let mended = Mending { root: schema, left: Cell::new(MAX_STEPS) }.value(
+    let read = strict.or_else(|| parse_loosely(text))?;
+    let mended = Correction { root: schema, left: Cell::new(MAX_STEPS) }.value(
         unwrapped(read.clone(), schema),
         schema,
         0,
@@ -121,7 +121,7 @@ fn arguments(sent: &str, schema: &Value) -> Option<String> {
 }
 
 /// Parses JSON with mistakes: in a fence, with a trailing comma, repeated.
-fn loosely(text: &str) -> Option<Value> {
+fn parse_loosely(text: &str) -> Option<Value> {
     let inside = text.trim_start_matches("```json").trim_matches('`').trim();
     let inside =
         inside.strip_prefix("json").filter(|rest| rest.trim_start().starts_with('{')).unwrap_or(inside);
@@ -147,7 +147,7 @@ fn unwrapped(value: Value, schema: &Value) -> Value {
         value = match value {
             Value::String(text) => match text.trim() {
                 "" => Value::Object(Map::new()),
-                trimmed => match loosely(trimmed) {
+                trimmed => match parse_loosely(trimmed) {
                     Some(inner) => inner,
                     None => return Value::String(text),
                 },
@@ -180,13 +180,13 @@ fn unwrapped(value: Value, schema: &Value) -> Value {
     value
 }
 
-struct Mending<'a> {
+struct Correction<'a> {
     root: &'a Value,
     /// Steps that are left; at zero, values stay as they are.
     left: Cell<u32>,
 }
 
-impl Mending<'_> {
+impl Correction<'_> {
     /// Returns the value in the form that its schema requires, if it can be converted.
     fn value(&self, value: Value, schema: &Value, deep: usize) -> Value {
         if deep > MAX_DEPTH || self.left.get() == 0 || !schema.is_object() || self.fits(&value, schema) {
@@ -248,7 +248,7 @@ impl Mending<'_> {
         match value {
             Value::String(text) => {
                 let read = scalar(text.trim(), &wants).or_else(|| {
-                    let inner = loosely(text.trim())?;
+                    let inner = parse_loosely(text.trim())?;
                     kinds.iter().any(|kind| is_of(&inner, kind)).then_some(inner)
                 });
                 match read {

@@ -70,7 +70,7 @@ pub(super) fn of(wire: Wire, schema: &Value) -> Value {
     }
     let root = Value::Object(whole.clone());
     let size = length(&root, usize::MAX);
-    let mut flat = flat(whole, &root, 0, &mut Left::of(MAX_COPY_FACTOR * size));
+    let mut flat = flat(whole, &root, 0, &mut WorkBudget::of(MAX_COPY_FACTOR * size));
     for word in ["not", "enum", "const", "if", "then", "else", "dependentRequired", "dependentSchemas"] {
         flat.remove(word);
     }
@@ -82,8 +82,8 @@ pub(super) fn of(wire: Wire, schema: &Value) -> Value {
     }
     // Renamed keys and removed keywords can break references; and the replacements may contain references themselves. In the
     // end, none may be left.
-    let left = Left::of(MAX_GROWTH * size);
-    for mut left in [left, left, Left { schemas: 0, bytes: 0 }] {
+    let left = WorkBudget::of(MAX_GROWTH * size);
+    for mut left in [left, left, WorkBudget { schemas: 0, bytes: 0 }] {
         let known = flat.clone();
         resolve_lost(&mut flat, At::default(), &known, &root, &mut left);
         rename(&mut flat, 0);
@@ -96,14 +96,14 @@ pub(super) fn of(wire: Wire, schema: &Value) -> Value {
 
 /// What is left of the processing limits of a schema: its author may be hostile.
 #[derive(Clone, Copy)]
-struct Left {
+struct WorkBudget {
     /// Schemas to visit.
     schemas: usize,
     /// Bytes to copy, as text.
     bytes: usize,
 }
 
-impl Left {
+impl WorkBudget {
     fn of(bytes: usize) -> Self {
         Self { schemas: MAX_VISITED_SCHEMAS, bytes: bytes + 1024 }
     }
@@ -210,7 +210,12 @@ pub(super) fn target<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> 
 
 /// Removes alternatives at the top: returns one object with the arguments of all of them, and a sentence about which belong
 /// together.
-fn flat(mut schema: Map<String, Value>, root: &Value, deep: usize, left: &mut Left) -> Map<String, Value> {
+fn flat(
+    mut schema: Map<String, Value>,
+    root: &Value,
+    deep: usize,
+    left: &mut WorkBudget,
+) -> Map<String, Value> {
     if !left.look() || deep > MAX_REFERENCE_DEPTH {
         for word in ["$ref", "allOf", "anyOf", "oneOf"] {
             schema.remove(word);
@@ -349,7 +354,7 @@ fn list(value: Option<Value>) -> Vec<Value> {
 fn without_references(schema: Value, root: &Value) -> Value {
     let size = length(&schema, usize::MAX);
     let most = MAX_GROWTH * size + 1024;
-    let (mut whole, mut left) = (schema.clone(), Left::of(MAX_GROWTH * size + size));
+    let (mut whole, mut left) = (schema.clone(), WorkBudget::of(MAX_GROWTH * size + size));
     if let Some(map) = whole.as_object_mut() {
         map.remove("$defs");
         map.remove("definitions");
@@ -358,7 +363,7 @@ fn without_references(schema: Value, root: &Value) -> Value {
     if left.schemas > 0 && length(&whole, most + 1) <= most { whole } else { schema }
 }
 
-fn write_out(schema: &mut Value, at: At, root: &Value, left: &mut Left) {
+fn write_out(schema: &mut Value, at: At, root: &Value, left: &mut WorkBudget) {
     let may = left.look();
     let Some(map) = schema.as_object_mut() else { return };
     if !may {
@@ -380,7 +385,7 @@ fn write_out(schema: &mut Value, at: At, root: &Value, left: &mut Left) {
 }
 
 /// Merges the target of a reference with its siblings.
-fn take_in(map: &mut Map<String, Value>, found: &Value, left: &mut Left) {
+fn take_in(map: &mut Map<String, Value>, found: &Value, left: &mut WorkBudget) {
     for (key, value) in found.as_object().into_iter().flatten() {
         if !map.contains_key(key) && left.copy(value) {
             map.insert(key.clone(), value.clone());
@@ -389,7 +394,7 @@ fn take_in(map: &mut Map<String, Value>, found: &Value, left: &mut Left) {
 }
 
 /// Replaces broken references by their original target, or a schema that accepts anything.
-fn resolve_lost(schema: &mut Value, at: At, known: &Value, root: &Value, left: &mut Left) {
+fn resolve_lost(schema: &mut Value, at: At, known: &Value, root: &Value, left: &mut WorkBudget) {
     let may = left.look();
     let Some(map) = schema.as_object_mut() else { return };
     if at.level > MAX_LEVELS {

@@ -169,7 +169,7 @@ impl EventDesk<'_> {
                 let Read { events, cursor, truncated, has_more, next, unfit } = polled;
                 Ok(Polled { events, cursor, truncated, has_more, next, unfit, held: KeptServer(session) })
             }
-            Err(No::Error(error)) => {
+            Err(RequestError::Error(error)) => {
                 let text = self.link.failed(&wire::error_text(&error)).to_string();
                 let is_refused = error.code.0 == INVALID || http::refused_with(&error) == Some(400);
                 Err(match error.code.0 {
@@ -178,7 +178,7 @@ impl EventDesk<'_> {
                     _ => NoEvents::Failed(text),
                 })
             }
-            Err(No::Other(text)) => Err(failed(&text)),
+            Err(RequestError::Other(text)) => Err(failed(&text)),
         }
     }
 
@@ -261,9 +261,9 @@ impl EventDesk<'_> {
         };
         let listed = match all_types(self.link, session, deadline).await {
             Ok(all) => Some(Arc::new(all)),
-            Err(No::Error(error)) if error.code.0 == NO_SUCH_METHOD => None,
-            Err(No::Error(error)) => return Err(failed(wire::error_text(&error))),
-            Err(No::Other(text)) => return Err(failed(text)),
+            Err(RequestError::Error(error)) if error.code.0 == NO_SUCH_METHOD => None,
+            Err(RequestError::Error(error)) => return Err(failed(wire::error_text(&error))),
+            Err(RequestError::Other(text)) => return Err(failed(text)),
         };
         *known = Some((Instant::now(), listed.clone()));
         Ok(listed)
@@ -271,7 +271,7 @@ impl EventDesk<'_> {
 }
 
 /// Why there is no answer.
-enum No {
+enum RequestError {
     /// The server reports an error.
     Error(ErrorData),
     /// It can't be reached, or its answer is invalid.
@@ -284,11 +284,11 @@ async fn ask(
     method: &str,
     params: Value,
     deadline: Instant,
-) -> Result<Value, No> {
+) -> Result<Value, RequestError> {
     let request = ClientRequest::CustomRequest(CustomRequest::new(method, Some(params)));
     let Ok(answer) = tokio::time::timeout_at(deadline, session.peer.send_request(request)).await else {
         link.timed_out(session);
-        return Err(No::Other(format!("it did not answer `{method}` in time")));
+        return Err(RequestError::Other(format!("it did not answer `{method}` in time")));
     };
     if !matches!(answer, Err(ServiceError::TransportClosed | ServiceError::TransportSend(_))) {
         link.answered();
@@ -296,22 +296,29 @@ async fn ask(
     match answer {
         // `mend` passes it on as a string, so that it is not parsed as another type
         Ok(ServerResult::CustomResult(CustomResult(Value::String(text)))) => serde_json::from_str(&text)
-            .map_err(|_| No::Other(format!("its answer to `{method}` can't be read"))),
-        Ok(_) => Err(No::Other(format!("its answer to `{method}` is of another form"))),
-        Err(ServiceError::McpError(error)) if wire::is_too_long(&error) => {
-            Err(No::Other(format!("its answer to `{method}` is longer than {} MiB", wire::MAX_LINE >> 20)))
-        }
-        Err(ServiceError::McpError(error)) => Err(No::Error(error)),
+            .map_err(|_| RequestError::Other(format!("its answer to `{method}` can't be read"))),
+        Ok(_) => Err(RequestError::Other(format!("its answer to `{method}` is of another form"))),
+        Err(ServiceError::McpError(error)) if wire::is_too_long(&error) => Err(RequestError::Other(format!(
+            "its answer to `{method}` is longer than {} MiB",
+            wire::MAX_LINE >> 20
+        ))),
+        Err(ServiceError::McpError(error)) => Err(RequestError::Error(error)),
         Err(ServiceError::TransportClosed) => {
-            Err(No::Other(format!("it is gone: {}", session.obituary().await)))
+            Err(RequestError::Other(format!("it is gone: {}", session.obituary().await)))
         }
-        Err(ServiceError::TransportSend(error)) => Err(No::Other(session.broken(error.error.as_ref()))),
-        Err(other) => Err(No::Other(shown(&other.to_string()))),
+        Err(ServiceError::TransportSend(error)) => {
+            Err(RequestError::Other(session.broken(error.error.as_ref())))
+        }
+        Err(other) => Err(RequestError::Other(shown(&other.to_string()))),
     }
 }
 
 /// Reads all pages of the list of a server's event types.
-async fn all_types(link: &Link, session: &Session, deadline: Instant) -> Result<Vec<ListedEvent>, No> {
+async fn all_types(
+    link: &Link,
+    session: &Session,
+    deadline: Instant,
+) -> Result<Vec<ListedEvent>, RequestError> {
     let mut all: Vec<ListedEvent> = Vec::new();
     let (mut bytes, mut seen, mut names) = (0, BTreeSet::new(), BTreeSet::new());
     let mut cursor: Option<String> = None;
@@ -321,7 +328,7 @@ async fn all_types(link: &Link, session: &Session, deadline: Instant) -> Result<
         for said in page["events"].as_array().into_iter().flatten() {
             bytes += said.to_string().len();
             if all.len() >= MAX_TYPES || bytes > MAX_LIST_BYTES {
-                return Err(No::Other(format!(
+                return Err(RequestError::Other(format!(
                     "it has more than {MAX_TYPES} types of events, or their list more than {} MiB",
                     MAX_LIST_BYTES >> 20
                 )));
@@ -336,7 +343,7 @@ async fn all_types(link: &Link, session: &Session, deadline: Instant) -> Result<
             return Ok(all);
         }
     }
-    Err(No::Other(format!("the list of its events has more than {MAX_PAGES} pages")))
+    Err(RequestError::Other(format!("the list of its events has more than {MAX_PAGES} pages")))
 }
 
 /// Parses an event type; `None`: it has no valid name.

@@ -111,7 +111,7 @@ impl Http {
                     return Err(StreamableHttpError::SessionExpired);
                 }
                 None => refusal.error(),
-                Some(surely) => refusal.error_again(lost, surely),
+                Some(surely) => refusal.error_after_retry(lost, surely),
             };
             return Ok(StreamableHttpPostResponse::Json(asked.error(error), of_session));
         }
@@ -283,7 +283,7 @@ impl Refusal {
 
     /// Returns the error of a call that was refused for its session before, and was repeated. `lost`: refused for the same
     /// reason again. `surely`: the first refusal proves that it was not carried out.
-    fn error_again(self, lost: bool, surely: bool) -> ErrorData {
+    fn error_after_retry(self, lost: bool, surely: bool) -> ErrorData {
         if !lost {
             let (status, error) = (self.status, self.error());
             let unsure = is_unsure(&error) || !surely;

@@ -264,11 +264,11 @@ async fn connect(
                     .await
                     .map_err(Refused::ours)?;
             let wire = Wire::new(output, input, signals.clone());
-            (greet(wire, mode, deadline).await, Some(process))
+            (handshake(wire, mode, deadline).await, Some(process))
         }
         (None, Some(url)) => {
             let inner = http(url, &spec.headers, signals.clone()).await.map_err(Refused::ours)?;
-            (greet(Filtered { inner, signals: signals.clone() }, mode, deadline).await, None)
+            (handshake(Filtered { inner, signals: signals.clone() }, mode, deadline).await, None)
         }
         (None, None) => return Err(Refused::ours("it has neither `command` nor `url`".into())),
     };
@@ -306,7 +306,7 @@ async fn connect(
         words,
         status: Mutex::new(None),
     });
-    tokio::spawn(look_after(service, process, session.clone(), limits));
+    tokio::spawn(monitor(service, process, session.clone(), limits));
     Ok(session)
 }
 
@@ -320,7 +320,7 @@ struct HandshakeError {
     newer: bool,
 }
 
-async fn greet<T>(
+async fn handshake<T>(
     transport: T,
     mode: ClientLifecycleMode,
     deadline: Instant,
@@ -367,12 +367,7 @@ where
 }
 
 /// Waits for the end of a connection, and cleans up.
-async fn look_after(
-    mut service: Service,
-    mut process: Option<Process>,
-    session: Arc<Session>,
-    limits: Limits,
-) {
+async fn monitor(mut service: Service, mut process: Option<Process>, session: Arc<Session>, limits: Limits) {
     enum End {
         Asked,
         Killed,

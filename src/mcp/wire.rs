@@ -156,7 +156,7 @@ impl<R: AsyncRead + Unpin, W> Wire<R, W> {
                 }
                 parsed(message).or_else(|| self.noise())
             }
-            (None, id) => match self.whose(&message, id) {
+            (None, id) => match self.request_of(&message, id) {
                 Some(asked) => {
                     self.noise.1 = 0;
                     Some(asked.answer(message))
@@ -167,7 +167,7 @@ impl<R: AsyncRead + Unpin, W> Wire<R, W> {
     }
 
     /// Returns the request that a message answers. An error without an id answers the only open request.
-    fn whose(&mut self, message: &Map<String, Value>, id: Option<&Value>) -> Option<Asked> {
+    fn request_of(&mut self, message: &Map<String, Value>, id: Option<&Value>) -> Option<Asked> {
         if let Some(id) = id.and_then(number) {
             return self.pending.remove(&id);
         }

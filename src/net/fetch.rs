@@ -78,7 +78,7 @@ pub async fn attempt(request: Request, allow: &Allow, bounds: Bounds) -> Result<
 
 /// The progress of a request with side effects.
 #[derive(Default)]
-struct Way {
+struct RequestProgress {
     /// It was sent, and there is no response yet.
     open: bool,
     /// The last response, without its body.
@@ -91,7 +91,7 @@ pub(super) async fn send_by(
     allow: &Allow,
     bounds: Bounds,
 ) -> Result<Fetched, Unanswered> {
-    let mut way = Way::default();
+    let mut way = RequestProgress::default();
     let all = follow(dialer, request, allow, bounds.bytes, &mut way);
     let outcome = tokio::time::timeout(bounds.time, all).await.unwrap_or(Err(GuardError::Timeout));
     outcome.or_else(|error| match way.answer.filter(|_| !way.open) {
@@ -105,7 +105,7 @@ async fn follow(
     mut request: Request,
     allow: &Allow,
     bytes: usize,
-    way: &mut Way,
+    way: &mut RequestProgress,
 ) -> Result<Fetched, GuardError> {
     // Cookies that one response sets and the next request needs: a consent page, a load balancer. They are dropped after this
     // request.
@@ -127,7 +127,7 @@ async fn follow(
         }
         match next(&vetted.url, &answer)? {
             Some(to) => {
-                if !leads_on(&request, &to) {
+                if !may_redirect(&request, &to) {
                     return Err(GuardError::Redirect(format!(
                         "the redirect is not followed: {} is not among the addresses in `sinks`",
                         super::describe::origin(&to)
@@ -152,7 +152,7 @@ async fn follow(
 }
 
 /// Returns whether a redirect to this URL is allowed.
-fn leads_on(request: &Request, to: &Url) -> bool {
+fn may_redirect(request: &Request, to: &Url) -> bool {
     let kept = request.redirects.as_ref();
     kept.is_none_or(|patterns| patterns.iter().any(|pattern| pattern.fits(to.as_str())))
 }

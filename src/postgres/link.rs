@@ -26,7 +26,7 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 /// An open connection; closed on drop.
 pub struct Link {
     pub client: Arc<Client>,
-    cancel: Cancel,
+    cancel: CancelOnDrop,
     too_much: Arc<AtomicBool>,
     local_port: Option<u16>,
     heard: Heard,
@@ -56,7 +56,7 @@ impl Link {
         let mut first = None;
         for (at, host) in hosts.into_iter().enumerate() {
             let port = ports.get(at).or(ports.first()).copied().unwrap_or(5432);
-            let place = Place { host, port, most, encryption: encryption.clone(), shown: shown.clone() };
+            let place = Endpoint { host, port, most, encryption: encryption.clone(), shown: shown.clone() };
             let found = match Self::to(&mut config, place).await {
                 Ok(link) if wants_primary => link.is_primary(&shown).await.map(|()| link),
                 found => found,
@@ -82,7 +82,7 @@ impl Link {
         }
     }
 
-    async fn to(config: &mut Config, place: Place) -> Result<Self, ConnectError> {
+    async fn to(config: &mut Config, place: Endpoint) -> Result<Self, ConnectError> {
         let too_much = Arc::new(AtomicBool::new(false));
         let say = |error: &tokio_postgres::Error| ConnectError::said(error, &place.shown);
         let mut local_port = None;
@@ -126,7 +126,7 @@ impl Link {
                 }
             }
         }));
-        let cancel = Cancel { running: Some((token, place)) };
+        let cancel = CancelOnDrop { running: Some((token, place)) };
         Ok(Self { client: Arc::new(client), cancel, too_much, local_port, heard, _task: task })
     }
 
@@ -152,7 +152,7 @@ impl Link {
 }
 
 /// Detects a lost peer within half a minute, both while waiting and while sending (tcp(7)).
-fn notice_a_lost_peer(socket: &TcpStream) -> io::Result<()> {
+fn detect_lost_peer(socket: &TcpStream) -> io::Result<()> {
     use rustix::net::sockopt;
     sockopt::set_socket_keepalive(socket, true)?;
     sockopt::set_tcp_keepidle(socket, Duration::from_secs(10))?;
@@ -203,11 +203,11 @@ fn is_handshake(error: &tokio_postgres::Error) -> bool {
 }
 
 /// Cancels what is running when the call is dropped. The server itself would only notice when it has rows to send.
-struct Cancel {
-    running: Option<(CancelToken, Place)>,
+struct CancelOnDrop {
+    running: Option<(CancelToken, Endpoint)>,
 }
 
-impl Drop for Cancel {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         let Some((token, place)) = self.running.take() else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
@@ -224,7 +224,7 @@ impl Drop for Cancel {
 }
 
 /// Where a server listens.
-struct Place {
+struct Endpoint {
     host: Host,
     port: u16,
     most: usize,
@@ -235,7 +235,7 @@ struct Place {
 
 type Encryption = <MakeRustlsConnect as MakeTlsConnect<Limited>>::TlsConnect;
 
-impl Place {
+impl Endpoint {
     async fn socket(&self, too_much: Arc<AtomicBool>) -> Result<Limited, ConnectError> {
         let mut local_port = None;
         let (socket, shown): (io::Result<Box<dyn Stream>>, String) = match &self.host {
@@ -244,7 +244,7 @@ impl Place {
                 // small consecutive messages must not wait for acknowledgements
                 let socket = socket.and_then(|socket| {
                     socket.set_nodelay(true)?;
-                    notice_a_lost_peer(&socket)?;
+                    detect_lost_peer(&socket)?;
                     Ok(socket)
                 });
                 let local = socket.as_ref().ok().and_then(|socket| socket.local_addr().ok());

@@ -25,7 +25,7 @@ pub(super) fn tunnel(
     let carrying = async move {
         let _place = place;
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
-            carry(TokioIo::new(upgraded), stream).await;
+            copy_both_ways(TokioIo::new(upgraded), stream).await;
         }
     };
     tokio::spawn(state.ended.clone().run_until_cancelled_owned(carrying));
@@ -35,7 +35,7 @@ pub(super) fn tunnel(
 }
 
 /// Copies bytes in both directions. When one side closes, the other may continue for [`HALF_CLOSE_TIMEOUT`].
-async fn carry(program: impl AsyncRead + AsyncWrite, stream: TcpStream) {
+async fn copy_both_ways(program: impl AsyncRead + AsyncWrite, stream: TcpStream) {
     let (mut from_program, mut to_program) = tokio::io::split(program);
     let (mut from_place, mut to_place) = stream.into_split();
     let out = async {

@@ -50,7 +50,7 @@ impl Hitch {
         let shown = cleaned(error, MAX_SHOWN_CHARS);
         match ADVICE.iter().find(|(code, ..)| has_code(error, code)) {
             Some((_, stays, advice)) => {
-                Self::advised(format!("Redis says \"{shown}\": {}", worded(advice, section)), *stays)
+                Self::advised(format!("Redis says \"{shown}\": {}", fill_advice(advice, section)), *stays)
             }
             None => Self::passing(format!("Redis says \"{shown}\"")),
         }
@@ -62,10 +62,10 @@ impl Hitch {
         let known = LOGIN_ADVICE.iter().chain(ADVICE).find(|(code, ..)| has_code(error, code));
         match known {
             Some((code, stays, advice)) => {
-                let advice = worded(advice, section);
+                let advice = fill_advice(advice, section);
                 Self::advised(format!("Redis refuses the login ({code}): {advice}"), *stays)
             }
-            None => Self::passing(worded(
+            None => Self::passing(fill_advice(
                 "Redis refuses the login with an error that is not one that is known (not shown, since it may repeat the password): check `username` and `password` of {section}",
                 section,
             )),
@@ -86,7 +86,7 @@ impl Hitch {
 }
 
 /// Inserts the names of this table into an advice.
-fn worded(advice: &str, section: RedisSection) -> String {
+fn fill_advice(advice: &str, section: RedisSection) -> String {
     advice.replace("{section}", section.header()).replace("{name}", section.name_key())
 }
 

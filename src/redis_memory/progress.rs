@@ -32,16 +32,16 @@ impl MemoryProgress {
 
     /// Records that all changes were sent. Returns whether that is new.
     pub(super) fn is_well(&self, now: Timestamp) -> bool {
-        self.becomes(now, ExportState::Connected, None, 0)
+        self.set_status(now, ExportState::Connected, None, 0)
     }
 
     /// Records a problem. Returns whether that is new.
     pub(super) fn is_held_up(&self, now: Timestamp, hitch: &Hitch, waiting: u64) -> bool {
         let state = if hitch.stays { ExportState::Stopped } else { ExportState::Trying };
-        self.becomes(now, state, Some(hitch.what.clone()), waiting)
+        self.set_status(now, state, Some(hitch.what.clone()), waiting)
     }
 
-    fn becomes(&self, now: Timestamp, state: ExportState, problem: Option<String>, waiting: u64) -> bool {
+    fn set_status(&self, now: Timestamp, state: ExportState, problem: Option<String>, waiting: u64) -> bool {
         let mut standing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = standing.take();
         let is_new = before.as_ref().is_none_or(|before| before.state != state || before.problem != problem);

@@ -65,9 +65,7 @@ impl Attempt<'_> {
             let price = self.shared.fleet.models.get(model).and_then(|spec| spec.price);
             let used = used(&answer, &worst, price);
             let (step, failed) = match answer {
-                Ok(answer) => {
-                    (Step::Answered { model: model.clone(), answer: without_secrets(answer), used }, None)
-                }
+                Ok(answer) => (Step::Answered { model: model.clone(), answer: redacted(answer), used }, None),
                 Err(error) => {
                     let message = secret::redact(&error.error.message).into_owned();
                     let told = RunError { kind: error.error.kind, message };
@@ -179,7 +177,7 @@ fn sooner(one: Option<SignedDuration>, other: Option<SignedDuration>) -> Option<
 }
 
 /// Redacts secrets from an answer, wherever the model got them: none is recorded, passed to a tool or sent back.
-fn without_secrets(mut answer: ModelAnswer) -> ModelAnswer {
+fn redacted(mut answer: ModelAnswer) -> ModelAnswer {
     let clean = |text: &mut String| {
         if let Cow::Owned(redacted) = secret::redact(text) {
             *text = redacted;

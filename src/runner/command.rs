@@ -189,7 +189,7 @@ impl Attempt<'_> {
         let mut orders = self.orders.clone();
         tokio::select! {
             biased;
-            () = ordered(&mut orders) => Err(Break::Stopped),
+            () = stop_ordered(&mut orders) => Err(Break::Stopped),
             () = tokio::time::sleep_until(self.deadline) => {
                 Err(Break::failed(ErrorKind::Timeout, self.bound.to_string()))
             }
@@ -207,7 +207,7 @@ impl Attempt<'_> {
         let limit = Instant::now() + least.max(self.time_left());
         let (mut orders, mut killed) = (self.orders.clone(), self.orders.clone());
         let stopped = async {
-            ordered(&mut orders).await;
+            stop_ordered(&mut orders).await;
             tokio::time::sleep(least).await;
         };
         tokio::select! {
@@ -260,7 +260,7 @@ impl Attempt<'_> {
         };
         let started = tokio::select! {
             biased;
-            () = ordered(&mut self.orders) => return End::Stopped,
+            () = stop_ordered(&mut self.orders) => return End::Stopped,
             () = tokio::time::sleep_until(self.deadline) => return End::TimedOut(self.bound),
             started = starting => started,
         };
@@ -333,7 +333,7 @@ impl Attempt<'_> {
         let go = told
             && tokio::select! {
                 answer = may_go => answer.is_ok(),
-                () = ordered(&mut self.orders) => false,
+                () = stop_ordered(&mut self.orders) => false,
             };
         if go {
             if role == ProcessRole::Body {
@@ -358,7 +358,7 @@ impl Attempt<'_> {
         loop {
             tokio::select! {
                 biased;
-                () = ordered(&mut self.orders) => return Err(End::Stopped),
+                () = stop_ordered(&mut self.orders) => return Err(End::Stopped),
                 () = tokio::time::sleep_until(self.deadline) => return Err(End::TimedOut(self.bound)),
                 ended = running.ended() => return Ok(ended),
                 _ = hand_on.tick(), if dirty => {
@@ -410,7 +410,7 @@ async fn at(time: Option<Instant>) {
 }
 
 /// Resolves when the run is to be stopped.
-async fn ordered(orders: &mut watch::Receiver<StopOrder>) {
+async fn stop_ordered(orders: &mut watch::Receiver<StopOrder>) {
     if orders.wait_for(|order| *order > StopOrder::None).await.is_err() {
         std::future::pending::<()>().await; // nobody is left who could
     }

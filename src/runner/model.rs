@@ -20,7 +20,7 @@ const MAX_SESSION_MESSAGES: usize = 400;
 
 /// What is recorded of a conversation that can't continue.
 #[derive(Default)]
-struct SoFar {
+struct PartialConversation {
     usage: Usage,
     warnings: Vec<String>,
 }
@@ -34,7 +34,7 @@ impl Attempt<'_> {
             return AttemptOutcome::of(AttemptEnd::Cancelled);
         }
         self.start_clock();
-        let mut so_far = SoFar::default();
+        let mut so_far = PartialConversation::default();
         let (end, retry_after) = match self.converse(spec, places, &mut so_far).await {
             Ok(mut outcome) => {
                 outcome.warnings.extend(self.cut_by_server.take());
@@ -46,7 +46,7 @@ impl Attempt<'_> {
                 (AttemptEnd::Failed(error), retry_after)
             }
         };
-        let SoFar { usage, mut warnings } = so_far;
+        let PartialConversation { usage, mut warnings } = so_far;
         warnings.extend(self.cut_by_server.take());
         AttemptOutcome { usage, warnings, retry_after, ..AttemptOutcome::of(end) }
     }
@@ -55,7 +55,7 @@ impl Attempt<'_> {
         &mut self,
         spec: &QuerySpec,
         places: &Places,
-        so_far: &mut SoFar,
+        so_far: &mut PartialConversation,
     ) -> Result<AttemptOutcome, Break> {
         let rows = self.journal().await?;
         let mut journal = Journal::after(self.brief, self.shared, &rows);
@@ -84,7 +84,7 @@ impl Attempt<'_> {
             Ok(outcome) => &mut outcome.warnings,
             Err(_) => {
                 let warnings = warnings(calls.would_have(), talk.unknown());
-                *so_far = SoFar { usage: talk.usage(), warnings };
+                *so_far = PartialConversation { usage: talk.usage(), warnings };
                 &mut so_far.warnings
             }
         };
@@ -178,8 +178,8 @@ impl Attempt<'_> {
             limits: agent.limits.clone(),
             max_output_tokens: model.max_output_tokens,
             max_output_by_default: model.max_output_by_default,
-            frame: self.widest_frame(&chain, !names.is_empty()),
-            price: self.dearest(&chain),
+            frame: self.max_overhead(&chain, !names.is_empty()),
+            price: self.highest_price(&chain),
             ask_again: agent.retry.max > 0,
             output_schema: spec.output_schema.clone(),
         };
@@ -250,13 +250,13 @@ impl Attempt<'_> {
     }
 
     /// Returns the maximum overhead that a provider of the chain may add to a request.
-    fn widest_frame(&self, chain: &[String], tools: bool) -> u64 {
+    fn max_overhead(&self, chain: &[String], tools: bool) -> u64 {
         let models = chain.iter().filter_map(|name| self.shared.fleet.models.get(name));
         models.map(|model| frame_at_most(model.provider, tools)).max().unwrap_or(0)
     }
 
     /// Returns the highest price in the chain: an upper bound, whichever model answers.
-    fn dearest(&self, chain: &[String]) -> Option<Price> {
+    fn highest_price(&self, chain: &[String]) -> Option<Price> {
         let prices = chain.iter().filter_map(|name| self.shared.fleet.models.get(name)?.price);
         prices.reduce(|a, b| Price {
             input: a.input.max(b.input),

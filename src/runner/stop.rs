@@ -41,7 +41,7 @@ pub(super) struct Quarry {
 
 impl Quarry {
     /// Returns whether a process is selected by its own attributes. A PID alone proves nothing.
-    fn marks(&self, seen: &Seen) -> bool {
+    fn selects(&self, seen: &Seen) -> bool {
         seen.pid != std::process::id()
             && Some(seen.pid) != self.keeper
             && (seen.run.is_some_and(|run| self.runs.contains(&run))
@@ -59,7 +59,7 @@ impl Quarry {
             .map(|seen| seen.pid)
             .collect();
         let belongs = |seen: &&Seen| {
-            self.marks(seen)
+            self.selects(seen)
                 || leading.contains(&seen.group)
                 || leading.contains(&seen.session)
                 || known.contains(&seen.key())
@@ -101,7 +101,7 @@ pub(super) async fn end(
     let quarry = quarry_of(run, keeper);
     let mut known = HashSet::new();
     if order < StopOrder::Kill {
-        let asking = ask_all(running, &quarry, &mut known, orders);
+        let asking = terminate_all(running, &quarry, &mut known, orders);
         // where new processes start all the time, the scans would not end
         let _ = tokio::time::timeout(TERM_TIMEOUT, asking).await;
     }
@@ -113,7 +113,7 @@ pub(super) async fn end(
 }
 
 /// Sends TERM to all, and waits until they have exited. `known`: processes that were seen to belong to it.
-async fn ask_all(
+async fn terminate_all(
     running: &Running,
     quarry: &Quarry,
     known: &mut HashSet<(u32, u64)>,
@@ -220,14 +220,14 @@ pub(super) async fn kill_all(
     loop {
         let mut left = if hunting {
             let marked = quarry.clone();
-            let living = proc::living_stopped(move |seen| marked.marks(seen)).await;
+            let living = proc::living_stopped(move |seen| marked.selects(seen)).await;
             quarry.among(&living, &found)
         } else {
             quarry.among(&proc::living().await, &found)
         };
         if left.is_empty() {
             let marked = quarry.clone();
-            left = proc::adopted_stopped(move |seen| marked.marks(seen)).await;
+            left = proc::adopted_stopped(move |seen| marked.selects(seen)).await;
         }
         hunting = !left.is_empty();
         if !hunting {

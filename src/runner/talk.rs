@@ -248,7 +248,7 @@ impl Calls {
             let key = journal.key_of(call);
             let orders = shared.orders.clone();
             async move {
-                let reply = raced(shared, orders, key, call).await;
+                let reply = call_unless_stopped(shared, orders, key, call).await;
                 (reply, began.elapsed())
             }
         });
@@ -327,11 +327,11 @@ async fn real(
     call: &PlannedCall,
 ) -> Result<(ToolReply, bool), Break> {
     let orders = attempt.orders.clone();
-    raced(attempt, orders, key, call).await
+    call_unless_stopped(attempt, orders, key, call).await
 }
 
 /// Makes a call, unless the run is to be stopped or times out; also returns whether its reply comes from outside.
-async fn raced(
+async fn call_unless_stopped(
     attempt: &Attempt<'_>,
     mut orders: tokio::sync::watch::Receiver<StopOrder>,
     key: String,

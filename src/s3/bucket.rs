@@ -34,9 +34,9 @@ const SHA256_HEADER: &str = "x-amz-meta-bgagent-sha256";
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
 /// The addressing of a bucket.
-struct Asked<'s>(&'s S3Settings);
+struct Addressing<'s>(&'s S3Settings);
 
-impl Asked<'_> {
+impl Addressing<'_> {
     /// Returns the addressing style. Amazon requires the bucket in the host name, which its certificate covers; other servers
     /// may have no host name per bucket.
     fn style(&self, endpoint: &Url) -> UrlStyle {
@@ -123,7 +123,7 @@ impl Bucket {
         let amazon = || format!("https://s3.{}.amazonaws.com", settings.region);
         let endpoint = settings.endpoint.clone().unwrap_or_else(amazon);
         let url = Url::parse(&endpoint).map_err(|error| failed(format!("`endpoint`: {error}")))?;
-        let style = Asked(settings).style(&url);
+        let style = Addressing(settings).style(&url);
         let bucket = rusty_s3::Bucket::new(url, style, settings.bucket.clone(), settings.region.clone())
             .map_err(|error| failed(format!("`endpoint` and `bucket` make no address: {error:?}")))?;
         let prefix = match settings.prefix.as_deref() {
@@ -133,7 +133,7 @@ impl Bucket {
                 format!("{prefix}/")
             }
         };
-        let credentials = Asked(settings).credentials().await.map_err(|error| failed(error.message))?;
+        let credentials = Addressing(settings).credentials().await.map_err(|error| failed(error.message))?;
         let client = net::verbatim(bucket.base_url(), CONNECT_TIMEOUT).map_err(failed)?;
         Ok(Self { bucket, credentials, client, prefix, timeout: settings.timeout.unsigned_abs() })
     }
@@ -259,9 +259,9 @@ impl Bucket {
         let request = self.request(Method::GET, HeaderMap::new());
         let reading = Reading { most: MAX_PAGE_BYTES, cut: false };
         let answer = self.ask(request, &action, reading, None).await?;
-        let parsed = std::str::from_utf8(&answer.body)
-            .map_err(|error| error.to_string())
-            .and_then(|text| ListObjectsV2::parse_response(&usual(text)).map_err(|error| error.to_string()));
+        let parsed = std::str::from_utf8(&answer.body).map_err(|error| error.to_string()).and_then(|text| {
+            ListObjectsV2::parse_response(&with_amazon_namespace(text)).map_err(|error| error.to_string())
+        });
         let parsed = parsed.map_err(|why| {
             let why = format!("the list can't be read; is this S3-compatible storage? ({why})");
             S3Error::new(S3ErrorKind::Refused, why).at(&self.place(None))
@@ -340,7 +340,7 @@ impl About {
 }
 
 /// Replaces the namespace of a list's XML by Amazon's: some servers use their own, or none.
-fn usual(xml: &str) -> String {
+fn with_amazon_namespace(xml: &str) -> String {
     let begin = "<ListBucketResult";
     match xml.split_once(begin).and_then(|(before, rest)| Some((before, rest.split_once('>')?.1))) {
         Some((before, rest)) => format!("{before}{begin} xmlns=\"{NAMESPACE}\">{rest}"),

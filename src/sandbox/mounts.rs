@@ -53,7 +53,8 @@ pub fn close(walls: &Walls) -> Result<FilesView, NotConfined> {
     }
     // opened before the rest is made read-only
     let Ok(open) = writable(walls) else { return Ok(FilesView::Shared) };
-    let all = mounted().map_err(|error| NotConfined(format!("what is mounted can't be read: {error}")))?;
+    let all =
+        read_mountinfo().map_err(|error| NotConfined(format!("what is mounted can't be read: {error}")))?;
     let mut is_changed = false;
     for (place, flags) in mounts(&all) {
         match mount_remount(&place, flags | MountFlags::BIND | MountFlags::RDONLY, c"") {
@@ -82,7 +83,7 @@ pub fn close(walls: &Walls) -> Result<FilesView, NotConfined> {
 }
 
 /// Reads `/proc/self/mountinfo`. The file has no size, and a reader without a size hint begins with a few bytes.
-fn mounted() -> std::io::Result<Vec<u8>> {
+fn read_mountinfo() -> std::io::Result<Vec<u8>> {
     let mut all = Vec::with_capacity(1 << 14);
     std::fs::File::open("/proc/self/mountinfo")?.read_to_end(&mut all)?;
     Ok(all)

@@ -198,7 +198,7 @@ impl Keeper {
             }
             let asked = !watched[0].revents().is_empty();
             self.signals.take();
-            self.hand_on();
+            self.forward_signals();
             if asked {
                 match wire::receive(&self.channel) {
                     Ok(Some((wire::TERMINATE, _))) => self.ask(),
@@ -218,7 +218,7 @@ impl Keeper {
             }
         }
         let Some(status) = how else { return };
-        let left = is_anybody_left();
+        let left = has_children();
         let said = match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => KeeperMessage::Exited { code, left },
             (None, signal) => KeeperMessage::Signalled { signal: signal.unwrap_or(0), left },
@@ -228,7 +228,7 @@ impl Keeper {
     }
 
     /// Forwards signals to this process, which were meant for the program.
-    fn hand_on(&self) {
+    fn forward_signals(&self) {
         for (signal, came) in &self.signals.handed_on {
             if came.swap(false, Ordering::Relaxed) && !self.ended {
                 let _ = kill_process_group(self.leader, *signal);
@@ -254,7 +254,7 @@ impl Keeper {
         let until = Instant::now() + KILL_TIMEOUT;
         let mut stopped = HashSet::new();
         loop {
-            let all = if is_anybody_left() { below() } else { Vec::new() };
+            let all = if has_children() { below() } else { Vec::new() };
             if all.is_empty() {
                 exit(0);
             }
@@ -291,7 +291,7 @@ impl Keeper {
 
 /// Returns whether there is a child. What a program leaves behind becomes one as soon as the program exits. True if the kernel
 /// has no such list.
-fn is_anybody_left() -> bool {
+fn has_children() -> bool {
     std::fs::read("/proc/thread-self/children").map_or(cfg!(target_os = "linux"), |all| !all.is_empty())
 }
 

@@ -66,7 +66,7 @@ impl Outcome {
 }
 
 /// How the body of an answer ends for the program.
-enum Last {
+enum BodyEnd {
     /// As the provider ended it.
     Whole,
     /// In the middle.
@@ -138,7 +138,7 @@ impl Exchange {
             return;
         }
         let sent = AssertUnwindSafe(self.send(to_program, &mut pieces)).catch_unwind().await;
-        let (outcome, last) = sent.unwrap_or_else(|_| (panicked(), Last::Cut));
+        let (outcome, last) = sent.unwrap_or_else(|_| (panicked(), BodyEnd::Cut));
         let used = used(&outcome, &hold.asked.worst, hold.price.as_ref());
         settle(&hold, held, open, outcome, used, began.elapsed()).await;
         finish(pieces, last);
@@ -177,14 +177,14 @@ impl Exchange {
         &mut self,
         mut to_program: oneshot::Sender<Answer>,
         pieces: &mut Option<Pieces>,
-    ) -> (Outcome, Last) {
+    ) -> (Outcome, BodyEnd) {
         let request = self.upstream.client.request(self.method.clone(), self.url.clone());
         let request = request.headers(self.headers.clone()).body(std::mem::take(&mut self.body));
         let head = self.state.spec.patience.head;
         let answered = tokio::select! {
             biased;
-            () = self.state.ended.cancelled() => return (over(), Last::Cut),
-            () = to_program.closed() => return (went_away(), Last::Cut),
+            () = self.state.ended.cancelled() => return (over(), BodyEnd::Cut),
+            () = to_program.closed() => return (went_away(), BodyEnd::Cut),
             answered = timeout(head, request.send()) => answered,
         };
         self.room = None;
@@ -208,7 +208,7 @@ impl Exchange {
             let message = String::from_utf8_lossy(&self.clean(why.message.clone().into())).into_owned();
             let _ = to_program.send(in_form(self.wire, status, &message));
         }
-        (failed, Last::Cut)
+        (failed, BodyEnd::Cut)
     }
 
     /// Streams an answer to the program.
@@ -217,7 +217,7 @@ impl Exchange {
         mut answer: reqwest::Response,
         to_program: oneshot::Sender<Answer>,
         pieces: &mut Option<Pieces>,
-    ) -> (Outcome, Last) {
+    ) -> (Outcome, BodyEnd) {
         self.state.lives();
         let status = answer.status();
         if status.is_redirection() {
@@ -229,7 +229,7 @@ impl Exchange {
                 self.state.spec.table
             );
             let _ = to_program.send(in_form(self.wire, StatusCode::BAD_REQUEST, &message));
-            return (Outcome::failed(ErrorKind::Config, message, false), Last::Cut);
+            return (Outcome::failed(ErrorKind::Config, message, false), BodyEnd::Cut);
         }
         let mut keyhole = Keyhole::new(&self.upstream.secrets);
         let (reading, is_stream) = self.reading(answer.headers());
@@ -237,12 +237,12 @@ impl Exchange {
         let tx = Pieces { to: tx, is_whole: Arc::default() };
         let head = head(status, answer.headers(), &keyhole, rx, tx.is_whole.clone());
         if to_program.send(head).is_err() {
-            return (went_away(), Last::Cut);
+            return (went_away(), BodyEnd::Cut);
         }
         let tx = pieces.insert(tx);
-        let mut passing = Passing { exchange: self, reading, keyhole: &mut keyhole, to: tx };
+        let mut passing = StreamedAnswer { exchange: self, reading, keyhole: &mut keyhole, to: tx };
         let (broken, last) = passing.all(&mut answer, is_stream).await;
-        let read = passing.reading.end(matches!(last, Last::Whole));
+        let read = passing.reading.end(matches!(last, BodyEnd::Whole));
         let (end, may_cost) = match (broken, status.is_success()) {
             (Some(why), _) => (AnswerEnd::Failed(why), true),
             (None, true) => (read.end.clone(), true),
@@ -276,16 +276,16 @@ impl Exchange {
 }
 
 /// An answer while it is streamed.
-struct Passing<'a> {
+struct StreamedAnswer<'a> {
     exchange: &'a Exchange,
     reading: AnswerReading,
     keyhole: &'a mut Keyhole,
     to: &'a Pieces,
 }
 
-impl Passing<'_> {
+impl StreamedAnswer<'_> {
     /// Streams the answer to its end. Returns the error if it did not complete.
-    async fn all(&mut self, answer: &mut reqwest::Response, is_stream: bool) -> (Option<RunError>, Last) {
+    async fn all(&mut self, answer: &mut reqwest::Response, is_stream: bool) -> (Option<RunError>, BodyEnd) {
         let state = &self.exchange.state;
         let pause = state.spec.patience.pause;
         // with the last announced byte it is complete: the program may close the connection then
@@ -293,8 +293,8 @@ impl Passing<'_> {
         loop {
             let next = tokio::select! {
                 biased;
-                () = state.ended.cancelled() => return (Some(over_error()), Last::Cut),
-                () = self.to.to.closed() => return (Some(gone()), Last::Cut),
+                () = state.ended.cancelled() => return (Some(over_error()), BodyEnd::Cut),
+                () = self.to.to.closed() => return (Some(gone()), BodyEnd::Cut),
                 next = timeout(pause, answer.chunk()) => next,
             };
             match next {
@@ -303,7 +303,7 @@ impl Passing<'_> {
                     left = left.map(|left| left.saturating_sub(bytes.len() as u64));
                     let bytes = self.keyhole.push(bytes);
                     if !self.give(bytes).await {
-                        return (Some(gone()), Last::Cut);
+                        return (Some(gone()), BodyEnd::Cut);
                     }
                     if left == Some(0) {
                         return self.whole().await;
@@ -312,7 +312,7 @@ impl Passing<'_> {
                 Ok(Ok(None)) => return self.whole().await,
                 Ok(Err(error)) => {
                     let message = format!("the answer broke off: {}", net::describe(&error));
-                    return (Some(RunError::new(ErrorKind::Network, message)), Last::Cut);
+                    return (Some(RunError::new(ErrorKind::Network, message)), BodyEnd::Cut);
                 }
                 Err(_) => return self.stalled(is_stream).await,
             }
@@ -320,13 +320,13 @@ impl Passing<'_> {
     }
 
     /// Finishes a complete answer by sending what was held back.
-    async fn whole(&mut self) -> (Option<RunError>, Last) {
+    async fn whole(&mut self) -> (Option<RunError>, BodyEnd) {
         let rest = self.keyhole.rest();
-        if self.give(rest).await { (None, Last::Whole) } else { (Some(gone()), Last::Cut) }
+        if self.give(rest).await { (None, BodyEnd::Whole) } else { (Some(gone()), BodyEnd::Cut) }
     }
 
     /// Finishes an answer that stalled. A stream can report it; anything else is aborted.
-    async fn stalled(&mut self, is_stream: bool) -> (Option<RunError>, Last) {
+    async fn stalled(&mut self, is_stream: bool) -> (Option<RunError>, BodyEnd) {
         let spec = &self.exchange.state.spec;
         let message = format!(
             "the answer stopped: nothing came for {} s ({})",
@@ -336,12 +336,12 @@ impl Passing<'_> {
         let why = Some(RunError::new(ErrorKind::Timeout, message.clone()));
         // nothing can be appended to an incomplete event
         if !is_stream || !self.reading.is_between_events() {
-            return (why, Last::Cut);
+            return (why, BodyEnd::Cut);
         }
         let event = Bytes::from(self.exchange.wire.error_event(504, &format!("bgagent: {message}")));
         let pause = spec.patience.pause;
         let is_told = matches!(timeout(pause, self.to.to.send(event)).await, Ok(Ok(())));
-        (why, if is_told { Last::Whole } else { Last::Cut })
+        (why, if is_told { BodyEnd::Whole } else { BodyEnd::Cut })
     }
 
     /// Sends a chunk. Returns `false` if the program has disconnected.
@@ -420,8 +420,8 @@ async fn settle(
 }
 
 /// Ends the body of an answer.
-fn finish(pieces: Option<Pieces>, last: Last) {
-    if let (Some(pieces), Last::Whole) = (pieces, last) {
+fn finish(pieces: Option<Pieces>, last: BodyEnd) {
+    if let (Some(pieces), BodyEnd::Whole) = (pieces, last) {
         pieces.is_whole.store(true, Ordering::Release);
     }
 }

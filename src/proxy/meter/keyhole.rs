@@ -35,7 +35,7 @@ impl Keyhole {
                 Bytes::from(whole)
             }
         };
-        let bytes = if finder.is_match(&bytes[..]) { starred(finder, &bytes) } else { bytes };
+        let bytes = if finder.is_match(&bytes[..]) { masked(finder, &bytes) } else { bytes };
         let open = self.open_end(&bytes);
         self.open = bytes[bytes.len() - open..].to_vec();
         bytes.slice(..bytes.len() - open)
@@ -61,7 +61,7 @@ impl Keyhole {
     }
 }
 
-fn starred(finder: &AhoCorasick, bytes: &[u8]) -> Bytes {
+fn masked(finder: &AhoCorasick, bytes: &[u8]) -> Bytes {
     let mut clean = bytes.to_vec();
     // including overlapping matches: otherwise part of a secret would remain
     for found in finder.find_overlapping_iter(bytes) {

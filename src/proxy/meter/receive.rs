@@ -168,7 +168,7 @@ async fn receive(
         NoBody::Broken(why) => NotSent::odd(StatusCode::BAD_REQUEST, format!("not sent: {why}")),
     })?;
     let upstream = state.upstream();
-    let headers = headers_on(parts.headers, &upstream.headers);
+    let headers = forwarded_headers(parts.headers, &upstream.headers);
     let url = url(&upstream.base, &route, &parts.uri).map_err(bad)?;
     let (hold, body) = match &route.asks {
         Asks::LookUp if parts.method == Method::GET => {
@@ -308,7 +308,7 @@ fn has_key(state: &MeterState, headers: &HeaderMap, uri: &Uri) -> bool {
 
 /// Returns the headers to forward: the program's, without hop-by-hop headers and the key, and with those of the provider's
 /// table.
-fn headers_on(mut headers: HeaderMap, own: &HeaderMap) -> HeaderMap {
+fn forwarded_headers(mut headers: HeaderMap, own: &HeaderMap) -> HeaderMap {
     without_connection(&mut headers);
     for name in [HOST, CONTENT_LENGTH, CONTENT_ENCODING, EXPECT, COOKIE, AUTHORIZATION] {
         headers.remove(name);
@@ -322,7 +322,7 @@ fn headers_on(mut headers: HeaderMap, own: &HeaderMap) -> HeaderMap {
     for name in gateways {
         headers.remove(name);
     }
-    BETA_HEADERS.iter().for_each(|name| without_asking_again(&mut headers, name));
+    BETA_HEADERS.iter().for_each(|name| remove_asking_again(&mut headers, name));
     // usage is parsed from the stream
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let beta = HeaderName::from_static("anthropic-beta");
@@ -336,7 +336,7 @@ fn headers_on(mut headers: HeaderMap, own: &HeaderMap) -> HeaderMap {
 }
 
 /// Removes the parts of a header's list that make the provider query models again.
-fn without_asking_again(headers: &mut HeaderMap, name: &'static str) {
+fn remove_asking_again(headers: &mut HeaderMap, name: &'static str) {
     let asks_again = |part: &str| {
         let part = part.to_ascii_lowercase().replace('-', "_");
         ASKS_AGAIN.iter().any(|word| part.contains(word))
@@ -428,7 +428,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
             .collect();
-        let mut sent: Vec<_> = headers_on(headers, &own)
+        let mut sent: Vec<_> = forwarded_headers(headers, &own)
             .iter()
             .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
             .collect();

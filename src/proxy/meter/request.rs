@@ -61,7 +61,7 @@ impl RequestReader {
             false => self.bound_output(&mut request, &mut changes)?,
         };
         if self.wire == ModelWire::Chat && request.is_true("stream") {
-            with_usage(&mut request, &mut changes)?;
+            request_usage(&mut request, &mut changes)?;
         }
         let weight = self.weigh(&request)?;
         let has_tools = request.get("tools").is_some() || changes.further_tools;
@@ -130,7 +130,7 @@ impl RequestReader {
                 most.saturating_add(predicted)
             }
             ModelWire::Gemini => {
-                spelled(request, "generationConfig")?;
+                check_spelling(request, "generationConfig")?;
                 let text = request.get("generationConfig").unwrap_or("{}").to_owned();
                 let mut config = Object::parse(&text)
                     .map_err(|error| format!("has a `generationConfig` that can't be read: {error}"))?;
@@ -181,7 +181,7 @@ fn one_answer(request: &Object<'_>, key: &str) -> Result<(), String> {
 }
 
 /// Refuses a limit in a spelling that the provider would ignore.
-fn spelled(request: &Object<'_>, key: &str) -> Result<(), String> {
+fn check_spelling(request: &Object<'_>, key: &str) -> Result<(), String> {
     match request.is_odd(key) {
         true => Err(format!("spells `{key}` in a way that not all readers take: write it so")),
         false => Ok(()),
@@ -190,7 +190,7 @@ fn spelled(request: &Object<'_>, key: &str) -> Result<(), String> {
 
 /// Returns an integer of a request. Google's parser accepts strings for numbers.
 fn whole(request: &Object<'_>, key: &str) -> Result<Option<u64>, String> {
-    spelled(request, key)?;
+    check_spelling(request, key)?;
     let Some(text) = request.get(key) else { return Ok(None) };
     let plain = text.trim_matches('"');
     let whole = plain.parse::<u64>().ok().or_else(|| {
@@ -202,7 +202,7 @@ fn whole(request: &Object<'_>, key: &str) -> Result<Option<u64>, String> {
 }
 
 /// Requests a usage report: a stream of Chat Completions contains one only on request.
-fn with_usage(request: &mut Object<'_>, changes: &mut Changes) -> Result<(), String> {
+fn request_usage(request: &mut Object<'_>, changes: &mut Changes) -> Result<(), String> {
     let text = request.get("stream_options").unwrap_or("{}").to_owned();
     let mut options =
         Object::parse(&text).map_err(|error| format!("has `stream_options` that can't be read: {error}"))?;

@@ -50,7 +50,7 @@ impl Weight {
     }
 
     /// Adds the parts of an object that are not plain text.
-    fn said(&mut self, wire: ModelWire, above: &str, said: &SaidOfFile) {
+    fn said(&mut self, wire: ModelWire, above: &str, said: &FileHints) {
         for (key, file) in &said.files {
             let shown = || format!("`{key}` = {:?}", file.begin.chars().take(80).collect::<String>());
             match media::means(wire, above, key, said.kind(), said.media(), &file.begin) {
@@ -84,20 +84,20 @@ impl Weight {
 }
 
 /// A text whose meaning is not known yet.
-struct KeptText {
+struct PendingText {
     begin: String,
     as_text: u64,
 }
 
 /// The keys of an object that determine the meaning of a text in it.
 #[derive(Default)]
-struct SaidOfFile {
-    kind: Option<KeptText>,
-    media: Option<KeptText>,
-    files: Vec<(String, KeptText)>,
+struct FileHints {
+    kind: Option<PendingText>,
+    media: Option<PendingText>,
+    files: Vec<(String, PendingText)>,
 }
 
-impl SaidOfFile {
+impl FileHints {
     fn kind(&self) -> Option<&str> {
         self.kind.as_ref().map(|text| text.begin.as_str())
     }
@@ -107,7 +107,7 @@ impl SaidOfFile {
     }
 
     /// Records the text of a key. Returns false for a duplicate: parsers disagree about which one wins.
-    fn note(&mut self, key: &str, text: KeptText) -> bool {
+    fn note(&mut self, key: &str, text: PendingText) -> bool {
         match key {
             "type" => self.kind.replace(text).is_none(),
             "mediatype" | "mimetype" => self.media.replace(text).is_none(),
@@ -127,7 +127,7 @@ struct Part<'a> {
     under: &'a str,
     opaque: bool,
     /// Where to put a text whose meaning is not known yet.
-    kept: Option<&'a mut Option<KeptText>>,
+    kept: Option<&'a mut Option<PendingText>>,
 }
 
 /// Counts characters of numbers outside of strings: one can have any number of digits, but may be parsed as a short one.
@@ -186,7 +186,7 @@ impl<'de> Visitor<'de> for Part<'_> {
         match kept {
             Some(kept) => {
                 let begin = text[..text.floor_char_boundary(KEPT_PREFIX_BYTES)].to_owned();
-                *kept = Some(KeptText { begin, as_text: text_at_most(text).saturating_add(2) });
+                *kept = Some(PendingText { begin, as_text: text_at_most(text).saturating_add(2) });
             }
             None => sum.text(text),
         }
@@ -230,7 +230,7 @@ impl<'de> Visitor<'de> for Part<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Self { sum, wire, under, opaque, .. } = self;
         sum.plus(2);
-        let mut said = SaidOfFile::default();
+        let mut said = FileHints::default();
         while let Some(key) = map.next_key::<String>()? {
             sum.plus(text_at_most(&key).saturating_add(4));
             if opaque {

@@ -225,12 +225,12 @@ impl Attempt<'_> {
         task.rules = rules.as_ref().map(|(rules, _)| rules);
         (task.outcomes, task.granted) = (&outcomes, &granted);
         let goes_on = task.goes_on() && past.session.is_some();
-        let mut came = self.asked_to_work(&task, &asked, journal, &owner, so_far).await;
+        let mut came = self.run_program(&task, &asked, journal, &owner, so_far).await;
         if goes_on && so_far.never_began && matches!(came, Err(Break::Failed(..))) {
             let warning = "the program no longer knows the session that it was to continue: it started over";
             so_far.warnings.push(warning.into());
             task.anew = true;
-            came = self.asked_to_work(&task, &asked, journal, &owner, so_far).await;
+            came = self.run_program(&task, &asked, journal, &owner, so_far).await;
         }
         came
     }
@@ -259,7 +259,7 @@ impl Attempt<'_> {
     }
 
     /// Starts the program with its own meter, and follows it to its end.
-    async fn asked_to_work(
+    async fn run_program(
         &mut self,
         task: &Task<'_>,
         asked: &str,
@@ -408,7 +408,7 @@ impl Attempt<'_> {
         let fleet = self.shared.fleet.clone();
         // committing may execute what the program left, and the sandbox that applied to it is no longer known
         let Some(spec) = fleet.runners.get(&query.runner) else {
-            return Err(self.kept_aside(
+            return Err(self.keep_aside(
                 world,
                 format!("what it made can't be brought back without its [{}]", owner.table),
             ));
@@ -421,19 +421,19 @@ impl Attempt<'_> {
         let brought = self.before_it_is_over(MIN_BRING_BACK_TIME, bringing).await;
         let late = || Err("there was no time to bring back what it made".to_owned());
         let repository::Brought { head, others, missing } =
-            brought.unwrap_or_else(late).map_err(|why| self.kept_aside(world, why))?;
+            brought.unwrap_or_else(late).map_err(|why| self.keep_aside(world, why))?;
         if let (Some(repository::KeptBranch { branch, summary: changes }), Some(journal)) = (head, journal) {
             let repository = repository.path.display().to_string();
             let step = Step::Kept { repository, branch, changes };
             // a failed write ends the attempt soon, for the same reason
             let _ = journal.write(vec![journal.entry(step)]).await;
         }
-        missing.map_or(Ok(others), |why| Err(self.kept_aside(world, why)))
+        missing.map_or(Ok(others), |why| Err(self.keep_aside(world, why)))
     }
 
     /// Moves what can't be brought back to the folder where it is kept; a further attempt starts with a new clone. Returns the
     /// message: `why`, and the path.
-    fn kept_aside(&self, world: &World, why: String) -> String {
+    fn keep_aside(&self, world: &World, why: String) -> String {
         match keep_of_run(self.brief.run, self.brief.attempt, world::WORK_FOLDER) {
             Ok(place) => {
                 repository::forget_clone(world);

@@ -201,7 +201,7 @@ impl HandedServer {
                 .map_or_else(|_| over(), |()| told);
         }
         if let Some(uses) = self.uses.as_ref().filter(|_| request.name == PERMISSION) {
-            return self.asked_for_use(uses, &request).await.unwrap_or_else(|_| over());
+            return self.answer_use(uses, &request).await.unwrap_or_else(|_| over());
         }
         if !self.may_call() {
             let why = format!(
@@ -269,7 +269,7 @@ impl HandedServer {
     }
 
     /// Answers the program's question whether it may use one of its own tools.
-    async fn asked_for_use(&self, uses: &Uses, asked: &ToolRequest) -> Result<ToolReply, Break> {
+    async fn answer_use(&self, uses: &Uses, asked: &ToolRequest) -> Result<ToolReply, Break> {
         match uses.judge(asked) {
             uses::UseVerdict::Said(reply) => Ok(reply),
             uses::UseVerdict::Denied { call, reply, why } => {
@@ -306,8 +306,7 @@ impl ToolServer for HandedServer {
                     } else {
                         shorten(&secret::redact(&name), NAME)
                     };
-                    let request =
-                        ToolRequest { id: id_text(&id), name, arguments: without_secrets(arguments) };
+                    let request = ToolRequest { id: id_text(&id), name, arguments: redacted(arguments) };
                     // a call continues even if nobody waits for it any more; the token is taken before the check, so that no
                     // call is missed
                     let tracked = self.tasks.token();
@@ -357,7 +356,7 @@ fn offer_of_outcomes() -> ToolOffer {
 }
 
 /// Redacts secrets from the arguments, wherever the program got them: none is recorded or passed to a tool.
-fn without_secrets(arguments: String) -> String {
+fn redacted(arguments: String) -> String {
     let Ok(before) = serde_json::from_str::<Value>(&arguments) else {
         return secret::redact(&arguments).into_owned();
     };
