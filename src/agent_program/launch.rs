@@ -5,7 +5,6 @@ use serde_json::{Map, Value};
 /// The values of placeholders.
 #[derive(Clone, Debug)]
 pub struct LaunchPlaces<'a> {
-    /// The query.
     pub query: &'a str,
     /// The program's own session: a new one, or one to resume.
     pub session: &'a str,

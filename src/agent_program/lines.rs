@@ -3,7 +3,7 @@
 /// Maximum length of a line that is kept, in bytes: lines may contain images as text.
 pub(super) const LONGEST: usize = 8 << 20;
 
-/// Assembles lines.
+/// Assembles lines from chunks.
 #[derive(Debug, Default)]
 pub(super) struct LineSplitter {
     held: String,

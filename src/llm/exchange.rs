@@ -28,7 +28,7 @@ pub(super) struct Patience {
     pub(super) idle: Duration,
 }
 
-/// The response.
+/// The response to a request.
 pub(super) struct Answered {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,

@@ -45,7 +45,7 @@ impl About {
         serde_json::from_str(text).ok()
     }
 
-    /// Serializes it.
+    /// Returns it as JSON.
     pub fn written(&self) -> String {
         serde_json::to_string(self).expect("texts serialize")
     }

@@ -20,7 +20,7 @@ pub(super) struct Link {
     limits: Limits,
     state: tokio::sync::Mutex<State>,
     closing: CancellationToken,
-    /// Consecutive timeouts.
+    /// Number of consecutive timeouts.
     timeouts: AtomicU32,
     /// Held by a call that is being repeated.
     pub(super) again: tokio::sync::Mutex<()>,

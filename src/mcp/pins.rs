@@ -20,7 +20,7 @@ pub enum PinState {
     Changed,
 }
 
-/// A pin.
+/// The pin of a tool or event type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pin {
     /// Name of the `[mcp.…]` table.
@@ -111,7 +111,7 @@ pub enum Untrusted {
     Others(Vec<String>),
 }
 
-/// All pins.
+/// The pins of all servers.
 #[derive(Default)]
 pub struct Pins {
     all: Mutex<All>,

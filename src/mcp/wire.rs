@@ -102,7 +102,7 @@ pub(super) struct Wire<R, W> {
     lines: Lines<R>,
     /// Whole messages are written one at a time; closing it drops it.
     input: Arc<Mutex<Option<W>>>,
-    /// Unanswered requests.
+    /// Requests without an answer yet.
     pending: HashMap<i64, Asked>,
     /// Further messages of a batch.
     waiting: VecDeque<Value>,

@@ -68,7 +68,7 @@ impl RedisCommand {
         self.body.len()
     }
 
-    /// Encodes it.
+    /// Returns it in the wire format.
     pub fn encoded(&self) -> Vec<u8> {
         let mut out = format!("*{}\r\n", self.parts).into_bytes();
         out.extend_from_slice(&self.body);
@@ -96,7 +96,7 @@ fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
     }
 }
 
-/// A reply.
+/// A reply of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RedisReply {
     /// A text, or a status.

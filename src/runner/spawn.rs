@@ -21,7 +21,6 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// everything that is left of it.
 #[derive(Debug)]
 pub(super) struct Running {
-    /// Its keeper.
     pub(super) process: Process,
     kept: KeptProgram,
     feeder: Option<AbortOnDropHandle<()>>,

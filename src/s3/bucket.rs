@@ -88,7 +88,7 @@ pub struct About {
     pub sha256: Option<String>,
 }
 
-/// An object.
+/// An object that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
     pub about: About,

@@ -16,7 +16,7 @@ const MAX_REFUSAL_BYTES: usize = 16 << 10;
 /// How much of a response's body is read.
 #[derive(Clone, Copy)]
 pub(super) struct Reading {
-    /// Maximum bytes.
+    /// Maximum length in bytes.
     pub(super) most: usize,
     /// Truncate longer bodies. False: they are an error.
     pub(super) cut: bool,

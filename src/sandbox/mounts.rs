@@ -18,7 +18,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// The result.
+/// Whether the process got a private namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FilesView {
     /// The process has a private namespace.

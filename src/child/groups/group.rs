@@ -34,7 +34,7 @@ pub(in crate::child) struct LimitsMet {
 }
 
 impl Group {
-    /// Creates it.
+    /// Creates a group with these limits.
     pub(super) fn make(folder: PathBuf, limits: &SandboxLimits) -> io::Result<Self> {
         std::fs::create_dir(&folder)?;
         let group = Self { folder, memory: limits.memory, processes: limits.processes };

@@ -18,7 +18,7 @@ pub(super) const MOST_KEYS: usize = 1000;
 /// A value as text.
 #[derive(Debug)]
 pub(super) enum ValueText<'a> {
-    /// As received.
+    /// The original text.
     Came(&'a RawValue),
     Put(String),
 }
