@@ -148,7 +148,7 @@ pub fn keep_of_run(run: RunId, attempt: u32, name: &str) -> io::Result<PathBuf> 
 /// Returns the folder with the folders of runs.
 fn run_folders() -> PathBuf {
     match KEPT_OUT.get() {
-        Some(skipped_by_trigger) => skipped_by_trigger.state.join(RUNS_FOLDER),
+        Some(kept_out) => kept_out.state.join(RUNS_FOLDER),
         None => std::env::temp_dir().join("bgagent-runs"),
     }
 }
@@ -419,14 +419,14 @@ fn root(path: &Path, key: &str, writes: bool) -> io::Result<PathBuf> {
 
 /// Returns why this is never accessible in a sandbox.
 fn refused(path: &Path, writes: bool) -> Option<&'static str> {
-    let skipped_by_trigger = KEPT_OUT.get()?;
-    if skipped_by_trigger.state.starts_with(path) || path.starts_with(&skipped_by_trigger.state) {
+    let kept_out = KEPT_OUT.get()?;
+    if kept_out.state.starts_with(path) || path.starts_with(&kept_out.state) {
         return Some("which is or holds the daemon's state folder; name a folder that does not");
     }
-    if skipped_by_trigger.config.starts_with(path) {
+    if kept_out.config.starts_with(path) {
         return Some("which is or holds the configuration; name a folder that does not");
     }
-    let folder = skipped_by_trigger.config.parent()?;
+    let folder = kept_out.config.parent()?;
     (writes && path.starts_with(folder)).then_some(
         "which lies in the folder of the configuration, where nothing is written to; name one outside",
     )
@@ -459,7 +459,7 @@ impl Drop for Private {
 impl Private {
     fn new(home: bool, temporary: bool) -> io::Result<Self> {
         let base = match KEPT_OUT.get() {
-            Some(skipped_by_trigger) => skipped_by_trigger.state.join(TMP_FOLDER),
+            Some(kept_out) => kept_out.state.join(TMP_FOLDER),
             None => std::env::temp_dir(),
         };
         let made = || -> io::Result<PathBuf> {

@@ -463,11 +463,12 @@ fn parse(body: &[u8]) -> Result<Value, ModelError> {
         return Err(unusable("it is a web page instead of JSON; check `base_url`"));
     }
     // The error names line and column, never the content.
-    let json = read_json(body, Slips::Encoding).map_err(|error: serde_json::Error| match error.is_eof() {
-        true if text.trim().is_empty() => unusable("it is empty; check `base_url`"),
-        true => unusable("its JSON is cut off"),
-        false => unusable(format!("it is not valid JSON ({error}); check `base_url`")),
-    })?;
+    let json =
+        read_json(body, JsonMistakes::Encoding).map_err(|error: serde_json::Error| match error.is_eof() {
+            true if text.trim().is_empty() => unusable("it is empty; check `base_url`"),
+            true => unusable("its JSON is cut off"),
+            false => unusable(format!("it is not valid JSON ({error}); check `base_url`")),
+        })?;
     match is_deeper(&json, MOST_NESTED) {
         true => Err(unusable(format!("its JSON is nested more than {MOST_NESTED} deep"))),
         false => Ok(json),

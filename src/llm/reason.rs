@@ -1,6 +1,6 @@
 //! Why a provider gives no answer, according to its body: the messages, wherever they are, and the category of the error.
 //! Consequences are left to `trouble`.
-use crate::domain::{Slips, read_json};
+use crate::domain::{JsonMistakes, read_json};
 use serde_json::Value;
 
 /// The category of an error, if the body identifies it.

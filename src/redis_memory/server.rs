@@ -85,7 +85,10 @@ impl<'a> MemoryServer<'a> {
     }
 
     /// Returns the content of a place, and the fleet's position at that moment.
-    pub(super) async fn read(&mut self, place: &MemoryPlace) -> Result<(MemoryPlaceContent, Position), Hitch> {
+    pub(super) async fn read(
+        &mut self,
+        place: &MemoryPlace,
+    ) -> Result<(MemoryPlaceContent, Position), Hitch> {
         let mut command = RedisCommand::default();
         command.number(3);
         for key in ["fleets", "forgotten", &place.0] {

@@ -175,8 +175,8 @@ fn target(item: Item<'_>, section: &Section<'_>, kind: ProbeType) -> Option<Prob
 /// launcher runs.
 fn runs_placeholder(item: Item<'_>, argv: &[String]) -> bool {
     let holds = |text: &str| {
-        let has_series = text.contains("{event") || text.contains("{gate");
-        if has_series { ArgumentContent::Anything } else { ArgumentContent::Text }
+        let has_placeholder = text.contains("{event") || text.contains("{gate");
+        if has_placeholder { ArgumentContent::Anything } else { ArgumentContent::Text }
     };
     let words: Vec<Argument<'_>> = argv.iter().map(|text| (text.as_str(), holds(text))).collect();
     let real = argv.first().and_then(|program| (item.file.context.real)(Path::new(program)).ok());

@@ -148,7 +148,7 @@ async fn guard(flights: Arc<Flights>) {
 
 /// A session in progress.
 pub(super) struct WorkerSession {
-    folder_safety: Arc<WorkerContext>,
+    context: Arc<WorkerContext>,
     notes: RunNotes,
     id: String,
     flights: Arc<Flights>,
@@ -172,7 +172,7 @@ pub(super) struct WorkerSession {
 impl WorkerSession {
     /// Starts a session. `asked`: when it was requested, by [`clock::boot`].
     pub(super) fn new(
-        folder_safety: Arc<WorkerContext>,
+        context: Arc<WorkerContext>,
         notes: RunNotes,
         id: String,
         asked: SignedDuration,
@@ -181,7 +181,7 @@ impl WorkerSession {
         let flights = Arc::new(Flights::default());
         flights.extend_trust(asked);
         Self {
-            folder_safety,
+            context,
             notes,
             id,
             flights,
@@ -200,7 +200,7 @@ impl WorkerSession {
     /// Works until the daemon shuts down, or the session is lost.
     pub(super) async fn work(mut self, ends: &WorkEnds) -> SessionEnd {
         let guarding = tokio::spawn(guard(self.flights.clone()));
-        let mut bell = self.folder_safety.link.bell();
+        let mut bell = self.context.link.bell();
         let mut going: Option<ShutdownProgress> = None;
         loop {
             let is_full = self.unsent.len() >= MAX_UNSENT_REPORTS;
@@ -218,8 +218,8 @@ impl WorkerSession {
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
                 () = ends.drain.cancelled(), if going.is_none() => {
                     self.goes_down = true;
-                    going = Some(ShutdownProgress::within(self.folder_safety.configured().fleet.daemon.shutdown_grace));
-                    let drained = self.folder_safety.link.drain_work(self.id.clone());
+                    going = Some(ShutdownProgress::within(self.context.configured().fleet.daemon.shutdown_grace));
+                    let drained = self.context.link.drain_work(self.id.clone());
                     match tokio::time::timeout(LEAVE_TIMEOUT, drained).await {
                         Ok(Ok(())) => {}
                         Ok(Err(error)) => {
@@ -249,7 +249,7 @@ impl WorkerSession {
             let Some(going) = &mut going else { continue };
             if self.flights.is_empty() && self.unsent.is_empty() || going.is_over(&self.flights) {
                 guarding.abort();
-                let ended = self.folder_safety.link.end_work(self.id.clone());
+                let ended = self.context.link.end_work(self.id.clone());
                 match tokio::time::timeout(LEAVE_TIMEOUT, ended).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => {
@@ -279,7 +279,7 @@ impl WorkerSession {
             return true;
         }
         loop {
-            let orders = match self.folder_safety.link.orders(self.id.clone(), self.after).await {
+            let orders = match self.context.link.orders(self.id.clone(), self.after).await {
                 Ok(orders) => orders,
                 Err(error) => {
                     tracing::debug!(%error, "orders of the leader could not be fetched");
@@ -302,7 +302,7 @@ impl WorkerSession {
         let reports: Vec<(u64, String)> = self.unsent.iter().take(MAX_REPORTS_PER_BATCH).cloned().collect();
         let (count, newest) = (reports.len(), reports.last().map_or(0, |(n, _)| *n));
         let asked = clock::boot();
-        match self.folder_safety.link.report(self.id.clone(), reports).await {
+        match self.context.link.report(self.id.clone(), reports).await {
             Ok(true) => {}
             Ok(false) => return Some(false),
             Err(error) => {
@@ -403,11 +403,11 @@ impl WorkerSession {
     }
 
     async fn start(&mut self, start: StartText, fence: u64) {
-        let found = agent_as_there(&self.folder_safety, start.agent.as_str(), start.config_hash()).await;
+        let found = agent_as_there(&self.context, start.agent.as_str(), start.config_hash()).await;
         let found = found.and_then(|found| match self.notes.note(start.run) {
             Ok(()) => Ok(found),
             Err(error) => {
-                Err(format!("node {} can't note what it has in hand: {error}", self.folder_safety.name()))
+                Err(format!("node {} can't note what it has in hand: {error}", self.context.name()))
             }
         });
         let (agent, configured) = match found {
@@ -435,7 +435,7 @@ impl WorkerSession {
         };
         self.flights.all().insert(start.run, flight);
         let Configured { fleet, tools, models, .. } = configured;
-        let store = self.folder_safety.store.clone();
+        let store = self.context.store.clone();
         let reports = self.reports.clone();
         let shared = Shared { fleet, tools, models, store: Some(store.clone()), memory: None, reports };
         tokio::spawn(async move {

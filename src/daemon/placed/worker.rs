@@ -27,9 +27,9 @@ pub(in crate::daemon) struct Worker {
 
 impl Worker {
     /// Starts a worker.
-    pub(in crate::daemon) fn start(folder_safety: WorkerContext) -> Self {
+    pub(in crate::daemon) fn start(context: WorkerContext) -> Self {
         let ends = WorkEnds::default();
-        let task = tokio::spawn(run(Arc::new(folder_safety), ends.clone()));
+        let task = tokio::spawn(run(Arc::new(context), ends.clone()));
         Self { ends, task }
     }
 
@@ -60,11 +60,11 @@ impl Worker {
     }
 }
 
-async fn run(folder_safety: Arc<WorkerContext>, ends: WorkEnds) {
-    let fleet = folder_safety.configured().fleet;
+async fn run(context: Arc<WorkerContext>, ends: WorkEnds) {
+    let fleet = context.configured().fleet;
     secret::learn(&fleet.secrets).await;
-    child::mark_helpers_of(folder_safety.me);
-    let (state, config) = (folder_safety.paths.state_dir.clone(), folder_safety.paths.config.clone());
+    child::mark_helpers_of(context.me);
+    let (state, config) = (context.paths.state_dir.clone(), context.paths.config.clone());
     let prepared = tokio::task::spawn_blocking(move || {
         child::confined::keep_apart(&state, &config);
         child::confined::remove_private_folders(&state);
@@ -73,12 +73,12 @@ async fn run(folder_safety: Arc<WorkerContext>, ends: WorkEnds) {
     if let Err(error) = prepared.await {
         return tracing::error!(%error, "this node can't run anything");
     }
-    let notes = RunNotes::of(&folder_safety.paths);
+    let notes = RunNotes::of(&context.paths);
     while !ends.drain.is_cancelled() {
         let id = Uuid::new_v4().simple().to_string();
         let asked = crate::clock::boot();
         let begun = tokio::select! {
-            begun = folder_safety.link.begin_work(id.clone()) => begun,
+            begun = context.link.begin_work(id.clone()) => begun,
             () = ends.drain.cancelled() => return,
         };
         if let Err(error) = begun {
@@ -88,7 +88,7 @@ async fn run(folder_safety: Arc<WorkerContext>, ends: WorkEnds) {
                 () = tokio::time::sleep(RETRY_INTERVAL) => continue,
             }
         }
-        let life = WorkerSession::new(folder_safety.clone(), notes.clone(), id, asked);
+        let life = WorkerSession::new(context.clone(), notes.clone(), id, asked);
         match life.work(&ends).await {
             SessionEnd::Down => return,
             SessionEnd::Lost => tracing::warn!(

@@ -96,7 +96,7 @@ pub(super) struct WorkEnds {
 
 /// Returns the agent if this node has the same configuration of it as the leader.
 pub(super) async fn agent_as_there(
-    folder_safety: &WorkerContext,
+    context: &WorkerContext,
     id: &str,
     config: ConfigHash,
 ) -> Result<(Arc<AgentSpec>, Configured), String> {
@@ -104,13 +104,13 @@ pub(super) async fn agent_as_there(
         let agent = of.fleet.agents.iter().find(|agent| agent.id.as_str() == id);
         agent.filter(|agent| agent.is_identified_by(config)).cloned()
     };
-    let known = folder_safety.configured();
+    let known = context.configured();
     let agent = find(&known);
     if let Some(agent) = agent.clone().filter(|_| known.changed == changed(&known.fleet.path)) {
         return Ok((agent, known));
     }
-    let name = folder_safety.name();
-    let again = match (folder_safety.read_again().await, agent) {
+    let name = context.name();
+    let again = match (context.read_again().await, agent) {
         (Ok(again), _) => again,
         // what was read before stays in force, as it does for the leader
         (Err(why), Some(agent)) => {

@@ -279,11 +279,11 @@ async fn keep(call: &Call, key: String, before: Option<CachedFeed>, fetched: &Fe
     if items.is_none() || (etag.is_none() && last_modified.is_none()) {
         // It will be fetched in full: only what identifies its items is needed.
         (etag, last_modified) = (None, None);
-        let without_details: Vec<Item> = feed.items.iter().cloned().map(identity::without_details).collect();
-        let mut without_details = Feed { title: None, items: without_details, ..feed.clone() };
-        items = as_text(&without_details).or_else(|| {
-            without_details.gone.clear();
-            as_text(&without_details)
+        let brief: Vec<Item> = feed.items.iter().cloned().map(identity::without_details).collect();
+        let mut brief = Feed { title: None, items: brief, ..feed.clone() };
+        items = as_text(&brief).or_else(|| {
+            brief.gone.clear();
+            as_text(&brief)
         });
     }
     let Some(items) = items else { return };
