@@ -115,6 +115,7 @@ fn dispatch(app: &mut App, command: Command) -> Result<Outcome, Failure> {
         Command::Usage(args) => c::usage::run(app, &args),
         Command::Forecast(args) => c::forecast::run(app, &args),
         Command::Reload => c::reload::run(app),
+        Command::Apply(args) => c::apply::run(app, &args),
         Command::Shutdown(args) => c::shutdown::run(app, &args),
         Command::Notify(command) => c::notify::run(app, &command),
         Command::Tool(command) => c::tool::run(app, &command),

@@ -148,13 +148,17 @@ impl AgentBuilder<'_> {
             args.refuse::<()>("`args` are for agents with a `tool`".into());
         }
         match item.name {
-            "command" => Some(Body::Command(Arc::new(CommandSpec {
-                argv: item.command()?,
-                env: section.env(),
-                cwd: cwd(section),
-                stdin: section.text("stdin").map(str::to_owned),
-                sandbox: sandbox::setting(section).if_asked(),
-            }))),
+            "command" => {
+                let (argv, (cwd, default_cwd)) = (item.command()?, cwd(section));
+                Some(Body::Command(Arc::new(CommandSpec {
+                    argv,
+                    env: section.env(),
+                    cwd,
+                    default_cwd,
+                    stdin: section.text("stdin").map(str::to_owned),
+                    sandbox: sandbox::setting(section).if_asked(),
+                })))
+            }
             "tool" => checks::tool_call(item, section.own("args"), self.fleet)
                 .map(|call| Body::Tool(Arc::new(call))),
             _ => self.query(section, item),

@@ -18,16 +18,16 @@ pub(super) fn check(
     let section = item.section(keys::CHECK)?;
     let body = match (section.own("tool"), section.own("command")) {
         (Some(tool), None) => CheckBody::Tool(tool_call(tool, section.own("args"), fleet)?),
-        (None, Some(command)) => CheckBody::Command(CommandSpec {
-            argv: command.command()?,
-            env: section.env(),
-            cwd: match folder.filter(|_| section.get("cwd").is_none()) {
-                Some(folder) => folder.into(),
+        (None, Some(command)) => {
+            let argv = command.command()?;
+            let (cwd, default_cwd) = match folder.filter(|_| section.get("cwd").is_none()) {
+                Some(folder) => (folder.into(), false),
                 None => cwd(&section),
-            },
-            stdin: None,
-            sandbox: sandbox::setting(&section).or(of_agent).if_asked(),
-        }),
+            };
+            let sandbox = sandbox::setting(&section).or(of_agent).if_asked();
+            let env = section.env();
+            CheckBody::Command(CommandSpec { argv, env, cwd, default_cwd, stdin: None, sandbox })
+        }
         (None, None) if section.misspelled.iter().any(|key| ["tool", "command"].contains(key)) => {
             return None;
         }

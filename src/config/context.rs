@@ -1,4 +1,5 @@
-//! The environment of a configuration: everything from outside that reading it depends on.
+//! What a configuration is read with: nothing of the environment is looked up elsewhere.
+use super::own_part::OwnPart;
 use jiff::{Timestamp, tz::TimeZone};
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,9 @@ pub struct Context<'a> {
     pub state_dir: Option<PathBuf>,
     /// Resolves the links in a path.
     pub real: &'a (dyn Fn(&Path) -> std::io::Result<PathBuf> + Sync),
-    /// Inspects what is at a path.
+    /// What the file of this machine says of it, where what is read is the configuration of a fleet.
+    pub own: Option<&'a OwnPart>,
+    /// What is at a path.
     pub look: &'a (dyn Fn(&Path) -> std::io::Result<Found> + Sync),
 }
 
@@ -56,7 +59,7 @@ impl Context<'static> {
             .map_or_else(|| PathBuf::from("/"), |dirs| dirs.home_dir().to_owned());
         let env = &|name: &str| std::env::var(name).ok();
         let real = &|path: &Path| std::fs::canonicalize(path);
-        Self { now, timezone: system_zone(), home, env, state_dir: None, real, look: &look }
+        Self { now, timezone: system_zone(), home, env, state_dir: None, own: None, real, look: &look }
     }
 
     /// Sets the state folder of the daemon that the file is for.

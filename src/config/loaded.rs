@@ -1,6 +1,7 @@
 //! The result of reading a configuration: a fleet, or why there is none.
 use super::diagnostic::Diagnostic;
 use crate::domain::Fleet;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// A valid configuration, with its warnings.
@@ -12,6 +13,8 @@ pub struct Loaded {
     /// The text as it can be shown: secrets are masked, with each byte at its position.
     pub shown: String,
     pub warnings: Vec<Diagnostic>,
+    /// Which tables it has, and which keys they: `daemon`, `daemon.node`.
+    pub given: BTreeSet<String>,
 }
 
 /// A configuration that is not in force because of errors.

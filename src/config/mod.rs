@@ -4,6 +4,7 @@
 //! [`crate::domain::Fleet`] can't exist.
 mod agents;
 mod amend;
+mod applied;
 mod approval;
 mod at;
 mod calendars;
@@ -27,8 +28,10 @@ mod mcp_events;
 mod models;
 mod nodes;
 mod notify;
+mod own_part;
 mod owner;
 mod params;
+mod parse;
 mod paths;
 mod ping;
 mod prices;
@@ -56,11 +59,14 @@ mod webhooks;
 mod tests;
 
 pub use amend::{Amended, NotAmended, amend, table_of};
+pub use applied::{ConfigChanges, changes_of, with_applied};
 pub use conceal::{mask_secrets, secret_at};
 pub use context::{Context, Entry, Found, system_zone};
 pub use diagnostic::Diagnostic;
 pub use duration::parse_duration;
 pub use loaded::{Loaded, Rejected, RejectedFor};
+pub use own_part::OwnPart;
+pub use parse::parse;
 pub use paths::Paths;
 pub use reference::{Section as ReferenceSection, VALUES, markdown, reference};
 pub use render::render;
@@ -71,7 +77,6 @@ pub use way::Way;
 
 use owner::{NotOurs, OpenError};
 use std::io::Read;
-use std::ops::Range;
 use std::path::Path;
 
 /// Maximum size of a configuration; a larger file is something else.
@@ -83,9 +88,14 @@ pub const STARTER: &str = include_str!("../../agents.example.toml");
 /// Reads, validates and resolves a file that nobody else can have written. All errors are reported at once.
 pub fn load(path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    parse(read(&path)?, &path, context)
+}
+
+/// The text of a file that nobody else can have written.
+pub fn read(path: &Path) -> Result<String, Box<Rejected>> {
     let reject = |message: String, hint: &str| {
         let diagnostics = vec![Diagnostic::of_file(message, Some(hint.to_owned()))];
-        let (path, why) = (path.clone(), RejectedFor::Errors);
+        let (path, why) = (path.to_owned(), RejectedFor::Errors);
         Box::new(Rejected { path, text: String::new(), shown: String::new(), diagnostics, why })
     };
     let unreadable = |error: std::io::Error| {
@@ -107,7 +117,7 @@ pub fn load(path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>>
         let rejected = reject(format!("{} can't be read: {error}", path.display()), hint);
         Box::new(Rejected { why, ..*rejected })
     };
-    let mut file = owner::open(&path).map_err(|error| match error {
+    let mut file = owner::open(path).map_err(|error| match error {
         OpenError::Io(error) => unreadable(error),
         OpenError::NotOurs(NotOurs { what, hint }) => {
             Box::new(Rejected { why: RejectedFor::Owner, ..*reject(what, &hint) })
@@ -122,62 +132,12 @@ pub fn load(path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>>
             "name another file with --config",
         ));
     }
-    let text = String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
         reject(
             format!("{} is not UTF-8 text: line {line} has other bytes", path.display()),
             "save it as UTF-8",
         )
-    })?;
-    parse(text, &path, context)
-}
-
-/// Validates and resolves a text; `path` names it in messages and is the base of relative paths.
-pub fn parse(text: String, path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>> {
-    let (fleet, mut diagnostics, secrets) = {
-        let (root, errors) = toml::de::DeTable::parse_recoverable(&text);
-        let file = document::File::new(&text, path, context);
-        let mut doubled: Option<Range<usize>> = None;
-        for error in &errors {
-            let span = error.span();
-            if error.message() != "duplicate key" {
-                file.error(span, error.message().to_owned(), None);
-                continue;
-            }
-            // The keys of a duplicate table are not further errors.
-            let at = span.as_ref().map_or(0, |span| span.start);
-            if doubled.as_ref().is_some_and(|table| table.contains(&at)) {
-                continue;
-            }
-            let double = spans::double(&text, span.clone().unwrap_or(0..0));
-            doubled = double.table.clone().or(doubled);
-            file.error(Some(double.span), double.message, Some(double.hint));
-        }
-        // After a syntax error, the rest of the document is unreliable.
-        let fleet = errors.is_empty().then(|| resolve::fleet(&file, root.get_ref()));
-        let (mut diagnostics, secrets) = file.into_findings();
-        diagnostics.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
-        // Of the consequences of one syntax error, only the first is the actual error.
-        if fleet.is_none() {
-            diagnostics.dedup_by_key(|diagnostic| diagnostic.line);
-        }
-        // An error in [defaults] is found once for each agent.
-        let mut seen = std::collections::HashSet::new();
-        diagnostics.retain(|one| seen.insert((one.line, one.column, one.message.clone())));
-        for one in diagnostics.iter_mut().filter(|_| fleet.is_some()) {
-            one.key = one.span.as_ref().and_then(|span| spans::key_at(root.get_ref(), span.start));
-        }
-        (fleet, diagnostics, secrets)
-    };
-    let shown = conceal::conceal(&text, secrets, &mut diagnostics);
-    match fleet {
-        Some(fleet) if diagnostics.iter().all(|diagnostic| !diagnostic.is_error) => {
-            Ok(Loaded { fleet, text, shown, warnings: diagnostics })
-        }
-        _ => {
-            let path = path.to_owned();
-            Err(Box::new(Rejected { path, text, shown, diagnostics, why: RejectedFor::Errors }))
-        }
-    }
+    })
 }

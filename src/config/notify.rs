@@ -47,7 +47,8 @@ pub(super) fn notify(section: &Section<'_>) -> Option<NotifyTarget> {
         NotifyType::Webhook => webhook(section, needs("url"))?,
         NotifyType::Command => {
             let before = section.file.errors();
-            let (argv, env, cwd) = (needs("command")?.command()?, section.env(), cwd(section));
+            let (argv, env) = (needs("command")?.command()?, section.env());
+            let (cwd, default_cwd) = cwd(section);
             if section.file.errors() == before {
                 check_program(section, &argv, Some(&cwd), &env);
             }
@@ -55,6 +56,7 @@ pub(super) fn notify(section: &Section<'_>) -> Option<NotifyTarget> {
                 argv,
                 env,
                 cwd,
+                default_cwd,
                 stdin: None,
                 sandbox: sandbox::setting(section).if_asked(),
             })

@@ -53,10 +53,17 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
         telemetry: telemetry::telemetry(&top).map(Arc::new),
         store: store::store(&top).map(Arc::new),
         secrets: Vec::new(),
+        applied: None,
     };
+    if let Some(own) = file.context.own {
+        own.overlay(&mut fleet);
+    }
     models::fallbacks(&top, &fleet);
     fleet.agents = agents::agents(&top, &fleet);
     fleet.secrets = file.references();
+    if let Some(own) = file.context.own {
+        own.add_secrets(&mut fleet.secrets);
+    }
     guarded::guard(file, &top, &mut fleet);
     webhooks::used(&top, &fleet);
     lint::fleet(file, &top, &fleet);
@@ -144,7 +151,7 @@ fn mcp(section: &Section<'_>) -> Option<McpSpec> {
             None,
         );
     }
-    let (env, cwd) = (section.env(), section.own("cwd").map(|_| cwd(section)));
+    let (env, cwd) = (section.env(), section.own("cwd").map(|_| cwd(section).0));
     if let Some(argv) = command.as_ref().filter(|_| section.file.errors() == before) {
         check_program(section, argv, cwd.as_deref(), &env);
     }

@@ -1,4 +1,5 @@
-//! Positions in a document, and what is at a position.
+//! Where things of a document stand, and what stands at a place of it.
+use std::collections::BTreeSet;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -22,7 +23,19 @@ pub(super) fn key_at(root: &DeTable<'_>, at: usize) -> Option<String> {
     None
 }
 
-/// Returns whether `meets` holds for the range of a value, or of anything in it.
+/// The tables of a document, and the keys of each: `daemon`, `daemon.node`.
+pub(super) fn given(root: &DeTable<'_>) -> BTreeSet<String> {
+    let mut given = BTreeSet::new();
+    for (name, value) in root {
+        let name = name.get_ref();
+        given.insert(name.to_string());
+        let keys = value.get_ref().as_table().into_iter().flatten();
+        given.extend(keys.map(|(key, _)| format!("{name}.{}", key.get_ref())));
+    }
+    given
+}
+
+/// Does a value, or anything in it, stand where `meets` looks?
 pub(super) fn any_span(value: &Spanned<DeValue<'_>>, meets: &impl Fn(&Range<usize>) -> bool) -> bool {
     meets(&value.span())
         || match value.get_ref() {

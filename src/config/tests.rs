@@ -29,6 +29,7 @@ fn read_with(text: &str, env: &(dyn Fn(&str) -> Option<String> + Sync)) -> Resul
         home: "/home/u".into(),
         env,
         state_dir: Some("/home/u/.local/state/bgagent".into()),
+        own: None,
         real: &|path| Ok(path.to_owned()),
         look: &|path| {
             let path = path.to_str().unwrap_or_default();

@@ -54,11 +54,12 @@ pub(super) fn refers<'n>(
     false
 }
 
-/// Returns the working directory of a command.
-pub(super) fn cwd(section: &Section<'_>) -> PathBuf {
+/// The folder of a command, and whether that is the one of the configuration, since nothing is said of another.
+pub(super) fn cwd(section: &Section<'_>) -> (PathBuf, bool) {
     let item = section.get("cwd");
     let given = item.and_then(|item| Some(item.file.expand(item.text()?, item.span())));
-    given.unwrap_or_else(|| section.file.folder.clone())
+    let is_default = given.is_none();
+    (given.unwrap_or_else(|| section.file.folder.clone()), is_default)
 }
 
 /// Checks that the program of a table's `command` exists, if the table had no errors.

@@ -20,7 +20,9 @@ use uuid::Uuid;
 
 /// Maximum length of forwarded parameters, in bytes.
 const MAX_PARAMS_BYTES: usize = 256 << 10;
-/// Polling interval of answers, where no notification arrives.
+/// The same, of a configuration for the fleet.
+const LONGEST_CONFIG: usize = 1 << 20;
+/// So often answers are looked for where nothing rings.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a fleet must be without a leader before callers are told so.
 const NO_LEADER_AFTER: SignedDuration = SignedDuration::from_secs(8);
@@ -263,11 +265,10 @@ impl Forwarder {
             params["request_id"] = Value::String(request_id.clone());
         }
         let params = params.to_string();
-        if params.len() > MAX_PARAMS_BYTES {
-            let what = format!(
-                "`{method}` has parameters of {} bytes, and a node forwards {MAX_PARAMS_BYTES}",
-                params.len()
-            );
+        let longest = if method == "apply_config" { LONGEST_CONFIG } else { MAX_PARAMS_BYTES };
+        if params.len() > longest {
+            let what =
+                format!("`{method}` has parameters of {} bytes, and a node forwards {longest}", params.len());
             return Err(RpcError::new(Code::InvalidParams, what)
                 .hint("run it where the leader runs: `bgagent nodes`"));
         }

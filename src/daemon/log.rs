@@ -16,11 +16,14 @@ pub(super) enum Tone {
 /// Formats the line of a fact, if it is worth one. Called before the commit; the line is emitted after it.
 pub(super) fn line_of(fact: &Fact) -> Option<(Tone, String)> {
     let (tone, line) = match fact {
-        Fact::ConfigApplied { path, added, changed, removed, .. } => {
+        Fact::ConfigApplied { path, applied, added, changed, removed, .. } => {
             let count = |sign, n: usize| if n == 0 { String::new() } else { format!(", {sign} {n}") };
+            let revision = applied.as_ref().map_or_else(String::new, |applied| {
+                format!(" as revision {}, applied by {}", applied.revision, applied.by)
+            });
             let (new, other, gone) =
                 (count("new", added.len()), count("changed", changed.len()), count("removed", removed.len()));
-            (Tone::Good, format!("configuration {path} is in force{new}{other}{gone}"))
+            (Tone::Good, format!("configuration {path} is in force{revision}{new}{other}{gone}"))
         }
         Fact::ConfigRejected { path, errors } => {
             let first = errors.first().map(|error| gist(error)).unwrap_or_default();

@@ -200,7 +200,7 @@ impl Mailbox {
             return Some(Step::Done(answer));
         }
         let caller =
-            Caller { by: Some(call.asker.clone()), request_id: call.request_id.clone(), of_agent: false };
+            Caller { by: Some(call.asker.clone()), request_id: call.request_id.clone(), ..Caller::default() };
         let params = serde_json::from_str(&call.params).unwrap_or(Value::Null);
         let request = match Request::decode(&call.method, params) {
             Ok(request) => request,

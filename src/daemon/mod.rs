@@ -3,6 +3,7 @@
 //! The layers meet here, and nothing is decided here: what is due and allowed is left to `engine`,
 //! durability to `store`, execution to `runner`, presentation to `cli`.
 mod act;
+mod applying;
 mod clock;
 mod counting;
 mod desk;
@@ -18,6 +19,8 @@ mod forward;
 mod handlers;
 mod hearing;
 mod house;
+mod hung;
+mod in_force;
 mod inbox;
 mod listen;
 mod lock;

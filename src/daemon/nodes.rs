@@ -18,7 +18,7 @@ pub(super) async fn keep(
     let mut is_joined = true;
     let mut trouble = String::new();
     loop {
-        link.configured(fleets.borrow_and_update().hash.to_string());
+        told(&link, &fleets.borrow_and_update());
         let said = match is_joined {
             true => link.renew().await.map(|lead| is_joined = lead.is_some()),
             false => link.join().await.map(|joined| match joined {
@@ -46,7 +46,13 @@ pub(super) async fn keep(
     leave(&link).await;
 }
 
-/// Removes the node from the list.
+/// Others are told what is in force here.
+pub(super) fn told(link: &NodeLink, fleet: &Fleet) {
+    let revision = fleet.revision_in_force().map_or(0, |applied| applied.revision);
+    link.configured(fleet.told_hash().to_string(), revision, fleet.daemon.max_parallel_runs as u64);
+}
+
+/// The node is none any more.
 pub(super) async fn leave(link: &Arc<NodeLink>) {
     match tokio::time::timeout(LEAVE_TIMEOUT, link.leave()).await {
         Ok(Ok(())) => {}

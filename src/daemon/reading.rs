@@ -1,6 +1,7 @@
 //! Answers from the records while no daemon runs: the same answers, from the same code, with an
 //! engine that decides nothing.
 use super::handlers;
+use super::in_force;
 use super::inbox::{Condition, Handle, Message, Question};
 use super::services::{Role, Services};
 use super::snapshot::engine;
@@ -34,11 +35,13 @@ impl Records {
     pub fn open(paths: &Paths) -> Option<Self> {
         let now = super::clock::now();
         let context = Context::system(now.wall).of_state(&paths.state_dir);
-        let fleet = Arc::new(config::load(&paths.config, &context).ok()?.fleet);
-        let records = Where { file: paths.database(), server: fleet.store.clone() };
+        let own = config::load(&paths.config, &context).ok()?;
+        let records = Where { file: paths.database(), server: own.fleet.store.clone() };
         let (store, restored) = Store::open_to_read(&records).ok()??;
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().ok()?;
+        let loaded = runtime.block_on(in_force::with_newest(own, &paths.state_dir, &store)).ok()?;
+        let fleet = Arc::new(loaded.fleet);
         let (down_since, clean) = (restored.newest_event_at, !restored.unclean);
         let leader = match records.server {
             Some(_) => runtime.block_on(store.read(|reader| reader.leader())).ok()?,
@@ -139,5 +142,6 @@ fn is_of_records(request: &Beside) -> bool {
             | Beside::ListApprovals(_)
             | Beside::GetMemory(_)
             | Beside::ListNodes(_)
+            | Beside::ListConfigs(_)
     )
 }

@@ -1,4 +1,5 @@
-//! What sessions need from the daemon, and what handlers return to a session.
+//! What sessions need of the daemon, and what handlers give back to a session.
+use super::applying::ApplyAsked;
 use super::inbox::{Answer, ChangeAsked, Handle};
 use crate::config::Paths;
 use crate::daemon::forward::Forwarder;
@@ -64,6 +65,8 @@ pub(super) struct Caller {
     pub(super) request_id: Option<String>,
     /// Whether it is a program of an agent.
     pub(super) of_agent: bool,
+    /// The user of this machine who asks.
+    pub(super) user: Option<u32>,
 }
 
 impl Caller {
@@ -103,4 +106,6 @@ pub(super) enum Reload {
     /// From a client that waits for the answer.
     Asked(oneshot::Sender<Answer>, ChangeAsked),
     Signal,
+    /// Somebody wants to apply a configuration to the fleet.
+    Apply(Box<ApplyAsked>),
 }

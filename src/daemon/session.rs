@@ -8,6 +8,7 @@ use super::flow::Outlet;
 use super::forward::{CallOrder, Forwarder, QUESTION_TIMEOUT, user_name};
 use super::handlers::{self, StandbyRoute, route_at_standby};
 use super::house::{CONTROL_METHODS, FIRST_CALL_TIMEOUT, Place, Work};
+use super::hung::unless_hung;
 use crate::daemon::handlers::answers::value;
 use crate::daemon::services::{Caller, Encoded, Role, Services, Step, Subscription};
 use crate::domain::{Control, LoggedEvent, Seq};
@@ -314,7 +315,8 @@ impl Session {
         (method, params): (&str, Value),
         services: &Arc<Services>,
     ) -> Step {
-        let caller = Caller { of_agent: self.peer.rights.is_some(), ..Caller::default() };
+        let caller =
+            Caller { of_agent: self.peer.rights.is_some(), user: Some(self.peer.user), ..Caller::default() };
         let Role::StandsBy(forwarder) = &services.role else {
             let is_change =
                 matches!(&request, Request::InTurn(request) if !matches!(request, InTurn::Shutdown(_)));
@@ -326,7 +328,22 @@ impl Session {
         };
         let user = user_name(self.peer.user);
         match route_at_standby(request) {
-            StandbyRoute::Here(request) => handlers::handle(request, services, &caller).await,
+            StandbyRoute::Here(Request::InTurn(request)) => {
+                handlers::handle(Request::InTurn(request), services, &caller).await
+            }
+            StandbyRoute::Here(request) => {
+                let link = services.link.clone();
+                let begun = unless_hung(link.clone(), handlers::handle(request, services, &caller)).await;
+                match begun {
+                    Ok(Step::Later(answer)) => {
+                        Step::Later(Box::pin(
+                            async move { unless_hung(link, answer).await.and_then(|told| told) },
+                        ))
+                    }
+                    Ok(step) => step,
+                    Err(error) => Step::Done(Err(error)),
+                }
+            }
             StandbyRoute::Leader(Some(request)) => {
                 let (forwarder, services, method) = (forwarder.clone(), services.clone(), method.to_owned());
                 Step::Noted(Box::pin(async move {
@@ -334,7 +351,9 @@ impl Session {
                         Ok(answer) => return (answer, None),
                         Err(why) => why,
                     };
-                    (handlers::beside(request, services).await, Some(why))
+                    let link = services.link.clone();
+                    let answer = unless_hung(link, handlers::beside(request, services)).await;
+                    (answer.and_then(|told| told), Some(why))
                 }))
             }
             StandbyRoute::Leader(None) => match forwarder.begin(method, params, &user, &self.order).await {

@@ -2,7 +2,7 @@
 //! engine is available.
 use super::inbox::Question;
 use super::trust::TrustGate;
-use crate::config::{self, Context, Paths};
+use crate::config::Paths;
 use crate::domain::{AgentId, Event, Fact, Fleet, Join, Schedule, Seq};
 use crate::engine::{Engine, Restored as Known};
 use crate::store::{Reader, Restored, Store, StoreError};
@@ -136,11 +136,7 @@ impl Snapshot {
 
     /// Returns the current configuration; `None` if it is invalid or not trusted.
     async fn configured(&self) -> Option<Arc<Fleet>> {
-        let (paths, trust) = (self.paths.clone(), self.trust.clone());
-        let read = tokio::task::spawn_blocking(move || {
-            let context = Context::system(crate::clock::wall()).of_state(&paths.state_dir);
-            config::load(&paths.config, &context).and_then(|loaded| trust.admit(loaded))
-        });
-        read.await.ok()?.ok().map(|loaded| Arc::new(loaded.fleet))
+        let read = super::in_force::read(&self.paths, &self.trust, &self.store).await;
+        read.ok().map(|loaded| Arc::new(loaded.fleet))
     }
 }

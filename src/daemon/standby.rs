@@ -12,9 +12,9 @@ use super::services::Role;
 use super::signals::{ProcessSignals, Signal};
 use super::snapshot::Snapshot;
 use super::trust::TrustGate;
-use super::{listen, lock, systemd};
-use crate::config::{self, Context, Paths};
-use crate::domain::Fleet;
+use super::{in_force, listen, lock, nodes, systemd};
+use crate::config::Paths;
+use crate::domain::{AppliedConfig, Fleet};
 use crate::store::{FleetLead, NodeJoined, NodeLink, Restored, Store, StoreError, Where};
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
@@ -86,11 +86,14 @@ pub(super) struct Waiting<'a> {
     opening: Option<JoinHandle<Result<(Store, Restored), StoreError>>>,
     /// The daemon with the name of this node, and when it was last seen.
     namesake: Option<(String, i64)>,
-    /// Identity of the configuration file when it was last read.
-    read: Option<(u64, u64, Option<std::time::SystemTime>)>,
+    /// The file of the configuration, and the revision of the fleet's, as they were read last.
+    read: (Option<FileState>, Option<Arc<AppliedConfig>>),
 }
 
-/// The result of one check and its consequence.
+/// By what a change of a file is noticed.
+type FileState = (u64, u64, Option<std::time::SystemTime>);
+
+/// What comes of one look, and of what it leads to.
 enum StepResult {
     /// The store is open.
     Opened(Box<(Store, Restored)>),
@@ -128,7 +131,7 @@ impl<'a> Waiting<'a> {
             asked: None,
             opening: None,
             namesake: None,
-            read: None,
+            read: (None, None),
         }
     }
 
@@ -271,17 +274,27 @@ impl<'a> Waiting<'a> {
             use std::os::unix::fs::MetadataExt;
             (found.ino(), found.len(), found.modified().ok())
         });
-        if found.is_none() || self.read == found {
+        let known = self.read.1.as_ref().map_or(0, |applied| applied.revision);
+        let newest = if self.is_joined { link.applied_other_than(known).await } else { Ok(None) };
+        let is_other = match newest {
+            Ok(None) => self.read.0 != found,
+            Ok(Some(applied)) => {
+                self.read.1 = Some(Arc::new(applied));
+                true
+            }
+            Err(error) => return tracing::debug!(%error, "the configuration of the fleet can't be read yet"),
+        };
+        if found.is_none() || !is_other {
             return;
         }
-        self.read = found;
-        let (state, trust) = (self.paths.state_dir.clone(), self.trust.clone());
+        self.read.0 = found;
+        let (paths, trust, applied) = (self.paths.clone(), self.trust.clone(), self.read.1.clone());
         let read = tokio::task::spawn_blocking(move || {
-            let context = Context::system(crate::clock::wall()).of_state(&state);
-            config::load(&path, &context).and_then(|loaded| trust.admit(loaded))
+            in_force::own_file(&paths, &trust)
+                .and_then(|own| in_force::joined(own, applied, &paths.state_dir))
         });
         if let Ok(Ok(loaded)) = read.await {
-            link.configured(loaded.fleet.hash.to_string());
+            nodes::told(link, &loaded.fleet);
         }
     }
 
@@ -424,6 +437,12 @@ impl<'a> Waiting<'a> {
                 return Ok(());
             }
         };
+        match in_force::read(self.paths, &self.trust, &store).await {
+            Ok(loaded) => self.fleet = Arc::new(loaded.fleet),
+            Err(unread) => {
+                tracing::warn!("the configuration as it was at the start is used: {}", unread.why())
+            }
+        }
         let forwarder = Forwarder::new(link.clone());
         let of = ReadOnly {
             store: store.clone(),

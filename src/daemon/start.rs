@@ -3,6 +3,7 @@ use super::act::Actor;
 use super::desk::SharedServices;
 use super::event_loop::EventLoop;
 use super::failure::Failure;
+use super::in_force::{self, Unread};
 use super::own_id::identity;
 use super::placed::left::RunNotes;
 use super::placed::worker::Worker;
@@ -120,7 +121,7 @@ async fn start_and_serve(paths: &Paths, asked: Asked) -> Result<(), Failure> {
     // before this node joins again: the leader may then give its runs to another one
     RunNotes::of(paths).end_leftovers(identity(paths)).await;
     let trust = TrustGate::of(paths, asked);
-    let mut loaded = read_config(paths, &trust).await?;
+    let loaded = read_config(paths, &trust).await?;
     super::log::log_warnings(&loaded);
     allow_open_files(loaded.fleet.daemon.max_parallel_runs);
     let records = Where { file: paths.database(), server: loaded.fleet.store.clone() };
@@ -142,18 +143,15 @@ async fn start_and_serve(paths: &Paths, asked: Asked) -> Result<(), Failure> {
         }
     };
     let alive = waited.then(|| AbortOnDropHandle::new(tokio::spawn(systemd::keep_alive())));
-    if waited {
-        match newest_config(paths, &trust, &records).await {
-            Ok(Some(newest)) => loaded = newest,
-            Ok(None) => {}
-            Err(failure) => {
-                if let Some(link) = &link {
-                    nodes::leave(link).await;
-                }
-                return Err(withdraw(failure, paths, &store, (serving, worker), &down).await);
+    let loaded = match config_of_leader(paths, (&trust, waited), loaded, (&store, &records)).await {
+        Ok(loaded) => loaded,
+        Err(failure) => {
+            if let Some(link) = &link {
+                nodes::leave(link).await;
             }
+            return Err(withdraw(failure, paths, &store, (serving, worker), &down).await);
         }
-    }
+    };
     if let Some(back) = &restored.went_back {
         let known = back.known.map_or_else(|| "unknown".to_owned(), |known| known.0.to_string());
         tracing::warn!(
@@ -218,6 +216,7 @@ fn node_link(records: &Where, fleet: &Fleet) -> Result<Option<Arc<NodeLink>>, Fa
         version: env!("CARGO_PKG_VERSION"),
         protocol: *PROTOCOLS.last().expect("there is one"),
         config: fleet.hash.to_string(),
+        places: fleet.daemon.max_parallel_runs as u64,
     };
     Ok(NodeLink::to(records, about)?)
 }
@@ -242,14 +241,42 @@ struct Ends {
     worker: Option<Worker>,
 }
 
-/// Reads the configuration again for a daemon that has waited: what it read may be weeks old.
-/// `None`: the file is rejected, and what was read before stays in force.
+/// What is in force now that this daemon leads: its file, as it is now if it `has_waited`, and what was applied to its fleet.
+async fn config_of_leader(
+    paths: &Paths,
+    (trust, has_waited): (&TrustGate, bool),
+    loaded: Loaded,
+    (store, records): (&Store, &Where),
+) -> Result<Loaded, Failure> {
+    let newest = if has_waited { newest_config(paths, trust, records).await? } else { None };
+    let own = newest.unwrap_or(loaded);
+    match in_force::with_newest(own, &paths.state_dir, store).await {
+        Ok(loaded) => {
+            if let Some(applied) = loaded.fleet.revision_in_force() {
+                let (revision, by) = (applied.revision, &applied.by);
+                tracing::info!(revision, by, "the configuration of the fleet comes from the database");
+                super::log::log_warnings(&loaded);
+            }
+            Ok(loaded)
+        }
+        Err(Unread::Rejected(rejected)) => {
+            let text = config::render(&rejected.diagnostics, &rejected.shown, &rejected.path, false);
+            let hint = "a node where it is valid may lead; `bgagent apply FILE` there applies another";
+            Err(Failure::Config(format!(
+                "what was applied to the fleet is invalid on this machine\n{}\n{hint}",
+                text.trim_end()
+            )))
+        }
+        Err(Unread::Store(error)) => Err(error.into()),
+        Err(Unread::Internal(what)) => Err(Failure::Internal(what)),
+    }
+}
+
+/// The configuration as it is now, for a daemon that has waited: what it read may be weeks old. `None`: what it read is in
+/// force until the file is as it should be.
 async fn newest_config(paths: &Paths, trust: &TrustGate, records: &Where) -> Result<Option<Loaded>, Failure> {
-    let (path, state, trust) = (paths.config.clone(), paths.state_dir.clone(), trust.clone());
-    let read = tokio::task::spawn_blocking(move || {
-        let loaded = config::load(&path, &Context::system(crate::clock::wall()).of_state(&state))?;
-        trust.admit(loaded)
-    });
+    let (of, trust) = (paths.clone(), trust.clone());
+    let read = tokio::task::spawn_blocking(move || in_force::own_file(&of, &trust));
     let newest = match read.await.map_err(|error| Failure::Internal(error.to_string()))? {
         Ok(newest) => newest,
         Err(rejected) => {
@@ -336,7 +363,6 @@ async fn serve(
     });
     prepared.await.map_err(|error| Failure::Internal(error.to_string()))?;
     let now = clock::now();
-    let reload_mode = loaded.fleet.daemon.reload;
     let config_path = loaded.fleet.path.clone();
     let fleet = Arc::new(loaded.fleet);
     let agents = fleet.agents.len();
@@ -368,9 +394,6 @@ async fn serve(
     let exported = Arc::new(ExportProgress::default());
     let remembering = Arc::<MemoryProgress>::default();
     let (tools_at_the_end, polled_with) = (tools.clone(), tools.clone());
-    let has_agents = !fleet.agents.is_empty();
-    let (store_spec, node_spec) = (records.server.clone(), fleet.daemon.node.clone());
-    drop(fleet);
     let event_loop = EventLoop::new(engine, store.clone(), actor, (taken, asked), condition, placed);
     let (ready, is_ready) = oneshot::channel();
     let mut scheduling = tokio::spawn(event_loop.run(first, ready));
@@ -432,9 +455,8 @@ async fn serve(
             serving.task
         }
     };
-    let in_force = (loaded.text, has_agents, store_spec, node_spec);
     let watching = (config_path, paths.state_dir.clone(), trust);
-    tokio::spawn(watch::run(watching, reload_mode, in_force, reloads, inbox.clone()));
+    tokio::spawn(watch::run(watching, (loaded.text, fleet), reloads, inbox.clone()));
     let delivering = tokio::spawn(outbox::run(store.clone(), handle.clone(), down.clone()));
     let copied =
         exports::Copied { database: restored.database, ancestors: restored.ancestors, progress: exported };

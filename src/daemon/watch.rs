@@ -1,10 +1,12 @@
 //! Applies changes of the configuration file: on command, on SIGHUP, and by watching it.
 use crate::config::{self, Context, Diagnostic, Loaded, Rejected, RejectedFor, Way};
+use crate::daemon::applying::{self, ApplyAsked};
+use crate::daemon::in_force::joined;
 use crate::daemon::inbox::{Answer, ChangeAsked, Message};
 use crate::daemon::open_files::allow_open_files;
 use crate::daemon::services::Reload;
 use crate::daemon::trust::TrustGate;
-use crate::domain::{NodeSpec, ReloadMode, StoreSpec};
+use crate::domain::{AppliedConfig, Fleet, NodeSpec, ReloadMode, StoreSpec};
 use crate::protocol::{Code, RpcError};
 use crate::secret;
 use notify::{RecursiveMode, Watcher};
@@ -29,6 +31,8 @@ enum ReadCause {
     Touched,
     /// The machine's time zone has changed.
     Zone,
+    /// A configuration for the fleet.
+    Applied(Box<ApplyAsked>),
 }
 
 /// Returns the warning about a `[store]` that differs from the one at the start.
@@ -56,30 +60,39 @@ fn node_at_next_start() -> Diagnostic {
 /// is.
 pub(super) async fn run(
     (path, state_dir, trust): (PathBuf, PathBuf, TrustGate),
-    mode: ReloadMode,
-    first: (String, bool, Option<Arc<StoreSpec>>, NodeSpec),
+    (text, fleet): (String, Arc<Fleet>),
     mut asked: mpsc::Receiver<Reload>,
     inbox: mpsc::Sender<Message>,
 ) {
     let (touch, mut touched) = mpsc::channel::<()>(1);
-    let mut watcher = None;
-    let (mut last_text, mut has_agents, store, node) = first;
-    let mut in_force = last_text.clone();
-    let mut refused: Option<(Vec<String>, RejectedFor)> = None;
-    let mut mode = mode;
-    let mut zone = config::system_zone();
     let mut look_at_zone = tokio::time::interval(ZONE_CHECK_INTERVAL);
     look_at_zone.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    set_watch(&path, mode, &touch, &mut watcher);
-    if watcher.is_some() {
+    let first = (fleet.store.clone(), fleet.daemon.node.clone());
+    let mut keeper = ConfigKeeper {
+        path,
+        state_dir,
+        trust,
+        current: fleet,
+        in_force: text.clone(),
+        last_text: text,
+        refused: None,
+        zone: config::system_zone(),
+        first,
+        touch,
+        watch: None,
+        inbox,
+    };
+    keeper.set_watch(keeper.current.daemon.reload);
+    if keeper.watch.is_some() {
         // it may have changed between the start and the watch
-        let _ = touch.try_send(());
+        let _ = keeper.touch.try_send(());
     }
     loop {
         let why = tokio::select! {
             reload = asked.recv() => match reload {
                 Some(Reload::Asked(answer, asked)) => ReadCause::Asked(Some((answer, asked))),
                 Some(Reload::Signal) => ReadCause::Asked(None),
+                Some(Reload::Apply(wanted)) => ReadCause::Applied(wanted),
                 None => return,
             },
             Some(()) = touched.recv() => {
@@ -88,37 +101,61 @@ pub(super) async fn run(
             }
             _ = look_at_zone.tick() => ReadCause::Zone,
         };
-        let now_zone = config::system_zone();
-        let moved = now_zone != zone;
-        if matches!(why, ReadCause::Zone) && !moved {
-            continue;
-        }
-        let by_watch = matches!(why, ReadCause::Touched);
-        if watcher.as_ref().is_some_and(|watch| watch.places != Way::to(&path).places()) {
-            // a symbolic link now points elsewhere
-            set_watch(&path, ReloadMode::Watch, &touch, &mut watcher);
-        }
-        let by_person = matches!(why, ReadCause::Asked(Some(_)));
-        let (file, state, trust) = (path.clone(), state_dir.clone(), trust.clone());
-        // a change of the zone parses the text in force, not the file
-        let text = matches!(why, ReadCause::Zone).then(|| in_force.clone());
-        let read = tokio::task::spawn_blocking(move || {
-            let context = Context::system(crate::clock::wall()).of_state(&state);
-            match text {
-                Some(text) => config::parse(text, &file, &context),
-                None => config::load(&file, &context).and_then(|loaded| match by_person {
-                    true => trust.admit_asked(loaded),
-                    false => trust.admit(loaded),
-                }),
-            }
-        });
-        let Ok(read) = read.await else {
-            tracing::error!("reading the configuration failed");
-            continue;
+        let goes_on = match why {
+            ReadCause::Applied(wanted) => keeper.apply(*wanted).await,
+            why => keeper.look(why).await,
         };
+        if !goes_on {
+            return;
+        }
+    }
+}
+
+/// What is in force, and what is known of the file.
+struct ConfigKeeper {
+    path: PathBuf,
+    state_dir: PathBuf,
+    trust: TrustGate,
+    /// What is in force.
+    current: Arc<Fleet>,
+    /// The text of the file that is in force.
+    in_force: String,
+    /// The text of the file as it was read last.
+    last_text: String,
+    /// Why that is not in force.
+    refused: Option<(Vec<String>, RejectedFor)>,
+    zone: jiff::tz::TimeZone,
+    /// Where records are kept, and which node this is, since the start.
+    first: (Option<Arc<StoreSpec>>, NodeSpec),
+    touch: mpsc::Sender<()>,
+    watch: Option<Watch>,
+    inbox: mpsc::Sender<Message>,
+}
+
+impl ConfigKeeper {
+    fn set_watch(&mut self, mode: ReloadMode) {
+        set_watch(&self.path, mode, &self.touch, &mut self.watch);
+    }
+
+    /// Reads the file. False: nobody needs it any more.
+    async fn look(&mut self, why: ReadCause) -> bool {
+        let now_zone = config::system_zone();
+        let moved = now_zone != self.zone;
+        let (by_watch, by_zone) = (matches!(why, ReadCause::Touched), matches!(why, ReadCause::Zone));
+        if by_zone && !moved {
+            return true;
+        }
+        if self.watch.as_ref().is_some_and(|watch| watch.places != Way::to(&self.path).places()) {
+            // a link leads elsewhere now
+            self.set_watch(ReloadMode::Watch);
+        }
+        // whoever did not ask for the file gets what is in force
+        let text = by_zone.then(|| self.in_force.clone());
+        let by_person = matches!(why, ReadCause::Asked(Some(_)));
+        let Some(read) = self.read(text, self.current.applied.clone(), by_person).await else { return true };
         let read = match read {
-            Ok(loaded) if by_watch && has_agents && loaded.fleet.agents.is_empty() => {
-                Err(half_written(loaded, &path))
+            Ok(loaded) if by_watch && !self.current.agents.is_empty() && loaded.fleet.agents.is_empty() => {
+                Err(half_written(loaded, &self.path))
             }
             read => read,
         };
@@ -127,87 +164,165 @@ pub(super) async fn run(
             Err(rejected) => &rejected.text,
         };
         let refusal = read.as_ref().err().map(|rejected| match rejected.why {
-            RejectedFor::Missing => (errors_of(&missing_file(&path, mode)), RejectedFor::Missing),
+            RejectedFor::Missing => (errors_of(&self.missing_file()), RejectedFor::Missing),
             why => (errors_of(rejected), why),
         });
-        // an unreadable file has no text, so its refusal is compared as well
-        if by_watch && *text == last_text && refusal == refused && !moved {
-            continue; // touched, not changed
+        // of a file that can't even be read there is no text: it may be refused for another reason than before
+        if by_watch && *text == self.last_text && refusal == self.refused && !moved {
+            return true; // touched, not changed
         }
-        // if the file is rejected, the zone is not updated, so that it is checked again
-        let by_zone = matches!(why, ReadCause::Zone);
+        // what is refused leaves what is in force as it is: the zone is looked at again
         if moved && (by_zone || read.is_ok()) {
             tracing::info!(
                 zone = now_zone.iana_name().unwrap_or("unnamed"),
                 "the machine has another time zone"
             );
-            zone = now_zone;
+            self.zone = now_zone;
         }
         if !by_zone {
-            last_text.clone_from(text);
-            refused = refusal;
+            self.last_text.clone_from(text);
+            self.refused = refusal;
         }
         let (answer, by) = match why {
             ReadCause::Asked(Some((answer, by))) => (Some(answer), by),
-            ReadCause::Asked(None) | ReadCause::Touched | ReadCause::Zone => (None, ChangeAsked::default()),
+            _ => (None, ChangeAsked::default()),
         };
-        let message = match read {
-            Ok(mut loaded) => {
-                if loaded.fleet.store != store {
-                    loaded.warnings.push(at_next_start());
-                }
-                if loaded.fleet.daemon.node != node && store.is_some() {
-                    loaded.warnings.push(node_at_next_start());
-                }
-                has_agents = !loaded.fleet.agents.is_empty();
-                in_force.clone_from(&loaded.text);
-                secret::learn(&loaded.fleet.secrets).await;
-                allow_open_files(loaded.fleet.daemon.max_parallel_runs);
-                if answer.is_none() {
-                    super::log::log_warnings(&loaded); // otherwise the client receives them
-                }
-                mode = loaded.fleet.daemon.reload;
-                set_watch(&path, mode, &touch, &mut watcher);
-                let warnings = loaded
-                    .warnings
-                    .iter()
-                    .map(|warning| config::render(std::slice::from_ref(warning), &loaded.shown, &path, false))
-                    .collect();
-                Message::Loaded { fleet: loaded.fleet.into(), warnings, asked: by, answer }
-            }
+        let goes_on = match read {
+            Ok(loaded) => self.take_up(loaded, answer, by).await,
+            Err(rejected) => self.refuse(rejected, answer).await,
+        };
+        // the newest file is no better for that
+        if let (true, Some((errors, why))) = (by_zone, self.refused.clone()) {
+            let path = self.path.display().to_string();
+            let _ = self.inbox.send(Message::Rejected { path, errors, why }).await;
+        }
+        goes_on
+    }
+
+    /// This text, or else that of the file, with a revision over it. `None`: reading it failed.
+    async fn read(
+        &self,
+        text: Option<String>,
+        applied: Option<Arc<AppliedConfig>>,
+        by_person: bool,
+    ) -> Option<Result<Loaded, Box<Rejected>>> {
+        let (file, state, trust) = (self.path.clone(), self.state_dir.clone(), self.trust.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let context = Context::system(crate::clock::wall()).of_state(&state);
+            let own = match text {
+                Some(text) => config::parse(text, &file, &context),
+                None => config::load(&file, &context).and_then(|loaded| match by_person {
+                    true => trust.admit_asked(loaded),
+                    false => trust.admit(loaded),
+                }),
+            }?;
+            // the records are where they were at the start
+            joined(own, applied, &state)
+        });
+        let read = read.await.ok();
+        if read.is_none() {
+            tracing::error!("reading the configuration failed");
+        }
+        read
+    }
+
+    /// Has a valid configuration be in force. False: nobody needs it any more.
+    async fn take_up(
+        &mut self,
+        mut loaded: Loaded,
+        answer: Option<oneshot::Sender<Answer>>,
+        asked: ChangeAsked,
+    ) -> bool {
+        let (store, node) = &self.first;
+        if loaded.fleet.store != *store {
+            loaded.warnings.push(at_next_start());
+        }
+        if loaded.fleet.daemon.node != *node && store.is_some() {
+            loaded.warnings.push(node_at_next_start());
+        }
+        self.in_force.clone_from(&loaded.text);
+        secret::learn(&loaded.fleet.secrets).await;
+        allow_open_files(loaded.fleet.daemon.max_parallel_runs);
+        if answer.is_none() {
+            super::log::log_warnings(&loaded); // else whoever asked is told
+        }
+        self.set_watch(loaded.fleet.daemon.reload);
+        let warnings = self.rendered(&loaded);
+        self.current = Arc::new(loaded.fleet);
+        let message = Message::Loaded { fleet: self.current.clone(), warnings, asked, answer };
+        self.inbox.send(message).await.is_ok()
+    }
+
+    fn rendered(&self, loaded: &Loaded) -> Vec<String> {
+        let render = |one| config::render(std::slice::from_ref(one), &loaded.shown, &self.path, false);
+        loaded.warnings.iter().map(render).collect()
+    }
+
+    /// Says why a configuration is not in force. False: nobody needs it any more.
+    async fn refuse(&self, rejected: Box<Rejected>, answer: Option<oneshot::Sender<Answer>>) -> bool {
+        let why = rejected.why;
+        let rejected = if why == RejectedFor::Missing { self.missing_file() } else { rejected };
+        let errors = errors_of(&rejected);
+        if let Some(answer) = answer {
+            let is = match why {
+                RejectedFor::Errors => "invalid",
+                RejectedFor::Missing => "missing",
+                RejectedFor::Owner => "not safe from others",
+                RejectedFor::Trust => "not trusted",
+            };
+            let code = match why {
+                RejectedFor::Trust => Code::Refused,
+                _ => Code::InvalidConfig,
+            };
+            let path = rejected.path.display();
+            let error = RpcError::new(code, format!("{path} is {is}; the configuration in force stays"));
+            let diagnostics = rejected.diagnostics.iter().map(|one| one.to_json(&rejected.path)).collect();
+            let _ = answer.send(Err(error.errors(errors.clone()).diagnostics(diagnostics)));
+        }
+        let path = rejected.path.display().to_string();
+        self.inbox.send(Message::Rejected { path, errors, why }).await.is_ok()
+    }
+
+    /// Applies a configuration to the fleet, or tells what it would change. What is refused is told whoever asks, and nobody
+    /// else. False: nobody needs it any more.
+    async fn apply(&mut self, wanted: ApplyAsked) -> bool {
+        if let Some(answer) = wanted.at_once(&self.current) {
+            let _ = wanted.answer.send(answer);
+            return true;
+        }
+        let ApplyAsked { config, dry_run, answer, asked, .. } = wanted;
+        let origin = PathBuf::from(&config.origin);
+        let revision = self.current.newest_revision() + 1;
+        let applied = Arc::new(AppliedConfig { revision, ..config });
+        let Some(read) = self.read(Some(self.in_force.clone()), Some(applied), false).await else {
+            return true;
+        };
+        let loaded = match read {
+            Ok(loaded) => loaded,
             Err(rejected) => {
-                let why = rejected.why;
-                let rejected = if why == RejectedFor::Missing { missing_file(&path, mode) } else { rejected };
-                let errors = errors_of(&rejected);
-                if let Some(answer) = answer {
-                    let is = match why {
-                        RejectedFor::Errors => "invalid",
-                        RejectedFor::Missing => "missing",
-                        RejectedFor::Owner => "not safe from others",
-                        RejectedFor::Trust => "not trusted",
-                    };
-                    let code = match why {
-                        RejectedFor::Trust => Code::Refused,
-                        _ => Code::InvalidConfig,
-                    };
-                    let error = RpcError::new(
-                        code,
-                        format!("{} is {is}; the configuration in force stays", path.display()),
-                    );
-                    let diagnostics = rejected.diagnostics.iter().map(|one| one.to_json(&path)).collect();
-                    let _ = answer.send(Err(error.errors(errors.clone()).diagnostics(diagnostics)));
-                }
-                Message::Rejected { path: path.display().to_string(), errors, why }
+                let rejected = Rejected { path: origin, ..*rejected };
+                let _ = answer.send(Err(applying::invalid(&rejected, errors_of(&rejected))));
+                return true;
             }
         };
-        if inbox.send(message).await.is_err() {
-            return;
+        if dry_run {
+            let _ = answer.send(applying::plan(&self.current, &loaded, self.rendered(&loaded)));
+            return true;
         }
-        // the newest file remains rejected
-        if let (true, Some((errors, why))) = (by_zone, refused.clone()) {
-            let path = path.display().to_string();
-            let _ = inbox.send(Message::Rejected { path, errors, why }).await;
+        let before = self.current.clone();
+        let (tell, told) = oneshot::channel();
+        let goes_on = self.take_up(loaded, Some(tell), asked).await;
+        let Ok(told) = told.await else { return goes_on };
+        // one that waits to be recorded comes to be in force
+        if told.as_ref().is_err_and(|error| !error.is_pending()) {
+            self.current = before;
         }
+        let _ = answer.send(told);
+        goes_on
+    }
+
+    fn missing_file(&self) -> Box<Rejected> {
+        missing_file(&self.path, self.current.daemon.reload)
     }
 }
 

@@ -479,7 +479,10 @@ pub struct CommandSpec {
     pub env: BTreeMap<String, EnvValue>,
     /// Working directory, absolute.
     pub cwd: PathBuf,
-    /// Content of its standard input; `None`: `/dev/null`.
+    /// That is the folder of the configuration, since nothing was said of it. It lies elsewhere on another machine, so it is
+    /// no part of what the agent is.
+    pub default_cwd: bool,
+    /// What is written to its standard input; nothing: `/dev/null`.
     pub stdin: Option<String>,
     /// Its sandbox; `None`: it is not confined.
     pub sandbox: Option<Arc<Sandbox>>,

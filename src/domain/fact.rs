@@ -3,9 +3,9 @@
 //! The facts of one decision are committed in one transaction, each together with the events that report it
 //! ([`super::Event::telling`]).
 use super::{
-    AgentId, AgentRecord, ArchiveStep, BudgetNotice, CapturedOutput, CircuitSpec, ConfigHash, Desired,
-    Diagnosis, IncidentRecord, MemoryChange, Notice, Process, ProcessRole, QuestionRecord, RunError, RunId,
-    RunRecord, RunStatus, Talk, Trigger, Usage, Verdict,
+    AgentId, AgentRecord, AppliedConfig, ArchiveStep, BudgetNotice, CapturedOutput, CircuitSpec, ConfigHash,
+    Desired, Diagnosis, IncidentRecord, MemoryChange, Notice, Process, ProcessRole, QuestionRecord, RunError,
+    RunId, RunRecord, RunStatus, Talk, Trigger, Usage, Verdict,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -37,14 +37,18 @@ pub enum Fact {
     ConfigApplied {
         /// Path of the file.
         path: String,
-        /// Hash of the whole file.
+        /// It is this revision of the fleet's configuration.
+        applied: Option<Arc<AppliedConfig>>,
+        /// Of the whole file.
         hash: ConfigHash,
         /// Agents that were not there before.
         added: Vec<AgentId>,
         changed: Vec<AgentId>,
         removed: Vec<AgentId>,
     },
-    /// A configuration was rejected; the old one stays in force.
+    /// A configuration was applied to the fleet. Has no event; what it changed is told beside it.
+    ConfigStored(Arc<AppliedConfig>),
+    /// A configuration was refused; the old one stays.
     ConfigRejected {
         /// Path of the file.
         path: String,

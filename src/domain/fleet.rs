@@ -8,7 +8,7 @@ use super::tool::{Effect, ToolKind, ToolSettings};
 use super::webhook::HookSpec;
 use super::words::words;
 use super::{
-    AgentId, Body, CalendarSpec, ConfigHash, Provider, RedisMemorySpec, RedisSpec, RunnerSpec,
+    AgentId, AppliedConfig, Body, CalendarSpec, ConfigHash, Provider, RedisMemorySpec, RedisSpec, RunnerSpec,
     SandboxSetting, StoreSpec, TelemetrySpec,
 };
 use crate::domain::secret_ref::{EnvValue, SecretRef};
@@ -46,6 +46,8 @@ pub struct Fleet {
     pub store: Option<Arc<StoreSpec>>,
     /// All secret references of the file, without duplicates.
     pub secrets: Vec<SecretRef>,
+    /// The newest revision of the fleet's configuration, where records are on a server and one was ever applied.
+    pub applied: Option<Arc<AppliedConfig>>,
 }
 
 impl Fleet {
@@ -98,11 +100,31 @@ impl Fleet {
             telemetry: None,
             store: None,
             secrets: Vec::new(),
+            applied: None,
         }
     }
 
-    /// Returns the name of the model that answers an agent's requests, directly or through its agent program;
-    /// `None`: it sends none.
+    /// The revision of the fleet's configuration that is in force. `None`: the file at [`Self::path`] is.
+    pub fn revision_in_force(&self) -> Option<&Arc<AppliedConfig>> {
+        self.applied.as_ref().filter(|applied| applied.text.is_some())
+    }
+
+    /// Number of the newest revision; 0: there was none.
+    pub fn newest_revision(&self) -> u64 {
+        self.applied.as_ref().map_or(0, |applied| applied.revision)
+    }
+
+    /// By what nodes compare their configurations: of one that was applied, its text.
+    pub fn told_hash(&self) -> ConfigHash {
+        self.revision_in_force().map_or(self.hash, |applied| applied.hash)
+    }
+
+    /// What the configuration in force is called: its file, or its revision.
+    pub fn source(&self) -> String {
+        self.revision_in_force().map_or_else(|| self.path.display().to_string(), |applied| applied.name())
+    }
+
+    /// Name of the model that answers an agent's requests, by itself or by its agent program; `None`: it sends none.
     pub fn model_of<'a>(&'a self, body: &'a Body) -> Option<&'a str> {
         match body {
             Body::Query(query) => Some(&query.model),

@@ -22,31 +22,33 @@ mod values;
 use super::agent::AgentSpec;
 use super::fleet::Fleet;
 use super::ids::ConfigHash;
-use form::{Canonical, Form, first_bytes};
+use form::{Canonical, DefaultFolders, Form, first_bytes};
 
 /// Version of the form. A new version changes every identity: waiting conversations would be broken off.
 const VERSION: &str = "1";
 
 /// Returns the identity of an agent: its complete configuration, without its position in the file.
 pub fn of_agent(spec: &AgentSpec) -> ConfigHash {
-    hash("agent", spec)
+    hash("agent", spec, DefaultFolders::LeftOut)
 }
 
 /// Returns the identity of a whole configuration. Its agents count by their own identities.
 pub fn of_fleet(fleet: &Fleet) -> ConfigHash {
-    hash("fleet", fleet)
+    hash("fleet", fleet, DefaultFolders::LeftOut)
 }
 
 impl AgentSpec {
     /// Returns whether a stored hash identifies this configuration. Hashes of releases before the canonical form
     /// are accepted as well, so that an upgrade breaks nothing off.
     pub fn is_identified_by(&self, stored: ConfigHash) -> bool {
-        stored == self.config_hash || before::hashes(self).contains(&stored)
+        stored == self.config_hash
+            || stored == hash("agent", self, DefaultFolders::Counted)
+            || before::hashes(self).contains(&stored)
     }
 }
 
-fn hash(kind: &str, value: &impl Canonical) -> ConfigHash {
-    let mut form = Form::default();
+fn hash(kind: &str, value: &impl Canonical, folders: DefaultFolders) -> ConfigHash {
+    let mut form = Form(Vec::new(), folders);
     form.text(kind);
     form.text(VERSION);
     value.write(&mut form);

@@ -7,6 +7,7 @@ mod address;
 mod agent;
 mod agent_state;
 mod ahead;
+mod applied_config;
 mod approval;
 mod backfill;
 mod calendar;
@@ -88,6 +89,7 @@ pub use agent::{
 };
 pub use agent_state::{Activity, Desired, Health, Held};
 pub use ahead::{Ahead, AheadRow, Judged, LookAhead, Taken};
+pub use applied_config::AppliedConfig;
 pub use approval::{AnsweredBy, QuestionRecord, call_hash};
 pub use backfill::{BackfillRecord, PastSlot};
 pub use calendar::{Calendar, jitter_of};

@@ -66,7 +66,9 @@ pub struct LiveNode {
     /// One session of the node: what was placed in another one no longer runs there.
     pub session: Arc<str>,
     pub labels: Labels,
-    /// It accepts new runs. False: it shuts down, or is lost with reports not all processed yet.
+    /// Runs that it takes at a time.
+    pub places: usize,
+    /// Something new may be placed there. False: it goes down, or is lost and was not heard to the end yet.
     pub takes: bool,
 }
 

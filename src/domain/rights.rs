@@ -412,6 +412,7 @@ fn of_store(spec: &StoreSpec) -> RightsOf {
     let login =
         spec.password.as_ref().map(|password| format!(" with {}", secret(password))).unwrap_or_default();
     rights.may(format!("is kept at {}, schema {}{login}", word(&spec.url), word(&spec.schema)));
+    rights.may("gets agents from there, if a configuration was applied to the fleet".to_owned());
     rights
 }
 

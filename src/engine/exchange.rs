@@ -355,8 +355,8 @@ pub enum Reply {
     Forgotten,
     /// An incident in its current state.
     Incident(Box<IncidentRecord>),
-    /// A configuration was put in force.
-    Reloaded { added: Vec<AgentId>, changed: Vec<AgentId>, removed: Vec<AgentId> },
+    /// A configuration was put in force. `applied`: it is a new revision of the fleet's configuration.
+    Reloaded { applied: bool, added: Vec<AgentId>, changed: Vec<AgentId>, removed: Vec<AgentId> },
 }
 
 /// Outcome of a command for one agent.

@@ -74,6 +74,9 @@ impl Engine {
             return;
         };
         self.nodes.moved(&session, -1);
+        let runs = &self.runs;
+        let next = self.nodes.waiting_for(&session, |id| runs.get(&id).map(|run| run.spec.clone()));
+        self.put_back(next);
         self.record_placement(now, id, Some(PlacedAt { node, session: None }));
     }
 

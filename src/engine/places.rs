@@ -25,6 +25,13 @@ pub(super) struct KnownNode {
     pub(super) runs: usize,
 }
 
+impl KnownNode {
+    /// Does it have all the runs that it takes at a time?
+    fn is_full(&self) -> bool {
+        self.runs >= self.node.places
+    }
+}
+
 /// Where an attempt is to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Placement {
@@ -46,13 +53,22 @@ impl Nodes {
         self.known.values().map(|known| known.runs).sum()
     }
 
-    /// Returns where an agent's next attempt runs; `None`: nowhere at present. Of several matching nodes it is the
-    /// one with the fewest runs, then the first by name.
+    /// What an agent wants that the leader has not.
+    fn wanted_elsewhere<'a>(&self, agent: &'a AgentSpec) -> Option<&'a NodeWanted> {
+        agent.on_nodes.as_deref().filter(|wanted| !wanted.fits(&self.own))
+    }
+
+    /// Does an agent run at other nodes, and so take no place of the leader's?
+    pub(super) fn is_elsewhere(&self, agent: &AgentSpec) -> bool {
+        self.wanted_elsewhere(agent).is_some()
+    }
+
+    /// Where an agent's next attempt runs; `None`: nowhere now. Of several that fit and have a place the one with the fewest
+    /// runs, then the first by name.
     pub(super) fn spot_for(&self, agent: &AgentSpec) -> Option<Placement> {
-        let Some(wanted) = agent.on_nodes.as_deref().filter(|wanted| !wanted.fits(&self.own)) else {
-            return Some(Placement::Here);
-        };
-        let fit = self.known.values().filter(|known| known.node.takes && wanted.fits(&known.node.labels));
+        let Some(wanted) = self.wanted_elsewhere(agent) else { return Some(Placement::Here) };
+        let fits = |known: &&KnownNode| known.node.takes && wanted.fits(&known.node.labels);
+        let fit = self.known.values().filter(fits).filter(|known| !known.is_full());
         let least = fit.min_by_key(|known| (known.runs, &known.node.name, &known.node.session));
         least.map(|known| Placement::At(known.node.session.clone()))
     }
@@ -60,6 +76,14 @@ impl Nodes {
     /// Returns why an agent's run waits for a node.
     pub(super) fn why_none(&self, agent: &AgentSpec) -> Option<String> {
         let wanted = agent.on_nodes.as_deref()?;
+        let fit = self.known.values().filter(|known| known.node.takes && wanted.fits(&known.node.labels));
+        let full: Vec<String> = fit
+            .take(MAX_NAMED_NODES)
+            .map(|known| format!("{} has {} of {}", known.node.name, known.runs, known.node.places))
+            .collect();
+        if !full.is_empty() {
+            return Some(format!("no node with {wanted} takes another run: {}", full.join(", ")));
+        }
         let mut has = vec![format!("the leader has {}", labels_in_words(&self.own))];
         has.extend(self.known.values().take(MAX_NAMED_NODES).map(|known| match known.node.takes {
             true => format!("{} has {}", known.node.name, labels_in_words(&known.node.labels)),
@@ -76,7 +100,27 @@ impl Nodes {
         self.waiting.retain(|other| *other != id);
     }
 
-    /// Changes the number of attempts of a node.
+    /// Runs that wait and could have the place that a node has now, if it had none before.
+    pub(super) fn waiting_for(
+        &mut self,
+        session: &str,
+        runs: impl Fn(RunId) -> Option<Arc<AgentSpec>>,
+    ) -> Vec<RunId> {
+        let Some(known) = self.known.get(session).filter(|known| known.runs + 1 == known.node.places) else {
+            return Vec::new();
+        };
+        let fits = |id: &RunId| {
+            let spec = runs(*id);
+            spec.is_some_and(|spec| {
+                spec.on_nodes.as_ref().is_some_and(|wanted| wanted.fits(&known.node.labels))
+            })
+        };
+        let (fit, others) = std::mem::take(&mut self.waiting).into_iter().partition(fits);
+        self.waiting = others;
+        fit
+    }
+
+    /// It has so many more in hand.
     pub(super) fn moved(&mut self, session: &str, by: isize) {
         if let Some(known) = self.known.get_mut(session) {
             known.runs = known.runs.saturating_add_signed(by);

@@ -10,7 +10,9 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     ready: BTreeMap<u64, RunId>,
-    /// Newest FIFO position that was assigned.
+    /// By turn, those that run at other nodes: what the leader has in hand does not hold them up.
+    elsewhere: BTreeMap<u64, RunId>,
+    /// Turns that were given.
     turns: u64,
     /// The position that a waiting run of this agent passed on to a newer one.
     given_up: Option<(u32, u64)>,
@@ -87,6 +89,7 @@ impl Queue {
         let aside = match run.place {
             Place::Ready => {
                 self.ready.remove(&run.turn);
+                self.elsewhere.remove(&run.turn);
                 return;
             }
             Place::Timer(_) | Place::Waiting(_) | Place::NoNode | Place::Active | Place::Between => return,
@@ -218,7 +221,9 @@ impl Engine {
         let run = self.runs.get_mut(&id).expect("only known runs are queued");
         run.place = Place::Ready;
         run.turn = turn;
-        let other = self.queue.ready.insert(turn, id);
+        let is_elsewhere = self.nodes.is_elsewhere(&run.spec);
+        let line = if is_elsewhere { &mut self.queue.elsewhere } else { &mut self.queue.ready };
+        let other = line.insert(turn, id);
         assert!(!cfg!(checked) || other.is_none(), "each has a turn of its own");
     }
 
@@ -234,11 +239,23 @@ impl Engine {
         }
     }
 
-    /// Starts runs in FIFO order while there is capacity. A run blocked by its agent, its lock or a pause is set
-    /// aside, and returns to its position when that ends.
+    /// The next run in turn that there may be room for: each node has its own.
+    fn next_ready(&mut self) -> Option<RunId> {
+        let has_room = self.active_here() < self.fleet.daemon.max_parallel_runs;
+        let first = |line: &BTreeMap<u64, RunId>| line.keys().next().copied();
+        let here = first(&self.queue.ready).filter(|_| has_room);
+        match (here, first(&self.queue.elsewhere)) {
+            (Some(here), there) if there.is_none_or(|there| here < there) => self.queue.ready.remove(&here),
+            (_, Some(there)) => self.queue.elsewhere.remove(&there),
+            (_, None) => None,
+        }
+    }
+
+    /// Starts runs in their turn while there is room. One that its agent, its lock or a pause holds back goes
+    /// aside, and comes back to its turn when that ends.
     pub(super) fn dispatch(&mut self, now: Now) {
-        while !self.stopping && self.queue.active < self.fleet.daemon.max_parallel_runs {
-            let Some((_, id)) = self.queue.ready.pop_first() else { return };
+        while !self.stopping {
+            let Some(id) = self.next_ready() else { return };
             let run = self.runs.get_mut(&id).expect("queued runs are known");
             let agent = run.agent;
             let state = &self.agents[agent as usize];

@@ -17,6 +17,7 @@ impl Engine {
             .collect();
         gone.sort();
         let same = self.fleet.hash == fleet.hash;
+        let is_new = fleet.newest_revision() > self.fleet.newest_revision();
         self.fleet = fleet.clone();
         self.money.reconsider();
         self.reserve_waiting(now);
@@ -44,15 +45,32 @@ impl Engine {
         self.index_triggers();
         self.close_obsolete_incidents(now);
         let touched = !added.is_empty() || !changed.is_empty() || !removed.is_empty();
-        if touched || !same {
-            let path = fleet.path.display().to_string();
+        if let Some(applied) = fleet.applied.clone().filter(|_| is_new) {
+            self.push(now, Fact::ConfigStored(applied));
+        }
+        if touched || !same || is_new {
             let (added, changed, removed) = (added.clone(), changed.clone(), removed.clone());
-            self.push(now, Fact::ConfigApplied { path, hash: fleet.hash, added, changed, removed });
+            self.config_applied(now, &fleet, (added, changed, removed));
         }
         self.look_for_nodes();
         self.resume_due(now);
         self.fire(now, None);
-        Reply::Reloaded { added, changed, removed }
+        Reply::Reloaded { added, changed, removed, applied: is_new }
+    }
+
+    /// Tells that a configuration is in force, with the agents that are new, different and gone.
+    pub(super) fn config_applied(
+        &mut self,
+        now: Now,
+        fleet: &Fleet,
+        (added, changed, removed): (Vec<AgentId>, Vec<AgentId>, Vec<AgentId>),
+    ) {
+        let applied = fleet.revision_in_force().cloned();
+        let path = match &applied {
+            Some(applied) => applied.origin.clone(),
+            None => fleet.path.display().to_string(),
+        };
+        self.push(now, Fact::ConfigApplied { path, applied, hash: fleet.hash, added, changed, removed });
     }
 
     /// Adds an agent. A name that was removed, at any time before, keeps its history and its desired state.

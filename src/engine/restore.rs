@@ -182,8 +182,7 @@ impl Engine {
         self.gone = gone;
         let rewritten = removed.iter().cloned().collect();
         if first_life || !(added.is_empty() && changed.is_empty() && removed.is_empty()) {
-            let path = fleet.path.display().to_string();
-            self.push(now, Fact::ConfigApplied { path, hash: fleet.hash, added, changed, removed });
+            self.config_applied(now, fleet, (added, changed, removed));
         }
         rewritten
     }

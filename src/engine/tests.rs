@@ -56,6 +56,7 @@ fn agent(name: &str, schedule: Schedule, with: impl FnOnce(&mut AgentSpec)) -> A
             argv: vec!["true".into()],
             env: BTreeMap::new(),
             cwd: "/".into(),
+            default_cwd: false,
             stdin: None,
             sandbox: None,
         })),

@@ -51,6 +51,7 @@ fn command(script: &str, env: BTreeMap<String, TextOrSecret>) -> NotifyTarget {
             argv,
             env,
             cwd: "/".into(),
+            default_cwd: false,
             stdin: None,
             sandbox: None,
         }),
@@ -331,6 +332,7 @@ async fn command_that_fails_hangs_or_is_missing() {
         argv: vec!["no-such-program-anywhere".into()],
         env: BTreeMap::new(),
         cwd: "/".into(),
+        default_cwd: false,
         stdin: None,
         sandbox: None,
     };

@@ -145,7 +145,12 @@ impl RpcError {
         self
     }
 
-    /// Returns the code to branch on; `None` for a number that this version does not know.
+    /// Is it decided, and not yet recorded?
+    pub fn is_pending(&self) -> bool {
+        self.data.as_ref().is_some_and(|data| data.pending)
+    }
+
+    /// Which branch to take; `None` for a number that this version does not know.
     pub fn kind(&self) -> Option<Code> {
         Code::of(self.code)
     }

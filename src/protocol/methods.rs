@@ -169,10 +169,15 @@ methods! {
             GetDaemonStatus = "get_daemon_status" (NoParams) -> DaemonView;
             /// The daemons that share the records, by name; with records in a file, the only one.
             ListNodes = "list_nodes" (NoParams) -> Vec<NodeView>;
+            /// Revisions of the configuration of the fleet, newest first.
+            ListConfigs = "list_configs" (ListConfigsParams) -> Vec<ConfigView>;
             /// Requests, tokens and dollars that were used.
             GetUsage = "get_usage" (UsageParams) -> Vec<UsageView>;
         }
         in_turn {
+            /// Applies a configuration to the fleet: it is kept with the records, and in force whichever node leads. Not for
+            /// programs of agents, whatever their rights.
+            ApplyConfig = "apply_config" (ApplyParams) -> ApplyView;
             /// Applies the configuration file.
             ReloadConfig = "reload_config" (NoParams) -> ReloadView;
             /// Ends the daemon. Frozen.

@@ -54,6 +54,40 @@ described! {
         pub client: String,
     }
 
+    /// A configuration for the fleet: one of `text`, `again` and `withdraw`.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub struct ApplyParams {
+        /// Its text, TOML, of up to 512 KiB.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub text: Option<String>,
+        /// Where the text comes from, for people: a path.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub origin: Option<String>,
+        /// This revision again, as a new one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub again: Option<u64>,
+        /// None: from now on the file of whichever node leads is in force.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub withdraw: bool,
+        /// Refuse it if the newest revision is another one than this; 0: if there is any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub after: Option<u64>,
+        /// Change nothing, and tell what would change.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub dry_run: bool,
+    }
+
+    /// Which revisions.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub struct ListConfigsParams {
+        /// This one, with its text; 0: the newest.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub revision: Option<u64>,
+        /// At the most so many; default: 20.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub limit: Option<u64>,
+    }
+
     /// An agent.
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     pub struct AgentParams {

@@ -81,7 +81,17 @@ pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
         agents.push(screen.paint(Tone::Bad, &format!("{} failing", view.failing)));
     }
     line("agents", agents.join(", "));
-    line("runs", format!("{} of {} running, {} waiting", view.running, view.max_parallel_runs, view.queued));
+    let (running, most, queued) = (view.running, view.max_parallel_runs, view.queued);
+    line(
+        "runs",
+        match &view.fleet {
+            // each node has its own
+            Some(_) => {
+                format!("{running} running at all nodes, {queued} waiting; at most {most} on this machine")
+            }
+            None => format!("{running} of {most} running, {queued} waiting"),
+        },
+    );
     if let Some(at) = view.next_due {
         line("next", screen.full(at));
     }
@@ -178,10 +188,15 @@ pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
     line("database", format!("{} in {}", bytes(view.database_bytes), plain(place)));
     line("socket", format!("{} ({} connected)", plain(&view.socket), view.clients));
     let hash: String = plain(&view.config_hash).chars().take(8).collect();
-    line(
-        "config",
-        format!("{} ({hash}, applied {})", plain(&view.config_path), screen.relative(view.config_at)),
-    );
+    let own = plain(&view.config_path);
+    match &view.config_revision {
+        Some(one) => {
+            let (by, at) = (plain(&one.by), screen.relative(one.at));
+            line("config", format!("revision {} of the fleet ({hash}, applied {at} by {by})", one.revision));
+            line("", screen.paint(Tone::Dim, &format!("{own} only says what is of this machine")));
+        }
+        None => line("config", format!("{own} ({hash}, applied {})", screen.relative(view.config_at))),
+    }
     if view.config_missing {
         let what = "the file is missing: put it back; what it said is in force until the daemon ends";
         line("", screen.paint(Tone::Bad, what));

@@ -314,7 +314,10 @@ pub(super) fn gist(event: &Event) -> String {
             names(&it.added, "+"),
             names(&it.changed, "~"),
             names(&it.removed, "-"),
-            Some("applied".to_owned()),
+            Some(match it.revision {
+                Some(revision) => format!("applied, revision {revision}"),
+                None => "applied".to_owned(),
+            }),
         ],
         P::ConfigRejected(it) => {
             vec![Some("rejected".to_owned()), it.errors.first().map(|error| plain(error))]

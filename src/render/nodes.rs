@@ -62,6 +62,11 @@ pub(crate) fn node_list(nodes: &[NodeView], screen: &Screen) -> String {
         let line = format!("{} runs {}", plain(&node.name), runs.join(", "));
         let _ = writeln!(text, "{}", screen.fold(&screen.paint(Tone::Dim, &line)));
     }
+    let leader = nodes.iter().find(|node| node.role == NodeRole::Leads);
+    if let Some(revision) = leader.and_then(|node| node.config_revision) {
+        let line = format!("agents come from revision {revision} of the fleet's configuration");
+        let _ = writeln!(text, "{}", screen.paint(Tone::Dim, &line));
+    }
     for what in anomalies(nodes) {
         let _ = writeln!(text, "{}", screen.paint(Tone::Warn, &what));
     }

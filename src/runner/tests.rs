@@ -10,7 +10,14 @@ use std::time::{Duration, Instant};
 
 async fn start(folder: &Path, argv: &[&str]) -> Running {
     let argv = argv.iter().map(|word| (*word).to_owned()).collect();
-    let spec = CommandSpec { argv, env: BTreeMap::new(), cwd: folder.to_owned(), stdin: None, sandbox: None };
+    let spec = CommandSpec {
+        argv,
+        env: BTreeMap::new(),
+        cwd: folder.to_owned(),
+        default_cwd: false,
+        stdin: None,
+        sandbox: None,
+    };
     let environment = Environment::from([("PATH".into(), "/usr/bin:/bin".into())]);
     spawn::start(
         &spec,

@@ -142,6 +142,7 @@ fn write(db: &Sql, entry: &Entry, newest: Seq) -> SqlResult<bool> {
         | Fact::CircuitClosed { .. }
         | Fact::IncidentOpened(_)
         | Fact::IncidentResolved(_) => {}
+        Fact::ConfigStored(applied) => super::configs::stored(db, applied)?,
         Fact::AgentSaved(record) => agent(db, record)?,
         Fact::SlotsJudged { agent, first, last, count, verdict, cause, run, extends } => {
             judged(db, agent, (at(*first), at(*last), *count), *verdict, cause, run.as_ref(), *extends)?;

@@ -8,6 +8,7 @@ mod arrivals;
 mod at_rest;
 mod backfill;
 mod chains;
+mod configs;
 mod error;
 mod follow;
 mod following;

@@ -23,6 +23,8 @@ pub struct NodeRow {
     pub runs: Vec<(RunId, AgentId)>,
     /// Hash of its configuration.
     pub config: String,
+    /// The revision of the fleet's configuration that it has; 0: its own file.
+    pub revision: u64,
     /// When it was started, by its own clock.
     pub started_at: Timestamp,
     /// When it was last seen, by the clock of the database.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 /// All tables. A test checks that both kinds of databases have exactly these.
 pub(super) const TABLES: &[&str] = &[
     "meta",
+    "configs",
     "agents",
     // before the ledger: its triggers refuse to claim a slot that has a verdict
     "runs",

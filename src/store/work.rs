@@ -37,13 +37,18 @@ pub(super) fn over(db: &Sql, session: &str) -> SqlResult<()> {
     .try_for_each(|sql| db.run(sql, params![session]))
 }
 
-/// Returns the sessions of nodes that are not fully decided.
+/// Runs that a node takes at a time; 0: it is of a release that does not say.
+pub(super) fn places(said: i64) -> usize {
+    usize::try_from(said).ok().filter(|places| *places > 0).unwrap_or(usize::MAX)
+}
+
+/// Lives of nodes of which not all is decided yet.
 pub(super) fn live(db: &Sql) -> SqlResult<Vec<LiveNode>> {
     if !db.has_nodes() {
         return Ok(Vec::new());
     }
     db.rows(
-        "SELECT session, node, labels, over = 0 AND drains = 0 FROM workers ORDER BY session",
+        "SELECT session, node, labels, over = 0 AND drains = 0, places FROM workers ORDER BY session",
         &[],
         |row| {
             let labels: String = row.get(2)?;
@@ -52,6 +57,7 @@ pub(super) fn live(db: &Sql) -> SqlResult<Vec<LiveNode>> {
                 name: row.get::<String>(1)?.into(),
                 labels: serde_json::from_str(&labels).unwrap_or_default(),
                 takes: row.get(3)?,
+                places: places(row.get(4)?),
             })
         },
     )

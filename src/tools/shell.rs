@@ -207,6 +207,7 @@ mod tests {
         ShellSettings {
             commands: commands.iter().map(|(name, command)| ((*name).to_owned(), command.clone())).collect(),
             cwd: "/".into(),
+            default_cwd: false,
             env: [("MARK".to_owned(), TextOrSecret::Text("here".into()))].into(),
             timeout: ShellSettings::TIMEOUT,
             max_output: ShellSettings::MAX_OUTPUT,

@@ -2,6 +2,7 @@
 mod active_times;
 mod agents;
 mod answers;
+mod applied;
 mod archive;
 mod arrivals;
 mod assistants;

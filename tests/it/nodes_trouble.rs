@@ -341,3 +341,29 @@ fn the_end_is_heard_while_the_server_hangs() {
         assert!(began.elapsed() < SOON, "{:?}\n{}", began.elapsed(), daemon.log());
     }
 }
+
+/// A question is not waited for as long as a connection is.
+#[test]
+fn whoever_asks_a_standby_hears_within_seconds_that_the_server_hangs() {
+    let Some([mut first, mut second]) = two("") else { return };
+    let server = first.records.as_ref().expect("on a server").server.clone();
+    let between = Between::before(server.port);
+    first.configure(&at("first", "", FLEET));
+    first.up();
+    let records = second.records.take().expect("on a server");
+    let table = records.table(second.folder.path());
+    let table = table.replace(&server.address(), &format!("127.0.0.1:{}", between.port));
+    second.configure(&at("second", "", &format!("{FLEET}{table}")));
+    second.records = Some(records);
+    spawn(&mut second);
+    stands_by(&second);
+    assert_eq!(second.run(&["list"]).status.code(), Some(0));
+    between.hangs.store(true, Ordering::Release);
+    for question in [&["list"][..], &["runs"], &["status", "hand"], &["nodes"], &["apply", "--history"]] {
+        let began = Instant::now();
+        code(&second, question, 6, "the records can't be read");
+        assert!(began.elapsed() < Duration::from_secs(15), "{question:?} took {:?}", began.elapsed());
+    }
+    between.hangs.store(false, Ordering::Release);
+    wait_for("answers", || (second.run(&["list"]).status.code() == Some(0)).then_some(()));
+}

@@ -163,6 +163,30 @@ fn node_of(view: &Value) -> &str {
 }
 
 #[test]
+fn a_node_gets_no_more_runs_at_a_time_than_its_file_says() {
+    let fleet = |folder: &Path| {
+        let go = folder.join("go");
+        let waits = format!("while ! test -e {}; do sleep 0.05; done", go.display());
+        placed(folder, "slow", &waits, "overlap = \"parallel\"")
+    };
+    let keys = [String::new(), format!("{GPU}\nmax_parallel_runs = 1")];
+    let Some(nodes) = Nodes::with(&[keys[0].as_str(), keys[1].as_str()], fleet) else { return };
+    let nodes = nodes.up();
+    let runs = [nodes.run("slow"), nodes.run("slow")];
+    nodes.wait_for_starts(1);
+    wait_for("the reason", || {
+        let status = nodes.leader().ok(&["status", "slow"]);
+        status.contains("no node with gpu=h100 takes another run: n1 has 1 of 1").then_some(())
+    });
+    assert_eq!(nodes.starts().len(), 1);
+    std::fs::write(nodes.witness.with_file_name("go"), "").expect("our folder");
+    for run in &runs {
+        assert_eq!(nodes.leader().finished(run)["status"], "completed");
+    }
+    assert_eq!(nodes.starts().len(), 2);
+}
+
+#[test]
 fn a_command_a_tool_and_its_checks_run_at_the_node_that_fits() {
     let fleet = |folder: &Path| {
         let mut toml = placed(folder, "lines", "seq 1 5000; echo bad >&2", "max_output = \"1MiB\"");

@@ -1,5 +1,5 @@
 //! The configuration, the daemon, its service, and help.
-use clap::{Args, Subcommand, ValueHint};
+use clap::{ArgGroup, Args, Subcommand, ValueHint};
 use clap_complete::aot::Shell;
 use std::path::PathBuf;
 
@@ -40,6 +40,36 @@ pub struct TrustArgs {
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
+}
+
+/// `bgagent apply`
+#[derive(Debug, Args)]
+#[command(
+    group = ArgGroup::new("what").required(true),
+    after_help = "Examples:\n  bgagent apply ./agents.toml --dry-run      what it would change\n  bgagent apply ./agents.toml\n  bgagent apply --history\n  bgagent apply --show > agents.toml         the text of the newest revision\n  bgagent apply --again 3                    back to revision 3\n  bgagent apply --withdraw                   the file of whichever node leads is in force again\n\nFor daemons that share their records on a PostgreSQL server ([store]). The leader checks the file, stores it with the records and applies it; so does any other node when it leads, and nodes read from there what they run. Paths, secrets and programs are those of the machine that runs. [store], `node`, `labels` and `leads` of [daemon] stay in the file of each node. If the fleet may do more afterwards than before, a person is asked. Exits with 1 if the answer is no, with 2 if nobody can be asked, and with 78 if the configuration is invalid."
+)]
+pub struct ApplyArgs {
+    /// File to apply
+    #[arg(value_hint = ValueHint::FilePath, group = "what")]
+    pub file: Option<PathBuf>,
+    /// Only show what would change
+    #[arg(long, conflicts_with_all = ["history", "show"])]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long, short, conflicts_with_all = ["history", "show"])]
+    pub yes: bool,
+    /// List revisions, newest first
+    #[arg(long, group = "what")]
+    pub history: bool,
+    /// Print the text of a revision [default: the newest]
+    #[arg(long, value_name = "REVISION", num_args = 0..=1, default_missing_value = "0", group = "what")]
+    pub show: Option<u64>,
+    /// Apply an earlier revision again
+    #[arg(long, value_name = "REVISION", group = "what", value_parser = clap::value_parser!(u64).range(1..))]
+    pub again: Option<u64>,
+    /// Withdraw what was applied
+    #[arg(long, group = "what")]
+    pub withdraw: bool,
 }
 
 /// `bgagent daemon`

@@ -14,8 +14,8 @@ pub use agents::{
     Targets,
 };
 pub use daemon::{
-    CheckArgs, CompletionsArgs, DaemonArgs, HealthArgs, InitArgs, ManArgs, ServiceCommand, ShutdownArgs,
-    StoreCommand, TrustArgs,
+    ApplyArgs, CheckArgs, CompletionsArgs, DaemonArgs, HealthArgs, InitArgs, ManArgs, ServiceCommand,
+    ShutdownArgs, StoreCommand, TrustArgs,
 };
 pub use global::{ColorWhen, Global};
 pub use look::{
@@ -126,6 +126,8 @@ pub enum Command {
     Forecast(ForecastArgs),
     /// Apply the configuration file; all of it or nothing
     Reload,
+    /// Apply a configuration to a fleet whose records are on a server
+    Apply(ApplyArgs),
     /// End the daemon
     Shutdown(ShutdownArgs),
     /// Test the targets that messages go to

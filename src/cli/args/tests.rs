@@ -53,6 +53,14 @@ fn every_command_of_the_contract_is_taken() {
         "usage",
         "usage --by model",
         "reload",
+        "apply f",
+        "apply f --dry-run",
+        "apply f --yes",
+        "apply --history",
+        "apply --show",
+        "apply --show 3",
+        "apply --again 3 --yes",
+        "apply --withdraw",
         "shutdown --now",
         "trust",
         "trust f --yes",
@@ -102,6 +110,10 @@ fn every_command_of_the_contract_is_taken() {
 #[test]
 fn wrong_use_is_refused() {
     let lines = [
+        "apply",
+        "apply f --history",
+        "apply --again 0",
+        "apply --show --dry-run",
         "start",
         "start a --all",
         "pause a --for 2h --until 08:00",

@@ -6,11 +6,12 @@ use crate::client::{Connection, Timeouts};
 use crate::config::{Context, Diagnostic, Loaded, Rejected};
 use crate::doctor::{self, GroupSupport};
 use crate::domain::{AgentId, AgentSpec, Calendar, Fleet, SandboxLimits, Schedule, Walled, counted};
-use crate::protocol::{ControlGroupsView, GetDaemonStatus, NoParams};
+use crate::protocol::{ConfigView, ControlGroupsView, GetDaemonStatus, NoParams};
 use crate::store::Where;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 /// Timeout for asking a daemon which configuration it runs.
@@ -103,13 +104,27 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
     if let Some(store) = &loaded.fleet.store {
         app.note(&format!("records are kept at {} ({})", plain(&store.place()), store.durability));
     }
+    if let Some(revision) = fleets_config(app, &path, &loaded.fleet) {
+        let source = super::apply::source(&revision, &loaded.fleet.path, &app.screen);
+        app.note(&source);
+    }
     let (agents, warnings) = (loaded.fleet.agents.len(), loaded.warnings.len());
     let (agents, warnings) = (counted(agents, "agent"), counted(warnings, "warning"));
     app.note(&format!("{} is valid: {agents}, {warnings}", path.display()));
     Ok(Outcome::Done)
 }
 
-/// Returns where events are exported to.
+/// What a daemon that runs with this file has in force instead of its agents.
+fn fleets_config(app: &mut App, path: &Path, fleet: &Fleet) -> Option<ConfigView> {
+    fleet.store.as_ref()?;
+    let address = app.address().ok()?;
+    let mut connection = Connection::open(&address, Timeouts::all(DAEMON_TIMEOUT)).ok()?;
+    let view = connection.call::<GetDaemonStatus>(&NoParams {}).ok()?;
+    let is_it = path.canonicalize().ok() == Path::new(&view.config_path).canonicalize().ok();
+    view.config_revision.filter(|_| is_it)
+}
+
+/// Where else events go.
 fn events_to(fleet: &Fleet) -> Value {
     let redis = fleet.redis.as_deref().map(|spec| {
         json!({

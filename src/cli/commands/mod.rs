@@ -1,6 +1,7 @@
 //! One file per command, named after it. Each takes its arguments and the [`App`](super::App), calls the daemon, prints
 //! the answer, and returns the outcome.
 pub(super) mod accept;
+pub(super) mod apply;
 pub(super) mod approvals;
 pub(super) mod archive;
 pub(super) mod backfill;

@@ -8,6 +8,12 @@ pub(in crate::cli) fn run(app: &mut App) -> Result<Outcome, Failure> {
     app.answer(&view, text)?;
     if !app.json {
         app.flush()?;
+        if let Some(revision) = view.revision {
+            app.note(&format!(
+                "agents come from revision {revision} of the fleet's configuration: `bgagent apply FILE` changes them; the file \
+                 of the leader only says what is of its machine"
+            ));
+        }
         for warning in &view.warnings {
             app.note(warning.trim_end());
         }

@@ -143,8 +143,14 @@ pub(super) fn take_up(app: &mut App, path: &Path) -> Result<Outcome, Failure> {
     let runs_with_it =
         connection.call::<GetDaemonStatus>(&NoParams {}).is_ok_and(|daemon| is_it(&daemon.config_path));
     if runs_with_it {
-        connection.call::<ReloadConfig>(&NoParams {})?;
-        app.note("the daemon has applied it");
+        let view = connection.call::<ReloadConfig>(&NoParams {})?;
+        app.note(&match view.revision {
+            Some(revision) => format!(
+                "its agents are not in force: those of revision {revision} of the fleet's configuration are, and `bgagent apply \
+                 FILE` changes them"
+            ),
+            None => "the daemon has applied it".to_owned(),
+        });
     }
     Ok(Outcome::Done)
 }

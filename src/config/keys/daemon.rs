@@ -8,7 +8,11 @@ pub(in crate::config) const DAEMON: &[Key] = &[
         Kind::Text,
         "IANA name of the zone for cron and local times; default: the system's, which is followed when it changes",
     ),
-    key("max_parallel_runs", Kind::Whole, "runs at a time; further ones wait in a fair queue; default 64"),
+    key(
+        "max_parallel_runs",
+        Kind::Whole,
+        "runs at a time on this machine; further ones wait in a fair queue; default 64",
+    ),
     key("shutdown_grace", Kind::Duration, "how long a shutdown lets runs finish; default 30s"),
     key(
         "reload",

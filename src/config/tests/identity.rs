@@ -24,8 +24,8 @@ fn identities_are_pinned() {
     );
     assert_eq!(
         identities(STARTER),
-        "archive-demo b3292c21f8837a74\ndisk-report d65606123ca332b5\nlarge-tmp bdf051c76df99ab4\n\
-         machine-facts 2aa187c97b638859\nsystem-health 3ff746920065c877\nfleet f3f236570a0a4071"
+        "archive-demo a2b4a4a4099774c8\ndisk-report 24ae8414a451ec40\nlarge-tmp d22c8c18733eff16\n\
+         machine-facts 2aa187c97b638859\nsystem-health 3ff746920065c877\nfleet 3917b04a5fe11065"
     );
 }
 
@@ -51,6 +51,33 @@ fn an_agent_is_known_by_the_hash_that_was_stored_before() {
         assert!(!other.is_identified_by(ConfigHash(stored)), "{name}");
         assert!(other.is_identified_by(other.config_hash) && agent.is_identified_by(agent.config_hash));
     }
+}
+
+/// The folder of the file counted once, where nothing was said of another: what was stored then is known.
+#[test]
+fn the_folder_of_the_file_is_no_part_of_an_agent() {
+    let fleet = read(STARTER).unwrap().fleet;
+    for (name, stored) in
+        [("archive-demo", 0xb329_2c21_f883_7a74), ("disk-report", 0xd656_0612_3ca3_32b5_u64)]
+    {
+        let agent = fleet.agent(name).unwrap();
+        assert!(
+            agent.is_identified_by(ConfigHash(stored)) && agent.config_hash != ConfigHash(stored),
+            "{name}"
+        );
+    }
+    let context = |home: &str| Context {
+        home: home.into(),
+        ..Context::system("2026-06-01T12:00:00Z".parse().unwrap())
+    };
+    let text = "[notify.n]\ntype = \"command\"\ncommand = [\"true\"]\n[tools.t]\ntype = \"shell\"\ncommands = { x = { exec = \"/bin/true\" } }\n[agents.a]\ncommand = \"./a.sh\"\ngate = { command = [\"./g.sh\"] }\n";
+    let at =
+        |text: &str, file: &str| parse(text.to_owned(), Path::new(file), &context("/home/u")).unwrap().fleet;
+    let (one, other) = (at(text, "/home/ada/agents.toml"), at(text, "/srv/fleet/agents.toml"));
+    assert_eq!((one.hash, one.agents[0].config_hash), (other.hash, other.agents[0].config_hash));
+    let own = format!("{text}cwd = \"work\"\n");
+    let (one, other) = (at(&own, "/home/ada/agents.toml"), at(&own, "/srv/fleet/agents.toml"));
+    assert_ne!(one.agents[0].config_hash, other.agents[0].config_hash, "what is said counts");
 }
 
 #[test]

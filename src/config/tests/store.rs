@@ -93,7 +93,10 @@ fn it_is_another_configuration_and_another_right() {
     let none = read("").expect("it is valid").fleet;
     assert_eq!(
         Rights::of(&of(base)).beyond(&Rights::of(&none)),
-        ["store is kept at postgres://me@localhost/d, schema bgagent"]
+        [
+            "store gets agents from there, if a configuration was applied to the fleet",
+            "store is kept at postgres://me@localhost/d, schema bgagent"
+        ]
     );
     let mut seen = vec![none.hash, of(base).hash];
     for (other, is_right) in [

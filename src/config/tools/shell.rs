@@ -39,7 +39,8 @@ const COMMAND: &[Key] = &[
 pub(in crate::config) fn settings(section: &Section<'_>) -> Option<ShellSettings> {
     let timeout = section.positive("timeout").unwrap_or(ShellSettings::TIMEOUT);
     let max_output = section.size_of_at_least("max_output", MIN_OUTPUT_BYTES, "1KiB");
-    let (env, cwd) = (section.env(), cwd(section));
+    let env = section.env();
+    let (cwd, default_cwd) = cwd(section);
     let example =
         "commands = { df = { exec = \"/bin/df\", args = [\"-h\", \"{path:path}\"], under = [\"/data\"] } }";
     let table = needs(section, "shell", "commands", example)?;
@@ -51,7 +52,15 @@ pub(in crate::config) fn settings(section: &Section<'_>) -> Option<ShellSettings
         }
     }
     let max_output = max_output.unwrap_or(ShellSettings::MAX_OUTPUT).min(ShellSettings::LARGEST_MAX_OUTPUT);
-    Some(ShellSettings { commands, cwd, env, timeout, max_output, sandbox: sandbox::setting(section) })
+    Some(ShellSettings {
+        commands,
+        cwd,
+        default_cwd,
+        env,
+        timeout,
+        max_output,
+        sandbox: sandbox::setting(section),
+    })
 }
 
 fn command(item: Item<'_>, section: &Section<'_>) -> Option<ShellCommand> {

@@ -90,8 +90,10 @@ impl EventLoop {
                 Action::Start(start) => {
                     let Some(session) = &start.node else { continue };
                     self.placed.insert(start.run, session.clone());
+                    let revision = self.engine.fleet().newest_revision();
                     let traceparent = self.actor.traceparent(start.run, start.attempt);
-                    orders.push(ordered(session, Some(start.run), &OrderText::start(start, traceparent)));
+                    let order = OrderText::start(start, revision, traceparent);
+                    orders.push(ordered(session, Some(start.run), &order));
                 }
                 Action::Cancel { run, kill } => {
                     let Some(session) = self.placed.get(run) else { continue };

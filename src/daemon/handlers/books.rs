@@ -246,6 +246,7 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
         config_path: fleet.path.display().to_string(),
         config_hash: fleet.hash.to_string(),
         config_at: condition.config_at.unwrap_or(services.started_at),
+        config_revision: fleet.revision_in_force().map(|applied| views::config(applied)),
         config_errors: condition.config_errors.clone(),
         config_missing: condition.config_missing,
         config_waits: condition.config_waits,

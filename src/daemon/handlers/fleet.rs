@@ -62,11 +62,11 @@ pub(super) async fn agent_status(services: &Services, id: &str) -> Encoded {
         .await
         .ok_or_else(down)?;
     let wanted = agent.clone();
-    let (path, limits, today) = services
+    let (source, limits, today) = services
         .handle
         .ask(move |engine, now| {
             let today = now.wall.to_zoned(engine.fleet().daemon.timezone.clone()).date();
-            (engine.fleet().path.clone(), engine.budget_left(Some(wanted.as_str()), now.wall), today)
+            (engine.fleet().source(), engine.budget_left(Some(wanted.as_str()), now.wall), today)
         })
         .await
         .ok_or_else(down)?;
@@ -97,7 +97,7 @@ pub(super) async fn agent_status(services: &Services, id: &str) -> Encoded {
         .await
         .map_err(store_error)?;
     let problem = source_problem(services, &now);
-    let mut detail = views::detail(&now, &next, &history, &path);
+    let mut detail = views::detail(&now, &next, &history, &source);
     detail.notes.extend(problem.as_ref().map(|problem| format!("nothing can start it: {problem}")));
     detail.agent.source_problem = problem;
     value(detail)

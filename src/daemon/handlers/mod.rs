@@ -7,6 +7,7 @@ pub(super) use changes::is_unanswered;
 mod backfill;
 mod books;
 mod changes;
+mod configs;
 mod fleet;
 mod history;
 mod nodes;
@@ -94,6 +95,7 @@ pub(super) fn route_at_standby(request: Request) -> StandbyRoute {
             | Beside::ListSlots(_)
             | Beside::GetDaemonStatus(_)
             | Beside::ListNodes(_)
+            | Beside::ListConfigs(_)
             | Beside::GetUsage(_)
             | Beside::ListApprovals(_)
             | Beside::ListIncidents(_)
@@ -161,6 +163,7 @@ async fn in_turn(request: InTurn, services: Arc<Services>, caller: &Caller) -> S
             };
             change(&services, Command::Ack { agent, key: p.key }, caller.asks(None)).await
         }
+        InTurn::ApplyConfig(p) => configs::apply(services, p, caller).await,
         InTurn::ReloadConfig(_) => reload(services, caller.asks(None)).await,
         InTurn::Shutdown(p) => {
             let (answer, answered) = oneshot::channel();
@@ -183,6 +186,7 @@ pub(super) async fn beside(request: Beside, services: Arc<Services>) -> Encoded 
         Beside::ExplainSlot(p) => explain_slot(&services, p).await,
         Beside::GetUsage(p) => usage(&services, p).await,
         Beside::GetDaemonStatus(_) => daemon_status(&services).await,
+        Beside::ListConfigs(p) => configs::list_configs(&services, p).await,
         Beside::ListNodes(_) => value(list_nodes(&services).await?),
         Beside::ListTools(_) => {
             let tools = services.tools.lock().expect("no holder panics").clone();

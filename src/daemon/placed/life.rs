@@ -403,7 +403,8 @@ impl WorkerSession {
     }
 
     async fn start(&mut self, start: StartText, fence: u64) {
-        let found = agent_as_there(&self.context, start.agent.as_str(), start.config_hash()).await;
+        let found =
+            agent_as_there(&self.context, start.agent.as_str(), (start.config_hash(), start.revision)).await;
         let found = found.and_then(|found| match self.notes.note(start.run) {
             Ok(()) => Ok(found),
             Err(error) => {

@@ -34,6 +34,9 @@ pub(in crate::daemon) struct StartText {
     pub(in crate::daemon) agent: AgentId,
     /// Hash of the configuration with which the run was claimed.
     pub(in crate::daemon) config: u64,
+    /// The newest revision of the fleet's configuration that the leader knows; 0: there is none.
+    #[serde(default)]
+    pub(in crate::daemon) revision: u64,
     pub(in crate::daemon) attempt: u32,
     pub(in crate::daemon) trigger: Trigger,
     #[serde(default)]
@@ -55,12 +58,13 @@ pub(in crate::daemon) struct StartText {
 }
 
 impl OrderText {
-    pub(in crate::daemon) fn start(start: &Start, traceparent: Option<Arc<str>>) -> Self {
+    pub(in crate::daemon) fn start(start: &Start, revision: u64, traceparent: Option<Arc<str>>) -> Self {
         let whole = |left: SignedDuration| i64::try_from(left.as_millis()).unwrap_or(i64::MAX);
         Self::Start(Box::new(StartText {
             run: start.run,
             agent: start.agent.id.clone(),
             config: start.agent.config_hash.0,
+            revision,
             attempt: start.attempt,
             trigger: start.trigger,
             slot: start.slot,

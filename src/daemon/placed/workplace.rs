@@ -1,6 +1,7 @@
-//! The environment of a worker: its connection, the records, and the configuration in force on this node.
-use crate::config::{self, Context, Paths};
+//! What a node works with: its connection, the records, and the configuration that is in force there.
+use crate::config::Paths;
 use crate::daemon::trust::TrustGate;
+use crate::daemon::{in_force, nodes};
 use crate::domain::{AgentSpec, ConfigHash, Fleet, RunId};
 use crate::llm::Models;
 use crate::secret;
@@ -56,22 +57,14 @@ impl WorkerContext {
     /// # Errors
     /// A sentence: why it is not applied.
     pub(super) async fn read_again(&self) -> Result<Configured, String> {
-        let (paths, trust) = (self.paths.clone(), self.trust.clone());
-        let read = tokio::task::spawn_blocking(move || {
-            let context = Context::system(crate::clock::wall()).of_state(&paths.state_dir);
-            config::load(&paths.config, &context).and_then(|loaded| trust.admit(loaded))
-        });
-        let loaded = match read.await {
-            Ok(Ok(loaded)) => loaded,
-            Ok(Err(rejected)) => {
-                let first = rejected.diagnostics.first().map(|one| one.message.clone());
-                return Err(format!("its file was rejected: {}", first.unwrap_or_default()));
-            }
-            Err(error) => return Err(error.to_string()),
-        };
+        let loaded =
+            in_force::read(&self.paths, &self.trust, &self.store).await.map_err(|unread| unread.why())?;
         secret::learn(&loaded.fleet.secrets).await;
         let known = self.configured();
-        let configured = match loaded.fleet.hash == known.fleet.hash {
+        let is_same = loaded.fleet.hash == known.fleet.hash
+            && loaded.fleet.newest_revision() == known.fleet.newest_revision();
+        nodes::told(&self.link, &loaded.fleet);
+        let configured = match is_same {
             true => Configured { changed: changed(&known.fleet.path), ..known },
             false => Configured::of(Arc::new(loaded.fleet)),
         };
@@ -98,7 +91,7 @@ pub(super) struct WorkEnds {
 pub(super) async fn agent_as_there(
     context: &WorkerContext,
     id: &str,
-    config: ConfigHash,
+    (config, revision): (ConfigHash, u64),
 ) -> Result<(Arc<AgentSpec>, Configured), String> {
     let find = |of: &Configured| {
         let agent = of.fleet.agents.iter().find(|agent| agent.id.as_str() == id);
@@ -106,7 +99,8 @@ pub(super) async fn agent_as_there(
     };
     let known = context.configured();
     let agent = find(&known);
-    if let Some(agent) = agent.clone().filter(|_| known.changed == changed(&known.fleet.path)) {
+    let is_newest = known.fleet.newest_revision() >= revision;
+    if let Some(agent) = agent.clone().filter(|_| is_newest && known.changed == changed(&known.fleet.path)) {
         return Ok((agent, known));
     }
     let name = context.name();
@@ -114,7 +108,7 @@ pub(super) async fn agent_as_there(
         (Ok(again), _) => again,
         // what was read before stays in force, as it does for the leader
         (Err(why), Some(agent)) => {
-            tracing::warn!("{}: {why}", known.fleet.path.display());
+            tracing::warn!("what was read before is in force: {why}");
             return Ok((agent, known));
         }
         (Err(why), None) => return Err(format!("node {name} can't run `{id}`: {why}")),
@@ -126,7 +120,7 @@ pub(super) async fn agent_as_there(
         None => format!("the configuration of node {name} has no agent `{id}`"),
         Some(agent) => format!(
             "node {name} has another configuration of the agent `{id}` than the leader ({} there, {config} here): it is to be \
-             the same, and the file is to lie in a folder of the same path, or `cwd` to be set",
+             the same, also in paths that begin at the home or at the folder of the file",
             agent.config_hash
         ),
     })

@@ -10,7 +10,6 @@ use crate::protocol::{
 };
 use crate::store::{LedgerRow, RunEnd, RunRow};
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// Number of runs in the strip of `status`.
 const STRIP_RUN_COUNT: usize = 30;
@@ -105,7 +104,7 @@ pub(in crate::daemon) fn detail(
     now: &AgentNow,
     next: &[ComingSlot],
     history: &History,
-    path: &Path,
+    source: &str,
 ) -> AgentDetail {
     let ended = || history.runs.iter().filter(|row| row.claim.status.is_final());
     let mut durations: Vec<i64> = ended()
@@ -153,7 +152,7 @@ pub(in crate::daemon) fn detail(
         settings: settings(&now.spec),
         incidents: history.incidents.iter().map(incident).collect(),
         limits: history.limits.clone(),
-        defined_at: format!("{}:{}", path.display(), now.spec.line),
+        defined_at: format!("{source}:{}", now.spec.line),
         config_hash: now.spec.config_hash.to_string(),
         notes: notes(now),
     }

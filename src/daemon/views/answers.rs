@@ -37,12 +37,13 @@ pub(in crate::daemon) fn answer(
             serde_json::to_value(approvals::asked(run, agent, &wanted))
         }
         Reply::Incident(record) => serde_json::to_value(incident(&record)),
-        Reply::Reloaded { added, changed, removed } => serde_json::to_value(ReloadView {
-            changed: !(added.is_empty() && changed.is_empty() && removed.is_empty()),
+        Reply::Reloaded { added, changed, removed, applied } => serde_json::to_value(ReloadView {
+            changed: applied || !(added.is_empty() && changed.is_empty() && removed.is_empty()),
             added,
             modified: changed,
             removed,
             warnings,
+            revision: engine.fleet().revision_in_force().map(|applied| applied.revision),
             last: None,
         }),
     };

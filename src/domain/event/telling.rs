@@ -24,6 +24,7 @@ impl Event {
         };
         let one = match &entry.fact {
             Fact::AgentSaved(_)
+            | Fact::ConfigStored(_)
             | Fact::IncidentSaved(_)
             | Fact::IncidentDropped { .. }
             | Fact::ProcessStarted { .. }
@@ -77,9 +78,11 @@ impl Event {
             Fact::DaemonStopping { reason } => {
                 event(None, None, Payload::DaemonStopping(DaemonStopping { reason: reason.clone() }))
             }
-            Fact::ConfigApplied { path, hash, added, changed, removed } => {
+            Fact::ConfigApplied { path, applied, hash, added, changed, removed } => {
                 let applied = ConfigApplied {
                     path: path.clone(),
+                    revision: applied.as_ref().map(|applied| applied.revision),
+                    by: applied.as_ref().map(|applied| applied.by.clone()),
                     hash: hash.to_string(),
                     added: added.clone(),
                     changed: changed.clone(),

@@ -269,6 +269,10 @@ fn facts() -> Vec<Fact> {
         },
         Fact::ConfigApplied {
             path: "/home/u/.config/bgagent/agents.toml".into(),
+            applied: Some(Arc::new(AppliedConfig {
+                revision: 4,
+                ..AppliedConfig::new(None, String::new(), "ada at main".into(), instant(LATER))
+            })),
             hash: ConfigHash(0x3d91_c2ab),
             added: agents(&["news", "disk"]),
             changed: Vec::new(),

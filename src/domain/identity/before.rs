@@ -11,6 +11,8 @@ pub(super) fn hashes(spec: &AgentSpec) -> [ConfigHash; 2] {
     let text = format!("{spec:?}")
         .replace(", control: None", "")
         .replace(", sandbox: None", "")
+        .replace(", default_cwd: true", "")
+        .replace(", default_cwd: false", "")
         .replace(", on_nodes: None", "")
         .replace(", when_cut_off: None", "")
         .replace(", store: Database }", " }")

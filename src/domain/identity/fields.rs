@@ -138,7 +138,20 @@ impl Canonical for Workspace {
 }
 
 table! { ToolCallSpec { tool: "tool", args: "args", } }
-table! { CommandSpec { argv: "argv", env: "env", cwd: "cwd", stdin: "stdin", sandbox: "sandbox", } }
+/// The folder of the configuration, where nothing is said of another, is that of a machine, and is not counted.
+impl Canonical for CommandSpec {
+    fn write(&self, form: &mut Form) {
+        let Self { argv, env, cwd, default_cwd, stdin, sandbox } = self;
+        form.table(|form| {
+            form.field("argv", argv);
+            form.field("env", env);
+            form.folder("cwd", cwd, *default_cwd);
+            form.field("stdin", stdin);
+            form.field("sandbox", sandbox);
+        });
+    }
+}
+
 table! { Check { body: "body", expect: "expect", novel_by: "novel_by", } }
 table! { Expect { field: "field", compare: "compare", value: "value", } }
 table! { Limits {
@@ -175,6 +188,7 @@ impl Canonical for Fleet {
             memory,
             telemetry,
             store,
+            applied: _,
         } = self;
         form.table(|form| {
             form.field("daemon", daemon);
@@ -322,10 +336,20 @@ impl Canonical for SandboxSetting {
 
 table! { FilesSettings { roots: "roots", mode: "mode", max_bytes: "max_bytes", config: "config", } without guarded }
 
-table! { ShellSettings {
-    commands: "commands", cwd: "cwd", env: "env", timeout: "timeout", max_output: "max_output",
-    sandbox: "sandbox",
-} }
+impl Canonical for ShellSettings {
+    fn write(&self, form: &mut Form) {
+        let Self { commands, cwd, default_cwd, env, timeout, max_output, sandbox } = self;
+        form.table(|form| {
+            form.field("commands", commands);
+            form.folder("cwd", cwd, *default_cwd);
+            form.field("env", env);
+            form.field("timeout", timeout);
+            form.field("max_output", max_output);
+            form.field("sandbox", sandbox);
+        });
+    }
+}
+
 table! { ShellCommand {
     exec: "exec", args: "args", under: "under", read: "read", description: "description",
 } }

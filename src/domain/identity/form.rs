@@ -1,6 +1,7 @@
 //! The canonical form while it is written, and its hash.
 use crate::domain::ids::ConfigHash;
 use sha2::{Digest, Sha256};
+use std::path::PathBuf;
 
 /// Returns the first 8 bytes of SHA-256.
 pub(super) fn first_bytes(bytes: &[u8]) -> ConfigHash {
@@ -20,7 +21,17 @@ pub(super) trait Canonical {
 
 /// A canonical form while it is written.
 #[derive(Default)]
-pub(super) struct Form(pub(super) Vec<u8>);
+pub(super) struct Form(pub(super) Vec<u8>, pub(super) DefaultFolders);
+
+/// Whether the folder of the configuration counts where nothing is said of another.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum DefaultFolders {
+    /// No.
+    #[default]
+    LeftOut,
+    /// As before nodes with other folders had to agree on what an agent is.
+    Counted,
+}
 
 impl Form {
     pub(super) fn raw(&mut self, text: &str) {
@@ -52,6 +63,13 @@ impl Form {
     pub(super) fn tagged(&mut self, tag: &str, fields: impl FnOnce(&mut Self)) {
         self.raw(tag);
         self.table(fields);
+    }
+
+    /// A folder to work in.
+    pub(super) fn folder(&mut self, name: &str, path: &PathBuf, is_default: bool) {
+        if !is_default || self.1 == DefaultFolders::Counted {
+            self.field(name, path);
+        }
     }
 
     pub(super) fn field(&mut self, name: &str, value: &(impl Canonical + ?Sized)) {

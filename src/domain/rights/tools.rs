@@ -101,7 +101,7 @@ fn of_shell(shell: &ShellSettings, rights: &mut RightsOf) {
         });
         let argv: Vec<String> = std::iter::once(command.exec.clone()).chain(args).collect();
         let (env, cwd, stdin) = (shell.env.clone(), shell.cwd.clone(), None);
-        let line = runs(&CommandSpec { argv, env, cwd, stdin, sandbox: None });
+        let line = runs(&CommandSpec { argv, env, cwd, default_cwd: false, stdin, sandbox: None });
         rights.may(format!("has {}, which {line}", word(name)));
         for folder in &command.under {
             rights.may(format!("hands {} paths below {}", word(name), word_of(folder)));

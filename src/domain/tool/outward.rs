@@ -209,6 +209,7 @@ mod tests {
             .into(),
             sandbox: Default::default(),
             cwd: "/".into(),
+            default_cwd: false,
             env: Default::default(),
             timeout: ShellSettings::TIMEOUT,
             max_output: 1,

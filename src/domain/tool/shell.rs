@@ -16,6 +16,8 @@ pub struct ShellSettings {
     pub commands: BTreeMap<String, ShellCommand>,
     /// Working folder.
     pub cwd: PathBuf,
+    /// That is the folder of the configuration, since nothing was said of it.
+    pub default_cwd: bool,
     /// Added to the cleared environment.
     pub env: BTreeMap<String, TextOrSecret>,
     /// Timeout of a program.

@@ -8,7 +8,7 @@ fn labels(all: &[(&str, &str)]) -> Labels {
 /// A life of a node; its session is called like it, with a number.
 fn node(session: &str, all: &[(&str, &str)]) -> LiveNode {
     let name = session.split('#').next().unwrap();
-    LiveNode { name: name.into(), session: session.into(), labels: labels(all), takes: true }
+    LiveNode { name: name.into(), session: session.into(), labels: labels(all), places: 64, takes: true }
 }
 
 const GPU: &[(&str, &str)] = &[("gpu", "h100")];
@@ -298,4 +298,44 @@ fn a_gate_that_an_earlier_leader_had_asked_alone_opens_for_the_body() {
     bench.crash(1).quietly();
     bench.active = active;
     bench.end(0, AttemptEnd::GateOpen).expect(&["a start 1 at n#1"]);
+}
+
+#[test]
+fn a_node_gets_no_more_runs_at_a_time_than_it_takes() {
+    let mut bench = Bench::new(&["a", "b", "c", "d"].map(at_gpu));
+    let one = LiveNode { places: 1, ..node("x#1", GPU) };
+    let two = LiveNode { places: 2, ..node("y#1", GPU) };
+    bench.quietly().nodes(&[one.clone(), two.clone()]);
+    for name in ["a", "b", "c", "d"] {
+        bench.run(name);
+    }
+    let starts: Vec<String> = bench.said().into_iter().filter(|line| line.contains("start")).collect();
+    assert_eq!(starts, ["a start 1 at x#1", "b start 1 at y#1", "c start 1 at y#1"]);
+    assert_eq!(
+        bench.why_no_node("d").as_deref(),
+        Some("no node with gpu=h100 takes another run: x has 1 of 1, y has 2 of 2")
+    );
+    // the next one gets the place that is free
+    bench.begin(0).quietly().end(0, AttemptEnd::Completed);
+    let starts: Vec<String> = bench.said().into_iter().filter(|line| line.contains("start")).collect();
+    assert_eq!(starts, ["d start 1 at x#1"]);
+    assert_eq!((bench.why_no_node("d"), bench.engine.active_runs()), (None, 3));
+    // a node that takes more
+    bench.run("a");
+    assert!(bench.why_no_node("a").is_some());
+    bench.quietly().nodes(&[one, LiveNode { places: 3, ..two }]).expect(&["a start 1 at y#1"]);
+}
+
+#[test]
+fn what_the_leader_has_in_hand_holds_up_no_other_node() {
+    let specs = [plain("a", Schedule::Manual), plain("b", Schedule::Manual), at_gpu("c")];
+    let mut bench = Bench::with_fleet(fleet(&specs, 1));
+    bench.quietly().nodes(&[node("x#1", GPU)]).run("a").run("b").run("c");
+    let starts: Vec<String> = bench.said().into_iter().filter(|line| line.contains("start")).collect();
+    assert_eq!(starts, ["a start 1", "c start 1 at x#1"]);
+    assert_eq!((bench.engine.active_here(), bench.engine.active_runs()), (1, 2));
+    // and what nodes have in hand takes no place of the leader's
+    bench.begin(0).quietly().end(0, AttemptEnd::Completed);
+    let starts: Vec<String> = bench.said().into_iter().filter(|line| line.contains("start")).collect();
+    assert_eq!(starts, ["b start 1"]);
 }

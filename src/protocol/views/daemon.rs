@@ -110,6 +110,10 @@ described! {
         pub config_hash: String,
         /// When that configuration was applied.
         pub config_at: Timestamp,
+        /// The revision of the fleet's configuration that is in force; absent: `config_path` is. The file then only says
+        /// what is of its machine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub config_revision: Option<ConfigView>,
         /// Why the newest file was refused, if it was.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub config_errors: Vec<String>,
@@ -127,7 +131,7 @@ described! {
         pub running: u64,
         /// How many runs wait for a place, a lock or their time.
         pub queued: u64,
-        /// How many runs may be in flight at a time.
+        /// How many runs may be in flight at a time on its machine.
         pub max_parallel_runs: u64,
         /// Number of the newest event.
         pub newest_seq: u64,
@@ -386,10 +390,56 @@ described! {
         /// What `bgagent check` would warn of, rendered.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub warnings: Vec<String>,
+        /// The revision of the fleet's configuration that is in force: the file only says what is of its machine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub revision: Option<u64>,
         /// If nothing changed: the event of the last time that something did. The file is watched, so
         /// that may have been a moment ago.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub last: Option<LoggedEvent>,
+    }
+
+    /// What applying a configuration did, or would do.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub struct ApplyView {
+        /// The newest revision: of a `dry_run` the one before; 0: there is none.
+        #[serde(default)]
+        pub revision: u64,
+        /// False if the fleet has this configuration already: then there is no new revision.
+        pub changed: bool,
+        /// Agents that were not there before.
+        pub added: Vec<AgentId>,
+        /// Agents that are different.
+        pub modified: Vec<AgentId>,
+        /// Agents that are gone.
+        pub removed: Vec<AgentId>,
+        /// Of a `dry_run`: what it may do that the configuration in force may not.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub rights: Vec<String>,
+        /// What `bgagent check` would warn of where the leader runs, rendered.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub warnings: Vec<String>,
+    }
+
+    /// A revision of the configuration of the fleet.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct ConfigView {
+        /// Its number.
+        pub revision: u64,
+        /// When it was applied.
+        pub at: Timestamp,
+        /// Who applied it, and at which node.
+        pub by: String,
+        /// Where it came from: a path on the machine of whoever applied it.
+        pub origin: String,
+        /// Hash of its text, 16 hexadecimal digits.
+        pub hash: String,
+        /// It was withdrawn: the file of whichever node leads is in force.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub withdrawn: bool,
+        /// Its text, if one revision was asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub text: Option<String>,
     }
 
     /// A subscription.

@@ -44,6 +44,9 @@ described! {
         pub runs: Vec<NodeRunView>,
         /// Hash of its configuration, 16 hexadecimal digits. Its name and its labels don't count.
         pub config_hash: String,
+        /// The revision of the fleet's configuration that it has; absent: its own file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub config_revision: Option<u64>,
         /// Its configuration differs from that of the leader.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         pub other_config: bool,

@@ -91,8 +91,14 @@ impl Task<'_> {
         let walls = |sandbox: Arc<Sandbox>| {
             Arc::new(with_workspace(&sandbox, &self.query.workspace, &self.world.folder))
         };
-        let command =
-            CommandSpec { argv: launched.argv, env, cwd: work, stdin: None, sandbox: sandbox.map(walls) };
+        let command = CommandSpec {
+            argv: launched.argv,
+            env,
+            cwd: work,
+            default_cwd: false,
+            stdin: None,
+            sandbox: sandbox.map(walls),
+        };
         (command, surroundings)
     }
 }

@@ -11,6 +11,7 @@ pub(in crate::store) const MIGRATIONS: &[(i64, &str)] = &[
     (19, include_str!("../migrations/postgres/0019_nodes.sql")),
     (20, include_str!("../migrations/postgres/0020_memory_changes.sql")),
     (21, include_str!("../migrations/postgres/0021_orders.sql")),
+    (22, include_str!("../migrations/postgres/0022_configs.sql")),
 ];
 
 /// Returns the latest version that this program knows.

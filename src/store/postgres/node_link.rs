@@ -5,14 +5,15 @@ use super::nodes;
 use super::server::{Purpose, StoreServer};
 use super::session::Session;
 use crate::clock;
-use crate::domain::{NodeName, NodeSpec, to_micros};
+use crate::domain::{AppliedConfig, NodeName, NodeSpec, to_micros};
+use crate::store::configs;
 use crate::store::error::StoreError;
 use crate::store::nodes::FleetLead;
 use crate::store::place::Where;
 use crate::store::sql::{Sql, SqlConnection, SqlErrorKind, SqlResult, params};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -33,6 +34,8 @@ pub struct NodeDescription {
     pub protocol: u32,
     /// Hash of its configuration at the start.
     pub config: String,
+    /// Runs that it takes at a time.
+    pub places: u64,
 }
 
 /// The result of joining.
@@ -69,9 +72,11 @@ pub struct NodeLink {
     pub(super) about: NodeDescription,
     pub(super) me: String,
     name: Mutex<NodeName>,
-    /// Hash of the configuration in force.
-    config: Mutex<String>,
-    /// Identifies one life of the node.
+    /// Hash of the configuration in force, and its revision; 0: the node's own file.
+    config: Mutex<(String, u64)>,
+    /// Runs that it takes at a time.
+    places: AtomicU64,
+    /// One life of the node.
     pub(super) session: String,
     started_at: Timestamp,
     open: ExclusiveConnection,
@@ -101,7 +106,8 @@ impl NodeLink {
             server,
             me,
             name: Mutex::new(name),
-            config: Mutex::new(about.config.clone()),
+            config: Mutex::new((about.config.clone(), 0)),
+            places: AtomicU64::new(about.places),
             about,
             session: Uuid::new_v4().simple().to_string(),
             started_at: clock::wall(),
@@ -115,17 +121,28 @@ impl NodeLink {
         })))
     }
 
-    /// Returns the name of the node.
+    /// Where the records are.
+    pub fn place(&self) -> String {
+        self.server.place().display().to_string()
+    }
+
+    /// What the node is called.
     pub fn name(&self) -> NodeName {
         self.name.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sets the hash of the configuration in force.
-    pub fn configured(&self, hash: String) {
-        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = hash;
+    /// Another configuration is in force from now on: its hash, its revision (0: the node's own file), and how many runs
+    /// the node takes at a time.
+    pub fn configured(&self, hash: String, revision: u64, places: u64) {
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = (hash, revision);
+        self.places.store(places, Ordering::Relaxed);
     }
 
-    fn config(&self) -> String {
+    pub(super) fn places(&self) -> i64 {
+        i64::try_from(self.places.load(Ordering::Relaxed)).unwrap_or(i64::MAX)
+    }
+
+    fn config(&self) -> (String, u64) {
         self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -153,20 +170,22 @@ impl NodeLink {
 
     fn join_now(&self, session: &Session) -> SqlResult<NodeJoined> {
         let db: &Sql = session;
-        if !db.exists("SELECT 1 WHERE to_regclass('nodes') IS NOT NULL", &[])? {
+        // the newest of what is written here
+        if !db.exists("SELECT 1 WHERE to_regclass('configs') IS NOT NULL", &[])? {
             return Ok(NodeJoined::NoTables);
         }
         self.measure(db)?;
         let name = self.name();
         let labels = serde_json::to_string(&self.about.spec.labels).unwrap_or_default();
+        let (config, revision) = self.config();
         let joined = db.change(
             "INSERT INTO nodes(name, identity, session, version, protocol, labels, leads, config, started_at, seen,
-               clock_offset_ms, lag_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, now(), ?10, ?11)
+               clock_offset_ms, lag_ms, revision)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, now(), ?10, ?11, ?12)
              ON CONFLICT(name) DO UPDATE SET identity = excluded.identity, session = excluded.session,
                version = excluded.version, protocol = excluded.protocol, labels = excluded.labels, leads = excluded.leads,
                config = excluded.config, started_at = excluded.started_at, seen = excluded.seen,
-               clock_offset_ms = excluded.clock_offset_ms, lag_ms = excluded.lag_ms
+               clock_offset_ms = excluded.clock_offset_ms, lag_ms = excluded.lag_ms, revision = excluded.revision
              WHERE nodes.identity = excluded.identity OR nodes.seen < now() - interval '25 seconds'",
             params![
                 name.as_str(),
@@ -176,10 +195,11 @@ impl NodeLink {
                 self.about.protocol,
                 labels,
                 self.about.spec.leads,
-                self.config(),
+                config,
                 to_micros(self.started_at),
                 self.clock_offset_ms.load(Ordering::Relaxed),
-                self.lag_ms.load(Ordering::Relaxed)
+                self.lag_ms.load(Ordering::Relaxed),
+                revision as i64
             ],
         )?;
         if joined == 0 {
@@ -198,14 +218,16 @@ impl NodeLink {
     pub async fn renew(self: &Arc<Self>) -> Result<Option<FleetLead>, StoreError> {
         self.with("renewing the node", |link, session| {
             let db: &Sql = session;
+            let (config, revision) = link.config();
             let renewed = db.change(
-                "UPDATE nodes SET seen = now(), clock_offset_ms = ?3, lag_ms = ?4, config = ?5 WHERE name = ?1 AND session = ?2",
+                "UPDATE nodes SET seen = now(), clock_offset_ms = ?3, lag_ms = ?4, config = ?5, revision = ?6 WHERE name = ?1 AND session = ?2",
                 params![
                     link.name().as_str(),
                     link.session,
                     link.clock_offset_ms.load(Ordering::Relaxed),
                     link.lag_ms.load(Ordering::Relaxed),
-                    link.config()
+                    config,
+                    revision as i64
                 ],
             )?;
             let lead = link.measure(db)?;
@@ -214,7 +236,21 @@ impl NodeLink {
         .await
     }
 
-    /// Returns whether this daemon is the leader named by `lead`.
+    /// The newest revision of the fleet's configuration, if it is another one than this; 0: there is none.
+    pub async fn applied_other_than(
+        self: &Arc<Self>,
+        known: u64,
+    ) -> Result<Option<AppliedConfig>, StoreError> {
+        let read = self.with("reading the configuration of the fleet", move |_, session| {
+            let db: &Sql = session;
+            let newest = "SELECT coalesce(max(revision), 0) FROM configs";
+            let newest: i64 = db.one(newest, &[], |row| row.get(0))?;
+            if newest.unsigned_abs() == known { Ok(None) } else { configs::newest(db) }
+        });
+        read.await
+    }
+
+    /// Is this daemon the one of whom `lead` speaks?
     pub fn is_me(&self, lead: &FleetLead) -> bool {
         lead.leader.as_deref() == Some(shown(&self.me))
     }

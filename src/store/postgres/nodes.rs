@@ -26,7 +26,8 @@ fn nodes(db: &Sql) -> SqlResult<Vec<NodeRow>> {
     }
     let sql = "SELECT n.name, n.identity, n.version, n.protocol, n.labels, n.leads,
            n.identity = f.leader AND f.expires > now(), n.seen > now() - interval '25 seconds', n.config, n.started_at,
-           CAST(extract(epoch FROM n.seen) * 1000000 AS BIGINT), n.clock_offset_ms, n.lag_ms
+           CAST(extract(epoch FROM n.seen) * 1000000 AS BIGINT), n.clock_offset_ms, n.lag_ms,
+           CAST(coalesce(to_jsonb(n) ->> 'revision', '0') AS BIGINT)
          FROM nodes n CROSS JOIN fleet f ORDER BY n.name";
     let in_hand = runs_in_hand(db)?;
     db.rows(sql, &[], |row| {
@@ -54,6 +55,7 @@ fn nodes(db: &Sql) -> SqlResult<Vec<NodeRow>> {
             seen: timestamp_of_micros(row.get(10)?),
             clock_offset_ms: row.get(11)?,
             lag_ms: row.get(12)?,
+            revision: row.get::<i64>(13)?.unsigned_abs(),
         })
     })
 }

@@ -9,6 +9,7 @@ use super::session::Session;
 use crate::domain::LiveNode;
 use crate::store::error::StoreError;
 use crate::store::sql::{Scope, Sql, SqlResult, params};
+use crate::store::work::places;
 use std::sync::Arc;
 
 /// Maximum number of reports read at once.
@@ -59,9 +60,16 @@ impl NodeLink {
                 params![link.me, session],
             )?;
             change.run(
-                "INSERT INTO workers(session, node, identity, labels, bell, seen, reported, drains, over)
-                 VALUES (?1, ?2, ?3, ?4, ?5, now(), 0, 0, 0) ON CONFLICT(session) DO NOTHING",
-                params![session, link.name().as_str(), link.me, labels, link.channel_of(&link.session)],
+                "INSERT INTO workers(session, node, identity, labels, bell, seen, reported, drains, over, places)
+                 VALUES (?1, ?2, ?3, ?4, ?5, now(), 0, 0, 0, ?6) ON CONFLICT(session) DO NOTHING",
+                params![
+                    session,
+                    link.name().as_str(),
+                    link.me,
+                    labels,
+                    link.channel_of(&link.session),
+                    link.places()
+                ],
             )?;
             link.ring_leader(&*change)?;
             change.commit()
@@ -93,8 +101,8 @@ impl NodeLink {
             newest = newest.max(*n as i64);
         }
         change.run(
-            "UPDATE workers SET seen = now(), reported = ?2 WHERE session = ?1",
-            params![session, newest],
+            "UPDATE workers SET seen = now(), reported = ?2, places = ?3 WHERE session = ?1",
+            params![session, newest, self.places()],
         )?;
         if newest > known {
             self.ring_leader(&*change)?;
@@ -158,7 +166,8 @@ impl NodeLink {
                 &[],
             )?;
             let mut workers = Workers::default();
-            let sql = "SELECT session, node, labels, drains = 0, over = 0 FROM workers ORDER BY session";
+            let sql =
+                "SELECT session, node, labels, drains = 0, over = 0, places FROM workers ORDER BY session";
             for (node, is_live) in db.rows(sql, &[], |row| {
                 let labels: String = row.get(2)?;
                 let node = LiveNode {
@@ -166,6 +175,7 @@ impl NodeLink {
                     name: row.get::<String>(1)?.into(),
                     labels: serde_json::from_str(&labels).unwrap_or_default(),
                     takes: row.get(3)?,
+                    places: places(row.get(5)?),
                 };
                 Ok((node, row.get::<bool>(4)?))
             })? {

@@ -23,4 +23,5 @@ pub(in crate::store) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0019_nodes.sql"),
     include_str!("../migrations/0020_memory_changes.sql"),
     include_str!("../migrations/0021_orders.sql"),
+    include_str!("../migrations/0022_configs.sql"),
 ];

@@ -57,6 +57,7 @@ fn shell() -> ToolSettings {
     ToolSettings::Shell(Some(ShellSettings {
         commands: commands.map(|(name, command)| (name.to_owned(), command)).into(),
         cwd: "/".into(),
+        default_cwd: false,
         env: BTreeMap::new(),
         timeout: ShellSettings::TIMEOUT,
         max_output: ShellSettings::MAX_OUTPUT,

@@ -70,6 +70,7 @@ pub fn agent(name: &AgentId, rng: &mut Rng, now: Timestamp) -> AgentSpec {
             argv: vec!["true".into()],
             env: BTreeMap::new(),
             cwd: "/".into(),
+            default_cwd: false,
             stdin: None,
             sandbox: None,
         })),

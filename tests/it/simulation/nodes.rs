@@ -322,6 +322,16 @@ impl World {
             }
             decision.facts.into_iter().for_each(|entry| self.tables.apply(entry.fact));
         }
+        for row in self.tables.workers.iter().filter(|row| !row.over) {
+            let is_there = |run: &&RunRecord| {
+                run.node.as_ref().is_some_and(|at| at.session.as_ref() == Some(&row.node.session))
+            };
+            let runs = self.tables.open.values().filter(is_there).count();
+            if runs > row.node.places {
+                self.wrong
+                    .push(format!("{} has {runs} runs and takes {}", row.node.session, row.node.places));
+            }
+        }
         if dies && self.is(Broken::OrderedAfter) {
             return false;
         }
@@ -439,6 +449,7 @@ impl World {
             name: node.name.into(),
             session: session.clone(),
             labels: node.labels.clone(),
+            places: 1 + self.sessions as usize % 3,
             takes: true,
         };
         let of_node = self.tables.workers.iter_mut().filter(|row| &*row.node.name == node.name);

@@ -114,8 +114,14 @@ described! {
     /// A configuration was applied.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct ConfigApplied {
-        /// From this file.
+        /// From this file; of a revision, where that came from: a file on the machine of whoever applied it.
         pub path: String,
+        /// The revision of the fleet's configuration; absent: it is the leader's own file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub revision: Option<u64>,
+        /// Who applied that revision.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub by: Option<String>,
         /// Of the whole file, 16 hexadecimal digits.
         pub hash: String,
         /// Agents that were not there before.

@@ -9,7 +9,7 @@ use std::path::Path;
 
 fn link(db: &Db, state: &Path, name: Option<&str>) -> Arc<NodeLink> {
     let spec = NodeSpec { name: name.map(|name| name.parse().unwrap()), ..NodeSpec::default() };
-    let about = NodeDescription { spec, version: "1", protocol: 1, config: "0".into() };
+    let about = NodeDescription { spec, version: "1", protocol: 1, config: "0".into(), places: 9 };
     let place = Where { file: state.join("bgagent.db"), ..db.place() };
     NodeLink::to(&place, about).unwrap().expect("on a server")
 }
@@ -263,9 +263,10 @@ async fn a_node_says_which_configuration_is_in_force() {
     let state = tempfile::tempdir().unwrap();
     let node = link(&db, state.path(), Some("a"));
     assert_eq!(node.join().await.unwrap(), NodeJoined::Yes);
-    node.configured("1".into());
+    node.configured("1".into(), 7, 9);
     node.renew().await.unwrap();
-    assert_eq!(store.read(|reader| reader.nodes()).await.unwrap()[0].config, "1");
+    let row = store.read(|reader| reader.nodes()).await.unwrap().remove(0);
+    assert_eq!((row.config.as_str(), row.revision), ("1", 7));
     // and tables of before there were nodes have none
     db.by_hand("ALTER TABLE nodes RENAME TO kept").unwrap();
     assert!(store.read(|reader| reader.nodes()).await.unwrap().is_empty());

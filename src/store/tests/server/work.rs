@@ -8,7 +8,7 @@ use std::path::Path;
 fn link(db: &Db, state: &Path, name: &str) -> Arc<NodeLink> {
     let labels = [("gpu".to_owned(), "h100".to_owned())].into();
     let spec = NodeSpec { name: Some(name.parse().unwrap()), labels, leads: true };
-    let about = NodeDescription { spec, version: "1", protocol: 1, config: "0".into() };
+    let about = NodeDescription { spec, version: "1", protocol: 1, config: "0".into(), places: 9 };
     NodeLink::to(&Where { file: state.join("bgagent.db"), ..db.place() }, about)
         .unwrap()
         .expect("on a server")
