@@ -1,11 +1,10 @@
 //! Builds the sandbox of a program: from the configuration to what the kernel enforces ([`crate::sandbox`]).
 use super::installation;
 use super::remove::remove_folder;
-use crate::domain::{ProgramOwner, RunId, Sandbox, SandboxLimits};
+use crate::domain::{ProgramOwner, Sandbox, SandboxLimits};
 use crate::proxy::meter::Meter;
 use crate::proxy::{self, Pass};
 use crate::sandbox::{Access, Limit, Walls};
-use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -100,8 +99,13 @@ pub fn keep_apart(state: &Path, config: &Path) {
     let _ = KEPT_OUT.set(KeptOut { state, config });
 }
 
-/// Removes the private folders left by a daemon that was killed. They are moved aside when this returns, and deleted a while
-/// later: programs may have left millions of files.
+/// The state folder, as the real path; `None`: no daemon runs in this process.
+pub(super) fn state_folder() -> Option<&'static Path> {
+    KEPT_OUT.get().map(|kept_out| kept_out.state.as_path())
+}
+
+/// Removes the private folders that a daemon which was killed has left. They are out of the way when this returns, and
+/// gone a while later: programs may have left millions of files.
 pub fn remove_private_folders(state: &Path) {
     let aside = state.join(OLD_TMP_FOLDER);
     let fresh = aside.join(std::process::id().to_string());
@@ -115,7 +119,8 @@ pub fn remove_private_folders(state: &Path) {
     let _ = removing.spawn(move || removed(&aside));
 }
 
-fn removed(folder: &Path) {
+/// Removes a private folder, or says why not.
+pub(super) fn removed(folder: &Path) {
     if let Err(error) = remove_folder(folder) {
         tracing::warn!("the private folder {} can't be removed: {error}", folder.display());
     }
@@ -125,72 +130,7 @@ fn removed(folder: &Path) {
 const OLD_TMP_FOLDER: &str = "tmp.old";
 /// Name, in the state folder, of the folder with private folders.
 const TMP_FOLDER: &str = "tmp";
-/// Name, in the state folder, of the folder with the folders of runs.
-const RUNS_FOLDER: &str = "runs";
-
-/// Name, in the state folder, of the folder with work that could not be brought back.
-const KEPT_FOLDER: &str = "kept";
-
-/// Moves a folder out of a run's folder to where it is kept after the run has ended. Returns the new path, which is specific to
-/// the attempt.
-///
-/// # Errors
-/// The error of the system.
-pub fn keep_of_run(run: RunId, attempt: u32, name: &str) -> io::Result<PathBuf> {
-    use std::os::unix::fs::DirBuilderExt;
-    let kept = run_folders().with_file_name(KEPT_FOLDER);
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&kept)?;
-    let place = kept.join(format!("{run}-{attempt}"));
-    std::fs::rename(run_folder(run).join(name), &place)?;
-    Ok(place)
-}
-
-/// Returns the folder with the folders of runs.
-fn run_folders() -> PathBuf {
-    match KEPT_OUT.get() {
-        Some(kept_out) => kept_out.state.join(RUNS_FOLDER),
-        None => std::env::temp_dir().join("bgagent-runs"),
-    }
-}
-
-/// Returns the folder of a run, which all its attempts share. It is created on demand.
-pub fn run_folder(run: RunId) -> PathBuf {
-    run_folders().join(run.to_string())
-}
-
-/// Creates folders in the folder of a run, accessible to the daemon's user only.
-///
-/// # Errors
-/// The error of the system.
-pub fn make_run_folders(run: RunId, names: &[&str]) -> io::Result<PathBuf> {
-    use std::os::unix::fs::DirBuilderExt;
-    let folder = run_folder(run);
-    for name in names {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder.join(name))?;
-    }
-    Ok(folder)
-}
-
-/// Removes the folder of a run that has ended, if it had one.
-pub fn remove_run_folder(run: RunId) {
-    let folder = run_folder(run);
-    if folder.exists() {
-        removed(&folder);
-    }
-}
-
-/// Removes the folders of all runs but these, left by an earlier daemon. Called at the start of a daemon.
-pub fn remove_run_folders_but(live: &HashSet<RunId>) {
-    let Ok(folders) = std::fs::read_dir(run_folders()) else { return };
-    let is_live = |name: &OsStr| {
-        name.to_str().and_then(|name| name.parse().ok()).is_some_and(|run| live.contains(&run))
-    };
-    for folder in folders.flatten().filter(|entry| !is_live(&entry.file_name())) {
-        removed(&folder.path());
-    }
-}
-
-/// The configured sandbox of one program.
+/// Walls as the configuration names them, for one program.
 #[derive(Clone, Copy, Debug)]
 pub struct Confinement<'a> {
     sandbox: &'a Sandbox,

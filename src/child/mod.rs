@@ -17,6 +17,7 @@ pub mod kept;
 mod own;
 mod peers;
 mod remove;
+pub mod run_folders;
 mod start;
 pub mod trampoline;
 

@@ -192,6 +192,7 @@ impl AgentBuilder<'_> {
             None => Memory::None,
             Some(item) => memory(item, self.fleet).unwrap_or(Memory::None),
         };
+        let skills = super::skills::skills(section, &tools);
         let (query, name) = (query?.to_owned(), name?);
         let (approval, route) = super::approval::approval(section, self.fleet);
         Some(Body::Query(Arc::new(QuerySpec {
@@ -206,6 +207,7 @@ impl AgentBuilder<'_> {
             approval,
             route,
             output_schema: section.get("output_schema").map(checks::output_schema),
+            skills,
         })))
     }
 

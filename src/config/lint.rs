@@ -115,6 +115,7 @@ fn calls_tools(agent: &AgentSpec) -> bool {
 fn without_effect(at: &Place<'_>, fleet: &Fleet) {
     const OF_QUERIES: &[&str] = &[
         "system_instruction",
+        "skills",
         "model",
         "tools",
         "approve",

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::config::values::{check_program, cwd, url, warn_if_unencrypted, zone};
 use crate::domain::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use toml::de::DeTable;
 
@@ -54,6 +54,7 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
         store: store::store(&top).map(Arc::new),
         secrets: Vec::new(),
         applied: None,
+        untrusted_skills: BTreeSet::new(),
     };
     if let Some(own) = file.context.own {
         own.overlay(&mut fleet);
@@ -126,6 +127,7 @@ fn daemon(top: &Section<'_>) -> DaemonSpec {
         if let Some(bytes) = section.size_of_at_least("max_db_size", 1 << 20, "1MiB") {
             keep.max_db_size = bytes;
         }
+        keep.workspaces = section.size_of_at_least("workspaces", 1 << 20, "1MiB");
     }
     spec
 }

@@ -188,16 +188,28 @@ pub(super) fn query(section: &Section<'_>, query: Item<'_>, named: Item<'_>, fle
     let runner = fleet.runners.get(name);
     let permissions = section.get("permissions").and_then(|item| permissions(item, runner));
     let workspace = section.get("workspace").map_or(Some(Workspace::Empty), workspace);
+    let trusts_workspace = section.get("workspace").is_some_and(|item| trusts(item, name, runner));
     if let (Some(item), Some(preset)) = (section.get("workspace"), runner.and_then(RunnerSpec::preset))
         && preset.reads_workspace
     {
         let what = format!(
-            "{} reads the settings for it in a workspace, and starts the servers that they name",
+            "{} reads the settings and instructions for it in a workspace, and starts the servers that they name",
             preset.name
         );
         let hint =
             "its sandbox confines those as well; for a workspace that others write to, use another program";
         item.file.warn(item.span(), what, Some(hint.to_owned()));
+    }
+    let skills = super::skills::skills(section, &[]);
+    if let Some(item) = section.get("skills")
+        && runner.is_some_and(|runner| runner.preset.is_none())
+    {
+        item.refuse_with::<()>(
+            format!(
+                "it is not known where the program of [runners.{name}] reads instructions: it has no `preset`"
+            ),
+            "leave `skills` out, and let the query say how it is done".into(),
+        );
     }
     let resume = resume(section, name, runner);
     let asks = permissions.as_ref().is_some_and(|permissions| !permissions.ask.is_empty());
@@ -211,6 +223,8 @@ pub(super) fn query(section: &Section<'_>, query: Item<'_>, named: Item<'_>, fle
         system_instruction: section.text("system_instruction").map(str::to_owned),
         runner: name.to_owned(),
         workspace: workspace?,
+        trusts_workspace,
+        skills,
         permissions,
         resume,
         handed,
@@ -322,21 +336,31 @@ fn rule(item: &Item<'_>) -> Option<PermissionRule> {
     }
 }
 
+/// Is the program given what its workspace says to it?
+fn trusts(item: Item<'_>, name: &str, runner: Option<&RunnerSpec>) -> bool {
+    let Some(section) = item.section(keys::WORKSPACE) else { return false };
+    let trusts = section.flag("trust") == Some(true);
+    if let Some(item) = section.get("trust").filter(|_| trusts)
+        && runner.is_some_and(|runner| runner.preset.is_none())
+    {
+        item.refuse_with::<()>(
+            format!(
+                "it is not known where the program of [runners.{name}] reads instructions: it has no `preset`"
+            ),
+            "leave `trust` out, and let the query name the file that it is to read".into(),
+        );
+    }
+    trusts
+}
+
 fn workspace(item: Item<'_>) -> Option<Workspace> {
     let section = item.section(keys::WORKSPACE)?;
-    if section.flag("trust") == Some(true) {
-        let what =
-            "trust = true is not supported yet: what a repository says about the program has no effect";
-        section.get("trust")?.refuse_with::<()>(what.into(), "leave it out".into());
-    }
     let path = |item: Item<'_>| Some(item.file.expand(item.text()?, item.span()));
     match (section.get("dir"), section.get("repo")) {
         (Some(folder), None) => {
-            for key in ["keep", "trust"] {
-                if let Some(item) = section.get(key) {
-                    let message = format!("`{key}` has no effect here: it is for a workspace with `repo`");
-                    item.file.warn(item.span(), message, None);
-                }
+            if let Some(item) = section.get("keep") {
+                let message = "`keep` has no effect here: it is for a workspace with `repo`";
+                item.file.warn(item.span(), message.to_owned(), None);
             }
             let path = path(folder)?;
             reach::judge(&folder, &path);

@@ -2,7 +2,7 @@
 //! elsewhere, such as in a repository, the approved text and its rights are recorded.
 use super::diagnostic::Diagnostic;
 use super::loaded::{Loaded, Rejected, RejectedFor};
-use crate::domain::{Rights, hex};
+use crate::domain::{AgentSpec, Fleet, Rights, SkillSpec, hex};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -11,6 +11,7 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Maximum number of rights listed in one refusal.
 const MAX_LISTED_RIGHTS: usize = 50;
@@ -63,7 +64,17 @@ pub fn rights_beyond(loaded: &Loaded, trusted: Option<&Trusted>) -> Vec<String> 
     }
 }
 
-/// All approvals, by the canonical path of the file. It is stored in the state folder.
+/// The skills of a configuration that a person has not said yes to as they are. That counts wherever the file lies: what stands in a
+/// skill is followed, and others may write it.
+pub fn untrusted_skills<'f>(
+    fleet: &'f Fleet,
+    trusted: Option<&Trusted>,
+) -> Vec<(&'f Arc<AgentSpec>, &'f Arc<SkillSpec>)> {
+    let before = trusted.map(|trusted| trusted.rights.clone()).unwrap_or_default();
+    before.without(fleet).collect()
+}
+
+/// All that people have said yes to, by the file that a path leads to. It lies in the state folder.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct TrustBook {
     files: BTreeMap<PathBuf, Trusted>,
@@ -101,7 +112,10 @@ impl TrustBook {
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Ok(Self::default()),
             _ => Err(error),
         })?;
-        if book.get(config).is_some_and(|before| before.sha256 == trusted.sha256) {
+        if book
+            .get(config)
+            .is_some_and(|before| (&before.sha256, &before.rights) == (&trusted.sha256, &trusted.rights))
+        {
             return Ok(());
         }
         book.files.insert(key(config), trusted);

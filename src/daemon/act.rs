@@ -227,7 +227,7 @@ impl Actor {
             return;
         }
         tokio::task::spawn_blocking(move || {
-            runs.into_iter().for_each(child::confined::remove_run_folder);
+            runs.into_iter().for_each(child::run_folders::remove_run_folder);
         });
     }
 
@@ -368,9 +368,9 @@ async fn record_denials(store: Store, mut denials: mpsc::Receiver<Denial>) {
     }
 }
 
-/// Commits, retrying for as long as the error is transient: a step must be durable before the next
-/// one, and output before its run has ended. Returns false on a permanent error.
-async fn commit_with_retry(store: &Store, entries: Vec<Entry>) -> bool {
+/// A step must be durable before the next one, and a piece of output before its run has ended: while the store
+/// can't write, they wait.
+pub(super) async fn commit_with_retry(store: &Store, entries: Vec<Entry>) -> bool {
     let mut pause = Duration::from_millis(200);
     let mut has_warned = false;
     loop {
@@ -403,6 +403,7 @@ fn describe(entries: &[Entry]) -> String {
         }
         Some(Fact::McpPinned { server, tool, .. }) => format!("the description of {server}/{tool}"),
         Some(Fact::SandboxDenied { program, host, .. }) => format!("that {program} was refused {host}"),
+        Some(Fact::WorkspaceRemoved { run, .. }) => format!("that work of run {run} is removed"),
         _ => "something".to_owned(),
     }
 }

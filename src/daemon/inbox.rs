@@ -1,4 +1,5 @@
-//! Messages to the loop, and the sending ends of its inboxes.
+//! What comes to the loop, and the ends of its inboxes for those who talk to it.
+use crate::child::run_folders::WorkspaceSums;
 use crate::config::RejectedFor;
 use crate::domain::{
     AgentId, FileTrigger, FoundFile, McpTrigger, Now, PingSignal, PingSpec, RunId, WebhookReceived,
@@ -126,7 +127,9 @@ pub(super) struct Condition {
     pub(super) webhooks: Option<WebhookStanding>,
     /// Webhooks whose deliveries are not accepted.
     pub(super) hooks: BTreeMap<String, HookTrouble>,
-    /// When the configuration in force was applied.
+    /// What the folders of runs take, and may; `None`: nobody has looked yet.
+    pub(super) workspaces: Option<(WorkspaceSums, u64)>,
+    /// When the configuration in force was taken up.
     pub(super) config_at: Option<Timestamp>,
 }
 

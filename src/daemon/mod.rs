@@ -37,6 +37,7 @@ mod polling;
 mod reading;
 mod remembering;
 mod retention;
+mod room;
 mod services;
 mod session;
 mod signals;

@@ -15,7 +15,7 @@ use super::trust::{self, TrustGate};
 use super::watch::{self};
 use super::{
     clock, exports, files, hearing, listen, lock, mailbox, nodes, outbox, pings, placed, polling,
-    remembering, retention, sources, systemd, telemetry, traces, webhooks,
+    remembering, retention, room, sources, systemd, telemetry, traces, webhooks,
 };
 use crate::config::{self, Asked, Context, Loaded, Paths, RejectedFor};
 use crate::daemon::inbox::{Condition, Handle, Message};
@@ -358,7 +358,7 @@ async fn serve(
         if !is_at_work {
             child::confined::remove_private_folders(&state);
         }
-        child::confined::remove_run_folders_but(&live);
+        child::run_folders::remove_run_folders_but(&live);
         child::gate_program();
     });
     prepared.await.map_err(|error| Failure::Internal(error.to_string()))?;
@@ -466,6 +466,13 @@ async fn serve(
         remembering,
         fleets.clone(),
         inbox.clone(),
+        down.clone(),
+    ));
+    tokio::spawn(room::look_after(
+        store.clone(),
+        handle.clone(),
+        paths.state_dir.clone(),
+        fleets.clone(),
         down.clone(),
     ));
     tokio::spawn(webhooks::run(store.clone(), handle.clone(), fleets, down.clone()));

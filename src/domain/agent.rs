@@ -6,6 +6,7 @@ use super::deliver::DeliverSpec;
 use super::expected::Expect;
 use super::memory::{Memory, MemoryStore};
 use super::ping::PingSpec;
+use super::skill::SkillSpec;
 use super::words::words;
 use super::{
     ActiveTimes, AgentId, ConfigHash, Control, CronSchedule, EventType, NodeWanted, ParamsSpec, Sandbox,
@@ -425,7 +426,16 @@ impl Body {
         }
     }
 
-    /// Returns whether an interrupted run continues where it was, in the same attempt.
+    /// The skills of its model or agent program.
+    pub fn skills(&self) -> &[Arc<SkillSpec>] {
+        match self {
+            Self::Query(query) => &query.skills,
+            Self::Runner(query) => &query.skills,
+            Self::Tool(_) | Self::Command(_) => &[],
+        }
+    }
+
+    /// Does a run that was cut short go on where it was, in the same attempt?
     pub fn goes_on(&self) -> bool {
         match self {
             Self::Query(_) => true,
@@ -459,6 +469,8 @@ pub struct QuerySpec {
     pub sinks: Vec<String>,
     /// JSON Schema of the answer.
     pub output_schema: Option<serde_json::Value>,
+    /// What it can read of how things are done.
+    pub skills: Vec<Arc<SkillSpec>>,
 }
 
 /// One tool call: name and arguments, as configured.

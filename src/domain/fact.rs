@@ -369,6 +369,22 @@ pub enum Fact {
         host: String,
         reason: String,
     },
+    /// Work of a run that could not be brought back goes, since the folders of runs take too much. Has no row: its event is the
+    /// record, and it is written before the folder is removed.
+    WorkspaceRemoved {
+        /// Of which run.
+        run: RunId,
+        /// Whose it was; `None`: the run is on no record any more.
+        agent: Option<AgentId>,
+        /// Of which attempt.
+        attempt: u32,
+        /// Where it was.
+        folder: String,
+        /// What it took on disk.
+        bytes: u64,
+        /// What all of them may take.
+        bound: u64,
+    },
     /// The description of an MCP server's tool was seen for the first time, changed, or was trusted.
     McpPinned {
         /// Name of an `[mcp.…]` table.

@@ -48,6 +48,8 @@ pub struct Fleet {
     pub secrets: Vec<SecretRef>,
     /// The newest revision of the fleet's configuration, where records are on a server and one was ever applied.
     pub applied: Option<Arc<AppliedConfig>>,
+    /// Digests of skills that nobody has trusted as they are: runs that would have them fail.
+    pub untrusted_skills: BTreeSet<String>,
 }
 
 impl Fleet {
@@ -101,6 +103,7 @@ impl Fleet {
             store: None,
             secrets: Vec::new(),
             applied: None,
+            untrusted_skills: BTreeSet::new(),
         }
     }
 
@@ -197,6 +200,19 @@ pub struct Retention {
     pub output: SignedDuration,
     /// Maximum size of the database in bytes; beyond it, the oldest data is deleted first.
     pub max_db_size: u64,
+    /// Upper bound of the folders of runs in bytes: past it, the oldest work goes first that could not be brought back. `None`:
+    /// [`Retention::WORKSPACES`].
+    pub workspaces: Option<u64>,
+}
+
+impl Retention {
+    /// `workspaces` where nothing is said of it.
+    pub const WORKSPACES: u64 = 10 << 30;
+
+    /// The bound that holds for the folders of runs, in bytes.
+    pub fn workspaces(&self) -> u64 {
+        self.workspaces.unwrap_or(Self::WORKSPACES)
+    }
 }
 
 impl Default for Retention {
@@ -208,6 +224,7 @@ impl Default for Retention {
             transcripts: days(30),
             output: days(30),
             max_db_size: 2 << 30,
+            workspaces: None,
         }
     }
 }

@@ -128,9 +128,14 @@ pub struct Diagnosis {
 
 /// Agent name of the daemon's own incidents.
 const DAEMON: &str = "bgagent";
-/// Keys of the daemon's own incidents. All other keys belong to an agent of that name, if there is one.
-const OWN_KEYS: &[&str] = &[IncidentRecord::REDIS, IncidentRecord::REDIS_MEMORY, IncidentRecord::WEBHOOKS];
-/// Prefixes of such keys, followed by a name.
+/// Keys of the daemon's own incidents. An agent of that name keeps all others for itself.
+const OWN_KEYS: &[&str] = &[
+    IncidentRecord::REDIS,
+    IncidentRecord::REDIS_MEMORY,
+    IncidentRecord::WEBHOOKS,
+    IncidentRecord::WORKSPACES,
+];
+/// Beginnings of such keys, before a name.
 const OWN_KEY_PREFIXES: &[&str] = &[IncidentRecord::NOTIFY, IncidentRecord::ANSWERS, IncidentRecord::SOURCE];
 
 impl IncidentRecord {
@@ -152,6 +157,8 @@ impl IncidentRecord {
     pub const SOURCE: &str = "source:";
     /// Incident key: webhooks can't be received.
     pub const WEBHOOKS: &str = "webhooks:listener";
+    /// Key of the incident that the folders of runs take more than they may.
+    pub const WORKSPACES: &str = "workspaces";
 
     /// Returns the agent name of the daemon's own incidents.
     pub fn of_daemon() -> AgentId {

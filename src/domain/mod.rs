@@ -63,6 +63,7 @@ mod secret_ref;
 mod service;
 mod shell_word;
 mod size;
+mod skill;
 mod slot;
 mod store_spec;
 mod talk;
@@ -161,7 +162,8 @@ pub use sandbox::{Control, ProgramOwner, Sandbox, SandboxLimits, SandboxSetting}
 pub use secret_ref::{EnvValue, SecretRef, TextOrSecret};
 pub use service::{Escaping, NotifyType, SERVICES, ServicePreset};
 pub use shell_word::shell_word;
-pub use size::size;
+pub use size::{human_bytes, size};
+pub use skill::{NoSkill, READ_SKILL, SKILL_FILE, SkillHead, SkillSpec};
 pub use slot::Verdict;
 pub use store_spec::{Durability, StoreSpec};
 pub use talk::{

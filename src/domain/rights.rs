@@ -12,12 +12,14 @@ use super::fleet::{
 use super::memory::Memory;
 use super::redis::{RedisMemorySpec, RedisServer};
 use super::runner::{PermissionDefault, PermissionRule, RunnerQuery, RunnerSpec, Workspace};
+use super::skill::SkillSpec;
 use super::store_spec::StoreSpec;
 use super::telemetry::TelemetrySpec;
 use super::tool_use::ToolUse;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use words::{calls, headers, program, runs, secret, value, walls, with_env, word, word_of};
 
 mod tools;
@@ -25,7 +27,12 @@ mod words;
 
 pub use words::RightsOf;
 
-/// Subject of the daemon's own rights.
+/// What the rights of an agent are called.
+fn about_agent(agent: &AgentSpec) -> String {
+    format!("agent {}", word(agent.id.as_str()))
+}
+
+/// What the rights of the daemon itself are called.
 const DAEMON: &str = "daemon";
 
 /// The rights of a configuration, by subject.
@@ -38,7 +45,7 @@ impl Rights {
     pub fn of(fleet: &Fleet) -> Self {
         let mut all = BTreeMap::new();
         for agent in &fleet.agents {
-            all.insert(format!("agent {}", word(agent.id.as_str())), of_agent(agent));
+            all.insert(about_agent(agent), of_agent(agent));
         }
         for (name, spec) in &fleet.tools {
             all.insert(format!("tool {}", word(name)), tools::of_tool(&spec.settings));
@@ -97,7 +104,20 @@ impl Rights {
         self.0.get(about)
     }
 
-    /// Returns all rights by subject, sorted.
+    /// The skills of a fleet that are not among these rights as they are, each with the agent that has it.
+    pub fn without<'f>(
+        &self,
+        fleet: &'f Fleet,
+    ) -> impl Iterator<Item = (&'f Arc<AgentSpec>, &'f Arc<SkillSpec>)> {
+        let all =
+            fleet.agents.iter().flat_map(|agent| agent.body.skills().iter().map(move |skill| (agent, skill)));
+        all.filter(|(agent, skill)| {
+            let own = self.get(&about_agent(agent));
+            own.is_none_or(|own| !own.may.contains(&follows(skill)))
+        })
+    }
+
+    /// By what they are about, sorted.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &RightsOf)> {
         self.0.iter().map(|(about, rights)| (about.as_str(), rights))
     }
@@ -120,6 +140,12 @@ impl Rights {
     }
 }
 
+/// One skill, as it is.
+fn follows(skill: &SkillSpec) -> String {
+    let (name, folder) = (word(&skill.head.name), word_of(&skill.folder));
+    format!("follows the skill {name} of {folder} (sha256 {})", skill.digest)
+}
+
 fn of_agent(agent: &AgentSpec) -> RightsOf {
     let mut rights = RightsOf::default();
     for schedule in agent.schedule.parts() {
@@ -140,6 +166,9 @@ fn of_agent(agent: &AgentSpec) -> RightsOf {
     if let Some(uses) = agent.body.tool_use() {
         let who = if matches!(agent.body, Body::Runner(_)) { "the agent program" } else { "a model" };
         of_tools(who, uses, &mut rights);
+    }
+    for skill in agent.body.skills() {
+        rights.may(follows(skill));
     }
     let proofs = agent.success_when.iter().map(|check| ("proof", check));
     for (what, check) in agent.gate.iter().map(|gate| ("gate", &**gate)).chain(proofs) {
@@ -208,7 +237,7 @@ fn of_query(query: &QuerySpec, rights: &mut RightsOf) {
 
 /// Adds retention periods that differ from the defaults: shorter ones remove data, longer ones keep it.
 fn of_retention(retention: &Retention, rights: &mut RightsOf) {
-    let Retention { runs, events, transcripts, output, max_db_size } = *retention;
+    let Retention { runs, events, transcripts, output, max_db_size, workspaces } = *retention;
     let usual = Retention::default();
     for (what, span, usual) in [
         ("runs", runs, usual.runs),
@@ -226,6 +255,12 @@ fn of_retention(retention: &Retention, rights: &mut RightsOf) {
         Ordering::Less => rights.may(format!("removes the oldest records past {max_db_size} bytes")),
         Ordering::Equal => {}
         Ordering::Greater => rights.held(format!("keeps records up to {max_db_size} bytes")),
+    }
+    let Some(workspaces) = workspaces else { return };
+    match workspaces.cmp(&Retention::WORKSPACES) {
+        Ordering::Less => rights.may(format!("removes the oldest work of runs past {workspaces} bytes")),
+        Ordering::Equal => {}
+        Ordering::Greater => rights.held(format!("keeps work of runs up to {workspaces} bytes")),
     }
 }
 
@@ -255,6 +290,9 @@ fn of_runner_query(query: &RunnerQuery, rights: &mut RightsOf) {
             rights
                 .may(format!("lets it work in a clone of {path}, branches of which come back (keep {keep})"));
         }
+    }
+    if query.trusts_workspace {
+        rights.may("takes instructions and skills from its workspace");
     }
     let Some(permissions) = &query.permissions else { return };
     let named = |rules: &[PermissionRule]| match rules {

@@ -7,7 +7,7 @@ use crate::domain::{ExportState, counted, human_duration};
 use crate::overview::proposals_wait;
 use crate::protocol::{
     DaemonView, DeliveryView, HookTroubleView, RedisMemoryView, RedisView, UnheldLimitView,
-    UntrustedServerView,
+    UntrustedServerView, UnusedSkillView, WorkspacesView,
 };
 use std::fmt::Write as _;
 
@@ -21,7 +21,20 @@ pub(crate) fn untrusted_server(one: &UntrustedServerView) -> String {
     )
 }
 
-/// Describes a limit that can't be enforced.
+/// What is said of a skill that is not used.
+pub(crate) fn unused_skill(one: &UnusedSkillView, config: &str) -> String {
+    let agents: Vec<String> = one.agents.iter().map(|agent| plain(agent.as_str())).collect();
+    format!(
+        "the skill `{}` {}, and runs that have it fail ({}): look at {}, then: bgagent trust {}",
+        plain(&one.skill),
+        plain(&one.problem),
+        agents.join(", "),
+        plain(&one.folder),
+        plain(&shell_word(config.as_ref()))
+    )
+}
+
+/// What is said of a limit that can't be held.
 pub(crate) fn unheld_limit(one: &UnheldLimitView) -> String {
     format!(
         "the program of [{}] is not started: its `limits.{}` can't be enforced: {}; leave it out, or run the daemon where it can be",
@@ -172,6 +185,9 @@ pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
     for one in &view.untrusted {
         line("mcp", screen.paint(Tone::Warn, &untrusted_server(one)));
     }
+    for one in &view.skills {
+        line("skills", screen.paint(Tone::Bad, &unused_skill(one, &view.config_path)));
+    }
     for one in &view.unheld_limits {
         line("limits", screen.paint(Tone::Bad, &unheld_limit(one)));
     }
@@ -186,6 +202,9 @@ pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
     // an older daemon does not report it
     let place = if view.store.is_empty() { &view.state_dir } else { &view.store };
     line("database", format!("{} in {}", bytes(view.database_bytes), plain(place)));
+    if let Some((tone, what)) = view.workspaces.as_ref().and_then(workspaces) {
+        line("workspaces", screen.paint(tone, &what));
+    }
     line("socket", format!("{} ({} connected)", plain(&view.socket), view.clients));
     let hash: String = plain(&view.config_hash).chars().take(8).collect();
     let own = plain(&view.config_path);
@@ -211,6 +230,28 @@ pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
         line("", screen.paint(Tone::Bad, &what));
     }
     screen.fold(&text)
+}
+
+/// What the folders of runs take; `None`: there are none.
+fn workspaces(view: &WorkspacesView) -> Option<(Tone, String)> {
+    if (view.runs, view.kept) == (0, 0) {
+        return None;
+    }
+    let mut parts = Vec::new();
+    if view.runs > 0 {
+        parts.push(counted(view.runs, "run"));
+    }
+    if view.kept > 0 {
+        parts.push(format!("{} that could not be brought back", counted(view.kept, "piece of work")));
+    }
+    let least = if view.cut { "at least " } else { "" };
+    let what = format!("{least}{} of {}, {}", bytes(view.bytes), bytes(view.bound), parts.join(" and "));
+    let tone = match view.bytes {
+        taken if taken > view.bound => Tone::Bad,
+        _ if view.kept > 0 => Tone::Warn,
+        _ => Tone::Plain,
+    };
+    Some((tone, what))
 }
 
 /// Describes the state of a notification target in one line, without colors.

@@ -169,6 +169,7 @@ fn kind_word(kind: EventType) -> (&'static str, Tone) {
         E::ApprovalDecided => ("approval", Tone::Plain),
         E::McpPinChanged => ("mcp changed", Tone::Bad),
         E::SandboxDenied => ("denied", Tone::Warn),
+        E::WorkspaceRemoved => ("work removed", Tone::Warn),
         E::AgentLate => ("late", Tone::Bad),
         E::TaskSlow => ("slow", Tone::Warn),
         E::ConfigApplied => ("config", Tone::Good),
@@ -304,6 +305,10 @@ pub(super) fn gist(event: &Event) -> String {
                 non_empty(&it.reason),
             ]
         }
+        P::WorkspaceRemoved(it) => vec![
+            non_empty(&format!("{} in {}", bytes(it.bytes), it.folder)),
+            Some(format!("the folders of runs took more than {}", bytes(it.bound))),
+        ],
         P::AgentLate(it) => vec![
             it.last_success
                 .and_then(|last| until("last success", at, last))

@@ -18,7 +18,7 @@ pub(super) use agent::agent_detail;
 pub(super) use approvals::{approval_list, effect_words};
 pub(super) use backfill::backfill_plan;
 pub(super) use daemon::{
-    daemon_view, delivery_words, refused_deliveries, unheld_limit, untrusted_server, unwatched,
+    daemon_view, delivery_words, refused_deliveries, unheld_limit, untrusted_server, unused_skill, unwatched,
 };
 pub(super) use event::{event_gist, event_line, event_types, event_words, logged_line};
 pub(super) use fleet::{agent_list, sandbox_lines, summary};

@@ -1,4 +1,5 @@
-//! Text helpers.
+//! Small things in words.
+pub(crate) use crate::domain::human_bytes as bytes;
 use crate::domain::{LengthUnit, counted, is_misleading, shortened};
 use crate::protocol::LimitView;
 use serde_json::Value;
@@ -193,19 +194,8 @@ pub(crate) fn left(limit: &LimitView, spent: f64) -> String {
     }
 }
 
-/// Formats a size: `17.3 MiB`.
-pub(crate) fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = count as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
-}
-
-/// Formats a result in full: those of a probe, an archive or `system_metrics` in words, everything else as it is.
+/// A result, whole: what a probe, an archive or `system_metrics` gave is told in words, everything
+/// else as it is.
 pub(crate) fn result_text(result: &str) -> String {
     if serde_json::from_str::<Value>(result).is_ok_and(|value| value.is_object()) {
         return result_words(result);

@@ -42,6 +42,7 @@ pub(super) async fn outcome(
         last,
         findings: Vec::new(),
         seen: Vec::new(),
+        skills: std::sync::Arc::default(),
         gate_before: None,
         cut_by_server: None,
     };

@@ -1,7 +1,10 @@
 //! One call of a tool for a run: its context, and what of its outcome is passed on.
 use super::report::{Brief, Report, Shared};
+use super::skills::Skills;
 use crate::conversation::{OUTCOME_UNKNOWN, PlannedCall};
-use crate::domain::{AddressPattern, AgentSpec, Effect, RunId, ToolError, ToolReply, glob, is_address};
+use crate::domain::{
+    AddressPattern, AgentSpec, Effect, READ_SKILL, RunId, ToolError, ToolReply, glob, is_address,
+};
 use crate::redis_memory::RedisMemory;
 use crate::secret;
 use crate::store::Store;
@@ -21,6 +24,8 @@ pub(super) struct ToolCaller {
     agent: Arc<AgentSpec>,
     run: RunId,
     traceparent: Option<Arc<str>>,
+    /// What is read of them needs no tool.
+    skills: Arc<Skills>,
 }
 
 impl ToolCaller {
@@ -34,11 +39,17 @@ impl ToolCaller {
             agent: brief.agent.clone(),
             run: brief.run,
             traceparent: brief.traceparent.clone(),
+            skills: Arc::default(),
         }
     }
 
-    /// Makes the call, within `bound`. Returns the reply, and whether its content comes from outside. `key` is the idempotency
-    /// key, equal for each try of the same call.
+    /// The same for a model that has skills.
+    pub(super) fn with_skills(self, skills: Arc<Skills>) -> Self {
+        Self { skills, ..self }
+    }
+
+    /// Makes the call, in `bound` at the most. Returns the reply, and whether what it holds comes from outside. `key`: equal in
+    /// each try of the same call.
     pub(super) async fn call(&self, call: &PlannedCall, key: String, bound: Duration) -> (ToolReply, bool) {
         let context = CallContext {
             progress: None,
@@ -54,6 +65,12 @@ impl ToolCaller {
             traceparent: self.traceparent.clone(),
             ..CallContext::default()
         };
+        if call.name == READ_SKILL && self.skills.offer().is_some() {
+            let (id, name) = (call.id.clone(), call.name.clone());
+            let answer = self.skills.answer(&call.args);
+            let (text, is_error) = answer.map_or_else(|why| (why, true), |text| (text, false));
+            return (ToolReply { id, name, text, is_error }, false);
+        }
         let given = self.tools.call(&call.name, &call.args, &context).await;
         let untrusted = call.untrusted || given.as_ref().is_ok_and(|given| given.untrusted);
         (self.reply(given, call).await, untrusted)

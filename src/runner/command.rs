@@ -2,6 +2,7 @@
 use super::broken::Break;
 use super::output::{self, Output, Piece};
 use super::report::{Brief, Report, Shared, StopOrder};
+use super::skills::Skills;
 use super::spawn::{self, Running};
 
 pub(super) use super::spawn::Surroundings;
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -149,7 +151,9 @@ pub(super) struct Attempt<'a> {
     pub(super) last: Option<Instant>,
     /// Findings of probes that are its gate or a proof. New items of the gate.
     pub(super) seen: Vec<String>,
-    /// The gate's output at the beginning of a conversation that is now continued.
+    /// What its model can read of how things are done.
+    pub(super) skills: Arc<Skills>,
+    /// What the gate gave when a conversation began that goes on now.
     pub(super) gate_before: Option<String>,
     /// The warning about a model server that truncates requests.
     pub(super) cut_by_server: Option<String>,

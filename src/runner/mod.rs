@@ -26,6 +26,7 @@ mod proc;
 mod program;
 mod reap;
 mod report;
+mod skills;
 mod spawn;
 mod stop;
 mod talk;

@@ -2,6 +2,7 @@
 //! taken. What the next step is, is decided by `conversation`.
 use super::command::Attempt;
 use super::report::{Report, StopOrder};
+use super::skills::Skills;
 use super::talk::{Calls, Journal};
 use super::template::{self, Places};
 use crate::conversation::{Brief, CallRules, Conversation, Finished, Next, PlannedCall, memory};
@@ -13,6 +14,7 @@ use crate::runner::broken::{Break, to_std};
 use crate::secret;
 use crate::store::StepRow;
 use crate::tools::Offers;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// Messages of a session that are read; how many are used is bounded by tokens.
@@ -60,7 +62,9 @@ impl Attempt<'_> {
         let rows = self.journal().await?;
         let mut journal = Journal::after(self.brief, self.shared, &rows);
         let steps: Vec<Step> = rows.into_iter().map(|row| row.step).collect();
-        let (mut brief, warned) = self.conversation(spec, places).await?;
+        let skills = Skills::read(&spec.skills, self.shared).await?;
+        let (mut brief, warned) = self.conversation(spec, places, &skills).await?;
+        self.skills = Arc::new(skills);
         match steps.first() {
             Some(Step::Begun { query, untrusted, seen, gate }) => {
                 self.seen.clone_from(seen);
@@ -137,12 +141,19 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Returns the setup of the conversation, and warnings about its tools.
-    async fn conversation(&self, spec: &QuerySpec, places: &Places) -> Result<(Brief, Vec<String>), Break> {
+    /// What the conversation is about, and what is not as its tools should be.
+    async fn conversation(
+        &self,
+        spec: &QuerySpec,
+        places: &Places,
+        skills: &Skills,
+    ) -> Result<(Brief, Vec<String>), Break> {
         let agent = &self.brief.agent;
         let query = self.brief.query.as_deref().unwrap_or(&spec.query);
         let names: Vec<String> = spec.tools.clone();
-        let offers = self.offers(&names).await?;
+        let mut offers = self.offers(&names).await?;
+        offers.tools.extend(skills.offer());
+        let has_tools = !offers.tools.is_empty();
         let chain = self.chain(spec);
         let model = chain.first().and_then(|name| self.shared.fleet.models.get(name));
         let Some(model) = model else {
@@ -178,7 +189,7 @@ impl Attempt<'_> {
             limits: agent.limits.clone(),
             max_output_tokens: model.max_output_tokens,
             max_output_by_default: model.max_output_by_default,
-            frame: self.max_overhead(&chain, !names.is_empty()),
+            frame: self.max_overhead(&chain, has_tools),
             price: self.highest_price(&chain),
             ask_again: agent.retry.max > 0,
             output_schema: spec.output_schema.clone(),

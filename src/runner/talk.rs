@@ -338,7 +338,7 @@ async fn call_unless_stopped(
     call: &PlannedCall,
 ) -> Result<(ToolReply, bool), Break> {
     let bound = to_std(attempt.brief.agent.limits.tool_call_timeout).min(attempt.time_left());
-    let caller = ToolCaller::of(attempt.brief, attempt.shared);
+    let caller = ToolCaller::of(attempt.brief, attempt.shared).with_skills(attempt.skills.clone());
     tokio::select! {
         given = caller.call(call, key, bound) => Ok(given),
         Ok(_) = orders.wait_for(|order| *order > StopOrder::None) => Err(Break::Stopped),

@@ -132,6 +132,7 @@ fn write(db: &Sql, entry: &Entry, newest: Seq) -> SqlResult<bool> {
         | Fact::ConfigApplied { .. }
         | Fact::ConfigRejected { .. }
         | Fact::SandboxDenied { .. }
+        | Fact::WorkspaceRemoved { .. }
         | Fact::AgentLate { .. }
         | Fact::RunSlow { .. }
         | Fact::AgentChanged(_)

@@ -27,7 +27,33 @@ use std::path::{Component, Path, PathBuf};
 /// Maximum number of entries in a list.
 const MAX_ENTRIES: usize = 1000;
 
-/// Describes an instance; without settings, the strongest effect that one could have.
+/// The text at a path beneath a folder, through no link, and whether it is all of it: it ends after `most` bytes.
+///
+/// # Errors
+/// What the system says; it is no regular file.
+pub fn read_beneath(root: &Path, path: &Path, most: usize) -> std::io::Result<(String, bool)> {
+    let folder = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(root, folder, Mode::empty())?;
+    // opening a pipe would wait for a writer
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = match open_beneath(&root, path, flags, Mode::empty()) {
+        Err(Errno::LOOP | Errno::XDEV) => return Err(std::io::Error::other("it is a link, or behind one")),
+        other => File::from(other?),
+    };
+    if !opened.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    opened.take(most as u64 + 1).read_to_end(&mut bytes)?;
+    let is_whole = bytes.len() <= most;
+    bytes.truncate(most);
+    let text = String::from_utf8_lossy(&bytes);
+    // the cut may be within a character
+    let text = if is_whole { &text } else { text.trim_end_matches(char::REPLACEMENT_CHARACTER) };
+    Ok((text.to_owned(), is_whole))
+}
+
+/// What an instance is; without settings: what it might be at the worst.
 pub(super) fn about(settings: Option<&FilesSettings>) -> About {
     let writes = settings.is_none_or(|settings| settings.mode.writes());
     About {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use contract::{CallContext, Progress, ToolOutput};
+pub use files::read_beneath;
 
 mod archive_rows;
 mod catalog;

@@ -6,8 +6,12 @@ use rustix::process::Pid;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
+#[path = "runners/context.rs"]
+mod context;
 #[path = "runners/handed.rs"]
 mod handed;
+#[path = "runners/room.rs"]
+mod room;
 
 /// The key that no program may see.
 const KEY: &str = "sk-ant-the-real-key";

@@ -3,15 +3,20 @@ use super::prelude::*;
 use crate::cli::args::CheckArgs;
 use crate::cli::render;
 use crate::client::{Connection, Timeouts};
-use crate::config::{Context, Diagnostic, Loaded, Rejected};
+use crate::config::{
+    Context, Diagnostic, Loaded, Rejected, TrustBook, Trusted, shell_word, untrusted_skills,
+};
 use crate::doctor::{self, GroupSupport};
-use crate::domain::{AgentId, AgentSpec, Calendar, Fleet, SandboxLimits, Schedule, Walled, counted};
+use crate::domain::{
+    AgentId, AgentSpec, Calendar, Fleet, SandboxLimits, Schedule, SkillSpec, Walled, counted,
+};
 use crate::protocol::{ConfigView, ControlGroupsView, GetDaemonStatus, NoParams};
 use crate::store::Where;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Timeout for asking a daemon which configuration it runs.
@@ -48,6 +53,9 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
         .map(|paths| crate::store::read_trusted_servers(&Where { file: paths.database(), server }));
     let trusted = trusted.and_then(Result::ok).map(|trusted| untrusted(&loaded.fleet, &trusted));
     loaded.warnings.extend(trusted.unwrap_or_default());
+    let book = app.paths().ok().and_then(|paths| TrustBook::read(&paths.trust_book()).ok());
+    let skills = book.map(|book| skills(&loaded.fleet, book.get(&loaded.fleet.path)));
+    loaded.warnings.extend(skills.unwrap_or_default());
     let unheld = unheld_limits(app, &loaded.fleet);
     loaded.warnings.extend(unheld);
     if app.json {
@@ -161,8 +169,23 @@ fn untrusted(fleet: &Fleet, trusted: &BTreeSet<String>) -> Vec<Diagnostic> {
     users.map(warning).collect()
 }
 
-/// Returns a warning for each limit that needs a control group and can't be enforced: by the running daemon, else by
-/// one started from here.
+/// A warning for each skill that nobody has trusted as it is.
+fn skills(fleet: &Fleet, trusted: Option<&Trusted>) -> Vec<Diagnostic> {
+    let hint = format!("to look at it, and approve it: bgagent trust {}", shell_word(&fleet.path));
+    let warning = |(agent, skill): (&Arc<AgentSpec>, &Arc<SkillSpec>)| {
+        let message = format!(
+            "the skill `{}` ({}) is not trusted as it is: runs of {} fail",
+            skill.head.name,
+            skill.folder.display(),
+            agent.id
+        );
+        Diagnostic::of_key(format!("agents.{}.skills", agent.id), message, hint.clone())
+    };
+    untrusted_skills(fleet, trusted).into_iter().map(warning).collect()
+}
+
+/// A warning for each limit that a control group holds and that can't be held: by the daemon that runs, else by one that is started
+/// from here.
 fn unheld_limits(app: &mut App, fleet: &Fleet) -> Vec<Diagnostic> {
     let programs =
         fleet.programs().into_iter().filter_map(|program| Some((program.place(), program.sandbox?.limits)));

@@ -3,9 +3,11 @@
 mod sources;
 
 use super::prelude::*;
+use crate::child::run_folders::{WorkspaceSums, workspaces_in};
 use crate::cli::args::DoctorArgs;
 use crate::cli::service;
 use crate::doctor::{self, GroupSupport, Tried};
+use crate::domain::{counted, human_bytes as bytes};
 use serde_json::json;
 use std::process::{Command, Stdio};
 
@@ -34,11 +36,12 @@ pub(in crate::cli) fn run(app: &mut App, args: &DoctorArgs) -> Result<Outcome, F
     let doctor::DoctorReport { tried, no_network } = found;
     let through = tried.iter().filter(|one| one.refused.is_none()).count();
     let (gaps, groups) = (doctor::gaps(&tried), doctor::control_groups());
+    let workspaces = app.paths().map(|paths| workspaces_in(&paths.state_dir).sums()).unwrap_or_default();
     if app.json {
         app.print_json(&json!({
             "escapes": tried, "got_through": through, "not_confined": gaps, "no_network": no_network,
             "control_groups": groups, "configuration": around.configuration, "sources": around.sources,
-            "targets": around.targets,
+            "targets": around.targets, "workspaces": workspaces,
         }))?;
     } else {
         let text = table(&tried, &app.screen);
@@ -53,6 +56,9 @@ pub(in crate::cli) fn run(app: &mut App, args: &DoctorArgs) -> Result<Outcome, F
         for line in group_lines(&groups) {
             app.note(&line);
         }
+        if let Some(line) = workspaces_line(&workspaces) {
+            app.note(&line);
+        }
         app.note(&match through {
             0 => format!("{} escapes tried, none got through", tried.len()),
             some => format!("{} escapes tried, {some} GOT THROUGH", tried.len()),
@@ -61,7 +67,28 @@ pub(in crate::cli) fn run(app: &mut App, args: &DoctorArgs) -> Result<Outcome, F
     Ok(if through == 0 && problems == 0 { Outcome::Done } else { Outcome::Negative })
 }
 
-/// Describes the support for control groups.
+/// What the folders of runs take; `None`: there are none.
+fn workspaces_line(sums: &WorkspaceSums) -> Option<String> {
+    if (sums.runs, sums.kept_folders) == (0, 0) {
+        return None;
+    }
+    let least = if sums.is_cut { "at least " } else { "" };
+    let mut line = format!(
+        "the folders of {} take {least}{} in the state folder",
+        counted(sums.runs, "run"),
+        bytes(sums.of_runs)
+    );
+    if sums.kept_folders > 0 {
+        line += &format!(
+            "; {} that could not be brought back {}, in its folder `kept`",
+            counted(sums.kept_folders, "piece of work"),
+            bytes(sums.kept)
+        );
+    }
+    Some(line)
+}
+
+/// What is to be had of control groups.
 fn group_lines(groups: &GroupSupport) -> Vec<String> {
     if let Some(why) = &groups.none_because {
         let none = "a daemon that is started here gives programs no control groups, and limits no memory and no processes";

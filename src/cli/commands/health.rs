@@ -2,7 +2,7 @@
 //! run. A running daemon is queried as well, for what it can't write there.
 use super::prelude::*;
 use crate::cli::args::HealthArgs;
-use crate::cli::render::{refused_deliveries, unheld_limit, untrusted_server, unwatched};
+use crate::cli::render::{refused_deliveries, unheld_limit, untrusted_server, unused_skill, unwatched};
 use crate::cli::when;
 use crate::client::{Address, ClientError, Connection, Timeouts, holder, is_alive, read_listener};
 use crate::config::Paths;
@@ -207,6 +207,7 @@ fn troubles(address: &Address, timeout: Duration) -> Troubles {
                 format!("the configuration in {path} was rejected, the one before it is in force: {first}")
             });
             let untrusted = view.untrusted.iter().map(untrusted_server);
+            let skills = view.skills.iter().map(|one| unused_skill(one, &view.config_path));
             let unheld = view.unheld_limits.iter().map(unheld_limit);
             let listener = view.webhooks.as_ref().and_then(|webhooks| {
                 let problem = webhooks.problem.as_ref()?;
@@ -215,7 +216,7 @@ fn troubles(address: &Address, timeout: Duration) -> Troubles {
             let of_hooks = view.webhooks.iter().flat_map(|webhooks| &webhooks.refused);
             let (blind, refused): (Vec<_>, Vec<_>) = of_hooks.partition(|hook| hook.blind);
             let blind = blind.into_iter().map(refused_deliveries);
-            let problems = degraded.into_iter().chain(rejected).chain(untrusted).chain(unheld);
+            let problems = degraded.into_iter().chain(rejected).chain(untrusted).chain(skills).chain(unheld);
             let mut problems: Vec<Problem> = problems.chain(listener).chain(blind).map(own).collect();
             problems.extend(view.inboxes.into_iter().map(|one| Problem {
                 agent_id: Some(one.agent_id.to_string()),

@@ -2,11 +2,14 @@
 use super::prelude::*;
 use crate::cli::args::TrustArgs;
 use crate::client::{Connection, Timeouts};
-use crate::config::{Context, Loaded, Paths, TrustBook, Trusted, rights_beyond, shell_word};
-use crate::domain::{Rights, counted};
+use crate::config::{
+    Context, Loaded, Paths, TrustBook, Trusted, rights_beyond, shell_word, untrusted_skills,
+};
+use crate::domain::{AgentSpec, Rights, SkillSpec, counted};
 use crate::protocol::{GetDaemonStatus, NoParams, ReloadConfig};
 use serde::Serialize;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Timeout for connecting to a daemon that may run with the file.
@@ -68,8 +71,16 @@ pub(in crate::cli) fn run(app: &mut App, args: &TrustArgs) -> Result<Outcome, Fa
 }
 
 fn view<'a>(loaded: &'a Loaded, now: &'a Trusted, before: Option<&Trusted>) -> View<'a> {
-    let (home, new) = (Paths::is_home(&loaded.fleet.path), rights_beyond(loaded, before));
-    let trusted = home || new.is_empty();
+    let home = Paths::is_home(&loaded.fleet.path);
+    let mut new = rights_beyond(loaded, before);
+    let skills = untrusted_skills(&loaded.fleet, before);
+    let trusted = (home || new.is_empty()) && skills.is_empty();
+    if new.is_empty() {
+        let changed = |(agent, skill): &(&Arc<AgentSpec>, &Arc<SkillSpec>)| {
+            format!("agent {} follows the skill {} as it is now", agent.id, skill.head.name)
+        };
+        new = skills.iter().map(changed).collect();
+    }
     View { path: &loaded.fleet.path, sha256: &now.sha256, home, trusted, new, rights: &now.rights }
 }
 
@@ -123,7 +134,7 @@ fn shown(view: &View<'_>, before: Option<&Trusted>, screen: &Screen) -> String {
         (None, _) => format!("{path} may, as you:\n"),
     };
     let home = if view.home {
-        "It is in the configuration folder, and is applied without being trusted.\n"
+        "It is in the configuration folder, and is applied without being trusted, but for its skills.\n"
     } else {
         ""
     };

@@ -24,8 +24,8 @@ pub(in crate::config) const WORKSPACE: &[Key] = &[
     key(
         "trust",
         Kind::Flag,
-        "repo: whether settings, hooks and servers that the repository names for the program take effect; default false. \
-         true is not supported yet",
+        "true: its instructions (AGENTS.md, CLAUDE.md, GEMINI.md) and skills are given to the program, as they are when the run \
+         begins; settings, hooks and servers that it names never are; default false",
     ),
     key("dir", Kind::Text, "a folder that the program works in, and may change"),
 ];
@@ -331,6 +331,12 @@ pub(in crate::config) const AGENT: &[Key] = &[
     key("query", Kind::Text, "what a model is asked to do; {gate}, {event.…} and {param.…} are filled in"),
     key("system_instruction", Kind::Text, "the role that the model is given"),
     key("model", Kind::Text, "name of a [models.…] table"),
+    key(
+        "skills",
+        Kind::Texts,
+        "folders with a SKILL.md that say how something is done: the model or agent program learns their names and descriptions, \
+         and reads them when it needs them; each is used only as `bgagent trust` has shown it; default: none",
+    ),
     key(
         "runner",
         Kind::Text,

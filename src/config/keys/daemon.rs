@@ -60,6 +60,11 @@ pub(in crate::config) const RETENTION: &[Key] = &[
         Kind::Size,
         "above this size, the oldest records are removed first; at least 1MiB, default 2GiB",
     ),
+    key(
+        "workspaces",
+        Kind::Size,
+        "bound on what the folders of agent programs' runs take in the state folder; above it, the oldest work goes that could not be brought back, with an event; at least 1MiB, default 10GiB",
+    ),
 ];
 
 pub(in crate::config) const BUDGET: &[Key] = &[

@@ -75,6 +75,7 @@ fn what_no_run_could_do_is_refused() {
         ("[agents.a]\ncommand = \"x\"\nmax_output = 0", "at least 1KiB"),
         ("[agents.a]\ncommand = \"x\"\nmax_output = \"100\"", "at least 1KiB"),
         ("[daemon]\nretention = { max_db_size = \"1KiB\" }", "at least 1MiB"),
+        ("[daemon]\nretention = { workspaces = 0 }", "`workspaces` must be at least 1MiB"),
         (
             "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\napi_key = { env = \"sk-ant-123\" }",
             "name the variable",

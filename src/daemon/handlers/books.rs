@@ -217,6 +217,9 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
     let untrusted = users.filter(|(server, _)| !tools.servers().pins().trusts(server)).map(views::untrusted);
     let untrusted = untrusted.collect();
     let groups = crate::child::groups::support();
+    let with_skills = fleet.clone();
+    let skills =
+        tokio::task::spawn_blocking(move || views::unused_skills(&with_skills)).await.unwrap_or_default();
     let book = ProposalBook::of(&services.paths.state_dir);
     // unreadable proposals are reported by the commands that list them
     let proposals =
@@ -259,6 +262,7 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
         oldest_seq: stats.oldest_seq,
         events_per_second: stats.events_last_minute as f64 / 60.0,
         database_bytes: stats.bytes,
+        workspaces: condition.workspaces.as_ref().map(views::workspaces),
         store: services.records.place(),
         // a read error is reported as the problem
         fleet: lead.and_then(Result::ok),
@@ -286,6 +290,7 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
         approvals: stats.approvals,
         proposals,
         untrusted,
+        skills,
         unheld_limits: views::unheld_limits(&fleet, &groups),
         control_groups: views::control_groups(groups),
     })

@@ -379,7 +379,7 @@ impl WorkerSession {
         }
         self.queue_report(run, attempt, |_| ReportBody::Ended { outcome: Box::new(outcome.into()), told });
         self.notes.forget(run);
-        tokio::task::spawn_blocking(move || child::confined::remove_run_folder(run));
+        tokio::task::spawn_blocking(move || child::run_folders::remove_run_folder(run));
     }
 
     async fn execute(&mut self, order: WorkOrder) {

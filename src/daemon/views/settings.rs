@@ -26,6 +26,9 @@ pub(super) fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
                 put("workspace", format!("a clone of {} (keep {})", spec.path.display(), spec.keep));
             }
         }
+        if query.trusts_workspace {
+            put("workspace.trust", "its instructions and skills are given to the program".to_owned());
+        }
         if let Some(permissions) = &query.permissions {
             let named = |rules: &[PermissionRule]| {
                 rules.iter().map(PermissionRule::to_string).collect::<Vec<_>>().join(", ")
@@ -36,6 +39,10 @@ pub(super) fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
             }
             put("permissions", shown.join("; "));
         }
+    }
+    let skills: Vec<&str> = spec.body.skills().iter().map(|skill| skill.head.name.as_str()).collect();
+    if !skills.is_empty() {
+        put("skills", skills.join(", "));
     }
     if let Some(uses) = spec.body.tool_use() {
         if !uses.tools.is_empty() {

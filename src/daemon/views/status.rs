@@ -1,11 +1,13 @@
 //! Views for `status`: the daemon itself and its connections.
 use crate::child::groups::GroupSupport;
+use crate::child::run_folders::WorkspaceSums;
 use crate::daemon::inbox::{HookTrouble, SourceTrouble, WebhookStanding};
 use crate::domain::{AgentId, Fleet, RedisMemorySpec, RedisSpec};
 use crate::export::ExportStatus;
 use crate::protocol::{
     AncestorView, ControlGroupsView, DeliveryView, FleetLeadView, HookTroubleView, InboxView, MetricsView,
     NodeView, RedisMemoryView, RedisView, TracesView, UnheldLimitView, UntrustedServerView, WebhooksView,
+    WorkspacesView,
 };
 use crate::redis_memory::MemoryStanding;
 use crate::store::{FleetLead, OutboxTarget};
@@ -23,7 +25,13 @@ pub(in crate::daemon) fn delivery(target: OutboxTarget) -> DeliveryView {
     DeliveryView { target, waiting, given_up, oldest, tries, next_try, error }
 }
 
-/// Converts the state of the metrics listener.
+/// What the folders of runs take, and may.
+pub(in crate::daemon) fn workspaces((sums, bound): &(WorkspaceSums, u64)) -> WorkspacesView {
+    let (bytes, bound) = (sums.total(), *bound);
+    WorkspacesView { bytes, bound, runs: sums.runs, kept: sums.kept_folders, cut: sums.is_cut }
+}
+
+/// Where metrics are read.
 pub(in crate::daemon) fn metrics(standing: MetricsStanding) -> MetricsView {
     let MetricsStanding { address, problem } = standing;
     MetricsView { address, problem }

@@ -82,6 +82,8 @@ words! {
         McpPinChanged = "mcp_pin_changed",
         /// The sandbox of a program did not connect it to a place.
         SandboxDenied = "sandbox_denied",
+        /// Work of a run that could not be brought back is removed, since the folders of runs take too much.
+        WorkspaceRemoved = "workspace_removed",
         /// A configuration was applied.
         ConfigApplied = "config_applied",
         /// A configuration was refused; the old one stays in force.

@@ -84,6 +84,7 @@ payloads! {
     ApprovalDecided(ApprovalDecided),
     McpPinChanged(McpPinChanged),
     SandboxDenied(SandboxDenied),
+    WorkspaceRemoved(WorkspaceRemoved),
     AgentLate(AgentLate),
     TaskSlow(TaskSlow),
     ConfigApplied(ConfigApplied),

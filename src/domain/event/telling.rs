@@ -112,6 +112,15 @@ impl Event {
                 };
                 event(owner.agent.as_ref(), owner.run.as_ref(), Payload::SandboxDenied(denied))
             }
+            Fact::WorkspaceRemoved { run, agent, attempt, folder, bytes, bound } => {
+                let removed = WorkspaceRemoved {
+                    attempt: *attempt,
+                    folder: folder.clone(),
+                    bytes: *bytes,
+                    bound: *bound,
+                };
+                event(agent.as_ref(), Some(run), Payload::WorkspaceRemoved(removed))
+            }
             Fact::Budget(news) => event(news.agent.as_ref(), None, budget(news)),
             Fact::AgentChanged(change) => event(Some(&change.agent), None, agent_changed(change)),
             Fact::SlotsJudged { agent, first, last, count, verdict, cause, .. } => {

@@ -400,6 +400,14 @@ fn facts() -> Vec<Fact> {
         usd: 0.5,
         cause: Some("its run was cancelled".into()),
     });
+    facts.push(Fact::WorkspaceRemoved {
+        run: run(),
+        agent: Some(agent()),
+        attempt: 2,
+        folder: "/home/ada/.local/state/bgagent/kept/0199f3c2-8a00-7000-8000-5d1c1f2e3d4c-2".into(),
+        bytes: 3 << 30,
+        bound: 10 << 30,
+    });
     facts
 }
 

@@ -13,6 +13,7 @@ pub(super) fn hashes(spec: &AgentSpec) -> [ConfigHash; 2] {
         .replace(", sandbox: None", "")
         .replace(", default_cwd: true", "")
         .replace(", default_cwd: false", "")
+        .replace(", skills: []", "")
         .replace(", on_nodes: None", "")
         .replace(", when_cut_off: None", "")
         .replace(", store: Database }", " }")

@@ -23,6 +23,7 @@ use crate::domain::runner::{
 };
 use crate::domain::sandbox::{Sandbox, SandboxLimits, SandboxSetting};
 use crate::domain::secret_ref::{EnvValue, SecretRef, TextOrSecret};
+use crate::domain::skill::SkillSpec;
 use crate::domain::store_spec::StoreSpec;
 use crate::domain::telemetry::TelemetrySpec;
 use crate::domain::tool::{
@@ -74,12 +75,23 @@ table! { CatchUp { policy: "policy", max: "max", max_age: "max_age", spread: "sp
 table! { QuerySpec {
     query: "query", system_instruction: "system_instruction", model: "model", tools: "tools", memory: "memory",
     session_id: "session_id", approve: "approve", approval: "approval", route: "approval_route",
-    sinks: "sinks", output_schema: "output_schema",
+    sinks: "sinks", output_schema: "output_schema", skills: "skills",
 } }
+impl Canonical for SkillSpec {
+    fn write(&self, form: &mut Form) {
+        let Self { head, folder, digest } = self;
+        form.table(|form| {
+            form.field("name", &head.name);
+            form.field("folder", folder);
+            form.field("digest", digest);
+        });
+    }
+}
+
 table! { ApprovalRoute { via: "via", wait: "wait", } }
 table! { RunnerQuery {
     query: "query", system_instruction: "system_instruction", runner: "runner", workspace: "workspace",
-    permissions: "permissions", resume: "resume", handed: "handed",
+    trusts_workspace: "workspace_trust", skills: "skills", permissions: "permissions", resume: "resume", handed: "handed",
 } }
 
 impl Canonical for HandedTools {
@@ -174,6 +186,7 @@ impl Canonical for Fleet {
             path: _,
             hash: _,
             secrets: _,
+            untrusted_skills: _,
             daemon,
             agents,
             models,
@@ -272,6 +285,7 @@ impl Canonical for NodeSpec {
 }
 table! { Retention {
     runs: "runs", events: "events", transcripts: "transcripts", output: "output", max_db_size: "max_db_size",
+    workspaces: "workspaces",
 } }
 table! { ModelSpec {
     provider: "provider", model: "model", base_url: "base_url", api_key: "api_key", headers: "headers",

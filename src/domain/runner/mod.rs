@@ -10,10 +10,12 @@ mod words;
 
 use super::sandbox::SandboxSetting;
 use super::secret_ref::EnvValue;
+use super::skill::SkillSpec;
 use super::tool_use::HandedTools;
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub use permissions::{PermissionRule, Permissions};
 pub use preset::{OUTCOMES, PERMISSION, Preset, PresetFile, PresetMcp, PresetTools, PresetWire};
@@ -139,7 +141,11 @@ pub struct RunnerQuery {
     pub runner: String,
     /// Where it works.
     pub workspace: Workspace,
-    /// What it is allowed; `None`: everything that its sandbox permits.
+    /// The instructions and skills of its workspace are given to it. Its settings, hooks and servers are not.
+    pub trusts_workspace: bool,
+    /// What it can read of how things are done.
+    pub skills: Vec<Arc<SkillSpec>>,
+    /// What it is allowed; `None`: all that its sandbox leaves.
     pub permissions: Option<Permissions>,
     /// When it resumes an earlier session.
     pub resume: ResumePolicy,

@@ -35,7 +35,12 @@ pub struct Preset {
     pub judged: &'static [&'static str],
     /// How it is given the handed tools; `None`: not supported.
     pub mcp: Option<PresetMcp>,
-    /// It always reads the settings that a repository has for it.
+    /// The file in its home that it reads as its user's own instructions.
+    pub context: &'static str,
+    /// Files of a workspace that it would read as instructions. It reads none of them by itself; where the workspace is trusted,
+    /// they are put into `context`.
+    pub instructions: &'static [&'static str],
+    /// Settings that a repository has for the program can't be switched off.
     pub reads_workspace: bool,
     /// Default maximum length of an answer, in tokens.
     pub output: u64,

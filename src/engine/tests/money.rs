@@ -6,6 +6,7 @@ pub(super) fn thinker(name: &str, with: impl FnOnce(&mut AgentSpec)) -> AgentSpe
         spec.body = Body::Query(Arc::new(QuerySpec {
             query: "?".into(),
             system_instruction: None,
+            skills: Vec::new(),
             model: "m".into(),
             tools: Vec::new(),
             memory: Memory::None,

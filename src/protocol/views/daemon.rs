@@ -141,6 +141,9 @@ described! {
         pub events_per_second: f64,
         /// Size of the database with its log, in bytes.
         pub database_bytes: u64,
+        /// What the folders of agent programs' runs take, once that was looked at.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub workspaces: Option<WorkspacesView>,
         /// Where the database is: its file, or its server without user and password.
         #[serde(default)]
         pub store: String,
@@ -192,12 +195,31 @@ described! {
         /// MCP servers that agents use and nobody has trusted yet: their tools are off.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub untrusted: Vec<UntrustedServerView>,
+        /// Skills that are not used, since they are not what a person has trusted or can't be read.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub skills: Vec<UnusedSkillView>,
         /// What hinders control groups around its programs; empty: nothing.
         #[serde(default, skip_serializing_if = "ControlGroupsView::is_empty")]
         pub control_groups: ControlGroupsView,
         /// Limits of sandboxes that can't be enforced here: a program with one is not started.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub unheld_limits: Vec<UnheldLimitView>,
+    }
+
+    /// What the folders of agent programs' runs take in the state folder; looked at every ten minutes.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct WorkspacesView {
+        /// All of them, in bytes.
+        pub bytes: u64,
+        /// What they may take: `retention.workspaces`.
+        pub bound: u64,
+        /// How many are of runs that are not over.
+        pub runs: u64,
+        /// How many hold work that could not be brought back.
+        pub kept: u64,
+        /// Not all of it could be counted: it is more than `bytes`.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub cut: bool,
     }
 
     /// The listener for webhooks.
@@ -365,6 +387,19 @@ described! {
         /// Why they do; it is tried again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub problem: Option<String>,
+    }
+
+    /// A skill that is not used.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct UnusedSkillView {
+        /// Its name.
+        pub skill: String,
+        /// Its folder.
+        pub folder: String,
+        /// Agents that have it: their runs fail.
+        pub agents: Vec<AgentId>,
+        /// Why it is not used: half a sentence about it.
+        pub problem: String,
     }
 
     /// An MCP server that nobody has trusted yet.

@@ -1,5 +1,6 @@
-//! What a provider would do beyond answering a request: tools that it runs itself, and options that make a request more
-//! expensive than its table says. Works by allowlist: all else is removed and reported, or the request is refused.
+//! What of a request a provider would do beside answering it: tools that it runs itself, and what makes a request dearer than
+//! its table says. Judged by what is known to cost nothing more: all else is taken out and named, or the request is refused.
+use super::fields::is_known;
 use super::object::Object;
 use super::wire::ModelWire;
 use serde_json::value::RawValue;
@@ -45,82 +46,7 @@ const ASKS_AGAIN: [&str; 3] = ["fallbacks", "fallback_credit_token", "multi_agen
 /// Output limits by other names, which some servers prefer to the usual one.
 const OTHER_BOUNDS: [&str; 4] = ["n_predict", "num_predict", "max_new_tokens", "max_length"];
 
-/// Fields of Chat Completions that cost nothing but tokens. Countless gateways and servers speak that wire, and their own
-/// fields choose other models and providers, search, compute and retry: so unknown fields are not forwarded.
-const CHAT_FIELDS: [&str; 66] = [
-    // OpenAI's own
-    "frequency_penalty",
-    "function_call",
-    "functions",
-    "logit_bias",
-    "logprobs",
-    "max_completion_tokens",
-    "max_tokens",
-    "messages",
-    "metadata",
-    "modalities",
-    "model",
-    "n",
-    "parallel_tool_calls",
-    "prediction",
-    "presence_penalty",
-    "prompt_cache_key",
-    "prompt_cache_options",
-    "prompt_cache_retention",
-    "reasoning_effort",
-    "response_format",
-    "safety_identifier",
-    "seed",
-    "service_tier",
-    "stop",
-    "store",
-    "stream",
-    "stream_options",
-    "temperature",
-    "tool_choice",
-    "tools",
-    "top_logprobs",
-    "top_p",
-    "user",
-    "verbosity",
-    // sampling
-    "best_of",
-    "dynatemp_range",
-    "length_penalty",
-    "min_p",
-    "mirostat",
-    "mirostat_eta",
-    "mirostat_tau",
-    "random_seed",
-    "repeat_last_n",
-    "repeat_penalty",
-    "repetition_penalty",
-    "top_a",
-    "top_k",
-    "typical_p",
-    // output format and reasoning effort
-    "chat_template_kwargs",
-    "enable_thinking",
-    "grammar",
-    "guided_choice",
-    "guided_grammar",
-    "guided_json",
-    "guided_regex",
-    "include_reasoning",
-    "reasoning",
-    "reasoning_format",
-    "reasoning_split",
-    "safe_prompt",
-    "speed",
-    "thinking",
-    // others without side effects
-    "cache_control",
-    "cache_prompt",
-    "inference_geo",
-    "usage",
-];
-
-/// Keys that choose the service tier, and the values at the table's price.
+/// Keys that choose how a request is served, and the values that cost what a table says.
 const SERVICE_KEYS: [(&str, &[&str]); 3] = [
     ("speed", &["standard"]),
     ("service_tier", &["auto", "default", "standard", "standard_only", "flex", "on_demand"]),
@@ -151,11 +77,8 @@ pub(super) fn take_out(
             changes.take_out(key);
         }
     }
-    if wire == ModelWire::Chat {
-        // other spellings are refused elsewhere
-        let unknown = request.keep_only(|key| CHAT_FIELDS.contains(&key.to_ascii_lowercase().as_str()));
-        unknown.iter().for_each(|key| changes.take_out(key));
-    }
+    let unknown = request.keep_only(|key| is_known(wire, key));
+    unknown.iter().for_each(|key| changes.take_out(key));
     let Some(text) = request.get("tools").map(str::to_owned) else { return Ok(()) };
     let before = changes.taken_out.len();
     let kept = own_tools(wire, &text, ToolGroup::None, changes)?;

@@ -19,6 +19,7 @@ mod answer;
 mod body;
 mod conversation;
 mod exchange;
+mod fields;
 mod hosted;
 mod keyhole;
 mod limits;

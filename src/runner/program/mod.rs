@@ -5,6 +5,7 @@
 //! (`listener`). Tools of the daemon that are handed to it are called here, under the rules of a conversation (`handed`). The
 //! outcome is judged by what the meter has seen (`agent_program::judge`), and only then by the program's own report.
 mod account;
+mod context;
 mod handed;
 mod journal;
 mod listener;
@@ -25,7 +26,7 @@ use super::model::named;
 use super::output::Output;
 use super::template::{self, Places};
 use crate::agent_program::{LaunchPlaces, judge, launch};
-use crate::child::confined::{keep_of_run, run_folder};
+use crate::child::run_folders::{keep_of_run, run_folder};
 use crate::conversation::{CallRules, prompt::shown_tool};
 use crate::domain::{
     ApprovalWanted, AttemptEnd, AttemptOutcome, Body, CommandSpec, ErrorKind, ModelSpec, Permissions,
@@ -35,6 +36,7 @@ use crate::domain::{
 use crate::proxy;
 use crate::proxy::meter::{MCP_PATH, Meter, MeterLimits, MeterSpec, Upstream};
 use crate::runner::broken::{Break, to_std};
+use crate::runner::skills::Skills;
 use crate::secret;
 use crate::tools::Offers;
 use account::ProgramAccount;
@@ -198,8 +200,18 @@ impl Attempt<'_> {
             }
             so_far.began_in_folder = true;
         }
-        let mut task =
-            Task { query, spec, model, past, world, rules: None, outcomes: &[], granted: &[], anew: false };
+        let mut task = Task {
+            query,
+            spec,
+            model,
+            past,
+            world,
+            rules: None,
+            outcomes: &[],
+            granted: &[],
+            context: "",
+            anew: false,
+        };
         if let Workspace::Repository(repository) = &query.workspace {
             // a session refers to files: it is useless without them
             task.anew = !repository::is_cloned(world);
@@ -207,6 +219,8 @@ impl Attempt<'_> {
             let cloned = self.while_wanted(cloning).await?;
             so_far.warnings.extend(cloned.map_err(|why| Break::failed(ErrorKind::Config, why))?);
         }
+        let context = self.context(query, spec, world, so_far).await?;
+        task.context = &context;
         // last, so that no call is made for a program that can't be started
         let rules = self.rules(query).await?;
         let (mut outcomes, mut granted) = (Vec::new(), Vec::new());
@@ -235,7 +249,34 @@ impl Attempt<'_> {
         came
     }
 
-    /// Returns the rules for the handed tools, and warnings about these tools; `None`: none are handed.
+    /// What the program is given to read before it begins.
+    async fn context(
+        &mut self,
+        query: &RunnerQuery,
+        spec: &RunnerSpec,
+        world: &World,
+        so_far: &mut ProgramSoFar,
+    ) -> Result<String, Break> {
+        let Some(preset) = spec.preset() else { return Ok(String::new()) };
+        let (copies, places) = Skills::read(&query.skills, self.shared).await?.copies();
+        let failed = |why| Break::failed(ErrorKind::Spawn, why);
+        world.copy(copies).await.map_err(failed)?;
+        let home = world.home();
+        let paths: Vec<String> =
+            places.iter().map(|(_, path)| home.join(path).display().to_string()).collect();
+        let heads = places.iter().zip(&paths).map(|((skill, _), path)| (&skill.head, path.as_str()));
+        let skills = context::listed(heads);
+        if !query.trusts_workspace {
+            return Ok(skills);
+        }
+        let work = work_of(&query.workspace, &world.folder);
+        let reading = context::of_workspace(work, preset, world);
+        let read = self.while_wanted(reading).await?.map_err(|why| Break::failed(ErrorKind::Spawn, why))?;
+        so_far.warnings.extend(read.warnings);
+        Ok(read.text + &skills)
+    }
+
+    /// The tools that the program is handed, and what is not as they should be; `None`: it is handed none.
     async fn rules(&self, query: &RunnerQuery) -> Result<Option<(CallRules, Vec<String>)>, Break> {
         let handed = &query.handed;
         if handed.tools.is_empty() && !query.permissions.as_ref().is_some_and(Permissions::are_judged) {
@@ -387,6 +428,9 @@ impl Attempt<'_> {
         };
         let mut launched =
             launch(spec, model.provider, query.permissions.as_ref(), session.is_some(), &places);
+        if let Some(preset) = spec.preset().filter(|_| !task.context.is_empty()) {
+            launched.files.push((preset.context.to_owned(), task.context.to_owned()));
+        }
         world.write(std::mem::take(&mut launched.files)).await.map_err(spawn)?;
         let (command, surroundings) = task.command(launched, &places, work, &meter);
         Ok(Ready { name: name_of(spec), command, meter, journal, handed, surroundings, over })

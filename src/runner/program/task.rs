@@ -32,6 +32,8 @@ pub(super) struct Task<'t> {
     pub(super) outcomes: &'t [HandedOutcome],
     /// Uses of its own tools that were approved.
     pub(super) granted: &'t [GrantedUse],
+    /// What it is given to read before it begins; may be nothing.
+    pub(super) context: &'t str,
     /// Its session is gone, whatever the journal says.
     pub(super) anew: bool,
 }

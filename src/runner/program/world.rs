@@ -1,6 +1,7 @@
-//! The folders of a run: home, temporary files, and working directory. Its attempts share them, so that the program's session
-//! is there when it resumes; they are removed when the run has ended.
-use crate::child::confined::{make_run_folders, run_folder};
+//! The folders of a run: a home, one for temporary files, and one to work in. Its attempts share them, so that the program's
+//! session is there when it goes on; they are removed when the run has ended.
+use crate::child::run_folders::{make_run_folders, run_folder};
+use crate::config::SkillFile;
 use crate::domain::RunId;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -60,10 +61,20 @@ impl World {
     /// # Errors
     /// A sentence: which file, and why.
     pub(in crate::runner) async fn write(&self, files: Vec<(String, String)>) -> Result<(), String> {
+        let files =
+            files.into_iter().map(|(path, text)| (path, SkillFile { bytes: text.into_bytes(), runs: false }));
+        self.copy(files.collect()).await
+    }
+
+    /// The same for files of any kind.
+    ///
+    /// # Errors
+    /// A sentence: which, and why.
+    pub(in crate::runner) async fn copy(&self, files: Vec<(String, SkillFile)>) -> Result<(), String> {
         let home = self.home();
         let written = move || -> Result<(), String> {
-            for (path, text) in files {
-                replaced(&home, Path::new(&path), &text)
+            for (path, file) in files {
+                replaced(&home, Path::new(&path), &file)
                     .map_err(|error| format!("`{path}` of its home can't be written: {error}"))?;
             }
             Ok(())
@@ -77,8 +88,8 @@ pub(in crate::runner) fn writable(folder: &Path) -> Vec<PathBuf> {
     FOLDERS.iter().map(|name| folder.join(name)).collect()
 }
 
-/// Replaces a file: the program may have planted symbolic links in each part of the path.
-fn replaced(home: &Path, path: &Path, text: &str) -> io::Result<()> {
+/// Puts a file in the place of whatever is there: a program may have put links to somewhere else, in each part of the path.
+fn replaced(home: &Path, path: &Path, file: &SkillFile) -> io::Result<()> {
     let mut folder = home.to_path_buf();
     for part in path.parent().into_iter().flat_map(Path::components) {
         folder.push(part);
@@ -90,7 +101,11 @@ fn replaced(home: &Path, path: &Path, text: &str) -> io::Result<()> {
         std::fs::create_dir(&folder)?;
     }
     let mut fresh = tempfile::NamedTempFile::new_in(&folder)?;
-    io::Write::write_all(&mut fresh, text.as_bytes())?;
+    io::Write::write_all(&mut fresh, &file.bytes)?;
+    if file.runs {
+        let runs = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        fresh.as_file().set_permissions(runs)?;
+    }
     fresh.persist(home.join(path)).map_err(|error| error.error)?;
     Ok(())
 }
@@ -111,7 +126,8 @@ mod tests {
             let target =
                 if planted.ends_with("json") { outside.path().join("x") } else { outside.path().into() };
             std::os::unix::fs::symlink(target, &link).unwrap();
-            replaced(home.path(), path, "{}").unwrap();
+            let file = SkillFile { bytes: b"{}".to_vec(), runs: false };
+            replaced(home.path(), path, &file).unwrap();
             assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0, "{planted}");
             assert!(home.path().join(path).symlink_metadata().unwrap().is_file(), "{planted}");
         }

@@ -4,7 +4,7 @@ mod provider;
 
 use super::program::{World, version_of};
 use super::report::{Brief, Report, Shared, StopOrder};
-use crate::child::confined::remove_run_folder;
+use crate::child::run_folders::remove_run_folder;
 use crate::domain::{
     AgentId, AgentSpec, AttemptEnd, AttemptOutcome, Body, CatchUp, CatchUpPolicy, CircuitSpec, ConfigHash,
     FirstRun, Fleet, HandedTools, History, Limits, Overlap, Price, ProgramOwner, Provider, ResumePolicy,
@@ -133,6 +133,8 @@ fn agent(runner: &str) -> AgentSpec {
             system_instruction: None,
             runner: runner.to_owned(),
             workspace: Workspace::Empty,
+            trusts_workspace: false,
+            skills: Vec::new(),
             permissions: None,
             resume: ResumePolicy::Never,
             handed: HandedTools::none(),

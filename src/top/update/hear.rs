@@ -83,7 +83,9 @@ fn mark(model: &mut TopModel, event: &LoggedEvent) {
             model.dirty = PendingRequests::everything();
             return;
         }
-        E::ConfigRejected | E::DaemonStopping | E::McpPinChanged | E::SandboxDenied => kinds.push(K::Daemon),
+        E::ConfigRejected | E::DaemonStopping | E::McpPinChanged | E::SandboxDenied | E::WorkspaceRemoved => {
+            kinds.push(K::Daemon)
+        }
         E::NotificationSent | E::NotificationFailed => {
             is_of_agent = false;
             kinds.push(K::Daemon);

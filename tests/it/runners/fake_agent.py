@@ -1,6 +1,7 @@
 """An agent program that does what its query says, in the words of Claude Code or of Codex (with --codex as first argument)."""
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -108,6 +109,13 @@ if doing == "good":
     ask("again")
     text("All is done.")
     end("All is done.")
+elif doing == "context":
+    begin()
+    ask()
+    told = attempt(lambda: open(os.path.join(os.environ["HOME"], ".claude/CLAUDE.md")).read())
+    for place in re.findall(r"\(read `([^`]+)`\)", told):
+        told += attempt(lambda: open(place).read())
+    end(told)
 elif doing == "environment":
     begin()
     ask()

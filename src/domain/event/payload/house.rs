@@ -111,6 +111,20 @@ described! {
         pub reason: String,
     }
 
+    /// Work of a run that could not be brought back is removed, since the folders of runs take more than `retention.workspaces`.
+    /// The event's run is the one that made it.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct WorkspaceRemoved {
+        /// The attempt of the run that made it.
+        pub attempt: u32,
+        /// Where it was.
+        pub folder: String,
+        /// What it took on disk, in bytes.
+        pub bytes: u64,
+        /// What all folders of runs may take, in bytes.
+        pub bound: u64,
+    }
+
     /// A configuration was applied.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct ConfigApplied {

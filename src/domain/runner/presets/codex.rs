@@ -41,6 +41,8 @@ pub(super) const PRESET: Preset = Preset {
         env: &[],
         files: &[PresetFile { path: ".codex/config.toml", text: MCP }],
     }),
+    context: ".codex/AGENTS.md",
+    instructions: &["AGENTS.md"],
     reads_workspace: false,
     output: 32_000,
     limits: &[
@@ -54,6 +56,7 @@ const CONFIG: &str = r#"model = "{model}"
 model_provider = "bgagent"
 web_search = "disabled"
 check_for_update_on_startup = false
+project_doc_max_bytes = 0
 
 [analytics]
 enabled = false
@@ -67,6 +70,9 @@ apps = false
 goals = false
 image_generation = false
 unbounded_connection_retries = false
+
+[skills]
+include_instructions = false
 
 [agents]
 enabled = false

@@ -46,15 +46,17 @@ pub(super) const PRESET: Preset = Preset {
         env: &[],
         files: &[PresetFile { path: ".gemini/settings.json", text: MCP }],
     }),
+    context: ".gemini/GEMINI.md",
+    instructions: &["GEMINI.md", "AGENTS.md"],
     reads_workspace: true,
     output: 8192,
     limits: &[
         "`permissions` can't be enforced yet: it runs with --yolo, within the sandbox",
-        "it reads the settings of its workspace: servers that a repository names are started, within the sandbox",
+        "it reads GEMINI.md and the settings of its workspace: servers that a repository names are started, within the sandbox",
         "it says success after an answer that was cut off or refused: the meter's word counts",
         "it checks for loops with a side model of its own, which needs a price in [models]",
     ],
 };
 
-const SETTINGS: &str = r#"{"security":{"auth":{"selectedType":"gemini-api-key"}},"general":{"enableAutoUpdate":false,"enableAutoUpdateNotification":false,"maxAttempts":1},"privacy":{"usageStatisticsEnabled":false},"telemetry":{"enabled":false}}"#;
+const SETTINGS: &str = r#"{"security":{"auth":{"selectedType":"gemini-api-key"}},"general":{"enableAutoUpdate":false,"enableAutoUpdateNotification":false,"maxAttempts":1},"privacy":{"usageStatisticsEnabled":false},"telemetry":{"enabled":false},"skills":{"enabled":false}}"#;
 const MCP: &str = r#"{"mcpServers":{"bgagent":{"httpUrl":"{mcp}","headers":{"Authorization":"Bearer {key}"},"timeout":86400000,"trust":true}}}"#;

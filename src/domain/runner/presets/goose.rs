@@ -33,6 +33,8 @@ pub(super) const PRESET: Preset = Preset {
     tools: PresetTools::NotHeld,
     judged: &[],
     mcp: None,
+    context: ".config/goose/.goosehints",
+    instructions: &["AGENTS.md"],
     reads_workspace: true,
     output: 8192,
     limits: &["it was not tried"],

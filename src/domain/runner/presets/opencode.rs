@@ -17,6 +17,7 @@ pub(super) const PRESET: Preset = Preset {
     names_session: false,
     env: &[
         ("OPENCODE_DISABLE_PROJECT_CONFIG", "1"),
+        ("OPENCODE_DISABLE_EXTERNAL_SKILLS", "1"),
         ("OPENCODE_DISABLE_AUTOUPDATE", "1"),
         ("OPENCODE_DISABLE_MODELS_FETCH", "1"),
         ("OPENCODE_DISABLE_LSP_DOWNLOAD", "1"),
@@ -47,6 +48,8 @@ pub(super) const PRESET: Preset = Preset {
         env: &[],
         files: &[PresetFile { path: ".config/opencode/opencode.json", text: MCP }],
     }),
+    context: ".config/opencode/AGENTS.md",
+    instructions: &["AGENTS.md", "CLAUDE.md"],
     reads_workspace: false,
     output: 8192,
     limits: &[

@@ -28,7 +28,7 @@ fn what_needs_no_change_goes_on_byte_for_byte() {
     for (wire, text) in [
         (
             ModelWire::Messages,
-            r#"{ "model" : "m", "max_tokens":5 ,"betas":["x"],"unknown":1.50,"messages":[{"role":"user","content":"h\u00e9"}],"tools":[{"type":"bash_20250124","name":"bash"},{"name":"web_search","input_schema":{}}]}"#,
+            r#"{ "model" : "m", "max_tokens":5 ,"temperature":1.50,"messages":[{"role":"user","content":"h\u00e9"}],"tools":[{"type":"bash_20250124","name":"bash"},{"name":"web_search","input_schema":{}}]}"#,
         ),
         (
             ModelWire::Responses,
@@ -263,6 +263,38 @@ fn of_gateways_own_fields_none_goes_on() {
             sent(ModelWire::Chat, &json!({"model": "m", "max_tokens": 5, "temperature": 0.5, key: 1}));
         assert_eq!((sent.get(key), readied.taken_out), (None, vec![key.to_owned()]));
         assert_eq!((&sent["max_tokens"], &sent["temperature"]), (&json!(5), &json!(0.5)), "the rest stays");
+    }
+}
+
+#[test]
+fn unknown_fields_go_on_in_no_wire_and_those_of_the_real_programs_in_each() {
+    for wire in ALL {
+        let (sent, readied) = sent(wire, &json!({"model": "m", "made_up_tomorrow": {"model": "dear"}}));
+        assert_eq!(sent.get("made_up_tomorrow"), None, "{wire:?}");
+        assert_eq!(readied.taken_out, ["made_up_tomorrow"], "{wire:?}");
+    }
+    // as Claude Code 2.1.197, Codex 0.171.0 and Gemini CLI 0.61.0 send them
+    for (wire, body) in [
+        (
+            ModelWire::Messages,
+            json!({"model": "m", "max_tokens": 5, "messages": [], "system": [], "tools": [], "stream": true,
+                "metadata": {"user_id": "x"}, "thinking": {"type": "adaptive"}, "output_config": {"effort": "high"},
+                "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}}),
+        ),
+        (
+            ModelWire::Responses,
+            json!({"model": "m", "max_output_tokens": 5, "input": [], "include": [], "client_metadata": {"x": "y"},
+                "parallel_tool_calls": true, "prompt_cache_key": "k", "reasoning": {"summary": "auto"}, "store": false,
+                "stream": true, "tool_choice": "auto", "tools": [], "instructions": "x"}),
+        ),
+        (
+            ModelWire::Gemini,
+            json!({"contents": [], "generationConfig": {"maxOutputTokens": 5, "topK": 64}, "systemInstruction": {},
+                "tools": []}),
+        ),
+    ] {
+        let (sent, readied) = sent(wire, &body);
+        assert_eq!((sent, readied.taken_out), (body, vec![]), "{wire:?}");
     }
 }
 

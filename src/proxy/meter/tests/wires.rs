@@ -91,22 +91,29 @@ async fn an_answer_comes_as_it_is_sent_and_its_end_when_it_is_settled() {
 }
 
 #[tokio::test]
-async fn what_is_unknown_goes_on_and_what_a_provider_runs_itself_does_not() {
+async fn neither_unknown_fields_nor_what_a_provider_runs_itself_go_on() {
     let wire = ModelWire::Responses;
     let bench = Bench::new(wire, move |_| stream(&hello(wire))).await;
     let mut question = question(wire, true);
     question["tools"] = json!([{"type": "web_search"}, {"type": "function", "name": "read"}]);
     question["unknown"] = json!({"x": [1.5]});
+    question["client_metadata"] = json!({"x": [1.5]});
     let body = question.to_string();
     let request = bench.request(wire, true).header("session-id", "s").header("x-codex-beta", "1").body(body);
     let request = request.header("x-portkey-config", "{}").header("helicone-fallbacks", "[]");
     request.send().await.unwrap().text().await.unwrap();
     let seen = &bench.provider.seen()[0];
     assert_eq!(seen.json()["tools"], json!([{"type": "function", "name": "read"}]));
-    assert_eq!(seen.json()["unknown"], question["unknown"]);
+    assert_eq!(
+        (seen.json().get("unknown"), &seen.json()["client_metadata"]),
+        (None, &question["client_metadata"])
+    );
     assert_eq!((seen.header("session-id"), seen.header("x-codex-beta")), ("s", "1"));
     assert_eq!((seen.header("x-portkey-config"), seen.header("helicone-fallbacks")), ("", ""));
-    assert_eq!(bench.meter.report().taken_out, BTreeMap::from([("web_search".to_owned(), 1)]));
+    assert_eq!(
+        bench.meter.report().taken_out,
+        BTreeMap::from([("unknown".to_owned(), 1), ("web_search".to_owned(), 1)])
+    );
 }
 
 #[tokio::test]
