@@ -13,6 +13,7 @@ mod explain;
 mod exports;
 mod failure;
 mod files;
+mod first_config;
 mod flow;
 mod folder_safety;
 mod forward;

@@ -342,7 +342,10 @@ fn a_node_without_the_agent_as_the_leader_has_it_fails_its_run_and_says_so() {
     assert!(why.contains("the configuration of node n1 has no agent `other`"), "{why}");
     nodes.all[1].configure(&of("[agents.x]\n"));
     let why = nodes.leader().run_by_hand("other")["error"].to_string();
-    assert!(why.contains("node n1 can't run `other`: its file was rejected"), "{why}");
+    assert!(
+        why.contains("node n1 can't run `other`: ") && why.contains("/agents.toml was rejected: "),
+        "{why}"
+    );
     // put right, it needs no restart
     nodes.all[1].configure(&of(&placed(&folder, "other", "true", "")));
     assert_eq!(nodes.leader().run_by_hand("other")["status"], "completed");
