@@ -10,7 +10,9 @@ pub mod domain;
 pub mod clock;
 // Calls that block a thread, and panic messages of tasks.
 mod blocking;
-// Resolves SQLite addresses to files.
+// What is in the folder of a skill.
+mod skill_folder;
+// Which file an address of SQLite means.
 mod sqlite_file;
 // Decisions: pure functions and machines over the vocabulary.
 pub mod engine;

@@ -1,7 +1,7 @@
 //! The folders of runs in the state folder: where agent programs live while their run is not over, and where work stays that
 //! could not be brought back; how much room they take, and which of them may go.
 use super::confined::{removed, state_folder};
-use crate::domain::RunId;
+use crate::domain::{AgentId, RunId};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 const OF_RUNS: &str = "runs";
 /// Folder of what could not be brought back of runs, in the state folder.
 const KEPT: &str = "kept";
+/// Folder of sessions that go on from run to run, in the state folder.
+const SESSIONS: &str = "sessions";
 /// Entries that are counted of one folder: programs may leave millions.
 const ENTRIES: usize = 500_000;
 /// How long all folders are looked at.
@@ -43,6 +45,11 @@ fn run_folders() -> PathBuf {
 /// The folder of a run, which all its attempts share. It is made by who needs it.
 pub fn run_folder(run: RunId) -> PathBuf {
     run_folders().join(run.to_string())
+}
+
+/// Where the session of an agent's program is kept from run to run.
+pub fn session_folder(agent: &AgentId) -> PathBuf {
+    run_folders().with_file_name(SESSIONS).join(format!("of-{agent}"))
 }
 
 /// Makes folders in the folder of a run, which nobody else may look into.
@@ -104,6 +111,8 @@ pub struct WorkspaceUse {
     pub of_runs: u64,
     /// How many of these there are.
     pub runs: u64,
+    /// Sessions that go on from run to run, in bytes.
+    pub sessions: u64,
     /// What stays of runs that are over, the oldest first.
     pub kept: Vec<KeptWork>,
     /// There was more than is counted.
@@ -121,6 +130,8 @@ pub struct WorkspaceSums {
     pub kept: u64,
     /// In how many folders.
     pub kept_folders: u64,
+    /// Of sessions that go on from run to run, in bytes.
+    pub sessions: u64,
     /// There is more than was counted.
     pub is_cut: bool,
 }
@@ -133,6 +144,7 @@ impl WorkspaceUse {
             runs: self.runs,
             kept: self.kept.iter().map(|one| one.bytes).sum(),
             kept_folders: self.kept.len() as u64,
+            sessions: self.sessions,
             is_cut: self.is_cut,
         }
     }
@@ -140,7 +152,7 @@ impl WorkspaceUse {
     /// What is to go so that no more than this is taken: the oldest of what is kept. Folders of runs that are not over stay.
     pub fn beyond(&self, bound: u64) -> &[KeptWork] {
         let sums = self.sums();
-        let mut total = sums.of_runs.saturating_add(sums.kept);
+        let mut total = sums.total();
         let stay = |one: &KeptWork| {
             let fits = total <= bound;
             total = total.saturating_sub(one.bytes);
@@ -154,7 +166,7 @@ impl WorkspaceUse {
 impl WorkspaceSums {
     /// In bytes.
     pub fn total(&self) -> u64 {
-        self.of_runs.saturating_add(self.kept)
+        self.of_runs.saturating_add(self.kept).saturating_add(self.sessions)
     }
 }
 
@@ -171,6 +183,9 @@ pub fn workspaces_in(state: &Path) -> WorkspaceUse {
         let Some((run, attempt)) = of_name(&folder) else { continue };
         let bytes = size(&folder, until, &mut found.is_cut);
         found.kept.push(KeptWork { folder, run, attempt, bytes });
+    }
+    for folder in folders_in(&state.join(SESSIONS)) {
+        found.sessions += size(&folder, until, &mut found.is_cut);
     }
     // the ids of runs are in the order of their time, whatever the clock says now
     found.kept.sort_by_key(|one| (one.run, one.attempt));
@@ -230,8 +245,8 @@ mod tests {
 
     #[test]
     fn the_oldest_goes_first_and_no_more_than_is_needed() {
-        let found =
-            WorkspaceUse { of_runs: 50, runs: 1, kept: vec![work(10), work(20), work(30)], is_cut: false };
+        let kept = vec![work(10), work(20), work(30)];
+        let found = WorkspaceUse { of_runs: 40, runs: 1, sessions: 10, kept, is_cut: false };
         let goes = |bound| found.beyond(bound).iter().map(|one| one.bytes).collect::<Vec<_>>();
         assert_eq!(goes(200), [0_u64; 0]);
         assert_eq!(goes(110), [0_u64; 0]);

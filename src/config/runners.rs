@@ -211,7 +211,7 @@ pub(super) fn query(section: &Section<'_>, query: Item<'_>, named: Item<'_>, fle
             "leave `skills` out, and let the query say how it is done".into(),
         );
     }
-    let resume = resume(section, name, runner);
+    let resume = super::resume::resume(section, name, runner, workspace.as_ref());
     let asks = permissions.as_ref().is_some_and(|permissions| !permissions.ask.is_empty());
     let handed = handed(section, name, runner, resume, asks, fleet);
     let text = query.text()?;
@@ -399,27 +399,4 @@ fn refuse_repository(item: &Item<'_>, folder: &Path) {
         ),
         format!("write repo = \"{}\": it works in a clone, and what it made comes back as a branch", repository.display()),
     );
-}
-
-fn resume(section: &Section<'_>, name: &str, runner: Option<&RunnerSpec>) -> ResumePolicy {
-    let can = runner.is_none_or(RunnerSpec::can_resume);
-    let Some(item) = section.get("resume") else {
-        return if can { ResumePolicy::Crash } else { ResumePolicy::Never };
-    };
-    match item.word() {
-        Some(ResumePolicy::Always) => {
-            item.refuse_with::<()>(
-                "resume = \"always\": sessions are not kept between runs yet".into(),
-                "use \"crash\": a further attempt of a run goes on with its session".into(),
-            );
-        }
-        Some(ResumePolicy::Crash) if !can => {
-            item.refuse_with::<()>(
-                format!("the program of [runners.{name}] can't continue a session"),
-                "write resume = \"never\": each attempt starts over".into(),
-            );
-        }
-        other => return other.unwrap_or(ResumePolicy::Crash),
-    }
-    ResumePolicy::Crash
 }

@@ -1,7 +1,7 @@
 //! `skills` of an agent: folders with a `SKILL.md`, read when the configuration is.
-use super::skill_folder::SkillFolder;
 use super::walk::Section;
 use crate::domain::{READ_SKILL, SkillSpec};
+use crate::skill_folder::SkillFolder;
 use std::sync::Arc;
 
 /// Most skills of an agent.

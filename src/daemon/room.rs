@@ -91,7 +91,7 @@ async fn agent_of(store: &Store, run: RunId) -> Option<AgentId> {
 fn finding(sums: &WorkspaceSums, bound: u64) -> Finding {
     let is_beyond = sums.total() > bound;
     let title = format!(
-        "the folders of {} runs that are not over take {}, more than `retention.workspaces` ({}): end some, or raise it",
+        "the folders of runs that are not over ({}) and sessions take {}, more than `retention.workspaces` ({}): end runs, or raise it",
         sums.runs,
         human_bytes(sums.total()),
         human_bytes(bound)

@@ -234,7 +234,7 @@ pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
 
 /// What the folders of runs take; `None`: there are none.
 fn workspaces(view: &WorkspacesView) -> Option<(Tone, String)> {
-    if (view.runs, view.kept) == (0, 0) {
+    if (view.runs, view.kept, view.sessions) == (0, 0, 0) {
         return None;
     }
     let mut parts = Vec::new();
@@ -244,8 +244,11 @@ fn workspaces(view: &WorkspacesView) -> Option<(Tone, String)> {
     if view.kept > 0 {
         parts.push(format!("{} that could not be brought back", counted(view.kept, "piece of work")));
     }
+    if view.sessions > 0 {
+        parts.push(format!("sessions of {}", bytes(view.sessions)));
+    }
     let least = if view.cut { "at least " } else { "" };
-    let what = format!("{least}{} of {}, {}", bytes(view.bytes), bytes(view.bound), parts.join(" and "));
+    let what = format!("{least}{} of {}, {}", bytes(view.bytes), bytes(view.bound), parts.join(", "));
     let tone = match view.bytes {
         taken if taken > view.bound => Tone::Bad,
         _ if view.kept > 0 => Tone::Warn,

@@ -2,10 +2,11 @@
 //! trusted them. A model reads them by a tool that it gets for that; an agent program finds copies in its home.
 use super::broken::Break;
 use super::report::Shared;
-use crate::config::{SkillFile, SkillFolder, shell_word};
 use crate::domain::{
-    Effect, ErrorKind, Fleet, Outward, READ_SKILL, SKILL_FILE, SkillSpec, ToolDef, ToolOffer, human_bytes,
+    Effect, ErrorKind, Fleet, Outward, READ_SKILL, SKILL_FILE, SkillHead, SkillSpec, ToolDef, ToolOffer,
+    human_bytes, shell_word,
 };
+use crate::skill_folder::{SkillFile, SkillFolder};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +24,15 @@ struct Skill {
 /// Those of an attempt.
 #[derive(Debug, Default)]
 pub(super) struct Skills(Vec<Skill>);
+
+/// Copies of skills for the home of a program.
+#[derive(Debug, Default)]
+pub(super) struct SkillCopies {
+    /// By their paths there.
+    pub(super) files: Vec<(String, SkillFile)>,
+    /// What each skill is, and where its `SKILL.md` is there.
+    pub(super) places: Vec<(SkillHead, String)>,
+}
 
 impl Skills {
     /// Reads them.
@@ -107,21 +117,23 @@ impl Skills {
         Ok(format!("{}\n… (of {} in all)", &text[..shown], human_bytes(size as u64)))
     }
 
-    /// Copies for the home of a program: path there, and file. With each skill, where its `SKILL.md` is.
-    pub(super) fn copies(&self) -> (Vec<(String, SkillFile)>, Vec<(Arc<SkillSpec>, String)>) {
-        let (mut files, mut places) = (Vec::new(), Vec::new());
+    /// What the home of a program gets of them.
+    pub(super) fn copies(&self) -> SkillCopies {
+        let mut copies = SkillCopies::default();
         for skill in &self.0 {
-            let folder = format!(".bgagent/skills/{}", skill.spec.head.name);
-            files.extend(skill.files.iter().map(|(path, file)| (format!("{folder}/{path}"), file.clone())));
-            places.push((skill.spec.clone(), format!("{folder}/{SKILL_FILE}")));
+            let head = &skill.spec.head;
+            let folder = format!(".bgagent/skills/{}", head.name);
+            let files = skill.files.iter().map(|(path, file)| (format!("{folder}/{path}"), file.clone()));
+            copies.files.extend(files);
+            copies.places.push((head.clone(), format!("{folder}/{SKILL_FILE}")));
         }
-        (files, places)
+        copies
     }
 }
 
 fn read(spec: Arc<SkillSpec>, fleet: &Fleet) -> Result<Skill, String> {
     let (name, shown) = (&spec.head.name, spec.folder.display());
-    let trust = format!("look at it, then: bgagent trust {}", shell_word(&fleet.path));
+    let trust = format!("look at it, then: bgagent trust {}", shell_word(&fleet.path.display().to_string()));
     if fleet.untrusted_skills.contains(&spec.digest) {
         return Err(format!("the skill `{name}` ({shown}) is not trusted as it is; {trust}"));
     }
@@ -137,7 +149,6 @@ fn read(spec: Arc<SkillSpec>, fleet: &Fleet) -> Result<Skill, String> {
 mod tests {
     //! Tests of what a model is told and given.
     use super::*;
-    use crate::domain::SkillHead;
 
     fn skills() -> Skills {
         let head = SkillHead { name: "triage".into(), description: "Sorts issues.".into() };
@@ -178,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_program_finds_copies_in_its_home() {
-        let (files, places) = skills().copies();
+        let SkillCopies { files, places } = skills().copies();
         assert_eq!(places[0].1, ".bgagent/skills/triage/SKILL.md");
         assert!(files.iter().any(|(path, _)| path == ".bgagent/skills/triage/ref/labels.md"));
     }

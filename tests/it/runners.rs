@@ -12,6 +12,8 @@ mod context;
 mod handed;
 #[path = "runners/room.rs"]
 mod room;
+#[path = "runners/sessions.rs"]
+mod sessions;
 
 /// The key that no program may see.
 const KEY: &str = "sk-ant-the-real-key";

@@ -69,7 +69,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &DoctorArgs) -> Result<Outcome, F
 
 /// What the folders of runs take; `None`: there are none.
 fn workspaces_line(sums: &WorkspaceSums) -> Option<String> {
-    if (sums.runs, sums.kept_folders) == (0, 0) {
+    if (sums.runs, sums.kept_folders, sums.sessions) == (0, 0, 0) {
         return None;
     }
     let least = if sums.is_cut { "at least " } else { "" };
@@ -78,6 +78,9 @@ fn workspaces_line(sums: &WorkspaceSums) -> Option<String> {
         counted(sums.runs, "run"),
         bytes(sums.of_runs)
     );
+    if sums.sessions > 0 {
+        line += &format!("; sessions that continue in the next run {}", bytes(sums.sessions));
+    }
     if sums.kept_folders > 0 {
         line += &format!(
             "; {} that could not be brought back {}, in its folder `kept`",

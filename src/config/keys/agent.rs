@@ -356,8 +356,8 @@ pub(in crate::config) const AGENT: &[Key] = &[
     key(
         "resume",
         Kind::Word(ResumePolicy::WORDS),
-        "when the program of a `runner` continues its own session: in a further attempt of the same run, or never; default \
-         crash, if the program can do that. always is not supported yet",
+        "when the program of a `runner` continues its own session: in a further attempt of the same run (crash), also in the \
+         next run (always; needs `dir` in `workspace`), or never; default crash, if the program can do that",
     ),
     key(
         "tools",

@@ -1,7 +1,7 @@
 //! Skills that are not used, and why.
-use crate::config::SkillFolder;
 use crate::domain::{Fleet, SkillSpec};
 use crate::protocol::UnusedSkillView;
+use crate::skill_folder::SkillFolder;
 
 /// Those of a fleet. It reads their folders.
 pub(in crate::daemon) fn unused_skills(fleet: &Fleet) -> Vec<UnusedSkillView> {

@@ -28,7 +28,14 @@ pub(in crate::daemon) fn delivery(target: OutboxTarget) -> DeliveryView {
 /// What the folders of runs take, and may.
 pub(in crate::daemon) fn workspaces((sums, bound): &(WorkspaceSums, u64)) -> WorkspacesView {
     let (bytes, bound) = (sums.total(), *bound);
-    WorkspacesView { bytes, bound, runs: sums.runs, kept: sums.kept_folders, cut: sums.is_cut }
+    WorkspacesView {
+        bytes,
+        bound,
+        runs: sums.runs,
+        kept: sums.kept_folders,
+        sessions: sums.sessions,
+        cut: sums.is_cut,
+    }
 }
 
 /// Where metrics are read.

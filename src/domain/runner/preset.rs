@@ -35,6 +35,8 @@ pub struct Preset {
     pub judged: &'static [&'static str],
     /// How it is given the handed tools; `None`: not supported.
     pub mcp: Option<PresetMcp>,
+    /// Files and folders of its home that its sessions are in, for those that go on from run to run; none: it can't be done.
+    pub sessions: &'static [&'static str],
     /// The file in its home that it reads as its user's own instructions.
     pub context: &'static str,
     /// Files of a workspace that it would read as instructions. It reads none of them by itself; where the workspace is trusted,

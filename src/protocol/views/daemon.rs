@@ -217,6 +217,8 @@ described! {
         pub runs: u64,
         /// How many hold work that could not be brought back.
         pub kept: u64,
+        /// What sessions take of it that continue in the next run, in bytes.
+        pub sessions: u64,
         /// Not all of it could be counted: it is more than `bytes`.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         pub cut: bool,

@@ -6,6 +6,7 @@
 //! outcome is judged by what the meter has seen (`agent_program::judge`), and only then by the program's own report.
 mod account;
 mod context;
+mod given;
 mod handed;
 mod journal;
 mod listener;
@@ -13,6 +14,7 @@ mod outcome;
 mod planted;
 mod prompt;
 mod repository;
+mod sessions;
 mod task;
 mod version;
 mod world;
@@ -36,7 +38,6 @@ use crate::domain::{
 use crate::proxy;
 use crate::proxy::meter::{MCP_PATH, Meter, MeterLimits, MeterSpec, Upstream};
 use crate::runner::broken::{Break, to_std};
-use crate::runner::skills::Skills;
 use crate::secret;
 use crate::tools::Offers;
 use account::ProgramAccount;
@@ -67,7 +68,9 @@ struct ProgramSoFar {
     ended_by_others: bool,
     /// It ended before it had printed or requested anything.
     never_began: bool,
-    /// Calls that wait for approval, for which the program was terminated.
+    /// The program's session, if it has one.
+    session: Option<String>,
+    /// It was ended since these calls wait for a person.
     waits: Vec<ApprovalWanted>,
     /// Its folder contained no repository at the start: one that is there afterwards was created during the run.
     began_in_folder: bool,
@@ -131,6 +134,7 @@ impl Attempt<'_> {
             }
             _ => rows.map(|_| String::new()),
         };
+        self.keep_session(query, &world, &came, so_far).await;
         let repository = match &query.workspace {
             Workspace::Repository(repository) => repository,
             Workspace::Folder(folder) if so_far.began_in_folder => {
@@ -210,6 +214,7 @@ impl Attempt<'_> {
             outcomes: &[],
             granted: &[],
             context: "",
+            carried: None,
             anew: false,
         };
         if let Workspace::Repository(repository) = &query.workspace {
@@ -219,6 +224,8 @@ impl Attempt<'_> {
             let cloned = self.while_wanted(cloning).await?;
             so_far.warnings.extend(cloned.map_err(|why| Break::failed(ErrorKind::Config, why))?);
         }
+        let carried = self.carried(query, spec, world, so_far).await?;
+        task.carried = carried.as_deref();
         let context = self.context(query, spec, world, so_far).await?;
         task.context = &context;
         // last, so that no call is made for a program that can't be started
@@ -238,7 +245,7 @@ impl Attempt<'_> {
         }
         task.rules = rules.as_ref().map(|(rules, _)| rules);
         (task.outcomes, task.granted) = (&outcomes, &granted);
-        let goes_on = task.goes_on() && past.session.is_some();
+        let goes_on = task.session().is_some();
         let mut came = self.run_program(&task, &asked, journal, &owner, so_far).await;
         if goes_on && so_far.never_began && matches!(came, Err(Break::Failed(..))) {
             let warning = "the program no longer knows the session that it was to continue: it started over";
@@ -247,33 +254,6 @@ impl Attempt<'_> {
             came = self.run_program(&task, &asked, journal, &owner, so_far).await;
         }
         came
-    }
-
-    /// What the program is given to read before it begins.
-    async fn context(
-        &mut self,
-        query: &RunnerQuery,
-        spec: &RunnerSpec,
-        world: &World,
-        so_far: &mut ProgramSoFar,
-    ) -> Result<String, Break> {
-        let Some(preset) = spec.preset() else { return Ok(String::new()) };
-        let (copies, places) = Skills::read(&query.skills, self.shared).await?.copies();
-        let failed = |why| Break::failed(ErrorKind::Spawn, why);
-        world.copy(copies).await.map_err(failed)?;
-        let home = world.home();
-        let paths: Vec<String> =
-            places.iter().map(|(_, path)| home.join(path).display().to_string()).collect();
-        let heads = places.iter().zip(&paths).map(|((skill, _), path)| (&skill.head, path.as_str()));
-        let skills = context::listed(heads);
-        if !query.trusts_workspace {
-            return Ok(skills);
-        }
-        let work = work_of(&query.workspace, &world.folder);
-        let reading = context::of_workspace(work, preset, world);
-        let read = self.while_wanted(reading).await?.map_err(|why| Break::failed(ErrorKind::Spawn, why))?;
-        so_far.warnings.extend(read.warnings);
-        Ok(read.text + &skills)
     }
 
     /// The tools that the program is handed, and what is not as they should be; `None`: it is handed none.
@@ -401,16 +381,16 @@ impl Attempt<'_> {
         handed: Option<Arc<HandedServer>>,
         over: CancellationToken,
     ) -> Result<Ready, Break> {
-        let Task { query, spec, model, past, world, .. } = *task;
+        let Task { query, spec, model, world, .. } = *task;
         let spawn = |why: String| Break::failed(ErrorKind::Spawn, why);
         let address = match spec.sandbox.unless_off() {
             Some(_) => format!("http://127.0.0.1:{}", proxy::PORT),
             None => served_here(&meter)
                 .map_err(|error| spawn(format!("no listener for its requests: {error}")))?,
         };
-        let session = past.session.as_deref().filter(|_| task.goes_on());
+        let session = task.session();
         let fresh = Uuid::new_v4().to_string();
-        let prompt = task.prompt(asked, session.is_some())?;
+        let prompt = task.prompt(asked, task.was_interrupted())?;
         let work = work_of(&query.workspace, &world.folder);
         let mcp = format!("{address}{MCP_PATH}");
         let (home, shown) = (world.home().display().to_string(), work.display().to_string());
@@ -522,7 +502,8 @@ impl Attempt<'_> {
         so_far.warnings.extend(taken_out(&report));
         so_far.warnings.extend(without_room(&report));
         let ProgramListener { mut heard, output, .. } = listener;
-        // denials recorded here count, whatever the program reports itself
+        so_far.session = heard.session.clone().or(so_far.session.take());
+        // what it was denied here counts, whatever it says of it itself
         heard.denied = handed.denied.iter().chain(&heard.denied).cloned().collect();
         let (stdout, stderr) = (String::new(), output.stderr.finish());
         let ran = Ran { end, stdout, stdout_is_cut: false, stderr, warnings: Vec::new() };

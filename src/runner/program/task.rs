@@ -34,6 +34,8 @@ pub(super) struct Task<'t> {
     pub(super) granted: &'t [GrantedUse],
     /// What it is given to read before it begins; may be nothing.
     pub(super) context: &'t str,
+    /// The session of the run before, which goes on in this one.
+    pub(super) carried: Option<&'t str>,
     /// Its session is gone, whatever the journal says.
     pub(super) anew: bool,
 }
@@ -45,7 +47,18 @@ impl Task<'_> {
         may && !self.world.fresh && !self.anew
     }
 
-    /// Returns the judge of the program's own tools; `None`: it does not ask.
+    /// The session of an earlier attempt, with which this one goes on.
+    pub(super) fn was_interrupted(&self) -> bool {
+        self.goes_on() && self.past.session.is_some()
+    }
+
+    /// The session that it goes on with: of an earlier attempt, or of the run before; `None`: a new one.
+    pub(super) fn session(&self) -> Option<&str> {
+        let own = self.past.session.as_deref().filter(|_| self.goes_on());
+        own.or(self.carried.filter(|_| !self.anew))
+    }
+
+    /// What the program asks before it uses a tool of its own; `None`: it does not ask.
     pub(super) fn uses(&self) -> Option<Uses> {
         let permissions = self.query.permissions.as_ref().filter(|permissions| permissions.are_judged())?;
         Some(Uses::new(permissions.clone(), self.spec.preset()?, self.granted.to_vec()))

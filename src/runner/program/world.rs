@@ -1,8 +1,8 @@
 //! The folders of a run: a home, one for temporary files, and one to work in. Its attempts share them, so that the program's
 //! session is there when it goes on; they are removed when the run has ended.
 use crate::child::run_folders::{make_run_folders, run_folder};
-use crate::config::SkillFile;
 use crate::domain::RunId;
+use crate::skill_folder::SkillFile;
 use std::io;
 use std::path::{Path, PathBuf};
 

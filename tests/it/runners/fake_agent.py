@@ -116,6 +116,20 @@ elif doing == "context":
     for place in re.findall(r"\(read `([^`]+)`\)", told):
         told += attempt(lambda: open(place).read())
     end(told)
+elif doing in ("session", "session-breaks"):
+    begin()
+    ask()
+    if doing == "session-breaks":
+        sys.exit(3)
+    folder = os.path.join(os.environ["HOME"], ".claude")
+    place = os.path.join(folder, "projects/work", session + ".jsonl")
+    turns = len(open(place).readlines()) if os.path.exists(place) else 0
+    settings = os.path.exists(os.path.join(folder, "settings.json"))
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    with open(place, "a") as file:
+        file.write("a turn\n")
+    write(os.path.join(folder, "settings.json"), "{}")
+    end(json.dumps({"resumed": resumed, "session": session, "turns": turns, "settings": settings, "query": query}))
 elif doing == "environment":
     begin()
     ask()

@@ -191,13 +191,13 @@ fn a_call_that_nobody_may_be_asked_about_is_denied() {
 }
 
 /// A model that calls a tool, on all wires; it ends with this.
-struct ToolModel {
+pub(super) struct ToolModel {
     process: std::process::Child,
-    port: String,
+    pub(super) port: String,
 }
 
 impl ToolModel {
-    fn start(folder: &Path, calls: Option<Value>) -> Self {
+    pub(super) fn start(folder: &Path, calls: Option<Value>) -> Self {
         use std::io::{BufRead, BufReader};
         let script = folder.join("model.py");
         std::fs::write(&script, include_str!("model.py")).expect("our folder");

@@ -67,7 +67,8 @@ fn the_folder_of_a_run_in_flight_stays_and_is_an_incident() {
     let opened = daemon.until("incident_opened", "bgagent");
     let title = opened["payload"]["title"].as_str().unwrap();
     assert!(
-        title.contains("runs that are not over take") && title.contains("`retention.workspaces`"),
+        title.contains("the folders of runs that are not over (1)")
+            && title.contains("`retention.workspaces`"),
         "{title}"
     );
     assert!(work.exists(), "its run is in flight");

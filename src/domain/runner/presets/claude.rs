@@ -91,6 +91,7 @@ pub(super) const PRESET: Preset = Preset {
         env: &[("MCP_TOOL_TIMEOUT", "86400000")],
         files: &[PresetFile { path: ".bgagent/mcp.json", text: MCP }],
     }),
+    sessions: &[".claude/projects"],
     context: ".claude/CLAUDE.md",
     instructions: &["CLAUDE.md", ".claude/CLAUDE.md", "AGENTS.md"],
     reads_workspace: false,

@@ -41,6 +41,7 @@ pub(super) const PRESET: Preset = Preset {
         env: &[],
         files: &[PresetFile { path: ".codex/config.toml", text: MCP }],
     }),
+    sessions: &[".codex/sessions"],
     context: ".codex/AGENTS.md",
     instructions: &["AGENTS.md"],
     reads_workspace: false,

@@ -46,6 +46,7 @@ pub(super) const PRESET: Preset = Preset {
         env: &[],
         files: &[PresetFile { path: ".gemini/settings.json", text: MCP }],
     }),
+    sessions: &[".gemini/tmp"],
     context: ".gemini/GEMINI.md",
     instructions: &["GEMINI.md", "AGENTS.md"],
     reads_workspace: true,

@@ -33,6 +33,7 @@ pub(super) const PRESET: Preset = Preset {
     tools: PresetTools::NotHeld,
     judged: &[],
     mcp: None,
+    sessions: &[],
     context: ".config/goose/.goosehints",
     instructions: &["AGENTS.md"],
     reads_workspace: true,

@@ -48,6 +48,12 @@ pub(super) const PRESET: Preset = Preset {
         env: &[],
         files: &[PresetFile { path: ".config/opencode/opencode.json", text: MCP }],
     }),
+    sessions: &[
+        ".local/share/opencode/opencode.db",
+        ".local/share/opencode/opencode.db-wal",
+        ".local/share/opencode/opencode.db-shm",
+        ".local/share/opencode/storage",
+    ],
     context: ".config/opencode/AGENTS.md",
     instructions: &["AGENTS.md", "CLAUDE.md"],
     reads_workspace: false,

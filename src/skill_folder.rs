@@ -1,4 +1,5 @@
-//! The folder of a skill: read whole, within bounds, and known by what is in it.
+//! The folder of a skill: read whole, within bounds, and known by what is in it. A room of its own, since the configuration and runs
+//! read it.
 use crate::domain::{SKILL_FILE, SkillHead, counted, hex};
 use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
