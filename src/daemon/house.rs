@@ -113,7 +113,7 @@ impl House {
     }
 
     /// Admits a client. `disconnect` is cancelled when the client must be disconnected.
-    pub(super) fn enter(self: &Arc<Self>, disconnect: CancellationToken, now: Instant) -> Place {
+    pub(super) fn enter(self: &Arc<Self>, disconnect: CancellationToken, now: Instant) -> ClientPlace {
         let mut clients = self.clients.lock().expect("no holder panics");
         let is_kept = !clients.has_room(self.most, now);
         if is_kept && clients.taken.len() - clients.ordinary() >= RESERVED_PLACES {
@@ -129,7 +129,7 @@ impl House {
         let client =
             ClientState { last_call: now, has_called: false, work: Arc::clone(&work), is_kept, disconnect };
         clients.taken.insert(id, client);
-        Place { house: self.clone(), id, work }
+        ClientPlace { house: self.clone(), id, work }
     }
 
     /// Disconnects the idlest client, however briefly idle, because no more files can be opened.
@@ -147,7 +147,7 @@ impl House {
 
 /// The place of one client, freed when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ClientPlace {
     house: Arc<House>,
     id: u64,
     work: Arc<AtomicUsize>,
@@ -163,7 +163,7 @@ impl Drop for Work {
     }
 }
 
-impl Place {
+impl ClientPlace {
     /// Returns whether the place is a reserved one.
     pub(super) fn is_kept(&self) -> bool {
         let clients = self.house.clients.lock().expect("no holder panics");
@@ -195,7 +195,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ClientPlace {
     fn drop(&mut self) {
         self.house.clients.lock().expect("no holder panics").taken.remove(&self.id);
     }
@@ -206,7 +206,7 @@ mod tests {
     //! Tests with a clock of their own.
     use super::*;
 
-    fn enter(house: &Arc<House>, now: Instant) -> (Place, CancellationToken) {
+    fn enter(house: &Arc<House>, now: Instant) -> (ClientPlace, CancellationToken) {
         let disconnect = CancellationToken::new();
         (house.enter(disconnect.clone(), now), disconnect)
     }

@@ -8,13 +8,13 @@ const MAX_LINE_CHARS: usize = 400;
 
 /// Whether a line is good or bad news.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tone {
+pub(super) enum LogTone {
     Good,
     Bad,
 }
 
 /// Formats the line of a fact, if it is worth one. Called before the commit; the line is emitted after it.
-pub(super) fn line_of(fact: &Fact) -> Option<(Tone, String)> {
+pub(super) fn line_of(fact: &Fact) -> Option<(LogTone, String)> {
     let (tone, line) = match fact {
         Fact::ConfigApplied { path, applied, added, changed, removed, .. } => {
             let count = |sign, n: usize| if n == 0 { String::new() } else { format!(", {sign} {n}") };
@@ -23,7 +23,7 @@ pub(super) fn line_of(fact: &Fact) -> Option<(Tone, String)> {
             });
             let (new, other, gone) =
                 (count("new", added.len()), count("changed", changed.len()), count("removed", removed.len()));
-            (Tone::Good, format!("configuration {path} is in force{revision}{new}{other}{gone}"))
+            (LogTone::Good, format!("configuration {path} is in force{revision}{new}{other}{gone}"))
         }
         Fact::ConfigRejected { path, errors } => {
             let first = errors.first().map(|error| gist(error)).unwrap_or_default();
@@ -37,31 +37,33 @@ pub(super) fn line_of(fact: &Fact) -> Option<(Tone, String)> {
                     counted(errors.len(), "error")
                 ),
             };
-            (Tone::Bad, line)
+            (LogTone::Bad, line)
         }
         Fact::RunEnded { run, agent, status, error, .. } => {
             if matches!(status, RunStatus::Completed | RunStatus::Cancelled) {
                 return None;
             }
             let why = error.as_ref().map_or(String::new(), |error| format!(": {}", error.message));
-            (Tone::Bad, format!("{agent}: run {} {status}{why}", run.short()))
+            (LogTone::Bad, format!("{agent}: run {} {status}{why}", run.short()))
         }
         Fact::CircuitOpened { agent, failures, until, .. } => (
-            Tone::Bad,
+            LogTone::Bad,
             format!("{agent}: circuit opened after {failures} failures in a row, until {until:.0}"),
         ),
-        Fact::CircuitClosed { agent, reason } => (Tone::Good, format!("{agent}: circuit closed: {reason}")),
+        Fact::CircuitClosed { agent, reason } => {
+            (LogTone::Good, format!("{agent}: circuit closed: {reason}"))
+        }
         Fact::IncidentOpened(one) => {
-            (Tone::Bad, format!("{}: incident opened: {} ({})", one.agent, one.title, one.key))
+            (LogTone::Bad, format!("{}: incident opened: {} ({})", one.agent, one.title, one.key))
         }
         Fact::IncidentResolved(one) => {
-            (Tone::Good, format!("{}: incident resolved: {} ({})", one.agent, one.title, one.key))
+            (LogTone::Good, format!("{}: incident resolved: {} ({})", one.agent, one.title, one.key))
         }
         Fact::IncidentDiagnosed { agent, key, diagnosis, .. } => {
-            (Tone::Good, format!("{agent}: {key}: {} found: {}", diagnosis.by, diagnosis.text))
+            (LogTone::Good, format!("{agent}: {key}: {} found: {}", diagnosis.by, diagnosis.text))
         }
         Fact::SlotsTakenBack { agent, taken, .. } => (
-            Tone::Bad,
+            LogTone::Bad,
             format!(
                 "{agent}: the clock was set back: {} of slots from {:.0} to {:.0} are taken back",
                 counted(taken.count, "verdict"),
@@ -69,7 +71,7 @@ pub(super) fn line_of(fact: &Fact) -> Option<(Tone, String)> {
                 taken.last
             ),
         ),
-        Fact::Budget(news) if news.exhausted => (Tone::Bad, news.text.clone()),
+        Fact::Budget(news) if news.exhausted => (LogTone::Bad, news.text.clone()),
         _ => return None,
     };
     let line: String =
@@ -78,10 +80,10 @@ pub(super) fn line_of(fact: &Fact) -> Option<(Tone, String)> {
 }
 
 /// Emits a line.
-pub(super) fn say(line: &(Tone, String)) {
+pub(super) fn say(line: &(LogTone, String)) {
     match line {
-        (Tone::Good, text) => tracing::info!("{text}"),
-        (Tone::Bad, text) => tracing::warn!("{text}"),
+        (LogTone::Good, text) => tracing::info!("{text}"),
+        (LogTone::Bad, text) => tracing::warn!("{text}"),
     }
 }
 
@@ -117,7 +119,7 @@ mod tests {
             vec!["error: unknown key `x`\n --> agents.toml:2:1\n  |\n2 | x = 1".into(), "error: y".into()];
         let line = line_of(&Fact::ConfigRejected { path: "agents.toml".into(), errors });
         let text = "configuration agents.toml is rejected, the old one stays; 2 errors, the first: unknown key `x` (agents.toml:2:1)";
-        assert_eq!(line, Some((Tone::Bad, text.to_owned())));
+        assert_eq!(line, Some((LogTone::Bad, text.to_owned())));
         assert_eq!(line_of(&Fact::DaemonStopping { reason: "x".into() }), None);
     }
 }

@@ -7,7 +7,7 @@
 //! shuts down takes no more changes, and gives back those that it has not begun.
 use super::forward::{CallKind, is_repeatable, kept};
 use super::handlers;
-use super::services::{Caller, Encoded, Services, Step};
+use super::services::{CallStep, Caller, Encoded, Services};
 use super::views;
 use crate::domain::Control;
 use crate::protocol::{Code, Request, RpcError, rights};
@@ -186,25 +186,25 @@ impl Mailbox {
 
     /// Starts to handle a call: a change is in the loop's inbox when this returns. `None`: the
     /// daemon shuts down.
-    async fn begin(&self, taken: &TakenCall) -> Option<Step> {
+    async fn begin(&self, taken: &TakenCall) -> Option<CallStep> {
         let call = &taken.call;
         if !is_repeatable(&call.method) {
             if taken.taken_before.is_some() {
                 let what = format!("the leader that had begun `{}` ended before it was done", call.method);
-                return Some(Step::Done(Err(RpcError::new(Code::Internal, what)
+                return Some(CallStep::Done(Err(RpcError::new(Code::Internal, what)
                     .hint("whether it was done is not known: see what it has changed"))));
             }
         } else if let Some(id) = &call.request_id
             && let Some(answer) = self.answered_before(id).await?
         {
-            return Some(Step::Done(answer));
+            return Some(CallStep::Done(answer));
         }
         let caller =
             Caller { by: Some(call.asker.clone()), request_id: call.request_id.clone(), ..Caller::default() };
         let params = serde_json::from_str(&call.params).unwrap_or(Value::Null);
         let request = match Request::decode(&call.method, params) {
             Ok(request) => request,
-            Err(error) => return Some(Step::Done(Err(error))),
+            Err(error) => return Some(CallStep::Done(Err(error))),
         };
         let by = &call.asker;
         match rights::needed(&call.method) {
@@ -236,7 +236,7 @@ impl Mailbox {
         }
     }
 
-    async fn finish(&self, taken: TakenCall, step: Step) {
+    async fn finish(&self, taken: TakenCall, step: CallStep) {
         let answer = match outcome(step).await {
             CallOutcome::Answered(answer) => answer,
             CallOutcome::NotBegun => return self.give_back([taken].into_iter()).await,
@@ -262,11 +262,11 @@ impl Mailbox {
 }
 
 /// Awaits the outcome of a call that was begun.
-async fn outcome(step: Step) -> CallOutcome {
+async fn outcome(step: CallStep) -> CallOutcome {
     let answer = match step {
-        Step::Done(answer) => answer,
-        Step::Later(answer) => answer.await,
-        Step::Noted(_) | Step::Stream(_) | Step::Unsubscribe(_) => {
+        CallStep::Done(answer) => answer,
+        CallStep::Later(answer) => answer.await,
+        CallStep::Noted(_) | CallStep::Stream(_) | CallStep::Unsubscribe(_) => {
             Err(RpcError::new(Code::InvalidRequest, "subscriptions are answered by the node that is asked"))
         }
     };

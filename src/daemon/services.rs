@@ -79,7 +79,7 @@ impl Caller {
 pub(super) use super::encoded::Encoded;
 
 /// What to do about a call.
-pub(super) enum Step {
+pub(super) enum CallStep {
     Done(Encoded),
     /// The answer comes later; further calls are read in the meantime.
     Later(std::pin::Pin<Box<dyn Future<Output = Encoded> + Send>>),

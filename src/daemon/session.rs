@@ -7,10 +7,10 @@ use super::desk::SharedServices;
 use super::flow::Outlet;
 use super::forward::{CallOrder, Forwarder, QUESTION_TIMEOUT, user_name};
 use super::handlers::{self, StandbyRoute, route_at_standby};
-use super::house::{CONTROL_METHODS, FIRST_CALL_TIMEOUT, Place, Work};
+use super::house::{CONTROL_METHODS, ClientPlace, FIRST_CALL_TIMEOUT, Work};
 use super::hung::unless_hung;
 use crate::daemon::handlers::answers::value;
-use crate::daemon::services::{Caller, Encoded, Role, Services, Step, Subscription};
+use crate::daemon::services::{CallStep, Caller, Encoded, Role, Services, Subscription};
 use crate::domain::{Control, LoggedEvent, Seq};
 use crate::protocol::{
     Code, END_NOTIFICATION, EVENT_NOTIFICATION, EventNote, GAP_NOTIFICATION, GapNote, InTurn,
@@ -57,7 +57,7 @@ pub(super) struct Peer {
 pub(super) async fn serve(
     stream: Stream,
     (desk, disconnect): (Arc<SharedServices>, CancellationToken),
-    place: Place,
+    place: ClientPlace,
     outlet: Arc<Outlet>,
     peer: Peer,
 ) {
@@ -170,7 +170,7 @@ struct Session {
     desk: Arc<SharedServices>,
     lines: LineSender,
     disconnect: CancellationToken,
-    place: Place,
+    place: ClientPlace,
     peer: Peer,
     room: Arc<Semaphore>,
     questions: Arc<Semaphore>,
@@ -245,18 +245,18 @@ impl Session {
         let is_question = matches!(request, Ok(Request::Beside(_))) && !steers && !waits_outside;
         let step = match request {
             Ok(request) => self.step(request, (&call.method, params), &services).await,
-            Err(error) => Step::Done(Err(error)),
+            Err(error) => CallStep::Done(Err(error)),
         };
         // calls forwarded to the leader wait for their turn there
-        let is_question = is_question && !matches!(step, Step::Noted(_));
+        let is_question = is_question && !matches!(step, CallStep::Noted(_));
         let step = match step {
-            Step::Later(answer) => Step::Noted(Box::pin(async move { (answer.await, None) })),
+            CallStep::Later(answer) => CallStep::Noted(Box::pin(async move { (answer.await, None) })),
             other => other,
         };
         match step {
-            Step::Done(answer) => self.answer(id, answer).await,
-            Step::Later(_) => unreachable!("it has become one with a note"),
-            Step::Noted(answer) => {
+            CallStep::Done(answer) => self.answer(id, answer).await,
+            CallStep::Later(_) => unreachable!("it has become one with a note"),
+            CallStep::Noted(answer) => {
                 let Ok(place) = self.room.clone().acquire_owned().await else { return };
                 // A waiting request occupies memory already.
                 let question = match is_question {
@@ -282,10 +282,10 @@ impl Session {
                     drop((place, question, work));
                 });
             }
-            Step::Stream(subscription) => {
+            CallStep::Stream(subscription) => {
                 self.subscribe(id, *subscription, work, services.store.clone()).await
             }
-            Step::Unsubscribe(subscription) => {
+            CallStep::Unsubscribe(subscription) => {
                 let known = self.subscriptions.remove(&subscription);
                 if let Some(token) = &known {
                     token.cancel();
@@ -314,7 +314,7 @@ impl Session {
         request: Request,
         (method, params): (&str, Value),
         services: &Arc<Services>,
-    ) -> Step {
+    ) -> CallStep {
         let caller =
             Caller { of_agent: self.peer.rights.is_some(), user: Some(self.peer.user), ..Caller::default() };
         let Role::StandsBy(forwarder) = &services.role else {
@@ -335,18 +335,16 @@ impl Session {
                 let link = services.link.clone();
                 let begun = unless_hung(link.clone(), handlers::handle(request, services, &caller)).await;
                 match begun {
-                    Ok(Step::Later(answer)) => {
-                        Step::Later(Box::pin(
-                            async move { unless_hung(link, answer).await.and_then(|told| told) },
-                        ))
-                    }
+                    Ok(CallStep::Later(answer)) => CallStep::Later(Box::pin(async move {
+                        unless_hung(link, answer).await.and_then(|told| told)
+                    })),
                     Ok(step) => step,
-                    Err(error) => Step::Done(Err(error)),
+                    Err(error) => CallStep::Done(Err(error)),
                 }
             }
             StandbyRoute::Leader(Some(request)) => {
                 let (forwarder, services, method) = (forwarder.clone(), services.clone(), method.to_owned());
-                Step::Noted(Box::pin(async move {
+                CallStep::Noted(Box::pin(async move {
                     let why = match ask_leader(&forwarder, (&method, params), &user).await {
                         Ok(answer) => return (answer, None),
                         Err(why) => why,
@@ -357,8 +355,8 @@ impl Session {
                 }))
             }
             StandbyRoute::Leader(None) => match forwarder.begin(method, params, &user, &self.order).await {
-                Ok(mut forwarding) => Step::Later(Box::pin(async move { forwarding.answer().await })),
-                Err(error) => Step::Done(Err(error)),
+                Ok(mut forwarding) => CallStep::Later(Box::pin(async move { forwarding.answer().await })),
+                Err(error) => CallStep::Done(Err(error)),
             },
         }
     }

@@ -173,7 +173,7 @@ pub enum Command {
     /// Try a program within the sandbox of an agent
     #[command(subcommand)]
     Sandbox(SandboxCommand),
-    /// Which parts of the sandbox hold on this machine: escapes, tried for real
+    /// Check the sandbox by real escapes, the configuration, sources of events and notification targets
     Doctor(DoctorArgs),
     /// Print the completion script of a shell
     Completions(CompletionsArgs),

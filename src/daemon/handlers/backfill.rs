@@ -2,7 +2,7 @@
 use super::answers::{agent_id, down, encode, invalid, store_error, value};
 use super::changes::{answered_before, change};
 use crate::daemon::inbox::ChangeAsked;
-use crate::daemon::services::{Services, Step};
+use crate::daemon::services::{CallStep, Services};
 use crate::daemon::views;
 use crate::domain::{AgentId, counted};
 use crate::engine::{BackfillRequest, Command};
@@ -13,27 +13,27 @@ use jiff::Timestamp;
 const SAMPLED_RUN_COUNT: i64 = 20;
 
 /// Plans or starts a backfill.
-pub(super) async fn backfill(services: &Services, params: BackfillParams, asked: ChangeAsked) -> Step {
+pub(super) async fn backfill(services: &Services, params: BackfillParams, asked: ChangeAsked) -> CallStep {
     if let Some(answer) = answered_before(services, &asked).await {
-        return Step::Done(encode(answer));
+        return CallStep::Done(encode(answer));
     }
     let (agent, plan) = match plan(services, &params).await {
         Ok(planned) => planned,
-        Err(error) => return Step::Done(Err(error)),
+        Err(error) => return CallStep::Done(Err(error)),
     };
     if params.plan {
-        return Step::Done(value(plan));
+        return CallStep::Done(value(plan));
     }
     if let (0, Some(left_out @ 1..)) = (plan.count, plan.left_out) {
         let what = format!("nothing is left to run: {} ran already", counted(left_out, "slot"));
         let error =
             RpcError::new(Code::WrongState, what).hint("with `--again` (`again`: true) they run once more");
-        return Step::Done(Err(error));
+        return CallStep::Done(Err(error));
     }
     if let Some(id) = &params.request_id
         && let Err(error) = is_new(services, id).await
     {
-        return Step::Done(Err(error));
+        return CallStep::Done(Err(error));
     }
     let id = params.request_id.as_deref().map(Into::into);
     let wish =

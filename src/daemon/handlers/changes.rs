@@ -2,7 +2,7 @@
 use super::answers::{agent_id, down, encode, invalid, store_error};
 use super::fleet::find_run;
 use crate::daemon::inbox::{Answer, ChangeAsked, Message};
-use crate::daemon::services::{Reload, Services, Step};
+use crate::daemon::services::{CallStep, Reload, Services};
 use crate::daemon::views;
 use crate::domain::{AgentId, RunMode};
 use crate::engine::{Command, PauseEnd, Target, Wish};
@@ -20,7 +20,7 @@ pub(super) async fn change_target(
     asked: ChangeAsked,
     wish: Wish,
     reason: Option<String>,
-) -> Step {
+) -> CallStep {
     let target = match (agent, all) {
         (Some(_), true) => Err(invalid("`agent_id` and `all` exclude each other")),
         (None, false) => Err(invalid("missing field `agent_id` (or `all`: true)")),
@@ -29,7 +29,7 @@ pub(super) async fn change_target(
     };
     match target {
         Ok(target) => change(services, Command::Want { target, wish, reason }, asked).await,
-        Err(error) => Step::Done(Err(error)),
+        Err(error) => CallStep::Done(Err(error)),
     }
 }
 
@@ -38,17 +38,17 @@ pub(super) async fn change_agent(
     id: &str,
     asked: ChangeAsked,
     command: impl FnOnce(AgentId) -> Command,
-) -> Step {
+) -> CallStep {
     match agent_id(id) {
         Ok(id) => change(services, command(id), asked).await,
-        Err(error) => Step::Done(Err(error)),
+        Err(error) => CallStep::Done(Err(error)),
     }
 }
 
 /// Passes a change to the loop, unless it was answered before.
-pub(super) async fn change(services: &Services, command: Command, asked: ChangeAsked) -> Step {
+pub(super) async fn change(services: &Services, command: Command, asked: ChangeAsked) -> CallStep {
     if let Some(answer) = answered_before(services, &asked).await {
-        return Step::Done(encode(answer));
+        return CallStep::Done(encode(answer));
     }
     let (answer, answered) = oneshot::channel();
     send(services, Message::Command { command, asked, answer }, answered).await
@@ -75,11 +75,15 @@ pub(super) async fn answered_before(services: &Services, asked: &ChangeAsked) ->
     }
 }
 
-pub(super) async fn send(services: &Services, message: Message, answered: oneshot::Receiver<Answer>) -> Step {
+pub(super) async fn send(
+    services: &Services,
+    message: Message,
+    answered: oneshot::Receiver<Answer>,
+) -> CallStep {
     if services.handle.inbox.send(message).await.is_err() {
-        return Step::Done(Err(down()));
+        return CallStep::Done(Err(down()));
     }
-    Step::Later(Box::pin(async move { encode(answered.await.unwrap_or_else(|_| Err(unanswered()))) }))
+    CallStep::Later(Box::pin(async move { encode(answered.await.unwrap_or_else(|_| Err(unanswered()))) }))
 }
 
 /// Returns whether the daemon shut down before it could say whether a change was made.
@@ -94,13 +98,13 @@ pub(super) fn unanswered() -> RpcError {
     )
 }
 
-pub(super) async fn pause(services: &Services, params: PauseParams, asked: ChangeAsked) -> Step {
+pub(super) async fn pause(services: &Services, params: PauseParams, asked: ChangeAsked) -> CallStep {
     let until = match (params.until, params.for_ms) {
         (Some(_), Some(_)) => {
-            return Step::Done(Err(invalid("`until` and `for_ms` are both given; give one of them")));
+            return CallStep::Done(Err(invalid("`until` and `for_ms` are both given; give one of them")));
         }
         (Some(until), None) if until <= crate::clock::wall() => {
-            return Step::Done(Err(invalid(format!("`until` ({until}) has passed already"))));
+            return CallStep::Done(Err(invalid(format!("`until` ({until}) has passed already"))));
         }
         (Some(until), None) => Some(PauseEnd::At(until)),
         (None, Some(ms)) => {
@@ -113,31 +117,35 @@ pub(super) async fn pause(services: &Services, params: PauseParams, asked: Chang
     change_target(services, params.agent_id, params.all, asked, wish, params.reason).await
 }
 
-pub(super) async fn cancel_run(services: Arc<Services>, params: CancelParams, asked: ChangeAsked) -> Step {
+pub(super) async fn cancel_run(
+    services: Arc<Services>,
+    params: CancelParams,
+    asked: ChangeAsked,
+) -> CallStep {
     // before the lookup of the run: it may have been removed since
     if let Some(answer) = answered_before(&services, &asked).await {
-        return Step::Done(encode(answer));
+        return CallStep::Done(encode(answer));
     }
     let row = match find_run(&services, &params.run_id).await {
         Ok(row) => row,
-        Err(error) => return Step::Done(Err(error)),
+        Err(error) => return CallStep::Done(Err(error)),
     };
     if row.claim.status.is_final() {
         let error = RpcError::new(
             Code::WrongState,
             format!("run {} has ended already: {}", row.claim.run, row.claim.status),
         );
-        return Step::Done(Err(error));
+        return CallStep::Done(Err(error));
     }
     change(&services, Command::Cancel { run: row.claim.run, kill: params.now }, asked).await
 }
 
-pub(super) async fn reload(services: Arc<Services>, asked: ChangeAsked) -> Step {
+pub(super) async fn reload(services: Arc<Services>, asked: ChangeAsked) -> CallStep {
     let (answer, answered) = oneshot::channel();
     if services.reload.send(Reload::Asked(answer, asked)).await.is_err() {
-        return Step::Done(Err(down()));
+        return CallStep::Done(Err(down()));
     }
-    Step::Later(Box::pin(async move {
+    CallStep::Later(Box::pin(async move {
         let mut view = answered.await.unwrap_or_else(|_| Err(unanswered()))?;
         if view["changed"] == false {
             // the file watcher was faster
@@ -160,10 +168,10 @@ pub(super) async fn last_applied(
 }
 
 /// Claims a run.
-pub(super) async fn run_agent(services: &Services, mut params: RunParams, asked: ChangeAsked) -> Step {
+pub(super) async fn run_agent(services: &Services, mut params: RunParams, asked: ChangeAsked) -> CallStep {
     let mode = match run_mode(services, &mut params).await {
         Ok(mode) => mode,
-        Err(error) => return Step::Done(Err(error)),
+        Err(error) => return CallStep::Done(Err(error)),
     };
     let RunParams { agent_id, query, params, .. } = params;
     let query = query.map(Arc::from);

@@ -3,7 +3,7 @@ use super::answers::{down, encode, invalid, store_error, value};
 use super::changes::unanswered;
 use crate::daemon::applying::ApplyAsked;
 use crate::daemon::forward::user_name;
-use crate::daemon::services::{Caller, Encoded, Reload, Services, Step};
+use crate::daemon::services::{CallStep, Caller, Encoded, Reload, Services};
 use crate::daemon::views;
 use crate::domain::AppliedConfig;
 use crate::protocol::{ApplyParams, Code, ConfigView, ListConfigsParams, RpcError};
@@ -14,18 +14,18 @@ use tokio::sync::oneshot;
 const LISTED: u64 = 20;
 
 /// Applies a configuration to the fleet, or tells what it would change.
-pub(super) async fn apply(services: Arc<Services>, params: ApplyParams, caller: &Caller) -> Step {
+pub(super) async fn apply(services: Arc<Services>, params: ApplyParams, caller: &Caller) -> CallStep {
     let (after, dry_run) = (params.after, params.dry_run);
     let config = match wanted(&services, params, caller).await {
         Ok(config) => config,
-        Err(error) => return Step::Done(Err(error)),
+        Err(error) => return CallStep::Done(Err(error)),
     };
     let (answer, answered) = oneshot::channel();
     let wanted = ApplyAsked { config, after, dry_run, answer, asked: caller.asks(None) };
     if services.reload.send(Reload::Apply(Box::new(wanted))).await.is_err() {
-        return Step::Done(Err(down()));
+        return CallStep::Done(Err(down()));
     }
-    Step::Later(Box::pin(async move { encode(answered.await.unwrap_or_else(|_| Err(unanswered()))) }))
+    CallStep::Later(Box::pin(async move { encode(answered.await.unwrap_or_else(|_| Err(unanswered()))) }))
 }
 
 /// What is to be applied.

@@ -15,7 +15,7 @@ mod people;
 mod tools;
 
 use crate::daemon::inbox::Message;
-use crate::daemon::services::{Caller, Encoded, Services, Step, Subscription};
+use crate::daemon::services::{CallStep, Caller, Encoded, Services, Subscription};
 use crate::daemon::views;
 use crate::domain::{AnsweredBy, Seq};
 use crate::engine::{Command, StopMode, Wish};
@@ -32,21 +32,21 @@ use tokio::sync::oneshot;
 use tools::{ask_archive, call_tool, list_mcp, trust_mcp};
 
 /// Starts to handle a request. Changes are in the loop's inbox when this returns, in call order.
-pub(super) async fn handle(request: Request, services: &Arc<Services>, caller: &Caller) -> Step {
+pub(super) async fn handle(request: Request, services: &Arc<Services>, caller: &Caller) -> CallStep {
     let services = services.clone();
     match request {
         Request::AtOnce(request) => at_once(request, &services, caller).await,
         Request::InTurn(request) => in_turn(request, services, caller).await,
-        Request::Beside(request) => Step::Later(Box::pin(beside(request, services))),
+        Request::Beside(request) => CallStep::Later(Box::pin(beside(request, services))),
     }
 }
 
-async fn at_once(request: AtOnce, services: &Services, caller: &Caller) -> Step {
+async fn at_once(request: AtOnce, services: &Services, caller: &Caller) -> CallStep {
     match request {
-        AtOnce::Hello(params) => Step::Done(hello(&params, services, caller)),
-        AtOnce::Ping(_) => Step::Done(value(PongView { now: crate::clock::wall() })),
+        AtOnce::Hello(params) => CallStep::Done(hello(&params, services, caller)),
+        AtOnce::Ping(_) => CallStep::Done(value(PongView { now: crate::clock::wall() })),
         AtOnce::StreamAgentEvents(p) => stream(services, p).await,
-        AtOnce::Unsubscribe(p) => Step::Unsubscribe(p.subscription),
+        AtOnce::Unsubscribe(p) => CallStep::Unsubscribe(p.subscription),
     }
 }
 
@@ -105,7 +105,7 @@ pub(super) fn route_at_standby(request: Request) -> StandbyRoute {
 }
 
 /// Handles requests that change what the engine decides.
-async fn in_turn(request: InTurn, services: Arc<Services>, caller: &Caller) -> Step {
+async fn in_turn(request: InTurn, services: Arc<Services>, caller: &Caller) -> CallStep {
     match request {
         InTurn::StartAgent(p) => {
             let asked = caller.asks(p.request_id);
@@ -122,7 +122,7 @@ async fn in_turn(request: InTurn, services: Arc<Services>, caller: &Caller) -> S
         }
         InTurn::StopAgent(p) => {
             let mode = match (p.drain, p.now) {
-                (true, true) => return Step::Done(Err(invalid("`drain` and `now` exclude each other"))),
+                (true, true) => return CallStep::Done(Err(invalid("`drain` and `now` exclude each other"))),
                 (true, false) => StopMode::Drain,
                 (false, true) => StopMode::Kill,
                 (false, false) => StopMode::Terminate,
@@ -159,7 +159,7 @@ async fn in_turn(request: InTurn, services: Arc<Services>, caller: &Caller) -> S
         InTurn::AckIncident(p) => {
             let agent = match p.agent_id.as_deref().map(agent_id).transpose() {
                 Ok(agent) => agent,
-                Err(error) => return Step::Done(Err(error)),
+                Err(error) => return CallStep::Done(Err(error)),
             };
             change(&services, Command::Ack { agent, key: p.key }, caller.asks(None)).await
         }
@@ -239,10 +239,10 @@ fn hello(params: &HelloParams, services: &Services, caller: &Caller) -> Encoded 
     })
 }
 
-async fn stream(services: &Services, params: StreamParams) -> Step {
+async fn stream(services: &Services, params: StreamParams) -> CallStep {
     match subscription(services, params).await {
-        Ok(subscription) => Step::Stream(Box::new(subscription)),
-        Err(error) => Step::Done(Err(error)),
+        Ok(subscription) => CallStep::Stream(Box::new(subscription)),
+        Err(error) => CallStep::Done(Err(error)),
     }
 }
 

@@ -3,7 +3,7 @@ use super::answers::{invalid, value};
 use super::changes::unanswered;
 use crate::archive;
 use crate::daemon::inbox::ChangeAsked;
-use crate::daemon::services::{Encoded, Services, Step};
+use crate::daemon::services::{CallStep, Encoded, Services};
 use crate::daemon::views;
 use crate::domain::{Body, Fact};
 use crate::mcp::Keeping;
@@ -20,7 +20,7 @@ const RECORD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Trusts the tools of a server. The answer is recorded in the same transaction, before the client
 /// receives it.
-pub(super) fn trust_mcp(services: &Services, params: TrustMcpParams, asked: ChangeAsked) -> Step {
+pub(super) fn trust_mcp(services: &Services, params: TrustMcpParams, asked: ChangeAsked) -> CallStep {
     let tools = services.tools.lock().expect("no holder panics").clone();
     let TrustMcpParams { server, hashes } = params;
     let (kept, is_kept) = oneshot::channel();
@@ -36,9 +36,9 @@ pub(super) fn trust_mcp(services: &Services, params: TrustMcpParams, asked: Chan
     });
     let changes = match trusted {
         Ok(changes) => changes,
-        Err(error) => return Step::Done(Err(views::tool_error(&error, &server))),
+        Err(error) => return CallStep::Done(Err(views::tool_error(&error, &server))),
     };
-    Step::Later(Box::pin(async move {
+    CallStep::Later(Box::pin(async move {
         let timeout = if waits { std::time::Duration::MAX } else { RECORD_TIMEOUT };
         match tokio::time::timeout(timeout, is_kept).await {
             Ok(Ok(())) => value(views::trusted(server, changes)),

@@ -36,7 +36,7 @@ described! {
         pub not_before: Option<Timestamp>,
         /// How long it took, in milliseconds, without time asleep.
         pub duration_ms: Option<i64>,
-        /// Its answer: a tool's JSON, a model's text, the end of a command's standard output.
+        /// Its answer: a tool's JSON, a model's text, the last 64 KiB of a command's standard output.
         pub result: Option<String>,
         /// Why it failed.
         pub error: Option<RunError>,

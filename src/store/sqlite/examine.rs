@@ -33,7 +33,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(150);
 const BASE_TABLES: [&str; 5] = ["agents", "events", "ledger", "meta", "runs"];
 
 /// The result of an examination.
-pub(super) struct Seen {
+pub(super) struct Examined {
     /// The connection used. Closing it does not checkpoint the log.
     pub(super) link: Link,
     /// The version of its tables; 0 if it has none yet.
@@ -145,11 +145,11 @@ enum Depth {
 }
 
 /// Examines an existing database.
-pub(super) fn look(path: &Path, busy: Duration, mark: Option<&Mark>) -> Result<Seen, StoreError> {
+pub(super) fn look(path: &Path, busy: Duration, mark: Option<&Mark>) -> Result<Examined, StoreError> {
     look_at(path, busy, mark, Depth::AtStart)
 }
 
-fn look_at(path: &Path, busy: Duration, mark: Option<&Mark>, depth: Depth) -> Result<Seen, StoreError> {
+fn look_at(path: &Path, busy: Duration, mark: Option<&Mark>, depth: Depth) -> Result<Examined, StoreError> {
     let mut nth = 1;
     loop {
         // the first attempt may skip the complete check; retries do not
@@ -172,7 +172,7 @@ fn look_at(path: &Path, busy: Duration, mark: Option<&Mark>, depth: Depth) -> Re
     }
 }
 
-fn look_once(path: &Path, busy: Duration, mark: Option<&Mark>, depth: Depth) -> Result<Seen, StoreError> {
+fn look_once(path: &Path, busy: Duration, mark: Option<&Mark>, depth: Depth) -> Result<Examined, StoreError> {
     let says = |doing: &'static str| move |error: rusqlite::Error| StoreError::of(error.into(), path, doing);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).map_err(says("opening the database"))?;
@@ -181,7 +181,7 @@ fn look_once(path: &Path, busy: Duration, mark: Option<&Mark>, depth: Depth) -> 
     let version = version_of(&db, path)?;
     let link = Link::new(db, path.to_owned());
     if version == 0 {
-        let seen = Seen { link, version, unclean: false, database: None, newest: Seq(0), is_copy: false };
+        let seen = Examined { link, version, unclean: false, database: None, newest: Seq(0), is_copy: false };
         return Ok(seen);
     }
     let value = |key: &str| {
@@ -202,7 +202,7 @@ fn look_once(path: &Path, busy: Duration, mark: Option<&Mark>, depth: Depth) -> 
     }
     let newest =
         reader::newest_seq(&link).map_err(|error| StoreError::of(error, path, "reading the newest event"))?;
-    Ok(Seen { link, version, unclean, database, newest, is_copy })
+    Ok(Examined { link, version, unclean, database, newest, is_copy })
 }
 
 /// Sets whether closing the connection leaves the log as it is (`SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE`).

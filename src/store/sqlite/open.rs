@@ -1,5 +1,5 @@
 //! Opening a database safely: checks, pragmas, migrations, and the restored state.
-use super::examine::{self, Seen};
+use super::examine::{self, Examined};
 use super::link::Link;
 use super::migrations::MIGRATIONS;
 use super::{files, room};
@@ -163,7 +163,11 @@ pub(super) fn open_again(path: &Path, busy: Duration) -> Result<(Link, Seq), Sto
 
 /// Compares the database with its mark. One that was put in place on purpose is accepted and
 /// reported; one that has lost events is refused.
-fn compare_with_mark(path: &Path, seen: &Seen, mark: Option<&Mark>) -> Result<Option<WentBack>, StoreError> {
+fn compare_with_mark(
+    path: &Path,
+    seen: &Examined,
+    mark: Option<&Mark>,
+) -> Result<Option<WentBack>, StoreError> {
     let newest = seen.newest;
     let Some(mark) = mark else {
         return Ok(seen.is_copy.then_some(WentBack { newest, known: None }));

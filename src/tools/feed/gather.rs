@@ -14,7 +14,7 @@ pub(super) struct Source<'a> {
 
 /// Which items are wanted, and how they are shown.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted {
+pub(super) struct ItemFilter {
     /// Items with an earlier date are left out. Those without a date are not.
     pub(super) since: Option<Timestamp>,
     /// The newest of each source, at most this many.
@@ -40,7 +40,7 @@ struct Story {
 }
 
 /// Collects all wanted items. A story in several feeds is one item: that of the first feed that has it.
-pub(super) fn all(sources: &[Source<'_>], wanted: &Wanted) -> MergedItems {
+pub(super) fn all(sources: &[Source<'_>], wanted: &ItemFilter) -> MergedItems {
     let stories = stories(sources, wanted);
     let mut found: Vec<(Option<Timestamp>, Value, Vec<Value>)> = Vec::new();
     for story in stories {
@@ -62,7 +62,7 @@ pub(super) fn all(sources: &[Source<'_>], wanted: &Wanted) -> MergedItems {
     gathered
 }
 
-fn stories(sources: &[Source<'_>], wanted: &Wanted) -> Vec<Story> {
+fn stories(sources: &[Source<'_>], wanted: &ItemFilter) -> Vec<Story> {
     let mut stories: Vec<Story> = Vec::new();
     let mut by_id: HashMap<&str, usize> = HashMap::new();
     // Which source and story has the link: several items of one feed may share a link, but two feeds with the
@@ -211,12 +211,12 @@ mod tests {
         Feed { home: Some("https://a.example/".into()), items, ..Feed::default() }
     }
 
-    fn gathered(feeds: &[(&str, Feed)], change: impl Fn(&mut Wanted)) -> Vec<Value> {
+    fn gathered(feeds: &[(&str, Feed)], change: impl Fn(&mut ItemFilter)) -> Vec<Value> {
         let mut feeds = feeds.to_vec();
         feeds.iter_mut().for_each(|(url, feed)| identity::assign(feed, None, url));
         let sources: Vec<_> = feeds.iter().map(|(url, feed)| Source { url, feed }).collect();
         let now = "2026-11-24T00:00:00Z".parse().expect("an instant");
-        let mut wanted = Wanted { since: None, per_source: 100, summary: 100, now };
+        let mut wanted = ItemFilter { since: None, per_source: 100, summary: 100, now };
         change(&mut wanted);
         all(&sources, &wanted).items
     }

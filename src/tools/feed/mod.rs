@@ -14,13 +14,13 @@ use super::settings;
 use crate::domain::{
     Effect, FeedArgs, MAX_TOOL_RESULT_BYTES, Since, TextOrSecret, ToolError, ToolKind, ToolSettings, size,
 };
-use crate::tools::feed::source::Asked;
+use crate::tools::feed::source::SourceOutcome;
 use futures_util::stream::{self, StreamExt};
-use gather::{MergedItems, Source, Wanted};
+use gather::{ItemFilter, MergedItems, Source};
 use jiff::{SpanRelativeTo, Timestamp};
 use reqwest::header::AUTHORIZATION;
 use serde_json::Value;
-use source::{Given, Wish};
+use source::{Given, SourceRequest};
 use std::time::Instant;
 
 mod date;
@@ -50,9 +50,9 @@ pub(super) fn about() -> About {
 
 /// What a call asks for.
 struct Plan {
-    wishes: Vec<Wish>,
+    wishes: Vec<SourceRequest>,
     max_items: usize,
-    wanted: Wanted,
+    wanted: ItemFilter,
 }
 
 /// Fetches and parses the sources.
@@ -67,12 +67,12 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
             let given = if left.is_zero() {
                 Err("there was no time left to ask it: raise `tool_call_timeout`".to_owned().into())
             } else {
-                source::get(&call, Wish { time: wish.time.min(left), ..wish }).await
+                source::get(&call, SourceRequest { time: wish.time.min(left), ..wish }).await
             };
             (url, given)
         }
     }));
-    let asked: Vec<Asked> = asked.buffered(CONCURRENT_SOURCES).collect().await;
+    let asked: Vec<SourceOutcome> = asked.buffered(CONCURRENT_SOURCES).collect().await;
     // A source that is skipped until its Retry-After has passed was reported before.
     if asked.iter().all(|(_, given)| matches!(given, Err(failure) if !failure.waits)) {
         return Err(ToolError::Failed(report::all_failed(&asked)));
@@ -123,12 +123,21 @@ async fn plan(call: &Call) -> Result<Plan, ToolError> {
             user = Some(login.user.clone());
         }
         let (bytes, time) = (size(settings.max_bytes), settings.timeout.unsigned_abs());
-        Wish { url, by_name, private: settings.allow_private.clone(), has_secret, headers, user, bytes, time }
+        SourceRequest {
+            url,
+            by_name,
+            private: settings.allow_private.clone(),
+            has_secret,
+            headers,
+            user,
+            bytes,
+            time,
+        }
     };
     Ok(Plan {
         wishes: urls.into_iter().map(wish).collect(),
         max_items: size(asked.max_items.unwrap_or(FeedArgs::MAX_ITEMS)),
-        wanted: Wanted {
+        wanted: ItemFilter {
             since,
             per_source: asked.max_per_source.map_or(usize::MAX, size),
             summary: size(asked.max_summary.unwrap_or(FeedArgs::MAX_SUMMARY)),

@@ -1,7 +1,7 @@
 //! Reports about the sources, beside their items.
 use super::gather::{self, Source};
 use super::item::Feed;
-use super::source::{Asked, Given};
+use super::source::{Given, SourceOutcome};
 use super::text;
 use crate::domain::{Finding, FoundBy, Level};
 use jiff::SignedDuration;
@@ -13,7 +13,7 @@ const INCIDENT_AFTER: SignedDuration = SignedDuration::from_hours(24);
 const MAX_WARNINGS: usize = 20;
 
 /// Reports the outcome of each source.
-pub(super) fn account(asked: &[Asked]) -> Map<String, Value> {
+pub(super) fn account(asked: &[SourceOutcome]) -> Map<String, Value> {
     let mut out = Map::new();
     let mut sources = Vec::new();
     let mut failures = Vec::new();
@@ -53,7 +53,7 @@ fn shown(url: &str) -> String {
     text::shorter(&gather::without_secrets(url), 300).into_owned()
 }
 
-pub(super) fn all_failed(asked: &[Asked]) -> String {
+pub(super) fn all_failed(asked: &[SourceOutcome]) -> String {
     let errors: Vec<String> = asked
         .iter()
         .filter_map(|(url, given)| Some(format!("{}: {}", shown(url), given.as_ref().err()?.error)))
@@ -76,7 +76,7 @@ fn odd_dates(feed: &Feed) -> Option<(usize, &str)> {
 }
 
 /// Returns warnings for the record of the run or the slot.
-pub(super) fn warnings(asked: &[Asked]) -> Vec<String> {
+pub(super) fn warnings(asked: &[SourceOutcome]) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for (url, given) in asked {
         let url = shown(url);
@@ -101,8 +101,8 @@ pub(super) fn warnings(asked: &[Asked]) -> Vec<String> {
 }
 
 /// Returns a finding for each source: those that keep failing become incidents.
-pub(super) fn findings(asked: &[Asked]) -> Vec<Finding> {
-    let finding = |(url, given): &Asked| {
+pub(super) fn findings(asked: &[SourceOutcome]) -> Vec<Finding> {
+    let finding = |(url, given): &SourceOutcome| {
         let url = shown(url);
         let (level, title) = match given {
             Ok(_) => (Level::Ok, format!("{url} can be read")),

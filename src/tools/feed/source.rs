@@ -33,7 +33,7 @@ const ACCEPTED: &str = "application/atom+xml, application/rss+xml, application/f
 
 /// A source to fetch, and how.
 #[derive(Clone, Debug)]
-pub(super) struct Wish {
+pub(super) struct SourceRequest {
     pub(super) url: String,
     /// A person wrote this address: it may have any port, and be private if it is written as an IP address.
     pub(super) by_name: bool,
@@ -60,14 +60,14 @@ pub(super) struct Given {
 }
 
 /// Why a source returned nothing.
-pub(super) struct Failure {
+pub(super) struct SourceFailure {
     /// A sentence that says what is wrong, and what to do about it.
     pub(super) error: String,
     /// It was not fetched: an earlier answer had a `Retry-After`, and was reported as a failure then.
     pub(super) waits: bool,
 }
 
-impl From<String> for Failure {
+impl From<String> for SourceFailure {
     fn from(error: String) -> Self {
         Self { error, waits: false }
     }
@@ -87,7 +87,7 @@ struct StoredState {
 ///
 /// # Errors
 /// Why it returned nothing.
-pub(super) async fn get(call: &Call, wish: Wish) -> Result<Given, Failure> {
+pub(super) async fn get(call: &Call, wish: SourceRequest) -> Result<Given, SourceFailure> {
     let key = key(&wish, call);
     let kept = kept(call, &key).await;
     let memory: Option<StoredState> = kept.as_ref().and_then(|kept| serde_json::from_str(&kept.items).ok());
@@ -98,7 +98,7 @@ pub(super) async fn get(call: &Call, wish: Wish) -> Result<Given, Failure> {
     {
         let until = until.round(jiff::Unit::Second).unwrap_or(until);
         let error = format!("not asked: it answered earlier that it is not to be asked before {until}");
-        return Err(Failure { error, waits: true });
+        return Err(SourceFailure { error, waits: true });
     }
     let mut fetched = fetch(&wish, kept.as_ref()).await?;
     if fetched.status == StatusCode::NOT_MODIFIED {
@@ -131,7 +131,7 @@ pub(super) async fn get(call: &Call, wish: Wish) -> Result<Given, Failure> {
 }
 
 /// Parses a full answer.
-async fn parse_answer(wish: &Wish, fetched: &mut Fetched) -> Result<Feed, String> {
+async fn parse_answer(wish: &SourceRequest, fetched: &mut Fetched) -> Result<Feed, String> {
     let truncated = fetched.truncated;
     let header = text_of(&fetched.headers, &CONTENT_TYPE).unwrap_or_default();
     let (body, base) = (std::mem::take(&mut fetched.body), fetched.url.clone());
@@ -160,7 +160,7 @@ fn backoff_until(fetched: &Fetched, now: Timestamp) -> Option<Timestamp> {
     wait.is_positive().then(|| now + wait.min(MAX_RETRY_AFTER))
 }
 
-async fn fetch(wish: &Wish, kept: Option<&CachedFeed>) -> Result<Fetched, String> {
+async fn fetch(wish: &SourceRequest, kept: Option<&CachedFeed>) -> Result<Fetched, String> {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
     for (name, value) in [
@@ -186,7 +186,7 @@ async fn fetch(wish: &Wish, kept: Option<&CachedFeed>) -> Result<Fetched, String
 /// wrote down, on the port that was written; and private hosts listed in the table. The owner of a name
 /// decides where it resolves to, so a name alone may not lead to a private address, while a literal IP
 /// address may. A redirect to another host is judged as if nobody had written it.
-fn allow(wish: &Wish) -> Allow {
+fn allow(wish: &SourceRequest) -> Allow {
     let own = Url::parse(&wish.url).ok().filter(|_| wish.by_name).and_then(|url| {
         let host = url.host_str()?;
         let text = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
@@ -197,7 +197,7 @@ fn allow(wish: &Wish) -> Allow {
     Allow::public().and(own.into_iter().collect()).and_private(private)
 }
 
-fn explain(error: GuardError, wish: &Wish) -> String {
+fn explain(error: GuardError, wish: &SourceRequest) -> String {
     match error {
         GuardError::Timeout => format!("no whole answer within {:.0} s", wish.time.as_secs_f64().max(1.0)),
         GuardError::Private { host, address } => format!(
@@ -239,7 +239,7 @@ fn text_of(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 
 /// Returns the key of the stored state. The same address with other headers or another user may return
 /// something else.
-fn key(wish: &Wish, call: &Call) -> String {
+fn key(wish: &SourceRequest, call: &Call) -> String {
     let headers = match &*call.settings {
         ToolSettings::Feed(settings) if !settings.headers.is_empty() => {
             serde_json::to_string(&settings.headers).unwrap_or_default()
@@ -317,4 +317,4 @@ async fn write(call: &Call, source: String, kept: CachedFeed) {
 }
 
 /// A source's address, and the outcome of fetching it.
-pub(super) type Asked = (String, Result<Given, Failure>);
+pub(super) type SourceOutcome = (String, Result<Given, SourceFailure>);

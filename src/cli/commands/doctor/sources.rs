@@ -44,7 +44,7 @@ impl AgentSource {
 
 /// Everything that is checked beside the sandbox.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Surroundings {
+pub(super) struct DoctorReport {
     pub(super) configuration: ConfigFound,
     pub(super) sources: Vec<AgentSource>,
     /// Notification targets with messages that wait or were dropped, as the daemon reports them.
@@ -61,7 +61,7 @@ pub(super) struct ConfigFound {
     warnings: Vec<String>,
 }
 
-impl Surroundings {
+impl DoctorReport {
     /// Returns lines for people, each with whether it is a problem.
     pub(super) fn lines(&self, screen: &Screen) -> Vec<(bool, String)> {
         let ConfigFound { path, is_missing, errors, warnings } = &self.configuration;
@@ -84,8 +84,8 @@ impl Surroundings {
 }
 
 /// Checks the configuration in use, the sources of its agents, and its notification targets.
-pub(super) fn look(app: &mut App) -> Surroundings {
-    let Ok(paths) = app.paths().cloned() else { return Surroundings::default() };
+pub(super) fn look(app: &mut App) -> DoctorReport {
+    let Ok(paths) = app.paths().cloned() else { return DoctorReport::default() };
     let path = paths.config.display().to_string();
     let messages = |all: &[Diagnostic], errors: bool| {
         let of_kind = all.iter().filter(|one| one.is_error == errors);
@@ -97,7 +97,7 @@ pub(super) fn look(app: &mut App) -> Surroundings {
             let is_missing = rejected.why == RejectedFor::Missing;
             let errors = if is_missing { Vec::new() } else { messages(&rejected.diagnostics, true) };
             let configuration = ConfigFound { path, is_missing, errors, warnings: Vec::new() };
-            return Surroundings { configuration, ..Surroundings::default() };
+            return DoctorReport { configuration, ..DoctorReport::default() };
         }
     };
     let warnings = messages(&loaded.warnings, false);
@@ -108,7 +108,7 @@ pub(super) fn look(app: &mut App) -> Surroundings {
     let daemon = of_daemon(app, &paths);
     let sources = agents.into_iter().map(|agent| source(agent, &fleet, daemon.as_ref())).collect();
     let targets = daemon.map(|view| view.deliveries).unwrap_or_default();
-    Surroundings { configuration, sources, targets }
+    DoctorReport { configuration, sources, targets }
 }
 
 /// Returns the status of the daemon, if one runs with this configuration.

@@ -65,7 +65,7 @@ described! {
     pub struct TaskCompleted {
         /// Runs of the agent that have begun so far.
         pub run_count: u64,
-        /// Its answer: a tool's JSON, a model's text, the end of a command's standard output.
+        /// Its answer: a tool's JSON, a model's text, the last 64 KiB of a command's standard output.
         pub result: Option<String>,
         /// From the start of its first attempt, in milliseconds, without time asleep.
         pub duration_ms: i64,

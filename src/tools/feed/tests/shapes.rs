@@ -1,6 +1,6 @@
 //! Feeds as they are found, good and bad: each file of `tests/feeds`, and some that are too large for a file.
 use super::super::item::Feed;
-use super::super::{Source, Wanted, format, gather, identity};
+use super::super::{ItemFilter, Source, format, gather, identity};
 use reqwest::Url;
 use std::time::Duration;
 
@@ -235,7 +235,7 @@ fn items_without_good_ids_get_some_that_tell_them_apart() {
         let mut feed = read(name).unwrap();
         identity::assign(&mut feed, None, "https://feeds.example/f");
         let now = "2026-11-24T10:00:00Z".parse().unwrap();
-        let wanted = Wanted { since: None, per_source: 100, summary: 10, now };
+        let wanted = ItemFilter { since: None, per_source: 100, summary: 10, now };
         let all = gather::all(&[Source { url: "https://feeds.example/f", feed: &feed }], &wanted);
         all.items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
     };
@@ -308,7 +308,7 @@ fn hostile_ones_end_soon() {
             let now = "2026-11-24T10:00:00Z".parse().unwrap();
             gather::all(
                 &[Source { url: "u", feed }],
-                &Wanted { since: None, per_source: 9, summary: 9, now },
+                &ItemFilter { since: None, per_source: 9, summary: 9, now },
             );
         }
         // generous: a debug build on a busy machine; what is quadratic takes minutes
