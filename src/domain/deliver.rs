@@ -171,7 +171,9 @@ mod tests {
         assert_eq!(words(&plain, Some("42")), Some(("news".into(), "42".into())));
         assert_eq!(words(&plain, None), Some(("news".into(), String::new())));
         assert_eq!(words(&plain, Some(r#"{"a":1}"#)).unwrap().1, "{\n  \"a\": 1\n}");
+        assert!(!plain.reads_fields());
         let none = spec("{result.title}", "{result.x}", vec![]);
+        assert!(none.reads_fields());
         assert_eq!(words(&none, Some("plain")), Some(("news".into(), String::new())));
     }
 

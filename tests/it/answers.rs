@@ -148,3 +148,19 @@ fn what_does_not_apply_is_not_said() {
     daemon.run_by_hand("good");
     code(&daemon, &["why", "good"], 0, "completed at");
 }
+
+#[test]
+fn doctor_names_what_is_wrong_with_the_configuration() {
+    let daemon = Daemon::with("[agents.a]\nintervall = 5\ncommand = [\"true\"]\n");
+    let doctor = || {
+        let out = daemon.run(&["doctor"]);
+        (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    let (status, said) = doctor();
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("is NOT VALID") && said.contains("intervall"), "{said}");
+    daemon.configure("[agents.a]\ninterval = 5\ncommand = [\"true\"]\n");
+    assert!(doctor().1.contains("agents.toml is valid"));
+    std::fs::remove_file(daemon.path("agents.toml")).expect("it was there");
+    assert!(doctor().1.contains("no configuration at "));
+}

@@ -345,12 +345,16 @@ fn a_command_as_a_gate_hands_on_what_is_new_in_its_list() {
     print(&daemon, "no list");
     let failed = daemon.until("background_task_error", "a");
     assert!(
-        failed["payload"]["error"].to_string().contains("the gate's output is not valid JSON"),
+        failed["payload"]["error"].to_string().contains("the gate found out nothing: its output is not valid JSON"),
         "{failed}"
     );
     print(&daemon, "null");
     daemon.until_event("a gate without a list", |event| {
         event["type"] == "background_task_error" && event.to_string().contains("finds no list in its result")
     });
+    // a list without anything new ends the failure
+    print(&daemon, r#"[{"id": 1, "t": "alpha"}]"#);
+    daemon.until("incident_resolved", "a");
+    assert_eq!(daemon.call("get_agent_status", json!({"agent_id": "a"}))["health"], "ok");
     assert_eq!(endpoint.requests().len(), 2);
 }
