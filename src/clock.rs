@@ -6,6 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// How far a test has moved the clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +27,11 @@ pub fn wall_moved(moved: Moved) -> Timestamp {
     let now = Timestamp::now();
     let now = now.checked_add(moved.set.saturating_add(moved.passed)).unwrap_or(now);
     Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+}
+
+/// Converts a span for timers of the standard library; a negative one is zero.
+pub fn to_std(span: SignedDuration) -> Duration {
+    Duration::try_from(span).unwrap_or(Duration::ZERO)
 }
 
 /// Returns the time since boot, including sleep (`CLOCK_BOOTTIME`, clock_gettime(2)). Tests don't move it.

@@ -82,8 +82,8 @@ impl Alarm {
         if moved().is_some() {
             return self.until_moved(wake).await;
         }
-        let elapsed = wake.mono.map(|at| to_std(at - mono()));
-        let wall = wake.wall.map(|at| to_std(at.duration_since(crate::clock::wall())));
+        let elapsed = wake.mono.map(|at| crate::clock::to_std(at - mono()));
+        let wall = wake.wall.map(|at| crate::clock::to_std(at.duration_since(crate::clock::wall())));
         tokio::select! {
             () = sleep_or_never(elapsed) => {}
             () = self.wall(wake.wall, wall) => {}
@@ -136,8 +136,4 @@ async fn sleep_or_never(left: Option<Duration>) {
         Some(left) => tokio::time::sleep(left).await,
         None => std::future::pending().await,
     }
-}
-
-fn to_std(left: SignedDuration) -> Duration {
-    Duration::try_from(left).unwrap_or(Duration::ZERO)
 }

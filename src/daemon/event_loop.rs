@@ -330,7 +330,11 @@ impl EventLoop {
 
     fn begin_shutdown(&mut self, now: bool) {
         self.condition.lock().expect("no holder panics").stopping = true;
-        let grace = if now { Duration::ZERO } else { to_std(self.engine.fleet().daemon.shutdown_grace) };
+        let grace = if now {
+            Duration::ZERO
+        } else {
+            crate::clock::to_std(self.engine.fleet().daemon.shutdown_grace)
+        };
         let deadline = Instant::now() + grace;
         match &mut self.shutdown {
             Some(shutdown) if now => shutdown.deadline = deadline,
@@ -480,10 +484,6 @@ impl EventLoop {
         }
         answer
     }
-}
-
-fn to_std(span: jiff::SignedDuration) -> Duration {
-    Duration::try_from(span).unwrap_or(Duration::ZERO)
 }
 
 /// Returns the runs that have ended.

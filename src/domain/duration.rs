@@ -19,6 +19,7 @@ pub fn parse_duration(text: &str) -> Result<SignedDuration, String> {
         return Err(help());
     }
     let mut total: i64 = 0;
+    let mut is_first = true;
     let mut is_too_long = false;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
@@ -28,11 +29,12 @@ pub fn parse_duration(text: &str) -> Result<SignedDuration, String> {
         let number: i64 = rest[..digits].parse().unwrap_or(i64::MAX);
         rest = &rest[digits..];
         let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
-        let scale = match (&rest[..letters], total) {
-            ("", 0) if letters == rest.len() => 1000,
-            (unit, _) => UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(help)?.1,
+        let scale = match &rest[..letters] {
+            "" if is_first && letters == rest.len() => 1000,
+            unit => UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(help)?.1,
         };
         rest = rest[letters..].trim_start();
+        is_first = false;
         let sum = number.checked_mul(scale).and_then(|ms| total.checked_add(ms));
         is_too_long |= sum.is_none();
         total = sum.unwrap_or(1);
@@ -64,7 +66,18 @@ mod tests {
         ] {
             assert_eq!(parse_duration(text), Ok(SignedDuration::from_millis(ms)), "{text}");
         }
-        for text in ["", "m", "5x", "-5m", "1.5h", "5m3", "9999999999999999999d", "9223372036854775807w"] {
+        for text in [
+            "",
+            "m",
+            "5x",
+            "-5m",
+            "1.5h",
+            "5m3",
+            "0s5",
+            "0s 5",
+            "9999999999999999999d",
+            "9223372036854775807w",
+        ] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
         for text in [

@@ -110,7 +110,7 @@ impl UnfitProposal {
     /// Returns what to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::TooLong(_) => "say it shorter: a long text belongs into a file that the agent reads",
+            Self::TooLong(_) => "say it shorter: a long text belongs in a file that the agent reads",
             Self::Misleads { .. } => "leave such characters out",
             Self::Secret(_) => {
                 "write where the secret is found instead: { env = \"NAME\" }, { file = \"PATH\" } or { command = [\"…\"] }; an agent whose \

@@ -17,7 +17,7 @@ pub(crate) fn untrusted_server(one: &UntrustedServerView) -> String {
     let server = plain(&one.server);
     let agents = agents.join(", ");
     format!(
-        "nobody has trusted MCP server `{server}` yet: its tools are off, and runs that need one fail ({agents}):          bgagent mcp trust {server}"
+        "nobody has trusted MCP server `{server}` yet: its tools are off, and runs that need one fail ({agents}): bgagent mcp trust {server}"
     )
 }
 

@@ -1,7 +1,6 @@
 //! Why a conversation can't continue.
 use crate::domain::{ErrorKind, RunError};
 use jiff::SignedDuration;
-use std::time::Duration;
 
 /// Why a conversation can't continue in this attempt.
 pub(super) enum Break {
@@ -15,8 +14,4 @@ impl Break {
     pub(super) fn failed(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self::Failed(RunError::new(kind, message), None)
     }
-}
-
-pub(super) fn to_std(span: SignedDuration) -> Duration {
-    Duration::try_from(span).unwrap_or(Duration::ZERO)
 }

@@ -5,12 +5,13 @@ use super::report::{Report, StopOrder};
 use super::skills::Skills;
 use super::talk::{Calls, Journal};
 use super::template::{self, Places};
+use crate::clock::to_std;
 use crate::conversation::{Brief, CallRules, Conversation, Finished, Next, PlannedCall, memory};
 use crate::domain::{
     AttemptEnd, AttemptOutcome, ChatMessage, ErrorKind, Memory, MemoryStore, Price, QuerySpec, RunError,
     RunMode, SessionRow, Step, Usage, addresses_in, frame_at_most,
 };
-use crate::runner::broken::{Break, to_std};
+use crate::runner::broken::Break;
 use crate::secret;
 use crate::store::StepRow;
 use crate::tools::Offers;

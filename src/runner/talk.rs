@@ -3,9 +3,10 @@
 use super::calling::ToolCaller;
 use super::command::Attempt;
 use super::report::{Brief, Report, Shared, StopOrder};
+use crate::clock::to_std;
 use crate::conversation::PlannedCall;
 use crate::domain::{ApprovalWanted, Effect, RunError, RunMode, Said, Step, Talk, ToolReply, WorstCase};
-use crate::runner::broken::{Break, to_std};
+use crate::runner::broken::Break;
 use crate::secret;
 use crate::store::StepRow;
 use serde_json::Value;

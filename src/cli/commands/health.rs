@@ -52,8 +52,8 @@ pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, F
         _ => Err(unknown),
     });
     match records.map(|records| crate::store::read_health(&records, app.screen.now, max_late)) {
-        // the daemon has already reported the problem of its configuration
-        Err(_) if report.status != Status::Dead => {}
+        // the daemon has already reported the problem of its configuration; a standby was not asked
+        Err(_) if report.status != Status::Dead && standby.is_none() => {}
         Err(unknown) => report.problems.push(Problem { agent_id: None, what: unknown.what() }),
         Ok(Ok(health)) => {
             report.agents = health.agents.len();

@@ -30,8 +30,7 @@ pub(in crate::config) fn settings(section: &Section<'_>) -> Option<S3Settings> {
     let max_bytes = size_up_to(section, "max_bytes", S3Settings::LARGEST_MAX_BYTES);
     let endpoint = section.get("endpoint").and_then(endpoint);
     let bucket = needs(section, "s3", "bucket", "bucket = \"backups\"");
-    let bucket =
-        bucket.and_then(|item| name(item, "the name of a bucket alone; folders in it belong into `prefix`"));
+    let bucket = bucket.and_then(|item| name(item, "the name of a bucket alone; put folders in `prefix`"));
     let region = section.get("region").and_then(|item| name(item, "such as \"eu-central-1\""));
     credentials(section, mode.writes());
     let default = S3Settings::of(bucket?);

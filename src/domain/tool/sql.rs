@@ -56,7 +56,7 @@ arguments! {
     #[derive(Clone, Debug, PartialEq, Deserialize)]
     #[serde(deny_unknown_fields)]
     pub struct SqlArgs {
-        /// One SQL statement. Values belong into `params`: SQLite takes ?1 or :name, PostgreSQL $1 or :name.
+        /// One SQL statement. Pass values in `params`: SQLite takes ?1 or :name, PostgreSQL $1 or :name.
         pub sql: Option<String>,
         /// A statement that is defined already.
         pub statement: Option<String>,

@@ -3,11 +3,11 @@
 use super::handed::HandedServer;
 use super::journal::ProgramJournal;
 use crate::agent_program::{Decoder, HeardSoFar, ProgramEvent, is_session_id};
+use crate::clock::to_std;
 use crate::domain::{
     Effect, ErrorKind, RunError, RunnerSpec, Said, Step, Stream, ToolReply, counted, human_duration,
 };
 use crate::proxy::meter::Meter;
-use crate::runner::broken::to_std;
 use crate::runner::command::{Audience, End};
 use crate::runner::output::{Output, Piece, shorten};
 use crate::secret;

@@ -29,6 +29,7 @@ use super::output::Output;
 use super::template::{self, Places};
 use crate::agent_program::{LaunchPlaces, judge, launch};
 use crate::child::run_folders::{keep_of_run, run_folder};
+use crate::clock::to_std;
 use crate::conversation::{CallRules, prompt::shown_tool};
 use crate::domain::{
     ApprovalWanted, AttemptEnd, AttemptOutcome, Body, CommandSpec, ErrorKind, ModelSpec, Permissions,
@@ -37,7 +38,7 @@ use crate::domain::{
 };
 use crate::proxy;
 use crate::proxy::meter::{MCP_PATH, Meter, MeterLimits, MeterSpec, Upstream};
-use crate::runner::broken::{Break, to_std};
+use crate::runner::broken::Break;
 use crate::secret;
 use crate::tools::Offers;
 use account::ProgramAccount;

@@ -137,6 +137,7 @@ impl TraceExporter {
         let mut newest = self.store.newest();
         let now = *newest.borrow_and_update();
         let mut cursor = after.unwrap_or(now);
+        let mut has_failed = false;
         loop {
             let is_last = down.is_cancelled();
             match self.poll_log(&mut cursor, fleet).await {
@@ -148,15 +149,19 @@ impl TraceExporter {
                     if self.progress.has_problem(&format!("the events can't be read: {error}")) {
                         tracing::warn!(%error, "traces can't be made: the events can't be read");
                     }
+                    has_failed = true;
                 }
             }
-            tokio::select! {
-                changed = newest.changed() => {
-                    if changed.is_err() {
-                        return;
+            // what could not be read is read again without waiting for a commit
+            if !std::mem::take(&mut has_failed) {
+                tokio::select! {
+                    changed = newest.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
                     }
+                    () = down.cancelled() => continue,
                 }
-                () = down.cancelled() => continue,
             }
             tokio::select! {
                 () = tokio::time::sleep(POLL_INTERVAL) => {}

@@ -345,7 +345,9 @@ fn a_command_as_a_gate_hands_on_what_is_new_in_its_list() {
     print(&daemon, "no list");
     let failed = daemon.until("background_task_error", "a");
     assert!(
-        failed["payload"]["error"].to_string().contains("the gate found out nothing: its output is not valid JSON"),
+        failed["payload"]["error"]
+            .to_string()
+            .contains("the gate found out nothing: its output is not valid JSON"),
         "{failed}"
     );
     print(&daemon, "null");
