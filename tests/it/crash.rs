@@ -69,7 +69,8 @@ fn killed_at_any_moment_nothing_is_lost_or_doubled() {
         // early kills hit the start itself, late ones a busy daemon
         let life =
             Duration::from_millis(if kill % 3 == 0 { random.next() % 60 } else { random.next() % 700 });
-        let end = Instant::now() + life;
+        // where that many lives were too short, the next ones are longer
+        let end = Instant::now() + life * (1 << (kill / kills).min(3));
         wait_for("the moment to kill", || (Instant::now() >= end).then_some(()));
         if let Some(status) = child.try_wait().expect("a child") {
             panic!("seed {seed}, kill {kill}: the daemon ended by itself: {status}\n{}", daemon.log());
