@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 /// Maximum length of a title, in characters.
 const MAX_TITLE_CHARS: usize = 200;
-/// Maximum length of a text in the outbox, in bytes; each target sends as much of it as its service accepts.
-const MAX_TEXT_BYTES: usize = 64 << 10;
+/// Maximum length of a text in the outbox, in bytes: a command's result, and a line that says that it is cut. Each target sends as
+/// much of it as its service accepts.
+const MAX_TEXT_BYTES: usize = (64 << 10) + 256;
 
 /// Recipients of a completed run's result, conditions, and templates.
 #[derive(Clone, Debug, PartialEq)]
