@@ -13,7 +13,7 @@ pub struct AppliedConfig {
     pub at: Timestamp,
     /// Who applied it: `ada at gpu-7`.
     pub by: String,
-    /// Where its text came from: a path on the machine of whoever applied it, or `revision 3`.
+    /// Where its text came from: a path on the machine where it was applied, or `revision 3`.
     pub origin: String,
     /// Of its text.
     pub hash: ConfigHash,

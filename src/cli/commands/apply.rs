@@ -1,5 +1,6 @@
 //! `bgagent apply`: the configuration of a fleet, which is kept with its records.
 use super::prelude::*;
+use super::reload::changed_agents;
 use crate::cli::args::ApplyArgs;
 use crate::protocol::{ApplyConfig, ApplyParams, ApplyView, ConfigView, ListConfigs, ListConfigsParams};
 use std::path::Path;
@@ -85,17 +86,7 @@ fn text(view: &ApplyView, screen: &Screen) -> String {
             revision => format!("nothing to change: this is in force, as revision {revision}\n"),
         };
     }
-    let mut text = String::new();
-    let groups = [
-        ("+", Tone::Good, &view.added, "new"),
-        ("~", Tone::Warn, &view.modified, "changed"),
-        ("-", Tone::Bad, &view.removed, "removed"),
-    ];
-    for (sign, tone, agents, word) in groups {
-        for agent in agents {
-            text.push_str(&format!("{} {agent}  {word}\n", screen.paint(tone, sign)));
-        }
-    }
+    let mut text = changed_agents(screen, [&view.added, &view.modified, &view.removed]);
     if text.is_empty() {
         text.push_str("no agent is different\n");
     }

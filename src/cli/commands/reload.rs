@@ -1,6 +1,7 @@
 //! `bgagent reload`: reloads the configuration file. An invalid file is reported as an error with all of its
 //! diagnostics.
 use super::prelude::*;
+use crate::domain::AgentId;
 use crate::protocol::{NoParams, ReloadConfig, ReloadView};
 
 pub(in crate::cli) fn run(app: &mut App) -> Result<Outcome, Failure> {
@@ -25,19 +26,25 @@ fn text(view: &ReloadView, screen: &Screen) -> String {
     if !view.changed {
         return "nothing changed\n".into();
     }
-    let mut text = String::new();
+    let mut text = changed_agents(screen, [&view.added, &view.modified, &view.removed]);
+    if text.is_empty() {
+        text.push_str("applied; no agent is different\n");
+    }
+    text
+}
+
+/// Lists the agents that are new, changed and removed, in this order: one line each.
+pub(super) fn changed_agents(screen: &Screen, [added, modified, removed]: [&[AgentId]; 3]) -> String {
     let groups = [
-        ("+", Tone::Good, &view.added, "new"),
-        ("~", Tone::Warn, &view.modified, "changed"),
-        ("-", Tone::Bad, &view.removed, "removed"),
+        ("+", Tone::Good, added, "new"),
+        ("~", Tone::Warn, modified, "changed"),
+        ("-", Tone::Bad, removed, "removed"),
     ];
+    let mut text = String::new();
     for (sign, tone, agents, word) in groups {
         for agent in agents {
             text.push_str(&format!("{} {agent}  {word}\n", screen.paint(tone, sign)));
         }
-    }
-    if text.is_empty() {
-        text.push_str("applied; no agent is different\n");
     }
     text
 }

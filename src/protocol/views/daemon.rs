@@ -467,7 +467,7 @@ described! {
         pub at: Timestamp,
         /// Who applied it, and at which node.
         pub by: String,
-        /// Where it came from: a path on the machine of whoever applied it.
+        /// Where it came from: a path on the machine where it was applied.
         pub origin: String,
         /// Hash of its text, 16 hexadecimal digits.
         pub hash: String,

@@ -128,7 +128,7 @@ described! {
     /// A configuration was applied.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct ConfigApplied {
-        /// From this file; of a revision, where that came from: a file on the machine of whoever applied it.
+        /// The file that was loaded; of a revision, the file that was applied, on the machine where that was done.
         pub path: String,
         /// The revision of the fleet's configuration; absent: it is the leader's own file.
         #[serde(default, skip_serializing_if = "Option::is_none")]
